@@ -1,0 +1,23 @@
+//! A person who can receive. Addresses are [aliases](super::contact_alias), never the key.
+
+use sea_orm::entity::prelude::*;
+
+/// A person who can receive. Addresses are [aliases](super::contact_alias), never the key.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "contact")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub created_at: i64,
+    #[sea_orm(column_type = "Text")]
+    pub name: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub handle: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub language: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub catalogue: Option<String>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,21 @@
+//! What passed between a sender and a contact: when the 24-hour window ends.
+
+use sea_orm::entity::prelude::*;
+
+/// What passed between a sender and a contact: when the 24-hour window ends.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "conversation")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub sender_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub contact_id: Uuid,
+    pub created_at: i64,
+    pub last_inbound_at: Option<i64>,
+    pub window_until: Option<i64>,
+    pub pair_next_at: Option<i64>,
+    pub reminder_at: Option<i64>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,28 @@
+//! Counted facts of a quarter-hour cohort.
+
+use sea_orm::entity::prelude::*;
+
+/// Counted facts of a quarter-hour cohort.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "counter")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub bucket: i64,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub sender_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub channel: String,
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub template: String,
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub fact: String,
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub code: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub slot: i64,
+    pub created_at: i64,
+    pub count: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,33 @@
+//! What a product posted.
+
+use sea_orm::entity::prelude::*;
+
+/// What a product posted.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "event")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub created_at: i64,
+    #[sea_orm(column_type = "Text")]
+    pub source: String,
+    #[sea_orm(column_type = "Text")]
+    pub external_id: String,
+    #[sea_orm(column_type = "Text")]
+    pub event_type: String,
+    #[sea_orm(column_type = "Text")]
+    pub subject: Option<String>,
+    pub occurred_at: Option<i64>,
+    #[sea_orm(column_type = "Text")]
+    pub data: String,
+    pub digest: Vec<u8>,
+    #[sea_orm(column_type = "Text")]
+    pub state: String,
+    #[sea_orm(column_type = "Text")]
+    pub cursor_at: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub routes: String,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

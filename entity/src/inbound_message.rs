@@ -1,0 +1,34 @@
+//! What a person wrote or tapped.
+
+use sea_orm::entity::prelude::*;
+
+/// What a person wrote or tapped.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "inbound_message")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub created_at: i64,
+    pub callback_id: Uuid,
+    pub sender_id: Option<Uuid>,
+    #[sea_orm(column_type = "Text")]
+    pub phone_number_id: String,
+    pub contact_id: Option<Uuid>,
+    #[sea_orm(column_type = "Text")]
+    pub provider_message_id: String,
+    #[sea_orm(column_type = "Text")]
+    pub kind: String,
+    #[sea_orm(column_type = "Text")]
+    pub text: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub payload: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub context_message_id: Option<String>,
+    pub notification_id: Option<Uuid>,
+    pub sent_at: i64,
+    #[sea_orm(column_type = "Text")]
+    pub item: String,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

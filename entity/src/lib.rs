@@ -1,0 +1,32 @@
+//! Rows as they are stored. Columns, relations and stored enums only: rules live in `herald::domain`.
+//!
+//! Every `*_at` and `*_until` is microseconds since 1970 in UTC.
+
+pub mod api_key;
+pub mod attempt;
+pub mod callback;
+pub mod callback_body;
+pub mod callback_digest;
+pub mod catalogue;
+pub mod contact;
+pub mod contact_alias;
+pub mod conversation;
+pub mod counter;
+pub mod dead_letter;
+pub mod dedupe;
+pub mod event;
+pub mod follow_up;
+pub mod group_member;
+pub mod idempotency;
+pub mod inbound_message;
+pub mod notification;
+pub mod notification_label;
+pub mod parked_status;
+pub mod route;
+pub mod rule;
+pub mod sender;
+pub mod setting;
+pub mod template;
+pub mod timeline;
+pub mod user_account;
+pub mod user_group;

@@ -1,0 +1,39 @@
+//! An account that can send, with its pace and whether it is held.
+
+use sea_orm::entity::prelude::*;
+
+/// An account that can send, with its pace and whether it is held.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "sender")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub created_at: i64,
+    pub updated_at: i64,
+    #[sea_orm(column_type = "Text")]
+    pub kind: String,
+    #[sea_orm(column_type = "Text")]
+    pub name: String,
+    #[sea_orm(column_type = "Text")]
+    pub phone_number_id: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub waba_id: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub api_version: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub base_url: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub credentials: Option<String>,
+    pub is_default: bool,
+    #[sea_orm(column_type = "Text")]
+    pub state: String,
+    #[sea_orm(column_type = "Text")]
+    pub state_reason: Option<String>,
+    pub pace_per_second: i64,
+    pub pace_next_at: i64,
+    pub failures_in_row: i64,
+    pub probe_at: Option<i64>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,25 @@
+//! Everything that happened to a notification, applied or ignored.
+
+use sea_orm::entity::prelude::*;
+
+/// Everything that happened to a notification, applied or ignored.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "timeline")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub notification_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub at: i64,
+    #[sea_orm(column_type = "Text")]
+    pub kind: String,
+    pub attempt_id: Option<Uuid>,
+    pub callback_id: Option<Uuid>,
+    #[sea_orm(column_type = "Text")]
+    pub detail: Option<String>,
+    #[sea_orm(belongs_to, from = "notification_id", to = "id")]
+    pub notification: BelongsTo<super::notification::Entity>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

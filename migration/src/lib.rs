@@ -1,0 +1,72 @@
+//! The database schema, one change a file, oldest first.
+//!
+//! A migration is never edited after it has been released, and the version of
+//! the program before it must still be able to run beside it. The DDL is SQL:
+//! [`ddl`] fills in the few words that SQLite and PostgreSQL spell differently.
+//!
+//! Every instant is a `BIGINT`: microseconds since 1970 in UTC, so that SQL and
+//! Rust order them alike on both databases.
+
+use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
+
+mod m20261121_000001_people_and_senders;
+mod m20261121_000002_templates_routes_rules;
+mod m20261121_000003_events_and_notifications;
+mod m20261121_000004_callbacks;
+mod m20261121_000005_follow_ups_and_counters;
+mod m20261121_000006_access;
+
+/// Every migration there is.
+#[derive(Debug)]
+pub struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261121_000001_people_and_senders::Migration),
+            Box::new(m20261121_000002_templates_routes_rules::Migration),
+            Box::new(m20261121_000003_events_and_notifications::Migration),
+            Box::new(m20261121_000004_callbacks::Migration),
+            Box::new(m20261121_000005_follow_ups_and_counters::Migration),
+            Box::new(m20261121_000006_access::Migration),
+        ]
+    }
+}
+
+/// Runs DDL written once for both databases.
+///
+/// | word | PostgreSQL | SQLite |
+/// |---|---|---|
+/// | `{uuid}` | `uuid` | `uuid_blob` |
+/// | `{bytes}` | `bytea` | `blob` |
+/// | `{text}` | `text COLLATE "C"`: sorts bytewise | `text` |
+/// | `{bool}` | `boolean` | `boolean` |
+/// | `{clustered}` | nothing | `WITHOUT ROWID`: the primary key is the table |
+/// | `{hot}` | `WITH (fillfactor = 75)`: room for updates in place | nothing |
+pub(crate) async fn ddl(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
+    let connection = manager.get_connection();
+    let words: [(&str, &str); 6] = if connection.get_database_backend() == DbBackend::Postgres {
+        [
+            ("{uuid}", "uuid"),
+            ("{bytes}", "bytea"),
+            ("{text}", "text COLLATE \"C\""),
+            ("{bool}", "boolean"),
+            ("{clustered}", ""),
+            ("{hot}", "WITH (fillfactor = 75)"),
+        ]
+    } else {
+        [
+            ("{uuid}", "uuid_blob"),
+            ("{bytes}", "blob"),
+            ("{text}", "text"),
+            ("{bool}", "boolean"),
+            ("{clustered}", "WITHOUT ROWID"),
+            ("{hot}", ""),
+        ]
+    };
+    let filled = words.iter().fold(sql.to_owned(), |sql, (word, meaning)| {
+        sql.replace(word, meaning)
+    });
+    connection.execute_unprepared(&filled).await?;
+    Ok(())
+}

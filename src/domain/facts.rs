@@ -1,0 +1,194 @@
+//! What a provider has told us of one attempt. Facts are only ever added.
+
+use serde::Serialize;
+
+use super::time::Timestamp;
+
+/// One thing a provider can say of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fact {
+    Accepted,
+    Sent,
+    Delivered,
+    Read,
+    Played,
+    Failed,
+}
+
+impl Fact {
+    pub const ALL: [Self; 6] = [
+        Self::Accepted,
+        Self::Sent,
+        Self::Delivered,
+        Self::Read,
+        Self::Played,
+        Self::Failed,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Played => "played",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// What must have happened before: `played` implies `read`, and so on down
+    /// to `accepted`. A `failed` told by a callback implies `accepted`.
+    const fn implies(self) -> &'static [Self] {
+        match self {
+            Self::Accepted => &[],
+            Self::Sent | Self::Failed => &[Self::Accepted],
+            Self::Delivered => &[Self::Accepted, Self::Sent],
+            Self::Read => &[Self::Accepted, Self::Sent, Self::Delivered],
+            Self::Played => &[Self::Accepted, Self::Sent, Self::Delivered, Self::Read],
+        }
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Accepted => 0,
+            Self::Sent => 1,
+            Self::Delivered => 2,
+            Self::Read => 3,
+            Self::Played => 4,
+            Self::Failed => 5,
+        }
+    }
+}
+
+/// When a fact happened by the provider's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    pub at: Timestamp,
+    /// Nobody said so, but a later fact cannot be without it.
+    pub implied: bool,
+}
+
+/// The facts of one attempt, each with its earliest time.
+///
+/// Adding is commutative, associative and idempotent: a fact that was told
+/// beats one that was implied, and among equals the earlier time wins. The
+/// order in which callbacks arrive therefore never matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    known: [Option<Known>; 6],
+}
+
+impl Facts {
+    /// Adds what a callback told, with all it implies. Says whether anything changed.
+    pub fn add(&mut self, fact: Fact, at: Timestamp) -> bool {
+        let before = *self;
+        self.merge(fact, Known { at, implied: false });
+        for earlier in fact.implies() {
+            self.merge(*earlier, Known { at, implied: true });
+        }
+        *self != before
+    }
+
+    /// Adds a refusal that came as the answer itself: nothing was accepted.
+    pub fn add_refusal(&mut self, at: Timestamp) {
+        self.merge(Fact::Failed, Known { at, implied: false });
+    }
+
+    /// Puts back what was stored.
+    pub fn restore(&mut self, fact: Fact, known: Option<Known>) {
+        if let Some(slot) = self.known.get_mut(fact.index()) {
+            *slot = known;
+        }
+    }
+
+    fn merge(&mut self, fact: Fact, new: Known) {
+        if let Some(slot) = self.known.get_mut(fact.index()) {
+            *slot = Some(match *slot {
+                None => new,
+                Some(old) if old.implied == new.implied => Known {
+                    at: old.at.min(new.at),
+                    implied: old.implied,
+                },
+                Some(old) if old.implied => new,
+                Some(old) => old,
+            });
+        }
+    }
+
+    pub fn get(&self, fact: Fact) -> Option<Known> {
+        self.known.get(fact.index()).copied().flatten()
+    }
+
+    pub fn has(&self, fact: Fact) -> bool {
+        self.get(fact).is_some()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.known.iter().all(Option::is_none)
+    }
+
+    /// Which facts are implied only, as a stored bit mask (bit = position in [`Fact::ALL`]).
+    pub fn implied_mask(&self) -> i64 {
+        Fact::ALL
+            .into_iter()
+            .filter(|fact| self.get(*fact).is_some_and(|known| known.implied))
+            .fold(0, |mask, fact| mask | (1 << fact.index()))
+    }
+
+    /// Whether a stored mask marks `fact` as implied.
+    pub fn is_implied_in(mask: i64, fact: Fact) -> bool {
+        mask & (1 << fact.index()) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Fact, Facts};
+    use crate::domain::time::Timestamp;
+
+    fn any_fact() -> impl Strategy<Value = (Fact, Timestamp)> {
+        (0_usize..6, 0_i64..5)
+            .prop_map(|(index, at)| (Fact::ALL[index], Timestamp::from_micros(at)))
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_and_any_duplication_end_in_the_same_facts(
+            told in prop::collection::vec(any_fact(), 0..8),
+            order in prop::collection::vec(any::<prop::sample::Index>(), 0..30),
+        ) {
+            let mut straight = Facts::default();
+            for (fact, at) in &told {
+                straight.add(*fact, *at);
+            }
+            let mut shuffled = Facts::default();
+            if !told.is_empty() {
+                for index in order {
+                    let (fact, at) = told[index.index(told.len())];
+                    shuffled.add(fact, at);
+                }
+            }
+            for (fact, at) in told.iter().rev() {
+                shuffled.add(*fact, *at);
+            }
+            prop_assert_eq!(straight, shuffled);
+        }
+    }
+
+    #[test]
+    fn a_read_implies_everything_before_it() {
+        let mut facts = Facts::default();
+        facts.add(Fact::Read, Timestamp::from_micros(9));
+        assert!(facts.get(Fact::Delivered).unwrap().implied);
+        assert!(!facts.get(Fact::Read).unwrap().implied);
+        assert!(!facts.has(Fact::Played));
+        facts.add(Fact::Delivered, Timestamp::from_micros(11));
+        assert_eq!(
+            facts.get(Fact::Delivered).unwrap().at,
+            Timestamp::from_micros(11)
+        );
+    }
+}

@@ -1,0 +1,19 @@
+//! Rules, and nothing else: no async, no clock, no randomness, no I/O.
+//!
+//! What time it is and which number chance drew are arguments, so that a test
+//! walks through a day in a millisecond.
+
+pub mod facts;
+pub mod failure;
+pub mod notification;
+pub mod outcome;
+pub mod pace;
+pub mod phone;
+pub mod recipient;
+pub mod retry;
+pub mod rule;
+pub mod status;
+pub mod template;
+pub mod time;
+pub mod trigger;
+pub mod window;

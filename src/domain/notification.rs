@@ -1,0 +1,651 @@
+//! The state of a notification and everything that can change it.
+//!
+//! [`NotificationState::on`] takes one change and [`NotificationState::finish`]
+//! says what came of all of them: status, triggers, what to count. Callbacks
+//! only add facts, so their order never matters; the engine's own changes
+//! (claims, answers, time) come one at a time under the row's lock.
+
+use uuid::Uuid;
+
+use super::{
+    facts::{Fact, Facts},
+    failure::{Failure, FailureClass},
+    outcome::Outcome,
+    retry::{self, Next, RetryPolicy},
+    status::{EngineState, Group, Status, status},
+    time::Timestamp,
+    trigger::{Trigger, Triggers},
+};
+
+/// What becomes of a message whose fate nobody knows after the set time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownPolicy {
+    /// May be lost, visibly.
+    GiveUp,
+    /// May arrive twice.
+    Resend,
+}
+
+/// The settings that decide.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    pub retry: RetryPolicy,
+    pub lease_seconds: i64,
+    pub unknown_after_seconds: i64,
+    pub unknown: UnknownPolicy,
+    pub stale_after_seconds: i64,
+    /// Wait before a retry after a `failed` callback; negative: never retry.
+    pub settle_after_failed_seconds: i64,
+}
+
+/// A value that may come in several versions, of which the newest counts:
+/// by the provider's time, then by the digest of its content.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Versioned<T> {
+    pub at: Timestamp,
+    pub digest: String,
+    pub value: T,
+}
+
+impl<T> Versioned<T> {
+    fn merge(slot: &mut Option<Self>, new: Self) -> bool {
+        let newer = slot
+            .as_ref()
+            .is_none_or(|old| (old.at, &old.digest) < (new.at, &new.digest));
+        if newer {
+            *slot = Some(new);
+        }
+        newer
+    }
+}
+
+/// One attempt, as far as decisions need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptState {
+    pub id: Uuid,
+    pub number: i64,
+    pub generation: i64,
+    pub created_at: Timestamp,
+    pub lease_token: Uuid,
+    pub sender_id: Uuid,
+    /// `accepted`, `refused`, `unavailable`, `unknown`; absent while the call is being made.
+    pub outcome: Option<String>,
+    pub provider_message_id: Option<String>,
+    pub facts: Facts,
+    pub failure: Option<Versioned<Failure>>,
+    pub pricing: Option<Versioned<serde_json::Value>>,
+}
+
+/// One notification, as far as decisions need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotificationState {
+    pub id: Uuid,
+    pub created_at: Timestamp,
+    pub category: String,
+    pub engine: EngineState,
+    pub generation: i64,
+    pub triggered: Triggers,
+    pub replied: bool,
+    pub reason: Option<String>,
+    /// A failure of ours, when no attempt has one.
+    pub failure: Option<Failure>,
+    pub due_at: Option<Timestamp>,
+    pub leased_until: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+    pub attempts: Vec<AttemptState>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A provider's status of one attempt.
+    Told {
+        attempt: Uuid,
+        fact: Fact,
+        at: Timestamp,
+        failure: Option<Versioned<Failure>>,
+        pricing: Option<Versioned<serde_json::Value>>,
+        /// The message id the status came under, learned if the answer is not here yet.
+        provider_message_id: String,
+    },
+    /// The call of an attempt came back.
+    Answered {
+        attempt: Uuid,
+        lease_token: Uuid,
+        outcome: Outcome,
+        provider_in_a_row: i64,
+        jitter_permille: i64,
+    },
+    /// The person answered.
+    Replied,
+    /// A lease, a decision or an expiry may be due.
+    Woken,
+    /// A person asks for another try. `even_if_delivered` is the explicit word
+    /// that sending twice is acceptable.
+    RetryAsked {
+        even_if_delivered: bool,
+    },
+    Cancelled {
+        reason: String,
+    },
+}
+
+/// What a change did, for the timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Applied(&'static str),
+    /// Nothing changed; this is why.
+    Ignored(&'static str),
+}
+
+impl NotificationState {
+    fn newest(&self) -> Option<&AttemptState> {
+        self.attempts
+            .iter()
+            .filter(|attempt| attempt.generation == self.generation)
+            .max_by_key(|attempt| attempt.number)
+    }
+
+    pub fn status(&self) -> Status {
+        status(
+            self.attempts.iter().map(|attempt| &attempt.facts),
+            self.newest().map(|attempt| &attempt.facts),
+            self.engine,
+        )
+    }
+
+    /// Any attempt of any generation has this fact.
+    pub fn has(&self, fact: Fact) -> bool {
+        self.attempts.iter().any(|attempt| attempt.facts.has(fact))
+    }
+
+    /// The earliest time of a fact, clamped to now: a provider's clock decides nothing in the future.
+    pub fn first_at(&self, fact: Fact, now: Timestamp) -> Timestamp {
+        self.attempts
+            .iter()
+            .filter_map(|attempt| {
+                attempt
+                    .facts
+                    .get(fact)
+                    .map(|known| known.at.max(attempt.created_at))
+            })
+            .min()
+            .unwrap_or(now)
+            .min(now)
+    }
+
+    /// Attempts of this generation that failed for a reason of the message.
+    fn tries(&self) -> i64 {
+        let tried = self
+            .attempts
+            .iter()
+            .filter(|attempt| {
+                attempt.generation == self.generation && attempt.facts.has(Fact::Failed)
+            })
+            .count();
+        i64::try_from(tried).unwrap_or(i64::MAX)
+    }
+
+    /// What to say of a failure: the newest attempt's, or ours.
+    pub fn present_failure(&self) -> Option<&Failure> {
+        self.newest()
+            .and_then(|attempt| attempt.failure.as_ref())
+            .map(|versioned| &versioned.value)
+            .or(self.failure.as_ref())
+    }
+
+    /// Applies one change.
+    pub fn on(&mut self, change: &Change, now: Timestamp, policy: &Policy) -> Effect {
+        let effect = match change {
+            Change::Told {
+                attempt,
+                fact,
+                at,
+                failure,
+                pricing,
+                provider_message_id,
+            } => self.told(
+                *attempt,
+                *fact,
+                *at,
+                failure.clone(),
+                pricing.clone(),
+                provider_message_id,
+            ),
+            Change::Answered {
+                attempt,
+                lease_token,
+                outcome,
+                provider_in_a_row,
+                jitter_permille,
+            } => self.answered(
+                *attempt,
+                *lease_token,
+                outcome,
+                *provider_in_a_row,
+                *jitter_permille,
+                now,
+                policy,
+            ),
+            Change::Replied => {
+                let first = !self.replied;
+                self.replied = true;
+                if first {
+                    Effect::Applied("replied")
+                } else {
+                    Effect::Ignored("replied before")
+                }
+            }
+            Change::Woken => self.woken(now, policy),
+            Change::RetryAsked { even_if_delivered } => self.retry_asked(*even_if_delivered, now),
+            Change::Cancelled { reason } => self.cancelled(reason),
+        };
+        self.settle(now, policy);
+        effect
+    }
+
+    fn told(
+        &mut self,
+        id: Uuid,
+        fact: Fact,
+        at: Timestamp,
+        failure: Option<Versioned<Failure>>,
+        pricing: Option<Versioned<serde_json::Value>>,
+        provider_message_id: &str,
+    ) -> Effect {
+        let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.id == id) else {
+            return Effect::Ignored("no such attempt");
+        };
+        if attempt.provider_message_id.is_none() {
+            attempt.provider_message_id = Some(provider_message_id.to_owned());
+        }
+        let told_before = attempt.facts.get(fact).is_some_and(|known| !known.implied);
+        let mut changed = attempt.facts.add(fact, at);
+        if let Some(failure) = failure {
+            changed |= Versioned::merge(&mut attempt.failure, failure);
+        }
+        if let Some(pricing) = pricing {
+            changed |= Versioned::merge(&mut attempt.pricing, pricing);
+        }
+        if !changed {
+            Effect::Ignored("known already")
+        } else if told_before {
+            Effect::Applied("more of what was known")
+        } else {
+            Effect::Applied(fact.name())
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one answer, taken apart by its only caller"
+    )]
+    fn answered(
+        &mut self,
+        id: Uuid,
+        lease_token: Uuid,
+        outcome: &Outcome,
+        provider_in_a_row: i64,
+        jitter_permille: i64,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Effect {
+        let newest = self.newest().map(|attempt| attempt.id);
+        let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.id == id) else {
+            return Effect::Ignored("no such attempt");
+        };
+        if attempt
+            .outcome
+            .as_deref()
+            .is_some_and(|outcome| outcome != "unknown")
+        {
+            return Effect::Ignored("answered before");
+        }
+        attempt.outcome = Some(outcome.name().to_owned());
+        match outcome {
+            Outcome::Accepted {
+                provider_message_id,
+                ..
+            } => {
+                attempt.facts.add(Fact::Accepted, now);
+                attempt.provider_message_id = Some(provider_message_id.clone());
+            }
+            // Throttling and account trouble say nothing about the message: no fact.
+            Outcome::Refused(failure) => {
+                if !matches!(
+                    failure.class,
+                    FailureClass::Pace | FailureClass::Token | FailureClass::Account
+                ) {
+                    attempt.facts.add_refusal(now);
+                }
+                Versioned::merge(
+                    &mut attempt.failure,
+                    Versioned {
+                        at: now,
+                        digest: String::new(),
+                        value: failure.clone(),
+                    },
+                );
+            }
+            Outcome::Unavailable { .. } | Outcome::Unknown { .. } => {}
+        }
+        let holds_lease = self.engine == EngineState::Sending
+            && newest == Some(id)
+            && attempt.lease_token == lease_token;
+        if !holds_lease {
+            // Who lost the lease may add facts but schedules nothing.
+            return Effect::Applied("answered late");
+        }
+        self.leased_until = None;
+        match retry::after(
+            outcome,
+            self.tries(),
+            provider_in_a_row,
+            now,
+            jitter_permille,
+            &policy.retry,
+        ) {
+            Next::Accepted => {
+                self.engine = EngineState::Settled;
+                self.reason = None;
+                Effect::Applied("accepted")
+            }
+            Next::Again { at, uses_try } => {
+                self.engine = EngineState::Retrying;
+                self.due_at = Some(at);
+                self.reason = Some(match outcome {
+                    Outcome::Refused(failure) => failure.title.clone(),
+                    Outcome::Unavailable { reason } | Outcome::Unknown { reason } => reason.clone(),
+                    Outcome::Accepted { .. } => String::new(),
+                });
+                Effect::Applied(if uses_try {
+                    "refused, another try is due"
+                } else {
+                    "not sent, waits"
+                })
+            }
+            Next::Await => {
+                self.engine = EngineState::Unknown;
+                self.leased_until = Some(now.plus_seconds(policy.unknown_after_seconds));
+                self.reason = Some(
+                    "the answer was lost: a callback will tell, or the policy decides".to_owned(),
+                );
+                Effect::Applied("unknown")
+            }
+            Next::Fail(_) => {
+                self.engine = EngineState::Settled;
+                self.reason = None;
+                Effect::Applied("failed")
+            }
+        }
+    }
+
+    fn woken(&mut self, now: Timestamp, policy: &Policy) -> Effect {
+        let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+        match self.engine {
+            EngineState::Sending if due(self.leased_until) => {
+                if let Some(id) = self.newest().map(|attempt| attempt.id)
+                    && let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.id == id)
+                    && attempt.outcome.is_none()
+                {
+                    attempt.outcome = Some("unknown".to_owned());
+                }
+                self.engine = EngineState::Unknown;
+                self.leased_until = Some(now.plus_seconds(policy.unknown_after_seconds));
+                self.reason = Some("the process that was sending is gone: a callback will tell, or the policy decides".to_owned());
+                Effect::Applied("lease ran out")
+            }
+            EngineState::Unknown if due(self.leased_until) => {
+                self.leased_until = None;
+                match policy.unknown {
+                    UnknownPolicy::GiveUp => {
+                        self.engine = EngineState::GaveUp;
+                        self.reason = Some(
+                            "no callback came: it may have been sent, it was not sent again"
+                                .to_owned(),
+                        );
+                        self.failure = Some(Failure::ours(
+                            "gave_up",
+                            "The answer to the call was lost and no callback has told what became of the message.",
+                            "Ask the recipient, or retry it if a second copy does no harm.",
+                        ));
+                        Effect::Applied("gave up")
+                    }
+                    UnknownPolicy::Resend => {
+                        self.engine = EngineState::Queued;
+                        self.due_at = Some(now);
+                        self.reason = Some(
+                            "no callback came: it is sent again, and may arrive twice".to_owned(),
+                        );
+                        Effect::Applied("sent again")
+                    }
+                }
+            }
+            EngineState::Queued | EngineState::Held | EngineState::Retrying
+                if due(self.expires_at) =>
+            {
+                self.engine = EngineState::Expired;
+                self.due_at = None;
+                self.failure = Some(Failure::ours(
+                    "expired",
+                    "The message waited longer than it may.",
+                    "See what it waited for; retry it if it still matters.",
+                ));
+                Effect::Applied("expired")
+            }
+            EngineState::Settled
+                if self.is_stale(now, policy) && !self.triggered.contains(Trigger::Stale) =>
+            {
+                Effect::Applied("stale")
+            }
+            _ => Effect::Ignored("nothing was due"),
+        }
+    }
+
+    /// Accepted, and nothing heard of it since.
+    fn is_stale(&self, now: Timestamp, policy: &Policy) -> bool {
+        self.stale_at(policy).is_some_and(|at| at <= now)
+    }
+
+    fn stale_at(&self, policy: &Policy) -> Option<Timestamp> {
+        let newest = self.newest()?;
+        let accepted = newest.facts.get(Fact::Accepted)?;
+        let heard = [
+            Fact::Sent,
+            Fact::Delivered,
+            Fact::Read,
+            Fact::Played,
+            Fact::Failed,
+        ]
+        .into_iter()
+        .any(|fact| newest.facts.has(fact));
+        (!heard).then(|| accepted.at.plus_seconds(policy.stale_after_seconds))
+    }
+
+    fn retry_asked(&mut self, even_if_delivered: bool, now: Timestamp) -> Effect {
+        let status = self.status();
+        let allowed = match status {
+            Status::Failed | Status::Expired | Status::Skipped | Status::Cancelled => true,
+            Status::GaveUp
+            | Status::Unknown
+            | Status::Accepted
+            | Status::Sent
+            | Status::Delivered
+            | Status::Read
+            | Status::Played => even_if_delivered,
+            Status::Queued | Status::Held | Status::Sending | Status::Retrying => false,
+        };
+        if !allowed {
+            return match status.group() {
+                Group::Pending => Effect::Ignored("it is still on its way"),
+                _ => Effect::Ignored("it was delivered, or may have been: say so to send it again"),
+            };
+        }
+        self.generation += 1;
+        self.engine = EngineState::Queued;
+        self.triggered = Triggers::NONE;
+        self.replied = false;
+        self.reason = None;
+        self.failure = None;
+        self.due_at = Some(now);
+        self.leased_until = None;
+        Effect::Applied("retry asked")
+    }
+
+    fn cancelled(&mut self, reason: &str) -> Effect {
+        if !matches!(
+            self.engine,
+            EngineState::Queued | EngineState::Held | EngineState::Retrying
+        ) {
+            return Effect::Ignored("it is not waiting any more");
+        }
+        self.engine = EngineState::Cancelled;
+        self.due_at = None;
+        self.reason = Some(reason.to_owned());
+        Effect::Applied("cancelled")
+    }
+
+    /// Brings the engine in line with what is known by now.
+    fn settle(&mut self, now: Timestamp, policy: &Policy) {
+        let arrived = self.has(Fact::Delivered);
+        let newest_known = self
+            .newest()
+            .is_some_and(|attempt| !attempt.facts.is_empty());
+        match self.engine {
+            EngineState::Unknown | EngineState::GaveUp if newest_known => {
+                self.engine = EngineState::Settled;
+                self.leased_until = None;
+                self.reason = None;
+                self.failure = None;
+            }
+            // It arrived after all: the retry that a failure asked for would be a second copy.
+            EngineState::Retrying if arrived && self.tries() > 0 => {
+                self.engine = EngineState::Settled;
+                self.due_at = None;
+                self.reason = None;
+            }
+            _ => {}
+        }
+        if self.engine == EngineState::Settled
+            && !arrived
+            && !self.replied
+            && self.may_retry_after_callback(policy)
+        {
+            self.engine = EngineState::Retrying;
+            self.due_at = Some(now.plus_seconds(policy.settle_after_failed_seconds));
+            self.reason = self.present_failure().map(|failure| failure.title.clone());
+        }
+    }
+
+    /// P4's named exception: a retry after a `failed` callback, which waits,
+    /// looks again, can be turned off, and is never made for authentication.
+    fn may_retry_after_callback(&self, policy: &Policy) -> bool {
+        policy.settle_after_failed_seconds >= 0
+            && self.category != "authentication"
+            && self.tries() < policy.retry.max_tries
+            && self.newest().is_some_and(|attempt| {
+                attempt.facts.has(Fact::Failed)
+                    && attempt.facts.has(Fact::Accepted)
+                    && attempt.failure.as_ref().is_some_and(|failure| {
+                        matches!(
+                            failure.value.class,
+                            FailureClass::Retry | FailureClass::Pace
+                        )
+                    })
+            })
+    }
+
+    /// The triggers that hold now.
+    fn reached(&self, before: &Self, now: Timestamp, policy: &Policy) -> Triggers {
+        let mut reached = Triggers::NONE;
+        for (fact, trigger) in [
+            (Fact::Accepted, Trigger::Accepted),
+            (Fact::Sent, Trigger::Sent),
+            (Fact::Delivered, Trigger::Delivered),
+            (Fact::Read, Trigger::Read),
+            (Fact::Played, Trigger::Played),
+        ] {
+            let in_generation = self
+                .attempts
+                .iter()
+                .any(|attempt| attempt.generation == self.generation && attempt.facts.has(fact));
+            // A late callback of an earlier generation is news in this one.
+            if in_generation || (self.has(fact) && !before.has(fact)) {
+                reached.insert(trigger);
+            }
+        }
+        match self.status() {
+            Status::Failed | Status::GaveUp
+                if !self.replied
+                    && !matches!(self.engine, EngineState::Retrying | EngineState::Sending) =>
+            {
+                reached.insert(Trigger::Failed);
+            }
+            Status::Expired => reached.insert(Trigger::Expired),
+            Status::Skipped => reached.insert(Trigger::Skipped),
+            _ => {}
+        }
+        if self.engine == EngineState::Settled && self.is_stale(now, policy) {
+            reached.insert(Trigger::Stale);
+        }
+        if self.replied {
+            reached.insert(Trigger::Replied);
+        }
+        reached
+    }
+
+    /// Notes the triggers that fire now, each once in a generation, and gives them back.
+    pub fn finish(&mut self, before: &Self, now: Timestamp, policy: &Policy) -> Triggers {
+        let new = self.reached(before, now, policy).without(self.triggered);
+        self.triggered = self.triggered.union(new);
+        new
+    }
+
+    /// When somebody must look at it again although nothing happens.
+    pub fn wake_at(&self, policy: &Policy) -> Option<Timestamp> {
+        match self.engine {
+            EngineState::Queued | EngineState::Held | EngineState::Retrying => self.expires_at,
+            EngineState::Sending | EngineState::Unknown => self.leased_until,
+            EngineState::Settled if !self.triggered.contains(Trigger::Stale) => {
+                self.stale_at(policy)
+            }
+            EngineState::Settled
+            | EngineState::Skipped
+            | EngineState::Cancelled
+            | EngineState::Expired
+            | EngineState::GaveUp => None,
+        }
+    }
+
+    /// What this notification adds to the counters: a pure function of its
+    /// state, so that a difference of two tallies never depends on order and
+    /// no rate of a cohort exceeds 100 %.
+    pub fn tally(&self) -> Vec<(&'static str, String)> {
+        let mut tally = vec![("created", String::new())];
+        for fact in [
+            Fact::Accepted,
+            Fact::Sent,
+            Fact::Delivered,
+            Fact::Read,
+            Fact::Played,
+        ] {
+            if self.has(fact) {
+                tally.push((fact.name(), String::new()));
+            }
+        }
+        let status = self.status();
+        if status.group() == Group::Failed {
+            let code = self
+                .present_failure()
+                .map_or_else(|| status.name().to_owned(), Failure::counted_as);
+            tally.push(("failed", code));
+        }
+        if matches!(status, Status::Skipped | Status::Cancelled) {
+            tally.push((status.name(), String::new()));
+        }
+        if self.replied {
+            tally.push(("replied", String::new()));
+        }
+        tally
+    }
+}

@@ -1,0 +1,191 @@
+//! Follow-up rules: what to do when a notification reaches a state.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    time::Timestamp,
+    trigger::{Trigger, Triggers},
+};
+
+/// A rule never answers a chain of rules deeper than this.
+pub const MAX_DEPTH: i64 = 5;
+
+/// A timer whose delay has passed already fires no sooner than this after its
+/// trigger was applied, so that a backlog reminds nobody who has read.
+const SETTLING_SECONDS: i64 = 10 * 60;
+
+/// What a rule sends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Send {
+    /// `same`, `user:NAME`, `group:NAME`, `contact:NAME` or a number.
+    pub to: Vec<String>,
+    pub template: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    #[serde(default = "whatsapp")]
+    pub channel: String,
+    /// Parameter name → Jinja2 text over `notification`, `contact`, `event`, `failure`.
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+}
+
+fn whatsapp() -> String {
+    "whatsapp".to_owned()
+}
+
+/// One version of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    pub name: String,
+    pub on: Trigger,
+    /// A Jinja2 expression; absent means always.
+    pub condition: Option<String>,
+    pub after_seconds: i64,
+    pub unless: Triggers,
+    pub send: Send,
+    /// Answers what rules have made, too.
+    pub chain: bool,
+}
+
+/// Why a rule did not start although its trigger came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotStarted {
+    /// It would answer what a rule has made.
+    MadeByARule,
+    TooDeep,
+    /// One of its `unless` is known already.
+    Unless,
+}
+
+impl NotStarted {
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::MadeByARule => {
+                "a rule made this notification, and this rule does not say `chain = true`"
+            }
+            Self::TooDeep => "the chain of rules is as deep as it may be",
+            Self::Unless => "one of its `unless` is known already",
+        }
+    }
+}
+
+impl Rule {
+    /// Whether the rule starts for a notification `depth` rules away from an
+    /// event, of which `reached` is known.
+    pub fn starts(&self, depth: i64, reached: Triggers) -> Result<(), NotStarted> {
+        if depth >= MAX_DEPTH {
+            Err(NotStarted::TooDeep)
+        } else if depth > 0 && !self.chain {
+            Err(NotStarted::MadeByARule)
+        } else if !self.unless.intersection(reached).is_empty() {
+            Err(NotStarted::Unless)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// When it is due: `after` from the provider's time of the trigger, but no
+    /// sooner than min(`after`, 10 minutes) after it was applied. A provider
+    /// time in the future counts as now.
+    pub fn due(&self, trigger_at: Timestamp, now: Timestamp) -> Timestamp {
+        let settled = now.plus_seconds(self.after_seconds.min(SETTLING_SECONDS));
+        trigger_at
+            .min(now)
+            .plus_seconds(self.after_seconds)
+            .max(settled)
+    }
+}
+
+/// Reads `90s`, `30m`, `24h`, `7d`. Nothing else, so that no unit is guessed.
+pub fn parse_duration_seconds(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let unit_at = text.find(|character: char| !character.is_ascii_digit())?;
+    let (number, unit) = text.split_at_checked(unit_at)?;
+    let number: i64 = number.parse().ok()?;
+    let unit_seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return None,
+    };
+    number
+        .checked_mul(unit_seconds)
+        .filter(|seconds| *seconds <= 366 * 24 * 60 * 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{NotStarted, Rule, Send, parse_duration_seconds};
+    use crate::domain::{
+        time::Timestamp,
+        trigger::{Trigger, Triggers},
+    };
+
+    fn rule(after_seconds: i64) -> Rule {
+        Rule {
+            name: "r".to_owned(),
+            on: Trigger::Delivered,
+            condition: None,
+            after_seconds,
+            unless: [Trigger::Read, Trigger::Replied].into_iter().collect(),
+            send: Send {
+                to: vec!["same".to_owned()],
+                template: "t".to_owned(),
+                language: None,
+                channel: "whatsapp".to_owned(),
+                params: std::collections::BTreeMap::new(),
+            },
+            chain: false,
+        }
+    }
+
+    #[test]
+    fn a_rule_ignores_what_rules_have_made() {
+        assert_eq!(
+            rule(0).starts(1, Triggers::NONE),
+            Err(NotStarted::MadeByARule)
+        );
+        let chained = Rule {
+            chain: true,
+            ..rule(0)
+        };
+        assert_eq!(chained.starts(1, Triggers::NONE), Ok(()));
+        assert_eq!(chained.starts(5, Triggers::NONE), Err(NotStarted::TooDeep));
+        let read = [Trigger::Read].into_iter().collect();
+        assert_eq!(rule(0).starts(0, read), Err(NotStarted::Unless));
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration_seconds("24h"), Some(86_400));
+        assert_eq!(parse_duration_seconds("90s"), Some(90));
+        for bad in [
+            "",
+            "24",
+            "h",
+            "1.5h",
+            "-1h",
+            "1w",
+            "99999999999d",
+            "9999999999999999999s",
+        ] {
+            assert_eq!(parse_duration_seconds(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_timer_is_never_due_before_it_has_settled(after in 0_i64..200_000, late in -100_000_i64..200_000) {
+            let now = Timestamp::from_unix_seconds(1_000_000_000);
+            let due = rule(after).due(now.plus_seconds(-late), now);
+            prop_assert!(due >= now.plus_seconds(after.min(600)));
+            prop_assert!(due <= now.plus_seconds(after.max(600)));
+        }
+    }
+}

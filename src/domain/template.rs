@@ -1,0 +1,359 @@
+//! Template bodies and the small Jinja2 texts of routes and rules.
+//!
+//! A body that goes to Meta may contain `{{ expression }}` and nothing else:
+//! each distinct expression becomes one parameter, in order of first
+//! appearance. Rendering is strict about what is undefined and bounded in
+//! fuel and in output.
+
+use std::sync::OnceLock;
+
+use minijinja::{Environment, UndefinedBehavior, value::Serde};
+
+/// No rendered text is longer, in bytes (Meta allows 4,096 characters).
+const MAX_RENDERED_BYTES: usize = 16 * 1024;
+
+/// No source is longer, in bytes.
+const MAX_SOURCE_BYTES: usize = 16 * 1024;
+
+/// Instructions one rendering may execute.
+const FUEL: u64 = 20_000;
+
+/// What is wrong with a template or its parameters.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    #[error("a template for Meta may contain {{{{ expression }}}} only: no {{% %}} and no {{# #}}")]
+    Statement,
+    #[error("{{{{ without }}}}")]
+    Unclosed,
+    #[error("an empty {{{{ }}}}")]
+    Empty,
+    #[error("longer than {MAX_SOURCE_BYTES} bytes")]
+    TooLong,
+    #[error("sequences cannot be repeated with *")]
+    Repetition,
+    #[error("cannot read the expression: {0}")]
+    Syntax(String),
+    #[error("{0} is missing")]
+    Missing(String),
+    #[error("{0} is empty: Meta refuses empty parameters")]
+    EmptyParameter(String),
+    #[error("cannot be rendered: {0}")]
+    Render(String),
+    #[error("the rendered text is longer than {MAX_RENDERED_BYTES} bytes")]
+    OutputTooLong,
+}
+
+fn environment() -> &'static Environment<'static> {
+    static ENVIRONMENT: OnceLock<Environment<'static>> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_fuel(Some(FUEL));
+        environment
+    })
+}
+
+/// A template body, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    pieces: Vec<Piece>,
+    /// The distinct expressions, in order of first appearance.
+    pub expressions: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Expression(usize),
+}
+
+impl Body {
+    /// Reads a body under Meta's rules.
+    pub fn parse(source: &str) -> Result<Self, TemplateError> {
+        check_source(source)?;
+        if source.contains("{%") || source.contains("{#") {
+            return Err(TemplateError::Statement);
+        }
+        let mut pieces = Vec::new();
+        let mut expressions: Vec<String> = Vec::new();
+        let mut rest = source;
+        while let Some((text, after)) = rest.split_once("{{") {
+            let end = expression_end(after).ok_or(TemplateError::Unclosed)?;
+            let (expression, remainder) =
+                after.split_at_checked(end).ok_or(TemplateError::Unclosed)?;
+            let expression = expression.trim().to_owned();
+            if expression.is_empty() {
+                return Err(TemplateError::Empty);
+            }
+            check_expression(&expression)?;
+            let index = expressions
+                .iter()
+                .position(|known| *known == expression)
+                .unwrap_or_else(|| {
+                    expressions.push(expression);
+                    expressions.len() - 1
+                });
+            if !text.is_empty() {
+                pieces.push(Piece::Text(text.to_owned()));
+            }
+            pieces.push(Piece::Expression(index));
+            rest = remainder.strip_prefix("}}").unwrap_or(remainder);
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(rest.to_owned()));
+        }
+        Ok(Self {
+            pieces,
+            expressions,
+        })
+    }
+
+    /// The value of every expression, as Meta's parameters. Each is one line.
+    pub fn parameters(&self, context: &serde_json::Value) -> Result<Vec<String>, TemplateError> {
+        self.expressions
+            .iter()
+            .map(|expression| {
+                let value = one_line(&value_of(expression, context)?);
+                if value.is_empty() {
+                    return Err(TemplateError::EmptyParameter(expression.clone()));
+                }
+                Ok(value)
+            })
+            .collect()
+    }
+
+    /// The text a person will read, with `parameters` filled in.
+    pub fn fill(&self, parameters: &[String]) -> String {
+        self.pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) => text.as_str(),
+                Piece::Expression(index) => parameters.get(*index).map_or("", String::as_str),
+            })
+            .collect()
+    }
+}
+
+/// Where the expression ends: the first `}}` outside a string.
+fn expression_end(text: &str) -> Option<usize> {
+    let mut quote = None;
+    let mut previous = ' ';
+    for (index, character) in text.char_indices() {
+        match quote {
+            Some(open) if character == open && previous != '\\' => quote = None,
+            Some(_) => {}
+            None if character == '\'' || character == '"' => quote = Some(character),
+            None if character == '}'
+                && text.get(index..).is_some_and(|rest| rest.starts_with("}}")) =>
+            {
+                return Some(index);
+            }
+            None => {}
+        }
+        previous = character;
+    }
+    None
+}
+
+/// Newlines, tabs and runs of spaces become one space: Meta refuses them in a parameter.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn check_source(source: &str) -> Result<(), TemplateError> {
+    if source.len() > MAX_SOURCE_BYTES {
+        return Err(TemplateError::TooLong);
+    }
+    Ok(())
+}
+
+/// Fuel does not bound `[1] * 100000000`, so repetition of sequences is refused.
+fn check_repetition(source: &str) -> Result<(), TemplateError> {
+    let compact: String = source
+        .chars()
+        .filter(|character| !character.is_whitespace())
+        .collect();
+    if compact.contains("]*")
+        || compact.contains(")*")
+        || compact.contains("*[")
+        || compact.contains("*(")
+    {
+        return Err(TemplateError::Repetition);
+    }
+    Ok(())
+}
+
+/// Whether a text is a readable Jinja2 expression.
+pub fn check_expression(expression: &str) -> Result<(), TemplateError> {
+    check_source(expression)?;
+    check_repetition(expression)?;
+    environment()
+        .compile_expression(expression)
+        .map_err(|error| TemplateError::Syntax(describe(&error)))?;
+    Ok(())
+}
+
+/// Whether a text is a readable Jinja2 template.
+pub fn check_text(source: &str) -> Result<(), TemplateError> {
+    check_source(source)?;
+    check_repetition(source)?;
+    environment()
+        .template_from_str(source)
+        .map_err(|error| TemplateError::Syntax(describe(&error)))?;
+    Ok(())
+}
+
+/// Whether a condition holds. Undefined is an error, not false.
+pub fn holds(condition: &str, context: &serde_json::Value) -> Result<bool, TemplateError> {
+    check_expression(condition)?;
+    let compiled = environment()
+        .compile_expression(condition)
+        .map_err(|error| TemplateError::Syntax(describe(&error)))?;
+    let value = compiled
+        .eval(Serde(context))
+        .map_err(|error| TemplateError::Render(describe(&error)))?;
+    if value.is_undefined() {
+        return Err(TemplateError::Missing(condition.to_owned()));
+    }
+    Ok(value.is_true())
+}
+
+/// The value of one expression as text.
+fn value_of(expression: &str, context: &serde_json::Value) -> Result<String, TemplateError> {
+    let compiled = environment()
+        .compile_expression(expression)
+        .map_err(|error| TemplateError::Syntax(describe(&error)))?;
+    let value = compiled
+        .eval(Serde(context))
+        .map_err(|error| TemplateError::Render(describe(&error)))?;
+    if value.is_undefined() {
+        return Err(TemplateError::Missing(expression.to_owned()));
+    }
+    bounded(if value.is_none() {
+        String::new()
+    } else {
+        value.to_string()
+    })
+}
+
+/// Renders a text such as a route's `to` or a rule's parameter.
+pub fn render_text(source: &str, context: &serde_json::Value) -> Result<String, TemplateError> {
+    if !source.contains('{') {
+        return bounded(source.to_owned());
+    }
+    check_source(source)?;
+    check_repetition(source)?;
+    let template = environment()
+        .template_from_str(source)
+        .map_err(|error| TemplateError::Syntax(describe(&error)))?;
+    let rendered = template
+        .render(Serde(context))
+        .map_err(|error| TemplateError::Render(describe(&error)))?;
+    bounded(rendered)
+}
+
+fn bounded(text: String) -> Result<String, TemplateError> {
+    if text.len() > MAX_RENDERED_BYTES {
+        Err(TemplateError::OutputTooLong)
+    } else {
+        Ok(text)
+    }
+}
+
+/// What went wrong, without the values that were being rendered.
+fn describe(error: &minijinja::Error) -> String {
+    error.detail().map_or_else(
+        || error.kind().to_string(),
+        |detail| format!("{}: {detail}", error.kind()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::{Body, TemplateError, holds, render_text};
+
+    #[test]
+    fn each_distinct_expression_is_one_parameter_in_order_of_first_appearance() {
+        let body =
+            Body::parse("Dear {{ name }}, {{ test }} is ready. {{name}}: {{ url | upper }} }}")
+                .unwrap();
+        assert_eq!(body.expressions, ["name", "test", "url | upper"]);
+        let context = json!({"name": "Asha", "test": "Unit\n 3", "url": "x"});
+        let parameters = body.parameters(&context).unwrap();
+        assert_eq!(parameters, ["Asha", "Unit 3", "X"]);
+        assert_eq!(
+            body.fill(&parameters),
+            "Dear Asha, Unit 3 is ready. Asha: X }}"
+        );
+    }
+
+    #[test]
+    fn a_string_may_contain_the_closing_braces() {
+        assert_eq!(
+            Body::parse("{{ 'a }} b' }}").unwrap().expressions,
+            ["'a }} b'"]
+        );
+    }
+
+    #[test]
+    fn what_is_undefined_or_empty_is_an_error() {
+        let body = Body::parse("{{ name }}").unwrap();
+        assert!(body.parameters(&json!({})).is_err());
+        assert_eq!(
+            body.parameters(&json!({"name": " "})),
+            Err(TemplateError::EmptyParameter("name".to_owned()))
+        );
+        assert!(holds("data.status == 'Successful'", &json!({"data": {}})).is_err());
+        assert_eq!(
+            holds(
+                "data.status == 'Successful'",
+                &json!({"data": {"status": "Successful"}})
+            ),
+            Ok(true)
+        );
+    }
+
+    #[test]
+    fn a_template_for_meta_has_no_statements() {
+        assert_eq!(
+            Body::parse("{% if a %}x{% endif %}"),
+            Err(TemplateError::Statement)
+        );
+        assert_eq!(Body::parse("{{ a"), Err(TemplateError::Unclosed));
+        assert_eq!(Body::parse("{{ }}"), Err(TemplateError::Empty));
+        assert!(matches!(
+            Body::parse("{{ a b }}"),
+            Err(TemplateError::Syntax(_))
+        ));
+    }
+
+    #[test]
+    fn no_template_can_eat_the_machine() {
+        assert_eq!(
+            Body::parse("{{ [1] * 100000000 }}"),
+            Err(TemplateError::Repetition)
+        );
+        assert!(
+            render_text(
+                "{% for i in range(100000) %}{{ i }}{% endfor %}",
+                &json!({})
+            )
+            .is_err()
+        );
+        let long = "x".repeat(20_000);
+        assert!(render_text(&long, &json!({})).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_source_is_read_or_refused_and_what_was_read_gives_back_its_text(source in "[a-z{}%# '\n]{0,60}") {
+            if let Ok(body) = Body::parse(&source) {
+                let parameters = vec![String::from("P"); body.expressions.len()];
+                prop_assert!(body.fill(&parameters).len() <= source.len() + 4);
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What a follow-up rule can wait for, and sets of it.
+
+use serde::{Deserialize, Serialize};
+
+/// The first time a notification acquires a fact or reaches a state in its
+/// present generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trigger {
+    Accepted,
+    Sent,
+    Delivered,
+    Read,
+    Played,
+    Failed,
+    Expired,
+    Skipped,
+    Stale,
+    Replied,
+}
+
+impl Trigger {
+    pub const ALL: [Self; 10] = [
+        Self::Accepted,
+        Self::Sent,
+        Self::Delivered,
+        Self::Read,
+        Self::Played,
+        Self::Failed,
+        Self::Expired,
+        Self::Skipped,
+        Self::Stale,
+        Self::Replied,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Played => "played",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::Skipped => "skipped",
+            Self::Stale => "stale",
+            Self::Replied => "replied",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|trigger| trigger.name() == name)
+    }
+
+    const fn bit(self) -> u16 {
+        match self {
+            Self::Accepted => 1,
+            Self::Sent => 1 << 1,
+            Self::Delivered => 1 << 2,
+            Self::Read => 1 << 3,
+            Self::Played => 1 << 4,
+            Self::Failed => 1 << 5,
+            Self::Expired => 1 << 6,
+            Self::Skipped => 1 << 7,
+            Self::Stale => 1 << 8,
+            Self::Replied => 1 << 9,
+        }
+    }
+}
+
+/// A set of triggers, stored as a bit mask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Triggers(u16);
+
+impl Triggers {
+    pub const NONE: Self = Self(0);
+
+    /// Reads a stored mask; bits that mean nothing are dropped.
+    pub fn from_mask(mask: i64) -> Self {
+        let mask = u16::try_from(mask).unwrap_or(0);
+        Trigger::ALL
+            .into_iter()
+            .filter(|trigger| mask & trigger.bit() != 0)
+            .collect()
+    }
+
+    pub fn mask(self) -> i64 {
+        i64::from(self.0)
+    }
+
+    pub const fn contains(self, trigger: Trigger) -> bool {
+        self.0 & trigger.bit() != 0
+    }
+
+    pub const fn insert(&mut self, trigger: Trigger) {
+        self.0 |= trigger.bit();
+    }
+
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// What is in this set and not in `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Trigger> {
+        Trigger::ALL
+            .into_iter()
+            .filter(move |trigger| self.contains(*trigger))
+    }
+}
+
+impl FromIterator<Trigger> for Triggers {
+    fn from_iter<I: IntoIterator<Item = Trigger>>(triggers: I) -> Self {
+        let mut set = Self::NONE;
+        for trigger in triggers {
+            set.insert(trigger);
+        }
+        set
+    }
+}

@@ -1,0 +1,41 @@
+//! The 24-hour customer-service window.
+
+use super::time::Timestamp;
+
+/// How long a person's message allows free text (Meta, "Customer service windows").
+pub const WINDOW_SECONDS: i64 = 24 * 60 * 60;
+
+/// Free text stops this long before the end: clocks differ, and calls take time.
+pub const MARGIN_SECONDS: i64 = 60;
+
+/// When the window ends that a message of `sent_at` opens. By the message's own
+/// time, so that a week-late redelivery opens nothing.
+pub const fn until(sent_at: Timestamp) -> Timestamp {
+    sent_at.plus_seconds(WINDOW_SECONDS)
+}
+
+/// Whether free text may be sent now.
+pub fn is_open(window_until: Option<Timestamp>, now: Timestamp) -> bool {
+    window_until.is_some_and(|until| now.plus_seconds(MARGIN_SECONDS) < until)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_open, until};
+    use crate::domain::time::Timestamp;
+
+    #[test]
+    fn a_window_closes_a_minute_before_the_day_is_over() {
+        let start = Timestamp::from_unix_seconds(1_000_000);
+        let end = Some(until(start));
+        assert!(is_open(end, start.plus_seconds(86_339)));
+        assert!(!is_open(end, start.plus_seconds(86_340)));
+        assert!(!is_open(None, start));
+    }
+
+    #[test]
+    fn a_message_that_arrives_a_week_late_opens_nothing() {
+        let start = Timestamp::from_unix_seconds(1_000_000);
+        assert!(!is_open(Some(until(start)), start.plus_seconds(7 * 86_400)));
+    }
+}
