@@ -7,6 +7,7 @@
 //! Every instant is a `BIGINT`: microseconds since 1970 in UTC, so that SQL and
 //! Rust order them alike on both databases.
 
+pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
 mod m20261121_000001_people_and_senders;

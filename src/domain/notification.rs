@@ -128,6 +128,8 @@ pub enum Change {
     Cancelled {
         reason: String,
     },
+    /// Claimed, and before its call was made an `unless` of its follow-up came.
+    Overtaken,
 }
 
 /// What a change did, for the timeline.
@@ -239,6 +241,12 @@ impl NotificationState {
             Change::Woken => self.woken(now, policy),
             Change::RetryAsked { even_if_delivered } => self.retry_asked(*even_if_delivered, now),
             Change::Cancelled { reason } => self.cancelled(reason),
+            Change::Overtaken => {
+                self.engine = EngineState::Cancelled;
+                self.leased_until = None;
+                self.reason = Some("not needed any more: an `unless` of its rule came first".to_owned());
+                Effect::Applied("cancelled")
+            }
         };
         self.settle(now, policy);
         effect

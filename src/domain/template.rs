@@ -122,6 +122,22 @@ impl Body {
             .collect()
     }
 
+    /// The names a caller must provide, each once, in order.
+    pub fn variables(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for expression in &self.expressions {
+            let Ok(compiled) = environment().compile_expression(expression) else { continue };
+            let mut wanted: Vec<String> = compiled.undeclared_variables(false).into_iter().collect();
+            wanted.sort_unstable();
+            for name in wanted {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names
+    }
+
     /// The text a person will read, with `parameters` filled in.
     pub fn fill(&self, parameters: &[String]) -> String {
         self.pieces

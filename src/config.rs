@@ -1,0 +1,450 @@
+//! Every setting: its name, its default, what it means. The only place that
+//! reads the environment; all mistakes are reported together, by name.
+
+use std::{collections::HashMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::domain::{
+    notification::{Policy, UnknownPolicy},
+    retry::RetryPolicy,
+};
+
+/// A setting as people see it.
+#[derive(Debug)]
+pub struct Setting {
+    pub name: &'static str,
+    /// An older or shorter name that means the same.
+    pub alias: Option<&'static str>,
+    pub default: Option<&'static str>,
+    pub secret: bool,
+    pub meaning: &'static str,
+}
+
+const fn setting(name: &'static str, default: Option<&'static str>, meaning: &'static str) -> Setting {
+    Setting { name, alias: None, default, secret: false, meaning }
+}
+
+/// All of them, in the order of the documentation.
+pub const SETTINGS: &[Setting] = &[
+    setting("HERALD_LISTEN", Some("127.0.0.1:8080"), "Address and port to listen on."),
+    setting("HERALD_DATA_DIR", Some("./data"), "Where the embedded database and the key of `herald dev` live."),
+    Setting {
+        secret: true,
+        ..setting("DATABASE_URL", None, "postgres://… or sqlite:PATH. Default: a SQLite file in HERALD_DATA_DIR.")
+    },
+    setting("HERALD_DATABASE_CONNECTIONS", Some("10"), "Connections to PostgreSQL, at most."),
+    Setting {
+        secret: true,
+        ..setting("HERALD_SECRET_KEY", None, "32 random bytes as 64 hex digits: encrypts what is secret at rest. Needed by `serve`.")
+    },
+    setting("WHATSAPP_ENABLED", Some("true"), "`false` holds every message; accepting goes on."),
+    Setting {
+        alias: Some("WHATSAPP_PHONE_ID"),
+        ..setting("WHATSAPP_PHONE_NUMBER_ID", None, "Meta's id of the sending number. Needed for sending.")
+    },
+    Setting {
+        alias: Some("WABA_ID"),
+        ..setting("WHATSAPP_WABA_ID", None, "Meta's id of the business account. Needed for template sync only.")
+    },
+    Setting {
+        alias: Some("WHATSAPP_TOKEN"),
+        secret: true,
+        ..setting("WHATSAPP_ACCESS_TOKEN", None, "Access token with whatsapp_business_messaging. Needed for sending.")
+    },
+    Setting {
+        secret: true,
+        ..setting("WHATSAPP_APP_SECRET", None, "Secret of the subscribed Meta app; several, separated by commas, while rotating. Needed for callbacks.")
+    },
+    Setting {
+        secret: true,
+        ..setting("WHATSAPP_WEBHOOK_VERIFY_TOKEN", None, "The token typed into Meta's webhook form. Needed to register the webhook.")
+    },
+    setting("WHATSAPP_API_VERSION", Some("v26.0"), "Version of the Graph API."),
+    setting("WHATSAPP_API_BASE", Some("https://graph.facebook.com"), "Where the Graph API is; a simulator's address for tests."),
+    setting("HERALD_SEND_SLOTS", Some("64"), "Calls to the provider at the same time, at most."),
+    setting("HERALD_SEND_PER_SECOND", Some("80"), "Messages per second and number (Meta's default throughput); 0 means unlimited."),
+    setting("HERALD_SEND_TRIES", Some("3"), "Attempts that may fail for a reason of the message."),
+    setting("HERALD_SEND_RETRY_SECONDS", Some("30"), "Delay before the second attempt; it doubles each time."),
+    setting("HERALD_SEND_TIMEOUT_SECONDS", Some("10"), "A call without an answer is unknown after this."),
+    setting("HERALD_SEND_CONNECT_SECONDS", Some("3"), "A connection that is not made by then is not made."),
+    setting("HERALD_LEASE_SECONDS", Some("60"), "After this another process takes over what a dead one was doing."),
+    setting("HERALD_UNKNOWN_AFTER_SECONDS", Some("900"), "How long a callback may resolve a lost answer before the policy decides."),
+    setting("HERALD_UNKNOWN_POLICY", Some("give_up"), "`give_up`: may be lost, visibly. `resend`: may arrive twice."),
+    setting("HERALD_STALE_AFTER_SECONDS", Some("1800"), "Accepted and nothing heard for this long is stale."),
+    setting("HERALD_SETTLE_AFTER_FAILED_SECONDS", Some("60"), "Wait before a retry after a `failed` callback; -1 turns such retries off."),
+    setting("HERALD_EXPIRES_AFTER_SECONDS", Some("86400"), "What has waited longer is not sent any more, unless its route says otherwise."),
+    setting("HERALD_AUTHENTICATION_EXPIRES_AFTER_SECONDS", Some("600"), "The same for one-time passwords."),
+    setting("HERALD_PARKED_SECONDS", Some("86400"), "How long a status waits for a message that is not known yet."),
+    setting("HERALD_INBOX_MEGABYTES", Some("64"), "Callbacks waiting to be stored, in memory, at most."),
+    setting("HERALD_INBOX_WAIT_MILLISECONDS", Some("4000"), "A callback not stored by then is answered 503: Meta gives up at about 5 s."),
+    setting("HERALD_HTTP_WORKERS", Some("2"), "Threads that answer HTTP."),
+    setting("HERALD_LOG", Some("info"), "Log filter, such as `info` or `herald=debug`."),
+    setting("HERALD_LOG_FORMAT", Some("text"), "`text` or `json`."),
+];
+
+/// Secrets that stand in documents, and so protect nothing.
+const PUBLISHED: &[&str] =
+    &["changeme", "secret", "password", "test_app_secret", "otro_secreto", "verify_token", "your_app_secret", "example"];
+
+/// What is wrong with the settings, all of it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError(pub Vec<String>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "{} wrong:", if self.0.len() == 1 { "one setting is" } else { "several settings are" })?;
+        for mistake in &self.0 {
+            writeln!(formatter, "  - {mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// How strict to be about secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strictness {
+    /// A blank or published secret is refused.
+    Production,
+    /// `herald dev`: everything is on one laptop.
+    Development,
+}
+
+/// Credentials of the sender that the environment describes.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    pub phone_number_id: String,
+    pub waba_id: Option<String>,
+    pub access_token: SecretString,
+}
+
+/// The settings, read and checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub database_url: SecretString,
+    pub database_connections: u32,
+    pub secret_key: Option<SecretString>,
+    pub whatsapp_enabled: bool,
+    /// Absent when the number or the token is missing: then the queue is held.
+    pub credentials: Option<Credentials>,
+    pub app_secrets: Vec<SecretString>,
+    pub verify_token: Option<SecretString>,
+    pub api_version: String,
+    pub api_base: String,
+    pub send_slots: usize,
+    pub send_per_second: i64,
+    pub send_timeout: Duration,
+    pub connect_timeout: Duration,
+    pub policy: Policy,
+    pub expires_after_seconds: i64,
+    pub authentication_expires_after_seconds: i64,
+    pub parked_seconds: i64,
+    pub inbox_bytes: usize,
+    pub inbox_wait: Duration,
+    pub http_workers: usize,
+    pub log: String,
+    pub log_json: bool,
+}
+
+/// The environment, with `.env` filling in what is not set, and `NAME_FILE` read
+/// for secrets. The environment wins over `.env`.
+pub fn from_environment() -> Result<HashMap<String, String>, ConfigError> {
+    let mut values = HashMap::new();
+    let mut mistakes = Vec::new();
+    match dotenvy::from_filename_iter(".env") {
+        Ok(lines) => {
+            for line in lines {
+                match line {
+                    Ok((name, value)) => drop(values.insert(name, value)),
+                    Err(_) => mistakes.push(".env has a line that is not NAME=value".to_owned()),
+                }
+            }
+        }
+        Err(error) if error.not_found() => {}
+        Err(_) => mistakes.push(".env cannot be read".to_owned()),
+    }
+    for (name, value) in std::env::vars_os() {
+        if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) {
+            values.insert(name, value);
+        }
+    }
+    for setting in SETTINGS.iter().filter(|setting| setting.secret) {
+        let file = format!("{}_FILE", setting.name);
+        if let Some(path) = values.get(&file) {
+            match std::fs::read_to_string(path) {
+                Ok(text) => drop(values.insert(setting.name.to_owned(), text.trim().to_owned())),
+                Err(_) => mistakes.push(format!("{file}: the file cannot be read")),
+            }
+        }
+    }
+    if mistakes.is_empty() { Ok(values) } else { Err(ConfigError(mistakes)) }
+}
+
+struct Reader<'a> {
+    values: &'a HashMap<String, String>,
+    mistakes: Vec<String>,
+}
+
+impl Reader<'_> {
+    /// The value of a setting, by name or alias; its default otherwise. Blank is absent.
+    fn text(&self, name: &str) -> Option<String> {
+        let known = SETTINGS.iter().find(|setting| setting.name == name)?;
+        [Some(known.name), known.alias]
+            .into_iter()
+            .flatten()
+            .filter_map(|name| self.values.get(name))
+            .map(|value| value.trim())
+            .find(|value| !value.is_empty())
+            .or(known.default)
+            .map(str::to_owned)
+    }
+
+    fn parse<T: std::str::FromStr>(&mut self, name: &str, rule: &str, fallback: T) -> T {
+        match self.text(name).map(|text| text.parse()) {
+            Some(Ok(value)) => value,
+            _ => {
+                self.mistakes.push(format!("{name}: {rule}"));
+                fallback
+            }
+        }
+    }
+
+    fn number(&mut self, name: &str, low: i64, high: i64) -> i64 {
+        let rule = format!("a whole number from {low} to {high}");
+        let number = self.parse(name, &rule, low);
+        if (low..=high).contains(&number) {
+            number
+        } else {
+            self.mistakes.push(format!("{name}: {rule}"));
+            low
+        }
+    }
+
+    fn seconds(&mut self, name: &str, low: i64, high: i64) -> Duration {
+        Duration::from_secs(self.number(name, low, high).unsigned_abs())
+    }
+
+    fn secret(&mut self, name: &str, value: &str, strictness: Strictness) -> SecretString {
+        if strictness == Strictness::Production && PUBLISHED.contains(&value.to_lowercase().as_str()) {
+            self.mistakes.push(format!("{name}: this value stands in documents and protects nothing"));
+        }
+        SecretString::from(value.to_owned())
+    }
+}
+
+impl Config {
+    /// Reads the settings out of `values`.
+    pub fn read(values: &HashMap<String, String>, strictness: Strictness) -> Result<Self, ConfigError> {
+        let mut reader = Reader { values, mistakes: Vec::new() };
+        let listen = reader.parse("HERALD_LISTEN", "an address and a port, such as 127.0.0.1:8080", SocketAddr::from(([127, 0, 0, 1], 8080)));
+        let data_dir = PathBuf::from(reader.text("HERALD_DATA_DIR").unwrap_or_default());
+        let database_url = reader
+            .text("DATABASE_URL")
+            .unwrap_or_else(|| format!("sqlite:{}", data_dir.join("herald.sqlite").display()));
+        if !["postgres://", "postgresql://", "sqlite:"].iter().any(|scheme| database_url.starts_with(scheme)) {
+            reader.mistakes.push("DATABASE_URL: starts with postgres:// or sqlite:".to_owned());
+        }
+        let secret_key = reader.text("HERALD_SECRET_KEY").map(SecretString::from);
+        if let Some(key) = &secret_key
+            && hex::decode(key.expose_secret()).map_or(0, |bytes| bytes.len()) != 32
+        {
+            reader.mistakes.push("HERALD_SECRET_KEY: 64 hex digits, such as `openssl rand -hex 32` prints".to_owned());
+        }
+        let whatsapp_enabled = match reader.text("WHATSAPP_ENABLED").unwrap_or_default().to_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => true,
+            "false" | "0" | "no" | "off" => false,
+            _ => {
+                reader.mistakes.push("WHATSAPP_ENABLED: true or false".to_owned());
+                false
+            }
+        };
+        let phone_number_id = reader.text("WHATSAPP_PHONE_NUMBER_ID");
+        if phone_number_id.as_ref().is_some_and(|id| !id.bytes().all(|byte| byte.is_ascii_digit())) {
+            reader.mistakes.push("WHATSAPP_PHONE_NUMBER_ID: digits only; it is Meta's id, not the phone number".to_owned());
+        }
+        let waba_id = reader.text("WHATSAPP_WABA_ID");
+        let access_token = reader.text("WHATSAPP_ACCESS_TOKEN");
+        let credentials = match (phone_number_id, access_token) {
+            (Some(phone_number_id), Some(token)) => Some(Credentials {
+                phone_number_id,
+                waba_id,
+                access_token: reader.secret("WHATSAPP_ACCESS_TOKEN", &token, strictness),
+            }),
+            _ => None,
+        };
+        let app_secrets = reader
+            .text("WHATSAPP_APP_SECRET")
+            .unwrap_or_default()
+            .split(',')
+            .map(str::trim)
+            .filter(|secret| !secret.is_empty())
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|secret| reader.secret("WHATSAPP_APP_SECRET", &secret, strictness))
+            .collect();
+        let verify_token = reader
+            .text("WHATSAPP_WEBHOOK_VERIFY_TOKEN")
+            .map(|token| reader.secret("WHATSAPP_WEBHOOK_VERIFY_TOKEN", &token, strictness));
+        let api_base = reader.text("WHATSAPP_API_BASE").unwrap_or_default();
+        if !api_base.starts_with("http://") && !api_base.starts_with("https://") {
+            reader.mistakes.push("WHATSAPP_API_BASE: starts with https:// or http://".to_owned());
+        }
+        let unknown = match reader.text("HERALD_UNKNOWN_POLICY").as_deref() {
+            Some("give_up") => UnknownPolicy::GiveUp,
+            Some("resend") => UnknownPolicy::Resend,
+            _ => {
+                reader.mistakes.push("HERALD_UNKNOWN_POLICY: give_up or resend".to_owned());
+                UnknownPolicy::GiveUp
+            }
+        };
+        let log_json = match reader.text("HERALD_LOG_FORMAT").as_deref() {
+            Some("json") => true,
+            Some("text") => false,
+            _ => {
+                reader.mistakes.push("HERALD_LOG_FORMAT: text or json".to_owned());
+                false
+            }
+        };
+        let day = 24 * 60 * 60;
+        let policy = Policy {
+            retry: RetryPolicy {
+                max_tries: reader.number("HERALD_SEND_TRIES", 1, 20),
+                base_seconds: reader.number("HERALD_SEND_RETRY_SECONDS", 1, day),
+                cap_seconds: day,
+            },
+            lease_seconds: reader.number("HERALD_LEASE_SECONDS", 2, 3600),
+            unknown_after_seconds: reader.number("HERALD_UNKNOWN_AFTER_SECONDS", 1, 7 * day),
+            unknown,
+            stale_after_seconds: reader.number("HERALD_STALE_AFTER_SECONDS", 1, 30 * day),
+            settle_after_failed_seconds: reader.number("HERALD_SETTLE_AFTER_FAILED_SECONDS", -1, day),
+        };
+        let send_timeout = reader.seconds("HERALD_SEND_TIMEOUT_SECONDS", 1, 120);
+        if i64::try_from(send_timeout.as_secs()).unwrap_or(i64::MAX) >= policy.lease_seconds {
+            reader.mistakes.push(
+                "HERALD_LEASE_SECONDS: longer than HERALD_SEND_TIMEOUT_SECONDS, or a call outlives its lease".to_owned(),
+            );
+        }
+        let config = Self {
+            listen,
+            data_dir,
+            database_url: SecretString::from(database_url),
+            database_connections: u32::try_from(reader.number("HERALD_DATABASE_CONNECTIONS", 2, 500)).unwrap_or(10),
+            secret_key,
+            whatsapp_enabled,
+            credentials,
+            app_secrets,
+            verify_token,
+            api_version: reader.text("WHATSAPP_API_VERSION").unwrap_or_default(),
+            api_base,
+            send_slots: usize::try_from(reader.number("HERALD_SEND_SLOTS", 1, 1000)).unwrap_or(1),
+            send_per_second: reader.number("HERALD_SEND_PER_SECOND", 0, 10_000),
+            send_timeout,
+            connect_timeout: reader.seconds("HERALD_SEND_CONNECT_SECONDS", 1, 60),
+            policy,
+            expires_after_seconds: reader.number("HERALD_EXPIRES_AFTER_SECONDS", 1, 30 * day),
+            authentication_expires_after_seconds: reader.number("HERALD_AUTHENTICATION_EXPIRES_AFTER_SECONDS", 1, day),
+            parked_seconds: reader.number("HERALD_PARKED_SECONDS", 600, 30 * day),
+            inbox_bytes: usize::try_from(reader.number("HERALD_INBOX_MEGABYTES", 4, 4096)).unwrap_or(4) * 1024 * 1024,
+            inbox_wait: Duration::from_millis(reader.number("HERALD_INBOX_WAIT_MILLISECONDS", 10, 60_000).unsigned_abs()),
+            http_workers: usize::try_from(reader.number("HERALD_HTTP_WORKERS", 1, 64)).unwrap_or(1),
+            log: reader.text("HERALD_LOG").unwrap_or_default(),
+            log_json,
+        };
+        if reader.mistakes.is_empty() { Ok(config) } else { Err(ConfigError(reader.mistakes)) }
+    }
+
+    /// What `serve` needs beyond what every command needs.
+    pub fn require_secret_key(&self) -> Result<SecretString, ConfigError> {
+        self.secret_key.clone().ok_or_else(|| {
+            ConfigError(vec![
+                "HERALD_SECRET_KEY: missing. Make one with `openssl rand -hex 32` and keep it: without it, what is encrypted is lost"
+                    .to_owned(),
+            ])
+        })
+    }
+
+    pub fn is_sqlite(&self) -> bool {
+        self.database_url.expose_secret().starts_with("sqlite:")
+    }
+}
+
+/// A token as people may see it: first 8 … last 3, and wholly masked when shorter than 24.
+pub fn masked(secret: &str) -> String {
+    let length = secret.chars().count();
+    if length < 24 {
+        return "•".repeat(8);
+    }
+    let head: String = secret.chars().take(8).collect();
+    let tail: String = secret.chars().skip(length - 3).collect();
+    format!("{head}…{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::{Config, SETTINGS, Strictness, masked};
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Config, super::ConfigError> {
+        let values: HashMap<String, String> =
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::read(&values, Strictness::Production)
+    }
+
+    #[test]
+    fn nothing_set_is_a_working_configuration() {
+        let config = read(&[]).unwrap();
+        assert!(config.is_sqlite() && config.credentials.is_none() && config.whatsapp_enabled);
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_together_by_name() {
+        let error = read(&[
+            ("HERALD_LISTEN", "nowhere"),
+            ("WHATSAPP_ENABLED", "perhaps"),
+            ("WHATSAPP_APP_SECRET", "fine-secret, changeme"),
+            ("HERALD_SEND_TRIES", "0"),
+            ("DATABASE_URL", "mysql://x"),
+            ("HERALD_SECRET_KEY", "abc"),
+        ])
+        .unwrap_err();
+        for name in
+            ["HERALD_LISTEN", "WHATSAPP_ENABLED", "WHATSAPP_APP_SECRET", "HERALD_SEND_TRIES", "DATABASE_URL", "HERALD_SECRET_KEY"]
+        {
+            assert!(error.0.iter().any(|mistake| mistake.starts_with(name)), "{name} in {error}");
+        }
+        assert!(!error.to_string().contains("mysql") && !error.to_string().contains("nowhere"));
+    }
+
+    #[test]
+    fn the_names_its_users_know_mean_the_same() {
+        let config = read(&[("WHATSAPP_PHONE_ID", "106540352242922"), ("WHATSAPP_TOKEN", "t"), ("WABA_ID", "1")]).unwrap();
+        let credentials = config.credentials.unwrap();
+        assert_eq!((credentials.phone_number_id.as_str(), credentials.waba_id.as_deref()), ("106540352242922", Some("1")));
+    }
+
+    #[test]
+    fn a_call_may_not_outlive_its_lease() {
+        assert!(read(&[("HERALD_LEASE_SECONDS", "10"), ("HERALD_SEND_TIMEOUT_SECONDS", "10")]).is_err());
+    }
+
+    #[test]
+    fn a_short_secret_shows_nothing_of_itself() {
+        assert_eq!(masked("short"), "••••••••");
+        assert_eq!(masked("0123456789abcdefghijklmn"), "01234567…lmn");
+    }
+
+    #[test]
+    fn every_setting_stands_once() {
+        let mut names: Vec<_> = SETTINGS.iter().flat_map(|setting| [Some(setting.name), setting.alias]).flatten().collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

@@ -1,0 +1,246 @@
+//! Durable ingest: what arrives together is stored in one transaction, and
+//! nobody is told that it arrived before that transaction has committed.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::Engine;
+use crate::{
+    domain::time::Timestamp,
+    store::{
+        callback::{self, Body, NewCallback},
+        new_id,
+    },
+};
+
+/// One transaction stores no more bodies than this.
+const MAX_BATCH: usize = 512;
+
+/// Nor more bytes: a batch must not take long.
+const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// Bodies waiting in memory for the processor; what does not fit is read from the table.
+const HANDOVER_BYTES: usize = 32 * 1024 * 1024;
+
+/// The endpoint of Meta's callbacks in the digest ledger.
+const META: &str = "meta";
+
+/// What became of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    Stored,
+    /// It was here before.
+    Repeat,
+}
+
+/// Why a body was not taken. Each means: send it again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Busy {
+    /// Too much is waiting.
+    Full,
+    /// It was not stored in time.
+    Late,
+    /// The database did not take it.
+    Failed,
+}
+
+impl Busy {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Late => "late",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+struct Waiting {
+    body: Bytes,
+    digest: [u8; 32],
+    answer: oneshot::Sender<Result<Receipt, Busy>>,
+}
+
+/// The way in: bounded in bytes and in waiting time.
+#[derive(Debug)]
+pub struct Inbox {
+    queue: mpsc::UnboundedSender<Waiting>,
+    waiting_bytes: AtomicUsize,
+    max_bytes: usize,
+    max_wait: Duration,
+}
+
+/// The other end, owned by the worker that stores.
+#[derive(Debug)]
+pub struct Intake {
+    queue: mpsc::UnboundedReceiver<Waiting>,
+}
+
+impl Inbox {
+    pub fn new(max_bytes: usize, max_wait: Duration) -> (Self, Intake) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let inbox = Self { queue: sender, waiting_bytes: AtomicUsize::new(0), max_bytes, max_wait };
+        (inbox, Intake { queue: receiver })
+    }
+
+    /// Takes a body and waits until it is stored.
+    pub async fn submit(&self, body: Bytes) -> Result<Receipt, Busy> {
+        let size = body.len().max(1);
+        if self.waiting_bytes.fetch_add(size, Ordering::AcqRel) + size > self.max_bytes {
+            self.waiting_bytes.fetch_sub(size, Ordering::AcqRel);
+            return Err(Busy::Full);
+        }
+        let _room = Room { bytes: &self.waiting_bytes, size };
+        let digest = Sha256::digest(&body).into();
+        let (answer, stored) = oneshot::channel();
+        if self.queue.send(Waiting { body, digest, answer }).is_err() {
+            return Err(Busy::Failed);
+        }
+        match tokio::time::timeout(self.max_wait, stored).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Busy::Failed),
+            Err(_) => Err(Busy::Late),
+        }
+    }
+}
+
+/// Gives the room back however the wait ends, a client that hangs up included.
+struct Room<'a> {
+    bytes: &'a AtomicUsize,
+    size: usize,
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.bytes.fetch_sub(self.size, Ordering::AcqRel);
+    }
+}
+
+/// Bodies on their way to the processor without a trip through the table.
+#[derive(Debug, Default)]
+pub struct Handover {
+    bodies: Mutex<VecDeque<Body>>,
+    bytes: AtomicUsize,
+    pub arrived: Notify,
+}
+
+impl Handover {
+    fn has_room(&self, size: usize) -> bool {
+        self.bytes.load(Ordering::Acquire) + size <= HANDOVER_BYTES
+    }
+
+    fn put(&self, new: impl Iterator<Item = Body>) {
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        for body in new {
+            self.bytes.fetch_add(body.body.len(), Ordering::AcqRel);
+            bodies.push_back(body);
+        }
+        drop(bodies);
+        self.arrived.notify_one();
+    }
+
+    /// Up to `limit` bodies, oldest first.
+    pub fn take(&self, limit: usize) -> Vec<Body> {
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = bodies.len().min(limit);
+        let taken: Vec<Body> = bodies.drain(..count).collect();
+        drop(bodies);
+        self.bytes.fetch_sub(taken.iter().map(|body| body.body.len()).sum(), Ordering::AcqRel);
+        taken
+    }
+}
+
+/// Stores what has gathered. Waits until there is something; `None` when the
+/// inbox is closed.
+pub async fn store_turn(
+    engine: &Engine,
+    intake: &mut Intake,
+    handover: Option<&Handover>,
+    clock: impl Fn() -> Timestamp,
+) -> Option<usize> {
+    let first = intake.queue.recv().await?;
+    let mut size = first.body.len();
+    let mut batch = vec![first];
+    while batch.len() < MAX_BATCH && size < MAX_BATCH_BYTES {
+        let Ok(next) = intake.queue.try_recv() else { break };
+        size += next.body.len();
+        batch.push(next);
+    }
+    let count = batch.len();
+    store(engine, batch, size, handover, clock()).await;
+    Some(count)
+}
+
+async fn store(engine: &Engine, mut batch: Vec<Waiting>, size: usize, handover: Option<&Handover>, now: Timestamp) {
+    // Sorted by digest: two processes take the ledger's rows in one order.
+    batch.sort_unstable_by_key(|waiting| waiting.digest);
+    let mut new: Vec<NewCallback> = Vec::with_capacity(batch.len());
+    for waiting in &batch {
+        match new.last_mut() {
+            Some(last) if last.digest == waiting.digest => last.copies += 1,
+            _ => new.push(NewCallback {
+                id: new_id(now),
+                digest: waiting.digest,
+                body: waiting.body.clone(),
+                copies: 1,
+            }),
+        }
+    }
+    let handover = handover.filter(|handover| handover.has_room(size));
+    // What is not handed over belongs to whoever looks first.
+    let lease = if handover.is_some() { now.plus_seconds(engine.settings.policy.lease_seconds) } else { now };
+    let stored = engine
+        .store
+        .write(async |tx| callback::store_batch(tx, META, &new, engine.process, lease, now).await)
+        .await;
+    metrics::histogram!("herald_ingest_batch").record(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
+    let known = match stored {
+        Ok(known) => known,
+        Err(error) => {
+            tracing::error!(event = "callback.store_failed", error = %ErrorChain(&error), "callbacks could not be stored: answered 503");
+            for waiting in batch {
+                let _ = waiting.answer.send(Err(Busy::Failed));
+            }
+            return;
+        }
+    };
+    let mut first_of: HashMap<[u8; 32], bool> = HashMap::new();
+    for waiting in batch {
+        let repeat = known.contains(&waiting.digest) || first_of.insert(waiting.digest, true).is_some();
+        let receipt = if repeat { Receipt::Repeat } else { Receipt::Stored };
+        // A client that has hung up will send it again, and it will be a repeat.
+        let _ = waiting.answer.send(Ok(receipt));
+    }
+    if let Some(handover) = handover {
+        handover.put(
+            new.into_iter()
+                .filter(|callback| !known.contains(&callback.digest))
+                .map(|callback| Body { id: callback.id, body: callback.body, tries: 0 }),
+        );
+    }
+}
+
+/// An error with its causes, in one line.
+pub struct ErrorChain<'a>(pub &'a (dyn std::error::Error + 'static));
+
+impl std::fmt::Display for ErrorChain<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(formatter, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+

@@ -1,0 +1,101 @@
+//! Makes one change happen, in one transaction, out of domain, store and providers.
+
+pub mod accept;
+pub mod access;
+pub mod apply;
+pub mod catalogue;
+pub mod dispatch;
+pub mod follow_up;
+pub mod inbox;
+pub mod manual;
+pub mod routing;
+pub mod transition;
+pub mod watch;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, RwLock},
+};
+
+use uuid::Uuid;
+
+use crate::{
+    domain::{notification::Policy, trigger::Trigger},
+    store::{ConnectionTrait, Store, StoreError, catalogue::StoredRule},
+};
+
+/// Settings that the engine decides by.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub policy: Policy,
+    /// Nothing is sent while this is false.
+    pub enabled: bool,
+    pub send_slots: usize,
+    pub expires_after_seconds: i64,
+    pub authentication_expires_after_seconds: i64,
+    pub parked_seconds: i64,
+}
+
+/// The rules in force, by trigger.
+#[derive(Debug, Default)]
+pub struct RuleSet {
+    revision: i64,
+    by_trigger: BTreeMap<Trigger, Vec<StoredRule>>,
+}
+
+impl RuleSet {
+    pub fn on(&self, trigger: Trigger) -> &[StoredRule] {
+        self.by_trigger.get(&trigger).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// What every change needs to know.
+#[derive(Debug)]
+pub struct Engine {
+    pub store: Store,
+    pub settings: Settings,
+    /// This process: the owner of its leases.
+    pub process: Uuid,
+    /// This process's slot in the counters.
+    pub slot: i64,
+    rules: RwLock<Arc<RuleSet>>,
+    /// Wakes the sender when something may be due.
+    pub queued: tokio::sync::Notify,
+    /// Wakes the timers when a follow-up may be due.
+    pub followed_up: tokio::sync::Notify,
+}
+
+/// Counter slots: enough that processes rarely share one, few enough to sum.
+const SLOTS: u128 = 64;
+
+impl Engine {
+    pub fn new(store: Store, settings: Settings, process: Uuid) -> Self {
+        Self {
+            store,
+            settings,
+            process,
+            slot: i64::try_from(process.as_u128() % SLOTS).unwrap_or(0),
+            rules: RwLock::default(),
+            queued: tokio::sync::Notify::new(),
+            followed_up: tokio::sync::Notify::new(),
+        }
+    }
+
+    /// The rules in force; read again only when a catalogue has changed.
+    pub async fn rules(&self, connection: &impl ConnectionTrait) -> Result<Arc<RuleSet>, StoreError> {
+        let revision = crate::store::catalogue::revision(connection).await?;
+        {
+            let kept = self.rules.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if kept.revision == revision {
+                return Ok(Arc::clone(&kept));
+            }
+        }
+        let mut by_trigger: BTreeMap<Trigger, Vec<StoredRule>> = BTreeMap::new();
+        for rule in crate::store::catalogue::active_rules(connection).await? {
+            by_trigger.entry(rule.rule.on).or_default().push(rule);
+        }
+        let fresh = Arc::new(RuleSet { revision, by_trigger });
+        *self.rules.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::clone(&fresh);
+        Ok(fresh)
+    }
+}

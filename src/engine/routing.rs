@@ -1,0 +1,112 @@
+//! From a `to` to people: who receives, at which address, and who cannot and why.
+
+use uuid::Uuid;
+
+use crate::{
+    domain::{phone::Phone, recipient::RecipientSpec, time::Timestamp},
+    store::{
+        DatabaseTransaction, StoreError,
+        people::{self, Person, Staff},
+    },
+};
+
+/// A group is expanded in pieces of this size.
+pub const CHUNK: i64 = 200;
+
+/// One person a message is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// In words: `user:NAME`, `contact:NAME` or the number.
+    pub recipient: String,
+    pub contact_id: Option<Uuid>,
+    pub address: Option<String>,
+    pub name: Option<String>,
+    /// Why this person cannot receive.
+    pub skipped: Option<String>,
+}
+
+impl Target {
+    /// What makes two targets one person.
+    pub fn key(&self) -> String {
+        self.contact_id.map_or_else(|| self.recipient.clone(), |contact| contact.to_string())
+    }
+
+    fn of(recipient: String, person: Option<Person>, missing: &str) -> Self {
+        let (contact_id, address, name) = match person {
+            Some(person) => (Some(person.contact_id), person.phone, person.name),
+            None => (None, None, None),
+        };
+        let skipped = if contact_id.is_none() {
+            Some(missing.to_owned())
+        } else if address.is_none() {
+            Some("the contact has no phone number".to_owned())
+        } else {
+            None
+        };
+        Self { recipient, contact_id, address, name, skipped }
+    }
+
+    fn of_staff(staff: Staff) -> Self {
+        Self::of(format!("user:{}", staff.name), staff.person, "the user is not linked to a contact")
+    }
+}
+
+/// Who is meant by one entry, from a position on.
+#[derive(Debug)]
+pub struct Page {
+    pub targets: Vec<Target>,
+    /// Where to go on, when a group has more members.
+    pub next: Option<Uuid>,
+}
+
+/// An entry that names nobody.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unknown(pub String);
+
+/// Finds whom one entry means. `same` is `original`.
+pub async fn resolve(
+    tx: &DatabaseTransaction,
+    spec: &RecipientSpec,
+    original: Option<&Target>,
+    after: Option<Uuid>,
+    now: Timestamp,
+) -> Result<Result<Page, Unknown>, StoreError> {
+    let one = |target| Ok(Page { targets: vec![target], next: None });
+    Ok(match spec {
+        RecipientSpec::Same => match original {
+            Some(target) => one(target.clone()),
+            None => Err(Unknown("`same` means the recipient of a notification, and there is none here".to_owned())),
+        },
+        RecipientSpec::Phone(phone) => one(by_phone(tx, phone, now).await?),
+        RecipientSpec::Contact(handle) => match people::contact_by_handle(tx, handle).await? {
+            Some(person) => one(Target::of(format!("contact:{handle}"), Some(person), "")),
+            None => Err(Unknown(format!("there is no contact {handle}"))),
+        },
+        RecipientSpec::User(name) => match people::user(tx, name).await? {
+            Some(staff) => one(Target::of_staff(staff)),
+            None => Err(Unknown(format!("there is no user {name}"))),
+        },
+        RecipientSpec::Group(name) => {
+            if people::group_exists(tx, name).await? {
+                let members = people::members(tx, name, after, CHUNK).await?;
+                let more = i64::try_from(members.len()).unwrap_or(0) == CHUNK;
+                let next = if more { members.last().map(|member| member.user_id) } else { None };
+                Ok(Page { targets: members.into_iter().map(Target::of_staff).collect(), next })
+            } else {
+                Err(Unknown(format!("there is no group {name}")))
+            }
+        }
+    })
+}
+
+async fn by_phone(tx: &DatabaseTransaction, phone: &Phone, now: Timestamp) -> Result<Target, StoreError> {
+    let person = people::ensure_phone(tx, phone, now).await?;
+    Ok(Target {
+        recipient: phone.e164().to_owned(),
+        contact_id: Some(person.contact_id),
+        // The number asked for, not another one of the same person.
+        address: Some(phone.e164().to_owned()),
+        name: person.name,
+        skipped: None,
+    })
+}

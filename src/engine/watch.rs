@@ -1,0 +1,45 @@
+//! What happens because time passes: leases that run out, decisions about
+//! unknown outcomes, expiry, staleness, queues that are held or released.
+
+use super::{
+    Engine,
+    transition::{self, Step},
+};
+use crate::{
+    domain::{notification::Change, time::Timestamp},
+    store::{StoreError, notification},
+};
+
+/// Rows that go into one transaction.
+const BATCH: i64 = 200;
+
+/// Looks at what is due to be looked at. Says how many.
+pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
+    if !notification::any_woken(&engine.store, now).await? {
+        return Ok(0);
+    }
+    let (count, report) = engine
+        .store
+        .write(async |tx| {
+            let woken = notification::woken(tx, now, BATCH).await?;
+            let steps: Vec<Step> = woken.iter().map(|id| Step::new(*id, Change::Woken)).collect();
+            let report = transition::run(engine, tx, &steps, now).await?;
+            Ok((woken.len(), report))
+        })
+        .await?;
+    report.publish(engine);
+    Ok(count)
+}
+
+/// Moves due messages out of the queue while nothing can be sent. Says how many.
+pub async fn hold(engine: &Engine, reason: &str, now: Timestamp) -> Result<u64, StoreError> {
+    if notification::oldest_due(&engine.store, now).await?.is_none() {
+        return Ok(0);
+    }
+    engine.store.write(async |tx| notification::hold(tx, reason, now, BATCH).await).await
+}
+
+/// Puts held messages back. Says how many.
+pub async fn release(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
+    engine.store.write(async |tx| notification::release(tx, now, BATCH).await).await
+}

@@ -1,0 +1,7 @@
+//! Meta's WhatsApp Business Cloud API.
+
+pub mod callback;
+pub mod client;
+pub mod errors;
+mod lenient;
+pub mod signature;

@@ -1,0 +1,279 @@
+//! Attempts: one row a call, committed before the call is made.
+
+use entity::attempt;
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QueryResult, Value,
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    dialect::{Columns, Id, Type, execute, list, query, rows},
+};
+use crate::domain::{
+    facts::{Fact, Facts, Known},
+    notification::{AttemptState, NotificationState},
+    time::Timestamp,
+};
+
+const STATE: &str = "a.notification_id, a.id, a.number, a.generation, a.created_at, a.lease_token, a.sender_id, \
+     a.outcome, a.provider_message_id, a.implied, a.failure, a.pricing, a.accepted_at, a.sent_at, a.delivered_at, \
+     a.read_at, a.played_at, a.failed_at";
+
+fn state(row: &QueryResult) -> Result<(Uuid, AttemptState), StoreError> {
+    let mut columns = Columns::of(row);
+    let notification_id = columns.take()?;
+    let id: Uuid = columns.take()?;
+    let corrupt = |column| StoreError::Corrupt { table: "attempt", row: id.to_string(), column };
+    let mut state = AttemptState {
+        id,
+        number: columns.take()?,
+        generation: columns.take()?,
+        created_at: Timestamp::from_micros(columns.take()?),
+        lease_token: columns.take()?,
+        sender_id: columns.take()?,
+        outcome: columns.take()?,
+        provider_message_id: columns.take()?,
+        facts: Facts::default(),
+        failure: None,
+        pricing: None,
+    };
+    let implied: i64 = columns.take()?;
+    if let Some(json) = columns.take::<Option<String>>()? {
+        state.failure = Some(serde_json::from_str(&json).map_err(|_| corrupt("failure"))?);
+    }
+    if let Some(json) = columns.take::<Option<String>>()? {
+        state.pricing = Some(serde_json::from_str(&json).map_err(|_| corrupt("pricing"))?);
+    }
+    for fact in Fact::ALL {
+        let at: Option<i64> = columns.take()?;
+        state.facts.restore(
+            fact,
+            at.map(|at| Known { at: Timestamp::from_micros(at), implied: Facts::is_implied_in(implied, fact) }),
+        );
+    }
+    Ok((notification_id, state))
+}
+
+/// The attempts of notifications given as a list of ids.
+pub async fn of_notifications(
+    tx: &DatabaseTransaction,
+    notification_ids: Value,
+) -> Result<Vec<(Uuid, AttemptState)>, StoreError> {
+    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let found = query(
+        tx,
+        format!("SELECT {STATE} FROM {given} JOIN attempt a ON a.notification_id = r.id"),
+        [notification_ids],
+    )
+    .await?;
+    found.iter().map(state).collect()
+}
+
+/// A question: which attempt is this?
+#[derive(Clone, Debug, Serialize)]
+pub struct Lookup {
+    /// Position in the caller's list.
+    pub position: usize,
+    pub our_id: Option<Id>,
+    pub message: String,
+}
+
+/// Where an attempt was found.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    pub position: usize,
+    pub attempt_id: Uuid,
+    pub notification_id: Uuid,
+}
+
+/// Finds attempts by our id, else by the provider's message id.
+pub async fn find(tx: &DatabaseTransaction, wanted: &[Lookup]) -> Result<Vec<Found>, StoreError> {
+    let backend = tx.get_database_backend();
+    let mut found = Vec::with_capacity(wanted.len());
+    let by_our_id: Vec<&Lookup> = wanted.iter().filter(|lookup| lookup.our_id.is_some()).collect();
+    if !by_our_id.is_empty() {
+        let given = rows(backend, &[("position", Type::Int), ("our_id", Type::Uuid)]);
+        let answer = query(
+            tx,
+            format!("SELECT r.position, a.id, a.notification_id FROM {given} JOIN attempt a ON a.id = r.our_id"),
+            [list(&by_our_id)?],
+        )
+        .await?;
+        read_found(&answer, &mut found)?;
+    }
+    let known: std::collections::HashSet<usize> = found.iter().map(|found| found.position).collect();
+    let by_message: Vec<&Lookup> = wanted.iter().filter(|lookup| !known.contains(&lookup.position)).collect();
+    if !by_message.is_empty() {
+        let given = rows(backend, &[("position", Type::Int), ("message", Type::Text)]);
+        let answer = query(
+            tx,
+            format!(
+                "SELECT r.position, a.id, a.notification_id FROM {given} \
+                 JOIN attempt a ON a.provider_message_id = r.message"
+            ),
+            [list(&by_message)?],
+        )
+        .await?;
+        read_found(&answer, &mut found)?;
+    }
+    Ok(found)
+}
+
+fn read_found(answer: &[QueryResult], found: &mut Vec<Found>) -> Result<(), StoreError> {
+    for row in answer {
+        let mut columns = Columns::of(row);
+        let position: i64 = columns.take()?;
+        found.push(Found {
+            position: usize::try_from(position).unwrap_or(usize::MAX),
+            attempt_id: columns.take()?,
+            notification_id: columns.take()?,
+        });
+    }
+    Ok(())
+}
+
+/// An attempt about to be made.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewAttempt {
+    pub id: Id,
+    pub notification_id: Id,
+    pub number: i64,
+    pub generation: i64,
+}
+
+/// Commits attempts before their calls are made.
+pub async fn insert(
+    tx: &DatabaseTransaction,
+    new: &[NewAttempt],
+    sender: Uuid,
+    lease_token: Uuid,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let given = rows(
+        tx.get_database_backend(),
+        &[("id", Type::Uuid), ("notification_id", Type::Uuid), ("number", Type::Int), ("generation", Type::Int)],
+    );
+    execute(
+        tx,
+        format!(
+            "INSERT INTO attempt (id, created_at, notification_id, number, generation, sender_id, lease_token, implied) \
+             SELECT r.id, $2, r.notification_id, r.number, r.generation, $3, $4, 0 FROM {given}"
+        ),
+        [list(new)?, now.micros().into(), sender.into(), lease_token.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct SavedRow<'a> {
+    id: Id,
+    outcome: Option<&'a str>,
+    message: Option<&'a str>,
+    implied: i64,
+    failure: Option<String>,
+    pricing: Option<String>,
+    accepted: Option<i64>,
+    sent: Option<i64>,
+    delivered: Option<i64>,
+    read_time: Option<i64>,
+    played: Option<i64>,
+    failed: Option<i64>,
+}
+
+/// Saves the attempts that changed.
+pub(super) async fn save(
+    tx: &DatabaseTransaction,
+    changed: &[(&NotificationState, &NotificationState)],
+) -> Result<(), StoreError> {
+    let at = |attempt: &AttemptState, fact| attempt.facts.get(fact).map(|known| known.at.micros());
+    let changed: Vec<SavedRow<'_>> = changed
+        .iter()
+        .flat_map(|(before, after)| {
+            after.attempts.iter().filter(|attempt| !before.attempts.contains(attempt)).map(|attempt| SavedRow {
+                id: Id(attempt.id),
+                outcome: attempt.outcome.as_deref(),
+                message: attempt.provider_message_id.as_deref(),
+                implied: attempt.facts.implied_mask(),
+                failure: attempt.failure.as_ref().and_then(|failure| serde_json::to_string(failure).ok()),
+                pricing: attempt.pricing.as_ref().and_then(|pricing| serde_json::to_string(pricing).ok()),
+                accepted: at(attempt, Fact::Accepted),
+                sent: at(attempt, Fact::Sent),
+                delivered: at(attempt, Fact::Delivered),
+                read_time: at(attempt, Fact::Read),
+                played: at(attempt, Fact::Played),
+                failed: at(attempt, Fact::Failed),
+            })
+        })
+        .collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let given = rows(
+        tx.get_database_backend(),
+        &[
+            ("id", Type::Uuid),
+            ("outcome", Type::Text),
+            ("message", Type::Text),
+            ("implied", Type::Int),
+            ("failure", Type::Text),
+            ("pricing", Type::Text),
+            ("accepted", Type::Int),
+            ("sent", Type::Int),
+            ("delivered", Type::Int),
+            ("read_time", Type::Int),
+            ("played", Type::Int),
+            ("failed", Type::Int),
+        ],
+    );
+    execute(
+        tx,
+        format!(
+            "UPDATE attempt SET outcome = r.outcome, provider_message_id = r.message, implied = r.implied, \
+             failure = r.failure, pricing = r.pricing, accepted_at = r.accepted, sent_at = r.sent, \
+             delivered_at = r.delivered, read_at = r.read_time, played_at = r.played, failed_at = r.failed \
+             FROM {given} WHERE attempt.id = r.id"
+        ),
+        [list(&changed)?],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The record of a call, for the audit.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    pub id: Id,
+    pub http_status: Option<u16>,
+    pub request: String,
+    pub answer: Option<String>,
+}
+
+/// Keeps what was asked and answered.
+pub async fn record(tx: &DatabaseTransaction, records: &[Record], now: Timestamp) -> Result<(), StoreError> {
+    let given = rows(
+        tx.get_database_backend(),
+        &[("id", Type::Uuid), ("http_status", Type::Int), ("request", Type::Text), ("answer", Type::Text)],
+    );
+    execute(
+        tx,
+        format!(
+            "UPDATE attempt SET http_status = r.http_status, request = r.request, answer = r.answer, answered_at = $2 \
+             FROM {given} WHERE attempt.id = r.id"
+        ),
+        [list(records)?, now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The attempts of one notification, first to last.
+pub async fn of_notification(store: &Store, notification: Uuid) -> Result<Vec<attempt::Model>, StoreError> {
+    Ok(attempt::Entity::find()
+        .filter(attempt::Column::NotificationId.eq(notification))
+        .order_by_asc(attempt::Column::Number)
+        .all(store.reader())
+        .await?)
+}

@@ -1,0 +1,312 @@
+//! The inbox: bodies, the ledger of digests, ownership and leases.
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    dialect::{Columns, Id, Type, execute, ids, list, locking, query, query_one, rows},
+};
+use crate::domain::time::Timestamp;
+
+/// A body to be stored.
+#[derive(Clone, Debug)]
+pub struct NewCallback {
+    pub id: Uuid,
+    pub digest: [u8; 32],
+    pub body: bytes::Bytes,
+    /// How often it stands in this batch.
+    pub copies: i64,
+}
+
+/// A body to be processed.
+#[derive(Clone, Debug)]
+pub struct Body {
+    pub id: Uuid,
+    pub body: bytes::Bytes,
+    /// How often it was taken up: more than once means that a process died over it.
+    pub tries: i64,
+}
+
+#[derive(Serialize)]
+struct DigestRow {
+    id: Id,
+    digest: String,
+    copies: i64,
+    start: usize,
+    size: usize,
+}
+
+/// Stores a batch, sorted by digest, in one transaction: the digests first, then
+/// the bodies that were not known. Gives back the digests that were known.
+pub async fn store_batch(
+    tx: &DatabaseTransaction,
+    endpoint: &str,
+    batch: &[NewCallback],
+    owner: Uuid,
+    leased_until: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<[u8; 32]>, StoreError> {
+    let backend = tx.get_database_backend();
+    let mut start = 1;
+    let described: Vec<DigestRow> = batch
+        .iter()
+        .map(|callback| {
+            let row = DigestRow {
+                id: Id(callback.id),
+                digest: hex::encode(callback.digest),
+                copies: callback.copies,
+                start,
+                size: callback.body.len(),
+            };
+            start += callback.body.len();
+            row
+        })
+        .collect();
+    let digests = rows(backend, &[("id", Type::Uuid), ("digest", Type::Bytes), ("copies", Type::Int)]);
+    let inserted = execute(
+        tx,
+        format!(
+            "INSERT INTO callback_digest (endpoint, digest, callback_id, created_at, times_seen) \
+             SELECT $2, r.digest, r.id, $3, r.copies FROM {digests} WHERE true ON CONFLICT (endpoint, digest) DO NOTHING"
+        ),
+        [list(&described)?, endpoint.into(), now.micros().into()],
+    )
+    .await?
+    .rows_affected();
+    let mut repeats = Vec::new();
+    let mut fresh: Vec<&DigestRow> = described.iter().collect();
+    if usize::try_from(inserted).ok() != Some(batch.len()) {
+        let known = query(
+            tx,
+            format!(
+                "SELECT r.digest FROM {digests} JOIN callback_digest d ON d.endpoint = $2 AND d.digest = r.digest \
+                 WHERE d.callback_id <> r.id"
+            ),
+            [list(&described)?, endpoint.into()],
+        )
+        .await?;
+        for row in &known {
+            let digest: Vec<u8> = Columns::of(row).take()?;
+            repeats.extend(<[u8; 32]>::try_from(digest.as_slice()).ok());
+        }
+        execute(
+            tx,
+            format!(
+                "UPDATE callback_digest SET times_seen = times_seen + r.copies FROM {digests} \
+                 WHERE callback_digest.endpoint = $2 AND callback_digest.digest = r.digest \
+                 AND callback_digest.callback_id <> r.id"
+            ),
+            [list(&described)?, endpoint.into()],
+        )
+        .await?;
+        fresh = described
+            .iter()
+            .zip(batch)
+            .filter(|(_, callback)| !repeats.contains(&callback.digest))
+            .map(|(row, _)| row)
+            .collect();
+    }
+    if fresh.is_empty() {
+        return Ok(repeats);
+    }
+    let all = list(&fresh)?;
+    let ids = rows(backend, &[("id", Type::Uuid), ("start", Type::Int), ("size", Type::Int)]);
+    execute(
+        tx,
+        format!(
+            "INSERT INTO callback (id, created_at, endpoint, size_bytes, owner, leased_until, tries) \
+             SELECT r.id, $2, $3, r.size, $4, $5, 0 FROM {ids}"
+        ),
+        [all.clone(), now.micros().into(), endpoint.into(), owner.into(), leased_until.micros().into()],
+    )
+    .await?;
+    // One parameter carries all bodies; each row cuts its own out.
+    let mut bodies = Vec::with_capacity(start);
+    for callback in batch {
+        bodies.extend_from_slice(&callback.body);
+    }
+    let cut = if backend == sea_orm::DbBackend::Postgres {
+        "substring($2::bytea FROM r.start::int FOR r.size::int)"
+    } else {
+        "substr($2, r.start, r.size)"
+    };
+    execute(
+        tx,
+        format!("INSERT INTO callback_body (callback_id, body) SELECT r.id, {cut} FROM {ids}"),
+        [all, Value::from(bodies)],
+    )
+    .await?;
+    Ok(repeats)
+}
+
+/// Takes over unprocessed bodies whose lease has run out, oldest first.
+pub async fn claim(
+    tx: &DatabaseTransaction,
+    owner: Uuid,
+    leased_until: Timestamp,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Body>, StoreError> {
+    let backend = tx.get_database_backend();
+    let skip = locking(backend, "FOR UPDATE SKIP LOCKED");
+    let claimed = query(
+        tx,
+        format!(
+            "UPDATE callback SET owner = $1, leased_until = $2, tries = tries + 1 WHERE id IN \
+             (SELECT id FROM callback WHERE processed_at IS NULL AND leased_until <= $3 \
+              ORDER BY leased_until, id LIMIT $4 {skip}) RETURNING id, tries"
+        ),
+        [owner.into(), leased_until.micros().into(), now.micros().into(), limit.into()],
+    )
+    .await?;
+    let mut bodies = Vec::with_capacity(claimed.len());
+    for row in &claimed {
+        let mut columns = Columns::of(row);
+        bodies.push(Body { id: columns.take()?, tries: columns.take()?, body: bytes::Bytes::new() });
+    }
+    let given = rows(backend, &[("id", Type::Uuid)]);
+    let stored = query(
+        tx,
+        format!("SELECT b.callback_id, b.body FROM {given} JOIN callback_body b ON b.callback_id = r.id"),
+        [ids(bodies.iter().map(|body| body.id))?],
+    )
+    .await?;
+    for row in &stored {
+        let mut columns = Columns::of(row);
+        let id: Uuid = columns.take()?;
+        let content: Vec<u8> = columns.take()?;
+        if let Some(body) = bodies.iter_mut().find(|body| body.id == id) {
+            body.body = content.into();
+        }
+    }
+    bodies.sort_by_key(|body| body.id);
+    Ok(bodies)
+}
+
+/// What a processed body held.
+#[derive(Clone, Debug, Serialize)]
+pub struct Processed {
+    pub id: Id,
+    pub items: i64,
+    pub dead_items: i64,
+}
+
+/// Marks bodies processed that were not. Gives back those that another process
+/// has processed meanwhile: the caller must leave them alone.
+pub async fn mark_processed(
+    tx: &DatabaseTransaction,
+    batch: &[Processed],
+    now: Timestamp,
+) -> Result<Vec<Uuid>, StoreError> {
+    let backend = tx.get_database_backend();
+    let given = rows(backend, &[("id", Type::Uuid), ("items", Type::Int), ("dead_items", Type::Int)]);
+    let parameter = list(batch)?;
+    let marked = execute(
+        tx,
+        format!(
+            "UPDATE callback SET processed_at = $2, items = r.items, dead_items = r.dead_items FROM {given} \
+             WHERE callback.id = r.id AND callback.processed_at IS NULL"
+        ),
+        [parameter.clone(), now.micros().into()],
+    )
+    .await?
+    .rows_affected();
+    if usize::try_from(marked).ok() == Some(batch.len()) {
+        return Ok(Vec::new());
+    }
+    let mut done_elsewhere = Vec::new();
+    let found = query(
+        tx,
+        format!("SELECT c.id FROM {given} JOIN callback c ON c.id = r.id WHERE c.processed_at <> $2"),
+        [parameter, now.micros().into()],
+    )
+    .await?;
+    for row in &found {
+        done_elsewhere.push(Columns::of(row).take()?);
+    }
+    Ok(done_elsewhere)
+}
+
+/// Keeps the leases of bodies that are still being worked on.
+pub async fn renew(tx: &DatabaseTransaction, bodies: &[Uuid], owner: Uuid, until: Timestamp) -> Result<(), StoreError> {
+    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    execute(
+        tx,
+        format!(
+            "UPDATE callback SET leased_until = $2 FROM {given} WHERE callback.id = r.id AND callback.owner = $3 \
+             AND callback.processed_at IS NULL"
+        ),
+        [ids(bodies.iter().copied())?, until.micros().into(), owner.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// On SQLite the process that holds the file's lock is the only one: whoever
+/// else holds a lease is dead.
+pub async fn release_all(tx: &DatabaseTransaction, owner: Uuid) -> Result<u64, StoreError> {
+    let released = execute(
+        tx,
+        "UPDATE callback SET leased_until = 0 WHERE processed_at IS NULL AND owner <> $1",
+        [owner.into()],
+    )
+    .await?;
+    Ok(released.rows_affected())
+}
+
+/// How many bodies wait, and since when the oldest does.
+pub async fn waiting(store: &Store) -> Result<(i64, Option<Timestamp>), StoreError> {
+    let row = query_one(
+        store.reader(),
+        "SELECT count(*), min(created_at) FROM callback WHERE processed_at IS NULL",
+        [],
+    )
+    .await?;
+    let Some(row) = row else { return Ok((0, None)) };
+    let mut columns = Columns::of(&row);
+    Ok((columns.take()?, columns.take::<Option<i64>>()?.map(Timestamp::from_micros)))
+}
+
+/// The body of one callback, for replay and for people.
+pub async fn body(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<Vec<u8>>, StoreError> {
+    let row = query_one(connection, "SELECT body FROM callback_body WHERE callback_id = $1", [id.into()]).await?;
+    row.map(|row| Columns::of(&row).take()).transpose()
+}
+
+/// A callback as the list shows it.
+#[derive(Debug, Serialize)]
+pub struct Listed {
+    pub id: Uuid,
+    #[serde(serialize_with = "super::timeline::as_text")]
+    pub received_at: Timestamp,
+    pub size_bytes: i64,
+    pub processed: bool,
+    pub items: Option<i64>,
+    pub dead_items: Option<i64>,
+}
+
+/// The newest callbacks.
+pub async fn newest(store: &Store, limit: i64) -> Result<Vec<Listed>, StoreError> {
+    let found = query(
+        store.reader(),
+        "SELECT c.id, c.created_at, c.size_bytes, c.processed_at, c.items, c.dead_items FROM callback c ORDER BY c.id DESC LIMIT $1",
+        [limit.into()],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Listed {
+                id: columns.take()?,
+                received_at: Timestamp::from_micros(columns.take()?),
+                size_bytes: columns.take()?,
+                processed: columns.take::<Option<i64>>()?.is_some(),
+                items: columns.take()?,
+                dead_items: columns.take()?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,159 @@
+//! Opening the database: durability is set here, and nowhere weaker.
+
+use std::{
+    fs::{File, OpenOptions},
+    path::Path,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use sea_orm::{
+    DatabaseConnection, DbBackend, SqlxPostgresConnector, SqlxSqliteConnector,
+    sqlx::{
+        postgres::{PgConnectOptions, PgPoolOptions},
+        sqlite::{
+            SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+        },
+    },
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Store;
+
+/// How long a statement waits for a connection of the pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// SQLite's cache of the writing connection, in KiB.
+const WRITER_CACHE_KIB: i64 = 32 * 1024;
+
+/// The write-ahead log is written back when it has this many pages: fewer,
+/// larger pauses cost less than many small ones.
+const CHECKPOINT_PAGES: i64 = 4000;
+
+/// Why the database cannot be opened. Says nothing of the address, which may hold a password.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("DATABASE_URL cannot be understood")]
+    Address(#[source] sea_orm::sqlx::Error),
+    #[error("the database cannot be reached")]
+    Connect(#[source] sea_orm::sqlx::Error),
+    #[error("the folder {0} cannot be made")]
+    Folder(String, #[source] std::io::Error),
+    #[error("another `herald serve` uses this SQLite file: stop it first, or use PostgreSQL for several processes")]
+    InUse,
+}
+
+/// Who opens the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A server: the only one on a SQLite file.
+    Serve,
+    /// A command beside it.
+    Command,
+}
+
+/// Opens the database at `url`.
+pub async fn open(url: &SecretString, connections: u32, purpose: Purpose) -> Result<Store, OpenError> {
+    match url.expose_secret().strip_prefix("sqlite:") {
+        Some(path) => open_sqlite(path.trim_start_matches("//"), purpose).await,
+        None => open_postgres(url.expose_secret(), connections).await,
+    }
+}
+
+async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    if let Some(folder) = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|error| OpenError::Folder(folder.display().to_string(), error))?;
+    }
+    let lock = if purpose == Purpose::Serve { Some(Arc::new(lock_file(path)?)) } else { None };
+    let mut options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(5))
+        .pragma("secure_delete", "ON")
+        .pragma("temp_store", "MEMORY")
+        .statement_cache_capacity(256)
+        .row_buffer_size(1024);
+    // For tests of a full disk: `?max_page_count=N`.
+    if let Some(pages) = query.strip_prefix("max_page_count=").and_then(|pages| i64::from_str(pages).ok()) {
+        options = options.pragma("max_page_count", pages.to_string());
+    }
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .connect_with(
+            options
+                .clone()
+                .pragma("cache_size", (-WRITER_CACHE_KIB).to_string())
+                .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string()),
+        )
+        .await
+        .map_err(OpenError::Connect)?;
+    let reader = SqlitePoolOptions::new()
+        .max_connections(4)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .connect_lazy_with(options.pragma("query_only", "ON"));
+    Ok(assemble(
+        SqlxSqliteConnector::from_sqlx_sqlite_pool(writer),
+        SqlxSqliteConnector::from_sqlx_sqlite_pool(reader),
+        DbBackend::Sqlite,
+        lock,
+    ))
+}
+
+/// The lock ends with the process, however it ends.
+fn lock_file(path: &str) -> Result<File, OpenError> {
+    let name = format!("{path}.lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&name)
+        .map_err(|error| OpenError::Folder(name, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => Err(OpenError::InUse),
+    }
+}
+
+async fn open_postgres(url: &str, connections: u32) -> Result<Store, OpenError> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(OpenError::Address)?
+        .application_name("herald")
+        .statement_cache_capacity(256);
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await
+        .map_err(OpenError::Connect)?;
+    let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
+    Ok(assemble(connection.clone(), connection, DbBackend::Postgres, None))
+}
+
+fn assemble(
+    mut writer: DatabaseConnection,
+    mut reader: DatabaseConnection,
+    backend: DbBackend,
+    lock: Option<Arc<File>>,
+) -> Store {
+    let statements = Arc::new(AtomicU64::new(0));
+    for connection in [&mut writer, &mut reader] {
+        let statements = Arc::clone(&statements);
+        connection.set_metric_callback(move |_| {
+            statements.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    Store { writer, reader, backend, statements, _lock: lock }
+}

@@ -1,0 +1,66 @@
+//! Items of callbacks that cannot be applied.
+
+use entity::dead_letter;
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    dialect::{Id, Type, execute, list, rows},
+};
+use crate::domain::time::Timestamp;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct New {
+    pub id: Id,
+    pub callback_id: Id,
+    pub pointer: String,
+    pub reason: String,
+}
+
+/// Keeps what could not be applied. What is known already gets the new reason,
+/// and is open again.
+pub async fn insert(tx: &DatabaseTransaction, new: &[New], now: Timestamp) -> Result<(), StoreError> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let given = rows(
+        tx.get_database_backend(),
+        &[("id", Type::Uuid), ("callback_id", Type::Uuid), ("pointer", Type::Text), ("reason", Type::Text)],
+    );
+    execute(
+        tx,
+        format!(
+            "INSERT INTO dead_letter (id, created_at, callback_id, pointer, reason) \
+             SELECT r.id, $2, r.callback_id, r.pointer, r.reason FROM {given} WHERE true \
+             ON CONFLICT (callback_id, pointer) DO UPDATE SET reason = excluded.reason, replayed_at = NULL"
+        ),
+        [list(new)?, now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Open dead letters, newest first; of one callback, when it is named.
+pub async fn open(store: &Store, callback: Option<Uuid>, limit: u64) -> Result<Vec<dead_letter::Model>, StoreError> {
+    let mut select = dead_letter::Entity::find()
+        .filter(dead_letter::Column::ReplayedAt.is_null())
+        .order_by_desc(dead_letter::Column::Id)
+        .limit(limit);
+    if let Some(callback) = callback {
+        select = select.filter(dead_letter::Column::CallbackId.eq(callback));
+    }
+    Ok(select.all(store.reader()).await?)
+}
+
+/// Notes that the dead letters of a callback were replayed.
+pub async fn replayed(tx: &DatabaseTransaction, callback: Uuid, now: Timestamp) -> Result<u64, StoreError> {
+    let noted = execute(
+        tx,
+        "UPDATE dead_letter SET replayed_at = $2 WHERE callback_id = $1 AND replayed_at IS NULL",
+        [callback.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(noted.rows_affected())
+}

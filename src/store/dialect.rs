@@ -1,0 +1,133 @@
+//! What SQLite and PostgreSQL say differently, and lists as one parameter.
+
+use sea_orm::{ConnectionTrait, DbBackend, ExecResult, QueryResult, Statement, Value};
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use super::StoreError;
+
+/// The type of one field of a list parameter.
+#[derive(Clone, Copy, Debug)]
+pub enum Type {
+    Uuid,
+    Text,
+    Int,
+    Bool,
+    /// Written as hex digits in the JSON.
+    Bytes,
+}
+
+/// A `FROM` item named `r` that reads the JSON array in `$1` as rows.
+///
+/// PostgreSQL: `json_to_recordset`. SQLite: `json_each`.
+pub fn rows(backend: DbBackend, columns: &[(&str, Type)]) -> String {
+    let list = |each: &dyn Fn(&str, Type) -> String| {
+        columns.iter().map(|(name, kind)| each(name, *kind)).collect::<Vec<_>>().join(", ")
+    };
+    if backend == DbBackend::Postgres {
+        let declared = list(&|name, kind| {
+            let kind = match kind {
+                Type::Uuid => "uuid",
+                Type::Text | Type::Bytes => "text",
+                Type::Int => "bigint",
+                Type::Bool => "boolean",
+            };
+            format!("{name} {kind}")
+        });
+        if columns.iter().any(|(_, kind)| matches!(kind, Type::Bytes)) {
+            let read = list(&|name, kind| match kind {
+                Type::Bytes => format!("decode({name}, 'hex') AS {name}"),
+                Type::Uuid | Type::Text | Type::Int | Type::Bool => name.to_owned(),
+            });
+            format!("(SELECT {read} FROM json_to_recordset($1::json) AS given({declared})) AS r")
+        } else {
+            format!("json_to_recordset($1::json) AS r({declared})")
+        }
+    } else {
+        let read = list(&|name, kind| match kind {
+            Type::Uuid | Type::Bytes => format!("unhex(value->>'{name}') AS {name}"),
+            Type::Text | Type::Int | Type::Bool => format!("value->>'{name}' AS {name}"),
+        });
+        format!("(SELECT {read} FROM json_each($1)) AS r")
+    }
+}
+
+/// `FOR UPDATE` and the like; SQLite has one writer and needs none.
+pub fn locking(backend: DbBackend, clause: &'static str) -> &'static str {
+    if backend == DbBackend::Postgres { clause } else { "" }
+}
+
+/// A list as the JSON parameter of [`rows`].
+pub fn list<T: Serialize>(items: &[T]) -> Result<Value, StoreError> {
+    serde_json::to_string(items)
+        .map(Value::from)
+        .map_err(|error| StoreError::Refused(sea_orm::DbErr::Json(error.to_string())))
+}
+
+/// A UUID as 32 hex digits, which both databases read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Id(pub Uuid);
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut buffer = [0; uuid::fmt::Simple::LENGTH];
+        serializer.serialize_str(self.0.simple().encode_lower(&mut buffer))
+    }
+}
+
+/// One row of a list of ids.
+#[derive(Debug, Serialize)]
+pub struct IdRow {
+    pub id: Id,
+}
+
+/// A list of ids as the JSON parameter of [`rows`] with the one field `id`.
+pub fn ids(ids: impl IntoIterator<Item = Uuid>) -> Result<Value, StoreError> {
+    list(&ids.into_iter().map(|id| IdRow { id: Id(id) }).collect::<Vec<_>>())
+}
+
+pub async fn execute(
+    connection: &impl ConnectionTrait,
+    sql: impl Into<String>,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<ExecResult, StoreError> {
+    let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
+    Ok(connection.execute_raw(statement).await?)
+}
+
+pub async fn query(
+    connection: &impl ConnectionTrait,
+    sql: impl Into<String>,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<Vec<QueryResult>, StoreError> {
+    let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
+    Ok(connection.query_all_raw(statement).await?)
+}
+
+pub async fn query_one(
+    connection: &impl ConnectionTrait,
+    sql: impl Into<String>,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<Option<QueryResult>, StoreError> {
+    let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
+    Ok(connection.query_one_raw(statement).await?)
+}
+
+/// Reads a row column by column, in the order of the `SELECT`.
+#[derive(Debug)]
+pub struct Columns<'a> {
+    row: &'a QueryResult,
+    next: usize,
+}
+
+impl<'a> Columns<'a> {
+    pub const fn of(row: &'a QueryResult) -> Self {
+        Self { row, next: 0 }
+    }
+
+    pub fn take<T: sea_orm::TryGetable>(&mut self) -> Result<T, StoreError> {
+        let value = self.row.try_get_by_index(self.next)?;
+        self.next += 1;
+        Ok(value)
+    }
+}

@@ -1,0 +1,230 @@
+//! Events, their expansion cursor, and the ledgers that keep things once.
+
+use entity::event;
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    dialect::{Columns, Id, Type, execute, ids, list, locking, query, query_one, rows},
+};
+use crate::domain::time::Timestamp;
+
+/// An event to be stored.
+#[derive(Clone, Debug)]
+pub struct New<'a> {
+    pub id: Uuid,
+    pub source: &'a str,
+    pub external_id: &'a str,
+    pub event_type: &'a str,
+    pub subject: Option<&'a str>,
+    pub occurred_at: Option<Timestamp>,
+    pub data: &'a str,
+    pub digest: Vec<u8>,
+}
+
+/// Stores an event unless (source, id) is taken. Says whether it did.
+pub async fn insert(tx: &DatabaseTransaction, new: New<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    let inserted = execute(
+        tx,
+        "INSERT INTO event (id, created_at, source, external_id, event_type, subject, occurred_at, data, digest, state, routes) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'expanding', '[]') ON CONFLICT (source, external_id) DO NOTHING",
+        [
+            new.id.into(),
+            now.micros().into(),
+            new.source.into(),
+            new.external_id.into(),
+            new.event_type.into(),
+            new.subject.into(),
+            new.occurred_at.map(Timestamp::micros).into(),
+            new.data.into(),
+            new.digest.into(),
+        ],
+    )
+    .await?;
+    Ok(inserted.rows_affected() > 0)
+}
+
+pub async fn by_external_id(
+    connection: &impl ConnectionTrait,
+    source: &str,
+    external_id: &str,
+) -> Result<Option<event::Model>, StoreError> {
+    Ok(event::Entity::find()
+        .filter(event::Column::Source.eq(source))
+        .filter(event::Column::ExternalId.eq(external_id))
+        .one(connection)
+        .await?)
+}
+
+pub async fn find(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<event::Model>, StoreError> {
+    Ok(event::Entity::find_by_id(id).one(connection).await?)
+}
+
+/// Locks one event that is not expanded to its end. Another process's are left to it.
+pub async fn next_unexpanded(tx: &DatabaseTransaction) -> Result<Option<event::Model>, StoreError> {
+    let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
+    let row = query_one(
+        tx,
+        format!("SELECT id FROM event WHERE state = 'expanding' ORDER BY id LIMIT 1 {skip}"),
+        [],
+    )
+    .await?;
+    match row {
+        Some(row) => find(tx, Columns::of(&row).take()?).await,
+        None => Ok(None),
+    }
+}
+
+/// Notes how far the expansion has come.
+pub async fn set_progress(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    state: &str,
+    cursor: Option<String>,
+    routes: String,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE event SET state = $2, cursor_at = $3, routes = $4 WHERE id = $1",
+        [id.into(), state.into(), cursor.into(), routes.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Of these contacts: who has a notification of this event and route already.
+pub async fn reached_already(
+    tx: &DatabaseTransaction,
+    event: Uuid,
+    route: &str,
+    contacts: &[Uuid],
+) -> Result<Vec<Uuid>, StoreError> {
+    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let found = query(
+        tx,
+        format!(
+            "SELECT DISTINCT n.contact_id FROM {given} JOIN notification n ON n.event_id = $2 AND n.contact_id = r.id \
+             WHERE n.route = $3"
+        ),
+        [ids(contacts.iter().copied())?, event.into(), route.into()],
+    )
+    .await?;
+    found.iter().map(|row| Columns::of(row).take()).collect()
+}
+
+/// A claim on a dedupe key.
+#[derive(Clone, Debug, Serialize)]
+pub struct DedupeClaim {
+    pub dedupe_key: String,
+    pub recipient: String,
+    pub notification_id: Id,
+}
+
+/// Claims dedupe keys of a route. Gives back, for those that are taken, who has
+/// them: (recipient, notification).
+pub async fn claim_dedupe(
+    tx: &DatabaseTransaction,
+    route: &str,
+    channel: &str,
+    claims: &[DedupeClaim],
+    now: Timestamp,
+) -> Result<Vec<(String, Uuid)>, StoreError> {
+    if claims.is_empty() {
+        return Ok(Vec::new());
+    }
+    let given = rows(
+        tx.get_database_backend(),
+        &[("dedupe_key", Type::Text), ("recipient", Type::Text), ("notification_id", Type::Uuid)],
+    );
+    execute(
+        tx,
+        format!(
+            "INSERT INTO dedupe (route, dedupe_key, recipient, channel, notification_id, created_at) \
+             SELECT $2, r.dedupe_key, r.recipient, $3, r.notification_id, $4 FROM {given} WHERE true \
+             ON CONFLICT (route, dedupe_key, recipient, channel) DO NOTHING"
+        ),
+        [list(claims)?, route.into(), channel.into(), now.micros().into()],
+    )
+    .await?;
+    let taken = query(
+        tx,
+        format!(
+            "SELECT d.recipient, d.notification_id FROM {given} JOIN dedupe d ON d.route = $2 AND d.dedupe_key = r.dedupe_key \
+             AND d.recipient = r.recipient AND d.channel = $3 WHERE d.notification_id <> r.notification_id"
+        ),
+        [list(claims)?, route.into(), channel.into()],
+    )
+    .await?;
+    taken
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok((columns.take()?, columns.take()?))
+        })
+        .collect()
+}
+
+/// What an `Idempotency-Key` was used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
+    pub fingerprint: Vec<u8>,
+    pub resource_id: Uuid,
+}
+
+/// Takes an idempotency key, in the effect's own transaction. The loser of a
+/// race waits here for the winner's commit, and gets what it was used for.
+pub async fn take_idempotency_key(
+    tx: &DatabaseTransaction,
+    client: &str,
+    key: &str,
+    operation: &str,
+    used: &Used,
+    now: Timestamp,
+) -> Result<Option<Used>, StoreError> {
+    let inserted = execute(
+        tx,
+        "INSERT INTO idempotency (client, idempotency_key, operation, fingerprint, resource_id, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (client, idempotency_key, operation) DO NOTHING",
+        [
+            client.into(),
+            key.into(),
+            operation.into(),
+            used.fingerprint.clone().into(),
+            used.resource_id.into(),
+            now.micros().into(),
+        ],
+    )
+    .await?;
+    if inserted.rows_affected() > 0 {
+        return Ok(None);
+    }
+    let row = query_one(
+        tx,
+        "SELECT fingerprint, resource_id FROM idempotency WHERE client = $1 AND idempotency_key = $2 AND operation = $3",
+        [client.into(), key.into(), operation.into()],
+    )
+    .await?;
+    row.map(|row| {
+        let mut columns = Columns::of(&row);
+        Ok(Used { fingerprint: columns.take()?, resource_id: columns.take()? })
+    })
+    .transpose()
+}
+
+/// The notifications of an event, oldest first, at most `limit`.
+pub async fn notifications(store: &Store, event: Uuid, limit: i64) -> Result<Vec<Uuid>, StoreError> {
+    let found = query(
+        store.reader(),
+        "SELECT id FROM notification WHERE event_id = $1 ORDER BY id LIMIT $2",
+        [event.into(), limit.into()],
+    )
+    .await?;
+    found.iter().map(|row| Columns::of(row).take()).collect()
+}
+
+/// Whether an event waits for its expansion.
+pub async fn any_unexpanded(store: &Store) -> Result<bool, StoreError> {
+    Ok(query_one(store.reader(), "SELECT id FROM event WHERE state = 'expanding' LIMIT 1", []).await?.is_some())
+}

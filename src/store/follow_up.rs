@@ -1,0 +1,221 @@
+//! Follow-ups: one row for each decision of a rule about a notification.
+
+use entity::follow_up;
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    convert::follow_up_state,
+    dialect::{Columns, Id, Type, execute, ids, list, locking, query, rows},
+};
+use crate::domain::{time::Timestamp, trigger::Triggers};
+
+/// A follow-up to be stored.
+#[derive(Clone, Debug, Serialize)]
+pub struct New {
+    pub id: Id,
+    pub notification_id: Id,
+    pub generation: i64,
+    pub rule_id: Id,
+    pub rule_name: String,
+    pub trigger_name: &'static str,
+    /// Empty for facts; the inbound message for replies.
+    pub occurrence: String,
+    pub unless_mask: i64,
+    pub state: &'static str,
+    pub due_at: Option<i64>,
+    pub reason: Option<String>,
+}
+
+/// Stores follow-ups; one that is there already stays as it is.
+pub async fn insert(tx: &DatabaseTransaction, new: &[New], now: Timestamp) -> Result<(), StoreError> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let given = rows(
+        tx.get_database_backend(),
+        &[
+            ("id", Type::Uuid),
+            ("notification_id", Type::Uuid),
+            ("generation", Type::Int),
+            ("rule_id", Type::Uuid),
+            ("rule_name", Type::Text),
+            ("trigger_name", Type::Text),
+            ("occurrence", Type::Text),
+            ("unless_mask", Type::Int),
+            ("state", Type::Text),
+            ("due_at", Type::Int),
+            ("reason", Type::Text),
+        ],
+    );
+    execute(
+        tx,
+        format!(
+            "INSERT INTO follow_up (id, created_at, notification_id, generation, rule_id, rule_name, trigger_name, \
+             occurrence, unless_mask, state, due_at, reason) \
+             SELECT r.id, $2, r.notification_id, r.generation, r.rule_id, r.rule_name, r.trigger_name, r.occurrence, \
+             r.unless_mask, r.state, r.due_at, r.reason FROM {given} WHERE true \
+             ON CONFLICT (notification_id, generation, rule_name, trigger_name, occurrence) DO NOTHING"
+        ),
+        [list(new)?, now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What a notification has newly reached.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Reached {
+    pub id: Id,
+    pub mask: i64,
+}
+
+/// A follow-up that was cancelled, or whose time has come.
+#[derive(Clone, Debug)]
+pub struct Touched {
+    pub id: Uuid,
+    pub notification_id: Uuid,
+    pub rule_name: String,
+}
+
+/// Cancels pending follow-ups by what has been reached.
+pub async fn cancel(tx: &DatabaseTransaction, reached: &[Reached], now: Timestamp) -> Result<Vec<Touched>, StoreError> {
+    if reached.is_empty() {
+        return Ok(Vec::new());
+    }
+    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid), ("mask", Type::Int)]);
+    let cancelled = query(
+        tx,
+        format!(
+            "UPDATE follow_up SET state = 'cancelled', due_at = NULL, settled_at = $2, reason = 'one of its unless came' \
+             FROM {given} WHERE follow_up.notification_id = r.id AND follow_up.state = 'pending' \
+             AND (follow_up.unless_mask & r.mask) <> 0 RETURNING follow_up.id, follow_up.notification_id, follow_up.rule_name"
+        ),
+        [list(reached)?, now.micros().into()],
+    )
+    .await?;
+    cancelled
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Touched { id: columns.take()?, notification_id: columns.take()?, rule_name: columns.take()? })
+        })
+        .collect()
+}
+
+/// A follow-up whose time has come.
+#[derive(Clone, Debug)]
+pub struct Due {
+    pub id: Uuid,
+    pub notification_id: Uuid,
+    pub generation: i64,
+    pub rule_id: Uuid,
+    pub rule_name: String,
+    pub trigger_name: String,
+    pub unless: Triggers,
+}
+
+/// Locks due follow-ups, oldest first.
+pub async fn due(tx: &DatabaseTransaction, now: Timestamp, limit: i64) -> Result<Vec<Due>, StoreError> {
+    let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
+    let found = query(
+        tx,
+        format!(
+            "SELECT id, notification_id, generation, rule_id, rule_name, trigger_name, unless_mask FROM follow_up \
+             WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at, id LIMIT $2 {skip}"
+        ),
+        [now.micros().into(), limit.into()],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Due {
+                id: columns.take()?,
+                notification_id: columns.take()?,
+                generation: columns.take()?,
+                rule_id: columns.take()?,
+                rule_name: columns.take()?,
+                trigger_name: columns.take()?,
+                unless: Triggers::from_mask(columns.take()?),
+            })
+        })
+        .collect()
+}
+
+/// The notifications of follow-ups that are due, so that they are locked before the follow-ups.
+pub async fn due_notifications(store: &Store, now: Timestamp, limit: i64) -> Result<Vec<Uuid>, StoreError> {
+    let found = query(
+        store.reader(),
+        "SELECT notification_id FROM follow_up WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at, id LIMIT $2",
+        [now.micros().into(), limit.into()],
+    )
+    .await?;
+    found.iter().map(|row| Columns::of(row).take()).collect()
+}
+
+/// Ends a follow-up.
+pub async fn settle(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    state: follow_up::State,
+    reason: Option<String>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE follow_up SET state = $2, due_at = NULL, settled_at = $3, reason = $4 WHERE id = $1",
+        [id.into(), follow_up_state(state).into(), now.micros().into(), reason.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Of children about to be sent: those whose parent has reached an `unless` meanwhile.
+pub async fn overtaken(tx: &DatabaseTransaction, children: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let found = query(
+        tx,
+        format!(
+            "SELECT n.id FROM {given} JOIN notification n ON n.id = r.id JOIN follow_up f ON f.id = n.follow_up_id \
+             JOIN notification p ON p.id = f.notification_id \
+             WHERE n.attempt_count <= 1 AND p.generation = f.generation AND (f.unless_mask & p.triggered) <> 0"
+        ),
+        [ids(children.iter().copied())?],
+    )
+    .await?;
+    found.iter().map(|row| Columns::of(row).take()).collect()
+}
+
+/// Whether follow-ups of a notification have fired already.
+pub async fn fired(tx: &DatabaseTransaction, notifications: &[Uuid]) -> Result<Vec<Touched>, StoreError> {
+    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let found = query(
+        tx,
+        format!(
+            "SELECT f.id, f.notification_id, f.rule_name FROM {given} JOIN follow_up f ON f.notification_id = r.id \
+             WHERE f.state = 'fired' AND f.trigger_name = 'failed'"
+        ),
+        [ids(notifications.iter().copied())?],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Touched { id: columns.take()?, notification_id: columns.take()?, rule_name: columns.take()? })
+        })
+        .collect()
+}
+
+/// The follow-ups of one notification, oldest first.
+pub async fn of_notification(store: &Store, notification: Uuid) -> Result<Vec<follow_up::Model>, StoreError> {
+    Ok(follow_up::Entity::find()
+        .filter(follow_up::Column::NotificationId.eq(notification))
+        .order_by_asc(follow_up::Column::Id)
+        .all(store.reader())
+        .await?)
+}

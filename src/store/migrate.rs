@@ -1,0 +1,56 @@
+//! Bringing the schema up to date, under a lock.
+
+use migration::{Migrator, MigratorTrait};
+use sea_orm::{ConnectionTrait, TransactionTrait};
+
+
+use super::{Store, StoreError};
+
+/// The key of the advisory lock: "herald" in ASCII.
+const LOCK_KEY: i64 = 0x6865_7261_6c64;
+
+/// One migration and whether it has been applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub name: String,
+    pub applied: bool,
+}
+
+/// Every migration this program knows, oldest first.
+pub async fn status(store: &Store) -> Result<Vec<Step>, StoreError> {
+    let pending: Vec<String> = Migrator::get_pending_migrations_read_only(store.reader())
+        .await?
+        .iter()
+        .map(|migration| migration.name().to_owned())
+        .collect();
+    Ok(Migrator::get_migration_files()
+        .iter()
+        .map(|migration| migration.name().to_owned())
+        .map(|name| Step { applied: !pending.contains(&name), name })
+        .collect())
+}
+
+/// Whether every migration has been applied.
+pub async fn is_current(store: &Store) -> Result<bool, StoreError> {
+    Ok(Migrator::get_pending_migrations_read_only(store.reader()).await?.is_empty())
+}
+
+/// Applies what is missing. Two processes may do this at once: one waits.
+///
+/// PostgreSQL: an advisory lock of a transaction that stays open beside the
+/// migrations. SQLite: all migrations run in one exclusive transaction.
+pub async fn up(store: &Store) -> Result<(), StoreError> {
+    if store.is_sqlite() {
+        return store
+            .write(async |tx| {
+                Migrator::up(tx, None).await?;
+                Ok(())
+            })
+            .await;
+    }
+    let guard = store.writer.begin().await?;
+    guard.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({LOCK_KEY})")).await?;
+    let result = Migrator::up(&store.writer, None).await;
+    guard.commit().await?;
+    Ok(result?)
+}

@@ -1,0 +1,242 @@
+//! Every query. Functions by kind of row, no traits.
+//!
+//! One function, [`Store::write`], opens every write transaction. Inside it
+//! only SQL is awaited, tables are touched in one order (callback,
+//! conversation, notification, attempt, follow-up, counter) and rows by key.
+//! Lists travel as one JSON parameter ([`dialect::rows`]), not as thousands.
+
+pub mod access;
+pub mod attempt;
+pub mod callback;
+pub mod catalogue;
+pub mod connect;
+pub mod context;
+pub mod convert;
+pub mod counter;
+pub mod dead_letter;
+pub mod dialect;
+pub mod event;
+pub mod follow_up;
+pub mod inbound;
+pub mod migrate;
+pub mod notification;
+pub mod parked;
+pub mod people;
+pub mod sender;
+pub mod setting;
+pub mod timeline;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+pub use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use sea_orm::{
+    DatabaseConnection, DbBackend, DbErr, RuntimeErr, SqliteTransactionMode, TransactionOptions, TransactionTrait, sqlx,
+};
+use uuid::Uuid;
+
+use crate::domain::time::Timestamp;
+
+/// No write transaction should last longer (design: the 50 ms rule).
+const LONG_WRITE: Duration = Duration::from_millis(50);
+
+/// How often a transaction is repeated that lost against another.
+const WRITE_TRIES: u32 = 6;
+
+/// What can go wrong with storage.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Passes by itself, or is mended without changing the request: connection,
+    /// lock, deadlock, full disk. Never a reason to give up an item.
+    #[error("the database cannot do it now")]
+    Transient(#[source] DbErr),
+    /// The same statement with the same values will fail again.
+    #[error("the database refuses it")]
+    Refused(#[source] DbErr),
+    /// A row holds what no version of this program writes.
+    #[error("the row {row} of {table} holds an unreadable {column}")]
+    Corrupt { table: &'static str, row: String, column: &'static str },
+    /// The work itself decided that nothing of it may stay.
+    #[error("rolled back on request")]
+    RolledBack,
+}
+
+impl StoreError {
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Transient(_))
+    }
+
+    /// Another transaction won; the same one may be repeated at once.
+    fn is_conflict(&self) -> bool {
+        let Self::Transient(error) = self else { return false };
+        match database_code(error).as_deref() {
+            Some("40001" | "40P01" | "55P03") => true,
+            Some(code) => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6)),
+            None => false,
+        }
+    }
+
+    /// A unique key is taken already.
+    pub fn is_unique_violation(&self) -> bool {
+        match self {
+            Self::Refused(error) => matches!(error.sql_err(), Some(sea_orm::SqlErr::UniqueConstraintViolation(_))),
+            Self::Transient(_) | Self::Corrupt { .. } | Self::RolledBack => false,
+        }
+    }
+}
+
+fn sqlx_error(error: &DbErr) -> Option<&sqlx::Error> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(error),
+        _ => None,
+    }
+}
+
+fn database_code(error: &DbErr) -> Option<String> {
+    match sqlx_error(error)? {
+        sqlx::Error::Database(error) => error.code().map(std::borrow::Cow::into_owned),
+        _ => None,
+    }
+}
+
+impl From<DbErr> for StoreError {
+    /// Only what surely lies in the values counts as refused; everything else
+    /// may pass, and must never cost an item.
+    fn from(error: DbErr) -> Self {
+        let refused = match (&error, sqlx_error(&error)) {
+            (_, Some(sqlx::Error::Database(inner))) => match inner.code().as_deref() {
+                // SQLite's primary result codes: ERROR, TOOBIG, CONSTRAINT, MISMATCH, RANGE.
+                Some(code) if code.len() < 5 => {
+                    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 1 | 18 | 19 | 20 | 25))
+                }
+                // PostgreSQL: cardinality, data exception, integrity, program limit.
+                Some(code) => ["21", "22", "23", "54"].iter().any(|class| code.starts_with(class)),
+                None => false,
+            },
+            (
+                _,
+                Some(
+                    sqlx::Error::ColumnDecode { .. }
+                    | sqlx::Error::Decode(_)
+                    | sqlx::Error::Encode(_)
+                    | sqlx::Error::ColumnNotFound(_)
+                    | sqlx::Error::ColumnIndexOutOfBounds { .. },
+                ),
+            )
+            | (DbErr::Type(_) | DbErr::Json(_) | DbErr::RecordNotFound(_) | DbErr::TryIntoErr { .. }, _) => true,
+            _ => false,
+        };
+        if refused { Self::Refused(error) } else { Self::Transient(error) }
+    }
+}
+
+/// The database: one writer and a pool of readers on SQLite, one pool on PostgreSQL.
+#[derive(Clone, Debug)]
+pub struct Store {
+    writer: DatabaseConnection,
+    reader: DatabaseConnection,
+    backend: DbBackend,
+    statements: Arc<AtomicU64>,
+    /// Held while the process lives: refuses a second `serve` on one SQLite file.
+    _lock: Option<Arc<std::fs::File>>,
+}
+
+impl Store {
+    pub const fn backend(&self) -> DbBackend {
+        self.backend
+    }
+
+    pub fn is_sqlite(&self) -> bool {
+        self.backend == DbBackend::Sqlite
+    }
+
+    /// For reads that need no transaction.
+    pub const fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    /// Statements sent to the database since the start.
+    pub fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
+    }
+
+    /// Runs `work` in a write transaction and commits it. A transaction that
+    /// lost against another is repeated: `work` must not have effects elsewhere.
+    pub async fn write<T, F>(&self, mut work: F) -> Result<T, StoreError>
+    where
+        F: AsyncFnMut(&DatabaseTransaction) -> Result<T, StoreError>,
+    {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.write_once(&mut work).await {
+                Err(error) if error.is_conflict() && tries < WRITE_TRIES => {
+                    metrics::counter!("herald_write_conflicts_total").increment(1);
+                    tokio::time::sleep(Duration::from_millis(1 << tries)).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn write_once<T, F>(&self, work: &mut F) -> Result<T, StoreError>
+    where
+        F: AsyncFnMut(&DatabaseTransaction) -> Result<T, StoreError>,
+    {
+        let options =
+            TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
+        let tx = self.writer.begin_with_options(options).await?;
+        let started = Instant::now();
+        let result = match work(&tx).await {
+            Ok(value) => tx.commit().await.map(|()| value).map_err(StoreError::from),
+            Err(error) => {
+                // The first error is the one to report; a failed rollback ends with the connection.
+                drop(tx.rollback().await);
+                Err(error)
+            }
+        };
+        let lasted = started.elapsed();
+        metrics::histogram!("herald_write_seconds").record(lasted.as_secs_f64());
+        if lasted > LONG_WRITE {
+            metrics::counter!("herald_long_writes_total").increment(1);
+        }
+        result
+    }
+}
+
+/// A new id: UUIDv7 of `now`, in order within a process.
+///
+/// RFC 9562, 6.2, methods 3 and 1: 12 bits of sub-millisecond time, then a
+/// counter of 14 bits, then 48 random bits.
+pub fn new_id(now: Timestamp) -> Uuid {
+    static SEQUENCE: AtomicU64 = AtomicU64::new(0);
+    let micros = now.micros().max(0).unsigned_abs();
+    let fraction = (micros % 1000) * 4096 / 1000;
+    let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed) & 0x3fff;
+    let random = Uuid::new_v4().as_u128() & 0xffff_ffff_ffff;
+    let low = u128::from(sequence) << 48 | random;
+    Uuid::from_u128(u128::from(micros / 1000) << 80 | 0x7 << 76 | u128::from(fraction) << 64 | 0b10 << 62 | low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::new_id;
+    use crate::domain::time::Timestamp;
+
+    #[test]
+    fn ids_are_version_7_and_in_order() {
+        let now = Timestamp::from_micros(1_750_030_073_123_456);
+        let ids: Vec<_> = (0..100).map(|step| new_id(now.plus_micros(step))).collect();
+        assert!(ids.is_sorted());
+        assert!(ids.iter().all(|id| id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122));
+        let same: Vec<_> = (0..100).map(|_| new_id(now)).collect();
+        assert!(same.windows(2).filter(|pair| pair[0] < pair[1]).count() >= 98);
+    }
+}

@@ -1,0 +1,111 @@
+//! Statuses whose message is not known (yet).
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    dialect::{Columns, Id, Type, execute, ids, list, query, query_one, rows},
+};
+use crate::domain::time::Timestamp;
+
+/// A status to be parked.
+#[derive(Clone, Debug, Serialize)]
+pub struct New {
+    pub id: Id,
+    pub callback_id: Id,
+    pub pointer: String,
+    pub phone_number_id: Option<String>,
+    pub message: String,
+    pub our_id: Option<Id>,
+    /// The update, as the engine reads it again.
+    pub update_json: String,
+}
+
+pub async fn insert(tx: &DatabaseTransaction, new: &[New], now: Timestamp) -> Result<(), StoreError> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let given = rows(
+        tx.get_database_backend(),
+        &[
+            ("id", Type::Uuid),
+            ("callback_id", Type::Uuid),
+            ("pointer", Type::Text),
+            ("phone_number_id", Type::Text),
+            ("message", Type::Text),
+            ("our_id", Type::Uuid),
+            ("update_json", Type::Text),
+        ],
+    );
+    execute(
+        tx,
+        format!(
+            "INSERT INTO parked_status (id, created_at, callback_id, pointer, phone_number_id, provider_message_id, \
+             our_id, update_json) \
+             SELECT r.id, $2, r.callback_id, r.pointer, r.phone_number_id, r.message, r.our_id, r.update_json \
+             FROM {given} WHERE true ON CONFLICT (callback_id, pointer) DO NOTHING"
+        ),
+        [list(new)?, now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A parked status.
+#[derive(Clone, Debug)]
+pub struct Parked {
+    pub id: Uuid,
+    pub callback_id: Uuid,
+    pub update: String,
+}
+
+/// What an attempt is known by.
+#[derive(Clone, Debug, Serialize)]
+pub struct Known {
+    pub our_id: Id,
+    pub message: Option<String>,
+}
+
+/// Parked statuses of messages that have become known.
+pub async fn of(tx: &DatabaseTransaction, known: &[Known]) -> Result<Vec<Parked>, StoreError> {
+    let given = rows(tx.get_database_backend(), &[("our_id", Type::Uuid), ("message", Type::Text)]);
+    let found = query(
+        tx,
+        format!(
+            "SELECT p.id, p.callback_id, p.update_json FROM {given} JOIN parked_status p ON p.provider_message_id = r.message \
+             UNION SELECT p.id, p.callback_id, p.update_json FROM {given} JOIN parked_status p ON p.our_id = r.our_id"
+        ),
+        [list(known)?],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Parked { id: columns.take()?, callback_id: columns.take()?, update: columns.take()? })
+        })
+        .collect()
+}
+
+/// Removes parked statuses that were joined.
+pub async fn remove(tx: &DatabaseTransaction, parked: &[Uuid]) -> Result<(), StoreError> {
+    if parked.is_empty() {
+        return Ok(());
+    }
+    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    execute(
+        tx,
+        format!("DELETE FROM parked_status WHERE id IN (SELECT r.id FROM {given})"),
+        [ids(parked.iter().copied())?],
+    )
+    .await?;
+    Ok(())
+}
+
+/// How many wait.
+pub async fn count(store: &Store) -> Result<i64, StoreError> {
+    let row = query_one(store.reader(), "SELECT count(*) FROM parked_status", []).await?;
+    row.map_or(Ok(0), |row| Columns::of(&row).take())
+}

@@ -1,0 +1,66 @@
+//! Everything that happened to a notification.
+
+use entity::timeline;
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder};
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    dialect::{Id, Type, execute, list, rows},
+};
+use crate::domain::time::Timestamp;
+
+/// One line of the story.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    pub notification_id: Id,
+    pub id: Id,
+    pub kind: &'static str,
+    pub attempt_id: Option<Id>,
+    pub callback_id: Option<Id>,
+    pub detail: Option<String>,
+}
+
+/// Adds lines.
+pub async fn insert(tx: &DatabaseTransaction, entries: &[Entry], now: Timestamp) -> Result<(), StoreError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let given = rows(
+        tx.get_database_backend(),
+        &[
+            ("notification_id", Type::Uuid),
+            ("id", Type::Uuid),
+            ("kind", Type::Text),
+            ("attempt_id", Type::Uuid),
+            ("callback_id", Type::Uuid),
+            ("detail", Type::Text),
+        ],
+    );
+    execute(
+        tx,
+        format!(
+            "INSERT INTO timeline (notification_id, id, at, kind, attempt_id, callback_id, detail) \
+             SELECT r.notification_id, r.id, $2, r.kind, r.attempt_id, r.callback_id, r.detail FROM {given}"
+        ),
+        [list(entries)?, now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The story of one notification, first to last.
+pub async fn of_notification(store: &Store, notification: Uuid) -> Result<Vec<timeline::Model>, StoreError> {
+    Ok(timeline::Entity::find()
+        .filter(timeline::Column::NotificationId.eq(notification))
+        .order_by_asc(timeline::Column::Id)
+        .all(store.reader())
+        .await?)
+}
+
+/// Serialises an instant as RFC 3339.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+pub(super) fn as_text<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
+}
