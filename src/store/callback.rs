@@ -310,3 +310,14 @@ pub async fn newest(store: &Store, limit: i64) -> Result<Vec<Listed>, StoreError
         })
         .collect()
 }
+
+/// Whether there are unprocessed bodies whose lease has run out.
+pub async fn any_unowned(store: &Store, now: Timestamp) -> Result<bool, StoreError> {
+    let row = query_one(
+        store.reader(),
+        "SELECT id FROM callback WHERE processed_at IS NULL AND leased_until <= $1 LIMIT 1",
+        [now.micros().into()],
+    )
+    .await?;
+    Ok(row.is_some())
+}

@@ -1,0 +1,245 @@
+//! Puts the parts together. The only file that knows all the others.
+
+use std::{net::TcpListener, sync::Arc};
+
+use actix_web::{App as HttpApp, HttpServer, dev::ServerHandle, web};
+use anyhow::{Context, bail};
+use secrecy::SecretString;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::{
+    config::Config,
+    engine::{
+        Engine, Settings, access,
+        inbox::{Handover, Inbox, Intake},
+    },
+    http,
+    providers::{self, meta::client::MetaClient},
+    shutdown::Stop,
+    state::{AppState, Clock, Ingest},
+    store::{self, Store, callback, connect, migrate, sender},
+    telemetry, workers,
+};
+
+/// How a process is to run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub clock: Clock,
+    /// Apply missing migrations at the start.
+    pub migrate: bool,
+    pub ingest: Ingest,
+    /// Take callbacks in and leave them: for `bench`.
+    pub no_apply: bool,
+    /// Tests step the workers themselves.
+    pub no_workers: bool,
+}
+
+/// A server, ready to run.
+pub struct App {
+    pub state: web::Data<AppState>,
+    pub handover: Arc<Handover>,
+    pub sending: Option<workers::sender::Sending>,
+    listener: TcpListener,
+    intake: Intake,
+    options: Options,
+    http_workers: usize,
+}
+
+/// Opens the store and checks that it can be used.
+pub async fn open_store(config: &Config, migrate_now: bool) -> anyhow::Result<Store> {
+    let store = connect::open(&config.database_url, config.database_connections, connect::Purpose::Serve).await?;
+    if migrate_now {
+        migrate::up(&store).await.context("the database could not be migrated")?;
+    } else if !migrate::is_current(&store).await.context("the database's schema cannot be read")? {
+        bail!("the database's schema is older than this program: run `herald migrate up`, or start with --migrate");
+    }
+    Ok(store)
+}
+
+/// The settings the engine decides by.
+pub fn settings(config: &Config) -> Settings {
+    Settings {
+        policy: config.policy,
+        enabled: config.whatsapp_enabled,
+        send_slots: config.send_slots,
+        expires_after_seconds: config.expires_after_seconds,
+        authentication_expires_after_seconds: config.authentication_expires_after_seconds,
+        parked_seconds: config.parked_seconds,
+    }
+}
+
+impl App {
+    /// Puts a server together on a listener that is bound already.
+    pub async fn build(
+        config: &Config,
+        secret_key: &SecretString,
+        listener: TcpListener,
+        options: Options,
+    ) -> anyhow::Result<Self> {
+        let store = open_store(config, options.migrate).await?;
+        let now = options.clock.now();
+        let mut nonce = [0; 24];
+        getrandom::fill(&mut nonce).context("the system gives no random bytes")?;
+        match access::check_secret_key(&store, secret_key, nonce, now).await? {
+            access::KeyCheck::Fits => {}
+            access::KeyCheck::Unusable => bail!("HERALD_SECRET_KEY: 64 hex digits, such as `openssl rand -hex 32` prints"),
+            access::KeyCheck::Wrong => {
+                bail!("HERALD_SECRET_KEY: not the key this database was made with. Set the old key; without it, what is encrypted cannot be read")
+            }
+        }
+        let process = Uuid::new_v4();
+        if store.is_sqlite() {
+            // The file's lock is ours: whoever else holds a lease is dead.
+            store.write(async |tx| callback::release_all(tx, process).await).await?;
+        }
+        let sending = sending(config, &store, now).await?;
+        let engine = Arc::new(Engine::new(store, settings(config), process));
+        let (inbox, intake) = Inbox::new(config.inbox_bytes, config.inbox_wait);
+        let state = web::Data::new(AppState {
+            engine,
+            inbox: Arc::new(inbox),
+            clock: options.clock.clone(),
+            started_at: now,
+            app_secrets: config.app_secrets.clone(),
+            verify_token: config.verify_token.clone(),
+            metrics: telemetry::metrics().map_err(anyhow::Error::msg)?,
+            ingest: options.ingest,
+        });
+        if config.app_secrets.is_empty() {
+            tracing::warn!(event = "config.no_app_secret", "WHATSAPP_APP_SECRET is not set: callbacks are answered 503 until it is");
+        }
+        Ok(Self {
+            state,
+            handover: Arc::new(Handover::default()),
+            sending,
+            listener,
+            intake,
+            options,
+            http_workers: config.http_workers,
+        })
+    }
+
+    /// Runs until stopped: first the server, then the workers, then what waits.
+    pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
+        let Self { state, handover, sending, listener, intake, options, http_workers } = self;
+        let engine = Arc::clone(&state.engine);
+        let clock = options.clock.clone();
+        let tracker = TaskTracker::new();
+        let memory = (!options.no_apply).then(|| Arc::clone(&handover));
+        let threads = Threads { tracker: tracker.clone(), runtime: tokio::runtime::Handle::current() };
+        let (for_store, store_clock) = (Arc::clone(&engine), clock.clone());
+        threads.start("herald-store", move || workers::inbox::store(for_store, intake, memory, store_clock))?;
+        if !options.no_workers {
+            if !options.no_apply {
+                let (engine, handover) = (Arc::clone(&engine), Arc::clone(&handover));
+                let (clock, stop) = (clock.clone(), stop.soft.clone());
+                threads.start("herald-apply", move || workers::inbox::process(engine, handover, clock, stop))?;
+            }
+            let stop = stop.soft.clone();
+            threads.start("herald-work", move || async move {
+                tokio::join!(
+                    workers::sender::run(Arc::clone(&engine), sending, clock.clone(), stop.clone()),
+                    workers::timers::run(Arc::clone(&engine), clock.clone(), stop.clone()),
+                    workers::timers::expand(Arc::clone(&engine), clock.clone(), stop.clone()),
+                    workers::watchdog::run(Arc::clone(&engine), clock, stop),
+                );
+            })?;
+        }
+        let address = listener.local_addr()?;
+        let failures = web::Data::new(http::webhooks::Failures::default());
+        let handlers_state = state.clone();
+        let server = HttpServer::new(move || {
+            HttpApp::new().app_data(handlers_state.clone()).app_data(failures.clone()).configure(http::configure)
+        })
+        .workers(http_workers)
+        .disable_signals()
+        .shutdown_timeout(5)
+        .listen(listener)?
+        .run();
+        let handle = server.handle();
+        tracing::info!(event = "http.listening", %address, "listening");
+        // Closing the inbox is what ends its worker: nobody else may hold it.
+        drop(state);
+        let ended = tokio::select! {
+            ended = server => ended.context("the HTTP server stopped by itself"),
+            () = stop_server(handle, &stop) => Ok(()),
+        };
+        stop.soft.cancel();
+        tracker.close();
+        tokio::select! {
+            () = tracker.wait() => {}
+            () = stop.hard.cancelled() => tracing::warn!(event = "process.killed", "stopped before everything was finished: leases will run out"),
+        }
+        ended
+    }
+}
+
+/// Threads for the workers. Each drives one future on the main runtime's I/O and
+/// timers; what takes the processor (reading and writing JSON) delays nobody else.
+struct Threads {
+    tracker: TaskTracker,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Threads {
+    fn start<F: Future<Output = ()>>(
+        &self,
+        name: &str,
+        work: impl FnOnce() -> F + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let runtime = self.runtime.clone();
+        let token = self.tracker.token();
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                runtime.block_on(work());
+                drop(token);
+            })
+            .with_context(|| format!("the thread {name} cannot be started"))?;
+        Ok(())
+    }
+}
+
+async fn stop_server(handle: ServerHandle, stop: &Stop) {
+    stop.soft.cancelled().await;
+    handle.stop(true).await;
+}
+
+/// What the environment lets us send with.
+async fn sending(
+    config: &Config,
+    store: &Store,
+    now: crate::domain::time::Timestamp,
+) -> anyhow::Result<Option<workers::sender::Sending>> {
+    let Some(credentials) = &config.credentials else { return Ok(None) };
+    let row = store
+        .write(async |tx| {
+            sender::ensure(tx, &credentials.phone_number_id, credentials.waba_id.as_deref(), config.send_per_second, now)
+                .await
+        })
+        .await?;
+    let http = providers::http_client(config.send_timeout, config.connect_timeout)?;
+    let client = MetaClient::new(
+        http,
+        &config.api_base,
+        &config.api_version,
+        &credentials.phone_number_id,
+        credentials.access_token.clone(),
+    );
+    Ok(Some(workers::sender::Sending { sender: row.id, provider: Arc::new(client) }))
+}
+
+/// The store for a command beside a server.
+pub async fn command_store(config: &Config) -> anyhow::Result<Store> {
+    let store = connect::open(&config.database_url, config.database_connections, connect::Purpose::Command).await?;
+    if !migrate::is_current(&store).await.context("the database's schema cannot be read")? {
+        bail!("the database's schema is older than this program: run `herald migrate up`");
+    }
+    Ok(store)
+}
+
+/// An engine for a command beside a server.
+pub fn command_engine(config: &Config, store: Store) -> Engine {
+    Engine::new(store, settings(config), store::new_id(Clock::System.now()))
+}

@@ -1,0 +1,133 @@
+//! Events: what products post.
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::ProblemDocument;
+use crate::{
+    domain::time::Timestamp,
+    engine::accept::{self, FieldError, NewEvent, RouteResult},
+    http::{auth::Client, problem::Problem},
+    state::AppState,
+    store::event,
+};
+
+/// An event, under the names of CloudEvents 1.0. The structured JSON form
+/// (`application/cloudevents+json`) is the same document.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct EventBody {
+    /// Unique within its source. A repeat is answered like the first.
+    id: String,
+    source: String,
+    r#type: String,
+    subject: Option<String>,
+    /// RFC 3339.
+    time: Option<String>,
+    #[serde(default)]
+    data: Value,
+    /// CloudEvents: "1.0", when present.
+    specversion: Option<String>,
+}
+
+/// What became of an event.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventAnswer {
+    id: Uuid,
+    /// This (source, id) was posted before, with the same content.
+    duplicate: bool,
+    /// More recipients are being worked through.
+    expanding: bool,
+    /// What each route did, or why it did not.
+    #[schema(value_type = Vec<Object>)]
+    routes: Vec<RouteResult>,
+    /// The first 100 notifications.
+    notifications: Vec<Uuid>,
+}
+
+/// No name in an envelope is longer, in bytes.
+const MAX_NAME_BYTES: usize = 512;
+
+fn check(body: EventBody) -> Result<NewEvent, Problem> {
+    let mut wrong = Vec::new();
+    let mut named = |pointer: &str, value: &str| {
+        if value.trim().is_empty() || value.len() > MAX_NAME_BYTES || value.contains('\0') {
+            wrong.push(FieldError {
+                pointer: pointer.to_owned(),
+                rule: format!("1 to {MAX_NAME_BYTES} bytes, without NUL"),
+            });
+        }
+    };
+    named("/id", &body.id);
+    named("/source", &body.source);
+    named("/type", &body.r#type);
+    if let Some(subject) = &body.subject {
+        named("/subject", subject);
+    }
+    let time = body.time.as_deref().map(Timestamp::parse_rfc3339);
+    if time == Some(None) {
+        wrong.push(FieldError { pointer: "/time".to_owned(), rule: "RFC 3339".to_owned() });
+    }
+    if body.specversion.as_deref().is_some_and(|version| version != "1.0") {
+        wrong.push(FieldError { pointer: "/specversion".to_owned(), rule: "1.0, or absent".to_owned() });
+    }
+    if !wrong.is_empty() {
+        return Err(Problem::Invalid(wrong));
+    }
+    Ok(NewEvent {
+        id: body.id,
+        source: body.source,
+        event_type: body.r#type,
+        subject: body.subject,
+        time: time.flatten(),
+        data: body.data,
+    })
+}
+
+/// Posts an event. Never waits for a provider; no route's trouble fails it.
+#[utoipa::path(
+    post, path = "/api/v1/events", tag = "events", request_body = EventBody,
+    responses(
+        (status = 202, body = EventAnswer),
+        (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),
+        (status = 409, description = "The same source and id with another content", body = ProblemDocument),
+        (status = 422, body = ProblemDocument), (status = 503, body = ProblemDocument)
+    )
+)]
+pub async fn post(
+    _client: Client,
+    state: web::Data<AppState>,
+    body: web::Json<EventBody>,
+) -> Result<HttpResponse, Problem> {
+    let new = check(body.into_inner())?;
+    let accepted =
+        accept::event(&state.engine, &new, state.clock.now()).await?.map_err(|accept::Conflict| Problem::EventConflict)?;
+    let notifications = event::notifications(&state.engine.store, accepted.id, 100).await?;
+    Ok(HttpResponse::Accepted().json(EventAnswer {
+        id: accepted.id,
+        duplicate: accepted.duplicate,
+        expanding: accepted.expanding,
+        routes: accepted.routes,
+        notifications,
+    }))
+}
+
+/// What became of an event.
+#[utoipa::path(
+    get, path = "/api/v1/events/{id}", tag = "events", params(("id" = Uuid, Path)),
+    responses((status = 200, body = EventAnswer), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
+)]
+pub async fn get(_client: Client, state: web::Data<AppState>, id: web::Path<Uuid>) -> Result<HttpResponse, Problem> {
+    let store = &state.engine.store;
+    let row = event::find(store.reader(), *id).await?.ok_or(Problem::NotFound)?;
+    let notifications = event::notifications(store, row.id, 100).await?;
+    Ok(HttpResponse::Ok().json(EventAnswer {
+        id: row.id,
+        duplicate: false,
+        expanding: row.state == "expanding",
+        routes: serde_json::from_str(&row.routes).unwrap_or_default(),
+        notifications,
+    }))
+}

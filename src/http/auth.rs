@@ -1,0 +1,39 @@
+//! Who may use the API.
+
+use std::{future::Future, pin::Pin};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
+
+use super::problem::Problem;
+use crate::{engine::access::key_digest, state::AppState, store::access};
+
+/// A caller with a valid API key.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The key's id: whose idempotency keys these are.
+    pub id: String,
+}
+
+impl FromRequest for Client {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let state = request.app_data::<web::Data<AppState>>().cloned();
+        let digest = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, key)| key_digest(key.trim()));
+        Box::pin(async move {
+            let (Some(state), Some(digest)) = (state, digest) else { return Err(Problem::Unauthorized) };
+            // Looked up by digest: nothing is compared byte by byte.
+            match access::key_by_digest(&state.engine.store, &digest).await? {
+                Some(key) => Ok(Self { id: key.id.to_string() }),
+                None => Err(Problem::Unauthorized),
+            }
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! `/livez`, `/readyz`, `/metrics`.
+
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+
+use super::problem::Problem;
+use crate::{
+    domain::time::Timestamp,
+    state::AppState,
+    store::{callback, migrate, notification, parked},
+};
+
+/// The process answers.
+pub async fn live(state: web::Data<AppState>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "ok", "uptime_seconds": uptime(&state) }))
+}
+
+/// The database answers and its schema is current. Worker trouble is an alarm,
+/// not a reason to turn callbacks away.
+pub async fn ready(state: web::Data<AppState>) -> HttpResponse {
+    let migrations = match migrate::is_current(&state.engine.store).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(("ok", "pending: run `herald migrate up`")),
+        Err(_) => Err(("unreachable", "unknown")),
+    };
+    let (database, schema) = migrations.err().unwrap_or(("ok", "current"));
+    let body = json!({
+        "status": if migrations.is_ok() { "ready" } else { "not ready" },
+        "database": database,
+        "migrations": schema,
+        "uptime_seconds": uptime(&state),
+    });
+    if migrations.is_ok() { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) }
+}
+
+fn uptime(state: &AppState) -> i64 {
+    state.clock.now().micros_since(state.started_at) / 1_000_000
+}
+
+/// Prometheus metrics. What "is now" is read here, when somebody asks.
+pub async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+    let store = &state.engine.store;
+    let now = state.clock.now();
+    let age = |since: Option<Timestamp>| {
+        f64::from(i32::try_from(since.map_or(0, |since| now.micros_since(since).max(0) / 1_000_000)).unwrap_or(i32::MAX))
+    };
+    let count = |count: i64| f64::from(i32::try_from(count).unwrap_or(i32::MAX));
+    for status in crate::domain::status::Status::ALL {
+        if notification::open_status(status).is_some() {
+            metrics::gauge!("herald_open_notifications", "status" => status.name()).set(0.0);
+        }
+    }
+    for (status, number) in notification::open_counts(store).await? {
+        metrics::gauge!("herald_open_notifications", "status" => status).set(count(number));
+    }
+    metrics::gauge!("herald_queue_age_seconds").set(age(notification::oldest_due(store, now).await?));
+    let (waiting, oldest) = callback::waiting(store).await?;
+    metrics::gauge!("herald_callbacks_waiting").set(count(waiting));
+    metrics::gauge!("herald_callbacks_waiting_age_seconds").set(age(oldest));
+    metrics::gauge!("herald_parked_statuses").set(count(parked::count(store).await?));
+    metrics::counter!("herald_database_statements_total").absolute(store.statements());
+    state.metrics.run_upkeep();
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(state.metrics.render()))
+}
+
+/// Every problem the API can answer with.
+pub async fn problems() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "problems": Problem::CODES }))
+}

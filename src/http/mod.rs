@@ -1,0 +1,85 @@
+//! HTTP: the whole surface on one screen.
+
+pub mod api;
+pub mod auth;
+pub mod health;
+pub mod problem;
+pub mod webhooks;
+
+use actix_web::{HttpResponse, ResponseError, web};
+
+use problem::Problem;
+
+/// The API's own bodies are small.
+const MAX_JSON_BYTES: usize = 512 * 1024;
+
+/// Every route there is.
+pub fn configure(config: &mut web::ServiceConfig) {
+    config
+        .app_data(web::PayloadConfig::new(webhooks::MAX_BODY_BYTES))
+        .app_data(web::JsonConfig::default().limit(MAX_JSON_BYTES).content_type(|_| true).error_handler(|error, _| {
+            use actix_web::error::JsonPayloadError;
+            match error {
+                JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => Problem::TooLarge,
+                // What serde says names fields and places; it may repeat a value, so only the place is told.
+                JsonPayloadError::Deserialize(error) => Problem::Malformed(readable(&error)),
+                _ => Problem::Malformed("the body is not JSON".to_owned()),
+            }
+            .into()
+        }))
+        .app_data(web::QueryConfig::default().error_handler(|error, _| Problem::Malformed(error.to_string()).into()))
+        .app_data(web::PathConfig::default().error_handler(|_, _| Problem::NotFound.into()))
+        .service(
+            web::resource("/webhooks/meta")
+                .route(web::get().to(webhooks::verify))
+                .route(web::post().to(webhooks::receive))
+                .default_service(web::to(method_not_allowed)),
+        )
+        .route("/livez", web::get().to(health::live))
+        .route("/readyz", web::get().to(health::ready))
+        .route("/metrics", web::get().to(health::metrics))
+        .route("/problems", web::get().to(health::problems))
+        .route("/problems/{code}", web::get().to(health::problems))
+        .service(
+            web::scope("/api/v1")
+                .route("/openapi.json", web::get().to(api::openapi))
+                .service(
+                    web::resource("/events")
+                        .route(web::post().to(api::events::post))
+                        .default_service(web::to(method_not_allowed)),
+                )
+                .route("/events/{id}", web::get().to(api::events::get))
+                .service(
+                    web::resource("/notifications")
+                        .route(web::post().to(api::notifications::post))
+                        .route(web::get().to(api::notifications::list))
+                        .default_service(web::to(method_not_allowed)),
+                )
+                .route("/notifications/{id}", web::get().to(api::notifications::get))
+                .route("/notifications/{id}/retry", web::post().to(api::notifications::retry))
+                .route("/notifications/{id}/cancel", web::post().to(api::notifications::cancel))
+                .route("/messages", web::get().to(api::messages::list))
+                .route("/stats", web::get().to(api::stats::get)),
+        )
+        .default_service(web::to(not_found));
+}
+
+/// What is wrong with a document and where, with quoted values left out.
+fn readable(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let hides_value = text.starts_with("invalid type") || text.starts_with("invalid value");
+    if hides_value {
+        let expected = text.split("expected").nth(1).map_or_else(String::new, |rest| format!(": expected{rest}"));
+        format!("a field has the wrong type{expected}")
+    } else {
+        text
+    }
+}
+
+async fn not_found() -> HttpResponse {
+    Problem::NotFound.error_response()
+}
+
+async fn method_not_allowed() -> HttpResponse {
+    Problem::MethodNotAllowed.error_response()
+}

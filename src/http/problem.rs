@@ -1,0 +1,197 @@
+//! Everything the API can refuse: RFC 9457 documents from one closed enum.
+//!
+//! A problem names the field and the rule, never the value.
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{StatusCode, header},
+};
+use serde_json::json;
+
+use crate::{
+    engine::{
+        accept::FieldError,
+        inbox::{Busy, ErrorChain},
+    },
+    store::StoreError,
+};
+
+/// Why a request is refused.
+#[derive(Debug)]
+pub enum Problem {
+    /// The callback's signature is missing, malformed or wrong. Which, is not said.
+    Signature,
+    /// The webhook's verification failed.
+    Verification,
+    /// A callback cannot be taken now: send it again.
+    Busy(Busy),
+    /// No app secret is set: nothing can be verified, so nothing is taken.
+    NoAppSecret,
+    TooLarge,
+    Unauthorized,
+    NotFound,
+    MethodNotAllowed,
+    /// The body or a parameter cannot be read; this is what is wrong with it.
+    Malformed(String),
+    Invalid(Vec<FieldError>),
+    EventConflict,
+    KeyReused,
+    /// The state of the thing does not allow it.
+    State(&'static str),
+    Unavailable,
+    Internal,
+}
+
+/// Callers may come back after this.
+const RETRY_AFTER_SECONDS: &str = "2";
+
+impl Problem {
+    /// Every identifier there is.
+    pub const CODES: [&'static str; 15] = [
+        "signature",
+        "verification",
+        "busy",
+        "no-app-secret",
+        "too-large",
+        "unauthorized",
+        "not-found",
+        "method-not-allowed",
+        "malformed",
+        "invalid",
+        "event-conflict",
+        "idempotency-key-reused",
+        "state",
+        "unavailable",
+        "internal",
+    ];
+
+    /// The public identifier. A new variant does not compile without one.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Signature => "signature",
+            Self::Verification => "verification",
+            Self::Busy(_) => "busy",
+            Self::NoAppSecret => "no-app-secret",
+            Self::TooLarge => "too-large",
+            Self::Unauthorized => "unauthorized",
+            Self::NotFound => "not-found",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::Malformed(_) => "malformed",
+            Self::Invalid(_) => "invalid",
+            Self::EventConflict => "event-conflict",
+            Self::KeyReused => "idempotency-key-reused",
+            Self::State(_) => "state",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+
+    const fn title(&self) -> &'static str {
+        match self {
+            Self::Signature => "The callback could not be verified",
+            Self::Verification => "The webhook could not be verified",
+            Self::Busy(_) => "The callback could not be stored now",
+            Self::NoAppSecret => "No app secret is set, so no callback can be verified",
+            Self::TooLarge => "The body is too large",
+            Self::Unauthorized => "An API key is needed: Authorization: Bearer KEY",
+            Self::NotFound => "There is no such thing",
+            Self::MethodNotAllowed => "This address does not take this method",
+            Self::Malformed(_) => "The request cannot be read",
+            Self::Invalid(_) => "Some fields are wrong",
+            Self::EventConflict => "An event with this source and id was posted before, with another content",
+            Self::KeyReused => "This Idempotency-Key was used before, with another body",
+            Self::State(_) => "Its state does not allow that",
+            Self::Unavailable => "The database cannot do it now",
+            Self::Internal => "Something went wrong here",
+        }
+    }
+
+    const fn retryable(&self) -> bool {
+        matches!(self, Self::Busy(_) | Self::NoAppSecret | Self::Unavailable)
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.title())
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Signature | Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Verification => StatusCode::FORBIDDEN,
+            Self::Busy(_) | Self::NoAppSecret | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::EventConflict | Self::KeyReused | Self::State(_) => StatusCode::CONFLICT,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut body = json!({
+            "type": format!("/problems/{}", self.code()),
+            "title": self.title(),
+            "status": self.status_code().as_u16(),
+            "retryable": self.retryable(),
+        });
+        if let Some(object) = body.as_object_mut() {
+            match self {
+                Self::Malformed(detail) => drop(object.insert("detail".to_owned(), json!(detail))),
+                Self::State(detail) => drop(object.insert("detail".to_owned(), json!(detail))),
+                Self::Invalid(fields) => drop(object.insert("errors".to_owned(), json!(fields))),
+                _ => {}
+            }
+        }
+        let mut response = HttpResponse::build(self.status_code());
+        if self.retryable() {
+            response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
+        }
+        if matches!(self, Self::Unauthorized) {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        response.content_type("application/problem+json").body(body.to_string())
+    }
+}
+
+impl From<StoreError> for Problem {
+    /// The one place where a request's storage error is logged.
+    fn from(error: StoreError) -> Self {
+        tracing::error!(event = "http.store_error", error = %ErrorChain(&error), "a request failed for a reason of ours");
+        if error.is_transient() { Self::Unavailable } else { Self::Internal }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Problem;
+    use crate::engine::inbox::Busy;
+
+    #[test]
+    fn every_problem_has_an_identifier_that_is_listed_once() {
+        let all = [
+            Problem::Signature,
+            Problem::Verification,
+            Problem::Busy(Busy::Full),
+            Problem::NoAppSecret,
+            Problem::TooLarge,
+            Problem::Unauthorized,
+            Problem::NotFound,
+            Problem::MethodNotAllowed,
+            Problem::Malformed(String::new()),
+            Problem::Invalid(Vec::new()),
+            Problem::EventConflict,
+            Problem::KeyReused,
+            Problem::State(""),
+            Problem::Unavailable,
+            Problem::Internal,
+        ];
+        let codes: Vec<_> = all.iter().map(Problem::code).collect();
+        assert_eq!(codes, Problem::CODES);
+    }
+}

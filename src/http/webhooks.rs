@@ -1,0 +1,156 @@
+//! Meta's webhook: the verification handshake and signed callbacks.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::problem::Problem;
+use crate::{
+    engine::inbox::Receipt,
+    providers::meta::signature,
+    state::{AppState, Ingest},
+};
+
+/// Meta sends up to 3 MB; a little more is let through, so that the limit is ours.
+pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// No challenge is longer, in bytes.
+const MAX_CHALLENGE_BYTES: usize = 1024;
+
+#[derive(Debug, Deserialize)]
+pub struct Handshake {
+    #[serde(rename = "hub.mode")]
+    mode: Option<String>,
+    #[serde(rename = "hub.verify_token")]
+    token: Option<String>,
+    #[serde(rename = "hub.challenge")]
+    challenge: Option<String>,
+}
+
+/// `GET /webhooks/meta`: answers the challenge when the token is ours (Meta, "Create a webhook endpoint").
+pub async fn verify(state: web::Data<AppState>, query: web::Query<Handshake>) -> Result<HttpResponse, Problem> {
+    let query = query.into_inner();
+    let token_fits = match (&state.verify_token, &query.token) {
+        (Some(expected), Some(given)) => signature::tokens_match(expected, given),
+        _ => false,
+    };
+    match query.challenge {
+        Some(challenge)
+            if token_fits && query.mode.as_deref() == Some("subscribe") && challenge.len() <= MAX_CHALLENGE_BYTES =>
+        {
+            Ok(HttpResponse::Ok()
+                .content_type("text/plain; charset=utf-8")
+                .insert_header(("X-Content-Type-Options", "nosniff"))
+                .body(challenge))
+        }
+        _ => {
+            tracing::warn!(event = "webhook.verification_failed", "a webhook verification failed: check WHATSAPP_WEBHOOK_VERIFY_TOKEN");
+            Err(Problem::Verification)
+        }
+    }
+}
+
+/// `POST /webhooks/meta`: 200 means stored, and nothing else does.
+pub async fn receive(
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    failures: web::Data<Failures>,
+    body: Bytes,
+) -> Result<HttpResponse, Problem> {
+    let started = Instant::now();
+    if state.app_secrets.is_empty() {
+        metrics::counter!("herald_callbacks_total", "result" => "no_secret").increment(1);
+        tracing::error!(event = "webhook.no_secret", "a callback came and WHATSAPP_APP_SECRET is not set: answered 503");
+        return Err(Problem::NoAppSecret);
+    }
+    let header = request.headers().get("X-Hub-Signature-256").and_then(|value| value.to_str().ok());
+    if !signature::verify(&state.app_secrets, header, &body) {
+        metrics::counter!("herald_callbacks_total", "result" => "bad_signature").increment(1);
+        let delay = failures.note(request.peer_addr().map(|address| address.ip()), started);
+        if !delay.is_zero() {
+            metrics::counter!("herald_callbacks_slowed_total").increment(1);
+            tokio::time::sleep(delay).await;
+        }
+        return Err(Problem::Signature);
+    }
+    let result = match state.ingest {
+        Ingest::Durable => state.inbox.submit(body).await,
+        Ingest::PerRequest => state.inbox.submit_alone(&state.engine, body, state.clock.now()).await,
+        Ingest::Bare => Ok(Receipt::Stored),
+    };
+    metrics::histogram!("herald_ingest_seconds").record(started.elapsed().as_secs_f64());
+    match result {
+        Ok(receipt) => {
+            let result = if receipt == Receipt::Repeat { "repeat" } else { "stored" };
+            metrics::counter!("herald_callbacks_total", "result" => result).increment(1);
+            Ok(HttpResponse::Ok().finish())
+        }
+        Err(busy) => {
+            metrics::counter!("herald_callbacks_total", "result" => busy.name()).increment(1);
+            Err(Problem::Busy(busy))
+        }
+    }
+}
+
+/// Addresses whose callbacks did not verify. Only they are slowed, and only
+/// their failures: whoever signs well is never made to wait.
+#[derive(Debug, Default)]
+pub struct Failures {
+    by_address: Mutex<HashMap<IpAddr, (u32, Instant)>>,
+}
+
+/// So many addresses are remembered.
+const MAX_ADDRESSES: usize = 10_000;
+
+/// A failure is forgotten after this.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// Failures before an address is slowed: a rotation of secrets makes a few.
+const FREE_FAILURES: u32 = 5;
+
+impl Failures {
+    /// Notes a failure, and says how long to let it wait.
+    fn note(&self, address: Option<IpAddr>, now: Instant) -> Duration {
+        let Some(address) = address else { return Duration::ZERO };
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if by_address.len() >= MAX_ADDRESSES {
+            by_address.clear();
+        }
+        let (count, last) = by_address.entry(address).or_insert((0, now));
+        if now.duration_since(*last) > REMEMBERED {
+            *count = 0;
+        }
+        *last = now;
+        *count = count.saturating_add(1);
+        if *count <= FREE_FAILURES {
+            Duration::ZERO
+        } else {
+            Duration::from_millis(50 << (*count - FREE_FAILURES - 1).min(4))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::Failures;
+
+    #[test]
+    fn an_address_that_keeps_failing_is_slowed_and_forgiven_after_a_minute() {
+        let failures = Failures::default();
+        let address = Some("192.0.2.1".parse().unwrap());
+        let start = Instant::now();
+        let delays: Vec<_> = (0..12).map(|_| failures.note(address, start).as_millis()).collect();
+        assert_eq!(delays, [0, 0, 0, 0, 0, 50, 100, 200, 400, 800, 800, 800]);
+        assert_eq!(failures.note(Some("192.0.2.2".parse().unwrap()), start), Duration::ZERO);
+        assert_eq!(failures.note(address, start + Duration::from_secs(61)), Duration::ZERO);
+    }
+}

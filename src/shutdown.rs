@@ -1,0 +1,43 @@
+//! Stopping in two stages: first no new work, and what runs is finished; after
+//! the grace period, or at a second signal, what is left is dropped.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// What runs may take this long to finish: longer than a call to a provider.
+pub const GRACE: Duration = Duration::from_secs(20);
+
+/// The two stages.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// No new work.
+    pub soft: CancellationToken,
+    /// Drop everything.
+    pub hard: CancellationToken,
+}
+
+impl Stop {
+    /// Follows the process's signals: the first is soft, the second hard.
+    pub async fn follow_signals(self) {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            tracing::warn!(event = "process.signals", "signals cannot be followed: stop with kill -9");
+            return;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = self.soft.cancelled() => {}
+        }
+        tracing::info!(event = "process.stopping", "stopping: no new work, what runs is finished");
+        self.soft.cancel();
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = tokio::time::sleep(GRACE) => {}
+        }
+        self.hard.cancel();
+    }
+}

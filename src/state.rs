@@ -1,0 +1,66 @@
+//! What request handlers are given, and the one clock.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::SecretString;
+
+use crate::{
+    domain::time::Timestamp,
+    engine::{Engine, inbox::Inbox},
+};
+
+/// Where `now` is made: whole microseconds of UTC, never backwards of 1970.
+#[derive(Clone, Debug, Default)]
+pub enum Clock {
+    #[default]
+    System,
+    /// Stands still until it is set: tests walk through a day in a millisecond.
+    Fixed(Arc<AtomicI64>),
+}
+
+impl Clock {
+    pub fn now(&self) -> Timestamp {
+        match self {
+            #[expect(clippy::disallowed_methods, reason = "this is the one place that asks what time it is")]
+            Self::System => Timestamp::from_micros(chrono::Utc::now().timestamp_micros()),
+            Self::Fixed(micros) => Timestamp::from_micros(micros.load(Ordering::Acquire)),
+        }
+    }
+}
+
+/// A number from 0 to 1000 for jitter: chance is drawn here and passed on.
+pub fn draw_permille() -> i64 {
+    i64::from(uuid::Uuid::new_v4().as_bytes().iter().fold(0_u32, |sum, byte| sum.wrapping_mul(31) + u32::from(*byte)) % 1001)
+}
+
+/// Shared by all handlers.
+#[derive(Debug)]
+pub struct AppState {
+    pub engine: Arc<Engine>,
+    pub inbox: Arc<Inbox>,
+    pub clock: Clock,
+    pub started_at: Timestamp,
+    /// Secrets of the apps whose callbacks are ours.
+    pub app_secrets: Vec<SecretString>,
+    pub verify_token: Option<SecretString>,
+    pub metrics: PrometheusHandle,
+    /// What happens to callbacks after their signature was checked.
+    pub ingest: Ingest,
+}
+
+/// How callbacks are taken in. Only [`Ingest::Durable`] is for real use; the
+/// others exist so that `bench` can measure what durability costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ingest {
+    /// One transaction for what arrives together.
+    #[default]
+    Durable,
+    /// One transaction for each request.
+    PerRequest,
+    /// Verified and thrown away.
+    Bare,
+}

@@ -1,0 +1,90 @@
+//! Stores what arrives, and processes what is stored.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Turn;
+use crate::{
+    domain::time::Timestamp,
+    engine::{
+        Engine, apply,
+        inbox::{self, Handover, Intake},
+    },
+    state::Clock,
+    store::{StoreError, callback, callback::Body},
+};
+
+/// The table is looked at this often even while memory has work.
+const LOOK_MICROS: i64 = 1_000_000;
+
+/// Bodies of one turn have at most this many bytes: their items are all in memory.
+const MAX_TURN_BYTES: usize = 8 * 1024 * 1024;
+
+/// Stores until the inbox is closed and empty: whoever waits gets an answer.
+pub async fn store(engine: Arc<Engine>, mut intake: Intake, handover: Option<Arc<Handover>>, clock: Clock) {
+    while inbox::store_turn(&engine, &mut intake, handover.as_deref(), || clock.now()).await.is_some() {}
+}
+
+/// The processor's memory between turns.
+#[derive(Debug, Default)]
+pub struct Processor {
+    /// What was taken up and not finished: a transient error repeats it.
+    unfinished: Vec<Body>,
+    next_look: Timestamp,
+}
+
+impl Processor {
+    /// Takes a batch, fresh from memory or left in the table, and applies it.
+    pub async fn turn(&mut self, engine: &Engine, handover: &Handover, now: Timestamp) -> Result<Turn, StoreError> {
+        let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
+        if self.unfinished.is_empty() {
+            if now >= self.next_look {
+                self.next_look = now.plus_micros(LOOK_MICROS);
+                if callback::any_unowned(&engine.store, now).await? {
+                    let limit = i64::try_from(apply::BATCH).unwrap_or(1);
+                    self.unfinished = engine
+                        .store
+                        .write(async |tx| callback::claim(tx, engine.process, lease, now, limit).await)
+                        .await?;
+                    // There may be more: look again at once.
+                    self.next_look = now;
+                }
+            }
+            if self.unfinished.is_empty() {
+                self.unfinished = handover.take(apply::BATCH);
+            }
+        } else {
+            let ids: Vec<_> = self.unfinished.iter().map(|body| body.id).collect();
+            engine.store.write(async |tx| callback::renew(tx, &ids, engine.process, lease).await).await?;
+        }
+        if self.unfinished.is_empty() {
+            return Ok(Turn::Idle);
+        }
+        while !self.unfinished.is_empty() {
+            let mut size = 0;
+            let count = self
+                .unfinished
+                .iter()
+                .take_while(|body| {
+                    let fits = size == 0 || size + body.body.len() <= MAX_TURN_BYTES;
+                    size += body.body.len();
+                    fits
+                })
+                .count();
+            let (batch, _) = self.unfinished.split_at(count);
+            apply::process(engine, batch, now).await?;
+            self.unfinished.drain(..count);
+        }
+        Ok(Turn::Worked)
+    }
+}
+
+/// Processes until stopped.
+pub async fn process(engine: Arc<Engine>, handover: Arc<Handover>, clock: Clock, stop: CancellationToken) {
+    let mut processor = Processor::default();
+    super::run("inbox", stop, Duration::from_secs(1), Some(&handover.arrived), async || {
+        processor.turn(&engine, &handover, clock.now()).await
+    })
+    .await;
+}

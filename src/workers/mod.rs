@@ -1,0 +1,62 @@
+//! What runs without a request. A worker is a loop over a turn: tests call the turn.
+
+pub mod inbox;
+pub mod sender;
+pub mod timers;
+pub mod watchdog;
+
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{engine::inbox::ErrorChain, store::StoreError};
+
+/// What a turn found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// There may be more at once.
+    Worked,
+    Idle,
+}
+
+/// The pause after a turn that failed: it doubles up to this.
+const MAX_TROUBLE: Duration = Duration::from_secs(5);
+
+/// Turns until stopped; naps only when idle, and wakes early when told.
+pub async fn run<F>(name: &'static str, stop: CancellationToken, nap: Duration, wake: Option<&Notify>, mut turn: F)
+where
+    F: AsyncFnMut() -> Result<Turn, StoreError>,
+{
+    let mut trouble = Duration::from_millis(50);
+    while !stop.is_cancelled() {
+        let pause = match turn().await {
+            Ok(Turn::Worked) => {
+                trouble = Duration::from_millis(50);
+                continue;
+            }
+            Ok(Turn::Idle) => {
+                trouble = Duration::from_millis(50);
+                nap
+            }
+            Err(error) => {
+                metrics::counter!("herald_worker_errors_total", "worker" => name).increment(1);
+                tracing::error!(event = "worker.error", worker = name, error = %ErrorChain(&error), "a turn failed and is repeated");
+                let pause = trouble;
+                trouble = (trouble * 2).min(MAX_TROUBLE);
+                pause
+            }
+        };
+        let woken = async {
+            match wake {
+                Some(wake) => wake.notified().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+            () = woken => {}
+        }
+    }
+}
