@@ -1,1 +1,7 @@
-fn main() {}
+//! `herald`: parse, dispatch, exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    herald::cli::main()
+}

@@ -1,1 +1,102 @@
-//! Commands.
+//! One file per command. Commands work on the database through `engine`, with
+//! `serve`'s settings.
+
+mod apply;
+mod callbacks;
+mod dev;
+mod keys;
+mod migrate;
+mod retry;
+mod sandbox;
+mod scenario;
+mod serve;
+
+use std::{io::Write, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    config::{self, Config, ConfigError, Strictness},
+    telemetry,
+};
+
+/// Sends WhatsApp notifications and knows what became of them.
+#[derive(Debug, Parser)]
+#[command(name = "herald", version, about, after_help = "Exit codes: 0 done · 1 failed or refused · 2 wrong use or wrong settings")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Dev(dev::Dev),
+    Migrate(migrate::Migrate),
+    Apply(apply::Apply),
+    Keys(keys::Keys),
+    Callbacks(callbacks::Callbacks),
+    Retry(retry::Retry),
+    Sandbox(sandbox::SandboxCommand),
+}
+
+/// Parses, runs, and says how it ended.
+pub fn main() -> ExitCode {
+    // One TLS implementation for the process; an error means it is installed already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("herald cannot start: {error}"));
+            return ExitCode::from(1);
+        }
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("herald: {}", chain(&error)));
+            ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(command) => command.run().await,
+        Command::Dev(command) => command.run().await,
+        Command::Migrate(command) => command.run().await,
+        Command::Apply(command) => command.run().await,
+        Command::Keys(command) => command.run().await,
+        Command::Callbacks(command) => command.run().await,
+        Command::Retry(command) => command.run().await,
+        Command::Sandbox(command) => command.run().await,
+    }
+}
+
+/// An error and its causes, one a line.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        text.push_str("\n  because ");
+        text.push_str(&cause.to_string());
+    }
+    text
+}
+
+/// The settings of a command, with its logs started.
+fn settings() -> anyhow::Result<Config> {
+    let values = config::from_environment()?;
+    let config = Config::read(&values, Strictness::Production)?;
+    telemetry::init_logs(&config.log, config.log_json).map_err(|mistake| ConfigError(vec![mistake]))?;
+    Ok(config)
+}
+
+/// Prints a line for people. A closed pipe is not our trouble.
+fn say(text: impl AsRef<str>) {
+    drop(writeln!(std::io::stdout(), "{}", text.as_ref()));
+}
+
+fn complain(text: &str) {
+    drop(writeln!(std::io::stderr(), "{text}"));
+}

@@ -1,1 +1,152 @@
-//! Sandbox.
+//! A stateful stand-in for Meta's Graph API and for the people behind the phones.
+//!
+//! It checks requests as Meta does, answers like Meta, then posts signed
+//! callbacks over HTTP. It shares no type with the rest: whoever talks to it
+//! talks HTTP.
+
+mod callbacks;
+mod people;
+mod requests;
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::Write,
+    net::TcpListener,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use actix_web::{App, HttpResponse, HttpServer, web};
+use serde_json::{Value, json};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use people::{BEHAVIOURS, Behaviour};
+
+/// How the sandbox behaves.
+#[derive(Clone, Debug)]
+pub struct SandboxConfig {
+    pub phone_number_id: String,
+    pub access_token: String,
+    pub app_secret: String,
+    /// Where callbacks go; absent: none are posted.
+    pub callback_url: Option<String>,
+    pub sent_after: Duration,
+    pub delivered_after: Duration,
+    pub read_after: Duration,
+    /// What was accepted is written here, one JSON object a line.
+    pub ledger: Option<PathBuf>,
+    pub workers: usize,
+}
+
+/// What the sandbox remembers.
+struct World {
+    config: SandboxConfig,
+    http: reqwest::Client,
+    tasks: TaskTracker,
+    ledger: Option<Mutex<File>>,
+    /// Unix seconds of each person's last message: their window.
+    last_inbound: Mutex<HashMap<String, i64>>,
+    /// Calls of each person so far: some behave differently the second time.
+    calls: Mutex<HashMap<String, u32>>,
+}
+
+impl World {
+    fn record(&self, our_id: &str, wamid: &str) {
+        if let Some(ledger) = &self.ledger {
+            let line = json!({ "our_id": our_id, "wamid": wamid, "at": unix_micros() });
+            let mut file = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = writeln!(file, "{line}") {
+                tracing::error!(event = "sandbox.ledger", %error, "the ledger cannot be written");
+            }
+        }
+    }
+
+    fn count_call(&self, to: &str) -> u32 {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = calls.entry(to.to_owned()).or_default();
+        *count += 1;
+        *count
+    }
+
+    fn window_is_open(&self, to: &str) -> bool {
+        let last = self.last_inbound.lock().unwrap_or_else(PoisonError::into_inner);
+        last.get(to).is_some_and(|at| unix_micros() / 1_000_000 - at < 24 * 60 * 60)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the sandbox is another world, with a clock of its own")]
+fn unix_micros() -> i64 {
+    chrono::Utc::now().timestamp_micros()
+}
+
+/// Runs the sandbox until stopped.
+///
+/// # Errors
+/// When the ledger cannot be opened or the server cannot run.
+pub async fn run(config: SandboxConfig, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+    let ledger = match &config.ledger {
+        Some(path) => Some(Mutex::new(File::options().create(true).append(true).open(path)?)),
+        None => None,
+    };
+    let http = reqwest::Client::builder()
+        .timeout(Duration::from_secs(10))
+        .redirect(reqwest::redirect::Policy::none())
+        .build()?;
+    let tasks = TaskTracker::new();
+    let workers = config.workers;
+    let world = web::Data::new(World {
+        config,
+        http,
+        tasks: tasks.clone(),
+        ledger,
+        last_inbound: Mutex::default(),
+        calls: Mutex::default(),
+    });
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(world.clone())
+            .app_data(web::PayloadConfig::new(1024 * 1024))
+            .route("/{version}/{phone_number_id}/messages", web::post().to(requests::messages))
+            .route("/sandbox/reply", web::post().to(reply))
+            .default_service(web::to(|| async { graph_error(404, 100, "Unsupported request", "There is no such object here.") }))
+    })
+    .workers(workers)
+    .disable_signals()
+    .shutdown_timeout(1)
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    tokio::select! {
+        ended = server => ended?,
+        () = stop.cancelled() => handle.stop(true).await,
+    }
+    tasks.close();
+    Ok(())
+}
+
+/// `POST /sandbox/reply {"from": "+12025550101", "text": "hello"}`: a person writes.
+async fn reply(world: web::Data<World>, body: web::Json<Value>) -> HttpResponse {
+    let from = body.get("from").and_then(Value::as_str).map(|from| from.trim_start_matches('+').to_owned());
+    let text = body.get("text").and_then(Value::as_str).unwrap_or("hello").to_owned();
+    let Some(from) = from.filter(|from| !from.is_empty()) else {
+        return HttpResponse::BadRequest().json(json!({ "error": "from: a number" }));
+    };
+    callbacks::person_writes(world.into_inner(), from, json!({ "type": "text", "text": { "body": text } }), None).await;
+    HttpResponse::Ok().json(json!({ "success": true }))
+}
+
+/// An error as Meta writes it.
+fn graph_error(status: u16, code: i64, message: &str, details: &str) -> HttpResponse {
+    let status = actix_web::http::StatusCode::from_u16(status).unwrap_or(actix_web::http::StatusCode::BAD_REQUEST);
+    HttpResponse::build(status).json(json!({
+        "error": {
+            "message": format!("(#{code}) {message}"),
+            "type": "OAuthException",
+            "code": code,
+            "error_data": { "messaging_product": "whatsapp", "details": details },
+            "fbtrace_id": "SandboxTrace",
+        }
+    }))
+}

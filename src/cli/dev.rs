@@ -1,0 +1,218 @@
+//! `herald dev`: everything on one laptop, without a Meta account.
+
+use std::{
+    collections::HashMap,
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use secrecy::{ExposeSecret, SecretString};
+use tokio_util::task::TaskTracker;
+
+use super::{say, sandbox::people, scenario};
+use crate::{
+    app::{App, Options},
+    config::{self, Config, ConfigError, Strictness},
+    engine::{access, catalogue},
+    sandbox::{self, SandboxConfig},
+    shutdown::Stop,
+    state::Clock,
+    telemetry,
+};
+
+/// The catalogue that `dev` loads.
+const DEMO: &str = include_str!("../../deploy/catalogues/demo.toml");
+
+/// Meta's documented sample id.
+const PHONE_NUMBER_ID: &str = "106540352242922";
+
+/// Runs everything on this machine: database, sandbox of Meta, demo catalogue, server.
+///
+/// Needs no settings and no Meta account. What it makes stays in HERALD_DATA_DIR.
+#[derive(Debug, Args)]
+pub(super) struct Dev {
+    /// Play a scripted story on a fresh directory, print what the database says
+    /// at each step, and exit with 0 only if every step was true.
+    #[arg(long)]
+    scenario: bool,
+    /// Where the sandbox listens.
+    #[arg(long, default_value = "127.0.0.1:8090")]
+    sandbox_listen: SocketAddr,
+}
+
+/// Where things are while `dev` runs.
+pub(super) struct Running {
+    pub(super) base: String,
+    pub(super) sandbox: String,
+    pub(super) api_key: SecretString,
+    pub(super) app_secret: String,
+}
+
+impl Dev {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let mut values = config::from_environment()?;
+        let scratch = self.scenario.then(scratch_directory).transpose()?;
+        if let Some(scratch) = &scratch {
+            values.insert("HERALD_DATA_DIR".to_owned(), scratch.display().to_string());
+            values.insert("HERALD_LISTEN".to_owned(), "127.0.0.1:0".to_owned());
+            values.entry("HERALD_LOG".to_owned()).or_insert_with(|| "warn".to_owned());
+        }
+        let result = self.start(values).await;
+        if let Some(scratch) = scratch {
+            drop(fs::remove_dir_all(scratch));
+        }
+        result
+    }
+
+    async fn start(self, mut values: HashMap<String, String>) -> anyhow::Result<()> {
+        let sandbox_address = if self.scenario { SocketAddr::from(([127, 0, 0, 1], 0)) } else { self.sandbox_listen };
+        let sandbox_listener = TcpListener::bind(sandbox_address)
+            .with_context(|| format!("the sandbox cannot listen on {sandbox_address}: try --sandbox-listen"))?;
+        let sandbox_url = format!("http://{}", sandbox_listener.local_addr()?);
+        let token = format!("sandbox-{}", random_hex()?);
+        let app_secret = random_hex()?;
+        let verify_token = random_hex()?;
+        for (name, value) in [
+            ("WHATSAPP_ENABLED", "true"),
+            ("WHATSAPP_PHONE_NUMBER_ID", PHONE_NUMBER_ID),
+            ("WHATSAPP_ACCESS_TOKEN", &token),
+            ("WHATSAPP_APP_SECRET", &app_secret),
+            ("WHATSAPP_WEBHOOK_VERIFY_TOKEN", &verify_token),
+            ("WHATSAPP_API_BASE", &sandbox_url),
+        ] {
+            values.insert(name.to_owned(), value.to_owned());
+        }
+        let config = Config::read(&values, Strictness::Development)?;
+        telemetry::init_logs(&config.log, config.log_json).map_err(|mistake| ConfigError(vec![mistake]))?;
+        let secret_key = match &config.secret_key {
+            Some(key) => key.clone(),
+            None => SecretString::from(kept(&config.data_dir, "secret.key", random_hex)?),
+        };
+        let listener = TcpListener::bind(config.listen)
+            .with_context(|| format!("HERALD_LISTEN: {} cannot be listened on", config.listen))?;
+        let base = format!("http://{}", listener.local_addr()?);
+        let app = App::build(&config, &secret_key, listener, Options { migrate: true, ..Options::default() }).await?;
+        let store = app.state.engine.store.clone();
+        let text = if self.scenario { scenario::catalogue(DEMO) } else { DEMO.to_owned() };
+        match catalogue::apply(&store, &text, Clock::System.now()).await {
+            Ok(_) => {}
+            Err(catalogue::ApplyError::Store(error)) => return Err(error.into()),
+            Err(catalogue::ApplyError::Mistakes(mistakes)) => bail!("the demo catalogue: {}", mistakes.0.join("; ")),
+        }
+        let api_key = dev_key(&config.data_dir, &store).await?;
+        let quick = self.scenario;
+        let delay = |slow: u64, fast: u64| Duration::from_millis(if quick { fast } else { slow });
+        let stop = Stop::default();
+        let tracker = TaskTracker::new();
+        let sandbox = SandboxConfig {
+            phone_number_id: PHONE_NUMBER_ID.to_owned(),
+            access_token: token,
+            app_secret: app_secret.clone(),
+            callback_url: Some(format!("{base}/webhooks/meta")),
+            sent_after: delay(500, 50),
+            delivered_after: delay(1000, 50),
+            read_after: delay(3000, 100),
+            ledger: None,
+            workers: 1,
+        };
+        tracker.spawn(report(sandbox::run(sandbox, sandbox_listener, stop.soft.clone())));
+        let running = Running { base, sandbox: sandbox_url, api_key, app_secret };
+        let served = app.run(stop.clone());
+        tokio::pin!(served);
+        if self.scenario {
+            let played = tokio::select! {
+                ended = &mut served => ended.and(Err(anyhow::anyhow!("the server stopped by itself"))),
+                played = scenario::play(&running) => played,
+            };
+            stop.soft.cancel();
+            served.await?;
+            return played;
+        }
+        greet(&running, &config, &verify_token);
+        let signals = stop.follow_signals();
+        tokio::pin!(signals);
+        tokio::select! {
+            ended = &mut served => ended,
+            () = &mut signals => served.await,
+        }
+    }
+}
+
+async fn report(run: impl Future<Output = anyhow::Result<()>>) {
+    if let Err(error) = run.await {
+        tracing::error!(event = "sandbox.stopped", %error, "the sandbox stopped");
+    }
+}
+
+fn greet(running: &Running, config: &Config, verify_token: &str) {
+    let key = running.api_key.expose_secret();
+    let Running { base, sandbox, .. } = running;
+    say(format!(
+        "\nHerald runs. No Meta account is involved: the sandbox plays Meta and the phones.\n\n  \
+         API              {base}/api/v1        (document: {base}/api/v1/openapi.json)\n  \
+         webhook          {base}/webhooks/meta (verify token: {verify_token})\n  \
+         health, metrics  {base}/readyz  {base}/metrics\n  \
+         sandbox          {sandbox}\n  \
+         data             {}\n\n\
+         Send an event, and look what became of it:\n\n  \
+         curl -s {base}/api/v1/events -H 'Authorization: Bearer {key}' -d \\\n    \
+         '{{\"id\": \"1\", \"source\": \"demo\", \"type\": \"demo.order.created\",\n      \
+         \"data\": {{\"phone\": \"+12025550101\", \"customer\": \"Asha\", \"order_number\": \"A-17\"}}}}'\n\n  \
+         curl -s '{base}/api/v1/notifications?reference=A-17' -H 'Authorization: Bearer {key}'\n\n\
+         Some numbers behave specially (all in the fictional 555-01xx range):\n\n{}\n\
+         Ctrl-C stops it.\n",
+        config.data_dir.display(),
+        people(),
+    ));
+}
+
+fn random_hex() -> anyhow::Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
+    Ok(hex::encode(bytes))
+}
+
+/// A value that is made once and kept in a file only its owner can read.
+fn kept(directory: &Path, name: &str, make: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<String> {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    fs::create_dir_all(directory).with_context(|| format!("{} cannot be made", directory.display()))?;
+    let path = directory.join(name);
+    if let Ok(text) = fs::read_to_string(&path) {
+        return Ok(text.trim().to_owned());
+    }
+    let value = make()?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("{} cannot be written", path.display()))?;
+    writeln!(file, "{value}")?;
+    Ok(value)
+}
+
+/// The key in the printed `curl` line: kept, so that the line stays right.
+async fn dev_key(directory: &Path, store: &crate::store::Store) -> anyhow::Result<SecretString> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).context("the system gives no random bytes")?;
+    let text = kept(directory, "dev-api-key", || Ok(access::new_key(&random).text.expose_secret().to_owned()))?;
+    let digest = access::key_digest(&text);
+    if crate::store::access::key_by_digest(store, &digest).await?.is_none() {
+        let prefix: String = text.chars().take(15).collect();
+        let now = Clock::System.now();
+        store
+            .write(async |tx| crate::store::access::insert_key(tx, "herald dev", &prefix, digest.clone(), now).await)
+            .await?;
+    }
+    Ok(SecretString::from(text))
+}
+
+fn scratch_directory() -> anyhow::Result<PathBuf> {
+    let path = std::env::temp_dir().join(format!("herald-scenario-{}", uuid::Uuid::new_v4().simple()));
+    fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+    Ok(path)
+}

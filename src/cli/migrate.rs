@@ -1,0 +1,57 @@
+//! `herald migrate up|status`
+
+use clap::{Args, Subcommand};
+
+use super::{say, settings};
+use crate::store::{connect, migrate};
+
+/// Brings the database's schema up to date, or shows where it stands.
+#[derive(Debug, Args)]
+pub(super) struct Migrate {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Applies what is missing. Several processes may do so at once.
+    Up,
+    /// Lists every migration. Exits with 1 if one is missing.
+    Status,
+}
+
+impl Migrate {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let config = settings()?;
+        let store =
+            connect::open(&config.database_url, config.database_connections, connect::Purpose::Command).await?;
+        let before = migrate::status(&store).await?;
+        match self.action {
+            Action::Up => {
+                migrate::up(&store).await?;
+                let after = migrate::status(&store).await?;
+                for (before, after) in before.iter().zip(&after) {
+                    let did = match (before.applied, after.applied) {
+                        (true, _) => "was applied",
+                        (false, true) => "applied",
+                        (false, false) => "NOT applied",
+                    };
+                    say(format!("{did:<12} {}", after.name));
+                }
+                anyhow::ensure!(after.iter().all(|step| step.applied), "not every migration was applied");
+                say("The schema is current.");
+            }
+            Action::Status => {
+                for step in &before {
+                    say(format!("{:<8} {}", if step.applied { "applied" } else { "missing" }, step.name));
+                }
+                anyhow::ensure!(
+                    before.iter().all(|step| step.applied),
+                    "migrations are missing: run `herald migrate up`"
+                );
+                say("The schema is current.");
+            }
+        }
+        Ok(())
+    }
+}

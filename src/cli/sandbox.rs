@@ -1,0 +1,85 @@
+//! `herald sandbox`
+
+use std::{fmt::Write, net::TcpListener, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::say;
+use crate::{
+    sandbox::{self, BEHAVIOURS, SandboxConfig},
+    shutdown::Stop,
+    telemetry,
+};
+
+/// Plays Meta's Graph API and the people behind the phones.
+///
+/// Point WHATSAPP_API_BASE at it. Numbers of the fictional 555-01xx range
+/// behave specially; `--people` lists them.
+#[derive(Debug, Args)]
+pub(super) struct SandboxCommand {
+    #[arg(long, default_value = "127.0.0.1:8090")]
+    listen: std::net::SocketAddr,
+    /// Where signed callbacks go; without it none are posted.
+    #[arg(long)]
+    callback_url: Option<String>,
+    #[arg(long, default_value = "106540352242922")]
+    phone_number_id: String,
+    /// The token it takes.
+    #[arg(long, default_value = "sandbox-token")]
+    token: String,
+    /// The secret it signs with.
+    #[arg(long, default_value = "sandbox-app-secret")]
+    app_secret: String,
+    #[arg(long, default_value_t = 300)]
+    sent_after_milliseconds: u64,
+    #[arg(long, default_value_t = 700)]
+    delivered_after_milliseconds: u64,
+    #[arg(long, default_value_t = 2000)]
+    read_after_milliseconds: u64,
+    /// Write what was accepted here, one JSON object a line.
+    #[arg(long)]
+    ledger: Option<PathBuf>,
+    /// List the special numbers and stop.
+    #[arg(long)]
+    people: bool,
+}
+
+/// The special numbers, for people.
+pub(super) fn people() -> String {
+    BEHAVIOURS.iter().fold(String::new(), |mut text, (digits, _, meaning)| {
+        let _ = writeln!(text, "  +1 202 555 01{digits:02}   {meaning}");
+        text
+    })
+}
+
+impl SandboxCommand {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        if self.people {
+            say(format!("{}  any other number    sent, delivered, read", people()));
+            return Ok(());
+        }
+        telemetry::init_logs("info", false).map_err(anyhow::Error::msg)?;
+        let listener = TcpListener::bind(self.listen).with_context(|| format!("{} cannot be listened on", self.listen))?;
+        let config = SandboxConfig {
+            phone_number_id: self.phone_number_id,
+            access_token: self.token,
+            app_secret: self.app_secret,
+            callback_url: self.callback_url,
+            sent_after: Duration::from_millis(self.sent_after_milliseconds),
+            delivered_after: Duration::from_millis(self.delivered_after_milliseconds),
+            read_after: Duration::from_millis(self.read_after_milliseconds),
+            ledger: self.ledger,
+            workers: 2,
+        };
+        say(format!("The sandbox listens on http://{}", self.listen));
+        let stop = Stop::default();
+        let signals = stop.clone().follow_signals();
+        let run = sandbox::run(config, listener, stop.soft.clone());
+        tokio::pin!(signals, run);
+        tokio::select! {
+            ended = &mut run => ended,
+            () = &mut signals => Ok(()),
+        }
+    }
+}

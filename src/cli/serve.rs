@@ -1,0 +1,54 @@
+//! `herald serve`
+
+use std::net::TcpListener;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::settings;
+use crate::{
+    app::{App, Options},
+    shutdown::Stop,
+    state::Ingest,
+};
+
+/// Runs the server and its workers until it is told to stop.
+///
+/// Example: `HERALD_SECRET_KEY=… DATABASE_URL=postgres://… herald serve --migrate`
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Serve {
+    /// Apply missing migrations first. Several processes may do so at once.
+    #[arg(long)]
+    migrate: bool,
+    /// For `bench`: store callbacks and leave them.
+    #[arg(long, hide = true)]
+    no_apply: bool,
+    /// For `bench`: `per-request` or `bare`.
+    #[arg(long, hide = true)]
+    ingest: Option<String>,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let config = settings()?;
+        let secret_key = config.require_secret_key()?;
+        let listener = TcpListener::bind(config.listen)
+            .with_context(|| format!("HERALD_LISTEN: {} cannot be listened on", config.listen))?;
+        let ingest = match self.ingest.as_deref() {
+            Some("per-request") => Ingest::PerRequest,
+            Some("bare") => Ingest::Bare,
+            _ => Ingest::Durable,
+        };
+        let options = Options { migrate: self.migrate, no_apply: self.no_apply, ingest, ..Options::default() };
+        let app = App::build(&config, &secret_key, listener, options).await?;
+        let stop = Stop::default();
+        let signals = stop.clone().follow_signals();
+        let served = app.run(stop);
+        tokio::pin!(signals, served);
+        tokio::select! {
+            ended = &mut served => ended,
+            () = &mut signals => served.await,
+        }
+    }
+}

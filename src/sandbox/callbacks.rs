@@ -1,0 +1,165 @@
+//! What the sandbox posts: signed, over HTTP, again until it is taken.
+
+use std::{sync::Arc, time::Duration};
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use super::{World, people::Behaviour, unix_micros};
+
+/// Meta repeats for seven days; the sandbox for a little over a minute.
+const TRIES: u32 = 8;
+
+/// A message was accepted: what its recipient does happens later.
+pub(super) fn message_goes(
+    world: Arc<World>,
+    to: String,
+    wamid: String,
+    our_id: Option<String>,
+    behaviour: Behaviour,
+) {
+    if world.config.callback_url.is_none() || behaviour == Behaviour::Vanishes {
+        return;
+    }
+    let tasks = world.tasks.clone();
+    tasks.spawn(async move {
+        let status = |name: &str, code: Option<i64>| status(&to, &wamid, our_id.as_deref(), name, code);
+        let config = &world.config;
+        match behaviour {
+            Behaviour::Fails(code) => {
+                tokio::time::sleep(config.sent_after).await;
+                world.post_value(json!({ "statuses": [status("failed", Some(code))] })).await;
+            }
+            Behaviour::FailsThenArrives => {
+                tokio::time::sleep(config.sent_after).await;
+                world.post_value(json!({ "statuses": [status("failed", Some(131_026))] })).await;
+                tokio::time::sleep(config.delivered_after).await;
+                world.post_value(json!({ "statuses": [status("delivered", None)] })).await;
+            }
+            Behaviour::Confuses => {
+                tokio::time::sleep(config.sent_after).await;
+                let all: Vec<Value> = ["sent", "delivered", "read"].map(|name| status(name, None)).to_vec();
+                for one in all.iter().rev().chain(&all) {
+                    world.post_value(json!({ "statuses": [one] })).await;
+                }
+                // The very same bytes once more: a redelivery.
+                for one in &all {
+                    world.post_value(json!({ "statuses": [one] })).await;
+                }
+            }
+            _ => {
+                tokio::time::sleep(config.sent_after).await;
+                world.post_value(json!({ "statuses": [status("sent", None)] })).await;
+                if behaviour == Behaviour::SwitchedOff {
+                    return;
+                }
+                tokio::time::sleep(config.delivered_after).await;
+                world.post_value(json!({ "statuses": [status("delivered", None)] })).await;
+                if behaviour == Behaviour::NeverReads {
+                    return;
+                }
+                tokio::time::sleep(config.read_after).await;
+                world.post_value(json!({ "statuses": [status("read", None)] })).await;
+                let answer = match behaviour {
+                    Behaviour::Replies => json!({ "type": "text", "text": { "body": "Thank you!" } }),
+                    Behaviour::Taps => {
+                        json!({ "type": "button", "button": { "payload": "CONFIRM", "text": "Confirm" } })
+                    }
+                    _ => return,
+                };
+                person_writes(Arc::clone(&world), to.clone(), answer, Some(wamid.clone())).await;
+            }
+        }
+    });
+}
+
+/// A person writes, perhaps in answer to a message.
+pub(super) async fn person_writes(world: Arc<World>, from: String, content: Value, answers: Option<String>) {
+    let seconds = unix_micros() / 1_000_000;
+    {
+        let mut last = world.last_inbound.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        last.insert(from.clone(), seconds);
+    }
+    let mut message = content;
+    if let Some(object) = message.as_object_mut() {
+        object.insert("from".to_owned(), json!(from));
+        object.insert("id".to_owned(), json!(format!("wamid.in{}", uuid::Uuid::new_v4().simple())));
+        object.insert("timestamp".to_owned(), json!(seconds.to_string()));
+        if let Some(wamid) = answers {
+            object.insert("context".to_owned(), json!({ "from": "15550783881", "id": wamid }));
+        }
+    }
+    let contact = json!({ "profile": { "name": format!("Person {}", from.get(from.len().saturating_sub(2)..).unwrap_or("")) }, "wa_id": from });
+    world.post_value(json!({ "contacts": [contact], "messages": [message] })).await;
+}
+
+fn status(to: &str, wamid: &str, our_id: Option<&str>, name: &str, code: Option<i64>) -> Value {
+    let mut status = json!({
+        "id": wamid,
+        "status": name,
+        "timestamp": (unix_micros() / 1_000_000).to_string(),
+        "recipient_id": to,
+    });
+    if let Some(object) = status.as_object_mut() {
+        if let Some(our_id) = our_id {
+            object.insert("biz_opaque_callback_data".to_owned(), json!(our_id));
+        }
+        if let Some(code) = code {
+            object.insert(
+                "errors".to_owned(),
+                json!([{ "code": code, "title": "Message undeliverable", "message": "Message undeliverable",
+                         "error_data": { "details": "The sandbox plays this failure." } }]),
+            );
+        } else if name != "read" {
+            object.insert(
+                "pricing".to_owned(),
+                json!({ "billable": true, "pricing_model": "PMP", "type": "regular", "category": "utility" }),
+            );
+        }
+    }
+    status
+}
+
+impl World {
+    /// Posts one change, signed, until it is answered 200.
+    async fn post_value(&self, mut value: Value) {
+        let Some(url) = &self.config.callback_url else { return };
+        if let Some(object) = value.as_object_mut() {
+            object.insert("messaging_product".to_owned(), json!("whatsapp"));
+            object.insert(
+                "metadata".to_owned(),
+                json!({ "display_phone_number": "15550783881", "phone_number_id": self.config.phone_number_id }),
+            );
+        }
+        let body = json!({
+            "object": "whatsapp_business_account",
+            "entry": [{ "id": "102290129340398", "changes": [{ "field": "messages", "value": value }] }],
+        })
+        .to_string();
+        let Some(signature) = sign(&self.config.app_secret, body.as_bytes()) else { return };
+        let mut pause = Duration::from_millis(250);
+        for _ in 0..TRIES {
+            let answer = self
+                .http
+                .post(url)
+                .header("Content-Type", "application/json")
+                .header("X-Hub-Signature-256", &signature)
+                .body(body.clone())
+                .send()
+                .await;
+            if answer.is_ok_and(|answer| answer.status().as_u16() == 200) {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        tracing::warn!(event = "sandbox.callback_lost", "a callback was not taken in time and is given up");
+    }
+}
+
+fn sign(secret: &str, body: &[u8]) -> Option<String> {
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(secret.as_bytes()).ok()?;
+    mac.update(body);
+    Some(format!("sha256={}", hex::encode(mac.finalize().into_bytes())))
+}
