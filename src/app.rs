@@ -94,6 +94,7 @@ impl App {
             store.write(async |tx| callback::release_all(tx, process).await).await?;
         }
         let sending = sending(config, &store, now).await?;
+        let durability = store::setting::durability(&store).await?;
         let engine = Arc::new(Engine::new(store, settings(config), process));
         let (inbox, intake) = Inbox::new(config.inbox_bytes, config.inbox_wait);
         let state = web::Data::new(AppState {
@@ -104,6 +105,7 @@ impl App {
             app_secrets: config.app_secrets.clone(),
             verify_token: config.verify_token.clone(),
             metrics: telemetry::metrics().map_err(anyhow::Error::msg)?,
+            durability,
             ingest: options.ingest,
         });
         if config.app_secrets.is_empty() {

@@ -48,6 +48,8 @@ pub struct AppState {
     pub app_secrets: Vec<SecretString>,
     pub verify_token: Option<SecretString>,
     pub metrics: PrometheusHandle,
+    /// The durability settings of the database, read back at the start.
+    pub durability: Vec<(String, String)>,
     /// What happens to callbacks after their signature was checked.
     pub ingest: Ingest,
 }

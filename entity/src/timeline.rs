@@ -14,6 +14,7 @@ pub struct Model {
     pub at: i64,
     #[sea_orm(column_type = "Text")]
     pub kind: String,
+    pub provider_at: Option<i64>,
     pub attempt_id: Option<Uuid>,
     pub callback_id: Option<Uuid>,
     #[sea_orm(column_type = "Text")]

@@ -142,6 +142,7 @@ CREATE TABLE timeline (
     id               {uuid} NOT NULL,
     at               bigint NOT NULL,
     kind             {text} NOT NULL,
+    provider_at      bigint,
     attempt_id       {uuid},
     callback_id      {uuid},
     detail           {text},

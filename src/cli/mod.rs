@@ -40,11 +40,16 @@ enum Command {
     Sandbox(sandbox::SandboxCommand),
 }
 
-/// Parses, runs, and says how it ended.
+/// Parses the process's words, runs, and says how it ended.
 pub fn main() -> ExitCode {
+    main_from(std::env::args_os())
+}
+
+/// The same with given words: the first is the program's name.
+pub fn main_from(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     // One TLS implementation for the process; an error means it is installed already.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(words);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build() {
         Ok(runtime) => runtime,
         Err(error) => {

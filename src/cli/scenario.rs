@@ -202,7 +202,7 @@ impl Story<'_> {
         let found = self
             .wait(&id, "the repeats are on the timeline", |found| {
                 found["timeline"].as_array().is_some_and(|lines| {
-                    lines.iter().filter(|line| line["detail"]["status"].is_string()).count() >= 3
+                    lines.iter().filter(|line| line["kind"] == "ignored").count() >= 2
                 })
             })
             .await?;

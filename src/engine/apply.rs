@@ -15,7 +15,7 @@ use crate::{
     domain::{facts::Fact, notification::Change, time::Timestamp, window},
     providers::{Dead, Inbound, Item, ItemKind, Update, meta},
     store::{
-        DatabaseTransaction, StoreError,
+        DatabaseTransaction, Store, StoreError,
         attempt::{self, Lookup},
         callback::{self, Body, Processed},
         dead_letter,
@@ -26,8 +26,14 @@ use crate::{
     },
 };
 
-/// Bodies that go into one transaction.
-pub const BATCH: usize = 500;
+/// Bodies that go into one transaction: many, because a batch costs little more
+/// than one; fewer on SQLite, where whoever stores callbacks waits meanwhile.
+pub fn batch_size(store: &Store) -> usize {
+    if store.is_sqlite() { 100 } else { 500 }
+}
+
+/// Items that a replay takes at a time.
+const REPLAYED: usize = 500;
 
 /// A body that was being processed at this many crashes is processed alone.
 const ALONE_AFTER_TRIES: i64 = 3;
@@ -159,9 +165,14 @@ async fn commit(
                 .collect();
             dead_letter::insert(tx, &letters, now).await?;
             let mut steps = inbound_steps(tx, &work, now).await?;
+            if steps.is_empty() {
+                // The common batch: finding the attempts has locked everything it needs.
+                let steps = update_steps(tx, &work, now).await?;
+                return transition::run_locked(engine, tx, &steps, now).await;
+            }
+            transition::lock(tx, &steps).await?;
             steps.extend(update_steps(tx, &work, now).await?);
-            let report = transition::run(engine, tx, &steps, now).await?;
-            Ok(report)
+            transition::run(engine, tx, &steps, now).await
         })
         .await?;
     Report::publish(&report, engine);
@@ -202,7 +213,7 @@ async fn update_steps(tx: &DatabaseTransaction, work: &[&Work], now: Timestamp) 
         })
         .collect();
     let mut found: Vec<Option<attempt::Found>> = vec![None; updates.len()];
-    for known in attempt::find(tx, &lookups).await? {
+    for known in attempt::find_and_lock(tx, &lookups).await? {
         if let Some(slot) = found.get_mut(known.position) {
             *slot = Some(known);
         }
@@ -251,7 +262,8 @@ pub(super) fn update_step(
         attempt_id: Some(attempt_id),
         callback_id: Some(callback_id),
         occurrence: None,
-        detail: Some(json!({ "status": update.status, "at": update.at.to_string() })),
+        provider_at: Some(update.at),
+        detail: None,
     })
 }
 
@@ -320,7 +332,8 @@ async fn inbound_steps(tx: &DatabaseTransaction, work: &[&Work], now: Timestamp)
                 attempt_id: None,
                 callback_id: Some(work.callback_id),
                 occurrence: named.then(|| message.provider_message_id.clone()),
-                detail: Some(json!({ "kind": message.kind, "at": message.at.to_string(), "payload": message.payload })),
+                provider_at: Some(message.at),
+                detail: Some(json!({ "kind": message.kind, "payload": message.payload })),
             });
         }
     }
@@ -389,7 +402,7 @@ async fn find_quoted(
     if lookups.is_empty() {
         return Ok(HashMap::new());
     }
-    let found = attempt::find(tx, &lookups).await?;
+    let found = attempt::find_and_lock(tx, &lookups).await?;
     Ok(found.into_iter().map(|found| (found.position, found.notification_id)).collect())
 }
 
@@ -409,7 +422,7 @@ pub async fn replay(engine: &Engine, callback_id: Uuid, now: Timestamp) -> Resul
     applied.bodies = 1;
     applied.items = work.len();
     applied.dead = dead.len();
-    for piece in work.chunks(BATCH) {
+    for piece in work.chunks(REPLAYED) {
         for work in piece {
             match commit(engine, &[work], &[], &[], now).await {
                 Ok(()) => {}

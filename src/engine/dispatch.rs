@@ -319,6 +319,7 @@ pub async fn settle(
             attempt_id: Some(answer.job.attempt_id),
             callback_id: None,
             occurrence: None,
+            provider_at: None,
             detail: describe(&answer.exchange),
         });
     }

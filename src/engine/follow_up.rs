@@ -44,7 +44,8 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
             let mut wanted = candidates.clone();
             wanted.sort_unstable();
             wanted.dedup();
-            let parents = notification::load_for_update(tx, wanted).await?;
+            notification::lock(tx, &wanted).await?;
+            let parents = notification::load(tx, &wanted).await?;
             let mut report = Report::default();
             let mut count = 0;
             for due in follow_up::due(tx, horizon, BATCH).await? {
@@ -131,6 +132,7 @@ async fn note(
         notification_id: Id(due.notification_id),
         id: Id(new_id(now)),
         kind,
+        provider_at: None,
         attempt_id: None,
         callback_id: None,
         detail: Some(detail.to_string()),

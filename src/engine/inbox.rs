@@ -148,6 +148,15 @@ impl Handover {
         self.arrived.notify_one();
     }
 
+    /// How many bodies wait.
+    pub fn len(&self) -> usize {
+        self.bodies.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Up to `limit` bodies, oldest first.
     pub fn take(&self, limit: usize) -> Vec<Body> {
         let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);

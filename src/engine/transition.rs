@@ -32,13 +32,15 @@ pub struct Step {
     pub callback_id: Option<Uuid>,
     /// For replies that name the message they answer: the inbound message.
     pub occurrence: Option<String>,
+    /// When it happened by the provider's clock.
+    pub provider_at: Option<Timestamp>,
     /// What a person may want to know, for the timeline.
     pub detail: Option<Value>,
 }
 
 impl Step {
     pub const fn new(notification_id: Uuid, change: Change) -> Self {
-        Self { notification_id, change, attempt_id: None, callback_id: None, occurrence: None, detail: None }
+        Self { notification_id, change, attempt_id: None, callback_id: None, occurrence: None, provider_at: None, detail: None }
     }
 }
 
@@ -111,6 +113,7 @@ impl<'a> Consequences<'a> {
             notification_id: Id(notification_id),
             id: Id(new_id(self.now)),
             kind,
+            provider_at: None,
             attempt_id: None,
             callback_id: None,
             detail: detail.map(|detail| detail.to_string()),
@@ -255,16 +258,37 @@ pub async fn run(
     steps: &[Step],
     now: Timestamp,
 ) -> Result<Report, StoreError> {
+    notification::lock(tx, &notifications(steps)).await?;
+    run_locked(engine, tx, steps, now).await
+}
+
+/// Locks what a batch will change.
+pub async fn lock(tx: &DatabaseTransaction, steps: &[Step]) -> Result<(), StoreError> {
+    notification::lock(tx, &notifications(steps)).await
+}
+
+/// The notifications of a batch, each once, in order of id.
+fn notifications(steps: &[Step]) -> Vec<Uuid> {
+    let mut wanted: Vec<Uuid> = steps.iter().map(|step| step.notification_id).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    wanted
+}
+
+/// The same for notifications that this transaction has locked already.
+pub async fn run_locked(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    steps: &[Step],
+    now: Timestamp,
+) -> Result<Report, StoreError> {
     let mut report = Report::default();
     if steps.is_empty() {
         return Ok(report);
     }
     let policy = &engine.settings.policy;
     let rules = engine.rules(tx).await?;
-    let mut wanted: Vec<Uuid> = steps.iter().map(|step| step.notification_id).collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    let mut loaded = notification::load_for_update(tx, wanted).await?;
+    let mut loaded = notification::load(tx, &notifications(steps)).await?;
     let before: Vec<NotificationState> = loaded.iter().map(|loaded| loaded.state.clone()).collect();
     let mut follow = Consequences::new(engine, now);
     let mut replies: Vec<(usize, String)> = Vec::new();
@@ -289,6 +313,9 @@ pub async fn run(
                 let mut detail = step.detail.clone().unwrap_or_else(|| json!({}));
                 if let Some(object) = detail.as_object_mut() {
                     object.insert("reason".to_owned(), json!(reason));
+                    if let Change::Told { fact, .. } = &step.change {
+                        object.insert("status".to_owned(), json!(fact.name()));
+                    }
                 }
                 ("ignored", Some(detail))
             }
@@ -297,6 +324,7 @@ pub async fn run(
             notification_id: Id(step.notification_id),
             id: Id(new_id(now)),
             kind,
+            provider_at: step.provider_at.map(Timestamp::micros),
             attempt_id: step.attempt_id.map(Id),
             callback_id: step.callback_id.map(Id),
             detail: detail.map(|detail| detail.to_string()),

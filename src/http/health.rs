@@ -28,6 +28,7 @@ pub async fn ready(state: web::Data<AppState>) -> HttpResponse {
         "status": if migrations.is_ok() { "ready" } else { "not ready" },
         "database": database,
         "migrations": schema,
+        "durability": state.durability.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
         "uptime_seconds": uptime(&state),
     });
     if migrations.is_ok() { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) }

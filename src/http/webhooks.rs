@@ -80,6 +80,8 @@ pub async fn receive(
         }
         return Err(Problem::Signature);
     }
+    // A body may be a slice of a larger read buffer, which would live as long as it waits.
+    let body = Bytes::copy_from_slice(&body);
     let result = match state.ingest {
         Ingest::Durable => state.inbox.submit(body).await,
         Ingest::PerRequest => state.inbox.submit_alone(&state.engine, body, state.clock.now()).await,

@@ -2,14 +2,14 @@
 
 use entity::attempt;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QueryResult, Value,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QueryResult,
 };
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, Id, Type, execute, list, query, rows},
+    dialect::{Columns, Id, Type, execute, list, locking, query, rows},
 };
 use crate::domain::{
     facts::{Fact, Facts, Known},
@@ -17,14 +17,14 @@ use crate::domain::{
     time::Timestamp,
 };
 
-const STATE: &str = "a.notification_id, a.id, a.number, a.generation, a.created_at, a.lease_token, a.sender_id, \
-     a.outcome, a.provider_message_id, a.implied, a.failure, a.pricing, a.accepted_at, a.sent_at, a.delivered_at, \
-     a.read_at, a.played_at, a.failed_at";
+/// The columns [`read`] takes, of an attempt named `a` that may be missing.
+pub(super) const STATE: &str = "a.id, a.number, a.generation, a.created_at, a.lease_token, a.sender_id, a.outcome, \
+     a.provider_message_id, a.implied, a.failure, a.pricing, a.accepted_at, a.sent_at, a.delivered_at, a.read_at, \
+     a.played_at, a.failed_at";
 
-fn state(row: &QueryResult) -> Result<(Uuid, AttemptState), StoreError> {
-    let mut columns = Columns::of(row);
-    let notification_id = columns.take()?;
-    let id: Uuid = columns.take()?;
+/// Reads an attempt out of the next columns; none, when the notification has none yet.
+pub(super) fn read(columns: &mut Columns<'_>) -> Result<Option<AttemptState>, StoreError> {
+    let Some(id) = columns.take::<Option<Uuid>>()? else { return Ok(None) };
     let corrupt = |column| StoreError::Corrupt { table: "attempt", row: id.to_string(), column };
     let mut state = AttemptState {
         id,
@@ -53,22 +53,7 @@ fn state(row: &QueryResult) -> Result<(Uuid, AttemptState), StoreError> {
             at.map(|at| Known { at: Timestamp::from_micros(at), implied: Facts::is_implied_in(implied, fact) }),
         );
     }
-    Ok((notification_id, state))
-}
-
-/// The attempts of notifications given as a list of ids.
-pub async fn of_notifications(
-    tx: &DatabaseTransaction,
-    notification_ids: Value,
-) -> Result<Vec<(Uuid, AttemptState)>, StoreError> {
-    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
-    let found = query(
-        tx,
-        format!("SELECT {STATE} FROM {given} JOIN attempt a ON a.notification_id = r.id"),
-        [notification_ids],
-    )
-    .await?;
-    found.iter().map(state).collect()
+    Ok(Some(state))
 }
 
 /// A question: which attempt is this?
@@ -88,16 +73,21 @@ pub struct Found {
     pub notification_id: Uuid,
 }
 
-/// Finds attempts by our id, else by the provider's message id.
-pub async fn find(tx: &DatabaseTransaction, wanted: &[Lookup]) -> Result<Vec<Found>, StoreError> {
+/// Finds attempts by our id, else by the provider's message id, and locks their
+/// notifications in order of id.
+pub async fn find_and_lock(tx: &DatabaseTransaction, wanted: &[Lookup]) -> Result<Vec<Found>, StoreError> {
     let backend = tx.get_database_backend();
+    let lock = locking(backend, "FOR UPDATE OF n");
     let mut found = Vec::with_capacity(wanted.len());
     let by_our_id: Vec<&Lookup> = wanted.iter().filter(|lookup| lookup.our_id.is_some()).collect();
     if !by_our_id.is_empty() {
         let given = rows(backend, &[("position", Type::Int), ("our_id", Type::Uuid)]);
         let answer = query(
             tx,
-            format!("SELECT r.position, a.id, a.notification_id FROM {given} JOIN attempt a ON a.id = r.our_id"),
+            format!(
+                "SELECT r.position, a.id, n.id FROM {given} JOIN attempt a ON a.id = r.our_id \
+                 JOIN notification n ON n.id = a.notification_id ORDER BY n.id {lock}"
+            ),
             [list(&by_our_id)?],
         )
         .await?;
@@ -110,8 +100,8 @@ pub async fn find(tx: &DatabaseTransaction, wanted: &[Lookup]) -> Result<Vec<Fou
         let answer = query(
             tx,
             format!(
-                "SELECT r.position, a.id, a.notification_id FROM {given} \
-                 JOIN attempt a ON a.provider_message_id = r.message"
+                "SELECT r.position, a.id, n.id FROM {given} JOIN attempt a ON a.provider_message_id = r.message \
+                 JOIN notification n ON n.id = a.notification_id ORDER BY n.id {lock}"
             ),
             [list(&by_message)?],
         )
@@ -168,10 +158,8 @@ pub async fn insert(
 }
 
 #[derive(Serialize)]
-struct SavedRow<'a> {
+struct FactsRow {
     id: Id,
-    outcome: Option<&'a str>,
-    message: Option<&'a str>,
     implied: i64,
     failure: Option<String>,
     pricing: Option<String>,
@@ -189,13 +177,11 @@ pub(super) async fn save(
     changed: &[(&NotificationState, &NotificationState)],
 ) -> Result<(), StoreError> {
     let at = |attempt: &AttemptState, fact| attempt.facts.get(fact).map(|known| known.at.micros());
-    let changed: Vec<SavedRow<'_>> = changed
+    let facts: Vec<FactsRow> = changed
         .iter()
         .flat_map(|(before, after)| {
-            after.attempts.iter().filter(|attempt| !before.attempts.contains(attempt)).map(|attempt| SavedRow {
+            after.attempts.iter().filter(|attempt| !before.attempts.contains(attempt)).map(|attempt| FactsRow {
                 id: Id(attempt.id),
-                outcome: attempt.outcome.as_deref(),
-                message: attempt.provider_message_id.as_deref(),
                 implied: attempt.facts.implied_mask(),
                 failure: attempt.failure.as_ref().and_then(|failure| serde_json::to_string(failure).ok()),
                 pricing: attempt.pricing.as_ref().and_then(|pricing| serde_json::to_string(pricing).ok()),
@@ -208,15 +194,13 @@ pub(super) async fn save(
             })
         })
         .collect();
-    if changed.is_empty() {
+    if facts.is_empty() {
         return Ok(());
     }
     let given = rows(
         tx.get_database_backend(),
         &[
             ("id", Type::Uuid),
-            ("outcome", Type::Text),
-            ("message", Type::Text),
             ("implied", Type::Int),
             ("failure", Type::Text),
             ("pricing", Type::Text),
@@ -231,12 +215,60 @@ pub(super) async fn save(
     execute(
         tx,
         format!(
-            "UPDATE attempt SET outcome = r.outcome, provider_message_id = r.message, implied = r.implied, \
-             failure = r.failure, pricing = r.pricing, accepted_at = r.accepted, sent_at = r.sent, \
+            "UPDATE attempt SET implied = r.implied, failure = r.failure, pricing = r.pricing, accepted_at = r.accepted, sent_at = r.sent, \
              delivered_at = r.delivered, read_at = r.read_time, played_at = r.played, failed_at = r.failed \
              FROM {given} WHERE attempt.id = r.id"
         ),
-        [list(&changed)?],
+        [list(&facts)?],
+    )
+    .await?;
+    save_names(tx, changed).await
+}
+
+#[derive(Serialize)]
+struct NameRow<'a> {
+    id: Id,
+    outcome: Option<&'a str>,
+    message: Option<&'a str>,
+}
+
+/// Outcome and message id change once in an attempt's life; the id has an index
+/// that most callbacks need not touch.
+async fn save_names(
+    tx: &DatabaseTransaction,
+    changed: &[(&NotificationState, &NotificationState)],
+) -> Result<(), StoreError> {
+    let names: Vec<NameRow<'_>> = changed
+        .iter()
+        .flat_map(|(before, after)| {
+            after
+                .attempts
+                .iter()
+                .filter(|attempt| {
+                    before.attempts.iter().all(|known| {
+                        known.id != attempt.id
+                            || known.outcome != attempt.outcome
+                            || known.provider_message_id != attempt.provider_message_id
+                    })
+                })
+                .map(|attempt| NameRow {
+                    id: Id(attempt.id),
+                    outcome: attempt.outcome.as_deref(),
+                    message: attempt.provider_message_id.as_deref(),
+                })
+        })
+        .collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let given =
+        rows(tx.get_database_backend(), &[("id", Type::Uuid), ("outcome", Type::Text), ("message", Type::Text)]);
+    execute(
+        tx,
+        format!(
+            "UPDATE attempt SET outcome = r.outcome, provider_message_id = r.message FROM {given} WHERE attempt.id = r.id"
+        ),
+        [list(&names)?],
     )
     .await?;
     Ok(())

@@ -19,7 +19,7 @@ pub enum Type {
 
 /// A `FROM` item named `r` that reads the JSON array in `$1` as rows.
 ///
-/// PostgreSQL: `json_to_recordset`. SQLite: `json_each`.
+/// PostgreSQL: `json_to_recordset`. SQLite: `jsonb_each`.
 pub fn rows(backend: DbBackend, columns: &[(&str, Type)]) -> String {
     let list = |each: &dyn Fn(&str, Type) -> String| {
         columns.iter().map(|(name, kind)| each(name, *kind)).collect::<Vec<_>>().join(", ")
@@ -48,7 +48,7 @@ pub fn rows(backend: DbBackend, columns: &[(&str, Type)]) -> String {
             Type::Uuid | Type::Bytes => format!("unhex(value->>'{name}') AS {name}"),
             Type::Text | Type::Int | Type::Bool => format!("value->>'{name}' AS {name}"),
         });
-        format!("(SELECT {read} FROM json_each($1)) AS r")
+        format!("(SELECT {read} FROM jsonb_each($1)) AS r")
     }
 }
 

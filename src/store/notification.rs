@@ -1,7 +1,7 @@
 //! Notifications: loading them for a change, saving what changed, the queue, and lists.
 
 use entity::notification;
-use sea_orm::{ActiveEnum, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryResult};
+use sea_orm::{ActiveEnum, ConnectionTrait, DatabaseTransaction, EntityTrait};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -38,8 +38,7 @@ pub struct Loaded {
 const LOADED: &str = "n.id, n.created_at, n.category, n.engine_state, n.generation, n.triggered, n.replied, n.reason, \
      n.failure, n.due_at, n.leased_until, n.expires_at, n.sender_id, n.channel, n.template, n.depth, n.contact_id";
 
-fn loaded(row: &QueryResult) -> Result<Loaded, StoreError> {
-    let mut columns = Columns::of(row);
+fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
     let id: Uuid = columns.take()?;
     let corrupt = |column| StoreError::Corrupt { table: "notification", row: id.to_string(), column };
     let created_at = Timestamp::from_micros(columns.take()?);
@@ -74,30 +73,58 @@ fn loaded(row: &QueryResult) -> Result<Loaded, StoreError> {
     Ok(Loaded { state, facets })
 }
 
-/// Locks and loads notifications with their attempts, in order of id.
-pub async fn load_for_update(
-    tx: &DatabaseTransaction,
-    wanted: impl IntoIterator<Item = Uuid>,
-) -> Result<Vec<Loaded>, StoreError> {
+/// Locks notifications in order of id.
+pub async fn lock(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<(), StoreError> {
     let backend = tx.get_database_backend();
     let lock = locking(backend, "FOR UPDATE OF n");
+    if lock.is_empty() {
+        return Ok(());
+    }
     let given = rows(backend, &[("id", Type::Uuid)]);
-    let parameter = ids(wanted)?;
+    let sql = format!("SELECT n.id FROM {given} JOIN notification n ON n.id = r.id ORDER BY n.id {lock}");
+    query(tx, sql, [ids(wanted.iter().copied())?]).await?;
+    Ok(())
+}
+
+/// Loads locked notifications with their attempts, in order of id. A statement
+/// of its own after the lock: another process may have added facts until then.
+pub async fn load(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<Vec<Loaded>, StoreError> {
+    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
     let found = query(
         tx,
-        format!("SELECT {LOADED} FROM {given} JOIN notification n ON n.id = r.id ORDER BY n.id {lock}"),
-        [parameter.clone()],
+        format!(
+            "SELECT {LOADED}, {} FROM {given} JOIN notification n ON n.id = r.id \
+             LEFT JOIN attempt a ON a.notification_id = n.id",
+            attempt::STATE
+        ),
+        [ids(wanted.iter().copied())?],
     )
     .await?;
-    let mut all = found.iter().map(loaded).collect::<Result<Vec<_>, _>>()?;
-    // Read after the lock: another process may have added facts until then.
-    for (notification_id, state) in attempt::of_notifications(tx, parameter).await? {
-        if let Ok(index) = all.binary_search_by_key(&notification_id, |loaded| loaded.state.id)
-            && let Some(loaded) = all.get_mut(index)
-        {
-            loaded.state.attempts.push(state);
+    let mut all: Vec<Loaded> = Vec::with_capacity(wanted.len());
+    for row in &found {
+        let mut columns = Columns::of(row);
+        let notification = loaded(&mut columns)?;
+        let attempt = attempt::read(&mut columns)?;
+        // The attempts of one notification come one after the other.
+        match all.last_mut() {
+            Some(last) if last.state.id == notification.state.id => last.state.attempts.extend(attempt),
+            _ => {
+                all.push(notification);
+                if let Some(last) = all.last_mut() {
+                    last.state.attempts.extend(attempt);
+                }
+            }
         }
     }
+    all.sort_by_key(|loaded| loaded.state.id);
+    // Should a plan ever mix them, they are brought together here.
+    all.dedup_by(|later, first| {
+        let same = later.state.id == first.state.id;
+        if same {
+            first.state.attempts.append(&mut later.state.attempts);
+        }
+        same
+    });
     for loaded in &mut all {
         loaded.state.attempts.sort_by_key(|attempt| attempt.number);
     }

@@ -17,6 +17,8 @@ pub struct Entry {
     pub notification_id: Id,
     pub id: Id,
     pub kind: &'static str,
+    /// When it happened by the provider's clock, in microseconds.
+    pub provider_at: Option<i64>,
     pub attempt_id: Option<Id>,
     pub callback_id: Option<Id>,
     pub detail: Option<String>,
@@ -33,6 +35,7 @@ pub async fn insert(tx: &DatabaseTransaction, entries: &[Entry], now: Timestamp)
             ("notification_id", Type::Uuid),
             ("id", Type::Uuid),
             ("kind", Type::Text),
+            ("provider_at", Type::Int),
             ("attempt_id", Type::Uuid),
             ("callback_id", Type::Uuid),
             ("detail", Type::Text),
@@ -41,8 +44,8 @@ pub async fn insert(tx: &DatabaseTransaction, entries: &[Entry], now: Timestamp)
     execute(
         tx,
         format!(
-            "INSERT INTO timeline (notification_id, id, at, kind, attempt_id, callback_id, detail) \
-             SELECT r.notification_id, r.id, $2, r.kind, r.attempt_id, r.callback_id, r.detail FROM {given}"
+            "INSERT INTO timeline (notification_id, id, at, kind, provider_at, attempt_id, callback_id, detail) \
+             SELECT r.notification_id, r.id, $2, r.kind, r.provider_at, r.attempt_id, r.callback_id, r.detail FROM {given}"
         ),
         [list(entries)?, now.micros().into()],
     )

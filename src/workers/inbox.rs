@@ -18,6 +18,9 @@ use crate::{
 /// The table is looked at this often even while memory has work.
 const LOOK_MICROS: i64 = 1_000_000;
 
+/// While busy, a turn waits this long for half a batch.
+const GATHER: Duration = Duration::from_millis(10);
+
 /// Bodies of one turn have at most this many bytes: their items are all in memory.
 const MAX_TURN_BYTES: usize = 8 * 1024 * 1024;
 
@@ -42,7 +45,7 @@ impl Processor {
             if now >= self.next_look {
                 self.next_look = now.plus_micros(LOOK_MICROS);
                 if callback::any_unowned(&engine.store, now).await? {
-                    let limit = i64::try_from(apply::BATCH).unwrap_or(1);
+                    let limit = i64::try_from(apply::batch_size(&engine.store)).unwrap_or(1);
                     self.unfinished = engine
                         .store
                         .write(async |tx| callback::claim(tx, engine.process, lease, now, limit).await)
@@ -52,7 +55,7 @@ impl Processor {
                 }
             }
             if self.unfinished.is_empty() {
-                self.unfinished = handover.take(apply::BATCH);
+                self.unfinished = handover.take(apply::batch_size(&engine.store));
             }
         } else {
             let ids: Vec<_> = self.unfinished.iter().map(|body| body.id).collect();
@@ -83,8 +86,15 @@ impl Processor {
 /// Processes until stopped.
 pub async fn process(engine: Arc<Engine>, handover: Arc<Handover>, clock: Clock, stop: CancellationToken) {
     let mut processor = Processor::default();
+    let mut busy = false;
     super::run("inbox", stop, Duration::from_secs(1), Some(&handover.arrived), async || {
-        processor.turn(&engine, &handover, clock.now()).await
+        // Under load a batch costs little more than one body: let a batch gather.
+        if busy && handover.len() < apply::batch_size(&engine.store) / 2 {
+            tokio::time::sleep(GATHER).await;
+        }
+        let turn = processor.turn(&engine, &handover, clock.now()).await?;
+        busy = turn == Turn::Worked;
+        Ok(turn)
     })
     .await;
 }

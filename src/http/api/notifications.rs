@@ -363,6 +363,8 @@ pub struct FollowUpView {
 pub struct TimelineView {
     at: String,
     kind: String,
+    /// When it happened by the provider's clock.
+    provider_at: Option<String>,
     attempt: Option<Uuid>,
     callback: Option<Uuid>,
     #[schema(value_type = Option<Object>)]
@@ -411,6 +413,7 @@ fn timeline_view(row: timeline::Model) -> TimelineView {
     TimelineView {
         at: time(row.at),
         kind: row.kind,
+        provider_at: row.provider_at.map(time),
         attempt: row.attempt_id,
         callback: row.callback_id,
         detail: row.detail.as_deref().map(parsed),

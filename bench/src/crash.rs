@@ -1,0 +1,217 @@
+//! `bench crash`
+
+use std::{
+    collections::{HashMap, HashSet},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Common, database,
+    database::Fresh,
+    load::{self, Random, Supply},
+    print, progress,
+    server::Server,
+};
+
+/// Kills the server (`kill -9`) at random moments under load and restarts it;
+/// with --postgres-data also `pg_ctl stop -m immediate`. Then compares its own
+/// ledger with the database.
+#[derive(Debug, Args)]
+pub struct Crash {
+    #[command(flatten)]
+    common: Common,
+    #[arg(long, default_value_t = 12)]
+    kills: u32,
+    /// The data directory of the PostgreSQL server: every third kill stops it at once, too.
+    #[arg(long, requires = "database")]
+    postgres_data: Option<std::path::PathBuf>,
+    /// The program that stops and starts PostgreSQL.
+    #[arg(long, default_value = "pg_ctl")]
+    pg_ctl: String,
+    /// Run it as this user, because PostgreSQL refuses to run as root.
+    #[arg(long)]
+    pg_user: Option<String>,
+}
+
+/// Short, so that what a dead process held is soon taken over.
+const LEASE_SECONDS: &str = "3";
+
+impl Crash {
+    pub async fn run(self) -> anyhow::Result<()> {
+        let fresh = Fresh::make(&self.common, "crash").await?;
+        database::seed(&fresh).await?;
+        let shots = Arc::new(load::shots(usize::try_from(database::NOTIFICATIONS * 3)?, 11));
+        let supply = Arc::new(Supply::new(false));
+        let ledger = database::file(&fresh.directory, "acknowledged.jsonl");
+        let mut random = Random(0x5eed_5eed);
+        let mut acknowledged: Vec<usize> = Vec::new();
+        let settings = [
+            ("HERALD_LEASE_SECONDS", LEASE_SECONDS.to_owned()),
+            ("HERALD_SEND_TIMEOUT_SECONDS", "2".to_owned()),
+        ];
+        let mut postgres_stops = 0;
+        for kill in 0..self.kills {
+            let mut server = Server::start(&fresh.url, &fresh.directory, &[], &settings).await?;
+            server.durability().await?;
+            let life = Duration::from_millis(500 + random.below(1500));
+            progress(&format!("life {} of {}: {} ms", kill + 1, self.kills, life.as_millis()));
+            let stop = Arc::new(AtomicBool::new(false));
+            let (address, shots_here, supply_here, stop_here) =
+                (server.address, Arc::clone(&shots), Arc::clone(&supply), Arc::clone(&stop));
+            let firing = async move { load::fire(address, &shots_here, &supply_here, 32, 3600, &stop_here).await };
+            let killing = async {
+                tokio::time::sleep(life).await;
+                let stops_postgres = self.postgres_data.is_some() && kill % 3 == 2;
+                if stops_postgres {
+                    self.pg(&["stop", "-m", "immediate"])?;
+                    // The server goes on meanwhile: it must answer 503, and lose nothing.
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                }
+                server.kill()?;
+                stop.store(true, Ordering::Relaxed);
+                if stops_postgres {
+                    self.pg(&["start", "-w"])?;
+                    postgres_stops += 1;
+                }
+                anyhow::Ok(())
+            };
+            let (outcome, killed) = tokio::join!(firing, killing);
+            killed?;
+            load::write_ledger(&ledger, &shots, &outcome.acknowledged)?;
+            acknowledged.extend(outcome.acknowledged);
+        }
+        progress("the last life: everything is to be applied …");
+        let server = Server::start(&fresh.url, &fresh.directory, &[], &settings).await?;
+        let connection = fresh.connect().await?;
+        let waiting = usize::try_from(wait(&connection).await?)?;
+        drop(server);
+        let compared = compare(&connection, &shots, &acknowledged).await?;
+        connection.close().await?;
+        let result = json!({
+            "kills": self.kills,
+            "postgres_stops": postgres_stops,
+            "acknowledged": acknowledged.len(),
+            "missing": compared.missing,
+            "applied_twice": compared.applied_twice,
+            "unapplied": waiting + compared.unapplied,
+        });
+        print(&result, self.common.json);
+        fresh.drop().await?;
+        ensure!(
+            compared.missing == 0 && compared.applied_twice == 0 && waiting + compared.unapplied == 0,
+            "something was lost, applied twice or left"
+        );
+        Ok(())
+    }
+
+    fn pg(&self, words: &[&str]) -> anyhow::Result<()> {
+        let Some(data) = &self.postgres_data else { return Ok(()) };
+        let mut command = match &self.pg_user {
+            Some(user) => {
+                let mut command = Command::new("runuser");
+                command.args(["-u", user, "--", &self.pg_ctl]);
+                command
+            }
+            None => Command::new(&self.pg_ctl),
+        };
+        let log = data.join("crash.log");
+        let status = command
+            .arg("-D")
+            .arg(data)
+            .arg("-l")
+            .arg(log)
+            .args(words)
+            .stdout(std::process::Stdio::null())
+            .status()
+            .context("--pg-ctl cannot be run")?;
+        ensure!(status.success(), "pg_ctl {} failed", words.join(" "));
+        Ok(())
+    }
+}
+
+/// Waits until nothing is left to apply, and says how much is.
+async fn wait(connection: &DatabaseConnection) -> anyhow::Result<i64> {
+    let started = Instant::now();
+    loop {
+        let waiting = database::number(connection, "SELECT count(*) FROM callback WHERE processed_at IS NULL").await?;
+        if waiting == 0 || started.elapsed() > Duration::from_secs(120) {
+            return Ok(waiting);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+struct Compared {
+    missing: usize,
+    applied_twice: usize,
+    unapplied: usize,
+}
+
+/// What was acknowledged must be stored, be a fact of its attempt, and stand on
+/// the timeline as applied once and no more; counters must equal the facts.
+async fn compare(
+    connection: &DatabaseConnection,
+    shots: &[load::Shot],
+    acknowledged: &[usize],
+) -> anyhow::Result<Compared> {
+    let stored: HashSet<Vec<u8>> =
+        rows(connection, "SELECT digest FROM callback_digest").await?.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+    let missing = acknowledged
+        .iter()
+        .filter_map(|place| shots.get(*place))
+        .filter(|shot| {
+            let body = load::body(shot.notification, shot.status);
+            !stored.contains(&Sha256::digest(body.as_bytes()).to_vec())
+        })
+        .count();
+    // A fact that was told is not implied: bits 1, 2 and 3 of the mask are sent, delivered and read.
+    let mut told: HashMap<String, (bool, bool, bool)> = HashMap::new();
+    let facts = "SELECT provider_message_id, implied, sent_at, delivered_at, read_at FROM attempt";
+    for row in rows(connection, facts).await? {
+        let wamid: String = row.try_get_by_index(0)?;
+        let implied: i64 = row.try_get_by_index(1)?;
+        let at = |index: usize, bit: i64| -> anyhow::Result<bool> {
+            Ok(row.try_get_by_index::<Option<i64>>(index)?.is_some() && implied & bit == 0)
+        };
+        told.insert(wamid, (at(2, 2)?, at(3, 4)?, at(4, 8)?));
+    }
+    let unapplied = acknowledged
+        .iter()
+        .filter_map(|place| shots.get(*place))
+        .filter(|shot| {
+            let known = told.get(&database::wamid(shot.notification)).copied().unwrap_or_default();
+            !match shot.status {
+                "sent" => known.0,
+                "delivered" => known.1,
+                _ => known.2,
+            }
+        })
+        .count();
+    let twice = "SELECT count(*) FROM (SELECT notification_id, kind FROM timeline \
+         WHERE kind IN ('sent', 'delivered', 'read') GROUP BY notification_id, kind HAVING count(*) > 1) AS t";
+    let mut applied_twice = usize::try_from(database::number(connection, twice).await?)?;
+    for (fact, column) in [("sent", "sent_at"), ("delivered", "delivered_at"), ("read", "read_at")] {
+        let counted = format!("SELECT CAST(coalesce(sum(count), 0) AS bigint) FROM counter WHERE fact = '{fact}'");
+        let known = format!("SELECT count(*) FROM attempt WHERE {column} IS NOT NULL");
+        let difference = database::number(connection, &counted).await? - database::number(connection, &known).await?;
+        applied_twice += usize::try_from(difference.abs())?;
+    }
+    let triggered = "SELECT count(*) FROM (SELECT notification_id FROM follow_up GROUP BY notification_id HAVING count(*) > 1) AS t";
+    applied_twice += usize::try_from(database::number(connection, triggered).await?)?;
+    Ok(Compared { missing, applied_twice, unapplied })
+}
+
+async fn rows(connection: &DatabaseConnection, sql: &str) -> anyhow::Result<Vec<sea_orm::QueryResult>> {
+    Ok(connection.query_all_raw(Statement::from_string(connection.get_database_backend(), sql)).await?)
+}

@@ -1,0 +1,166 @@
+//! A fresh database, filled in bulk, and read without Herald's code.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
+
+use crate::{Common, server};
+
+/// Every measurement works on notifications of this many people.
+pub const NOTIFICATIONS: u64 = 200_000;
+
+/// A database made for one measurement.
+pub struct Fresh {
+    pub url: String,
+    pub directory: PathBuf,
+    /// Where it was made, to be dropped again.
+    admin: Option<(String, String)>,
+    /// Removes the folder at the end, unless it was given.
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Fresh {
+    /// Makes and migrates a database.
+    pub async fn make(common: &Common, name: &str) -> anyhow::Result<Self> {
+        let (directory, folder) = match &common.directory {
+            Some(directory) => {
+                let directory = directory.join(name);
+                if directory.exists() {
+                    std::fs::remove_dir_all(&directory)?;
+                }
+                std::fs::create_dir_all(&directory)?;
+                (directory, None)
+            }
+            None => {
+                let folder = tempfile::tempdir()?;
+                (folder.path().to_owned(), Some(folder))
+            }
+        };
+        let (url, admin) = match &common.database {
+            None => (format!("sqlite:{}", directory.join("herald.sqlite").display()), None),
+            Some(url) if url.starts_with("sqlite:") => bail!("--database is for PostgreSQL; SQLite files go to --directory"),
+            Some(url) => {
+                let database = format!("herald_bench_{}", uuid::Uuid::new_v4().simple());
+                let admin = Database::connect(url.as_str()).await.context("--database cannot be reached")?;
+                admin.execute_unprepared(&format!("CREATE DATABASE {database}")).await?;
+                admin.close().await?;
+                let (server, _) = url.rsplit_once('/').context("--database has no database name")?;
+                (format!("{server}/{database}"), Some((url.clone(), database)))
+            }
+        };
+        let fresh = Self { url, directory, admin, _folder: folder };
+        server::command(&fresh.url, &fresh.directory, &["migrate", "up"])?;
+        Ok(fresh)
+    }
+
+    pub async fn connect(&self) -> anyhow::Result<DatabaseConnection> {
+        let mut options = sea_orm::ConnectOptions::new(self.url.as_str());
+        options.max_connections(1).sqlx_logging(false);
+        Ok(Database::connect(options).await?)
+    }
+
+    /// Drops what was made.
+    pub async fn drop(self) -> anyhow::Result<()> {
+        if let Some((url, database)) = &self.admin {
+            let admin = Database::connect(url.as_str()).await?;
+            admin.execute_unprepared(&format!("DROP DATABASE {database} WITH (FORCE)")).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The attempt of a notification, as the seed writes it.
+pub fn attempt_id(number: u64) -> String {
+    format!("00000000-0000-7000-8000-{number:012x}")
+}
+
+pub fn wamid(number: u64) -> String {
+    format!("wamid.BENCH{number:012}")
+}
+
+/// Fills in notifications that were accepted, one attempt each, and one timer rule.
+pub async fn seed(fresh: &Fresh) -> anyhow::Result<()> {
+    let catalogue = fresh.directory.join("bench.toml");
+    std::fs::write(&catalogue, CATALOGUE)?;
+    server::command(&fresh.url, &fresh.directory, &["apply", &catalogue.display().to_string()])?;
+    let connection = fresh.connect().await?;
+    let postgres = connection.get_database_backend() == DbBackend::Postgres;
+    let (series, notification, attempt, wamid, sender) = if postgres {
+        (
+            format!("generate_series(0, {}) AS s(i)", NOTIFICATIONS - 1),
+            "('00000000-0000-7000-9000-' || lpad(to_hex(i), 12, '0'))::uuid",
+            "('00000000-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid",
+            "'wamid.BENCH' || lpad(i::text, 12, '0')",
+            "'00000000-0000-7000-a000-000000000001'::uuid",
+        )
+    } else {
+        (
+            format!(
+                "(WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < {}) SELECT i FROM s)",
+                NOTIFICATIONS - 1
+            ),
+            "unhex('00000000000070009000' || printf('%012x', i))",
+            "unhex('00000000000070008000' || printf('%012x', i))",
+            "'wamid.BENCH' || printf('%012d', i)",
+            "unhex('0000000000007000a000000000000001')",
+        )
+    };
+    let now = "1763692800000000";
+    for statement in [
+        format!(
+            "INSERT INTO notification (id, created_at, updated_at, depth, sender_id, channel, recipient, address, kind, template, \
+             category, params, body, labels, priority, generation, status, engine_state, triggered, replied, attempt_count) \
+             SELECT {notification}, {now}, {now}, 0, {sender}, 'whatsapp', '+12025550101', '+12025550101', 'template', \
+             'bench_template', 'utility', '{{\"name\":\"Asha\"}}', 'Hello Asha, this is a message.', '{{}}', 2, 1, 'accepted', 'settled', \
+             1, false, 1 FROM {series}"
+        ),
+        format!(
+            "INSERT INTO attempt (id, created_at, notification_id, number, generation, sender_id, lease_token, outcome, \
+             answered_at, http_status, provider_message_id, accepted_at, implied, request, answer) \
+             SELECT {attempt}, {now}, {notification}, 1, 1, {sender}, {sender}, 'accepted', {now}, 200, {wamid}, {now}, 0, \
+             '{{\"type\":\"template\",\"to\":\"+*********01\"}}', '{{\"messages\":[{{\"id\":\"x\"}}]}}' FROM {series}"
+        ),
+    ] {
+        connection.execute_unprepared(&statement).await?;
+    }
+    if postgres {
+        connection.execute_unprepared("VACUUM ANALYZE").await?;
+        connection.execute_unprepared("CHECKPOINT").await?;
+    } else {
+        connection.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await?;
+    }
+    connection.close().await?;
+    Ok(())
+}
+
+const CATALOGUE: &str = r#"
+name = "bench"
+
+[[template]]
+name = "bench_template"
+category = "utility"
+body = "Hello {{ name }}, this is a message."
+
+[[rule]]
+name = "bench-unread"
+on = "delivered"
+after = "24h"
+unless = ["read", "replied"]
+[rule.send]
+to = "same"
+template = "bench_template"
+params = { name = "{{ notification.params.name }}" }
+"#;
+
+/// One number out of the database.
+pub async fn number(connection: &DatabaseConnection, sql: &str) -> anyhow::Result<i64> {
+    let statement = Statement::from_string(connection.get_database_backend(), sql);
+    let row = connection.query_one_raw(statement).await?.context("no row")?;
+    Ok(row.try_get_by_index(0)?)
+}
+
+/// Where a file of a measurement goes.
+pub fn file(directory: &Path, name: &str) -> PathBuf {
+    directory.join(name)
+}
