@@ -162,6 +162,13 @@ impl Store {
         &self.reader
     }
 
+    /// The writing connection outside [`Store::write`]: for tests that take the
+    /// database away.
+    #[doc(hidden)]
+    pub const fn raw_writer(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
     /// Statements sent to the database since the start.
     pub fn statements(&self) -> u64 {
         self.statements.load(Ordering::Relaxed)

@@ -1,1 +1,54 @@
-fn main() {}
+//! The integration tests: a real server on port 0, a real database for each
+//! test, SQLite and PostgreSQL. Nothing sleeps; workers are stepped.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::needless_pass_by_value,
+    reason = "a test fails by panicking, and this program prints its own report"
+)]
+
+mod api;
+mod callbacks;
+mod cli;
+mod config;
+mod database;
+mod follow_ups;
+mod harness;
+mod order;
+mod sending;
+mod walls;
+mod webhook;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let mut trials: Vec<Trial> = walls::trials();
+    for tests in [
+        api::tests(),
+        callbacks::tests(),
+        cli::tests(),
+        config::tests(),
+        database::tests(),
+        follow_ups::tests(),
+        order::tests(),
+        sending::tests(),
+        webhook::tests(),
+    ] {
+        trials.extend(tests.into_iter().flat_map(harness::on_both_databases));
+    }
+    let listed = arguments.list;
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    harness::stop_postgres();
+    if !listed && harness::postgres().is_none() {
+        println!("{}", harness::POSTGRES_MISSING);
+    }
+    conclusion.exit_code()
+}

@@ -1,0 +1,376 @@
+//! A running server whose workers are stepped by the test.
+
+use std::{
+    collections::HashMap,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use herald::{
+    app::{App, Options},
+    config::{Config, Strictness},
+    domain::time::Timestamp,
+    engine::{Engine, access, accept, apply, catalogue, dispatch, follow_up, inbox::Handover, watch},
+    shutdown::Stop,
+    state::Clock,
+    store::{self, Store, sender},
+    workers::inbox::Processor,
+};
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::{Database, FakeMeta, postgres};
+
+pub const APP_SECRET: &str = "app-secret-for-tests";
+pub const VERIFY_TOKEN: &str = "verify-token-for-tests";
+pub const PHONE_NUMBER_ID: &str = "106540352242922";
+const SECRET_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+/// 2026-01-01T00:00:00Z
+pub const START: i64 = 1_767_225_600;
+
+/// A whole Herald.
+pub struct TestApp {
+    pub base: String,
+    pub key: String,
+    pub http: reqwest::Client,
+    pub engine: Arc<Engine>,
+    pub store: Store,
+    pub meta: FakeMeta,
+    pub sender: Uuid,
+    pub handover: Arc<Handover>,
+    pub database_url: String,
+    clock: Arc<AtomicI64>,
+    processor: tokio::sync::Mutex<Processor>,
+    stop: Stop,
+    server: Option<JoinHandle<()>>,
+    folder: Option<tempfile::TempDir>,
+}
+
+/// Makes an empty database and gives its address.
+pub async fn fresh_database(database: &Database, folder: &std::path::Path) -> String {
+    match database {
+        Database::Sqlite => format!("sqlite:{}", folder.join("herald.sqlite").display()),
+        Database::Postgres => {
+            let postgres = postgres().expect("the PostgreSQL half runs only with PostgreSQL");
+            let name = format!("test_{}", Uuid::new_v4().simple());
+            let admin = store::connect::open(
+                &SecretString::from(format!("{}/{}", postgres.server, postgres.admin_database)),
+                2,
+                store::connect::Purpose::Command,
+            )
+            .await
+            .unwrap();
+            store::ConnectionTrait::execute_unprepared(admin.reader(), &format!("CREATE DATABASE {name}")).await.unwrap();
+            format!("{}/{name}", postgres.server)
+        }
+    }
+}
+
+impl TestApp {
+    pub async fn spawn(database: &Database) -> Self {
+        Self::spawn_with(database, &[], "").await
+    }
+
+    /// A server with more settings, on a database address with more parameters.
+    pub async fn spawn_with(database: &Database, settings: &[(&str, &str)], parameters: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database_url = fresh_database(database, folder.path()).await + parameters;
+        let mut app = Self::start(&database_url, settings).await;
+        app.folder = Some(folder);
+        app
+    }
+
+    /// A server on a database that exists.
+    pub async fn start(database_url: &str, settings: &[(&str, &str)]) -> Self {
+        let mut values: HashMap<String, String> = [
+            ("DATABASE_URL", database_url),
+            ("HERALD_DATABASE_CONNECTIONS", "6"),
+            ("WHATSAPP_PHONE_NUMBER_ID", PHONE_NUMBER_ID),
+            ("WHATSAPP_ACCESS_TOKEN", "token-for-tests"),
+            ("WHATSAPP_APP_SECRET", APP_SECRET),
+            ("WHATSAPP_WEBHOOK_VERIFY_TOKEN", VERIFY_TOKEN),
+            ("WHATSAPP_API_BASE", "http://127.0.0.1:9"),
+            ("HERALD_SEND_PER_SECOND", "0"),
+            ("HERALD_HTTP_WORKERS", "1"),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+        for (name, value) in settings {
+            values.insert((*name).to_owned(), (*value).to_owned());
+        }
+        let config = Config::read(&values, Strictness::Production).unwrap();
+        let clock = Arc::new(AtomicI64::new(Timestamp::from_unix_seconds(START).micros()));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        let options = Options {
+            clock: Clock::Fixed(Arc::clone(&clock)),
+            migrate: true,
+            no_workers: true,
+            ..Options::default()
+        };
+        let app = App::build(&config, &SecretString::from(SECRET_KEY), listener, options).await.unwrap();
+        let engine = Arc::clone(&app.state.engine);
+        let store = engine.store.clone();
+        let handover = Arc::clone(&app.handover);
+        let now = Timestamp::from_micros(clock.load(Ordering::SeqCst));
+        let sender = store
+            .write(async |tx| sender::ensure(tx, PHONE_NUMBER_ID, None, config.send_per_second, now).await)
+            .await
+            .unwrap()
+            .id;
+        let key = access::create_key(&store, "tests", Uuid::new_v4().simple().to_string().as_bytes().try_into().unwrap(), now)
+            .await
+            .unwrap();
+        let stop = Stop::default();
+        let stopping = stop.clone();
+        let server = tokio::spawn(async move { app.run(stopping).await.unwrap() });
+        Self {
+            base: format!("http://{address}"),
+            key: key.text.expose_secret().to_owned(),
+            http: herald::providers::http_client(std::time::Duration::from_secs(20), std::time::Duration::from_secs(5)).unwrap(),
+            engine,
+            store,
+            meta: FakeMeta::default(),
+            sender,
+            handover,
+            database_url: database_url.to_owned(),
+            clock,
+            processor: tokio::sync::Mutex::new(Processor::default()),
+            stop,
+            server: Some(server),
+            folder: None,
+        }
+    }
+
+    /// Stops the server and keeps its database.
+    pub async fn shut_down(mut self) -> (String, Option<tempfile::TempDir>) {
+        self.stop.soft.cancel();
+        self.server.take().unwrap().await.unwrap();
+        (self.database_url.clone(), self.folder.take())
+    }
+
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.clock.load(Ordering::SeqCst))
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, seconds: i64) {
+        self.clock.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+    }
+
+    pub async fn apply_catalogue(&self, text: &str) {
+        catalogue::apply(&self.store, text, self.now()).await.unwrap();
+    }
+
+    // ---- what a client does ----
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        let answer = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.key).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let answer =
+            self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.key).json(body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// Posts an event and gives back its answer.
+    pub async fn event(&self, id: &str, kind: &str, data: Value) -> Value {
+        let body = json!({ "id": id, "source": "tests", "type": kind, "data": data });
+        let (status, answer) = self.post("/api/v1/events", &body).await;
+        assert_eq!(status, 202, "{answer}");
+        answer
+    }
+
+    /// One order, one notification.
+    pub async fn order(&self, id: &str, phone: &str) -> String {
+        let data = json!({ "phone": phone, "customer": "Asha", "order_number": id });
+        let answer = self.event(id, "demo.order.created", data).await;
+        answer["notifications"][0].as_str().expect("no notification").to_owned()
+    }
+
+    pub async fn notification(&self, id: &str) -> Value {
+        let (status, found) = self.get(&format!("/api/v1/notifications/{id}")).await;
+        assert_eq!(status, 200, "{found}");
+        found
+    }
+
+    pub async fn status_of(&self, id: &str) -> String {
+        self.notification(id).await["status"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn stats(&self) -> Value {
+        let (status, stats) = self.get("/api/v1/stats?hours=9600").await;
+        assert_eq!(status, 200, "{stats}");
+        stats
+    }
+
+    // ---- what Meta does ----
+
+    /// Posts bytes with a signature header.
+    pub async fn callback_with(&self, body: Vec<u8>, signature: Option<&str>) -> (u16, String) {
+        let mut request = self.http.post(format!("{}/webhooks/meta", self.base)).body(body);
+        if let Some(signature) = signature {
+            request = request.header("X-Hub-Signature-256", signature);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// Posts signed bytes.
+    pub async fn callback_bytes(&self, body: Vec<u8>) -> u16 {
+        let signature = sign(APP_SECRET, &body);
+        self.callback_with(body, Some(&signature)).await.0
+    }
+
+    /// Posts one signed change of the `messages` field and processes it.
+    pub async fn callback(&self, value: Value) {
+        let body = self::value(value).to_string().into_bytes();
+        assert_eq!(self.callback_bytes(body).await, 200);
+        self.process().await;
+    }
+
+    /// A status of a notification's newest attempt.
+    pub async fn told(&self, notification: &str, name: &str, code: Option<i64>) {
+        let found = self.notification(notification).await;
+        let attempt = found["attempts"].as_array().unwrap().last().unwrap().clone();
+        let wamid = attempt["provider_message_id"].as_str().unwrap_or("wamid.UNHEARD").to_owned();
+        let at = self.now().unix_seconds();
+        self.callback(json!({ "statuses": [status(&wamid, attempt["id"].as_str(), name, at, code)] })).await;
+    }
+
+    // ---- what the workers do ----
+
+    /// Processes callbacks until none is left.
+    pub async fn process(&self) {
+        let mut processor = self.processor.lock().await;
+        while processor.turn(&self.engine, &self.handover, self.now()).await.unwrap() == herald::workers::Turn::Worked {}
+    }
+
+    /// Sends what is due. Says how many calls were made.
+    pub async fn send(&self) -> usize {
+        let mut calls = 0;
+        loop {
+            let made = dispatch::turn(&self.engine, &self.meta, self.sender, 500, self.now()).await.unwrap();
+            calls += made;
+            if made == 0 {
+                return calls;
+            }
+        }
+    }
+
+    /// Fires timers and expands events until nothing is due.
+    pub async fn follow_up(&self) {
+        while follow_up::turn(&self.engine, self.now()).await.unwrap() > 0 {}
+        while accept::expand_turn(&self.engine, self.now()).await.unwrap() {}
+    }
+
+    pub async fn watch(&self) {
+        while watch::turn(&self.engine, self.now()).await.unwrap() > 0 {}
+    }
+
+    /// Everything until nothing is due.
+    pub async fn settle(&self) {
+        for _ in 0..5 {
+            self.process().await;
+            self.follow_up().await;
+            self.send().await;
+            self.watch().await;
+        }
+    }
+
+    /// Anything that is not JSON.
+    pub async fn text(&self, path: &str) -> (u16, String) {
+        let answer = self.http.get(format!("{}{path}", self.base)).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// The callback that came last.
+    pub async fn newest_callback(&self) -> Uuid {
+        store::callback::newest(&self.store, 1).await.unwrap()[0].id
+    }
+
+    /// Applies a callback's dead letters again.
+    pub async fn replay(&self, callback: Uuid) -> apply::Applied {
+        apply::replay(&self.engine, callback, self.now()).await.unwrap().unwrap()
+    }
+
+    /// One number out of the database.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let row = store::dialect::query_one(self.store.reader(), sql, []).await.unwrap().unwrap();
+        store::dialect::Columns::of(&row).take().unwrap()
+    }
+
+    /// Runs SQL that only a test needs.
+    pub async fn sql(&self, sql: &str) {
+        self.store
+            .write(async |tx| {
+                store::ConnectionTrait::execute_unprepared(tx, sql).await?;
+                Ok(())
+            })
+            .await
+            .unwrap();
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.stop.soft.cancel();
+        self.stop.hard.cancel();
+    }
+}
+
+/// The header that signs `body`.
+pub fn sign(secret: &str, body: &[u8]) -> String {
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body);
+    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+/// A callback with one change of the `messages` field.
+pub fn value(mut value: Value) -> Value {
+    let object = value.as_object_mut().unwrap();
+    object.insert("messaging_product".to_owned(), json!("whatsapp"));
+    object.insert(
+        "metadata".to_owned(),
+        json!({ "display_phone_number": "15550783881", "phone_number_id": PHONE_NUMBER_ID }),
+    );
+    json!({
+        "object": "whatsapp_business_account",
+        "entry": [{ "id": "102290129340398", "changes": [{ "field": "messages", "value": value }] }],
+    })
+}
+
+/// A status as Meta writes it.
+pub fn status(wamid: &str, our_id: Option<&str>, name: &str, at: i64, code: Option<i64>) -> Value {
+    let mut status = json!({ "id": wamid, "status": name, "timestamp": at.to_string(), "recipient_id": "12025550101" });
+    let object = status.as_object_mut().unwrap();
+    if let Some(our_id) = our_id {
+        object.insert("biz_opaque_callback_data".to_owned(), json!(our_id));
+    }
+    if let Some(code) = code {
+        object.insert("errors".to_owned(), json!([{ "code": code, "title": "played", "error_data": { "details": "by a test" } }]));
+    }
+    status
+}
+
+/// A document for a snapshot: ids differ from run to run.
+pub fn without_ids(mut document: Value) -> Value {
+    match &mut document {
+        Value::String(text) if Uuid::parse_str(text).is_ok() => *text = "[id]".to_owned(),
+        Value::Array(items) => items.iter_mut().for_each(|item| *item = without_ids(item.take())),
+        Value::Object(object) => object.values_mut().for_each(|value| *value = without_ids(value.take())),
+        _ => {}
+    }
+    document
+}

@@ -1,0 +1,61 @@
+//! One call gives a whole app.
+
+mod app;
+mod blocker;
+mod postgres;
+mod provider;
+
+use std::{future::Future, pin::Pin};
+
+pub use app::{APP_SECRET, START, TestApp, VERIFY_TOKEN, fresh_database, sign, status, value, without_ids};
+pub use blocker::fresh_blocker;
+use libtest_mimic::Trial;
+pub use postgres::{POSTGRES_MISSING, postgres, stop_postgres};
+pub use provider::FakeMeta;
+
+/// The catalogue that most tests use.
+pub const DEMO: &str = include_str!("../../../deploy/catalogues/demo.toml");
+
+/// Where a test's database is.
+#[derive(Clone, Debug)]
+pub enum Database {
+    Sqlite,
+    Postgres,
+}
+
+type Boxed = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A test that runs on a database.
+pub struct Test {
+    pub name: &'static str,
+    pub run: fn(Database) -> Boxed,
+}
+
+/// Lists the tests of a file by their names.
+#[macro_export]
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        pub fn tests() -> Vec<$crate::harness::Test> {
+            vec![$($crate::harness::Test { name: concat!(module_path!(), "::", stringify!($name)), run: |database| Box::pin($name(database)) }),*]
+        }
+    };
+}
+
+/// A test once on each database; on SQLite alone where there is no PostgreSQL.
+pub fn on_both_databases(test: Test) -> Vec<Trial> {
+    let Test { name, run } = test;
+    let trial = |database: Database, suffix: &str| {
+        let name = format!("{} [{suffix}]", name.trim_start_matches("it::"));
+        Trial::test(name, move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+            runtime.block_on(run(database));
+            runtime.shutdown_background();
+            Ok(())
+        })
+    };
+    let mut trials = vec![trial(Database::Sqlite, "sqlite")];
+    if postgres().is_some() {
+        trials.push(trial(Database::Postgres, "postgres"));
+    }
+    trials
+}

@@ -1,0 +1,64 @@
+//! A provider that keeps state: tests ask it, and tell it what to answer.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use herald::{
+    domain::outcome::Outcome,
+    providers::{Exchange, Message, Provider, meta::client},
+};
+use serde_json::Value;
+
+/// Meta, as far as the engine can see it.
+#[derive(Clone, Default)]
+pub struct FakeMeta {
+    pub requests: Arc<Mutex<Vec<Value>>>,
+    answers: Arc<Mutex<VecDeque<(u16, String)>>>,
+    count: Arc<AtomicU64>,
+}
+
+impl FakeMeta {
+    /// The next answers, as HTTP status and body; status 0 means no connection,
+    /// 1 means that the answer is lost. Afterwards everything is accepted.
+    pub fn will_answer(&self, answers: &[(u16, &str)]) {
+        self.answers.lock().unwrap().extend(answers.iter().map(|(status, body)| (*status, (*body).to_owned())));
+    }
+
+    pub fn calls(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+
+    /// The request that was made as number `index`.
+    pub fn request(&self, index: usize) -> Value {
+        self.requests.lock().unwrap()[index].clone()
+    }
+}
+
+#[async_trait]
+impl Provider for FakeMeta {
+    async fn send(&self, message: &Message) -> Exchange {
+        let request = client::request_body(message);
+        self.requests.lock().unwrap().push(request.clone());
+        let next = self.answers.lock().unwrap().pop_front();
+        let number = self.count.fetch_add(1, Ordering::SeqCst);
+        let (http_status, answer, outcome) = match next {
+            Some((0, _)) => (None, None, Outcome::Unavailable { reason: "no connection to the provider".to_owned() }),
+            Some((1, _)) => (None, None, Outcome::Unknown { reason: "the provider did not answer in time".to_owned() }),
+            Some((status, body)) => (Some(status), Some(body.clone()), client::judge(status, body.as_bytes())),
+            None => {
+                let digits = message.to.e164().trim_start_matches('+');
+                let body = format!(
+                    r#"{{"contacts":[{{"wa_id":"{digits}"}}],"messages":[{{"id":"wamid.FAKE{number}"}}]}}"#
+                );
+                (Some(200), Some(body.clone()), client::judge(200, body.as_bytes()))
+            }
+        };
+        Exchange { request, http_status, answer, outcome }
+    }
+}
