@@ -48,11 +48,23 @@ pub struct App {
 
 /// Opens the store and checks that it can be used.
 pub async fn open_store(config: &Config, migrate_now: bool) -> anyhow::Result<Store> {
-    let store = connect::open(&config.database_url, config.database_connections, connect::Purpose::Serve).await?;
+    let store = connect::open(
+        &config.database_url,
+        config.database_connections,
+        connect::Purpose::Serve,
+    )
+    .await?;
     if migrate_now {
-        migrate::up(&store).await.context("the database could not be migrated")?;
-    } else if !migrate::is_current(&store).await.context("the database's schema cannot be read")? {
-        bail!("the database's schema is older than this program: run `herald migrate up`, or start with --migrate");
+        migrate::up(&store)
+            .await
+            .context("the database could not be migrated")?;
+    } else if !migrate::is_current(&store)
+        .await
+        .context("the database's schema cannot be read")?
+    {
+        bail!(
+            "the database's schema is older than this program: run `herald migrate up`, or start with --migrate"
+        );
     }
     Ok(store)
 }
@@ -83,15 +95,21 @@ impl App {
         getrandom::fill(&mut nonce).context("the system gives no random bytes")?;
         match access::check_secret_key(&store, secret_key, nonce, now).await? {
             access::KeyCheck::Fits => {}
-            access::KeyCheck::Unusable => bail!("HERALD_SECRET_KEY: 64 hex digits, such as `openssl rand -hex 32` prints"),
+            access::KeyCheck::Unusable => {
+                bail!("HERALD_SECRET_KEY: 64 hex digits, such as `openssl rand -hex 32` prints")
+            }
             access::KeyCheck::Wrong => {
-                bail!("HERALD_SECRET_KEY: not the key this database was made with. Set the old key; without it, what is encrypted cannot be read")
+                bail!(
+                    "HERALD_SECRET_KEY: not the key this database was made with. Set the old key; without it, what is encrypted cannot be read"
+                )
             }
         }
         let process = Uuid::new_v4();
         if store.is_sqlite() {
             // The file's lock is ours: whoever else holds a lease is dead.
-            store.write(async |tx| callback::release_all(tx, process).await).await?;
+            store
+                .write(async |tx| callback::release_all(tx, process).await)
+                .await?;
         }
         let sending = sending(config, &store, now).await?;
         let durability = store::setting::durability(&store).await?;
@@ -109,7 +127,10 @@ impl App {
             ingest: options.ingest,
         });
         if config.app_secrets.is_empty() {
-            tracing::warn!(event = "config.no_app_secret", "WHATSAPP_APP_SECRET is not set: callbacks are answered 503 until it is");
+            tracing::warn!(
+                event = "config.no_app_secret",
+                "WHATSAPP_APP_SECRET is not set: callbacks are answered 503 until it is"
+            );
         }
         Ok(Self {
             state,
@@ -124,19 +145,34 @@ impl App {
 
     /// Runs until stopped: first the server, then the workers, then what waits.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { state, handover, sending, listener, intake, options, http_workers } = self;
+        let Self {
+            state,
+            handover,
+            sending,
+            listener,
+            intake,
+            options,
+            http_workers,
+        } = self;
         let engine = Arc::clone(&state.engine);
         let clock = options.clock.clone();
         let tracker = TaskTracker::new();
         let memory = (!options.no_apply).then(|| Arc::clone(&handover));
-        let threads = Threads { tracker: tracker.clone(), runtime: tokio::runtime::Handle::current() };
+        let threads = Threads {
+            tracker: tracker.clone(),
+            runtime: tokio::runtime::Handle::current(),
+        };
         let (for_store, store_clock) = (Arc::clone(&engine), clock.clone());
-        threads.start("herald-store", move || workers::inbox::store(for_store, intake, memory, store_clock))?;
+        threads.start("herald-store", move || {
+            workers::inbox::store(for_store, intake, memory, store_clock)
+        })?;
         if !options.no_workers {
             if !options.no_apply {
                 let (engine, handover) = (Arc::clone(&engine), Arc::clone(&handover));
                 let (clock, stop) = (clock.clone(), stop.soft.clone());
-                threads.start("herald-apply", move || workers::inbox::process(engine, handover, clock, stop))?;
+                threads.start("herald-apply", move || {
+                    workers::inbox::process(engine, handover, clock, stop)
+                })?;
             }
             let stop = stop.soft.clone();
             threads.start("herald-work", move || async move {
@@ -152,7 +188,10 @@ impl App {
         let failures = web::Data::new(http::webhooks::Failures::default());
         let handlers_state = state.clone();
         let server = HttpServer::new(move || {
-            HttpApp::new().app_data(handlers_state.clone()).app_data(failures.clone()).configure(http::configure)
+            HttpApp::new()
+                .app_data(handlers_state.clone())
+                .app_data(failures.clone())
+                .configure(http::configure)
         })
         .workers(http_workers)
         .disable_signals()
@@ -214,11 +253,19 @@ async fn sending(
     store: &Store,
     now: crate::domain::time::Timestamp,
 ) -> anyhow::Result<Option<workers::sender::Sending>> {
-    let Some(credentials) = &config.credentials else { return Ok(None) };
+    let Some(credentials) = &config.credentials else {
+        return Ok(None);
+    };
     let row = store
         .write(async |tx| {
-            sender::ensure(tx, &credentials.phone_number_id, credentials.waba_id.as_deref(), config.send_per_second, now)
-                .await
+            sender::ensure(
+                tx,
+                &credentials.phone_number_id,
+                credentials.waba_id.as_deref(),
+                config.send_per_second,
+                now,
+            )
+            .await
         })
         .await?;
     let http = providers::http_client(config.send_timeout, config.connect_timeout)?;
@@ -229,13 +276,24 @@ async fn sending(
         &credentials.phone_number_id,
         credentials.access_token.clone(),
     );
-    Ok(Some(workers::sender::Sending { sender: row.id, provider: Arc::new(client) }))
+    Ok(Some(workers::sender::Sending {
+        sender: row.id,
+        provider: Arc::new(client),
+    }))
 }
 
 /// The store for a command beside a server.
 pub async fn command_store(config: &Config) -> anyhow::Result<Store> {
-    let store = connect::open(&config.database_url, config.database_connections, connect::Purpose::Command).await?;
-    if !migrate::is_current(&store).await.context("the database's schema cannot be read")? {
+    let store = connect::open(
+        &config.database_url,
+        config.database_connections,
+        connect::Purpose::Command,
+    )
+    .await?;
+    if !migrate::is_current(&store)
+        .await
+        .context("the database's schema cannot be read")?
+    {
         bail!("the database's schema is older than this program: run `herald migrate up`");
     }
     Ok(store)

@@ -21,71 +21,213 @@ pub struct Setting {
     pub meaning: &'static str,
 }
 
-const fn setting(name: &'static str, default: Option<&'static str>, meaning: &'static str) -> Setting {
-    Setting { name, alias: None, default, secret: false, meaning }
+const fn setting(
+    name: &'static str,
+    default: Option<&'static str>,
+    meaning: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        alias: None,
+        default,
+        secret: false,
+        meaning,
+    }
 }
 
 /// All of them, in the order of the documentation.
 pub const SETTINGS: &[Setting] = &[
-    setting("HERALD_LISTEN", Some("127.0.0.1:8080"), "Address and port to listen on."),
-    setting("HERALD_DATA_DIR", Some("./data"), "Where the embedded database and the key of `herald dev` live."),
+    setting(
+        "HERALD_LISTEN",
+        Some("127.0.0.1:8080"),
+        "Address and port to listen on.",
+    ),
+    setting(
+        "HERALD_DATA_DIR",
+        Some("./data"),
+        "Where the embedded database and the key of `herald dev` live.",
+    ),
     Setting {
         secret: true,
-        ..setting("DATABASE_URL", None, "postgres://… or sqlite:PATH. Default: a SQLite file in HERALD_DATA_DIR.")
+        ..setting(
+            "DATABASE_URL",
+            None,
+            "postgres://… or sqlite:PATH. Default: a SQLite file in HERALD_DATA_DIR.",
+        )
     },
-    setting("HERALD_DATABASE_CONNECTIONS", Some("10"), "Connections to PostgreSQL, at most."),
+    setting(
+        "HERALD_DATABASE_CONNECTIONS",
+        Some("10"),
+        "Connections to PostgreSQL, at most.",
+    ),
     Setting {
         secret: true,
-        ..setting("HERALD_SECRET_KEY", None, "32 random bytes as 64 hex digits: encrypts what is secret at rest. Needed by `serve`.")
+        ..setting(
+            "HERALD_SECRET_KEY",
+            None,
+            "32 random bytes as 64 hex digits: encrypts what is secret at rest. Needed by `serve`.",
+        )
     },
-    setting("WHATSAPP_ENABLED", Some("true"), "`false` holds every message; accepting goes on."),
+    setting(
+        "WHATSAPP_ENABLED",
+        Some("true"),
+        "`false` holds every message; accepting goes on.",
+    ),
     Setting {
         alias: Some("WHATSAPP_PHONE_ID"),
-        ..setting("WHATSAPP_PHONE_NUMBER_ID", None, "Meta's id of the sending number. Needed for sending.")
+        ..setting(
+            "WHATSAPP_PHONE_NUMBER_ID",
+            None,
+            "Meta's id of the sending number. Needed for sending.",
+        )
     },
     Setting {
         alias: Some("WABA_ID"),
-        ..setting("WHATSAPP_WABA_ID", None, "Meta's id of the business account. Needed for template sync only.")
+        ..setting(
+            "WHATSAPP_WABA_ID",
+            None,
+            "Meta's id of the business account. Needed for template sync only.",
+        )
     },
     Setting {
         alias: Some("WHATSAPP_TOKEN"),
         secret: true,
-        ..setting("WHATSAPP_ACCESS_TOKEN", None, "Access token with whatsapp_business_messaging. Needed for sending.")
+        ..setting(
+            "WHATSAPP_ACCESS_TOKEN",
+            None,
+            "Access token with whatsapp_business_messaging. Needed for sending.",
+        )
     },
     Setting {
         secret: true,
-        ..setting("WHATSAPP_APP_SECRET", None, "Secret of the subscribed Meta app; several, separated by commas, while rotating. Needed for callbacks.")
+        ..setting(
+            "WHATSAPP_APP_SECRET",
+            None,
+            "Secret of the subscribed Meta app; several, separated by commas, while rotating. Needed for callbacks.",
+        )
     },
     Setting {
         secret: true,
-        ..setting("WHATSAPP_WEBHOOK_VERIFY_TOKEN", None, "The token typed into Meta's webhook form. Needed to register the webhook.")
+        ..setting(
+            "WHATSAPP_WEBHOOK_VERIFY_TOKEN",
+            None,
+            "The token typed into Meta's webhook form. Needed to register the webhook.",
+        )
     },
-    setting("WHATSAPP_API_VERSION", Some("v26.0"), "Version of the Graph API."),
-    setting("WHATSAPP_API_BASE", Some("https://graph.facebook.com"), "Where the Graph API is; a simulator's address for tests."),
-    setting("HERALD_SEND_SLOTS", Some("64"), "Calls to the provider at the same time, at most."),
-    setting("HERALD_SEND_PER_SECOND", Some("80"), "Messages per second and number (Meta's default throughput); 0 means unlimited."),
-    setting("HERALD_SEND_TRIES", Some("3"), "Attempts that may fail for a reason of the message."),
-    setting("HERALD_SEND_RETRY_SECONDS", Some("30"), "Delay before the second attempt; it doubles each time."),
-    setting("HERALD_SEND_TIMEOUT_SECONDS", Some("10"), "A call without an answer is unknown after this."),
-    setting("HERALD_SEND_CONNECT_SECONDS", Some("3"), "A connection that is not made by then is not made."),
-    setting("HERALD_LEASE_SECONDS", Some("60"), "After this another process takes over what a dead one was doing."),
-    setting("HERALD_UNKNOWN_AFTER_SECONDS", Some("900"), "How long a callback may resolve a lost answer before the policy decides."),
-    setting("HERALD_UNKNOWN_POLICY", Some("give_up"), "`give_up`: may be lost, visibly. `resend`: may arrive twice."),
-    setting("HERALD_STALE_AFTER_SECONDS", Some("1800"), "Accepted and nothing heard for this long is stale."),
-    setting("HERALD_SETTLE_AFTER_FAILED_SECONDS", Some("60"), "Wait before a retry after a `failed` callback; -1 turns such retries off."),
-    setting("HERALD_EXPIRES_AFTER_SECONDS", Some("86400"), "What has waited longer is not sent any more, unless its route says otherwise."),
-    setting("HERALD_AUTHENTICATION_EXPIRES_AFTER_SECONDS", Some("600"), "The same for one-time passwords."),
-    setting("HERALD_PARKED_SECONDS", Some("86400"), "How long a status waits for a message that is not known yet."),
-    setting("HERALD_INBOX_MEGABYTES", Some("64"), "Callbacks waiting to be stored, in memory, at most."),
-    setting("HERALD_INBOX_WAIT_MILLISECONDS", Some("4000"), "A callback not stored by then is answered 503: Meta gives up at about 5 s."),
-    setting("HERALD_HTTP_WORKERS", Some("2"), "Threads that answer HTTP."),
-    setting("HERALD_LOG", Some("info"), "Log filter, such as `info` or `herald=debug`."),
+    setting(
+        "WHATSAPP_API_VERSION",
+        Some("v26.0"),
+        "Version of the Graph API.",
+    ),
+    setting(
+        "WHATSAPP_API_BASE",
+        Some("https://graph.facebook.com"),
+        "Where the Graph API is; a simulator's address for tests.",
+    ),
+    setting(
+        "HERALD_SEND_SLOTS",
+        Some("64"),
+        "Calls to the provider at the same time, at most.",
+    ),
+    setting(
+        "HERALD_SEND_PER_SECOND",
+        Some("80"),
+        "Messages per second and number (Meta's default throughput); 0 means unlimited.",
+    ),
+    setting(
+        "HERALD_SEND_TRIES",
+        Some("3"),
+        "Attempts that may fail for a reason of the message.",
+    ),
+    setting(
+        "HERALD_SEND_RETRY_SECONDS",
+        Some("30"),
+        "Delay before the second attempt; it doubles each time.",
+    ),
+    setting(
+        "HERALD_SEND_TIMEOUT_SECONDS",
+        Some("10"),
+        "A call without an answer is unknown after this.",
+    ),
+    setting(
+        "HERALD_SEND_CONNECT_SECONDS",
+        Some("3"),
+        "A connection that is not made by then is not made.",
+    ),
+    setting(
+        "HERALD_LEASE_SECONDS",
+        Some("60"),
+        "After this another process takes over what a dead one was doing.",
+    ),
+    setting(
+        "HERALD_UNKNOWN_AFTER_SECONDS",
+        Some("900"),
+        "How long a callback may resolve a lost answer before the policy decides.",
+    ),
+    setting(
+        "HERALD_UNKNOWN_POLICY",
+        Some("give_up"),
+        "`give_up`: may be lost, visibly. `resend`: may arrive twice.",
+    ),
+    setting(
+        "HERALD_STALE_AFTER_SECONDS",
+        Some("1800"),
+        "Accepted and nothing heard for this long is stale.",
+    ),
+    setting(
+        "HERALD_SETTLE_AFTER_FAILED_SECONDS",
+        Some("60"),
+        "Wait before a retry after a `failed` callback; -1 turns such retries off.",
+    ),
+    setting(
+        "HERALD_EXPIRES_AFTER_SECONDS",
+        Some("86400"),
+        "What has waited longer is not sent any more, unless its route says otherwise.",
+    ),
+    setting(
+        "HERALD_AUTHENTICATION_EXPIRES_AFTER_SECONDS",
+        Some("600"),
+        "The same for one-time passwords.",
+    ),
+    setting(
+        "HERALD_PARKED_SECONDS",
+        Some("86400"),
+        "How long a status waits for a message that is not known yet.",
+    ),
+    setting(
+        "HERALD_INBOX_MEGABYTES",
+        Some("64"),
+        "Callbacks waiting to be stored, in memory, at most.",
+    ),
+    setting(
+        "HERALD_INBOX_WAIT_MILLISECONDS",
+        Some("4000"),
+        "A callback not stored by then is answered 503: Meta gives up at about 5 s.",
+    ),
+    setting(
+        "HERALD_HTTP_WORKERS",
+        Some("2"),
+        "Threads that answer HTTP.",
+    ),
+    setting(
+        "HERALD_LOG",
+        Some("info"),
+        "Log filter, such as `info` or `herald=debug`.",
+    ),
     setting("HERALD_LOG_FORMAT", Some("text"), "`text` or `json`."),
 ];
 
 /// Secrets that stand in documents, and so protect nothing.
-const PUBLISHED: &[&str] =
-    &["changeme", "secret", "password", "test_app_secret", "otro_secreto", "verify_token", "your_app_secret", "example"];
+const PUBLISHED: &[&str] = &[
+    "changeme",
+    "secret",
+    "password",
+    "test_app_secret",
+    "otro_secreto",
+    "verify_token",
+    "your_app_secret",
+    "example",
+];
 
 /// What is wrong with the settings, all of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -93,7 +235,15 @@ pub struct ConfigError(pub Vec<String>);
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(formatter, "{} wrong:", if self.0.len() == 1 { "one setting is" } else { "several settings are" })?;
+        writeln!(
+            formatter,
+            "{} wrong:",
+            if self.0.len() == 1 {
+                "one setting is"
+            } else {
+                "several settings are"
+            }
+        )?;
         for mistake in &self.0 {
             writeln!(formatter, "  - {mistake}")?;
         }
@@ -181,7 +331,11 @@ pub fn from_environment() -> Result<HashMap<String, String>, ConfigError> {
             }
         }
     }
-    if mistakes.is_empty() { Ok(values) } else { Err(ConfigError(mistakes)) }
+    if mistakes.is_empty() {
+        Ok(values)
+    } else {
+        Err(ConfigError(mistakes))
+    }
 }
 
 struct Reader<'a> {
@@ -204,12 +358,11 @@ impl Reader<'_> {
     }
 
     fn parse<T: std::str::FromStr>(&mut self, name: &str, rule: &str, fallback: T) -> T {
-        match self.text(name).map(|text| text.parse()) {
-            Some(Ok(value)) => value,
-            _ => {
-                self.mistakes.push(format!("{name}: {rule}"));
-                fallback
-            }
+        if let Some(Ok(value)) = self.text(name).map(|text| text.parse()) {
+            value
+        } else {
+            self.mistakes.push(format!("{name}: {rule}"));
+            fallback
         }
     }
 
@@ -229,8 +382,12 @@ impl Reader<'_> {
     }
 
     fn secret(&mut self, name: &str, value: &str, strictness: Strictness) -> SecretString {
-        if strictness == Strictness::Production && PUBLISHED.contains(&value.to_lowercase().as_str()) {
-            self.mistakes.push(format!("{name}: this value stands in documents and protects nothing"));
+        if strictness == Strictness::Production
+            && PUBLISHED.contains(&value.to_lowercase().as_str())
+        {
+            self.mistakes.push(format!(
+                "{name}: this value stands in documents and protects nothing"
+            ));
         }
         SecretString::from(value.to_owned())
     }
@@ -238,33 +395,64 @@ impl Reader<'_> {
 
 impl Config {
     /// Reads the settings out of `values`.
-    pub fn read(values: &HashMap<String, String>, strictness: Strictness) -> Result<Self, ConfigError> {
-        let mut reader = Reader { values, mistakes: Vec::new() };
-        let listen = reader.parse("HERALD_LISTEN", "an address and a port, such as 127.0.0.1:8080", SocketAddr::from(([127, 0, 0, 1], 8080)));
+    pub fn read(
+        values: &HashMap<String, String>,
+        strictness: Strictness,
+    ) -> Result<Self, ConfigError> {
+        let mut reader = Reader {
+            values,
+            mistakes: Vec::new(),
+        };
+        let listen = reader.parse(
+            "HERALD_LISTEN",
+            "an address and a port, such as 127.0.0.1:8080",
+            SocketAddr::from(([127, 0, 0, 1], 8080)),
+        );
         let data_dir = PathBuf::from(reader.text("HERALD_DATA_DIR").unwrap_or_default());
         let database_url = reader
             .text("DATABASE_URL")
             .unwrap_or_else(|| format!("sqlite:{}", data_dir.join("herald.sqlite").display()));
-        if !["postgres://", "postgresql://", "sqlite:"].iter().any(|scheme| database_url.starts_with(scheme)) {
-            reader.mistakes.push("DATABASE_URL: starts with postgres:// or sqlite:".to_owned());
+        if !["postgres://", "postgresql://", "sqlite:"]
+            .iter()
+            .any(|scheme| database_url.starts_with(scheme))
+        {
+            reader
+                .mistakes
+                .push("DATABASE_URL: starts with postgres:// or sqlite:".to_owned());
         }
         let secret_key = reader.text("HERALD_SECRET_KEY").map(SecretString::from);
         if let Some(key) = &secret_key
             && hex::decode(key.expose_secret()).map_or(0, |bytes| bytes.len()) != 32
         {
-            reader.mistakes.push("HERALD_SECRET_KEY: 64 hex digits, such as `openssl rand -hex 32` prints".to_owned());
+            reader.mistakes.push(
+                "HERALD_SECRET_KEY: 64 hex digits, such as `openssl rand -hex 32` prints"
+                    .to_owned(),
+            );
         }
-        let whatsapp_enabled = match reader.text("WHATSAPP_ENABLED").unwrap_or_default().to_lowercase().as_str() {
+        let whatsapp_enabled = match reader
+            .text("WHATSAPP_ENABLED")
+            .unwrap_or_default()
+            .to_lowercase()
+            .as_str()
+        {
             "true" | "1" | "yes" | "on" => true,
             "false" | "0" | "no" | "off" => false,
             _ => {
-                reader.mistakes.push("WHATSAPP_ENABLED: true or false".to_owned());
+                reader
+                    .mistakes
+                    .push("WHATSAPP_ENABLED: true or false".to_owned());
                 false
             }
         };
         let phone_number_id = reader.text("WHATSAPP_PHONE_NUMBER_ID");
-        if phone_number_id.as_ref().is_some_and(|id| !id.bytes().all(|byte| byte.is_ascii_digit())) {
-            reader.mistakes.push("WHATSAPP_PHONE_NUMBER_ID: digits only; it is Meta's id, not the phone number".to_owned());
+        if phone_number_id
+            .as_ref()
+            .is_some_and(|id| !id.bytes().all(|byte| byte.is_ascii_digit()))
+        {
+            reader.mistakes.push(
+                "WHATSAPP_PHONE_NUMBER_ID: digits only; it is Meta's id, not the phone number"
+                    .to_owned(),
+            );
         }
         let waba_id = reader.text("WHATSAPP_WABA_ID");
         let access_token = reader.text("WHATSAPP_ACCESS_TOKEN");
@@ -292,13 +480,17 @@ impl Config {
             .map(|token| reader.secret("WHATSAPP_WEBHOOK_VERIFY_TOKEN", &token, strictness));
         let api_base = reader.text("WHATSAPP_API_BASE").unwrap_or_default();
         if !api_base.starts_with("http://") && !api_base.starts_with("https://") {
-            reader.mistakes.push("WHATSAPP_API_BASE: starts with https:// or http://".to_owned());
+            reader
+                .mistakes
+                .push("WHATSAPP_API_BASE: starts with https:// or http://".to_owned());
         }
         let unknown = match reader.text("HERALD_UNKNOWN_POLICY").as_deref() {
             Some("give_up") => UnknownPolicy::GiveUp,
             Some("resend") => UnknownPolicy::Resend,
             _ => {
-                reader.mistakes.push("HERALD_UNKNOWN_POLICY: give_up or resend".to_owned());
+                reader
+                    .mistakes
+                    .push("HERALD_UNKNOWN_POLICY: give_up or resend".to_owned());
                 UnknownPolicy::GiveUp
             }
         };
@@ -306,7 +498,9 @@ impl Config {
             Some("json") => true,
             Some("text") => false,
             _ => {
-                reader.mistakes.push("HERALD_LOG_FORMAT: text or json".to_owned());
+                reader
+                    .mistakes
+                    .push("HERALD_LOG_FORMAT: text or json".to_owned());
                 false
             }
         };
@@ -321,7 +515,11 @@ impl Config {
             unknown_after_seconds: reader.number("HERALD_UNKNOWN_AFTER_SECONDS", 1, 7 * day),
             unknown,
             stale_after_seconds: reader.number("HERALD_STALE_AFTER_SECONDS", 1, 30 * day),
-            settle_after_failed_seconds: reader.number("HERALD_SETTLE_AFTER_FAILED_SECONDS", -1, day),
+            settle_after_failed_seconds: reader.number(
+                "HERALD_SETTLE_AFTER_FAILED_SECONDS",
+                -1,
+                day,
+            ),
         };
         let send_timeout = reader.seconds("HERALD_SEND_TIMEOUT_SECONDS", 1, 120);
         if i64::try_from(send_timeout.as_secs()).unwrap_or(i64::MAX) >= policy.lease_seconds {
@@ -333,7 +531,12 @@ impl Config {
             listen,
             data_dir,
             database_url: SecretString::from(database_url),
-            database_connections: u32::try_from(reader.number("HERALD_DATABASE_CONNECTIONS", 2, 500)).unwrap_or(10),
+            database_connections: u32::try_from(reader.number(
+                "HERALD_DATABASE_CONNECTIONS",
+                2,
+                500,
+            ))
+            .unwrap_or(10),
             secret_key,
             whatsapp_enabled,
             credentials,
@@ -347,15 +550,30 @@ impl Config {
             connect_timeout: reader.seconds("HERALD_SEND_CONNECT_SECONDS", 1, 60),
             policy,
             expires_after_seconds: reader.number("HERALD_EXPIRES_AFTER_SECONDS", 1, 30 * day),
-            authentication_expires_after_seconds: reader.number("HERALD_AUTHENTICATION_EXPIRES_AFTER_SECONDS", 1, day),
+            authentication_expires_after_seconds: reader.number(
+                "HERALD_AUTHENTICATION_EXPIRES_AFTER_SECONDS",
+                1,
+                day,
+            ),
             parked_seconds: reader.number("HERALD_PARKED_SECONDS", 600, 30 * day),
-            inbox_bytes: usize::try_from(reader.number("HERALD_INBOX_MEGABYTES", 4, 4096)).unwrap_or(4) * 1024 * 1024,
-            inbox_wait: Duration::from_millis(reader.number("HERALD_INBOX_WAIT_MILLISECONDS", 10, 60_000).unsigned_abs()),
+            inbox_bytes: usize::try_from(reader.number("HERALD_INBOX_MEGABYTES", 4, 4096))
+                .unwrap_or(4)
+                * 1024
+                * 1024,
+            inbox_wait: Duration::from_millis(
+                reader
+                    .number("HERALD_INBOX_WAIT_MILLISECONDS", 10, 60_000)
+                    .unsigned_abs(),
+            ),
             http_workers: usize::try_from(reader.number("HERALD_HTTP_WORKERS", 1, 64)).unwrap_or(1),
             log: reader.text("HERALD_LOG").unwrap_or_default(),
             log_json,
         };
-        if reader.mistakes.is_empty() { Ok(config) } else { Err(ConfigError(reader.mistakes)) }
+        if reader.mistakes.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError(reader.mistakes))
+        }
     }
 
     /// What `serve` needs beyond what every command needs.
@@ -391,8 +609,10 @@ mod tests {
     use super::{Config, SETTINGS, Strictness, masked};
 
     fn read(pairs: &[(&str, &str)]) -> Result<Config, super::ConfigError> {
-        let values: HashMap<String, String> =
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let values: HashMap<String, String> = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         Config::read(&values, Strictness::Production)
     }
 
@@ -413,24 +633,49 @@ mod tests {
             ("HERALD_SECRET_KEY", "abc"),
         ])
         .unwrap_err();
-        for name in
-            ["HERALD_LISTEN", "WHATSAPP_ENABLED", "WHATSAPP_APP_SECRET", "HERALD_SEND_TRIES", "DATABASE_URL", "HERALD_SECRET_KEY"]
-        {
-            assert!(error.0.iter().any(|mistake| mistake.starts_with(name)), "{name} in {error}");
+        for name in [
+            "HERALD_LISTEN",
+            "WHATSAPP_ENABLED",
+            "WHATSAPP_APP_SECRET",
+            "HERALD_SEND_TRIES",
+            "DATABASE_URL",
+            "HERALD_SECRET_KEY",
+        ] {
+            assert!(
+                error.0.iter().any(|mistake| mistake.starts_with(name)),
+                "{name} in {error}"
+            );
         }
         assert!(!error.to_string().contains("mysql") && !error.to_string().contains("nowhere"));
     }
 
     #[test]
     fn the_names_its_users_know_mean_the_same() {
-        let config = read(&[("WHATSAPP_PHONE_ID", "106540352242922"), ("WHATSAPP_TOKEN", "t"), ("WABA_ID", "1")]).unwrap();
+        let config = read(&[
+            ("WHATSAPP_PHONE_ID", "106540352242922"),
+            ("WHATSAPP_TOKEN", "t"),
+            ("WABA_ID", "1"),
+        ])
+        .unwrap();
         let credentials = config.credentials.unwrap();
-        assert_eq!((credentials.phone_number_id.as_str(), credentials.waba_id.as_deref()), ("106540352242922", Some("1")));
+        assert_eq!(
+            (
+                credentials.phone_number_id.as_str(),
+                credentials.waba_id.as_deref()
+            ),
+            ("106540352242922", Some("1"))
+        );
     }
 
     #[test]
     fn a_call_may_not_outlive_its_lease() {
-        assert!(read(&[("HERALD_LEASE_SECONDS", "10"), ("HERALD_SEND_TIMEOUT_SECONDS", "10")]).is_err());
+        assert!(
+            read(&[
+                ("HERALD_LEASE_SECONDS", "10"),
+                ("HERALD_SEND_TIMEOUT_SECONDS", "10")
+            ])
+            .is_err()
+        );
     }
 
     #[test]
@@ -441,7 +686,11 @@ mod tests {
 
     #[test]
     fn every_setting_stands_once() {
-        let mut names: Vec<_> = SETTINGS.iter().flat_map(|setting| [Some(setting.name), setting.alias]).flatten().collect();
+        let mut names: Vec<_> = SETTINGS
+            .iter()
+            .flat_map(|setting| [Some(setting.name), setting.alias])
+            .flatten()
+            .collect();
         let count = names.len();
         names.sort_unstable();
         names.dedup();

@@ -21,9 +21,14 @@ pub struct Stop {
 impl Stop {
     /// Follows the process's signals: the first is soft, the second hard.
     pub async fn follow_signals(self) {
-        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            tracing::warn!(event = "process.signals", "signals cannot be followed: stop with kill -9");
+        let (Ok(mut terminate), Ok(mut interrupt)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        ) else {
+            tracing::warn!(
+                event = "process.signals",
+                "signals cannot be followed: stop with kill -9"
+            );
             return;
         };
         tokio::select! {
@@ -31,7 +36,10 @@ impl Stop {
             _ = interrupt.recv() => {}
             () = self.soft.cancelled() => {}
         }
-        tracing::info!(event = "process.stopping", "stopping: no new work, what runs is finished");
+        tracing::info!(
+            event = "process.stopping",
+            "stopping: no new work, what runs is finished"
+        );
         self.soft.cancel();
         tokio::select! {
             _ = terminate.recv() => {}

@@ -25,7 +25,10 @@ pub enum Clock {
 impl Clock {
     pub fn now(&self) -> Timestamp {
         match self {
-            #[expect(clippy::disallowed_methods, reason = "this is the one place that asks what time it is")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "this is the one place that asks what time it is"
+            )]
             Self::System => Timestamp::from_micros(chrono::Utc::now().timestamp_micros()),
             Self::Fixed(micros) => Timestamp::from_micros(micros.load(Ordering::Acquire)),
         }
@@ -34,7 +37,13 @@ impl Clock {
 
 /// A number from 0 to 1000 for jitter: chance is drawn here and passed on.
 pub fn draw_permille() -> i64 {
-    i64::from(uuid::Uuid::new_v4().as_bytes().iter().fold(0_u32, |sum, byte| sum.wrapping_mul(31) + u32::from(*byte)) % 1001)
+    i64::from(
+        uuid::Uuid::new_v4()
+            .as_bytes()
+            .iter()
+            .fold(0_u32, |sum, byte| sum.wrapping_mul(31) + u32::from(*byte))
+            % 1001,
+    )
 }
 
 /// Shared by all handlers.

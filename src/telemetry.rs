@@ -11,16 +11,24 @@ use tracing_subscriber::{EnvFilter, fmt};
 /// When the filter cannot be read.
 pub fn init_logs(filter: &str, json: bool) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("HERALD_LOG: {error}"))?;
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    let started = if json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    let started = if json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder.try_init()
+    };
     // A second start in one process keeps the first one's logs.
     drop(started);
     Ok(())
 }
 
 /// Upper bounds in seconds: ingest is to stay under 25 ms, Meta gives up at 5 s.
-const SECONDS: &[f64] =
-    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 
 /// The process's metrics. All apps of one process share them.
 ///

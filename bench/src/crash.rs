@@ -51,7 +51,10 @@ impl Crash {
     pub async fn run(self) -> anyhow::Result<()> {
         let fresh = Fresh::make(&self.common, "crash").await?;
         database::seed(&fresh).await?;
-        let shots = Arc::new(load::shots(usize::try_from(database::NOTIFICATIONS * 3)?, 11));
+        let shots = Arc::new(load::shots(
+            usize::try_from(database::NOTIFICATIONS * 3)?,
+            11,
+        ));
         let supply = Arc::new(Supply::new(false));
         let ledger = database::file(&fresh.directory, "acknowledged.jsonl");
         let mut random = Random(0x5eed_5eed);
@@ -65,11 +68,22 @@ impl Crash {
             let mut server = Server::start(&fresh.url, &fresh.directory, &[], &settings).await?;
             server.durability().await?;
             let life = Duration::from_millis(500 + random.below(1500));
-            progress(&format!("life {} of {}: {} ms", kill + 1, self.kills, life.as_millis()));
+            progress(&format!(
+                "life {} of {}: {} ms",
+                kill + 1,
+                self.kills,
+                life.as_millis()
+            ));
             let stop = Arc::new(AtomicBool::new(false));
-            let (address, shots_here, supply_here, stop_here) =
-                (server.address, Arc::clone(&shots), Arc::clone(&supply), Arc::clone(&stop));
-            let firing = async move { load::fire(address, &shots_here, &supply_here, 32, 3600, &stop_here).await };
+            let (address, shots_here, supply_here, stop_here) = (
+                server.address,
+                Arc::clone(&shots),
+                Arc::clone(&supply),
+                Arc::clone(&stop),
+            );
+            let firing = async move {
+                load::fire(address, &shots_here, &supply_here, 32, 3600, &stop_here).await
+            };
             let killing = async {
                 tokio::time::sleep(life).await;
                 let stops_postgres = self.postgres_data.is_some() && kill % 3 == 2;
@@ -109,14 +123,18 @@ impl Crash {
         print(&result, self.common.json);
         fresh.drop().await?;
         ensure!(
-            compared.missing == 0 && compared.applied_twice == 0 && waiting + compared.unapplied == 0,
+            compared.missing == 0
+                && compared.applied_twice == 0
+                && waiting + compared.unapplied == 0,
             "something was lost, applied twice or left"
         );
         Ok(())
     }
 
     fn pg(&self, words: &[&str]) -> anyhow::Result<()> {
-        let Some(data) = &self.postgres_data else { return Ok(()) };
+        let Some(data) = &self.postgres_data else {
+            return Ok(());
+        };
         let mut command = match &self.pg_user {
             Some(user) => {
                 let mut command = Command::new("runuser");
@@ -144,8 +162,12 @@ impl Crash {
 async fn wait(connection: &DatabaseConnection) -> anyhow::Result<i64> {
     let started = Instant::now();
     loop {
-        let waiting = database::number(connection, "SELECT count(*) FROM callback WHERE processed_at IS NULL").await?;
-        if waiting == 0 || started.elapsed() > Duration::from_secs(120) {
+        let waiting = database::number(
+            connection,
+            "SELECT count(*) FROM callback WHERE processed_at IS NULL",
+        )
+        .await?;
+        if waiting == 0 || started.elapsed() > Duration::from_mins(2) {
             return Ok(waiting);
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -165,8 +187,11 @@ async fn compare(
     shots: &[load::Shot],
     acknowledged: &[usize],
 ) -> anyhow::Result<Compared> {
-    let stored: HashSet<Vec<u8>> =
-        rows(connection, "SELECT digest FROM callback_digest").await?.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+    let stored: HashSet<Vec<u8>> = rows(connection, "SELECT digest FROM callback_digest")
+        .await?
+        .iter()
+        .map(|row| row.try_get_by_index(0))
+        .collect::<Result<_, _>>()?;
     let missing = acknowledged
         .iter()
         .filter_map(|place| shots.get(*place))
@@ -190,7 +215,10 @@ async fn compare(
         .iter()
         .filter_map(|place| shots.get(*place))
         .filter(|shot| {
-            let known = told.get(&database::wamid(shot.notification)).copied().unwrap_or_default();
+            let known = told
+                .get(&database::wamid(shot.notification))
+                .copied()
+                .unwrap_or_default();
             !match shot.status {
                 "sent" => known.0,
                 "delivered" => known.1,
@@ -201,17 +229,36 @@ async fn compare(
     let twice = "SELECT count(*) FROM (SELECT notification_id, kind FROM timeline \
          WHERE kind IN ('sent', 'delivered', 'read') GROUP BY notification_id, kind HAVING count(*) > 1) AS t";
     let mut applied_twice = usize::try_from(database::number(connection, twice).await?)?;
-    for (fact, column) in [("sent", "sent_at"), ("delivered", "delivered_at"), ("read", "read_at")] {
-        let counted = format!("SELECT CAST(coalesce(sum(count), 0) AS bigint) FROM counter WHERE fact = '{fact}'");
+    for (fact, column) in [
+        ("sent", "sent_at"),
+        ("delivered", "delivered_at"),
+        ("read", "read_at"),
+    ] {
+        let counted = format!(
+            "SELECT CAST(coalesce(sum(count), 0) AS bigint) FROM counter WHERE fact = '{fact}'"
+        );
         let known = format!("SELECT count(*) FROM attempt WHERE {column} IS NOT NULL");
-        let difference = database::number(connection, &counted).await? - database::number(connection, &known).await?;
+        let difference = database::number(connection, &counted).await?
+            - database::number(connection, &known).await?;
         applied_twice += usize::try_from(difference.abs())?;
     }
     let triggered = "SELECT count(*) FROM (SELECT notification_id FROM follow_up GROUP BY notification_id HAVING count(*) > 1) AS t";
     applied_twice += usize::try_from(database::number(connection, triggered).await?)?;
-    Ok(Compared { missing, applied_twice, unapplied })
+    Ok(Compared {
+        missing,
+        applied_twice,
+        unapplied,
+    })
 }
 
-async fn rows(connection: &DatabaseConnection, sql: &str) -> anyhow::Result<Vec<sea_orm::QueryResult>> {
-    Ok(connection.query_all_raw(Statement::from_string(connection.get_database_backend(), sql)).await?)
+async fn rows(
+    connection: &DatabaseConnection,
+    sql: &str,
+) -> anyhow::Result<Vec<sea_orm::QueryResult>> {
+    Ok(connection
+        .query_all_raw(Statement::from_string(
+            connection.get_database_backend(),
+            sql,
+        ))
+        .await?)
 }

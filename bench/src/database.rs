@@ -23,33 +23,49 @@ pub struct Fresh {
 impl Fresh {
     /// Makes and migrates a database.
     pub async fn make(common: &Common, name: &str) -> anyhow::Result<Self> {
-        let (directory, folder) = match &common.directory {
-            Some(directory) => {
-                let directory = directory.join(name);
-                if directory.exists() {
-                    std::fs::remove_dir_all(&directory)?;
-                }
-                std::fs::create_dir_all(&directory)?;
-                (directory, None)
+        let (directory, folder) = if let Some(directory) = &common.directory {
+            let directory = directory.join(name);
+            if directory.exists() {
+                std::fs::remove_dir_all(&directory)?;
             }
-            None => {
-                let folder = tempfile::tempdir()?;
-                (folder.path().to_owned(), Some(folder))
-            }
+            std::fs::create_dir_all(&directory)?;
+            (directory, None)
+        } else {
+            let folder = tempfile::tempdir()?;
+            (folder.path().to_owned(), Some(folder))
         };
         let (url, admin) = match &common.database {
-            None => (format!("sqlite:{}", directory.join("herald.sqlite").display()), None),
-            Some(url) if url.starts_with("sqlite:") => bail!("--database is for PostgreSQL; SQLite files go to --directory"),
+            None => (
+                format!("sqlite:{}", directory.join("herald.sqlite").display()),
+                None,
+            ),
+            Some(url) if url.starts_with("sqlite:") => {
+                bail!("--database is for PostgreSQL; SQLite files go to --directory")
+            }
             Some(url) => {
                 let database = format!("herald_bench_{}", uuid::Uuid::new_v4().simple());
-                let admin = Database::connect(url.as_str()).await.context("--database cannot be reached")?;
-                admin.execute_unprepared(&format!("CREATE DATABASE {database}")).await?;
+                let admin = Database::connect(url.as_str())
+                    .await
+                    .context("--database cannot be reached")?;
+                admin
+                    .execute_unprepared(&format!("CREATE DATABASE {database}"))
+                    .await?;
                 admin.close().await?;
-                let (server, _) = url.rsplit_once('/').context("--database has no database name")?;
-                (format!("{server}/{database}"), Some((url.clone(), database)))
+                let (server, _) = url
+                    .rsplit_once('/')
+                    .context("--database has no database name")?;
+                (
+                    format!("{server}/{database}"),
+                    Some((url.clone(), database)),
+                )
             }
         };
-        let fresh = Self { url, directory, admin, _folder: folder };
+        let fresh = Self {
+            url,
+            directory,
+            admin,
+            _folder: folder,
+        };
         server::command(&fresh.url, &fresh.directory, &["migrate", "up"])?;
         Ok(fresh)
     }
@@ -64,7 +80,9 @@ impl Fresh {
     pub async fn drop(self) -> anyhow::Result<()> {
         if let Some((url, database)) = &self.admin {
             let admin = Database::connect(url.as_str()).await?;
-            admin.execute_unprepared(&format!("DROP DATABASE {database} WITH (FORCE)")).await?;
+            admin
+                .execute_unprepared(&format!("DROP DATABASE {database} WITH (FORCE)"))
+                .await?;
         }
         Ok(())
     }
@@ -83,7 +101,11 @@ pub fn wamid(number: u64) -> String {
 pub async fn seed(fresh: &Fresh) -> anyhow::Result<()> {
     let catalogue = fresh.directory.join("bench.toml");
     std::fs::write(&catalogue, CATALOGUE)?;
-    server::command(&fresh.url, &fresh.directory, &["apply", &catalogue.display().to_string()])?;
+    server::command(
+        &fresh.url,
+        &fresh.directory,
+        &["apply", &catalogue.display().to_string()],
+    )?;
     let connection = fresh.connect().await?;
     let postgres = connection.get_database_backend() == DbBackend::Postgres;
     let (series, notification, attempt, wamid, sender) = if postgres {
@@ -128,7 +150,9 @@ pub async fn seed(fresh: &Fresh) -> anyhow::Result<()> {
         connection.execute_unprepared("VACUUM ANALYZE").await?;
         connection.execute_unprepared("CHECKPOINT").await?;
     } else {
-        connection.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await?;
+        connection
+            .execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)")
+            .await?;
     }
     connection.close().await?;
     Ok(())
@@ -156,7 +180,10 @@ params = { name = "{{ notification.params.name }}" }
 /// One number out of the database.
 pub async fn number(connection: &DatabaseConnection, sql: &str) -> anyhow::Result<i64> {
     let statement = Statement::from_string(connection.get_database_backend(), sql);
-    let row = connection.query_one_raw(statement).await?.context("no row")?;
+    let row = connection
+        .query_one_raw(statement)
+        .await?
+        .context("no row")?;
     Ok(row.try_get_by_index(0)?)
 }
 

@@ -44,15 +44,32 @@ impl Ingest {
         let most = usize::try_from(self.common.seconds * MOST_PER_SECOND)?;
         progress("signing callbacks …");
         let shots = Arc::new(load::shots(most, 7));
-        let bare = self.measure("bare", &["--ingest", "bare", "--no-apply"], &shots).await?;
-        let alone = self.measure("per-request", &["--ingest", "per-request"], &shots).await?;
-        let idle = self.measure("per-request, applying off", &["--ingest", "per-request", "--no-apply"], &shots).await?;
+        let bare = self
+            .measure("bare", &["--ingest", "bare", "--no-apply"], &shots)
+            .await?;
+        let alone = self
+            .measure("per-request", &["--ingest", "per-request"], &shots)
+            .await?;
+        let idle = self
+            .measure(
+                "per-request, applying off",
+                &["--ingest", "per-request", "--no-apply"],
+                &shots,
+            )
+            .await?;
         let mut durable = self.measure("durable", &[], &shots).await?;
-        let unapplied = if self.no_apply { Some(self.measure("no-apply", &["--no-apply"], &shots).await?) } else { None };
+        let unapplied = if self.no_apply {
+            Some(self.measure("no-apply", &["--no-apply"], &shots).await?)
+        } else {
+            None
+        };
         let round = |number: f64| (number * 1000.0).round() / 1000.0;
         let per_second = durable.outcome.per_second();
-        let (bare, alone, idle) =
-            (bare.outcome.per_second(), alone.outcome.per_second(), idle.outcome.per_second());
+        let (bare, alone, idle) = (
+            bare.outcome.per_second(),
+            alone.outcome.per_second(),
+            idle.outcome.per_second(),
+        );
         let mut result = json!({
             "durable_per_second": per_second.round(),
             // The same server with all workers on; and, for who asks, with applying off.
@@ -73,15 +90,29 @@ impl Ingest {
         if let (Some(mut unapplied), Some(object)) = (unapplied, result.as_object_mut()) {
             let rate = unapplied.outcome.per_second();
             object.insert("no_apply_per_second".to_owned(), json!(rate.round()));
-            object.insert("no_apply_ratio_to_per_request".to_owned(), json!(round(rate / idle)));
-            object.insert("no_apply_ratio_to_bare".to_owned(), json!(round(rate / bare)));
-            object.insert("no_apply_p99_ms".to_owned(), json!(round(unapplied.outcome.percentile_ms(99))));
+            object.insert(
+                "no_apply_ratio_to_per_request".to_owned(),
+                json!(round(rate / idle)),
+            );
+            object.insert(
+                "no_apply_ratio_to_bare".to_owned(),
+                json!(round(rate / bare)),
+            );
+            object.insert(
+                "no_apply_p99_ms".to_owned(),
+                json!(round(unapplied.outcome.percentile_ms(99))),
+            );
         }
         print(&result, self.common.json);
         Ok(())
     }
 
-    async fn measure(&self, name: &str, words: &[&str], shots: &Arc<Vec<load::Shot>>) -> anyhow::Result<Measured> {
+    async fn measure(
+        &self,
+        name: &str,
+        words: &[&str],
+        shots: &Arc<Vec<load::Shot>>,
+    ) -> anyhow::Result<Measured> {
         progress(&format!("{name}: filling a fresh database …"));
         let fresh = Fresh::make(&self.common, name).await?;
         database::seed(&fresh).await?;
@@ -91,15 +122,35 @@ impl Ingest {
         let supply = Arc::new(Supply::new(bare));
         let stop = Arc::new(AtomicBool::new(false));
         progress(&format!("{name}: {} s of load …", self.common.seconds));
-        let outcome =
-            load::fire(server.address, shots, &supply, self.connections, self.common.seconds, &stop).await;
-        let mut measured = Measured { outcome, applied_per_second: 0.0, durability, rss_megabytes: rss(server.pid()) };
+        let outcome = load::fire(
+            server.address,
+            shots,
+            &supply,
+            self.connections,
+            self.common.seconds,
+            &stop,
+        )
+        .await;
+        let mut measured = Measured {
+            outcome,
+            applied_per_second: 0.0,
+            durability,
+            rss_megabytes: rss(server.pid()),
+        };
         if !bare {
             let connection = fresh.connect().await?;
-            let applied = database::number(&connection, "SELECT count(*) FROM callback WHERE processed_at IS NOT NULL").await?;
+            let applied = database::number(
+                &connection,
+                "SELECT count(*) FROM callback WHERE processed_at IS NOT NULL",
+            )
+            .await?;
             measured.applied_per_second =
                 load::count(usize::try_from(applied)?) / measured.outcome.elapsed.as_secs_f64();
-            load::write_ledger(&database::file(&fresh.directory, "acknowledged.jsonl"), shots, &measured.outcome.acknowledged)?;
+            load::write_ledger(
+                &database::file(&fresh.directory, "acknowledged.jsonl"),
+                shots,
+                &measured.outcome.acknowledged,
+            )?;
             let stored = database::number(&connection, "SELECT count(*) FROM callback").await?;
             ensure!(
                 usize::try_from(stored)? >= measured.outcome.acknowledged.len(),
@@ -120,7 +171,11 @@ impl Ingest {
 /// Waits until nothing is left to apply.
 pub async fn wait_applied(connection: &sea_orm::DatabaseConnection) -> anyhow::Result<()> {
     for _ in 0..1200 {
-        let waiting = database::number(connection, "SELECT count(*) FROM callback WHERE processed_at IS NULL").await?;
+        let waiting = database::number(
+            connection,
+            "SELECT count(*) FROM callback WHERE processed_at IS NULL",
+        )
+        .await?;
         if waiting == 0 {
             return Ok(());
         }

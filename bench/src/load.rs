@@ -53,7 +53,8 @@ pub fn shots(count: usize, seed: u64) -> Vec<Shot> {
     let mut order: Vec<u32> = (0..u32::try_from(total).unwrap_or(u32::MAX)).collect();
     let count = count.min(order.len());
     for place in 0..count {
-        let other = place + usize::try_from(random.below((order.len() - place) as u64)).unwrap_or(0);
+        let other =
+            place + usize::try_from(random.below((order.len() - place) as u64)).unwrap_or(0);
         order.swap(place, other);
     }
     order
@@ -62,7 +63,11 @@ pub fn shots(count: usize, seed: u64) -> Vec<Shot> {
         .map(|number| {
             let notification = u64::from(number) / 3;
             let status = STATUSES.get(number as usize % 3).copied().unwrap_or("sent");
-            Shot { request: request(&body(notification, status)), notification, status }
+            Shot {
+                request: request(&body(notification, status)),
+                notification,
+                status,
+            }
         })
         .collect()
 }
@@ -83,9 +88,8 @@ pub fn body(notification: u64, status: &str) -> String {
 }
 
 fn request(body: &str) -> Vec<u8> {
-    let mut mac = match <Hmac<Sha256> as KeyInit>::new_from_slice(APP_SECRET.as_bytes()) {
-        Ok(mac) => mac,
-        Err(_) => return Vec::new(),
+    let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(APP_SECRET.as_bytes()) else {
+        return Vec::new();
     };
     mac.update(body.as_bytes());
     let signature = hex::encode(mac.finalize().into_bytes());
@@ -114,7 +118,8 @@ impl Outcome {
     /// A latency in milliseconds that this share of requests stayed under.
     pub fn percentile_ms(&mut self, percent: usize) -> f64 {
         self.latencies_micros.sort_unstable();
-        let place = (self.latencies_micros.len() * percent / 100).min(self.latencies_micros.len().saturating_sub(1));
+        let place = (self.latencies_micros.len() * percent / 100)
+            .min(self.latencies_micros.len().saturating_sub(1));
         f64::from(self.latencies_micros.get(place).copied().unwrap_or(0)) / 1000.0
     }
 }
@@ -132,7 +137,10 @@ pub struct Supply {
 
 impl Supply {
     pub const fn new(cycle: bool) -> Self {
-        Self { next: AtomicUsize::new(0), cycle }
+        Self {
+            next: AtomicUsize::new(0),
+            cycle,
+        }
     }
 
     fn take(&self, count: usize) -> Option<usize> {
@@ -160,11 +168,20 @@ pub async fn fire(
     let started = Instant::now();
     let until = started + Duration::from_secs(seconds);
     let total = Arc::new(Mutex::new(Outcome::default()));
-    let (shots, supply, stop, collected) =
-        (Arc::clone(shots), Arc::clone(supply), Arc::clone(stop), Arc::clone(&total));
+    let (shots, supply, stop, collected) = (
+        Arc::clone(shots),
+        Arc::clone(supply),
+        Arc::clone(stop),
+        Arc::clone(&total),
+    );
     // One thread fires: the load is to leave the machine to what is measured.
     let thread = std::thread::spawn(move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        else {
+            return;
+        };
         let local = tokio::task::LocalSet::new();
         let workers: Vec<_> = (0..connections)
             .map(|_| {
@@ -191,7 +208,13 @@ pub async fn fire(
     outcome
 }
 
-async fn connection(address: SocketAddr, shots: &[Shot], supply: &Supply, until: Instant, stop: &AtomicBool) -> Outcome {
+async fn connection(
+    address: SocketAddr,
+    shots: &[Shot],
+    supply: &Supply,
+    until: Instant,
+    stop: &AtomicBool,
+) -> Outcome {
     let mut outcome = Outcome::default();
     let mut buffer = [0_u8; 1024];
     'connect: while Instant::now() < until && !stop.load(Ordering::Relaxed) {
@@ -205,14 +228,21 @@ async fn connection(address: SocketAddr, shots: &[Shot], supply: &Supply, until:
             if sent >= until || stop.load(Ordering::Relaxed) {
                 return outcome;
             }
-            let Some(place) = supply.take(shots.len()) else { return outcome };
-            let Some(shot) = shots.get(place) else { return outcome };
+            let Some(place) = supply.take(shots.len()) else {
+                return outcome;
+            };
+            let Some(shot) = shots.get(place) else {
+                return outcome;
+            };
             if stream.write_all(&shot.request).await.is_err() {
                 continue 'connect;
             }
             let mut filled = 0;
             loop {
-                match stream.read(buffer.get_mut(filled..).unwrap_or_default()).await {
+                match stream
+                    .read(buffer.get_mut(filled..).unwrap_or_default())
+                    .await
+                {
                     Ok(0) | Err(_) => continue 'connect,
                     Ok(more) => filled += more,
                 }
@@ -223,7 +253,9 @@ async fn connection(address: SocketAddr, shots: &[Shot], supply: &Supply, until:
             }
             if buffer.starts_with(b"HTTP/1.1 200") {
                 outcome.acknowledged.push(place);
-                outcome.latencies_micros.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
+                outcome
+                    .latencies_micros
+                    .push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
             } else {
                 outcome.refused += 1;
             }
@@ -234,14 +266,17 @@ async fn connection(address: SocketAddr, shots: &[Shot], supply: &Supply, until:
 
 /// The head and as much body as it announces.
 fn is_complete(answer: &[u8]) -> bool {
-    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return false;
+    };
     let head = answer.get(..end).unwrap_or_default();
     let length = head
         .split(|byte| *byte == b'\n')
         .find_map(|line| {
             let line = std::str::from_utf8(line).ok()?;
             let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse::<usize>().ok())?
         })
         .unwrap_or(0);
     answer.len() >= end + 4 + length

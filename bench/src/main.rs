@@ -54,7 +54,10 @@ fn main() -> ExitCode {
         return herald::cli::main_from(words.into_iter().skip(1));
     }
     let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(1).build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(1)
+        .build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(async {
             match cli.command {

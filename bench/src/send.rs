@@ -45,7 +45,13 @@ impl Send {
         let ledger = database::file(&fresh.directory, "accepted.jsonl");
         let address = server::free_address()?;
         let sandbox = Command::new(std::env::current_exe()?)
-            .args(["herald", "sandbox", "--listen", &address.to_string(), "--ledger"])
+            .args([
+                "herald",
+                "sandbox",
+                "--listen",
+                &address.to_string(),
+                "--ledger",
+            ])
             .arg(&ledger)
             .stdout(Stdio::null())
             .spawn()?;
@@ -65,16 +71,21 @@ impl Send {
         let mut settled = 0;
         while started.elapsed() < limit && settled < i64::try_from(self.count)? {
             tokio::time::sleep(Duration::from_millis(200)).await;
-            settled = database::number(&connection, "SELECT count(*) FROM attempt WHERE accepted_at IS NOT NULL").await?;
+            settled = database::number(
+                &connection,
+                "SELECT count(*) FROM attempt WHERE accepted_at IS NOT NULL",
+            )
+            .await?;
         }
         let elapsed = started.elapsed().as_secs_f64();
         drop(server);
-        let accepted = BufReader::new(std::fs::File::open(&ledger).context("the sandbox wrote no ledger")?)
-            .lines()
-            .map_while(Result::ok)
-            .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
-            .filter_map(|line| line.get("our_id")?.as_str().map(str::to_owned))
-            .collect::<Vec<_>>();
+        let accepted =
+            BufReader::new(std::fs::File::open(&ledger).context("the sandbox wrote no ledger")?)
+                .lines()
+                .map_while(Result::ok)
+                .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
+                .filter_map(|line| line.get("our_id")?.as_str().map(str::to_owned))
+                .collect::<Vec<_>>();
         let distinct: HashSet<&String> = accepted.iter().collect();
         let twice = accepted.len() - distinct.len();
         let per_notification = database::number(
@@ -93,7 +104,10 @@ impl Send {
         });
         print(&result, self.common.json);
         fresh.drop().await?;
-        ensure!(twice == 0 && per_notification == 0, "something was sent twice");
+        ensure!(
+            twice == 0 && per_notification == 0,
+            "something was sent twice"
+        );
         Ok(())
     }
 }
@@ -105,9 +119,14 @@ async fn queue(fresh: &Fresh, count: u64) -> anyhow::Result<()> {
         &catalogue,
         "name = \"bench\"\n[[template]]\nname = \"bench_template\"\ncategory = \"utility\"\nbody = \"Hello {{ name }}, this is a message.\"\n",
     )?;
-    server::command(&fresh.url, &fresh.directory, &["apply", &catalogue.display().to_string()])?;
+    server::command(
+        &fresh.url,
+        &fresh.directory,
+        &["apply", &catalogue.display().to_string()],
+    )?;
     let connection = fresh.connect().await?;
-    let (series, id, number) = if connection.get_database_backend() == sea_orm::DbBackend::Postgres {
+    let (series, id, number) = if connection.get_database_backend() == sea_orm::DbBackend::Postgres
+    {
         (
             format!("generate_series(0, {}) AS s(i)", count - 1),
             "('00000000-0000-7000-9000-' || lpad(to_hex(i), 12, '0'))::uuid",
@@ -115,7 +134,10 @@ async fn queue(fresh: &Fresh, count: u64) -> anyhow::Result<()> {
         )
     } else {
         (
-            format!("(WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < {}) SELECT i FROM s)", count - 1),
+            format!(
+                "(WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < {}) SELECT i FROM s)",
+                count - 1
+            ),
             "unhex('00000000000070009000' || printf('%012x', i))",
             "'+1202' || printf('%07d', i % 5000000 + 2000000)",
         )

@@ -38,7 +38,10 @@ fn herald(url: &str, directory: &Path) -> anyhow::Result<Command> {
         .env("DATABASE_URL", url)
         .env("HERALD_DATA_DIR", directory)
         .env("HERALD_LOG", "warn")
-        .env("HERALD_SECRET_KEY", "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff")
+        .env(
+            "HERALD_SECRET_KEY",
+            "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+        )
         .env("WHATSAPP_APP_SECRET", APP_SECRET);
     Ok(command)
 }
@@ -70,7 +73,10 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let address = free_address()?;
         let mut command = herald(url, directory)?;
-        command.arg("serve").args(words).env("HERALD_LISTEN", address.to_string());
+        command
+            .arg("serve")
+            .args(words)
+            .env("HERALD_LISTEN", address.to_string());
         for (name, value) in settings {
             command.env(name, value);
         }
@@ -102,7 +108,11 @@ impl Server {
     }
 
     pub async fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
-        request(self.address, &format!("GET {path} HTTP/1.1\r\nHost: herald\r\nConnection: close\r\n\r\n")).await
+        request(
+            self.address,
+            &format!("GET {path} HTTP/1.1\r\nHost: herald\r\nConnection: close\r\n\r\n"),
+        )
+        .await
     }
 
     /// Refuses to measure what is not durable.
@@ -110,9 +120,12 @@ impl Server {
         let (_, body) = self.get("/readyz").await?;
         let ready: Value = serde_json::from_str(&body)?;
         let durability = ready.get("durability").cloned().unwrap_or_default();
-        let is = |name: &str, value: &str| durability.get(name).and_then(Value::as_str) == Some(value);
+        let is =
+            |name: &str, value: &str| durability.get(name).and_then(Value::as_str) == Some(value);
         let full = (is("synchronous", "2") && is("journal_mode", "wal"))
-            || (is("fsync", "on") && is("synchronous_commit", "on") && is("full_page_writes", "on"));
+            || (is("fsync", "on")
+                && is("synchronous_commit", "on")
+                && is("full_page_writes", "on"));
         ensure!(full, "the database is not fully durable: {durability}");
         Ok(durability)
     }
@@ -126,7 +139,11 @@ pub async fn request(address: SocketAddr, text: &str) -> anyhow::Result<(u16, St
     stream.read_to_end(&mut answer).await?;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no HTTP status")?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .context("no HTTP status")?;
     Ok((status, dechunked(head, body)))
 }
 
@@ -138,7 +155,9 @@ fn dechunked(head: &str, body: &str) -> String {
     let mut rest = body;
     let mut whole = String::new();
     while let Some((size, after)) = rest.split_once("\r\n") {
-        let Ok(size) = usize::from_str_radix(size.trim(), 16) else { break };
+        let Ok(size) = usize::from_str_radix(size.trim(), 16) else {
+            break;
+        };
         if size == 0 {
             break;
         }

@@ -32,8 +32,8 @@ impl Apply {
         let store = app::command_store(&config).await?;
         let mut refused = false;
         for file in &self.files {
-            let text =
-                std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("{} cannot be read", file.display()))?;
             match catalogue::apply(&store, &text, Clock::System.now()).await {
                 Ok(done) if done.unchanged => say(format!("{}: unchanged", file.display())),
                 Ok(done) => {

@@ -48,7 +48,11 @@ impl Callbacks {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         match self.action {
-            Action::List { dead: true, limit, json } => {
+            Action::List {
+                dead: true,
+                limit,
+                json,
+            } => {
                 for letter in dead_letter::open(&store, None, u64::from(limit)).await? {
                     let at = Timestamp::from_micros(letter.created_at);
                     if json {
@@ -56,17 +60,32 @@ impl Callbacks {
                             "callback": letter.callback_id, "pointer": letter.pointer, "reason": letter.reason, "at": at.to_string(),
                         }).to_string());
                     } else {
-                        let pointer = if letter.pointer.is_empty() { "(the whole body)" } else { &letter.pointer };
-                        say(format!("{at}  {}  {pointer}\n    {}", letter.callback_id, letter.reason));
+                        let pointer = if letter.pointer.is_empty() {
+                            "(the whole body)"
+                        } else {
+                            &letter.pointer
+                        };
+                        say(format!(
+                            "{at}  {}  {pointer}\n    {}",
+                            letter.callback_id, letter.reason
+                        ));
                     }
                 }
             }
-            Action::List { dead: false, limit, json } => {
+            Action::List {
+                dead: false,
+                limit,
+                json,
+            } => {
                 for listed in callback::newest(&store, i64::from(limit)).await? {
                     if json {
                         say(serde_json::to_string(&listed)?);
                     } else {
-                        let state = if listed.processed { "processed" } else { "waiting" };
+                        let state = if listed.processed {
+                            "processed"
+                        } else {
+                            "waiting"
+                        };
                         say(format!(
                             "{}  {}  {:>8} bytes  {state:<9}  {} items, {} dead",
                             listed.received_at,
@@ -86,7 +105,12 @@ impl Callbacks {
                 let engine = app::command_engine(&config, store.clone());
                 let mut ids: Vec<Uuid> = id.into_iter().collect();
                 if all_dead {
-                    ids.extend(dead_letter::open(&store, None, 10_000).await?.into_iter().map(|letter| letter.callback_id));
+                    ids.extend(
+                        dead_letter::open(&store, None, 10_000)
+                            .await?
+                            .into_iter()
+                            .map(|letter| letter.callback_id),
+                    );
                     ids.sort_unstable();
                     ids.dedup();
                 }
@@ -96,11 +120,17 @@ impl Callbacks {
                         None => anyhow::bail!("there is no callback {id}, or its body was deleted"),
                         Some(applied) => {
                             still_dead += applied.dead;
-                            say(format!("{id}: {} items applied, {} dead", applied.items, applied.dead));
+                            say(format!(
+                                "{id}: {} items applied, {} dead",
+                                applied.items, applied.dead
+                            ));
                         }
                     }
                 }
-                ensure!(still_dead == 0, "{still_dead} items are still dead: see `herald callbacks list --dead`");
+                ensure!(
+                    still_dead == 0,
+                    "{still_dead} items are still dead: see `herald callbacks list --dead`"
+                );
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::task::TaskTracker;
 
-use super::{say, sandbox::people, scenario};
+use super::{sandbox::people, say, scenario};
 use crate::{
     app::{App, Options},
     config::{self, Config, ConfigError, Strictness},
@@ -59,7 +59,9 @@ impl Dev {
         if let Some(scratch) = &scratch {
             values.insert("HERALD_DATA_DIR".to_owned(), scratch.display().to_string());
             values.insert("HERALD_LISTEN".to_owned(), "127.0.0.1:0".to_owned());
-            values.entry("HERALD_LOG".to_owned()).or_insert_with(|| "warn".to_owned());
+            values
+                .entry("HERALD_LOG".to_owned())
+                .or_insert_with(|| "warn".to_owned());
         }
         let result = self.start(values).await;
         if let Some(scratch) = scratch {
@@ -69,9 +71,14 @@ impl Dev {
     }
 
     async fn start(self, mut values: HashMap<String, String>) -> anyhow::Result<()> {
-        let sandbox_address = if self.scenario { SocketAddr::from(([127, 0, 0, 1], 0)) } else { self.sandbox_listen };
-        let sandbox_listener = TcpListener::bind(sandbox_address)
-            .with_context(|| format!("the sandbox cannot listen on {sandbox_address}: try --sandbox-listen"))?;
+        let sandbox_address = if self.scenario {
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        } else {
+            self.sandbox_listen
+        };
+        let sandbox_listener = TcpListener::bind(sandbox_address).with_context(|| {
+            format!("the sandbox cannot listen on {sandbox_address}: try --sandbox-listen")
+        })?;
         let sandbox_url = format!("http://{}", sandbox_listener.local_addr()?);
         let token = format!("sandbox-{}", random_hex()?);
         let app_secret = random_hex()?;
@@ -87,7 +94,8 @@ impl Dev {
             values.insert(name.to_owned(), value.to_owned());
         }
         let config = Config::read(&values, Strictness::Development)?;
-        telemetry::init_logs(&config.log, config.log_json).map_err(|mistake| ConfigError(vec![mistake]))?;
+        telemetry::init_logs(&config.log, config.log_json)
+            .map_err(|mistake| ConfigError(vec![mistake]))?;
         let secret_key = match &config.secret_key {
             Some(key) => key.clone(),
             None => SecretString::from(kept(&config.data_dir, "secret.key", random_hex)?),
@@ -95,13 +103,28 @@ impl Dev {
         let listener = TcpListener::bind(config.listen)
             .with_context(|| format!("HERALD_LISTEN: {} cannot be listened on", config.listen))?;
         let base = format!("http://{}", listener.local_addr()?);
-        let app = App::build(&config, &secret_key, listener, Options { migrate: true, ..Options::default() }).await?;
+        let app = App::build(
+            &config,
+            &secret_key,
+            listener,
+            Options {
+                migrate: true,
+                ..Options::default()
+            },
+        )
+        .await?;
         let store = app.state.engine.store.clone();
-        let text = if self.scenario { scenario::catalogue(DEMO) } else { DEMO.to_owned() };
+        let text = if self.scenario {
+            scenario::catalogue(DEMO)
+        } else {
+            DEMO.to_owned()
+        };
         match catalogue::apply(&store, &text, Clock::System.now()).await {
             Ok(_) => {}
             Err(catalogue::ApplyError::Store(error)) => return Err(error.into()),
-            Err(catalogue::ApplyError::Mistakes(mistakes)) => bail!("the demo catalogue: {}", mistakes.0.join("; ")),
+            Err(catalogue::ApplyError::Mistakes(mistakes)) => {
+                bail!("the demo catalogue: {}", mistakes.0.join("; "))
+            }
         }
         let api_key = dev_key(&config.data_dir, &store).await?;
         let quick = self.scenario;
@@ -119,8 +142,17 @@ impl Dev {
             ledger: None,
             workers: 1,
         };
-        tracker.spawn(report(sandbox::run(sandbox, sandbox_listener, stop.soft.clone())));
-        let running = Running { base, sandbox: sandbox_url, api_key, app_secret };
+        tracker.spawn(report(sandbox::run(
+            sandbox,
+            sandbox_listener,
+            stop.soft.clone(),
+        )));
+        let running = Running {
+            base,
+            sandbox: sandbox_url,
+            api_key,
+            app_secret,
+        };
         let served = app.run(stop.clone());
         tokio::pin!(served);
         if self.scenario {
@@ -177,9 +209,14 @@ fn random_hex() -> anyhow::Result<String> {
 }
 
 /// A value that is made once and kept in a file only its owner can read.
-fn kept(directory: &Path, name: &str, make: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<String> {
+fn kept(
+    directory: &Path,
+    name: &str,
+    make: impl FnOnce() -> anyhow::Result<String>,
+) -> anyhow::Result<String> {
     use std::{io::Write, os::unix::fs::OpenOptionsExt};
-    fs::create_dir_all(directory).with_context(|| format!("{} cannot be made", directory.display()))?;
+    fs::create_dir_all(directory)
+        .with_context(|| format!("{} cannot be made", directory.display()))?;
     let path = directory.join(name);
     if let Ok(text) = fs::read_to_string(&path) {
         return Ok(text.trim().to_owned());
@@ -199,20 +236,29 @@ fn kept(directory: &Path, name: &str, make: impl FnOnce() -> anyhow::Result<Stri
 async fn dev_key(directory: &Path, store: &crate::store::Store) -> anyhow::Result<SecretString> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).context("the system gives no random bytes")?;
-    let text = kept(directory, "dev-api-key", || Ok(access::new_key(&random).text.expose_secret().to_owned()))?;
+    let text = kept(directory, "dev-api-key", || {
+        Ok(access::new_key(&random).text.expose_secret().to_owned())
+    })?;
     let digest = access::key_digest(&text);
-    if crate::store::access::key_by_digest(store, &digest).await?.is_none() {
+    if crate::store::access::key_by_digest(store, &digest)
+        .await?
+        .is_none()
+    {
         let prefix: String = text.chars().take(15).collect();
         let now = Clock::System.now();
         store
-            .write(async |tx| crate::store::access::insert_key(tx, "herald dev", &prefix, digest.clone(), now).await)
+            .write(async |tx| {
+                crate::store::access::insert_key(tx, "herald dev", &prefix, digest.clone(), now)
+                    .await
+            })
             .await?;
     }
     Ok(SecretString::from(text))
 }
 
 fn scratch_directory() -> anyhow::Result<PathBuf> {
-    let path = std::env::temp_dir().join(format!("herald-scenario-{}", uuid::Uuid::new_v4().simple()));
+    let path =
+        std::env::temp_dir().join(format!("herald-scenario-{}", uuid::Uuid::new_v4().simple()));
     fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
     Ok(path)
 }

@@ -44,13 +44,24 @@ impl Keys {
             }
             Action::List => {
                 for key in store::access::keys(&store).await? {
-                    let state = if key.revoked_at.is_some() { "revoked" } else { "active" };
-                    say(format!("{}…  {state:<8} {}  {}", key.prefix, Timestamp::from_micros(key.created_at), key.name));
+                    let state = if key.revoked_at.is_some() {
+                        "revoked"
+                    } else {
+                        "active"
+                    };
+                    say(format!(
+                        "{}…  {state:<8} {}  {}",
+                        key.prefix,
+                        Timestamp::from_micros(key.created_at),
+                        key.name
+                    ));
                 }
             }
             Action::Revoke { prefix } => {
                 let prefix = prefix.trim_end_matches('…').to_owned();
-                let revoked = store.write(async |tx| store::access::revoke_key(tx, &prefix, now).await).await?;
+                let revoked = store
+                    .write(async |tx| store::access::revoke_key(tx, &prefix, now).await)
+                    .await?;
                 ensure!(revoked, "there is no active key with this prefix");
                 say("Revoked.");
             }

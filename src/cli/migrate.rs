@@ -23,8 +23,12 @@ enum Action {
 impl Migrate {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
-        let store =
-            connect::open(&config.database_url, config.database_connections, connect::Purpose::Command).await?;
+        let store = connect::open(
+            &config.database_url,
+            config.database_connections,
+            connect::Purpose::Command,
+        )
+        .await?;
         let before = migrate::status(&store).await?;
         match self.action {
             Action::Up => {
@@ -38,12 +42,19 @@ impl Migrate {
                     };
                     say(format!("{did:<12} {}", after.name));
                 }
-                anyhow::ensure!(after.iter().all(|step| step.applied), "not every migration was applied");
+                anyhow::ensure!(
+                    after.iter().all(|step| step.applied),
+                    "not every migration was applied"
+                );
                 say("The schema is current.");
             }
             Action::Status => {
                 for step in &before {
-                    say(format!("{:<8} {}", if step.applied { "applied" } else { "missing" }, step.name));
+                    say(format!(
+                        "{:<8} {}",
+                        if step.applied { "applied" } else { "missing" },
+                        step.name
+                    ));
                 }
                 anyhow::ensure!(
                     before.iter().all(|step| step.applied),

@@ -22,7 +22,12 @@ use crate::{
 
 /// Sends WhatsApp notifications and knows what became of them.
 #[derive(Debug, Parser)]
-#[command(name = "herald", version, about, after_help = "Exit codes: 0 done · 1 failed or refused · 2 wrong use or wrong settings")]
+#[command(
+    name = "herald",
+    version,
+    about,
+    after_help = "Exit codes: 0 done · 1 failed or refused · 2 wrong use or wrong settings"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -50,7 +55,11 @@ pub fn main_from(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCod
     // One TLS implementation for the process; an error means it is installed already.
     drop(rustls::crypto::ring::default_provider().install_default());
     let cli = Cli::parse_from(words);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(&format!("herald cannot start: {error}"));
@@ -93,7 +102,8 @@ fn chain(error: &anyhow::Error) -> String {
 fn settings() -> anyhow::Result<Config> {
     let values = config::from_environment()?;
     let config = Config::read(&values, Strictness::Production)?;
-    telemetry::init_logs(&config.log, config.log_json).map_err(|mistake| ConfigError(vec![mistake]))?;
+    telemetry::init_logs(&config.log, config.log_json)
+        .map_err(|mistake| ConfigError(vec![mistake]))?;
     Ok(config)
 }
 

@@ -25,7 +25,14 @@ impl Retry {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let engine = app::command_engine(&config, app::command_store(&config).await?);
-        match manual::retry(&engine, self.id, self.even_if_delivered, Clock::System.now()).await? {
+        match manual::retry(
+            &engine,
+            self.id,
+            self.even_if_delivered,
+            Clock::System.now(),
+        )
+        .await?
+        {
             Done::Yes => say("Queued again."),
             Done::No(reason) => bail!("not retried: {reason}"),
             Done::NotFound => bail!("there is no notification {}", self.id),

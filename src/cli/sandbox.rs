@@ -47,20 +47,26 @@ pub(super) struct SandboxCommand {
 
 /// The special numbers, for people.
 pub(super) fn people() -> String {
-    BEHAVIOURS.iter().fold(String::new(), |mut text, (digits, _, meaning)| {
-        let _ = writeln!(text, "  +1 202 555 01{digits:02}   {meaning}");
-        text
-    })
+    BEHAVIOURS
+        .iter()
+        .fold(String::new(), |mut text, (digits, _, meaning)| {
+            let _ = writeln!(text, "  +1 202 555 01{digits:02}   {meaning}");
+            text
+        })
 }
 
 impl SandboxCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         if self.people {
-            say(format!("{}  any other number    sent, delivered, read", people()));
+            say(format!(
+                "{}  any other number    sent, delivered, read",
+                people()
+            ));
             return Ok(());
         }
         telemetry::init_logs("info", false).map_err(anyhow::Error::msg)?;
-        let listener = TcpListener::bind(self.listen).with_context(|| format!("{} cannot be listened on", self.listen))?;
+        let listener = TcpListener::bind(self.listen)
+            .with_context(|| format!("{} cannot be listened on", self.listen))?;
         let config = SandboxConfig {
             phone_number_id: self.phone_number_id,
             access_token: self.token,

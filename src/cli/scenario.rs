@@ -1,5 +1,10 @@
 //! `herald dev --scenario`: a story, played over HTTP, step by step.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "reading a JSON value by a key it lacks gives null, it never panics"
+)]
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -29,7 +34,12 @@ struct Story<'a> {
 pub(super) async fn play(running: &Running) -> anyhow::Result<()> {
     let http = crate::providers::http_client(Duration::from_secs(10), Duration::from_secs(3))?;
     let run = uuid::Uuid::new_v4().simple().to_string();
-    let mut story = Story { running, http, run, step: 0 };
+    let mut story = Story {
+        running,
+        http,
+        run,
+        step: 0,
+    };
     story.delivered_and_read().await?;
     story.never_twice().await?;
     story.not_final().await?;
@@ -55,10 +65,17 @@ impl Story<'_> {
     }
 
     async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        let answer =
-            self.http.get(self.url(path)).bearer_auth(self.running.api_key.expose_secret()).send().await?;
+        let answer = self
+            .http
+            .get(self.url(path))
+            .bearer_auth(self.running.api_key.expose_secret())
+            .send()
+            .await?;
         let status = answer.status().as_u16();
-        let body: Value = answer.json().await.with_context(|| format!("{path} did not answer JSON"))?;
+        let body: Value = answer
+            .json()
+            .await
+            .with_context(|| format!("{path} did not answer JSON"))?;
         ensure!(status == 200, "GET {path} answered {status}: {body}");
         Ok(body)
     }
@@ -71,7 +88,10 @@ impl Story<'_> {
             .json(body)
             .send()
             .await?;
-        Ok((answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null)))
+        Ok((
+            answer.status().as_u16(),
+            answer.json().await.unwrap_or(Value::Null),
+        ))
     }
 
     /// Posts an event and gives back the answer.
@@ -90,7 +110,12 @@ impl Story<'_> {
     }
 
     /// Looks at a notification until it is as expected.
-    async fn wait(&self, id: &str, what: &str, is: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+    async fn wait(
+        &self,
+        id: &str,
+        what: &str,
+        is: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
         let started = Instant::now();
         loop {
             let found = self.get(&format!("/api/v1/notifications/{id}")).await?;
@@ -105,7 +130,10 @@ impl Story<'_> {
     }
 
     async fn wait_status(&self, id: &str, status: &str) -> anyhow::Result<Value> {
-        self.wait(id, &format!("its status is {status}"), |found| found["status"] == status).await
+        self.wait(id, &format!("its status is {status}"), |found| {
+            found["status"] == status
+        })
+        .await
     }
 
     /// The notifications that a rule made from this one.
@@ -113,7 +141,9 @@ impl Story<'_> {
         let fired = self
             .wait(id, &format!("{rule} has fired"), |found| {
                 found["follow_ups"].as_array().is_some_and(|follow_ups| {
-                    follow_ups.iter().any(|follow_up| follow_up["rule"] == rule && follow_up["state"] == "fired")
+                    follow_ups
+                        .iter()
+                        .any(|follow_up| follow_up["rule"] == rule && follow_up["state"] == "fired")
                 })
             })
             .await?;
@@ -122,14 +152,21 @@ impl Story<'_> {
             .into_iter()
             .flatten()
             .filter(|line| line["kind"] == "follow_up_fired" && line["detail"]["rule"] == rule)
-            .flat_map(|line| line["detail"]["notifications"].as_array().cloned().unwrap_or_default())
+            .flat_map(|line| {
+                line["detail"]["notifications"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_default()
+            })
             .filter_map(|id| id.as_str().map(str::to_owned))
             .collect();
         Ok(made)
     }
 
     async fn delivered_and_read(&mut self) -> anyhow::Result<()> {
-        self.tell("An event becomes a template message; signed callbacks move it until it is read.");
+        self.tell(
+            "An event becomes a template message; signed callbacks move it until it is read.",
+        );
         let class = format!("10C-{}", self.run);
         let data = json!({ "status": "Successful", "phone": "+12025550101", "educator": "Asha", "test_name": "Unit 3",
             "class_id": class, "test_num": "3" });
@@ -149,15 +186,30 @@ impl Story<'_> {
         let class = format!("10C-{}", self.run);
         let data = json!({ "status": "Successful", "phone": "+12025550101", "educator": "Asha", "test_name": "Unit 3",
             "class_id": class, "test_num": "3" });
-        let again = self.event("results", "demo.test.processed", data.clone()).await?;
-        ensure!(again["duplicate"] == true, "not recognised as a repeat: {again}");
-        let other = self.event("results-again", "demo.test.processed", data).await?;
+        let again = self
+            .event("results", "demo.test.processed", data.clone())
+            .await?;
+        ensure!(
+            again["duplicate"] == true,
+            "not recognised as a repeat: {again}"
+        );
+        let other = self
+            .event("results-again", "demo.test.processed", data)
+            .await?;
         let duplicates = &other["routes"][0]["duplicates"];
-        ensure!(duplicates[0]["of"].is_string(), "not recognised as a duplicate: {other}");
-        let all = self.get(&format!("/api/v1/notifications?label=class_id={class}")).await?;
+        ensure!(
+            duplicates[0]["of"].is_string(),
+            "not recognised as a duplicate: {other}"
+        );
+        let all = self
+            .get(&format!("/api/v1/notifications?label=class_id={class}"))
+            .await?;
         let count = all["notifications"].as_array().map_or(0, Vec::len);
         ensure!(count == 1, "{count} notifications instead of one");
-        say(format!("   the database says: {}", duplicates[0]["hint"].as_str().unwrap_or_default()));
+        say(format!(
+            "   the database says: {}",
+            duplicates[0]["hint"].as_str().unwrap_or_default()
+        ));
         Ok(())
     }
 
@@ -168,7 +220,11 @@ impl Story<'_> {
         let answer = self.event("not-final", "demo.test.processed", data).await?;
         let route = &answer["routes"][0];
         ensure!(route["outcome"] == "did_not_fire", "it fired: {answer}");
-        say(format!("   the database says: {} did not fire: {}", text(route, "route"), text(route, "reason")));
+        say(format!(
+            "   the database says: {} did not fire: {}",
+            text(route, "route"),
+            text(route, "reason")
+        ));
         Ok(())
     }
 
@@ -176,18 +232,33 @@ impl Story<'_> {
         self.tell("A message that fails alerts the group Technical Admin.");
         let id = self.order("fails", "10").await?;
         let failed = self.wait_status(&id, "failed").await?;
-        ensure!(failed["failure"]["code"] == 131_026, "another failure: {}", failed["failure"]);
-        say(format!("   the database says: failed, {}", text(&failed["failure"], "meaning")));
+        ensure!(
+            failed["failure"]["code"] == 131_026,
+            "another failure: {}",
+            failed["failure"]
+        );
+        say(format!(
+            "   the database says: failed, {}",
+            text(&failed["failure"], "meaning")
+        ));
         let alerts = self.children(&id, "demo-tell-technical-admin").await?;
         ensure!(alerts.len() == 2, "{} alerts instead of two", alerts.len());
         let mut read = 0;
         for alert in &alerts {
             let found = self.get(&format!("/api/v1/notifications/{alert}")).await?;
             if found["status"] == "skipped" {
-                say(format!("   {} was skipped: {}", text(&found, "recipient"), text(&found, "reason")));
+                say(format!(
+                    "   {} was skipped: {}",
+                    text(&found, "recipient"),
+                    text(&found, "reason")
+                ));
             } else {
                 let found = self.wait_status(alert, "read").await?;
-                say(format!("   {} was told: {}", text(&found, "recipient"), text(&found, "text")));
+                say(format!(
+                    "   {} was told: {}",
+                    text(&found, "recipient"),
+                    text(&found, "text")
+                ));
                 read += 1;
             }
         }
@@ -202,14 +273,30 @@ impl Story<'_> {
         let found = self
             .wait(&id, "the repeats are on the timeline", |found| {
                 found["timeline"].as_array().is_some_and(|lines| {
-                    lines.iter().filter(|line| line["kind"] == "ignored").count() >= 2
+                    lines
+                        .iter()
+                        .filter(|line| line["kind"] == "ignored")
+                        .count()
+                        >= 2
                 })
             })
             .await?;
         let facts = &found["attempts"][0]["facts"];
-        ensure!(facts["sent"]["implied"] == false || facts["sent"]["implied"] == true, "sent is missing: {facts}");
-        let pending = found["follow_ups"].as_array().into_iter().flatten().filter(|follow_up| follow_up["state"] != "cancelled").count();
-        ensure!(pending == 0, "a reminder is pending although it was read: {}", found["follow_ups"]);
+        ensure!(
+            facts["sent"]["implied"] == false || facts["sent"]["implied"] == true,
+            "sent is missing: {facts}"
+        );
+        let pending = found["follow_ups"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|follow_up| follow_up["state"] != "cancelled")
+            .count();
+        ensure!(
+            pending == 0,
+            "a reminder is pending although it was read: {}",
+            found["follow_ups"]
+        );
         show(&found);
         Ok(())
     }
@@ -219,10 +306,18 @@ impl Story<'_> {
         let id = self.order("unread", "20").await?;
         self.wait_status(&id, "delivered").await?;
         let reminders = self.children(&id, "demo-unread-order").await?;
-        ensure!(reminders.len() == 1, "{} reminders instead of one", reminders.len());
+        ensure!(
+            reminders.len() == 1,
+            "{} reminders instead of one",
+            reminders.len()
+        );
         for reminder in &reminders {
             let found = self.wait_status(reminder, "delivered").await?;
-            say(format!("   the database says: {}, “{}”", text(&found, "status"), text(&found, "text")));
+            say(format!(
+                "   the database says: {}, “{}”",
+                text(&found, "status"),
+                text(&found, "text")
+            ));
         }
         Ok(())
     }
@@ -233,7 +328,11 @@ impl Story<'_> {
         let found = self.wait_status(&id, "read").await?;
         let attempts = found["attempts"].as_array().map_or(0, Vec::len);
         ensure!(attempts == 1, "{attempts} calls were made instead of one");
-        ensure!(found["attempts"][0]["outcome"] == "unknown", "the answer was not lost: {}", found["attempts"][0]);
+        ensure!(
+            found["attempts"][0]["outcome"] == "unknown",
+            "the answer was not lost: {}",
+            found["attempts"][0]
+        );
         show(&found);
         Ok(())
     }
@@ -242,12 +341,20 @@ impl Story<'_> {
         self.tell("A person answers: the reply is kept, opens the window, and free text goes out.");
         let id = self.order("reply", "30").await?;
         self.wait(&id, "it was replied to", |found| {
-            found["timeline"].as_array().is_some_and(|lines| lines.iter().any(|line| line["kind"] == "replied"))
+            found["timeline"]
+                .as_array()
+                .is_some_and(|lines| lines.iter().any(|line| line["kind"] == "replied"))
         })
         .await?;
         let messages = self.get("/api/v1/messages?phone=%2B12025550130").await?;
-        ensure!(messages["messages"][0]["notification"] == id.as_str(), "the reply is not linked: {messages}");
-        say(format!("   the database says: they wrote “{}”", text(&messages["messages"][0], "text")));
+        ensure!(
+            messages["messages"][0]["notification"] == id.as_str(),
+            "the reply is not linked: {messages}"
+        );
+        say(format!(
+            "   the database says: they wrote “{}”",
+            text(&messages["messages"][0], "text")
+        ));
         let body = json!({ "to": "+12025550130", "text": "You are welcome." });
         let (status, answer) = self.post("/api/v1/notifications", &body).await?;
         ensure!(status == 202, "free text was answered {status}: {answer}");
@@ -260,7 +367,10 @@ impl Story<'_> {
         self.tell("A callback without a valid signature is refused; with one it is taken, and a repeat is harmless.");
         let body = json!({ "object": "whatsapp_business_account", "entry": [] }).to_string();
         let send = |signature: Option<String>| {
-            let mut request = self.http.post(self.url("/webhooks/meta")).body(body.clone());
+            let mut request = self
+                .http
+                .post(self.url("/webhooks/meta"))
+                .body(body.clone());
             if let Some(signature) = signature {
                 request = request.header("X-Hub-Signature-256", signature);
             }
@@ -274,7 +384,9 @@ impl Story<'_> {
             (unsigned, forged, signed, repeated) == (401, 401, 200, 200),
             "answered {unsigned}, {forged}, {signed}, {repeated}"
         );
-        say(format!("   unsigned {unsigned}, forged {forged}, signed {signed}, repeated {repeated}"));
+        say(format!(
+            "   unsigned {unsigned}, forged {forged}, signed {signed}, repeated {repeated}"
+        ));
         Ok(())
     }
 
@@ -296,8 +408,14 @@ impl Story<'_> {
             number("total") == number("accepted") + number("skipped"),
             "what was created was not all accepted or skipped: {stats}"
         );
-        ensure!(number("accepted") == number("delivered") + number("failed"), "the cohort does not add up: {stats}");
-        ensure!(number("pending_now") == 0, "something is still pending: {stats}");
+        ensure!(
+            number("accepted") == number("delivered") + number("failed"),
+            "the cohort does not add up: {stats}"
+        );
+        ensure!(
+            number("pending_now") == 0,
+            "something is still pending: {stats}"
+        );
         Ok(())
     }
 }
@@ -307,7 +425,10 @@ fn text(value: &Value, key: &str) -> String {
 }
 
 fn first_notification(answer: &Value) -> anyhow::Result<String> {
-    answer["notifications"][0].as_str().map(str::to_owned).with_context(|| format!("no notification was made: {answer}"))
+    answer["notifications"][0]
+        .as_str()
+        .map(str::to_owned)
+        .with_context(|| format!("no notification was made: {answer}"))
 }
 
 fn show(found: &Value) {
@@ -315,13 +436,27 @@ fn show(found: &Value) {
         .as_object()
         .into_iter()
         .flatten()
-        .map(|(fact, known)| if known["implied"] == true { format!("{fact} (implied)") } else { fact.clone() })
+        .map(|(fact, known)| {
+            if known["implied"] == true {
+                format!("{fact} (implied)")
+            } else {
+                fact.clone()
+            }
+        })
         .collect();
-    say(format!("   the database says: {}, “{}”, facts: {}", text(found, "status"), text(found, "text"), facts.join(", ")));
+    say(format!(
+        "   the database says: {}, “{}”, facts: {}",
+        text(found, "status"),
+        text(found, "text"),
+        facts.join(", ")
+    ));
 }
 
 fn sign(secret: &str, body: &str) -> Option<String> {
     let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(secret.as_bytes()).ok()?;
     mac.update(body.as_bytes());
-    Some(format!("sha256={}", hex::encode(mac.finalize().into_bytes())))
+    Some(format!(
+        "sha256={}",
+        hex::encode(mac.finalize().into_bytes())
+    ))
 }

@@ -40,7 +40,12 @@ impl Serve {
             Some("bare") => Ingest::Bare,
             _ => Ingest::Durable,
         };
-        let options = Options { migrate: self.migrate, no_apply: self.no_apply, ingest, ..Options::default() };
+        let options = Options {
+            migrate: self.migrate,
+            no_apply: self.no_apply,
+            ingest,
+            ..Options::default()
+        };
         let app = App::build(&config, &secret_key, listener, options).await?;
         let stop = Stop::default();
         let signals = stop.clone().follow_signals();

@@ -244,7 +244,8 @@ impl NotificationState {
             Change::Overtaken => {
                 self.engine = EngineState::Cancelled;
                 self.leased_until = None;
-                self.reason = Some("not needed any more: an `unless` of its rule came first".to_owned());
+                self.reason =
+                    Some("not needed any more: an `unless` of its rule came first".to_owned());
                 Effect::Applied("cancelled")
             }
         };

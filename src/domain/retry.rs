@@ -42,6 +42,14 @@ pub fn backoff_micros(policy: &RetryPolicy, tries: i64, jitter_permille: i64) ->
     full / 2 + full / 2000 * jitter_permille.clamp(0, 1000)
 }
 
+/// The pause of a message that is fine while the sender or the provider is not,
+/// in microseconds: two seconds, doubled for each trouble in a row, at most a
+/// minute, spread over its upper half.
+pub fn pause_micros(in_a_row: i64, jitter_permille: i64) -> i64 {
+    let full = (2_000_000_i64 << in_a_row.clamp(0, 5)).min(60_000_000);
+    full / 2 + full / 2000 * jitter_permille.clamp(0, 1000)
+}
+
 /// Decides after an answer.
 ///
 /// `tries` counts the attempts of this generation that failed for a reason of
@@ -59,7 +67,7 @@ pub fn after(
         Outcome::Accepted { .. } => Next::Accepted,
         Outcome::Unknown { .. } => Next::Await,
         Outcome::Unavailable { .. } => Next::Again {
-            at: now.plus_micros(backoff_micros(policy, in_a_row, jitter_permille)),
+            at: now.plus_micros(pause_micros(in_a_row, jitter_permille)),
             uses_try: false,
         },
         Outcome::Refused(failure) => match failure.class {
@@ -71,7 +79,7 @@ pub fn after(
             }
             // The message is fine; the sender is held or slowed down elsewhere.
             FailureClass::Pace | FailureClass::Token | FailureClass::Account => Next::Again {
-                at: now.plus_micros(backoff_micros(policy, in_a_row.max(1), jitter_permille)),
+                at: now.plus_micros(pause_micros(in_a_row, jitter_permille)),
                 uses_try: false,
             },
             FailureClass::Retry

@@ -126,8 +126,11 @@ impl Body {
     pub fn variables(&self) -> Vec<String> {
         let mut names = Vec::new();
         for expression in &self.expressions {
-            let Ok(compiled) = environment().compile_expression(expression) else { continue };
-            let mut wanted: Vec<String> = compiled.undeclared_variables(false).into_iter().collect();
+            let Ok(compiled) = environment().compile_expression(expression) else {
+                continue;
+            };
+            let mut wanted: Vec<String> =
+                compiled.undeclared_variables(false).into_iter().collect();
             wanted.sort_unstable();
             for name in wanted {
                 if !names.contains(&name) {
@@ -157,14 +160,13 @@ fn expression_end(text: &str) -> Option<usize> {
     for (index, character) in text.char_indices() {
         match quote {
             Some(open) if character == open && previous != '\\' => quote = None,
-            Some(_) => {}
             None if character == '\'' || character == '"' => quote = Some(character),
             None if character == '}'
                 && text.get(index..).is_some_and(|rest| rest.starts_with("}}")) =>
             {
                 return Some(index);
             }
-            None => {}
+            Some(_) | None => {}
         }
         previous = character;
     }

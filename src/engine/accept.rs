@@ -63,7 +63,10 @@ pub fn priority(name: &str) -> Option<i64> {
 /// One target a person, however many groups they are in.
 pub fn unique(targets: Vec<Target>) -> Vec<Target> {
     let mut seen = BTreeSet::new();
-    targets.into_iter().filter(|target| seen.insert(target.key())).collect()
+    targets
+        .into_iter()
+        .filter(|target| seen.insert(target.key()))
+        .collect()
 }
 
 /// Renders a draft for each target.
@@ -74,7 +77,8 @@ pub async fn compose(
     targets: Vec<Target>,
     now: Timestamp,
 ) -> Result<Result<Vec<NewNotification>, String>, StoreError> {
-    let Some(found) = catalogue::template(tx, &draft.template, draft.language.as_deref()).await? else {
+    let Some(found) = catalogue::template(tx, &draft.template, draft.language.as_deref()).await?
+    else {
         return Ok(Err(format!("there is no template {}", draft.template)));
     };
     let body = match Body::parse(&found.body) {
@@ -95,7 +99,9 @@ pub async fn compose(
     for target in targets {
         let mut params = draft.params.clone();
         if let Some(object) = params.as_object_mut() {
-            object.entry("contact").or_insert(json!({ "name": target.name }));
+            object
+                .entry("contact")
+                .or_insert(json!({ "name": target.name }));
             if let Some(about) = &about {
                 let name = about.name.clone().or_else(|| about.phone.clone());
                 object.entry("about").or_insert(json!({ "name": name }));
@@ -202,13 +208,22 @@ struct Cursor {
 }
 
 fn digest(new: &NewEvent) -> Vec<u8> {
-    let content = json!([new.event_type, new.subject, new.time.map(Timestamp::micros), new.data]);
+    let content = json!([
+        new.event_type,
+        new.subject,
+        new.time.map(Timestamp::micros),
+        new.data
+    ]);
     Sha256::digest(content.to_string().as_bytes()).to_vec()
 }
 
 /// Stores an event and expands its first recipients, in one transaction.
 /// Nothing here waits for a provider, and no route's trouble fails the producer.
-pub async fn event(engine: &Engine, new: &NewEvent, now: Timestamp) -> Result<Result<Accepted, Conflict>, StoreError> {
+pub async fn event(
+    engine: &Engine,
+    new: &NewEvent,
+    now: Timestamp,
+) -> Result<Result<Accepted, Conflict>, StoreError> {
     let digest = digest(new);
     let (result, report) = engine
         .store
@@ -225,7 +240,11 @@ pub async fn event(engine: &Engine, new: &NewEvent, now: Timestamp) -> Result<Re
             };
             let fresh = event::insert(tx, stored, now).await?;
             let Some(row) = event::by_external_id(tx, &new.source, &new.id).await? else {
-                return Err(StoreError::Corrupt { table: "event", row: new.id.clone(), column: "external_id" });
+                return Err(StoreError::Corrupt {
+                    table: "event",
+                    row: new.id.clone(),
+                    column: "external_id",
+                });
             };
             if !fresh {
                 if row.digest != digest {
@@ -284,8 +303,11 @@ async fn expand(
 ) -> Result<Report, StoreError> {
     let routes = catalogue::routes(tx, &row.event_type).await?;
     let mut results: Vec<RouteResult> = serde_json::from_str(&row.routes).unwrap_or_default();
-    let mut cursor: Cursor =
-        row.cursor_at.as_deref().and_then(|cursor| serde_json::from_str(cursor).ok()).unwrap_or_default();
+    let mut cursor: Cursor = row
+        .cursor_at
+        .as_deref()
+        .and_then(|cursor| serde_json::from_str(cursor).ok())
+        .unwrap_or_default();
     let context = json!({
         "data": serde_json::from_str::<Value>(&row.data).unwrap_or(Value::Null),
         "event": { "id": row.external_id, "source": row.source, "type": row.event_type, "subject": row.subject },
@@ -306,7 +328,9 @@ async fn expand(
                 duplicates: Vec::new(),
             });
         }
-        let Some(result) = results.get_mut(cursor.route) else { break };
+        let Some(result) = results.get_mut(cursor.route) else {
+            break;
+        };
         let done = match plan(route, &context) {
             Err((outcome, reason)) => {
                 outcome.clone_into(&mut result.outcome);
@@ -316,8 +340,18 @@ async fn expand(
             Ok(plan) => match plan.recipients.get(cursor.recipient) {
                 None => true,
                 Some(entry) => {
-                    let step = Expansion { engine, tx, row: &row, route, plan: &plan, now };
-                    match step.recipient(entry, cursor.after, result, &mut report).await? {
+                    let step = Expansion {
+                        engine,
+                        tx,
+                        row: &row,
+                        route,
+                        plan: &plan,
+                        now,
+                    };
+                    match step
+                        .recipient(entry, cursor.after, result, &mut report)
+                        .await?
+                    {
                         Ok((count, next)) => {
                             expanded += count.max(1);
                             cursor.after = next;
@@ -338,12 +372,19 @@ async fn expand(
             },
         };
         if done {
-            cursor = Cursor { route: cursor.route + 1, ..Cursor::default() };
+            cursor = Cursor {
+                route: cursor.route + 1,
+                ..Cursor::default()
+            };
         }
     }
     let finished = cursor.route >= routes.len();
     let state = if finished { "expanded" } else { "expanding" };
-    let at = if finished { None } else { Some(json!(cursor).to_string()) };
+    let at = if finished {
+        None
+    } else {
+        Some(json!(cursor).to_string())
+    };
     event::set_progress(tx, row.id, state, at, json!(results).to_string()).await?;
     Ok(report)
 }
@@ -364,14 +405,21 @@ fn plan(route: &entity::route::Model, context: &Value) -> Result<Plan, (&'static
     if let Some(condition) = &route.condition {
         match template::holds(condition, context) {
             Ok(true) => {}
-            Ok(false) => return Err(("did_not_fire", format!("its condition does not hold: {condition}"))),
+            Ok(false) => {
+                return Err((
+                    "did_not_fire",
+                    format!("its condition does not hold: {condition}"),
+                ));
+            }
             Err(problem) => return Err(error("its condition", &problem)),
         }
     }
     let render = |what: &str, source: &str| {
         template::render_text(source, context).map_err(|problem| error(what, &problem))
     };
-    let map = |what: &str, stored: &str| -> Result<BTreeMap<String, String>, (&'static str, String)> {
+    let map = |what: &str,
+               stored: &str|
+     -> Result<BTreeMap<String, String>, (&'static str, String)> {
         let sources: BTreeMap<String, String> = serde_json::from_str(stored).unwrap_or_default();
         sources
             .into_iter()
@@ -379,11 +427,17 @@ fn plan(route: &entity::route::Model, context: &Value) -> Result<Plan, (&'static
             .collect()
     };
     let optional = |what: &str, source: &Option<String>| {
-        source.as_deref().map(|source| render(what, source)).transpose()
+        source
+            .as_deref()
+            .map(|source| render(what, source))
+            .transpose()
     };
     let recipients: Vec<String> = serde_json::from_str(&route.recipients).unwrap_or_default();
     Ok(Plan {
-        recipients: recipients.iter().map(|entry| render("its recipient", entry)).collect::<Result<_, _>>()?,
+        recipients: recipients
+            .iter()
+            .map(|entry| render("its recipient", entry))
+            .collect::<Result<_, _>>()?,
         about: optional("whom it is about", &route.about)?,
         params: json!(map("its parameter", &route.params)?),
         labels: map("its label", &route.labels)?,
@@ -438,9 +492,17 @@ impl Expansion<'_> {
                 },
             }
         };
-        let contacts: Vec<Uuid> = targets.iter().filter_map(|target| target.contact_id).collect();
-        let reached = event::reached_already(self.tx, self.row.id, &self.route.name, &contacts).await?;
-        targets.retain(|target| !target.contact_id.is_some_and(|contact| reached.contains(&contact)));
+        let contacts: Vec<Uuid> = targets
+            .iter()
+            .filter_map(|target| target.contact_id)
+            .collect();
+        let reached =
+            event::reached_already(self.tx, self.row.id, &self.route.name, &contacts).await?;
+        targets.retain(|target| {
+            !target
+                .contact_id
+                .is_some_and(|contact| reached.contains(&contact))
+        });
         let about = match &self.plan.about {
             Some(about) if !about.trim().is_empty() => match RecipientSpec::parse(about) {
                 Ok(spec) => match routing::resolve(self.tx, &spec, None, None, self.now).await? {
@@ -486,19 +548,38 @@ impl Expansion<'_> {
     }
 
     /// The ledger is asked for every row that is to be sent; a taken key makes none.
-    async fn drop_duplicates(&self, new: &mut Vec<NewNotification>, result: &mut RouteResult) -> Result<(), StoreError> {
-        let Some(key) = &self.plan.dedupe_key else { return Ok(()) };
+    async fn drop_duplicates(
+        &self,
+        new: &mut Vec<NewNotification>,
+        result: &mut RouteResult,
+    ) -> Result<(), StoreError> {
+        let Some(key) = &self.plan.dedupe_key else {
+            return Ok(());
+        };
         let who = |new: &NewNotification| {
-            new.contact_id.map_or_else(|| new.recipient.clone(), |contact| contact.simple().to_string())
+            new.contact_id.map_or_else(
+                || new.recipient.clone(),
+                |contact| contact.simple().to_string(),
+            )
         };
         let mut claims: Vec<DedupeClaim> = new
             .iter()
             .filter(|new| new.skipped.is_none())
-            .map(|new| DedupeClaim { dedupe_key: key.clone(), recipient: who(new), notification_id: Id(new.id) })
+            .map(|new| DedupeClaim {
+                dedupe_key: key.clone(),
+                recipient: who(new),
+                notification_id: Id(new.id),
+            })
             .collect();
         claims.sort_by(|one, other| one.recipient.cmp(&other.recipient));
-        let taken =
-            event::claim_dedupe(self.tx, &self.route.name, &self.route.channel, &claims, self.now).await?;
+        let taken = event::claim_dedupe(
+            self.tx,
+            &self.route.name,
+            &self.route.channel,
+            &claims,
+            self.now,
+        )
+        .await?;
         for (recipient, of) in taken {
             new.retain(|new| who(new) != recipient);
             if result.duplicates.len() >= MAX_DUPLICATES {
@@ -506,13 +587,19 @@ impl Expansion<'_> {
             }
             let status = notification::in_transaction(self.tx, of)
                 .await?
-                .map_or("unknown", |row| crate::store::convert::status(row.status).name());
+                .map_or("unknown", |row| {
+                    crate::store::convert::status(row.status).name()
+                });
             let hint = if matches!(status, "failed" | "expired" | "gave_up") {
                 format!("duplicate of {of}, {status}: retry it")
             } else {
                 format!("duplicate of {of}, {status}")
             };
-            result.duplicates.push(Duplicate { of, status: status.to_owned(), hint });
+            result.duplicates.push(Duplicate {
+                of,
+                status: status.to_owned(),
+                hint,
+            });
         }
         Ok(())
     }
@@ -533,7 +620,11 @@ pub struct Request {
 /// What a direct request wants to say.
 #[derive(Clone, Debug)]
 pub enum RequestContent {
-    Template { name: String, language: Option<String>, params: serde_json::Map<String, Value> },
+    Template {
+        name: String,
+        language: Option<String>,
+        params: serde_json::Map<String, Value>,
+    },
     Text(String),
 }
 
@@ -568,12 +659,14 @@ pub async fn request(
     let mut refusal = None;
     let stored = engine
         .store
-        .write(async |tx| match request_in(engine, tx, client, key, &fingerprint, request, now).await? {
-            (Ok(ids), report) => Ok((ids, report)),
-            // Nothing of a refused request may stay, its idempotency key included.
-            (Err(refused), _) => {
-                refusal = Some(refused);
-                Err(StoreError::RolledBack)
+        .write(async |tx| {
+            match request_in(engine, tx, client, key, &fingerprint, request, now).await? {
+                (Ok(ids), report) => Ok((ids, report)),
+                // Nothing of a refused request may stay, its idempotency key included.
+                (Err(refused), _) => {
+                    refusal = Some(refused);
+                    Err(StoreError::RolledBack)
+                }
             }
         })
         .await;
@@ -598,13 +691,21 @@ async fn request_in(
 ) -> Result<(Result<Vec<Uuid>, Refusal>, Report), StoreError> {
     let batch = new_id(now);
     if let Some(key) = key {
-        let used = Used { fingerprint: fingerprint.to_vec(), resource_id: batch };
-        let before = event::take_idempotency_key(tx, client, key, "POST /api/v1/notifications", &used, now).await?;
+        let used = Used {
+            fingerprint: fingerprint.to_vec(),
+            resource_id: batch,
+        };
+        let before =
+            event::take_idempotency_key(tx, client, key, "POST /api/v1/notifications", &used, now)
+                .await?;
         if let Some(before) = before {
             if before.fingerprint != fingerprint {
                 return Ok((Err(Refusal::KeyReused), Report::default()));
             }
-            return Ok((Ok(notification::of_request(tx, before.resource_id).await?), Report::default()));
+            return Ok((
+                Ok(notification::of_request(tx, before.resource_id).await?),
+                Report::default(),
+            ));
         }
     }
     let mut wrong = Vec::new();
@@ -615,12 +716,18 @@ async fn request_in(
             Ok(spec) => match routing::resolve(tx, &spec, None, None, now).await? {
                 Ok(page) => page.targets.first().and_then(|target| target.contact_id),
                 Err(unknown) => {
-                    wrong.push(FieldError { pointer: "/about".to_owned(), rule: unknown.0 });
+                    wrong.push(FieldError {
+                        pointer: "/about".to_owned(),
+                        rule: unknown.0,
+                    });
                     None
                 }
             },
             Err(error) => {
-                wrong.push(FieldError { pointer: "/about".to_owned(), rule: error.to_string() });
+                wrong.push(FieldError {
+                    pointer: "/about".to_owned(),
+                    rule: error.to_string(),
+                });
                 None
             }
         },
@@ -644,7 +751,11 @@ async fn request_in(
         expires_after_seconds: request.expires_after_seconds,
     };
     let new = match &request.content {
-        RequestContent::Template { name, language, params } => {
+        RequestContent::Template {
+            name,
+            language,
+            params,
+        } => {
             check_template(tx, name, language.as_deref(), params, &mut wrong).await?;
             draft.template.clone_from(name);
             draft.language.clone_from(language);
@@ -653,7 +764,10 @@ async fn request_in(
                 match compose(engine, tx, &draft, targets, now).await? {
                     Ok(new) => new,
                     Err(reason) => {
-                        wrong.push(FieldError { pointer: "/template".to_owned(), rule: reason });
+                        wrong.push(FieldError {
+                            pointer: "/template".to_owned(),
+                            rule: reason,
+                        });
                         Vec::new()
                     }
                 }
@@ -663,16 +777,28 @@ async fn request_in(
         }
         RequestContent::Text(text) => {
             if text.trim().is_empty() || text.chars().count() > MAX_TEXT_CHARACTERS {
-                wrong.push(FieldError { pointer: "/text".to_owned(), rule: "1 to 4,096 characters".to_owned() });
+                wrong.push(FieldError {
+                    pointer: "/text".to_owned(),
+                    rule: "1 to 4,096 characters".to_owned(),
+                });
             }
-            targets.into_iter().map(|target| text_notification(engine, &draft, target, text, now)).collect()
+            targets
+                .into_iter()
+                .map(|target| text_notification(engine, &draft, target, text, now))
+                .collect()
         }
     };
     if !wrong.is_empty() {
         return Ok((Err(Refusal::Fields(wrong)), Report::default()));
     }
-    let new: Vec<NewNotification> =
-        new.into_iter().map(|new| NewNotification { parent_id: None, event_id: Some(batch), ..new }).collect();
+    let new: Vec<NewNotification> = new
+        .into_iter()
+        .map(|new| NewNotification {
+            parent_id: None,
+            event_id: Some(batch),
+            ..new
+        })
+        .collect();
     let (inserted, report) = transition::introduce(engine, tx, &new, now).await?;
     Ok((Ok(inserted), report))
 }
@@ -680,8 +806,16 @@ async fn request_in(
 /// Meta, "Text messages".
 const MAX_TEXT_CHARACTERS: usize = 4096;
 
-fn text_notification(engine: &Engine, draft: &Draft, target: Target, text: &str, now: Timestamp) -> NewNotification {
-    let lifetime = draft.expires_after_seconds.unwrap_or(engine.settings.expires_after_seconds);
+fn text_notification(
+    engine: &Engine,
+    draft: &Draft,
+    target: Target,
+    text: &str,
+    now: Timestamp,
+) -> NewNotification {
+    let lifetime = draft
+        .expires_after_seconds
+        .unwrap_or(engine.settings.expires_after_seconds);
     NewNotification {
         id: new_id(now),
         event_id: None,
@@ -719,10 +853,18 @@ async fn direct_targets(
 ) -> Result<Vec<Target>, StoreError> {
     let mut targets = Vec::new();
     if request.to.is_empty() {
-        wrong.push(FieldError { pointer: "/to".to_owned(), rule: "at least one recipient".to_owned() });
+        wrong.push(FieldError {
+            pointer: "/to".to_owned(),
+            rule: "at least one recipient".to_owned(),
+        });
     }
     for (index, entry) in request.to.iter().enumerate() {
-        let mut refuse = |rule: String| wrong.push(FieldError { pointer: format!("/to/{index}"), rule });
+        let mut refuse = |rule: String| {
+            wrong.push(FieldError {
+                pointer: format!("/to/{index}"),
+                rule,
+            });
+        };
         let spec = match RecipientSpec::parse(entry) {
             Ok(spec) => spec,
             Err(error) => {
@@ -743,7 +885,9 @@ async fn direct_targets(
                 }
             }
             if targets.len() > MAX_DIRECT_TARGETS {
-                refuse(format!("more than {MAX_DIRECT_TARGETS} people: post an event instead"));
+                refuse(format!(
+                    "more than {MAX_DIRECT_TARGETS} people: post an event instead"
+                ));
                 break;
             }
             if after.is_none() {
@@ -763,17 +907,29 @@ async fn check_template(
 ) -> Result<(), StoreError> {
     let mut refuse = |pointer: String, rule: String| wrong.push(FieldError { pointer, rule });
     let Some(found) = catalogue::template(tx, name, language).await? else {
-        refuse("/template".to_owned(), "there is no template of this name".to_owned());
+        refuse(
+            "/template".to_owned(),
+            "there is no template of this name".to_owned(),
+        );
         return Ok(());
     };
     if language.is_some_and(|language| language != found.language) {
-        refuse("/language".to_owned(), format!("the template exists in {} only", found.language));
+        refuse(
+            "/language".to_owned(),
+            format!("the template exists in {} only", found.language),
+        );
     }
     if matches!(found.status.as_deref(), Some("REJECTED" | "DISABLED")) {
-        refuse("/template".to_owned(), "the template is rejected or disabled at Meta".to_owned());
+        refuse(
+            "/template".to_owned(),
+            "the template is rejected or disabled at Meta".to_owned(),
+        );
     }
     let Ok(body) = Body::parse(&found.body) else {
-        refuse("/template".to_owned(), "the template cannot be read".to_owned());
+        refuse(
+            "/template".to_owned(),
+            "the template cannot be read".to_owned(),
+        );
         return Ok(());
     };
     let declared = body.variables();
@@ -782,14 +938,23 @@ async fn check_template(
         match params.get(variable) {
             None if !provided => refuse(format!("/params/{variable}"), "missing".to_owned()),
             Some(Value::String(text)) if text.trim().is_empty() => {
-                refuse(format!("/params/{variable}"), "empty: Meta refuses empty parameters".to_owned());
+                refuse(
+                    format!("/params/{variable}"),
+                    "empty: Meta refuses empty parameters".to_owned(),
+                );
             }
-            Some(Value::Null) => refuse(format!("/params/{variable}"), "empty: Meta refuses empty parameters".to_owned()),
+            Some(Value::Null) => refuse(
+                format!("/params/{variable}"),
+                "empty: Meta refuses empty parameters".to_owned(),
+            ),
             _ => {}
         }
     }
     for extra in params.keys().filter(|key| !declared.contains(*key)) {
-        refuse(format!("/params/{extra}"), "the template has no such parameter".to_owned());
+        refuse(
+            format!("/params/{extra}"),
+            "the template has no such parameter".to_owned(),
+        );
     }
     Ok(())
 }

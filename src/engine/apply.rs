@@ -57,10 +57,15 @@ pub struct Applied {
 
 /// Processes bodies. Transient errors come back and nothing is dead-lettered:
 /// the caller repeats the turn.
-pub async fn process(engine: &Engine, bodies: &[Body], now: Timestamp) -> Result<Applied, StoreError> {
+pub async fn process(
+    engine: &Engine,
+    bodies: &[Body],
+    now: Timestamp,
+) -> Result<Applied, StoreError> {
     let mut applied = Applied::default();
-    let (alone, together): (Vec<&Body>, Vec<&Body>) =
-        bodies.iter().partition(|body| body.tries >= ALONE_AFTER_TRIES);
+    let (alone, together): (Vec<&Body>, Vec<&Body>) = bodies
+        .iter()
+        .partition(|body| body.tries >= ALONE_AFTER_TRIES);
     if !together.is_empty() {
         batch(engine, &together, now, &mut applied).await?;
     }
@@ -73,12 +78,19 @@ pub async fn process(engine: &Engine, bodies: &[Body], now: Timestamp) -> Result
             batch(engine, &[body], now, &mut applied).await?;
         }
     }
-    metrics::counter!("herald_callback_items_total", "result" => "applied").increment(u64::try_from(applied.items).unwrap_or(0));
-    metrics::counter!("herald_callback_items_total", "result" => "dead").increment(u64::try_from(applied.dead).unwrap_or(0));
+    metrics::counter!("herald_callback_items_total", "result" => "applied")
+        .increment(u64::try_from(applied.items).unwrap_or(0));
+    metrics::counter!("herald_callback_items_total", "result" => "dead")
+        .increment(u64::try_from(applied.dead).unwrap_or(0));
     Ok(applied)
 }
 
-async fn batch(engine: &Engine, bodies: &[&Body], now: Timestamp, applied: &mut Applied) -> Result<(), StoreError> {
+async fn batch(
+    engine: &Engine,
+    bodies: &[&Body],
+    now: Timestamp,
+    applied: &mut Applied,
+) -> Result<(), StoreError> {
     let mut work = Vec::with_capacity(bodies.len());
     let mut dead: Vec<(Uuid, Dead)> = Vec::new();
     let mut marks = Vec::with_capacity(bodies.len());
@@ -89,7 +101,10 @@ async fn batch(engine: &Engine, bodies: &[&Body], now: Timestamp, applied: &mut 
             items: i64::try_from(parsed.items.len() + parsed.dead.len()).unwrap_or(i64::MAX),
             dead_items: i64::try_from(parsed.dead.len()).unwrap_or(i64::MAX),
         });
-        work.extend(parsed.items.into_iter().map(|item| Work { callback_id: body.id, item }));
+        work.extend(parsed.items.into_iter().map(|item| Work {
+            callback_id: body.id,
+            item,
+        }));
         dead.extend(parsed.dead.into_iter().map(|dead| (body.id, dead)));
     }
     marks.sort_by_key(|mark| mark.id.0);
@@ -107,8 +122,16 @@ async fn batch(engine: &Engine, bodies: &[&Body], now: Timestamp, applied: &mut 
                     Err(error) if piece.len() <= 1 => {
                         for work in piece {
                             let reason = format!("it cannot be applied: {error}");
-                            dead.push((work.callback_id, Dead { pointer: work.item.pointer.clone(), reason }));
-                            if let Some(mark) = marks.iter_mut().find(|mark| mark.id.0 == work.callback_id) {
+                            dead.push((
+                                work.callback_id,
+                                Dead {
+                                    pointer: work.item.pointer.clone(),
+                                    reason,
+                                },
+                            ));
+                            if let Some(mark) =
+                                marks.iter_mut().find(|mark| mark.id.0 == work.callback_id)
+                            {
                                 mark.dead_items += 1;
                             }
                         }
@@ -124,7 +147,11 @@ async fn batch(engine: &Engine, bodies: &[&Body], now: Timestamp, applied: &mut 
         }
     }
     if !dead.is_empty() {
-        tracing::warn!(event = "callback.dead_letter", count = dead.len(), "items of callbacks could not be applied: see `herald callbacks list --dead`");
+        tracing::warn!(
+            event = "callback.dead_letter",
+            count = dead.len(),
+            "items of callbacks could not be applied: see `herald callbacks list --dead`"
+        );
     }
     applied.bodies += bodies.len();
     applied.items += work.len();
@@ -134,8 +161,15 @@ async fn batch(engine: &Engine, bodies: &[&Body], now: Timestamp, applied: &mut 
 
 /// A body over which processes died again and again, the last time alone.
 async fn isolate(engine: &Engine, body: &Body, now: Timestamp) -> Result<(), StoreError> {
-    let mark = Processed { id: Id(body.id), items: 1, dead_items: 1 };
-    let dead = Dead { pointer: String::new(), reason: "processing it ended the process several times".to_owned() };
+    let mark = Processed {
+        id: Id(body.id),
+        items: 1,
+        dead_items: 1,
+    };
+    let dead = Dead {
+        pointer: String::new(),
+        reason: "processing it ended the process several times".to_owned(),
+    };
     commit(engine, &[], &[mark], &[(body.id, dead)], now).await
 }
 
@@ -150,9 +184,16 @@ async fn commit(
     let report = engine
         .store
         .write(async |tx| {
-            let elsewhere = if marks.is_empty() { Vec::new() } else { callback::mark_processed(tx, marks, now).await? };
-            let work: Vec<&Work> =
-                work.iter().copied().filter(|work| !elsewhere.contains(&work.callback_id)).collect();
+            let elsewhere = if marks.is_empty() {
+                Vec::new()
+            } else {
+                callback::mark_processed(tx, marks, now).await?
+            };
+            let work: Vec<&Work> = work
+                .iter()
+                .copied()
+                .filter(|work| !elsewhere.contains(&work.callback_id))
+                .collect();
             let letters: Vec<dead_letter::New> = dead
                 .iter()
                 .filter(|(callback, _)| !elsewhere.contains(callback))
@@ -179,7 +220,11 @@ async fn commit(
     for work in work {
         match &work.item.kind {
             ItemKind::Other { what } => {
-                tracing::debug!(event = "callback.kept", what, "kept and counted, nothing acts on it");
+                tracing::debug!(
+                    event = "callback.kept",
+                    what,
+                    "kept and counted, nothing acts on it"
+                );
                 metrics::counter!("herald_callback_other_total").increment(1);
             }
             ItemKind::Update(update) if update.fact.is_none() => {
@@ -192,11 +237,15 @@ async fn commit(
 }
 
 /// Matches statuses to attempts, and parks the rest.
-async fn update_steps(tx: &DatabaseTransaction, work: &[&Work], now: Timestamp) -> Result<Vec<Step>, StoreError> {
+async fn update_steps(
+    tx: &DatabaseTransaction,
+    work: &[&Work],
+    now: Timestamp,
+) -> Result<Vec<Step>, StoreError> {
     let updates: Vec<(&Work, &Update)> = work
         .iter()
         .filter_map(|work| match &work.item.kind {
-            ItemKind::Update(update) => Some((*work, update)),
+            ItemKind::Update(update) => Some((*work, update.as_ref())),
             ItemKind::Inbound(_) | ItemKind::Other { .. } => None,
         })
         .collect();
@@ -222,7 +271,12 @@ async fn update_steps(tx: &DatabaseTransaction, work: &[&Work], now: Timestamp) 
     let mut unknown = Vec::new();
     for ((work, update), found) in updates.into_iter().zip(found) {
         match found {
-            Some(found) => steps.extend(update_step(update, found.notification_id, found.attempt_id, work.callback_id)),
+            Some(found) => steps.extend(update_step(
+                update,
+                found.notification_id,
+                found.attempt_id,
+                work.callback_id,
+            )),
             None => unknown.push(parked::New {
                 id: Id(new_id(now)),
                 callback_id: Id(work.callback_id),
@@ -235,7 +289,8 @@ async fn update_steps(tx: &DatabaseTransaction, work: &[&Work], now: Timestamp) 
         }
     }
     if !unknown.is_empty() {
-        metrics::counter!("herald_callback_parked_total").increment(u64::try_from(unknown.len()).unwrap_or(0));
+        metrics::counter!("herald_callback_parked_total")
+            .increment(u64::try_from(unknown.len()).unwrap_or(0));
         parked::insert(tx, &unknown, now).await?;
     }
     Ok(steps)
@@ -268,7 +323,11 @@ pub(super) fn update_step(
 }
 
 /// Stores what people wrote, opens their windows, and finds what they answered.
-async fn inbound_steps(tx: &DatabaseTransaction, work: &[&Work], now: Timestamp) -> Result<Vec<Step>, StoreError> {
+async fn inbound_steps(
+    tx: &DatabaseTransaction,
+    work: &[&Work],
+    now: Timestamp,
+) -> Result<Vec<Step>, StoreError> {
     let messages: Vec<(&Work, &Inbound)> = work
         .iter()
         .filter_map(|work| match &work.item.kind {
@@ -285,13 +344,14 @@ async fn inbound_steps(tx: &DatabaseTransaction, work: &[&Work], now: Timestamp)
     let mut steps = Vec::new();
     for (position, (work, message)) in messages.iter().enumerate() {
         let phone_number_id = work.item.phone_number_id.as_deref().unwrap_or("");
-        let sender_id = match senders.get(phone_number_id) {
-            Some(known) => *known,
-            None => {
-                let found = sender::by_phone_number_id(tx, phone_number_id).await?.map(|sender| sender.id);
-                senders.insert(phone_number_id, found);
-                found
-            }
+        let sender_id = if let Some(known) = senders.get(phone_number_id) {
+            *known
+        } else {
+            let found = sender::by_phone_number_id(tx, phone_number_id)
+                .await?
+                .map(|sender| sender.id);
+            senders.insert(phone_number_id, found);
+            found
         };
         let contact_id = people.remove(&position);
         let answered = quoted.get(&position).copied();
@@ -320,7 +380,9 @@ async fn inbound_steps(tx: &DatabaseTransaction, work: &[&Work], now: Timestamp)
             let not_before = at.plus_seconds(-ANSWERS_SECONDS);
             // Whole seconds: a reply in the second of the send is after it.
             let until = at.plus_seconds(1);
-            answers.extend(notification::answerable(tx, sender_id, contact_id, until, not_before).await?);
+            answers.extend(
+                notification::answerable(tx, sender_id, contact_id, until, not_before).await?,
+            );
         }
         answers.sort_unstable();
         answers.dedup();
@@ -349,18 +411,33 @@ async fn find_people(
     let aliases_of = |message: &Inbound| {
         let mut aliases = Vec::new();
         if let Some(user_id) = &message.user_id {
-            aliases.push(Alias { kind: "bsuid", value: user_id.clone() });
+            aliases.push(Alias {
+                kind: "bsuid",
+                value: user_id.clone(),
+            });
         }
         if let Some(wa_id) = &message.wa_id {
-            aliases.push(Alias { kind: "wa_id", value: wa_id.clone() });
-            aliases.push(Alias { kind: "phone", value: format!("+{wa_id}") });
+            aliases.push(Alias {
+                kind: "wa_id",
+                value: wa_id.clone(),
+            });
+            aliases.push(Alias {
+                kind: "phone",
+                value: format!("+{wa_id}"),
+            });
         }
         aliases
     };
-    let wanted: Vec<Alias> = messages.iter().flat_map(|(_, message)| aliases_of(message)).collect();
+    let wanted: Vec<Alias> = messages
+        .iter()
+        .flat_map(|(_, message)| aliases_of(message))
+        .collect();
     let mut known: HashMap<Alias, Uuid> = HashMap::new();
     for (kind, value, contact) in people::by_aliases(tx, &wanted).await? {
-        if let Some(alias) = wanted.iter().find(|alias| alias.kind == kind && alias.value == value) {
+        if let Some(alias) = wanted
+            .iter()
+            .find(|alias| alias.kind == kind && alias.value == value)
+        {
             known.insert(alias.clone(), contact);
         }
     }
@@ -396,29 +473,54 @@ async fn find_quoted(
         .iter()
         .enumerate()
         .filter_map(|(position, (_, message))| {
-            Some(Lookup { position, our_id: None, message: message.context_message_id.clone()? })
+            Some(Lookup {
+                position,
+                our_id: None,
+                message: message.context_message_id.clone()?,
+            })
         })
         .collect();
     if lookups.is_empty() {
         return Ok(HashMap::new());
     }
     let found = attempt::find_and_lock(tx, &lookups).await?;
-    Ok(found.into_iter().map(|found| (found.position, found.notification_id)).collect())
+    Ok(found
+        .into_iter()
+        .map(|found| (found.position, found.notification_id))
+        .collect())
 }
 
 /// Applies the dead letters of one callback again. Everything else in it was
 /// applied; applying it twice changes nothing.
-pub async fn replay(engine: &Engine, callback_id: Uuid, now: Timestamp) -> Result<Option<Applied>, StoreError> {
-    let Some(body) = callback::body(engine.store.reader(), callback_id).await? else { return Ok(None) };
+pub async fn replay(
+    engine: &Engine,
+    callback_id: Uuid,
+    now: Timestamp,
+) -> Result<Option<Applied>, StoreError> {
+    let Some(body) = callback::body(engine.store.reader(), callback_id).await? else {
+        return Ok(None);
+    };
     engine
         .store
         .write(async |tx| dead_letter::replayed(tx, callback_id, now).await)
         .await?;
     let mut applied = Applied::default();
-    let body = Body { id: callback_id, body: body.into(), tries: 0 };
+    let body = Body {
+        id: callback_id,
+        body: body.into(),
+        tries: 0,
+    };
     let parsed = meta::callback::parse(&body.body);
-    let work: Vec<Work> = parsed.items.into_iter().map(|item| Work { callback_id, item }).collect();
-    let dead: Vec<(Uuid, Dead)> = parsed.dead.into_iter().map(|dead| (callback_id, dead)).collect();
+    let work: Vec<Work> = parsed
+        .items
+        .into_iter()
+        .map(|item| Work { callback_id, item })
+        .collect();
+    let dead: Vec<(Uuid, Dead)> = parsed
+        .dead
+        .into_iter()
+        .map(|dead| (callback_id, dead))
+        .collect();
     applied.bodies = 1;
     applied.items = work.len();
     applied.dead = dead.len();

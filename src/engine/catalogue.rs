@@ -185,7 +185,11 @@ pub fn parse(text: &str) -> Result<Catalogue, Mistakes> {
         Mistakes(vec![format!("{place}{}", error.message())])
     })?;
     let mistakes = check(&catalogue);
-    if mistakes.is_empty() { Ok(catalogue) } else { Err(Mistakes(mistakes)) }
+    if mistakes.is_empty() {
+        Ok(catalogue)
+    } else {
+        Err(Mistakes(mistakes))
+    }
 }
 
 fn check(catalogue: &Catalogue) -> Vec<String> {
@@ -195,12 +199,17 @@ fn check(catalogue: &Catalogue) -> Vec<String> {
         let at = format!("template {}", entry.name);
         if entry.name.is_empty()
             || entry.name.len() > 512
-            || !entry.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+            || !entry
+                .name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         {
             wrong.push(format!("{at}: a name has a-z, 0-9 and _ only, at most 512"));
         }
         if !["utility", "marketing", "authentication"].contains(&entry.category.as_str()) {
-            wrong.push(format!("{at}: category is utility, marketing or authentication"));
+            wrong.push(format!(
+                "{at}: category is utility, marketing or authentication"
+            ));
         }
         if !["POSITIONAL", "NAMED"].contains(&entry.parameter_format.as_str()) {
             wrong.push(format!("{at}: parameter_format is POSITIONAL or NAMED"));
@@ -209,10 +218,14 @@ fn check(catalogue: &Catalogue) -> Vec<String> {
             Err(error) => wrong.push(format!("{at}: body: {error}")),
             Ok(body) => {
                 let plain = |expression: &String| {
-                    expression.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+                    expression
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
                 };
                 if entry.parameter_format == "NAMED" && !body.expressions.iter().all(plain) {
-                    wrong.push(format!("{at}: a NAMED template has plain names in its {{{{ }}}}"));
+                    wrong.push(format!(
+                        "{at}: a NAMED template has plain names in its {{{{ }}}}"
+                    ));
                 }
             }
         }
@@ -248,15 +261,61 @@ fn check_names(catalogue: &Catalogue, wrong: &mut Vec<String>) {
             }
         }
     };
-    twice("template", catalogue.template.iter().map(|entry| format!("{} {}", entry.name, entry.language)).collect());
-    twice("contact", catalogue.contact.iter().map(|entry| entry.name.clone()).collect());
-    twice("user", catalogue.user.iter().map(|entry| entry.name.clone()).collect());
-    twice("group", catalogue.group.iter().map(|entry| entry.name.clone()).collect());
-    twice("route", catalogue.route.iter().map(|entry| entry.name.clone()).collect());
-    twice("rule", catalogue.rule.iter().map(|entry| entry.name.clone()).collect());
+    twice(
+        "template",
+        catalogue
+            .template
+            .iter()
+            .map(|entry| format!("{} {}", entry.name, entry.language))
+            .collect(),
+    );
+    twice(
+        "contact",
+        catalogue
+            .contact
+            .iter()
+            .map(|entry| entry.name.clone())
+            .collect(),
+    );
+    twice(
+        "user",
+        catalogue
+            .user
+            .iter()
+            .map(|entry| entry.name.clone())
+            .collect(),
+    );
+    twice(
+        "group",
+        catalogue
+            .group
+            .iter()
+            .map(|entry| entry.name.clone())
+            .collect(),
+    );
+    twice(
+        "route",
+        catalogue
+            .route
+            .iter()
+            .map(|entry| entry.name.clone())
+            .collect(),
+    );
+    twice(
+        "rule",
+        catalogue
+            .rule
+            .iter()
+            .map(|entry| entry.name.clone())
+            .collect(),
+    );
 }
 
-fn check_texts<'a>(at: &str, texts: impl Iterator<Item = (&'a str, &'a str)>, wrong: &mut Vec<String>) {
+fn check_texts<'a>(
+    at: &str,
+    texts: impl Iterator<Item = (&'a str, &'a str)>,
+    wrong: &mut Vec<String>,
+) {
     for (name, text) in texts {
         if let Err(error) = template::check_text(text) {
             wrong.push(format!("{at}: {name}: {error}"));
@@ -275,7 +334,9 @@ fn check_recipients(at: &str, to: &OneOrMany, same_allowed: bool, wrong: &mut Ve
             continue;
         }
         match RecipientSpec::parse(entry) {
-            Ok(RecipientSpec::Same) if !same_allowed => wrong.push(format!("{at}: to: `same` is for rules")),
+            Ok(RecipientSpec::Same) if !same_allowed => {
+                wrong.push(format!("{at}: to: `same` is for rules"));
+            }
             Ok(_) => {}
             Err(error) => wrong.push(format!("{at}: to: {error}")),
         }
@@ -284,7 +345,9 @@ fn check_recipients(at: &str, to: &OneOrMany, same_allowed: bool, wrong: &mut Ve
 
 fn check_channel(at: &str, channel: &str, wrong: &mut Vec<String>) {
     if channel != "whatsapp" {
-        wrong.push(format!("{at}: channel: this version sends by whatsapp only"));
+        wrong.push(format!(
+            "{at}: channel: this version sends by whatsapp only"
+        ));
     }
 }
 
@@ -296,14 +359,26 @@ fn check_route(entry: &RouteEntry, wrong: &mut Vec<String>) {
     check_recipients(&at, &entry.to, false, wrong);
     check_channel(&at, &entry.channel, wrong);
     let named = |map: &'_ BTreeMap<String, String>| {
-        map.iter().map(|(name, text)| (name.clone(), text.clone())).collect::<Vec<_>>()
+        map.iter()
+            .map(|(name, text)| (name.clone(), text.clone()))
+            .collect::<Vec<_>>()
     };
     let mut texts = named(&entry.params);
     texts.extend(named(&entry.labels));
-    for (name, text) in [("about", &entry.about), ("reference", &entry.reference), ("dedupe_key", &entry.dedupe_key)] {
+    for (name, text) in [
+        ("about", &entry.about),
+        ("reference", &entry.reference),
+        ("dedupe_key", &entry.dedupe_key),
+    ] {
         texts.extend(text.iter().map(|text| (name.to_owned(), text.clone())));
     }
-    check_texts(&at, texts.iter().map(|(name, text)| (name.as_str(), text.as_str())), wrong);
+    check_texts(
+        &at,
+        texts
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str())),
+        wrong,
+    );
     if entry.labels.len() > MAX_LABELS {
         wrong.push(format!("{at}: labels: at most {MAX_LABELS}"));
     }
@@ -313,7 +388,9 @@ fn check_route(entry: &RouteEntry, wrong: &mut Vec<String>) {
     if let Some(after) = &entry.expires_after
         && parse_duration_seconds(after).is_none()
     {
-        wrong.push(format!("{at}: expires_after: a number and s, m, h or d, such as 24h"));
+        wrong.push(format!(
+            "{at}: expires_after: a number and s, m, h or d, such as 24h"
+        ));
     }
 }
 
@@ -322,8 +399,15 @@ fn check_rule(entry: &RuleEntry, wrong: &mut Vec<String>) {
     if Trigger::parse(&entry.on).is_none() {
         wrong.push(format!("{at}: on: one of {}", trigger_names()));
     }
-    for name in entry.unless.iter().filter(|name| Trigger::parse(name).is_none()) {
-        wrong.push(format!("{at}: unless: {name} is not one of {}", trigger_names()));
+    for name in entry
+        .unless
+        .iter()
+        .filter(|name| Trigger::parse(name).is_none())
+    {
+        wrong.push(format!(
+            "{at}: unless: {name} is not one of {}",
+            trigger_names()
+        ));
     }
     if let Some(Err(error)) = entry.when.as_deref().map(template::check_expression) {
         wrong.push(format!("{at}: when: {error}"));
@@ -331,13 +415,19 @@ fn check_rule(entry: &RuleEntry, wrong: &mut Vec<String>) {
     if let Some(after) = &entry.after
         && parse_duration_seconds(after).is_none()
     {
-        wrong.push(format!("{at}: after: a number and s, m, h or d, such as 24h"));
+        wrong.push(format!(
+            "{at}: after: a number and s, m, h or d, such as 24h"
+        ));
     }
     check_recipients(&at, &entry.send.to, true, wrong);
     check_channel(&at, &entry.send.channel, wrong);
     check_texts(
         &at,
-        entry.send.params.iter().map(|(name, text)| (name.as_str(), text.as_str())),
+        entry
+            .send
+            .params
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str())),
         wrong,
     );
 }
@@ -373,13 +463,15 @@ pub async fn apply(store: &Store, text: &str, now: Timestamp) -> Result<Done, Ap
     let digest = hex::encode(Sha256::digest(text.as_bytes()));
     let mut mistakes = Vec::new();
     let applied = store
-        .write(async |tx| match apply_in(tx, &catalogue, &digest, now).await? {
-            Ok(done) => Ok(done),
-            Err(wrong) => {
-                mistakes = wrong.0;
-                Err(StoreError::RolledBack)
-            }
-        })
+        .write(
+            async |tx| match apply_in(tx, &catalogue, &digest, now).await? {
+                Ok(done) => Ok(done),
+                Err(wrong) => {
+                    mistakes = wrong.0;
+                    Err(StoreError::RolledBack)
+                }
+            },
+        )
         .await;
     match applied {
         Err(StoreError::RolledBack) => Err(ApplyError::Mistakes(Mistakes(mistakes))),
@@ -394,16 +486,67 @@ async fn apply_in(
     now: Timestamp,
 ) -> Result<Result<Done, Mistakes>, StoreError> {
     if catalogue::digest(tx, &catalogue.name).await?.as_deref() == Some(digest) {
-        return Ok(Ok(Done { unchanged: true, ..Done::default() }));
+        return Ok(Ok(Done {
+            unchanged: true,
+            ..Done::default()
+        }));
     }
     let mut wrong = Vec::new();
     let wanted: [(Table, &str, Vec<&str>); 6] = [
-        (Table::Contact, "contact", catalogue.contact.iter().map(|entry| entry.name.as_str()).collect()),
-        (Table::User, "user", catalogue.user.iter().map(|entry| entry.name.as_str()).collect()),
-        (Table::Group, "group", catalogue.group.iter().map(|entry| entry.name.as_str()).collect()),
-        (Table::Template, "template", catalogue.template.iter().map(|entry| entry.name.as_str()).collect()),
-        (Table::Route, "route", catalogue.route.iter().map(|entry| entry.name.as_str()).collect()),
-        (Table::Rule, "rule", catalogue.rule.iter().map(|entry| entry.name.as_str()).collect()),
+        (
+            Table::Contact,
+            "contact",
+            catalogue
+                .contact
+                .iter()
+                .map(|entry| entry.name.as_str())
+                .collect(),
+        ),
+        (
+            Table::User,
+            "user",
+            catalogue
+                .user
+                .iter()
+                .map(|entry| entry.name.as_str())
+                .collect(),
+        ),
+        (
+            Table::Group,
+            "group",
+            catalogue
+                .group
+                .iter()
+                .map(|entry| entry.name.as_str())
+                .collect(),
+        ),
+        (
+            Table::Template,
+            "template",
+            catalogue
+                .template
+                .iter()
+                .map(|entry| entry.name.as_str())
+                .collect(),
+        ),
+        (
+            Table::Route,
+            "route",
+            catalogue
+                .route
+                .iter()
+                .map(|entry| entry.name.as_str())
+                .collect(),
+        ),
+        (
+            Table::Rule,
+            "rule",
+            catalogue
+                .rule
+                .iter()
+                .map(|entry| entry.name.as_str())
+                .collect(),
+        ),
     ];
     for (table, kind, names) in &wanted {
         for name in names {
@@ -419,7 +562,12 @@ async fn apply_in(
         .route
         .iter()
         .map(|entry| (format!("route {}", entry.name), &entry.template))
-        .chain(catalogue.rule.iter().map(|entry| (format!("rule {}", entry.name), &entry.send.template)));
+        .chain(
+            catalogue
+                .rule
+                .iter()
+                .map(|entry| (format!("rule {}", entry.name), &entry.send.template)),
+        );
     for (at, template) in uses {
         if !known_template(template) && catalogue::template(tx, template, None).await?.is_none() {
             wrong.push(format!("{at}: template: there is no template {template}"));
@@ -472,7 +620,10 @@ async fn write_people(
 ) -> Result<(), StoreError> {
     let mut contacts: BTreeMap<&str, Uuid> = BTreeMap::new();
     for entry in &catalogue.contact {
-        let phone = entry.phone.as_deref().and_then(|phone| Phone::parse(phone).ok());
+        let phone = entry
+            .phone
+            .as_deref()
+            .and_then(|phone| Phone::parse(phone).ok());
         let named = people::contact_by_handle(tx, &entry.name).await?;
         let by_phone = match &phone {
             Some(phone) => people::contact_by_phone(tx, phone).await?,
@@ -482,18 +633,41 @@ async fn write_people(
         let language = entry.language.as_deref();
         let id = match (named, by_phone) {
             (Some(named), Some(other)) if named.contact_id != other.contact_id => {
-                wrong.push(format!("contact {}: phone: belongs to another contact", entry.name));
+                wrong.push(format!(
+                    "contact {}: phone: belongs to another contact",
+                    entry.name
+                ));
                 continue;
             }
             // Somebody wrote from this number before it had a name.
             (None, Some(unnamed)) => {
-                catalogue::adopt_contact(tx, &catalogue.name, unnamed.contact_id, &entry.name, display, language).await?;
+                catalogue::adopt_contact(
+                    tx,
+                    &catalogue.name,
+                    unnamed.contact_id,
+                    &entry.name,
+                    display,
+                    language,
+                )
+                .await?;
                 unnamed.contact_id
             }
-            _ => catalogue::upsert_contact(tx, &catalogue.name, &entry.name, display, language, now).await?,
+            _ => {
+                catalogue::upsert_contact(tx, &catalogue.name, &entry.name, display, language, now)
+                    .await?
+            }
         };
         if let Some(phone) = phone {
-            people::set_phone(tx, id, &Alias { kind: "phone", value: phone.e164().to_owned() }, now).await?;
+            people::set_phone(
+                tx,
+                id,
+                &Alias {
+                    kind: "phone",
+                    value: phone.e164().to_owned(),
+                },
+                now,
+            )
+            .await?;
         }
         contacts.insert(&entry.name, id);
     }
@@ -503,26 +677,43 @@ async fn write_people(
             None => None,
             Some(name) => match contacts.get(name) {
                 Some(id) => Some(*id),
-                None => match people::contact_by_handle(tx, name).await? {
-                    Some(person) => Some(person.contact_id),
-                    None => {
-                        wrong.push(format!("user {}: contact: there is no contact {name}", entry.name));
+                None => {
+                    if let Some(person) = people::contact_by_handle(tx, name).await? {
+                        Some(person.contact_id)
+                    } else {
+                        wrong.push(format!(
+                            "user {}: contact: there is no contact {name}",
+                            entry.name
+                        ));
                         continue;
                     }
-                },
+                }
             },
         };
-        users.insert(&entry.name, catalogue::upsert_user(tx, &catalogue.name, &entry.name, contact, now).await?);
+        users.insert(
+            &entry.name,
+            catalogue::upsert_user(tx, &catalogue.name, &entry.name, contact, now).await?,
+        );
     }
     for entry in &catalogue.group {
-        let id = catalogue::upsert_group(tx, &catalogue.name, &entry.name, entry.description.as_deref(), now).await?;
+        let id = catalogue::upsert_group(
+            tx,
+            &catalogue.name,
+            &entry.name,
+            entry.description.as_deref(),
+            now,
+        )
+        .await?;
         let mut members = Vec::new();
         for name in &entry.members {
             match users.get(name.as_str()) {
                 Some(user) => members.push(*user),
                 None => match people::user(tx, name).await? {
                     Some(staff) => members.push(staff.user_id),
-                    None => wrong.push(format!("group {}: members: there is no user {name}", entry.name)),
+                    None => wrong.push(format!(
+                        "group {}: members: there is no user {name}",
+                        entry.name
+                    )),
                 },
             }
         }
@@ -546,7 +737,10 @@ fn new_route(entry: &RouteEntry) -> NewRoute {
         reference: entry.reference.clone(),
         dedupe_key: entry.dedupe_key.clone(),
         priority: entry.priority.clone(),
-        expires_after_seconds: entry.expires_after.as_deref().and_then(parse_duration_seconds),
+        expires_after_seconds: entry
+            .expires_after
+            .as_deref()
+            .and_then(parse_duration_seconds),
     }
 }
 
@@ -556,8 +750,16 @@ fn new_rule(entry: &RuleEntry) -> Option<Rule> {
         name: entry.name.clone(),
         on: Trigger::parse(&entry.on)?,
         condition: entry.when.clone(),
-        after_seconds: entry.after.as_deref().and_then(parse_duration_seconds).unwrap_or(0),
-        unless: entry.unless.iter().filter_map(|name| Trigger::parse(name)).collect::<Triggers>(),
+        after_seconds: entry
+            .after
+            .as_deref()
+            .and_then(parse_duration_seconds)
+            .unwrap_or(0),
+        unless: entry
+            .unless
+            .iter()
+            .filter_map(|name| Trigger::parse(name))
+            .collect::<Triggers>(),
         send: Send {
             to: entry.send.to.clone().into(),
             template: entry.send.template.clone(),

@@ -73,20 +73,43 @@ enum Permit {
 
 /// Takes up to `slots` due messages of a sender out of the queue and commits an
 /// attempt for each.
-pub async fn claim(engine: &Engine, sender: Uuid, slots: i64, now: Timestamp) -> Result<Claim, StoreError> {
-    if slots <= 0 || notification::oldest_due(&engine.store, now).await?.is_none() {
+pub async fn claim(
+    engine: &Engine,
+    sender: Uuid,
+    slots: i64,
+    now: Timestamp,
+) -> Result<Claim, StoreError> {
+    if slots <= 0
+        || notification::oldest_due(&engine.store, now)
+            .await?
+            .is_none()
+    {
         return Ok(Claim::default());
     }
     let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
     // The pace is taken in a short transaction of its own: its row is shared by all processes.
-    let permit = engine.store.write(async |tx| take_pace(tx, sender, slots, lease, now).await).await?;
+    let permit = engine
+        .store
+        .write(async |tx| take_pace(tx, sender, slots, lease, now).await)
+        .await?;
     let calls = match permit {
         Permit::Calls(calls) => calls,
-        Permit::NotBefore(again_at) => return Ok(Claim { jobs: Vec::new(), again_at: Some(again_at) }),
+        Permit::NotBefore(again_at) => {
+            return Ok(Claim {
+                jobs: Vec::new(),
+                again_at: Some(again_at),
+            });
+        }
     };
-    let (jobs, report) = engine.store.write(async |tx| claim_in(engine, tx, sender, calls, lease, now).await).await?;
+    let (jobs, report) = engine
+        .store
+        .write(async |tx| claim_in(engine, tx, sender, calls, lease, now).await)
+        .await?;
     report.publish(engine);
-    Ok(Claim { jobs, again_at: None })
+    Ok(Claim {
+        jobs,
+        again_at: None,
+    })
 }
 
 async fn take_pace(
@@ -96,7 +119,9 @@ async fn take_pace(
     lease: Timestamp,
     now: Timestamp,
 ) -> Result<Permit, StoreError> {
-    let Some(row) = sender::lock(tx, id).await? else { return Ok(Permit::NotBefore(now.plus_seconds(1))) };
+    let Some(row) = sender::lock(tx, id).await? else {
+        return Ok(Permit::NotBefore(now.plus_seconds(1)));
+    };
     let mut wanted = slots;
     if row.state == "held" {
         let probe_at = row.probe_at.map_or(now, Timestamp::from_micros);
@@ -113,7 +138,12 @@ async fn take_pace(
         sender::set_health(tx, id, &health, now).await?;
         wanted = 1;
     }
-    let grant = pace::take(Timestamp::from_micros(row.pace_next_at), now, row.pace_per_second, wanted);
+    let grant = pace::take(
+        Timestamp::from_micros(row.pace_next_at),
+        now,
+        row.pace_per_second,
+        wanted,
+    );
     if grant.calls > 0 && row.pace_per_second > 0 {
         sender::set_pace(tx, id, grant.next_at).await?;
     }
@@ -133,11 +163,17 @@ async fn claim_in(
 ) -> Result<(Vec<Job>, Report), StoreError> {
     let mut claimed = notification::claim(tx, sender, engine.process, lease, now, calls).await?;
     let mut report = Report::default();
-    let children: Vec<Uuid> =
-        claimed.iter().filter(|claimed| claimed.follow_up_id.is_some()).map(|claimed| claimed.id).collect();
+    let children: Vec<Uuid> = claimed
+        .iter()
+        .filter(|claimed| claimed.follow_up_id.is_some())
+        .map(|claimed| claimed.id)
+        .collect();
     if !children.is_empty() {
         let overtaken = follow_up::overtaken(tx, &children).await?;
-        let steps: Vec<Step> = overtaken.iter().map(|id| Step::new(*id, Change::Overtaken)).collect();
+        let steps: Vec<Step> = overtaken
+            .iter()
+            .map(|id| Step::new(*id, Change::Overtaken))
+            .collect();
         report = transition::run(engine, tx, &steps, now).await?;
         claimed.retain(|claimed| !overtaken.contains(&claimed.id));
     }
@@ -185,8 +221,10 @@ impl Templates {
         name: &str,
         language: Option<&str>,
     ) -> Result<Option<Arc<Prepared>>, StoreError> {
-        if let Some((_, _, known)) =
-            self.known.iter().find(|(known, in_language, _)| known == name && in_language.as_deref() == language)
+        if let Some((_, _, known)) = self
+            .known
+            .iter()
+            .find(|(known, in_language, _)| known == name && in_language.as_deref() == language)
         {
             return Ok(known.clone());
         }
@@ -197,7 +235,11 @@ impl Templates {
                 body: Body::parse(&row.body).map_err(|error| error.to_string()),
             })
         });
-        self.known.push((name.to_owned(), language.map(str::to_owned), prepared.clone()));
+        self.known.push((
+            name.to_owned(),
+            language.map(str::to_owned),
+            prepared.clone(),
+        ));
         Ok(prepared)
     }
 }
@@ -212,11 +254,20 @@ async fn compose(
     attempt_id: Uuid,
     now: Timestamp,
 ) -> Result<Result<Message, Failure>, StoreError> {
-    let fix = |title: &str, meaning: &str, remedy: &str| {
-        Err(Failure { class: FailureClass::FixRequest, ..Failure::ours(title, meaning, remedy) })
+    let fix = |title: &str, meaning: &str, remedy: &str| Failure {
+        class: FailureClass::FixRequest,
+        ..Failure::ours(title, meaning, remedy)
     };
-    let Some(to) = claimed.address.as_deref().and_then(|address| Phone::parse(address).ok()) else {
-        return Ok(fix("no_address", "The recipient has no usable phone number.", "Give the contact a number in E.164."));
+    let Some(to) = claimed
+        .address
+        .as_deref()
+        .and_then(|address| Phone::parse(address).ok())
+    else {
+        return Ok(Err(fix(
+            "no_address",
+            "The recipient has no usable phone number.",
+            "Give the contact a number in E.164.",
+        )));
     };
     let sensitive = claimed.category == "authentication";
     if claimed.kind == "text" {
@@ -235,31 +286,57 @@ async fn compose(
             }));
         }
         let body = claimed.body.clone().unwrap_or_default();
-        return Ok(Ok(Message { attempt_id, to, content: Content::Text { body }, sensitive }));
+        return Ok(Ok(Message {
+            attempt_id,
+            to,
+            content: Content::Text { body },
+            sensitive,
+        }));
     }
-    let Some(prepared) = templates.get(tx, &claimed.template, claimed.language.as_deref()).await? else {
-        return Ok(fix(
+    let Some(prepared) = templates
+        .get(tx, &claimed.template, claimed.language.as_deref())
+        .await?
+    else {
+        return Ok(Err(fix(
             "template_unknown",
             "The catalogue has no template of this name any more.",
             "Apply the catalogue that has it, then retry.",
-        ));
+        )));
     };
     let body = match &prepared.body {
         Ok(body) => body,
-        Err(error) => return Ok(fix("template_unreadable", error, "Mend the template in its catalogue, then retry.")),
+        Err(error) => {
+            return Ok(Err(fix(
+                "template_unreadable",
+                error,
+                "Mend the template in its catalogue, then retry.",
+            )));
+        }
     };
     let params: Value = serde_json::from_str(&claimed.params).unwrap_or(Value::Null);
     match body.parameters(&params) {
         Ok(values) => {
-            let names = body.expressions.iter().map(|expression| prepared.named.then(|| expression.clone()));
+            let names = body
+                .expressions
+                .iter()
+                .map(|expression| prepared.named.then(|| expression.clone()));
             let content = Content::Template {
                 name: claimed.template.clone(),
                 language: prepared.language.clone(),
                 parameters: names.zip(values).collect(),
             };
-            Ok(Ok(Message { attempt_id, to, content, sensitive }))
+            Ok(Ok(Message {
+                attempt_id,
+                to,
+                content,
+                sensitive,
+            }))
         }
-        Err(error) => Ok(fix("parameters", &format!("The template cannot be filled: {error}."), "Mend the parameters, then send it anew.")),
+        Err(error) => Ok(Err(fix(
+            "parameters",
+            &format!("The template cannot be filled: {error}."),
+            "Mend the parameters, then send it anew.",
+        ))),
     }
 }
 
@@ -299,7 +376,9 @@ pub async fn settle(
     for answer in answers {
         match &answer.exchange.outcome {
             outcome if outcome.is_provider_trouble() => in_a_row += 1,
-            Outcome::Refused(failure) if matches!(failure.class, FailureClass::Token | FailureClass::Account) => {
+            Outcome::Refused(failure)
+                if matches!(failure.class, FailureClass::Token | FailureClass::Account) =>
+            {
                 trouble = Some(failure);
             }
             _ => {
@@ -337,7 +416,10 @@ pub async fn settle(
         .map(|answer| parked::Known {
             our_id: Id(answer.job.attempt_id),
             message: match &answer.exchange.outcome {
-                Outcome::Accepted { provider_message_id, .. } => Some(provider_message_id.clone()),
+                Outcome::Accepted {
+                    provider_message_id,
+                    ..
+                } => Some(provider_message_id.clone()),
                 Outcome::Refused(_) | Outcome::Unavailable { .. } | Outcome::Unknown { .. } => None,
             },
         })
@@ -351,22 +433,38 @@ pub async fn settle(
             all.extend(joined);
             let report = transition::run(engine, tx, &all, now).await?;
             attempt::record(tx, &records, now).await?;
-            parked::remove(tx, &parked.iter().map(|parked| parked.id).collect::<Vec<_>>()).await?;
+            parked::remove(
+                tx,
+                &parked.iter().map(|parked| parked.id).collect::<Vec<_>>(),
+            )
+            .await?;
             Ok(report)
         })
         .await?;
     report.publish(engine);
     learn_names(engine, answers, now).await?;
-    note_health(engine, sender, in_a_row, before, good_answer, trouble, health.as_ref().map(|row| row.state.as_str()), now).await
+    note_health(
+        engine,
+        sender,
+        in_a_row,
+        before,
+        good_answer,
+        trouble,
+        health.as_ref().map(|row| row.state.as_str()),
+        now,
+    )
+    .await
 }
 
 fn describe(exchange: &Exchange) -> Option<Value> {
     match &exchange.outcome {
         Outcome::Accepted { .. } => None,
-        Outcome::Refused(failure) => {
-            Some(json!({ "code": failure.code, "title": failure.title, "meaning": failure.meaning }))
+        Outcome::Refused(failure) => Some(
+            json!({ "code": failure.code, "title": failure.title, "meaning": failure.meaning }),
+        ),
+        Outcome::Unavailable { reason } | Outcome::Unknown { reason } => {
+            Some(json!({ "reason": reason }))
         }
-        Outcome::Unavailable { reason } | Outcome::Unknown { reason } => Some(json!({ "reason": reason })),
     }
 }
 
@@ -387,23 +485,44 @@ fn join_parked(parked: &[parked::Parked], answers: &[Answer]) -> Vec<Step> {
 }
 
 /// The `wa_id` is learned from the answer, never guessed.
-async fn learn_names(engine: &Engine, answers: &[Answer], now: Timestamp) -> Result<(), StoreError> {
+async fn learn_names(
+    engine: &Engine,
+    answers: &[Answer],
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let learned: Vec<(Uuid, Alias)> = answers
         .iter()
-        .filter_map(|answer| match (&answer.exchange.outcome, answer.job.contact_id) {
-            (Outcome::Accepted { wa_id: Some(wa_id), .. }, Some(contact)) => {
-                Some((contact, Alias { kind: "wa_id", value: wa_id.clone() }))
-            }
-            _ => None,
-        })
+        .filter_map(
+            |answer| match (&answer.exchange.outcome, answer.job.contact_id) {
+                (
+                    Outcome::Accepted {
+                        wa_id: Some(wa_id), ..
+                    },
+                    Some(contact),
+                ) => Some((
+                    contact,
+                    Alias {
+                        kind: "wa_id",
+                        value: wa_id.clone(),
+                    },
+                )),
+                _ => None,
+            },
+        )
         .collect();
     if learned.is_empty() {
         return Ok(());
     }
-    engine.store.write(async |tx| people::learn_aliases(tx, &learned, now).await).await
+    engine
+        .store
+        .write(async |tx| people::learn_aliases(tx, &learned, now).await)
+        .await
 }
 
-#[expect(clippy::too_many_arguments, reason = "what one batch of answers says of a sender")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what one batch of answers says of a sender"
+)]
 async fn note_health(
     engine: &Engine,
     sender: Uuid,
@@ -417,7 +536,11 @@ async fn note_health(
     let health = if let Some(failure) = trouble {
         Health {
             state: "held",
-            reason: Some(format!("{} (code {})", failure.meaning, failure.counted_as())),
+            reason: Some(format!(
+                "{} (code {})",
+                failure.meaning,
+                failure.counted_as()
+            )),
             failures_in_row: in_a_row,
             probe_at: Some(now.plus_seconds(60)),
         }
@@ -429,7 +552,12 @@ async fn note_health(
             probe_at: Some(now.plus_micros(retry::probe_after_micros(in_a_row))),
         }
     } else if (good_answer && state == Some("held")) || in_a_row != before {
-        Health { state: "active", reason: None, failures_in_row: in_a_row, probe_at: None }
+        Health {
+            state: "active",
+            reason: None,
+            failures_in_row: in_a_row,
+            probe_at: None,
+        }
     } else {
         return Ok(());
     };
@@ -439,7 +567,10 @@ async fn note_health(
     if health.state == "active" && state == Some("held") {
         tracing::info!(event = "sender.released", sender.id = %sender, "the sender can send again");
     }
-    engine.store.write(async |tx| sender::set_health(tx, sender, &health, now).await).await
+    engine
+        .store
+        .write(async |tx| sender::set_health(tx, sender, &health, now).await)
+        .await
 }
 
 /// Claims, calls and settles once, one batch: for tests and for commands.
@@ -452,14 +583,21 @@ pub async fn turn(
 ) -> Result<usize, StoreError> {
     let slots = i64::try_from(engine.settings.send_slots).unwrap_or(1);
     let claim = claim(engine, sender, slots, now).await?;
-    let answers = futures_util::future::join_all(claim.jobs.into_iter().map(|job| call(provider, job))).await;
+    let answers =
+        futures_util::future::join_all(claim.jobs.into_iter().map(|job| call(provider, job))).await;
     settle(engine, sender, &answers, jitter_permille, now).await?;
     Ok(answers.len())
 }
 
 /// Settles until the database takes it: an answer that is dropped would be an
 /// unknown outcome for nothing.
-pub async fn settle_surely(engine: &Engine, sender: Uuid, answers: &[Answer], jitter_permille: i64, now: Timestamp) {
+pub async fn settle_surely(
+    engine: &Engine,
+    sender: Uuid,
+    answers: &[Answer],
+    jitter_permille: i64,
+    now: Timestamp,
+) {
     for pause_millis in [50, 100, 200, 500, 1000, 2000, 5000, 5000, 5000, 5000] {
         match settle(engine, sender, answers, jitter_permille, now).await {
             Ok(()) => return,
@@ -469,5 +607,9 @@ pub async fn settle_surely(engine: &Engine, sender: Uuid, answers: &[Answer], ji
             }
         }
     }
-    tracing::error!(event = "send.settle_lost", count = answers.len(), "answers were not written down: their attempts become unknown");
+    tracing::error!(
+        event = "send.settle_lost",
+        count = answers.len(),
+        "answers were not written down: their attempts become unknown"
+    );
 }

@@ -34,7 +34,9 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     }
     // A receipt may be among the callbacks that are not applied yet.
     let horizon = match callback::waiting(&engine.store).await? {
-        (_, Some(oldest)) if now.micros_since(oldest) < BACKLOG_PATIENCE_SECONDS * 1_000_000 => oldest,
+        (_, Some(oldest)) if now.micros_since(oldest) < BACKLOG_PATIENCE_SECONDS * 1_000_000 => {
+            oldest
+        }
         _ => now,
     };
     let (count, report) = engine
@@ -49,11 +51,27 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
             let mut report = Report::default();
             let mut count = 0;
             for due in follow_up::due(tx, horizon, BATCH).await? {
-                let Some(parent) = parents.iter().find(|parent| parent.state.id == due.notification_id) else {
+                let Some(parent) = parents
+                    .iter()
+                    .find(|parent| parent.state.id == due.notification_id)
+                else {
                     continue;
                 };
-                let reached = if parent.state.generation == due.generation { parent.state.triggered } else { Triggers::NONE };
-                decide(engine, tx, &due, reached, parent.facets.depth, now, &mut report).await?;
+                let reached = if parent.state.generation == due.generation {
+                    parent.state.triggered
+                } else {
+                    Triggers::NONE
+                };
+                decide(
+                    engine,
+                    tx,
+                    &due,
+                    reached,
+                    parent.facets.depth,
+                    now,
+                    &mut report,
+                )
+                .await?;
                 count += 1;
             }
             Ok((count, report))
@@ -76,7 +94,14 @@ async fn decide(
         return end(tx, due, State::Cancelled, "one of its unless came", now).await;
     }
     let Some(stored) = catalogue::rule(tx, due.rule_id).await? else {
-        return end(tx, due, State::Cancelled, "the rule does not exist any more", now).await;
+        return end(
+            tx,
+            due,
+            State::Cancelled,
+            "the rule does not exist any more",
+            now,
+        )
+        .await;
     };
     if !stored.active && !still_named(engine, tx, &due.rule_name).await? {
         return end(tx, due, State::Cancelled, "the rule was removed", now).await;
@@ -92,13 +117,24 @@ async fn decide(
             }
             metrics::counter!("herald_follow_ups_total", "state" => "fired").increment(1);
             follow_up::settle(tx, due.id, State::Fired, None, now).await?;
-            note(tx, due, "follow_up_fired", json!({ "rule": due.rule_name, "notifications": inserted }), now).await
+            note(
+                tx,
+                due,
+                "follow_up_fired",
+                json!({ "rule": due.rule_name, "notifications": inserted }),
+                now,
+            )
+            .await
         }
     }
 }
 
 /// A newer version of the rule is in force: the old one keeps its promise.
-async fn still_named(engine: &Engine, tx: &DatabaseTransaction, name: &str) -> Result<bool, StoreError> {
+async fn still_named(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    name: &str,
+) -> Result<bool, StoreError> {
     let rules = engine.rules(tx).await?;
     Ok(crate::domain::trigger::Trigger::ALL
         .into_iter()
@@ -118,7 +154,14 @@ async fn end(
     };
     metrics::counter!("herald_follow_ups_total", "state" => name).increment(1);
     follow_up::settle(tx, due.id, state, Some(reason.to_owned()), now).await?;
-    note(tx, due, kind, json!({ "rule": due.rule_name, "reason": reason }), now).await
+    note(
+        tx,
+        due,
+        kind,
+        json!({ "rule": due.rule_name, "reason": reason }),
+        now,
+    )
+    .await
 }
 
 async fn note(
@@ -149,7 +192,11 @@ async fn drafts(
     depth: i64,
     now: Timestamp,
 ) -> Result<Result<Vec<notification::NewNotification>, String>, StoreError> {
-    let Some((_, context)) = context::load(tx, &[due.notification_id]).await?.into_iter().next() else {
+    let Some((_, context)) = context::load(tx, &[due.notification_id])
+        .await?
+        .into_iter()
+        .next()
+    else {
         return Ok(Err("the notification does not exist any more".to_owned()));
     };
     let Some(parent) = notification::in_transaction(tx, due.notification_id).await? else {
@@ -209,7 +256,10 @@ async fn drafts(
     accept::compose(engine, tx, &draft, accept::unique(targets), now).await
 }
 
-async fn original(tx: &DatabaseTransaction, parent: &entity::notification::Model) -> Result<Target, StoreError> {
+async fn original(
+    tx: &DatabaseTransaction,
+    parent: &entity::notification::Model,
+) -> Result<Target, StoreError> {
     let person = match parent.contact_id {
         Some(contact) => people::contact(tx, contact).await?,
         None => None,
@@ -219,6 +269,9 @@ async fn original(tx: &DatabaseTransaction, parent: &entity::notification::Model
         contact_id: parent.contact_id,
         address: parent.address.clone(),
         name: person.and_then(|person| person.name),
-        skipped: parent.address.is_none().then(|| "the contact has no phone number".to_owned()),
+        skipped: parent
+            .address
+            .is_none()
+            .then(|| "the contact has no phone number".to_owned()),
     })
 }

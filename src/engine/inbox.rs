@@ -88,7 +88,12 @@ pub struct Intake {
 impl Inbox {
     pub fn new(max_bytes: usize, max_wait: Duration) -> (Self, Intake) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let inbox = Self { queue: sender, waiting_bytes: AtomicUsize::new(0), max_bytes, max_wait };
+        let inbox = Self {
+            queue: sender,
+            waiting_bytes: AtomicUsize::new(0),
+            max_bytes,
+            max_wait,
+        };
         (inbox, Intake { queue: receiver })
     }
 
@@ -99,10 +104,21 @@ impl Inbox {
             self.waiting_bytes.fetch_sub(size, Ordering::AcqRel);
             return Err(Busy::Full);
         }
-        let _room = Room { bytes: &self.waiting_bytes, size };
+        let _room = Room {
+            bytes: &self.waiting_bytes,
+            size,
+        };
         let digest = Sha256::digest(&body).into();
         let (answer, stored) = oneshot::channel();
-        if self.queue.send(Waiting { body, digest, answer }).is_err() {
+        if self
+            .queue
+            .send(Waiting {
+                body,
+                digest,
+                answer,
+            })
+            .is_err()
+        {
             return Err(Busy::Failed);
         }
         match tokio::time::timeout(self.max_wait, stored).await {
@@ -150,7 +166,10 @@ impl Handover {
 
     /// How many bodies wait.
     pub fn len(&self) -> usize {
-        self.bodies.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.bodies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -163,7 +182,10 @@ impl Handover {
         let count = bodies.len().min(limit);
         let taken: Vec<Body> = bodies.drain(..count).collect();
         drop(bodies);
-        self.bytes.fetch_sub(taken.iter().map(|body| body.body.len()).sum(), Ordering::AcqRel);
+        self.bytes.fetch_sub(
+            taken.iter().map(|body| body.body.len()).sum(),
+            Ordering::AcqRel,
+        );
         taken
     }
 }
@@ -180,7 +202,9 @@ pub async fn store_turn(
     let mut size = first.body.len();
     let mut batch = vec![first];
     while batch.len() < MAX_BATCH && size < MAX_BATCH_BYTES {
-        let Ok(next) = intake.queue.try_recv() else { break };
+        let Ok(next) = intake.queue.try_recv() else {
+            break;
+        };
         size += next.body.len();
         batch.push(next);
     }
@@ -189,7 +213,13 @@ pub async fn store_turn(
     Some(count)
 }
 
-async fn store(engine: &Engine, mut batch: Vec<Waiting>, size: usize, handover: Option<&Handover>, now: Timestamp) {
+async fn store(
+    engine: &Engine,
+    mut batch: Vec<Waiting>,
+    size: usize,
+    handover: Option<&Handover>,
+    now: Timestamp,
+) {
     // Sorted by digest: two processes take the ledger's rows in one order.
     batch.sort_unstable_by_key(|waiting| waiting.digest);
     let mut new: Vec<NewCallback> = Vec::with_capacity(batch.len());
@@ -206,12 +236,17 @@ async fn store(engine: &Engine, mut batch: Vec<Waiting>, size: usize, handover: 
     }
     let handover = handover.filter(|handover| handover.has_room(size));
     // What is not handed over belongs to whoever looks first.
-    let lease = if handover.is_some() { now.plus_seconds(engine.settings.policy.lease_seconds) } else { now };
+    let lease = if handover.is_some() {
+        now.plus_seconds(engine.settings.policy.lease_seconds)
+    } else {
+        now
+    };
     let stored = engine
         .store
         .write(async |tx| callback::store_batch(tx, META, &new, engine.process, lease, now).await)
         .await;
-    metrics::histogram!("herald_ingest_batch").record(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
+    metrics::histogram!("herald_ingest_batch")
+        .record(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
     let known = match stored {
         Ok(known) => known,
         Err(error) => {
@@ -222,19 +257,29 @@ async fn store(engine: &Engine, mut batch: Vec<Waiting>, size: usize, handover: 
             return;
         }
     };
-    let mut first_of: HashMap<[u8; 32], bool> = HashMap::new();
-    for waiting in batch {
-        let repeat = known.contains(&waiting.digest) || first_of.insert(waiting.digest, true).is_some();
-        let receipt = if repeat { Receipt::Repeat } else { Receipt::Stored };
-        // A client that has hung up will send it again, and it will be a repeat.
-        let _ = waiting.answer.send(Ok(receipt));
-    }
+    // Before anybody is answered: whoever hears 200 and looks finds it on its way.
     if let Some(handover) = handover {
         handover.put(
-            new.into_iter()
+            new.iter()
                 .filter(|callback| !known.contains(&callback.digest))
-                .map(|callback| Body { id: callback.id, body: callback.body, tries: 0 }),
+                .map(|callback| Body {
+                    id: callback.id,
+                    body: callback.body.clone(),
+                    tries: 0,
+                }),
         );
+    }
+    let mut first_of: HashMap<[u8; 32], bool> = HashMap::new();
+    for waiting in batch {
+        let repeat =
+            known.contains(&waiting.digest) || first_of.insert(waiting.digest, true).is_some();
+        let receipt = if repeat {
+            Receipt::Repeat
+        } else {
+            Receipt::Stored
+        };
+        // A client that has hung up will send it again, and it will be a repeat.
+        let _ = waiting.answer.send(Ok(receipt));
     }
 }
 
@@ -253,14 +298,29 @@ impl std::fmt::Display for ErrorChain<'_> {
     }
 }
 
-
 impl Inbox {
     /// Stores a body in a transaction of its own: what `bench` compares with.
-    pub async fn submit_alone(&self, engine: &Engine, body: Bytes, now: Timestamp) -> Result<Receipt, Busy> {
+    pub async fn submit_alone(
+        &self,
+        engine: &Engine,
+        body: Bytes,
+        now: Timestamp,
+    ) -> Result<Receipt, Busy> {
         let (answer, stored) = oneshot::channel();
         let size = body.len();
         let digest = Sha256::digest(&body).into();
-        store(engine, vec![Waiting { body, digest, answer }], size, None, now).await;
+        store(
+            engine,
+            vec![Waiting {
+                body,
+                digest,
+                answer,
+            }],
+            size,
+            None,
+            now,
+        )
+        .await;
         stored.await.unwrap_or(Err(Busy::Failed))
     }
 }

@@ -24,16 +24,31 @@ pub enum Done {
 }
 
 /// Queues a notification anew, in a new generation.
-pub async fn retry(engine: &Engine, id: Uuid, even_if_delivered: bool, now: Timestamp) -> Result<Done, StoreError> {
+pub async fn retry(
+    engine: &Engine,
+    id: Uuid,
+    even_if_delivered: bool,
+    now: Timestamp,
+) -> Result<Done, StoreError> {
     change(engine, id, Change::RetryAsked { even_if_delivered }, now).await
 }
 
 /// Takes a waiting notification out of the queue for good.
-pub async fn cancel(engine: &Engine, id: Uuid, reason: String, now: Timestamp) -> Result<Done, StoreError> {
+pub async fn cancel(
+    engine: &Engine,
+    id: Uuid,
+    reason: String,
+    now: Timestamp,
+) -> Result<Done, StoreError> {
     change(engine, id, Change::Cancelled { reason }, now).await
 }
 
-async fn change(engine: &Engine, id: Uuid, change: Change, now: Timestamp) -> Result<Done, StoreError> {
+async fn change(
+    engine: &Engine,
+    id: Uuid,
+    change: Change,
+    now: Timestamp,
+) -> Result<Done, StoreError> {
     let report = engine
         .store
         .write(async |tx| {

@@ -82,10 +82,16 @@ impl Engine {
     }
 
     /// The rules in force; read again only when a catalogue has changed.
-    pub async fn rules(&self, connection: &impl ConnectionTrait) -> Result<Arc<RuleSet>, StoreError> {
+    pub async fn rules(
+        &self,
+        connection: &impl ConnectionTrait,
+    ) -> Result<Arc<RuleSet>, StoreError> {
         let revision = crate::store::catalogue::revision(connection).await?;
         {
-            let kept = self.rules.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let kept = self
+                .rules
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             if kept.revision == revision {
                 return Ok(Arc::clone(&kept));
             }
@@ -94,8 +100,14 @@ impl Engine {
         for rule in crate::store::catalogue::active_rules(connection).await? {
             by_trigger.entry(rule.rule.on).or_default().push(rule);
         }
-        let fresh = Arc::new(RuleSet { revision, by_trigger });
-        *self.rules.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::clone(&fresh);
+        let fresh = Arc::new(RuleSet {
+            revision,
+            by_trigger,
+        });
+        *self
+            .rules
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::clone(&fresh);
         Ok(fresh)
     }
 }

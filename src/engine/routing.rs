@@ -28,7 +28,8 @@ pub struct Target {
 impl Target {
     /// What makes two targets one person.
     pub fn key(&self) -> String {
-        self.contact_id.map_or_else(|| self.recipient.clone(), |contact| contact.to_string())
+        self.contact_id
+            .map_or_else(|| self.recipient.clone(), |contact| contact.to_string())
     }
 
     fn of(recipient: String, person: Option<Person>, missing: &str) -> Self {
@@ -43,11 +44,21 @@ impl Target {
         } else {
             None
         };
-        Self { recipient, contact_id, address, name, skipped }
+        Self {
+            recipient,
+            contact_id,
+            address,
+            name,
+            skipped,
+        }
     }
 
     fn of_staff(staff: Staff) -> Self {
-        Self::of(format!("user:{}", staff.name), staff.person, "the user is not linked to a contact")
+        Self::of(
+            format!("user:{}", staff.name),
+            staff.person,
+            "the user is not linked to a contact",
+        )
     }
 }
 
@@ -71,11 +82,18 @@ pub async fn resolve(
     after: Option<Uuid>,
     now: Timestamp,
 ) -> Result<Result<Page, Unknown>, StoreError> {
-    let one = |target| Ok(Page { targets: vec![target], next: None });
+    let one = |target| {
+        Ok(Page {
+            targets: vec![target],
+            next: None,
+        })
+    };
     Ok(match spec {
         RecipientSpec::Same => match original {
             Some(target) => one(target.clone()),
-            None => Err(Unknown("`same` means the recipient of a notification, and there is none here".to_owned())),
+            None => Err(Unknown(
+                "`same` means the recipient of a notification, and there is none here".to_owned(),
+            )),
         },
         RecipientSpec::Phone(phone) => one(by_phone(tx, phone, now).await?),
         RecipientSpec::Contact(handle) => match people::contact_by_handle(tx, handle).await? {
@@ -90,8 +108,15 @@ pub async fn resolve(
             if people::group_exists(tx, name).await? {
                 let members = people::members(tx, name, after, CHUNK).await?;
                 let more = i64::try_from(members.len()).unwrap_or(0) == CHUNK;
-                let next = if more { members.last().map(|member| member.user_id) } else { None };
-                Ok(Page { targets: members.into_iter().map(Target::of_staff).collect(), next })
+                let next = if more {
+                    members.last().map(|member| member.user_id)
+                } else {
+                    None
+                };
+                Ok(Page {
+                    targets: members.into_iter().map(Target::of_staff).collect(),
+                    next,
+                })
             } else {
                 Err(Unknown(format!("there is no group {name}")))
             }
@@ -99,7 +124,11 @@ pub async fn resolve(
     })
 }
 
-async fn by_phone(tx: &DatabaseTransaction, phone: &Phone, now: Timestamp) -> Result<Target, StoreError> {
+async fn by_phone(
+    tx: &DatabaseTransaction,
+    phone: &Phone,
+    now: Timestamp,
+) -> Result<Target, StoreError> {
     let person = people::ensure_phone(tx, phone, now).await?;
     Ok(Target {
         recipient: phone.e164().to_owned(),

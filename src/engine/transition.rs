@@ -18,8 +18,8 @@ use crate::{
         trigger::{Trigger, Triggers},
     },
     store::{
-        DatabaseTransaction, StoreError, catalogue::StoredRule, context, counter, dialect::Id, follow_up, new_id,
-        notification, notification::Facets, timeline,
+        DatabaseTransaction, StoreError, catalogue::StoredRule, context, counter, dialect::Id,
+        follow_up, new_id, notification, notification::Facets, timeline,
     },
 };
 
@@ -40,7 +40,15 @@ pub struct Step {
 
 impl Step {
     pub const fn new(notification_id: Uuid, change: Change) -> Self {
-        Self { notification_id, change, attempt_id: None, callback_id: None, occurrence: None, provider_at: None, detail: None }
+        Self {
+            notification_id,
+            change,
+            attempt_id: None,
+            callback_id: None,
+            occurrence: None,
+            provider_at: None,
+            detail: None,
+        }
     }
 }
 
@@ -61,7 +69,8 @@ impl Report {
     /// Counts, and wakes whoever has work now. To be called after the commit.
     pub fn publish(&self, engine: &Engine) {
         for (trigger, count) in &self.triggered {
-            metrics::counter!("herald_transitions_total", "trigger" => trigger.name()).increment(*count);
+            metrics::counter!("herald_transitions_total", "trigger" => trigger.name())
+                .increment(*count);
         }
         if self.wake_sender {
             engine.queued.notify_one();
@@ -148,7 +157,11 @@ impl<'a> Consequences<'a> {
             Trigger::Delivered => Some(Fact::Delivered),
             Trigger::Read => Some(Fact::Read),
             Trigger::Played => Some(Fact::Played),
-            Trigger::Failed | Trigger::Expired | Trigger::Skipped | Trigger::Stale | Trigger::Replied => None,
+            Trigger::Failed
+            | Trigger::Expired
+            | Trigger::Skipped
+            | Trigger::Stale
+            | Trigger::Replied => None,
         };
         let trigger_at = fact.map_or(self.now, |fact| state.first_at(fact, self.now));
         for rule in rules.on(trigger) {
@@ -166,13 +179,23 @@ impl<'a> Consequences<'a> {
     }
 
     /// Decides which rules start, and writes everything down.
-    async fn write(mut self, tx: &DatabaseTransaction, report: &mut Report) -> Result<(), StoreError> {
+    async fn write(
+        mut self,
+        tx: &DatabaseTransaction,
+        report: &mut Report,
+    ) -> Result<(), StoreError> {
         let now = self.now;
         let new = self.decide(tx).await?;
-        report.wake_timers |= new.iter().any(|new| new.due_at.is_some_and(|due| due <= now.micros()));
+        report.wake_timers |= new
+            .iter()
+            .any(|new| new.due_at.is_some_and(|due| due <= now.micros()));
         follow_up::insert(tx, &new, now).await?;
         for cancelled in follow_up::cancel(tx, &self.reached, now).await? {
-            self.note(cancelled.notification_id, "follow_up_cancelled", Some(json!({ "rule": cancelled.rule_name })));
+            self.note(
+                cancelled.notification_id,
+                "follow_up_cancelled",
+                Some(json!({ "rule": cancelled.rule_name })),
+            );
         }
         if !self.overruled.is_empty() {
             for fired in follow_up::fired(tx, &self.overruled).await? {
@@ -187,15 +210,21 @@ impl<'a> Consequences<'a> {
         counter::add(tx, &self.counters, self.engine.slot, now).await
     }
 
-    async fn decide(&mut self, tx: &DatabaseTransaction) -> Result<Vec<follow_up::New>, StoreError> {
+    async fn decide(
+        &mut self,
+        tx: &DatabaseTransaction,
+    ) -> Result<Vec<follow_up::New>, StoreError> {
         let starts = std::mem::take(&mut self.starts);
         let asking: Vec<Uuid> = starts
             .iter()
             .filter(|start| start.rule.rule.condition.is_some())
             .map(|start| start.notification_id)
             .collect();
-        let contexts: BTreeMap<Uuid, Value> =
-            if asking.is_empty() { BTreeMap::new() } else { context::load(tx, &asking).await?.into_iter().collect() };
+        let contexts: BTreeMap<Uuid, Value> = if asking.is_empty() {
+            BTreeMap::new()
+        } else {
+            context::load(tx, &asking).await?.into_iter().collect()
+        };
         let mut new = Vec::new();
         for start in starts {
             let rule = &start.rule.rule;
@@ -211,10 +240,12 @@ impl<'a> Consequences<'a> {
                 continue;
             }
             let nothing = Value::Null;
-            let asked = rule
-                .condition
-                .as_deref()
-                .map(|condition| template::holds(condition, contexts.get(&start.notification_id).unwrap_or(&nothing)));
+            let asked = rule.condition.as_deref().map(|condition| {
+                template::holds(
+                    condition,
+                    contexts.get(&start.notification_id).unwrap_or(&nothing),
+                )
+            });
             let (state, due_at, reason) = match asked {
                 Some(Ok(false)) => {
                     self.note(
@@ -224,11 +255,23 @@ impl<'a> Consequences<'a> {
                     );
                     continue;
                 }
-                Some(Err(error)) => ("skipped", None, Some(format!("its condition cannot be evaluated: {error}"))),
-                Some(Ok(true)) | None => ("pending", Some(rule.due(start.trigger_at, self.now).micros()), None),
+                Some(Err(error)) => (
+                    "skipped",
+                    None,
+                    Some(format!("its condition cannot be evaluated: {error}")),
+                ),
+                Some(Ok(true)) | None => (
+                    "pending",
+                    Some(rule.due(start.trigger_at, self.now).micros()),
+                    None,
+                ),
             };
             if let Some(reason) = &reason {
-                self.note(start.notification_id, "follow_up_skipped", Some(json!({ "rule": rule.name, "reason": reason })));
+                self.note(
+                    start.notification_id,
+                    "follow_up_skipped",
+                    Some(json!({ "rule": rule.name, "reason": reason })),
+                );
             }
             metrics::counter!("herald_follow_ups_total", "state" => state).increment(1);
             new.push(follow_up::New {
@@ -294,7 +337,9 @@ pub async fn run_locked(
     let mut replies: Vec<(usize, String)> = Vec::new();
     for step in steps {
         let found = loaded.binary_search_by_key(&step.notification_id, |loaded| loaded.state.id);
-        let Some((index, current)) = found.ok().and_then(|index| loaded.get_mut(index).map(|loaded| (index, loaded)))
+        let Some((index, current)) = found
+            .ok()
+            .and_then(|index| loaded.get_mut(index).map(|loaded| (index, loaded)))
         else {
             report.effects.push(None);
             continue;
@@ -334,14 +379,18 @@ pub async fn run_locked(
     for (index, (current, before)) in loaded.iter_mut().zip(&before).enumerate() {
         let new = current.state.finish(before, now, policy);
         if !new.is_empty() {
-            follow.reached.push(follow_up::Reached { id: Id(current.state.id), mask: new.mask() });
+            follow.reached.push(follow_up::Reached {
+                id: Id(current.state.id),
+                mask: new.mask(),
+            });
             if new.contains(Trigger::Delivered) && before.triggered.contains(Trigger::Failed) {
                 follow.overruled.push(current.state.id);
             }
             for trigger in new.iter() {
                 *report.triggered.entry(trigger).or_default() += 1;
                 // A reply that names its message is an occurrence of its own.
-                let named = trigger == Trigger::Replied && replies.iter().any(|(at, _)| *at == index);
+                let named =
+                    trigger == Trigger::Replied && replies.iter().any(|(at, _)| *at == index);
                 if !named {
                     follow.start(&current.state, &current.facets, trigger, "", &rules);
                 }
@@ -355,11 +404,19 @@ pub async fn run_locked(
     }
     for (index, occurrence) in replies {
         if let Some(current) = loaded.get(index) {
-            follow.start(&current.state, &current.facets, Trigger::Replied, &occurrence, &rules);
+            follow.start(
+                &current.state,
+                &current.facets,
+                Trigger::Replied,
+                &occurrence,
+                &rules,
+            );
         }
     }
-    let changed: Vec<(&NotificationState, &NotificationState)> =
-        before.iter().zip(loaded.iter().map(|loaded| &loaded.state)).collect();
+    let changed: Vec<(&NotificationState, &NotificationState)> = before
+        .iter()
+        .zip(loaded.iter().map(|loaded| &loaded.state))
+        .collect();
     notification::save(tx, &changed, policy, now).await?;
     follow.write(tx, &mut report).await?;
     Ok(report)
@@ -390,7 +447,15 @@ pub async fn introduce(
             contact_id: new.contact_id,
         };
         let why = json!({ "route": new.route, "rule": new.rule, "reason": new.skipped });
-        follow.note(new.id, if new.skipped.is_some() { "skipped" } else { "queued" }, Some(why));
+        follow.note(
+            new.id,
+            if new.skipped.is_some() {
+                "skipped"
+            } else {
+                "queued"
+            },
+            Some(why),
+        );
         let before = state.clone();
         let triggers = state.finish(&before, now, &engine.settings.policy);
         for trigger in triggers.iter() {

@@ -22,7 +22,10 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
         .store
         .write(async |tx| {
             let woken = notification::woken(tx, now, BATCH).await?;
-            let steps: Vec<Step> = woken.iter().map(|id| Step::new(*id, Change::Woken)).collect();
+            let steps: Vec<Step> = woken
+                .iter()
+                .map(|id| Step::new(*id, Change::Woken))
+                .collect();
             let report = transition::run(engine, tx, &steps, now).await?;
             Ok((woken.len(), report))
         })
@@ -33,13 +36,22 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
 
 /// Moves due messages out of the queue while nothing can be sent. Says how many.
 pub async fn hold(engine: &Engine, reason: &str, now: Timestamp) -> Result<u64, StoreError> {
-    if notification::oldest_due(&engine.store, now).await?.is_none() {
+    if notification::oldest_due(&engine.store, now)
+        .await?
+        .is_none()
+    {
         return Ok(0);
     }
-    engine.store.write(async |tx| notification::hold(tx, reason, now, BATCH).await).await
+    engine
+        .store
+        .write(async |tx| notification::hold(tx, reason, now, BATCH).await)
+        .await
 }
 
 /// Puts held messages back. Says how many.
 pub async fn release(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
-    engine.store.write(async |tx| notification::release(tx, now, BATCH).await).await
+    engine
+        .store
+        .write(async |tx| notification::release(tx, now, BATCH).await)
+        .await
 }

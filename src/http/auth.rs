@@ -28,10 +28,14 @@ impl FromRequest for Client {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, key)| key_digest(key.trim()));
         Box::pin(async move {
-            let (Some(state), Some(digest)) = (state, digest) else { return Err(Problem::Unauthorized) };
+            let (Some(state), Some(digest)) = (state, digest) else {
+                return Err(Problem::Unauthorized);
+            };
             // Looked up by digest: nothing is compared byte by byte.
             match access::key_by_digest(&state.engine.store, &digest).await? {
-                Some(key) => Ok(Self { id: key.id.to_string() }),
+                Some(key) => Ok(Self {
+                    id: key.id.to_string(),
+                }),
                 None => Err(Problem::Unauthorized),
             }
         })

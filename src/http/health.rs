@@ -1,5 +1,7 @@
 //! `/livez`, `/readyz`, `/metrics`.
 
+use std::time::Duration;
+
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
@@ -7,7 +9,7 @@ use super::problem::Problem;
 use crate::{
     domain::time::Timestamp,
     state::AppState,
-    store::{callback, migrate, notification, parked},
+    store::{StoreError, callback, migrate, notification, parked},
 };
 
 /// The process answers.
@@ -31,19 +33,39 @@ pub async fn ready(state: web::Data<AppState>) -> HttpResponse {
         "durability": state.durability.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
         "uptime_seconds": uptime(&state),
     });
-    if migrations.is_ok() { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) }
+    if migrations.is_ok() {
+        HttpResponse::Ok().json(body)
+    } else {
+        HttpResponse::ServiceUnavailable().json(body)
+    }
 }
 
 fn uptime(state: &AppState) -> i64 {
     state.clock.now().micros_since(state.started_at) / 1_000_000
 }
 
+/// Reading the gauges may take no longer: metrics matter most when the database is away.
+const GAUGES_WITHIN: Duration = Duration::from_secs(2);
+
 /// Prometheus metrics. What "is now" is read here, when somebody asks.
-pub async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+pub async fn metrics(state: web::Data<AppState>) -> HttpResponse {
+    let read = tokio::time::timeout(GAUGES_WITHIN, read_gauges(&state)).await;
+    metrics::gauge!("herald_database_up").set(if matches!(read, Ok(Ok(()))) { 1.0 } else { 0.0 });
+    metrics::counter!("herald_database_statements_total").absolute(state.engine.store.statements());
+    state.metrics.run_upkeep();
+    HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4")
+        .body(state.metrics.render())
+}
+
+async fn read_gauges(state: &AppState) -> Result<(), StoreError> {
     let store = &state.engine.store;
     let now = state.clock.now();
     let age = |since: Option<Timestamp>| {
-        f64::from(i32::try_from(since.map_or(0, |since| now.micros_since(since).max(0) / 1_000_000)).unwrap_or(i32::MAX))
+        f64::from(
+            i32::try_from(since.map_or(0, |since| now.micros_since(since).max(0) / 1_000_000))
+                .unwrap_or(i32::MAX),
+        )
     };
     let count = |count: i64| f64::from(i32::try_from(count).unwrap_or(i32::MAX));
     for status in crate::domain::status::Status::ALL {
@@ -54,14 +76,13 @@ pub async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, Problem
     for (status, number) in notification::open_counts(store).await? {
         metrics::gauge!("herald_open_notifications", "status" => status).set(count(number));
     }
-    metrics::gauge!("herald_queue_age_seconds").set(age(notification::oldest_due(store, now).await?));
+    metrics::gauge!("herald_queue_age_seconds")
+        .set(age(notification::oldest_due(store, now).await?));
     let (waiting, oldest) = callback::waiting(store).await?;
     metrics::gauge!("herald_callbacks_waiting").set(count(waiting));
     metrics::gauge!("herald_callbacks_waiting_age_seconds").set(age(oldest));
     metrics::gauge!("herald_parked_statuses").set(count(parked::count(store).await?));
-    metrics::counter!("herald_database_statements_total").absolute(store.statements());
-    state.metrics.run_upkeep();
-    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(state.metrics.render()))
+    Ok(())
 }
 
 /// Every problem the API can answer with.

@@ -17,17 +17,28 @@ const MAX_JSON_BYTES: usize = 512 * 1024;
 pub fn configure(config: &mut web::ServiceConfig) {
     config
         .app_data(web::PayloadConfig::new(webhooks::MAX_BODY_BYTES))
-        .app_data(web::JsonConfig::default().limit(MAX_JSON_BYTES).content_type(|_| true).error_handler(|error, _| {
-            use actix_web::error::JsonPayloadError;
-            match error {
-                JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => Problem::TooLarge,
-                // What serde says names fields and places; it may repeat a value, so only the place is told.
-                JsonPayloadError::Deserialize(error) => Problem::Malformed(readable(&error)),
-                _ => Problem::Malformed("the body is not JSON".to_owned()),
-            }
-            .into()
-        }))
-        .app_data(web::QueryConfig::default().error_handler(|error, _| Problem::Malformed(error.to_string()).into()))
+        .app_data(
+            web::JsonConfig::default()
+                .limit(MAX_JSON_BYTES)
+                .content_type(|_| true)
+                .error_handler(|error, _| {
+                    use actix_web::error::JsonPayloadError;
+                    match error {
+                        JsonPayloadError::Overflow { .. }
+                        | JsonPayloadError::OverflowKnownLength { .. } => Problem::TooLarge,
+                        // What serde says names fields and places; it may repeat a value, so only the place is told.
+                        JsonPayloadError::Deserialize(error) => {
+                            Problem::Malformed(readable(&error))
+                        }
+                        _ => Problem::Malformed("the body is not JSON".to_owned()),
+                    }
+                    .into()
+                }),
+        )
+        .app_data(
+            web::QueryConfig::default()
+                .error_handler(|error, _| Problem::Malformed(error.to_string()).into()),
+        )
         .app_data(web::PathConfig::default().error_handler(|_, _| Problem::NotFound.into()))
         .service(
             web::resource("/webhooks/meta")
@@ -55,9 +66,18 @@ pub fn configure(config: &mut web::ServiceConfig) {
                         .route(web::get().to(api::notifications::list))
                         .default_service(web::to(method_not_allowed)),
                 )
-                .route("/notifications/{id}", web::get().to(api::notifications::get))
-                .route("/notifications/{id}/retry", web::post().to(api::notifications::retry))
-                .route("/notifications/{id}/cancel", web::post().to(api::notifications::cancel))
+                .route(
+                    "/notifications/{id}",
+                    web::get().to(api::notifications::get),
+                )
+                .route(
+                    "/notifications/{id}/retry",
+                    web::post().to(api::notifications::retry),
+                )
+                .route(
+                    "/notifications/{id}/cancel",
+                    web::post().to(api::notifications::cancel),
+                )
                 .route("/messages", web::get().to(api::messages::list))
                 .route("/stats", web::get().to(api::stats::get)),
         )
@@ -69,7 +89,10 @@ fn readable(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let hides_value = text.starts_with("invalid type") || text.starts_with("invalid value");
     if hides_value {
-        let expected = text.split("expected").nth(1).map_or_else(String::new, |rest| format!(": expected{rest}"));
+        let expected = text
+            .split("expected")
+            .nth(1)
+            .map_or_else(String::new, |rest| format!(": expected{rest}"));
         format!("a field has the wrong type{expected}")
     } else {
         text

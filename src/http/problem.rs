@@ -98,7 +98,9 @@ impl Problem {
             Self::MethodNotAllowed => "This address does not take this method",
             Self::Malformed(_) => "The request cannot be read",
             Self::Invalid(_) => "Some fields are wrong",
-            Self::EventConflict => "An event with this source and id was posted before, with another content",
+            Self::EventConflict => {
+                "An event with this source and id was posted before, with another content"
+            }
             Self::KeyReused => "This Idempotency-Key was used before, with another body",
             Self::State(_) => "Its state does not allow that",
             Self::Unavailable => "The database cannot do it now",
@@ -122,7 +124,9 @@ impl ResponseError for Problem {
         match self {
             Self::Signature | Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Verification => StatusCode::FORBIDDEN,
-            Self::Busy(_) | Self::NoAppSecret | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy(_) | Self::NoAppSecret | Self::Unavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -155,7 +159,9 @@ impl ResponseError for Problem {
         if matches!(self, Self::Unauthorized) {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
-        response.content_type("application/problem+json").body(body.to_string())
+        response
+            .content_type("application/problem+json")
+            .body(body.to_string())
     }
 }
 
@@ -163,7 +169,11 @@ impl From<StoreError> for Problem {
     /// The one place where a request's storage error is logged.
     fn from(error: StoreError) -> Self {
         tracing::error!(event = "http.store_error", error = %ErrorChain(&error), "a request failed for a reason of ours");
-        if error.is_transient() { Self::Unavailable } else { Self::Internal }
+        if error.is_transient() {
+            Self::Unavailable
+        } else {
+            Self::Internal
+        }
     }
 }
 

@@ -35,7 +35,10 @@ pub struct Handshake {
 }
 
 /// `GET /webhooks/meta`: answers the challenge when the token is ours (Meta, "Create a webhook endpoint").
-pub async fn verify(state: web::Data<AppState>, query: web::Query<Handshake>) -> Result<HttpResponse, Problem> {
+pub async fn verify(
+    state: web::Data<AppState>,
+    query: web::Query<Handshake>,
+) -> Result<HttpResponse, Problem> {
     let query = query.into_inner();
     let token_fits = match (&state.verify_token, &query.token) {
         (Some(expected), Some(given)) => signature::tokens_match(expected, given),
@@ -43,7 +46,9 @@ pub async fn verify(state: web::Data<AppState>, query: web::Query<Handshake>) ->
     };
     match query.challenge {
         Some(challenge)
-            if token_fits && query.mode.as_deref() == Some("subscribe") && challenge.len() <= MAX_CHALLENGE_BYTES =>
+            if token_fits
+                && query.mode.as_deref() == Some("subscribe")
+                && challenge.len() <= MAX_CHALLENGE_BYTES =>
         {
             Ok(HttpResponse::Ok()
                 .content_type("text/plain; charset=utf-8")
@@ -51,7 +56,10 @@ pub async fn verify(state: web::Data<AppState>, query: web::Query<Handshake>) ->
                 .body(challenge))
         }
         _ => {
-            tracing::warn!(event = "webhook.verification_failed", "a webhook verification failed: check WHATSAPP_WEBHOOK_VERIFY_TOKEN");
+            tracing::warn!(
+                event = "webhook.verification_failed",
+                "a webhook verification failed: check WHATSAPP_WEBHOOK_VERIFY_TOKEN"
+            );
             Err(Problem::Verification)
         }
     }
@@ -67,10 +75,16 @@ pub async fn receive(
     let started = Instant::now();
     if state.app_secrets.is_empty() {
         metrics::counter!("herald_callbacks_total", "result" => "no_secret").increment(1);
-        tracing::error!(event = "webhook.no_secret", "a callback came and WHATSAPP_APP_SECRET is not set: answered 503");
+        tracing::error!(
+            event = "webhook.no_secret",
+            "a callback came and WHATSAPP_APP_SECRET is not set: answered 503"
+        );
         return Err(Problem::NoAppSecret);
     }
-    let header = request.headers().get("X-Hub-Signature-256").and_then(|value| value.to_str().ok());
+    let header = request
+        .headers()
+        .get("X-Hub-Signature-256")
+        .and_then(|value| value.to_str().ok());
     if !signature::verify(&state.app_secrets, header, &body) {
         metrics::counter!("herald_callbacks_total", "result" => "bad_signature").increment(1);
         let delay = failures.note(request.peer_addr().map(|address| address.ip()), started);
@@ -84,13 +98,22 @@ pub async fn receive(
     let body = Bytes::copy_from_slice(&body);
     let result = match state.ingest {
         Ingest::Durable => state.inbox.submit(body).await,
-        Ingest::PerRequest => state.inbox.submit_alone(&state.engine, body, state.clock.now()).await,
+        Ingest::PerRequest => {
+            state
+                .inbox
+                .submit_alone(&state.engine, body, state.clock.now())
+                .await
+        }
         Ingest::Bare => Ok(Receipt::Stored),
     };
     metrics::histogram!("herald_ingest_seconds").record(started.elapsed().as_secs_f64());
     match result {
         Ok(receipt) => {
-            let result = if receipt == Receipt::Repeat { "repeat" } else { "stored" };
+            let result = if receipt == Receipt::Repeat {
+                "repeat"
+            } else {
+                "stored"
+            };
             metrics::counter!("herald_callbacks_total", "result" => result).increment(1);
             Ok(HttpResponse::Ok().finish())
         }
@@ -112,7 +135,7 @@ pub struct Failures {
 const MAX_ADDRESSES: usize = 10_000;
 
 /// A failure is forgotten after this.
-const REMEMBERED: Duration = Duration::from_secs(60);
+const REMEMBERED: Duration = Duration::from_mins(1);
 
 /// Failures before an address is slowed: a rotation of secrets makes a few.
 const FREE_FAILURES: u32 = 5;
@@ -120,8 +143,13 @@ const FREE_FAILURES: u32 = 5;
 impl Failures {
     /// Notes a failure, and says how long to let it wait.
     fn note(&self, address: Option<IpAddr>, now: Instant) -> Duration {
-        let Some(address) = address else { return Duration::ZERO };
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(address) = address else {
+            return Duration::ZERO;
+        };
+        let mut by_address = self
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if by_address.len() >= MAX_ADDRESSES {
             by_address.clear();
         }
@@ -150,9 +178,17 @@ mod tests {
         let failures = Failures::default();
         let address = Some("192.0.2.1".parse().unwrap());
         let start = Instant::now();
-        let delays: Vec<_> = (0..12).map(|_| failures.note(address, start).as_millis()).collect();
+        let delays: Vec<_> = (0..12)
+            .map(|_| failures.note(address, start).as_millis())
+            .collect();
         assert_eq!(delays, [0, 0, 0, 0, 0, 50, 100, 200, 400, 800, 800, 800]);
-        assert_eq!(failures.note(Some("192.0.2.2".parse().unwrap()), start), Duration::ZERO);
-        assert_eq!(failures.note(address, start + Duration::from_secs(61)), Duration::ZERO);
+        assert_eq!(
+            failures.note(Some("192.0.2.2".parse().unwrap()), start),
+            Duration::ZERO
+        );
+        assert_eq!(
+            failures.note(address, start + Duration::from_secs(61)),
+            Duration::ZERO
+        );
     }
 }

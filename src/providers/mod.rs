@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::domain::{
-    facts::Fact, failure::Failure, notification::Versioned, outcome::Outcome, phone::Phone, time::Timestamp,
+    facts::Fact, failure::Failure, notification::Versioned, outcome::Outcome, phone::Phone,
+    time::Timestamp,
 };
 
 /// One message, ready to be written for a provider.
@@ -68,7 +69,7 @@ pub struct Item {
 
 #[derive(Clone, Debug)]
 pub enum ItemKind {
-    Update(Update),
+    Update(Box<Update>),
     Inbound(Box<Inbound>),
     /// Understood as far as it goes, kept, counted; nothing acts on it.
     Other {
@@ -147,7 +148,10 @@ pub struct Parsed {
 }
 
 /// The one way to make an HTTP client: with time-outs, without redirects.
-pub fn http_client(timeout: Duration, connect_timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+pub fn http_client(
+    timeout: Duration,
+    connect_timeout: Duration,
+) -> Result<reqwest::Client, reqwest::Error> {
     // Ignoring the result is right: it is an error only when a provider is installed already.
     drop(rustls::crypto::ring::default_provider().install_default());
     reqwest::Client::builder()

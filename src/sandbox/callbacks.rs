@@ -75,23 +75,39 @@ pub(super) fn message_goes(
 }
 
 /// A person writes, perhaps in answer to a message.
-pub(super) async fn person_writes(world: Arc<World>, from: String, content: Value, answers: Option<String>) {
+pub(super) async fn person_writes(
+    world: Arc<World>,
+    from: String,
+    content: Value,
+    answers: Option<String>,
+) {
     let seconds = unix_micros() / 1_000_000;
     {
-        let mut last = world.last_inbound.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = world
+            .last_inbound
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         last.insert(from.clone(), seconds);
     }
     let mut message = content;
     if let Some(object) = message.as_object_mut() {
         object.insert("from".to_owned(), json!(from));
-        object.insert("id".to_owned(), json!(format!("wamid.in{}", uuid::Uuid::new_v4().simple())));
+        object.insert(
+            "id".to_owned(),
+            json!(format!("wamid.in{}", uuid::Uuid::new_v4().simple())),
+        );
         object.insert("timestamp".to_owned(), json!(seconds.to_string()));
         if let Some(wamid) = answers {
-            object.insert("context".to_owned(), json!({ "from": "15550783881", "id": wamid }));
+            object.insert(
+                "context".to_owned(),
+                json!({ "from": "15550783881", "id": wamid }),
+            );
         }
     }
     let contact = json!({ "profile": { "name": format!("Person {}", from.get(from.len().saturating_sub(2)..).unwrap_or("")) }, "wa_id": from });
-    world.post_value(json!({ "contacts": [contact], "messages": [message] })).await;
+    world
+        .post_value(json!({ "contacts": [contact], "messages": [message] }))
+        .await;
 }
 
 fn status(to: &str, wamid: &str, our_id: Option<&str>, name: &str, code: Option<i64>) -> Value {
@@ -124,7 +140,9 @@ fn status(to: &str, wamid: &str, our_id: Option<&str>, name: &str, code: Option<
 impl World {
     /// Posts one change, signed, until it is answered 200.
     async fn post_value(&self, mut value: Value) {
-        let Some(url) = &self.config.callback_url else { return };
+        let Some(url) = &self.config.callback_url else {
+            return;
+        };
         if let Some(object) = value.as_object_mut() {
             object.insert("messaging_product".to_owned(), json!("whatsapp"));
             object.insert(
@@ -137,7 +155,9 @@ impl World {
             "entry": [{ "id": "102290129340398", "changes": [{ "field": "messages", "value": value }] }],
         })
         .to_string();
-        let Some(signature) = sign(&self.config.app_secret, body.as_bytes()) else { return };
+        let Some(signature) = sign(&self.config.app_secret, body.as_bytes()) else {
+            return;
+        };
         let mut pause = Duration::from_millis(250);
         for _ in 0..TRIES {
             let answer = self
@@ -154,12 +174,18 @@ impl World {
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        tracing::warn!(event = "sandbox.callback_lost", "a callback was not taken in time and is given up");
+        tracing::warn!(
+            event = "sandbox.callback_lost",
+            "a callback was not taken in time and is given up"
+        );
     }
 }
 
 fn sign(secret: &str, body: &[u8]) -> Option<String> {
     let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(secret.as_bytes()).ok()?;
     mac.update(body);
-    Some(format!("sha256={}", hex::encode(mac.finalize().into_bytes())))
+    Some(format!(
+        "sha256={}",
+        hex::encode(mac.finalize().into_bytes())
+    ))
 }

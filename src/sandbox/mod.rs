@@ -71,12 +71,19 @@ impl World {
     }
 
     fn window_is_open(&self, to: &str) -> bool {
-        let last = self.last_inbound.lock().unwrap_or_else(PoisonError::into_inner);
-        last.get(to).is_some_and(|at| unix_micros() / 1_000_000 - at < 24 * 60 * 60)
+        let last = self
+            .last_inbound
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        last.get(to)
+            .is_some_and(|at| unix_micros() / 1_000_000 - at < 24 * 60 * 60)
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the sandbox is another world, with a clock of its own")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the sandbox is another world, with a clock of its own"
+)]
 fn unix_micros() -> i64 {
     chrono::Utc::now().timestamp_micros()
 }
@@ -85,9 +92,15 @@ fn unix_micros() -> i64 {
 ///
 /// # Errors
 /// When the ledger cannot be opened or the server cannot run.
-pub async fn run(config: SandboxConfig, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    config: SandboxConfig,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let ledger = match &config.ledger {
-        Some(path) => Some(Mutex::new(File::options().create(true).append(true).open(path)?)),
+        Some(path) => Some(Mutex::new(
+            File::options().create(true).append(true).open(path)?,
+        )),
         None => None,
     };
     let http = reqwest::Client::builder()
@@ -108,9 +121,19 @@ pub async fn run(config: SandboxConfig, listener: TcpListener, stop: Cancellatio
         App::new()
             .app_data(world.clone())
             .app_data(web::PayloadConfig::new(1024 * 1024))
-            .route("/{version}/{phone_number_id}/messages", web::post().to(requests::messages))
+            .route(
+                "/{version}/{phone_number_id}/messages",
+                web::post().to(requests::messages),
+            )
             .route("/sandbox/reply", web::post().to(reply))
-            .default_service(web::to(|| async { graph_error(404, 100, "Unsupported request", "There is no such object here.") }))
+            .default_service(web::to(|| async {
+                graph_error(
+                    404,
+                    100,
+                    "Unsupported request",
+                    "There is no such object here.",
+                )
+            }))
     })
     .workers(workers)
     .disable_signals()
@@ -128,18 +151,32 @@ pub async fn run(config: SandboxConfig, listener: TcpListener, stop: Cancellatio
 
 /// `POST /sandbox/reply {"from": "+12025550101", "text": "hello"}`: a person writes.
 async fn reply(world: web::Data<World>, body: web::Json<Value>) -> HttpResponse {
-    let from = body.get("from").and_then(Value::as_str).map(|from| from.trim_start_matches('+').to_owned());
-    let text = body.get("text").and_then(Value::as_str).unwrap_or("hello").to_owned();
+    let from = body
+        .get("from")
+        .and_then(Value::as_str)
+        .map(|from| from.trim_start_matches('+').to_owned());
+    let text = body
+        .get("text")
+        .and_then(Value::as_str)
+        .unwrap_or("hello")
+        .to_owned();
     let Some(from) = from.filter(|from| !from.is_empty()) else {
         return HttpResponse::BadRequest().json(json!({ "error": "from: a number" }));
     };
-    callbacks::person_writes(world.into_inner(), from, json!({ "type": "text", "text": { "body": text } }), None).await;
+    callbacks::person_writes(
+        world.into_inner(),
+        from,
+        json!({ "type": "text", "text": { "body": text } }),
+        None,
+    )
+    .await;
     HttpResponse::Ok().json(json!({ "success": true }))
 }
 
 /// An error as Meta writes it.
 fn graph_error(status: u16, code: i64, message: &str, details: &str) -> HttpResponse {
-    let status = actix_web::http::StatusCode::from_u16(status).unwrap_or(actix_web::http::StatusCode::BAD_REQUEST);
+    let status = actix_web::http::StatusCode::from_u16(status)
+        .unwrap_or(actix_web::http::StatusCode::BAD_REQUEST);
     HttpResponse::build(status).json(json!({
         "error": {
             "message": format!("(#{code}) {message}"),

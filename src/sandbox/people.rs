@@ -33,31 +33,86 @@ pub enum Behaviour {
 
 /// The last two digits of a 555-01xx number, and what they mean.
 pub const BEHAVIOURS: &[(u8, Behaviour, &str)] = &[
-    (10, Behaviour::Fails(131_026), "fails with 131026: not on WhatsApp"),
-    (11, Behaviour::Fails(131_047), "fails with 131047: window closed"),
-    (12, Behaviour::Fails(131_049), "fails with 131049: too many marketing messages"),
-    (13, Behaviour::Fails(131_000), "fails with 131000: Meta does not know why"),
-    (14, Behaviour::Refuses(401, 190), "refused with 190: token expired"),
-    (15, Behaviour::RefusesFirst(429, 130_429), "refused with 130429 the first time: too fast"),
+    (
+        10,
+        Behaviour::Fails(131_026),
+        "fails with 131026: not on WhatsApp",
+    ),
+    (
+        11,
+        Behaviour::Fails(131_047),
+        "fails with 131047: window closed",
+    ),
+    (
+        12,
+        Behaviour::Fails(131_049),
+        "fails with 131049: too many marketing messages",
+    ),
+    (
+        13,
+        Behaviour::Fails(131_000),
+        "fails with 131000: Meta does not know why",
+    ),
+    (
+        14,
+        Behaviour::Refuses(401, 190),
+        "refused with 190: token expired",
+    ),
+    (
+        15,
+        Behaviour::RefusesFirst(429, 130_429),
+        "refused with 130429 the first time: too fast",
+    ),
     (16, Behaviour::BreaksDown, "HTTP 500 without a body"),
-    (17, Behaviour::Refuses(404, 132_001), "refused with 132001: no such template"),
-    (18, Behaviour::RefusesFirst(500, 131_016), "refused with 131016 the first time: unavailable"),
+    (
+        17,
+        Behaviour::Refuses(404, 132_001),
+        "refused with 132001: no such template",
+    ),
+    (
+        18,
+        Behaviour::RefusesFirst(500, 131_016),
+        "refused with 131016 the first time: unavailable",
+    ),
     (20, Behaviour::NeverReads, "delivered, never read"),
     (21, Behaviour::SwitchedOff, "sent, never delivered"),
     (30, Behaviour::Replies, "reads and writes back"),
     (31, Behaviour::Taps, "reads and taps a button"),
-    (40, Behaviour::LosesAnswer, "the HTTP answer is lost after accepting"),
-    (41, Behaviour::Vanishes, "the HTTP answer is lost and no callback ever comes"),
-    (50, Behaviour::Confuses, "every callback twice, newest first"),
-    (51, Behaviour::FailsThenArrives, "fails, and is delivered after all"),
+    (
+        40,
+        Behaviour::LosesAnswer,
+        "the HTTP answer is lost after accepting",
+    ),
+    (
+        41,
+        Behaviour::Vanishes,
+        "the HTTP answer is lost and no callback ever comes",
+    ),
+    (
+        50,
+        Behaviour::Confuses,
+        "every callback twice, newest first",
+    ),
+    (
+        51,
+        Behaviour::FailsThenArrives,
+        "fails, and is delivered after all",
+    ),
 ];
 
 /// How a number behaves. Numbers outside 555-01xx read.
 pub fn behaviour(to: &str) -> Behaviour {
-    let Some((_, last)) = to.rsplit_once("55501") else { return Behaviour::Reads };
-    let Ok(number) = last.parse::<u8>() else { return Behaviour::Reads };
+    let Some((_, last)) = to.rsplit_once("55501") else {
+        return Behaviour::Reads;
+    };
+    let Ok(number) = last.parse::<u8>() else {
+        return Behaviour::Reads;
+    };
     if last.len() != 2 {
         return Behaviour::Reads;
     }
-    BEHAVIOURS.iter().find(|(digits, _, _)| *digits == number).map_or(Behaviour::Reads, |(_, behaviour, _)| *behaviour)
+    BEHAVIOURS
+        .iter()
+        .find(|(digits, _, _)| *digits == number)
+        .map_or(Behaviour::Reads, |(_, behaviour, _)| *behaviour)
 }

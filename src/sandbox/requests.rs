@@ -19,11 +19,21 @@ pub(super) async fn messages(
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "));
     if token != Some(world.config.access_token.as_str()) {
-        return graph_error(401, 190, "Invalid OAuth access token", "The token is not the sandbox's.");
+        return graph_error(
+            401,
+            190,
+            "Invalid OAuth access token",
+            "The token is not the sandbox's.",
+        );
     }
     let (version, phone_number_id) = path.into_inner();
     if !version.starts_with('v') || phone_number_id != world.config.phone_number_id {
-        return graph_error(400, 100, "Unsupported post request", "There is no such phone number id here.");
+        return graph_error(
+            400,
+            100,
+            "Unsupported post request",
+            "There is no such phone number id here.",
+        );
     }
     let Ok(message) = serde_json::from_slice::<Value>(&body) else {
         return graph_error(400, 100, "Invalid parameter", "The body is not JSON.");
@@ -31,25 +41,48 @@ pub(super) async fn messages(
     if let Err((code, details)) = check(&message) {
         return graph_error(400, code, "Invalid parameter", &details);
     }
-    let to = message.get("to").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let to = message
+        .get("to")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     let digits: String = to.chars().filter(char::is_ascii_digit).collect();
     let behaviour = people::behaviour(&digits);
     let call = world.count_call(&digits);
     match behaviour {
-        Behaviour::Refuses(status, code) => return graph_error(status, code, "Refused", "This number refuses."),
+        Behaviour::Refuses(status, code) => {
+            return graph_error(status, code, "Refused", "This number refuses.");
+        }
         Behaviour::RefusesFirst(status, code) if call == 1 => {
-            return graph_error(status, code, "Refused", "This number refuses the first time.");
+            return graph_error(
+                status,
+                code,
+                "Refused",
+                "This number refuses the first time.",
+            );
         }
         Behaviour::BreaksDown => return HttpResponse::InternalServerError().finish(),
         _ => {}
     }
-    let our_id = message.get("biz_opaque_callback_data").and_then(Value::as_str).map(str::to_owned);
+    let our_id = message
+        .get("biz_opaque_callback_data")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
     let wamid = new_wamid(&digits);
     world.record(our_id.as_deref().unwrap_or_default(), &wamid);
     let is_text = message.get("type").and_then(Value::as_str) == Some("text");
-    let behaviour =
-        if is_text && !world.window_is_open(&digits) { Behaviour::Fails(131_047) } else { behaviour };
-    callbacks::message_goes(world.clone().into_inner(), digits.clone(), wamid.clone(), our_id, behaviour);
+    let behaviour = if is_text && !world.window_is_open(&digits) {
+        Behaviour::Fails(131_047)
+    } else {
+        behaviour
+    };
+    callbacks::message_goes(
+        world.clone().into_inner(),
+        digits.clone(),
+        wamid.clone(),
+        our_id,
+        behaviour,
+    );
     if matches!(behaviour, Behaviour::LosesAnswer | Behaviour::Vanishes) {
         let broken = futures_util::stream::once(async {
             Err::<bytes::Bytes, _>(std::io::Error::other("the sandbox loses this answer"))
@@ -78,12 +111,18 @@ fn check(message: &Value) -> Result<(), (i64, String)> {
         return Err((100, "messaging_product must be whatsapp".to_owned()));
     }
     let to = text("/to").ok_or_else(|| missing("to"))?;
-    let digits = to.strip_prefix('+').ok_or((131_009, "to without + may be read as a local number".to_owned()))?;
+    let digits = to.strip_prefix('+').ok_or((
+        131_009,
+        "to without + may be read as a local number".to_owned(),
+    ))?;
     if !(8..=15).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err((131_009, "to is not a phone number".to_owned()));
     }
     if text("/biz_opaque_callback_data").is_some_and(|data| data.chars().count() > 512) {
-        return Err((100, "biz_opaque_callback_data is longer than 512 characters".to_owned()));
+        return Err((
+            100,
+            "biz_opaque_callback_data is longer than 512 characters".to_owned(),
+        ));
     }
     match text("/type") {
         Some("text") => {
@@ -106,22 +145,33 @@ fn check_template(message: &Value) -> Result<(), (i64, String)> {
     if name.is_empty() || !name.bytes().all(valid) {
         return Err((132_001, "the template name does not exist".to_owned()));
     }
-    if text("/template/language/code").unwrap_or_default().is_empty() {
+    if text("/template/language/code")
+        .unwrap_or_default()
+        .is_empty()
+    {
         return Err((131_008, "template.language.code is missing".to_owned()));
     }
-    let components = message.pointer("/template/components").and_then(Value::as_array);
+    let components = message
+        .pointer("/template/components")
+        .and_then(Value::as_array);
     let parameters = components
         .into_iter()
         .flatten()
         .filter_map(|component| component.get("parameters").and_then(Value::as_array))
         .flatten();
     for parameter in parameters {
-        let value = parameter.get("text").and_then(Value::as_str).unwrap_or_default();
+        let value = parameter
+            .get("text")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         if value.is_empty() {
             return Err((131_008, "a parameter is empty".to_owned()));
         }
         if value.contains(['\n', '\t']) || value.contains("     ") {
-            return Err((132_018, "a parameter has a newline, a tab or more than four spaces".to_owned()));
+            return Err((
+                132_018,
+                "a parameter has a newline, a tab or more than four spaces".to_owned(),
+            ));
         }
     }
     Ok(())

@@ -1,7 +1,10 @@
 //! API keys: only their digests are kept.
 
 use entity::api_key;
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter,
+    QueryOrder,
+};
 use uuid::Uuid;
 
 use super::{Store, StoreError, new_id};
@@ -29,7 +32,10 @@ pub async fn insert_key(
 }
 
 /// The key with this digest, unless it was revoked.
-pub async fn key_by_digest(store: &Store, digest: &[u8]) -> Result<Option<api_key::Model>, StoreError> {
+pub async fn key_by_digest(
+    store: &Store,
+    digest: &[u8],
+) -> Result<Option<api_key::Model>, StoreError> {
     Ok(api_key::Entity::find()
         .filter(api_key::Column::Digest.eq(digest.to_vec()))
         .filter(api_key::Column::RevokedAt.is_null())
@@ -38,11 +44,18 @@ pub async fn key_by_digest(store: &Store, digest: &[u8]) -> Result<Option<api_ke
 }
 
 pub async fn keys(store: &Store) -> Result<Vec<api_key::Model>, StoreError> {
-    Ok(api_key::Entity::find().order_by_asc(api_key::Column::Id).all(store.reader()).await?)
+    Ok(api_key::Entity::find()
+        .order_by_asc(api_key::Column::Id)
+        .all(store.reader())
+        .await?)
 }
 
 /// Revokes a key by its prefix. Says whether there was one.
-pub async fn revoke_key(tx: &DatabaseTransaction, prefix: &str, now: Timestamp) -> Result<bool, StoreError> {
+pub async fn revoke_key(
+    tx: &DatabaseTransaction,
+    prefix: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let revoked = super::dialect::execute(
         tx,
         "UPDATE api_key SET revoked_at = $2 WHERE prefix = $1 AND revoked_at IS NULL",

@@ -2,7 +2,8 @@
 
 use entity::attempt;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QueryResult,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+    QueryResult,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -24,8 +25,14 @@ pub(super) const STATE: &str = "a.id, a.number, a.generation, a.created_at, a.le
 
 /// Reads an attempt out of the next columns; none, when the notification has none yet.
 pub(super) fn read(columns: &mut Columns<'_>) -> Result<Option<AttemptState>, StoreError> {
-    let Some(id) = columns.take::<Option<Uuid>>()? else { return Ok(None) };
-    let corrupt = |column| StoreError::Corrupt { table: "attempt", row: id.to_string(), column };
+    let Some(id) = columns.take::<Option<Uuid>>()? else {
+        return Ok(None);
+    };
+    let corrupt = |column| StoreError::Corrupt {
+        table: "attempt",
+        row: id.to_string(),
+        column,
+    };
     let mut state = AttemptState {
         id,
         number: columns.take()?,
@@ -41,16 +48,21 @@ pub(super) fn read(columns: &mut Columns<'_>) -> Result<Option<AttemptState>, St
     };
     let implied: i64 = columns.take()?;
     if let Some(json) = columns.take::<Option<String>>()? {
-        state.failure = Some(serde_json::from_str(&json).map_err(|_| corrupt("failure"))?);
+        state.failure =
+            Some(serde_json::from_str(&json).map_err(|_unreadable| corrupt("failure"))?);
     }
     if let Some(json) = columns.take::<Option<String>>()? {
-        state.pricing = Some(serde_json::from_str(&json).map_err(|_| corrupt("pricing"))?);
+        state.pricing =
+            Some(serde_json::from_str(&json).map_err(|_unreadable| corrupt("pricing"))?);
     }
     for fact in Fact::ALL {
         let at: Option<i64> = columns.take()?;
         state.facts.restore(
             fact,
-            at.map(|at| Known { at: Timestamp::from_micros(at), implied: Facts::is_implied_in(implied, fact) }),
+            at.map(|at| Known {
+                at: Timestamp::from_micros(at),
+                implied: Facts::is_implied_in(implied, fact),
+            }),
         );
     }
     Ok(Some(state))
@@ -75,11 +87,17 @@ pub struct Found {
 
 /// Finds attempts by our id, else by the provider's message id, and locks their
 /// notifications in order of id.
-pub async fn find_and_lock(tx: &DatabaseTransaction, wanted: &[Lookup]) -> Result<Vec<Found>, StoreError> {
+pub async fn find_and_lock(
+    tx: &DatabaseTransaction,
+    wanted: &[Lookup],
+) -> Result<Vec<Found>, StoreError> {
     let backend = tx.get_database_backend();
     let lock = locking(backend, "FOR UPDATE OF n");
     let mut found = Vec::with_capacity(wanted.len());
-    let by_our_id: Vec<&Lookup> = wanted.iter().filter(|lookup| lookup.our_id.is_some()).collect();
+    let by_our_id: Vec<&Lookup> = wanted
+        .iter()
+        .filter(|lookup| lookup.our_id.is_some())
+        .collect();
     if !by_our_id.is_empty() {
         let given = rows(backend, &[("position", Type::Int), ("our_id", Type::Uuid)]);
         let answer = query(
@@ -93,8 +111,12 @@ pub async fn find_and_lock(tx: &DatabaseTransaction, wanted: &[Lookup]) -> Resul
         .await?;
         read_found(&answer, &mut found)?;
     }
-    let known: std::collections::HashSet<usize> = found.iter().map(|found| found.position).collect();
-    let by_message: Vec<&Lookup> = wanted.iter().filter(|lookup| !known.contains(&lookup.position)).collect();
+    let known: std::collections::HashSet<usize> =
+        found.iter().map(|found| found.position).collect();
+    let by_message: Vec<&Lookup> = wanted
+        .iter()
+        .filter(|lookup| !known.contains(&lookup.position))
+        .collect();
     if !by_message.is_empty() {
         let given = rows(backend, &[("position", Type::Int), ("message", Type::Text)]);
         let answer = query(
@@ -143,7 +165,12 @@ pub async fn insert(
 ) -> Result<(), StoreError> {
     let given = rows(
         tx.get_database_backend(),
-        &[("id", Type::Uuid), ("notification_id", Type::Uuid), ("number", Type::Int), ("generation", Type::Int)],
+        &[
+            ("id", Type::Uuid),
+            ("notification_id", Type::Uuid),
+            ("number", Type::Int),
+            ("generation", Type::Int),
+        ],
     );
     execute(
         tx,
@@ -180,18 +207,28 @@ pub(super) async fn save(
     let facts: Vec<FactsRow> = changed
         .iter()
         .flat_map(|(before, after)| {
-            after.attempts.iter().filter(|attempt| !before.attempts.contains(attempt)).map(|attempt| FactsRow {
-                id: Id(attempt.id),
-                implied: attempt.facts.implied_mask(),
-                failure: attempt.failure.as_ref().and_then(|failure| serde_json::to_string(failure).ok()),
-                pricing: attempt.pricing.as_ref().and_then(|pricing| serde_json::to_string(pricing).ok()),
-                accepted: at(attempt, Fact::Accepted),
-                sent: at(attempt, Fact::Sent),
-                delivered: at(attempt, Fact::Delivered),
-                read_time: at(attempt, Fact::Read),
-                played: at(attempt, Fact::Played),
-                failed: at(attempt, Fact::Failed),
-            })
+            after
+                .attempts
+                .iter()
+                .filter(|attempt| !before.attempts.contains(attempt))
+                .map(|attempt| FactsRow {
+                    id: Id(attempt.id),
+                    implied: attempt.facts.implied_mask(),
+                    failure: attempt
+                        .failure
+                        .as_ref()
+                        .and_then(|failure| serde_json::to_string(failure).ok()),
+                    pricing: attempt
+                        .pricing
+                        .as_ref()
+                        .and_then(|pricing| serde_json::to_string(pricing).ok()),
+                    accepted: at(attempt, Fact::Accepted),
+                    sent: at(attempt, Fact::Sent),
+                    delivered: at(attempt, Fact::Delivered),
+                    read_time: at(attempt, Fact::Read),
+                    played: at(attempt, Fact::Played),
+                    failed: at(attempt, Fact::Failed),
+                })
         })
         .collect();
     if facts.is_empty() {
@@ -261,8 +298,14 @@ async fn save_names(
     if names.is_empty() {
         return Ok(());
     }
-    let given =
-        rows(tx.get_database_backend(), &[("id", Type::Uuid), ("outcome", Type::Text), ("message", Type::Text)]);
+    let given = rows(
+        tx.get_database_backend(),
+        &[
+            ("id", Type::Uuid),
+            ("outcome", Type::Text),
+            ("message", Type::Text),
+        ],
+    );
     execute(
         tx,
         format!(
@@ -284,10 +327,19 @@ pub struct Record {
 }
 
 /// Keeps what was asked and answered.
-pub async fn record(tx: &DatabaseTransaction, records: &[Record], now: Timestamp) -> Result<(), StoreError> {
+pub async fn record(
+    tx: &DatabaseTransaction,
+    records: &[Record],
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let given = rows(
         tx.get_database_backend(),
-        &[("id", Type::Uuid), ("http_status", Type::Int), ("request", Type::Text), ("answer", Type::Text)],
+        &[
+            ("id", Type::Uuid),
+            ("http_status", Type::Int),
+            ("request", Type::Text),
+            ("answer", Type::Text),
+        ],
     );
     execute(
         tx,
@@ -302,7 +354,10 @@ pub async fn record(tx: &DatabaseTransaction, records: &[Record], now: Timestamp
 }
 
 /// The attempts of one notification, first to last.
-pub async fn of_notification(store: &Store, notification: Uuid) -> Result<Vec<attempt::Model>, StoreError> {
+pub async fn of_notification(
+    store: &Store,
+    notification: Uuid,
+) -> Result<Vec<attempt::Model>, StoreError> {
     Ok(attempt::Entity::find()
         .filter(attempt::Column::NotificationId.eq(notification))
         .order_by_asc(attempt::Column::Number)

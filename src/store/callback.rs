@@ -64,7 +64,14 @@ pub async fn store_batch(
             row
         })
         .collect();
-    let digests = rows(backend, &[("id", Type::Uuid), ("digest", Type::Bytes), ("copies", Type::Int)]);
+    let digests = rows(
+        backend,
+        &[
+            ("id", Type::Uuid),
+            ("digest", Type::Bytes),
+            ("copies", Type::Int),
+        ],
+    );
     let inserted = execute(
         tx,
         format!(
@@ -112,7 +119,14 @@ pub async fn store_batch(
         return Ok(repeats);
     }
     let all = list(&fresh)?;
-    let ids = rows(backend, &[("id", Type::Uuid), ("start", Type::Int), ("size", Type::Int)]);
+    let ids = rows(
+        backend,
+        &[
+            ("id", Type::Uuid),
+            ("start", Type::Int),
+            ("size", Type::Int),
+        ],
+    );
     execute(
         tx,
         format!(
@@ -158,18 +172,29 @@ pub async fn claim(
              (SELECT id FROM callback WHERE processed_at IS NULL AND leased_until <= $3 \
               ORDER BY leased_until, id LIMIT $4 {skip}) RETURNING id, tries"
         ),
-        [owner.into(), leased_until.micros().into(), now.micros().into(), limit.into()],
+        [
+            owner.into(),
+            leased_until.micros().into(),
+            now.micros().into(),
+            limit.into(),
+        ],
     )
     .await?;
     let mut bodies = Vec::with_capacity(claimed.len());
     for row in &claimed {
         let mut columns = Columns::of(row);
-        bodies.push(Body { id: columns.take()?, tries: columns.take()?, body: bytes::Bytes::new() });
+        bodies.push(Body {
+            id: columns.take()?,
+            tries: columns.take()?,
+            body: bytes::Bytes::new(),
+        });
     }
     let given = rows(backend, &[("id", Type::Uuid)]);
     let stored = query(
         tx,
-        format!("SELECT b.callback_id, b.body FROM {given} JOIN callback_body b ON b.callback_id = r.id"),
+        format!(
+            "SELECT b.callback_id, b.body FROM {given} JOIN callback_body b ON b.callback_id = r.id"
+        ),
         [ids(bodies.iter().map(|body| body.id))?],
     )
     .await?;
@@ -201,7 +226,14 @@ pub async fn mark_processed(
     now: Timestamp,
 ) -> Result<Vec<Uuid>, StoreError> {
     let backend = tx.get_database_backend();
-    let given = rows(backend, &[("id", Type::Uuid), ("items", Type::Int), ("dead_items", Type::Int)]);
+    let given = rows(
+        backend,
+        &[
+            ("id", Type::Uuid),
+            ("items", Type::Int),
+            ("dead_items", Type::Int),
+        ],
+    );
     let parameter = list(batch)?;
     let marked = execute(
         tx,
@@ -219,7 +251,9 @@ pub async fn mark_processed(
     let mut done_elsewhere = Vec::new();
     let found = query(
         tx,
-        format!("SELECT c.id FROM {given} JOIN callback c ON c.id = r.id WHERE c.processed_at <> $2"),
+        format!(
+            "SELECT c.id FROM {given} JOIN callback c ON c.id = r.id WHERE c.processed_at <> $2"
+        ),
         [parameter, now.micros().into()],
     )
     .await?;
@@ -230,7 +264,12 @@ pub async fn mark_processed(
 }
 
 /// Keeps the leases of bodies that are still being worked on.
-pub async fn renew(tx: &DatabaseTransaction, bodies: &[Uuid], owner: Uuid, until: Timestamp) -> Result<(), StoreError> {
+pub async fn renew(
+    tx: &DatabaseTransaction,
+    bodies: &[Uuid],
+    owner: Uuid,
+    until: Timestamp,
+) -> Result<(), StoreError> {
     let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
     execute(
         tx,
@@ -266,12 +305,23 @@ pub async fn waiting(store: &Store) -> Result<(i64, Option<Timestamp>), StoreErr
     .await?;
     let Some(row) = row else { return Ok((0, None)) };
     let mut columns = Columns::of(&row);
-    Ok((columns.take()?, columns.take::<Option<i64>>()?.map(Timestamp::from_micros)))
+    Ok((
+        columns.take()?,
+        columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
+    ))
 }
 
 /// The body of one callback, for replay and for people.
-pub async fn body(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<Vec<u8>>, StoreError> {
-    let row = query_one(connection, "SELECT body FROM callback_body WHERE callback_id = $1", [id.into()]).await?;
+pub async fn body(
+    connection: &impl ConnectionTrait,
+    id: Uuid,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let row = query_one(
+        connection,
+        "SELECT body FROM callback_body WHERE callback_id = $1",
+        [id.into()],
+    )
+    .await?;
     row.map(|row| Columns::of(&row).take()).transpose()
 }
 

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use entity::{route, template};
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QueryResult};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+    QueryResult,
+};
 use uuid::Uuid;
 
 use super::{
@@ -20,17 +23,35 @@ use crate::domain::{
 /// Goes up with every change of any catalogue: whoever keeps rules in memory
 /// asks for it.
 pub async fn revision(connection: &impl ConnectionTrait) -> Result<i64, StoreError> {
-    let row = query_one(connection, "SELECT CAST(coalesce(sum(revision), 0) AS bigint) FROM catalogue", []).await?;
+    let row = query_one(
+        connection,
+        "SELECT CAST(coalesce(sum(revision), 0) AS bigint) FROM catalogue",
+        [],
+    )
+    .await?;
     row.map_or(Ok(0), |row| Columns::of(&row).take())
 }
 
 /// The digest of a catalogue as it was last applied.
-pub async fn digest(connection: &impl ConnectionTrait, name: &str) -> Result<Option<String>, StoreError> {
-    let row = query_one(connection, "SELECT digest FROM catalogue WHERE name = $1", [name.into()]).await?;
+pub async fn digest(
+    connection: &impl ConnectionTrait,
+    name: &str,
+) -> Result<Option<String>, StoreError> {
+    let row = query_one(
+        connection,
+        "SELECT digest FROM catalogue WHERE name = $1",
+        [name.into()],
+    )
+    .await?;
     row.map(|row| Columns::of(&row).take()).transpose()
 }
 
-pub async fn set_digest(tx: &DatabaseTransaction, name: &str, digest: &str, now: Timestamp) -> Result<(), StoreError> {
+pub async fn set_digest(
+    tx: &DatabaseTransaction,
+    name: &str,
+    digest: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     execute(
         tx,
         "INSERT INTO catalogue (name, created_at, applied_at, digest, revision) VALUES ($1, $2, $2, $3, 1) \
@@ -49,7 +70,12 @@ pub async fn owner(
     name: &str,
 ) -> Result<Option<Option<String>>, StoreError> {
     let (table, column) = table.names();
-    let row = query_one(tx, format!("SELECT catalogue FROM {table} WHERE {column} = $1"), [name.into()]).await?;
+    let row = query_one(
+        tx,
+        format!("SELECT catalogue FROM {table} WHERE {column} = $1"),
+        [name.into()],
+    )
+    .await?;
     row.map(|row| Columns::of(&row).take()).transpose()
 }
 
@@ -78,12 +104,23 @@ impl Table {
 }
 
 /// The names of a catalogue's rows in a table.
-pub async fn owned(tx: &DatabaseTransaction, table: Table, catalogue: &str) -> Result<Vec<String>, StoreError> {
+pub async fn owned(
+    tx: &DatabaseTransaction,
+    table: Table,
+    catalogue: &str,
+) -> Result<Vec<String>, StoreError> {
     let (table, column) = table.names();
-    let active = if table == "rule" { " AND active = true" } else { "" };
-    let found =
-        query(tx, format!("SELECT DISTINCT {column} FROM {table} WHERE catalogue = $1{active}"), [catalogue.into()])
-            .await?;
+    let active = if table == "rule" {
+        " AND active = true"
+    } else {
+        ""
+    };
+    let found = query(
+        tx,
+        format!("SELECT DISTINCT {column} FROM {table} WHERE catalogue = $1{active}"),
+        [catalogue.into()],
+    )
+    .await?;
     found.iter().map(|row| Columns::of(row).take()).collect()
 }
 
@@ -189,10 +226,19 @@ pub async fn upsert_group(
 
 async fn id_of(tx: &DatabaseTransaction, table: Table, name: &str) -> Result<Uuid, StoreError> {
     let (table, column) = table.names();
-    let row = query_one(tx, format!("SELECT id FROM {table} WHERE {column} = $1"), [name.into()]).await?;
+    let row = query_one(
+        tx,
+        format!("SELECT id FROM {table} WHERE {column} = $1"),
+        [name.into()],
+    )
+    .await?;
     match row {
         Some(row) => Columns::of(&row).take(),
-        None => Err(StoreError::Corrupt { table: "catalogue", row: name.to_owned(), column: "id" }),
+        None => Err(StoreError::Corrupt {
+            table: "catalogue",
+            row: name.to_owned(),
+            column: "id",
+        }),
     }
 }
 
@@ -203,7 +249,12 @@ pub async fn set_members(
     users: &[Uuid],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    execute(tx, "DELETE FROM group_member WHERE group_id = $1", [group.into()]).await?;
+    execute(
+        tx,
+        "DELETE FROM group_member WHERE group_id = $1",
+        [group.into()],
+    )
+    .await?;
     for user in users {
         execute(
             tx,
@@ -265,16 +316,25 @@ pub async fn template(
         .await?;
     let matching = |wanted: &str| all.iter().position(|template| template.language == wanted);
     let chosen = match language {
-        Some(language) => matching(language)
-            .or_else(|| all.iter().position(|template| template.language.split('_').next() == language.split('_').next())),
+        Some(language) => matching(language).or_else(|| {
+            all.iter().position(|template| {
+                template.language.split('_').next() == language.split('_').next()
+            })
+        }),
         None => None,
     };
-    let chosen = chosen.or_else(|| matching("en_US")).or_else(|| matching("en")).unwrap_or(0);
+    let chosen = chosen
+        .or_else(|| matching("en_US"))
+        .or_else(|| matching("en"))
+        .unwrap_or(0);
     Ok(all.into_iter().nth(chosen))
 }
 
 /// Routes of an event type, by name.
-pub async fn routes(connection: &impl ConnectionTrait, event_type: &str) -> Result<Vec<route::Model>, StoreError> {
+pub async fn routes(
+    connection: &impl ConnectionTrait,
+    event_type: &str,
+) -> Result<Vec<route::Model>, StoreError> {
     Ok(route::Entity::find()
         .filter(route::Column::EventType.eq(event_type))
         .order_by_asc(route::Column::Name)
@@ -307,7 +367,12 @@ pub async fn upsert_route(
     new: &NewRoute,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    execute(tx, "DELETE FROM route WHERE name = $1", [new.name.clone().into()]).await?;
+    execute(
+        tx,
+        "DELETE FROM route WHERE name = $1",
+        [new.name.clone().into()],
+    )
+    .await?;
     execute(
         tx,
         "INSERT INTO route (id, created_at, name, event_type, condition, recipients, about, template, language, channel, \
@@ -350,16 +415,21 @@ const RULE: &str = "id, name, active, on_trigger, condition, after_seconds, unle
 fn stored_rule(row: &QueryResult) -> Result<StoredRule, StoreError> {
     let mut columns = Columns::of(row);
     let id: Uuid = columns.take()?;
-    let corrupt = |column| StoreError::Corrupt { table: "rule", row: id.to_string(), column };
+    let corrupt = |column| StoreError::Corrupt {
+        table: "rule",
+        row: id.to_string(),
+        column,
+    };
     let name = columns.take()?;
     let active = columns.take()?;
     let on: String = columns.take()?;
     let condition = columns.take()?;
     let after_seconds = columns.take()?;
     let unless: String = columns.take()?;
-    let unless: Vec<Trigger> = serde_json::from_str(&unless).map_err(|_| corrupt("unless"))?;
+    let unless: Vec<Trigger> =
+        serde_json::from_str(&unless).map_err(|_unreadable| corrupt("unless"))?;
     let send: String = columns.take()?;
-    let send: Send = serde_json::from_str(&send).map_err(|_| corrupt("send"))?;
+    let send: Send = serde_json::from_str(&send).map_err(|_unreadable| corrupt("send"))?;
     let chain = columns.take()?;
     Ok(StoredRule {
         id,
@@ -377,14 +447,29 @@ fn stored_rule(row: &QueryResult) -> Result<StoredRule, StoreError> {
 }
 
 /// The rules in force.
-pub async fn active_rules(connection: &impl ConnectionTrait) -> Result<Vec<StoredRule>, StoreError> {
-    let found = query(connection, format!("SELECT {RULE} FROM rule WHERE active = true ORDER BY name"), []).await?;
+pub async fn active_rules(
+    connection: &impl ConnectionTrait,
+) -> Result<Vec<StoredRule>, StoreError> {
+    let found = query(
+        connection,
+        format!("SELECT {RULE} FROM rule WHERE active = true ORDER BY name"),
+        [],
+    )
+    .await?;
     found.iter().map(stored_rule).collect()
 }
 
 /// One version of a rule.
-pub async fn rule(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<StoredRule>, StoreError> {
-    let row = query_one(connection, format!("SELECT {RULE} FROM rule WHERE id = $1"), [id.into()]).await?;
+pub async fn rule(
+    connection: &impl ConnectionTrait,
+    id: Uuid,
+) -> Result<Option<StoredRule>, StoreError> {
+    let row = query_one(
+        connection,
+        format!("SELECT {RULE} FROM rule WHERE id = $1"),
+        [id.into()],
+    )
+    .await?;
     row.as_ref().map(stored_rule).transpose()
 }
 
@@ -406,7 +491,12 @@ pub async fn upsert_rule(
     {
         return Ok(());
     }
-    execute(tx, "UPDATE rule SET active = false WHERE name = $1", [rule.name.clone().into()]).await?;
+    execute(
+        tx,
+        "UPDATE rule SET active = false WHERE name = $1",
+        [rule.name.clone().into()],
+    )
+    .await?;
     let unless: Vec<Trigger> = rule.unless.iter().collect();
     execute(
         tx,

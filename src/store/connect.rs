@@ -16,7 +16,8 @@ use sea_orm::{
     sqlx::{
         postgres::{PgConnectOptions, PgPoolOptions},
         sqlite::{
-            SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+            SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions,
+            SqliteSynchronous,
         },
     },
 };
@@ -43,7 +44,9 @@ pub enum OpenError {
     Connect(#[source] sea_orm::sqlx::Error),
     #[error("the folder {0} cannot be made")]
     Folder(String, #[source] std::io::Error),
-    #[error("another `herald serve` uses this SQLite file: stop it first, or use PostgreSQL for several processes")]
+    #[error(
+        "another `herald serve` uses this SQLite file: stop it first, or use PostgreSQL for several processes"
+    )]
     InUse,
 }
 
@@ -57,7 +60,11 @@ pub enum Purpose {
 }
 
 /// Opens the database at `url`.
-pub async fn open(url: &SecretString, connections: u32, purpose: Purpose) -> Result<Store, OpenError> {
+pub async fn open(
+    url: &SecretString,
+    connections: u32,
+    purpose: Purpose,
+) -> Result<Store, OpenError> {
     match url.expose_secret().strip_prefix("sqlite:") {
         Some(path) => open_sqlite(path.trim_start_matches("//"), purpose).await,
         None => open_postgres(url.expose_secret(), connections).await,
@@ -66,43 +73,54 @@ pub async fn open(url: &SecretString, connections: u32, purpose: Purpose) -> Res
 
 async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    if let Some(folder) = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(|error| OpenError::Folder(folder.display().to_string(), error))?;
+    if let Some(folder) = Path::new(path)
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| OpenError::Folder(folder.display().to_string(), error))?;
     }
-    let lock = if purpose == Purpose::Serve { Some(Arc::new(lock_file(path)?)) } else { None };
-    let mut options = SqliteConnectOptions::new()
+    let lock = if purpose == Purpose::Serve {
+        Some(Arc::new(lock_file(path)?))
+    } else {
+        None
+    };
+    let common = SqliteConnectOptions::new()
         .filename(path)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(1))
+        .pragma("temp_store", "MEMORY")
+        .statement_cache_capacity(256)
+        .row_buffer_size(1024);
+    let mut writing = common
+        .clone()
         .create_if_missing(true)
         .auto_vacuum(SqliteAutoVacuum::Incremental)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(Duration::from_secs(1))
         .pragma("secure_delete", "ON")
-        .pragma("temp_store", "MEMORY")
-        .statement_cache_capacity(256)
-        .row_buffer_size(1024);
+        .pragma("cache_size", (-WRITER_CACHE_KIB).to_string())
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string());
     // For tests of a full disk: `?max_page_count=N`.
-    if let Some(pages) = query.strip_prefix("max_page_count=").and_then(|pages| i64::from_str(pages).ok()) {
-        options = options.pragma("max_page_count", pages.to_string());
+    if let Some(pages) = query
+        .strip_prefix("max_page_count=")
+        .and_then(|pages| i64::from_str(pages).ok())
+    {
+        writing = writing.pragma("max_page_count", pages.to_string());
     }
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
-        .connect_with(
-            options
-                .clone()
-                .pragma("cache_size", (-WRITER_CACHE_KIB).to_string())
-                .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string()),
-        )
+        .connect_with(writing)
         .await
         .map_err(OpenError::Connect)?;
     let reader = SqlitePoolOptions::new()
         .max_connections(4)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
-        .connect_lazy_with(options.pragma("query_only", "ON"));
+        // Asks for nothing that needs a lock: readers open while somebody writes.
+        .connect_lazy_with(common.pragma("query_only", "ON"));
     Ok(assemble(
         SqlxSqliteConnector::from_sqlx_sqlite_pool(writer),
         SqlxSqliteConnector::from_sqlx_sqlite_pool(reader),
@@ -139,7 +157,12 @@ async fn open_postgres(url: &str, connections: u32) -> Result<Store, OpenError> 
         .await
         .map_err(OpenError::Connect)?;
     let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
-    Ok(assemble(connection.clone(), connection, DbBackend::Postgres, None))
+    Ok(assemble(
+        connection.clone(),
+        connection,
+        DbBackend::Postgres,
+        None,
+    ))
 }
 
 fn assemble(
@@ -155,5 +178,11 @@ fn assemble(
             statements.fetch_add(1, Ordering::Relaxed);
         });
     }
-    Store { writer, reader, backend, statements, _lock: lock }
+    Store {
+        writer,
+        reader,
+        backend,
+        statements,
+        _lock: lock,
+    }
 }

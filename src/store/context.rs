@@ -9,7 +9,10 @@ use crate::domain::time::Timestamp;
 
 /// The context of each notification, by id. For rules that ask; a batch without
 /// such rules loads nothing.
-pub async fn load(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<Vec<(Uuid, Value)>, StoreError> {
+pub async fn load(
+    tx: &DatabaseTransaction,
+    wanted: &[Uuid],
+) -> Result<Vec<(Uuid, Value)>, StoreError> {
     let found = entity::notification::Entity::find()
         .filter(entity::notification::Column::Id.is_in(wanted.iter().copied()))
         .all(tx)

@@ -38,8 +38,13 @@ struct Row<'a> {
 }
 
 /// Adds differences under this process's slot.
-pub async fn add(tx: &DatabaseTransaction, changes: &Changes, slot: i64, now: Timestamp) -> Result<(), StoreError> {
-    let changed: Vec<Row<'_>> = changes
+pub async fn add(
+    tx: &DatabaseTransaction,
+    changes: &Changes,
+    slot: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let different: Vec<Row<'_>> = changes
         .iter()
         .filter(|(_, delta)| **delta != 0)
         .map(|(key, delta)| Row {
@@ -52,7 +57,7 @@ pub async fn add(tx: &DatabaseTransaction, changes: &Changes, slot: i64, now: Ti
             delta: *delta,
         })
         .collect();
-    if changed.is_empty() {
+    if different.is_empty() {
         return Ok(());
     }
     let given = rows(
@@ -75,7 +80,7 @@ pub async fn add(tx: &DatabaseTransaction, changes: &Changes, slot: i64, now: Ti
              ON CONFLICT (bucket, sender_id, channel, template, fact, code, slot) \
              DO UPDATE SET count = counter.count + excluded.count"
         ),
-        [list(&changed)?, slot.into(), now.micros().into()],
+        [list(&different)?, slot.into(), now.micros().into()],
     )
     .await?;
     Ok(())

@@ -1,7 +1,10 @@
 //! Items of callbacks that cannot be applied.
 
 use entity::dead_letter;
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -21,13 +24,22 @@ pub struct New {
 
 /// Keeps what could not be applied. What is known already gets the new reason,
 /// and is open again.
-pub async fn insert(tx: &DatabaseTransaction, new: &[New], now: Timestamp) -> Result<(), StoreError> {
+pub async fn insert(
+    tx: &DatabaseTransaction,
+    new: &[New],
+    now: Timestamp,
+) -> Result<(), StoreError> {
     if new.is_empty() {
         return Ok(());
     }
     let given = rows(
         tx.get_database_backend(),
-        &[("id", Type::Uuid), ("callback_id", Type::Uuid), ("pointer", Type::Text), ("reason", Type::Text)],
+        &[
+            ("id", Type::Uuid),
+            ("callback_id", Type::Uuid),
+            ("pointer", Type::Text),
+            ("reason", Type::Text),
+        ],
     );
     execute(
         tx,
@@ -43,7 +55,11 @@ pub async fn insert(tx: &DatabaseTransaction, new: &[New], now: Timestamp) -> Re
 }
 
 /// Open dead letters, newest first; of one callback, when it is named.
-pub async fn open(store: &Store, callback: Option<Uuid>, limit: u64) -> Result<Vec<dead_letter::Model>, StoreError> {
+pub async fn open(
+    store: &Store,
+    callback: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<dead_letter::Model>, StoreError> {
     let mut select = dead_letter::Entity::find()
         .filter(dead_letter::Column::ReplayedAt.is_null())
         .order_by_desc(dead_letter::Column::Id)
@@ -55,7 +71,11 @@ pub async fn open(store: &Store, callback: Option<Uuid>, limit: u64) -> Result<V
 }
 
 /// Notes that the dead letters of a callback were replayed.
-pub async fn replayed(tx: &DatabaseTransaction, callback: Uuid, now: Timestamp) -> Result<u64, StoreError> {
+pub async fn replayed(
+    tx: &DatabaseTransaction,
+    callback: Uuid,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
     let noted = execute(
         tx,
         "UPDATE dead_letter SET replayed_at = $2 WHERE callback_id = $1 AND replayed_at IS NULL",

@@ -22,7 +22,11 @@ pub enum Type {
 /// PostgreSQL: `json_to_recordset`. SQLite: `jsonb_each`.
 pub fn rows(backend: DbBackend, columns: &[(&str, Type)]) -> String {
     let list = |each: &dyn Fn(&str, Type) -> String| {
-        columns.iter().map(|(name, kind)| each(name, *kind)).collect::<Vec<_>>().join(", ")
+        columns
+            .iter()
+            .map(|(name, kind)| each(name, *kind))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     if backend == DbBackend::Postgres {
         let declared = list(&|name, kind| {
@@ -54,7 +58,11 @@ pub fn rows(backend: DbBackend, columns: &[(&str, Type)]) -> String {
 
 /// `FOR UPDATE` and the like; SQLite has one writer and needs none.
 pub fn locking(backend: DbBackend, clause: &'static str) -> &'static str {
-    if backend == DbBackend::Postgres { clause } else { "" }
+    if backend == DbBackend::Postgres {
+        clause
+    } else {
+        ""
+    }
 }
 
 /// A list as the JSON parameter of [`rows`].
@@ -83,7 +91,11 @@ pub struct IdRow {
 
 /// A list of ids as the JSON parameter of [`rows`] with the one field `id`.
 pub fn ids(ids: impl IntoIterator<Item = Uuid>) -> Result<Value, StoreError> {
-    list(&ids.into_iter().map(|id| IdRow { id: Id(id) }).collect::<Vec<_>>())
+    list(
+        &ids.into_iter()
+            .map(|id| IdRow { id: Id(id) })
+            .collect::<Vec<_>>(),
+    )
 }
 
 pub async fn execute(

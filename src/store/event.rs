@@ -25,7 +25,11 @@ pub struct New<'a> {
 }
 
 /// Stores an event unless (source, id) is taken. Says whether it did.
-pub async fn insert(tx: &DatabaseTransaction, new: New<'_>, now: Timestamp) -> Result<bool, StoreError> {
+pub async fn insert(
+    tx: &DatabaseTransaction,
+    new: New<'_>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let inserted = execute(
         tx,
         "INSERT INTO event (id, created_at, source, external_id, event_type, subject, occurred_at, data, digest, state, routes) \
@@ -58,7 +62,10 @@ pub async fn by_external_id(
         .await?)
 }
 
-pub async fn find(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<event::Model>, StoreError> {
+pub async fn find(
+    connection: &impl ConnectionTrait,
+    id: Uuid,
+) -> Result<Option<event::Model>, StoreError> {
     Ok(event::Entity::find_by_id(id).one(connection).await?)
 }
 
@@ -136,7 +143,11 @@ pub async fn claim_dedupe(
     }
     let given = rows(
         tx.get_database_backend(),
-        &[("dedupe_key", Type::Text), ("recipient", Type::Text), ("notification_id", Type::Uuid)],
+        &[
+            ("dedupe_key", Type::Text),
+            ("recipient", Type::Text),
+            ("notification_id", Type::Uuid),
+        ],
     );
     execute(
         tx,
@@ -208,13 +219,20 @@ pub async fn take_idempotency_key(
     .await?;
     row.map(|row| {
         let mut columns = Columns::of(&row);
-        Ok(Used { fingerprint: columns.take()?, resource_id: columns.take()? })
+        Ok(Used {
+            fingerprint: columns.take()?,
+            resource_id: columns.take()?,
+        })
     })
     .transpose()
 }
 
 /// The notifications of an event, oldest first, at most `limit`.
-pub async fn notifications(store: &Store, event: Uuid, limit: i64) -> Result<Vec<Uuid>, StoreError> {
+pub async fn notifications(
+    store: &Store,
+    event: Uuid,
+    limit: i64,
+) -> Result<Vec<Uuid>, StoreError> {
     let found = query(
         store.reader(),
         "SELECT id FROM notification WHERE event_id = $1 ORDER BY id LIMIT $2",
@@ -226,5 +244,11 @@ pub async fn notifications(store: &Store, event: Uuid, limit: i64) -> Result<Vec
 
 /// Whether an event waits for its expansion.
 pub async fn any_unexpanded(store: &Store) -> Result<bool, StoreError> {
-    Ok(query_one(store.reader(), "SELECT id FROM event WHERE state = 'expanding' LIMIT 1", []).await?.is_some())
+    Ok(query_one(
+        store.reader(),
+        "SELECT id FROM event WHERE state = 'expanding' LIMIT 1",
+        [],
+    )
+    .await?
+    .is_some())
 }

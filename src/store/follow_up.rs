@@ -1,7 +1,9 @@
 //! Follow-ups: one row for each decision of a rule about a notification.
 
 use entity::follow_up;
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -30,7 +32,11 @@ pub struct New {
 }
 
 /// Stores follow-ups; one that is there already stays as it is.
-pub async fn insert(tx: &DatabaseTransaction, new: &[New], now: Timestamp) -> Result<(), StoreError> {
+pub async fn insert(
+    tx: &DatabaseTransaction,
+    new: &[New],
+    now: Timestamp,
+) -> Result<(), StoreError> {
     if new.is_empty() {
         return Ok(());
     }
@@ -81,11 +87,18 @@ pub struct Touched {
 }
 
 /// Cancels pending follow-ups by what has been reached.
-pub async fn cancel(tx: &DatabaseTransaction, reached: &[Reached], now: Timestamp) -> Result<Vec<Touched>, StoreError> {
+pub async fn cancel(
+    tx: &DatabaseTransaction,
+    reached: &[Reached],
+    now: Timestamp,
+) -> Result<Vec<Touched>, StoreError> {
     if reached.is_empty() {
         return Ok(Vec::new());
     }
-    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid), ("mask", Type::Int)]);
+    let given = rows(
+        tx.get_database_backend(),
+        &[("id", Type::Uuid), ("mask", Type::Int)],
+    );
     let cancelled = query(
         tx,
         format!(
@@ -100,7 +113,11 @@ pub async fn cancel(tx: &DatabaseTransaction, reached: &[Reached], now: Timestam
         .iter()
         .map(|row| {
             let mut columns = Columns::of(row);
-            Ok(Touched { id: columns.take()?, notification_id: columns.take()?, rule_name: columns.take()? })
+            Ok(Touched {
+                id: columns.take()?,
+                notification_id: columns.take()?,
+                rule_name: columns.take()?,
+            })
         })
         .collect()
 }
@@ -118,7 +135,11 @@ pub struct Due {
 }
 
 /// Locks due follow-ups, oldest first.
-pub async fn due(tx: &DatabaseTransaction, now: Timestamp, limit: i64) -> Result<Vec<Due>, StoreError> {
+pub async fn due(
+    tx: &DatabaseTransaction,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Due>, StoreError> {
     let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
     let found = query(
         tx,
@@ -147,7 +168,11 @@ pub async fn due(tx: &DatabaseTransaction, now: Timestamp, limit: i64) -> Result
 }
 
 /// The notifications of follow-ups that are due, so that they are locked before the follow-ups.
-pub async fn due_notifications(store: &Store, now: Timestamp, limit: i64) -> Result<Vec<Uuid>, StoreError> {
+pub async fn due_notifications(
+    store: &Store,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Uuid>, StoreError> {
     let found = query(
         store.reader(),
         "SELECT notification_id FROM follow_up WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at, id LIMIT $2",
@@ -175,7 +200,10 @@ pub async fn settle(
 }
 
 /// Of children about to be sent: those whose parent has reached an `unless` meanwhile.
-pub async fn overtaken(tx: &DatabaseTransaction, children: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+pub async fn overtaken(
+    tx: &DatabaseTransaction,
+    children: &[Uuid],
+) -> Result<Vec<Uuid>, StoreError> {
     let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
     let found = query(
         tx,
@@ -191,7 +219,10 @@ pub async fn overtaken(tx: &DatabaseTransaction, children: &[Uuid]) -> Result<Ve
 }
 
 /// Whether follow-ups of a notification have fired already.
-pub async fn fired(tx: &DatabaseTransaction, notifications: &[Uuid]) -> Result<Vec<Touched>, StoreError> {
+pub async fn fired(
+    tx: &DatabaseTransaction,
+    notifications: &[Uuid],
+) -> Result<Vec<Touched>, StoreError> {
     let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
     let found = query(
         tx,
@@ -206,13 +237,20 @@ pub async fn fired(tx: &DatabaseTransaction, notifications: &[Uuid]) -> Result<V
         .iter()
         .map(|row| {
             let mut columns = Columns::of(row);
-            Ok(Touched { id: columns.take()?, notification_id: columns.take()?, rule_name: columns.take()? })
+            Ok(Touched {
+                id: columns.take()?,
+                notification_id: columns.take()?,
+                rule_name: columns.take()?,
+            })
         })
         .collect()
 }
 
 /// The follow-ups of one notification, oldest first.
-pub async fn of_notification(store: &Store, notification: Uuid) -> Result<Vec<follow_up::Model>, StoreError> {
+pub async fn of_notification(
+    store: &Store,
+    notification: Uuid,
+) -> Result<Vec<follow_up::Model>, StoreError> {
     Ok(follow_up::Entity::find()
         .filter(follow_up::Column::NotificationId.eq(notification))
         .order_by_asc(follow_up::Column::Id)

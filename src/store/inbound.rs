@@ -1,7 +1,9 @@
 //! What people wrote or tapped.
 
 use entity::inbound_message;
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+};
 use uuid::Uuid;
 
 use super::{Store, StoreError, dialect::execute, new_id};
@@ -25,7 +27,11 @@ pub struct New<'a> {
 }
 
 /// Stores a message once. Says whether it is new.
-pub async fn insert(tx: &DatabaseTransaction, new: New<'_>, now: Timestamp) -> Result<bool, StoreError> {
+pub async fn insert(
+    tx: &DatabaseTransaction,
+    new: New<'_>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let inserted = execute(
         tx,
         "INSERT INTO inbound_message (id, created_at, callback_id, sender_id, phone_number_id, contact_id, \
@@ -60,8 +66,9 @@ pub async fn newest(
     before: Option<Uuid>,
     limit: u64,
 ) -> Result<Vec<inbound_message::Model>, StoreError> {
-    let mut select =
-        inbound_message::Entity::find().order_by_desc(inbound_message::Column::Id).limit(limit);
+    let mut select = inbound_message::Entity::find()
+        .order_by_desc(inbound_message::Column::Id)
+        .limit(limit);
     if let Some(contact) = contact {
         select = select.filter(inbound_message::Column::ContactId.eq(contact));
     }

@@ -3,7 +3,6 @@
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, TransactionTrait};
 
-
 use super::{Store, StoreError};
 
 /// The key of the advisory lock: "herald" in ASCII.
@@ -26,13 +25,18 @@ pub async fn status(store: &Store) -> Result<Vec<Step>, StoreError> {
     Ok(Migrator::get_migration_files()
         .iter()
         .map(|migration| migration.name().to_owned())
-        .map(|name| Step { applied: !pending.contains(&name), name })
+        .map(|name| Step {
+            applied: !pending.contains(&name),
+            name,
+        })
         .collect())
 }
 
 /// Whether every migration has been applied.
 pub async fn is_current(store: &Store) -> Result<bool, StoreError> {
-    Ok(Migrator::get_pending_migrations_read_only(store.reader()).await?.is_empty())
+    Ok(Migrator::get_pending_migrations_read_only(store.reader())
+        .await?
+        .is_empty())
 }
 
 /// Applies what is missing. Two processes may do this at once: one waits.
@@ -49,7 +53,9 @@ pub async fn up(store: &Store) -> Result<(), StoreError> {
             .await;
     }
     let guard = store.writer.begin().await?;
-    guard.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({LOCK_KEY})")).await?;
+    guard
+        .execute_unprepared(&format!("SELECT pg_advisory_xact_lock({LOCK_KEY})"))
+        .await?;
     let result = Migrator::up(&store.writer, None).await;
     guard.commit().await?;
     Ok(result?)

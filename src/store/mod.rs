@@ -36,7 +36,8 @@ use std::{
 
 pub use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use sea_orm::{
-    DatabaseConnection, DbBackend, DbErr, RuntimeErr, SqliteTransactionMode, TransactionOptions, TransactionTrait, sqlx,
+    DatabaseConnection, DbBackend, DbErr, RuntimeErr, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait, sqlx,
 };
 use uuid::Uuid;
 
@@ -60,7 +61,11 @@ pub enum StoreError {
     Refused(#[source] DbErr),
     /// A row holds what no version of this program writes.
     #[error("the row {row} of {table} holds an unreadable {column}")]
-    Corrupt { table: &'static str, row: String, column: &'static str },
+    Corrupt {
+        table: &'static str,
+        row: String,
+        column: &'static str,
+    },
     /// The work itself decided that nothing of it may stay.
     #[error("rolled back on request")]
     RolledBack,
@@ -73,10 +78,14 @@ impl StoreError {
 
     /// Another transaction won; the same one may be repeated at once.
     fn is_conflict(&self) -> bool {
-        let Self::Transient(error) = self else { return false };
+        let Self::Transient(error) = self else {
+            return false;
+        };
         match database_code(error).as_deref() {
             Some("40001" | "40P01" | "55P03") => true,
-            Some(code) => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6)),
+            Some(code) => code
+                .parse::<u32>()
+                .is_ok_and(|code| matches!(code & 0xff, 5 | 6)),
             None => false,
         }
     }
@@ -84,7 +93,10 @@ impl StoreError {
     /// A unique key is taken already.
     pub fn is_unique_violation(&self) -> bool {
         match self {
-            Self::Refused(error) => matches!(error.sql_err(), Some(sea_orm::SqlErr::UniqueConstraintViolation(_))),
+            Self::Refused(error) => matches!(
+                error.sql_err(),
+                Some(sea_orm::SqlErr::UniqueConstraintViolation(_))
+            ),
             Self::Transient(_) | Self::Corrupt { .. } | Self::RolledBack => false,
         }
     }
@@ -113,11 +125,13 @@ impl From<DbErr> for StoreError {
         let refused = match (&error, sqlx_error(&error)) {
             (_, Some(sqlx::Error::Database(inner))) => match inner.code().as_deref() {
                 // SQLite's primary result codes: ERROR, TOOBIG, CONSTRAINT, MISMATCH, RANGE.
-                Some(code) if code.len() < 5 => {
-                    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 1 | 18 | 19 | 20 | 25))
-                }
+                Some(code) if code.len() < 5 => code
+                    .parse::<u32>()
+                    .is_ok_and(|code| matches!(code & 0xff, 1 | 18 | 19 | 20 | 25)),
                 // PostgreSQL: cardinality, data exception, integrity, program limit.
-                Some(code) => ["21", "22", "23", "54"].iter().any(|class| code.starts_with(class)),
+                Some(code) => ["21", "22", "23", "54"]
+                    .iter()
+                    .any(|class| code.starts_with(class)),
                 None => false,
             },
             (
@@ -130,10 +144,20 @@ impl From<DbErr> for StoreError {
                     | sqlx::Error::ColumnIndexOutOfBounds { .. },
                 ),
             )
-            | (DbErr::Type(_) | DbErr::Json(_) | DbErr::RecordNotFound(_) | DbErr::TryIntoErr { .. }, _) => true,
+            | (
+                DbErr::Type(_)
+                | DbErr::Json(_)
+                | DbErr::RecordNotFound(_)
+                | DbErr::TryIntoErr { .. },
+                _,
+            ) => true,
             _ => false,
         };
-        if refused { Self::Refused(error) } else { Self::Transient(error) }
+        if refused {
+            Self::Refused(error)
+        } else {
+            Self::Transient(error)
+        }
     }
 }
 
@@ -197,8 +221,10 @@ impl Store {
     where
         F: AsyncFnMut(&DatabaseTransaction) -> Result<T, StoreError>,
     {
-        let options =
-            TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..Default::default()
+        };
         let tx = self.writer.begin_with_options(options).await?;
         let started = Instant::now();
         let result = match work(&tx).await {
@@ -229,7 +255,9 @@ pub fn new_id(now: Timestamp) -> Uuid {
     let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed) & 0x3fff;
     let random = Uuid::new_v4().as_u128() & 0xffff_ffff_ffff;
     let low = u128::from(sequence) << 48 | random;
-    Uuid::from_u128(u128::from(micros / 1000) << 80 | 0x7 << 76 | u128::from(fraction) << 64 | 0b10 << 62 | low)
+    Uuid::from_u128(
+        u128::from(micros / 1000) << 80 | 0x7 << 76 | u128::from(fraction) << 64 | 0b10 << 62 | low,
+    )
 }
 
 #[cfg(test)]
@@ -242,7 +270,10 @@ mod tests {
         let now = Timestamp::from_micros(1_750_030_073_123_456);
         let ids: Vec<_> = (0..100).map(|step| new_id(now.plus_micros(step))).collect();
         assert!(ids.is_sorted());
-        assert!(ids.iter().all(|id| id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122));
+        assert!(
+            ids.iter()
+                .all(|id| id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122)
+        );
         let same: Vec<_> = (0..100).map(|_| new_id(now)).collect();
         assert!(same.windows(2).filter(|pair| pair[0] < pair[1]).count() >= 98);
     }

@@ -40,11 +40,16 @@ const LOADED: &str = "n.id, n.created_at, n.category, n.engine_state, n.generati
 
 fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
     let id: Uuid = columns.take()?;
-    let corrupt = |column| StoreError::Corrupt { table: "notification", row: id.to_string(), column };
+    let corrupt = |column| StoreError::Corrupt {
+        table: "notification",
+        row: id.to_string(),
+        column,
+    };
     let created_at = Timestamp::from_micros(columns.take()?);
     let category = columns.take()?;
     let stored: String = columns.take()?;
-    let engine_state = notification::EngineState::try_from_value(&stored).map_err(|_| corrupt("engine_state"))?;
+    let engine_state = notification::EngineState::try_from_value(&stored)
+        .map_err(|_unreadable| corrupt("engine_state"))?;
     let state = NotificationState {
         id,
         created_at,
@@ -56,7 +61,7 @@ fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
         reason: columns.take()?,
         failure: columns
             .take::<Option<String>>()?
-            .map(|json| serde_json::from_str(&json).map_err(|_| corrupt("failure")))
+            .map(|json| serde_json::from_str(&json).map_err(|_unreadable| corrupt("failure")))
             .transpose()?,
         due_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
         leased_until: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
@@ -81,7 +86,8 @@ pub async fn lock(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<(), Store
         return Ok(());
     }
     let given = rows(backend, &[("id", Type::Uuid)]);
-    let sql = format!("SELECT n.id FROM {given} JOIN notification n ON n.id = r.id ORDER BY n.id {lock}");
+    let sql =
+        format!("SELECT n.id FROM {given} JOIN notification n ON n.id = r.id ORDER BY n.id {lock}");
     query(tx, sql, [ids(wanted.iter().copied())?]).await?;
     Ok(())
 }
@@ -107,7 +113,9 @@ pub async fn load(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<Vec<Loade
         let attempt = attempt::read(&mut columns)?;
         // The attempts of one notification come one after the other.
         match all.last_mut() {
-            Some(last) if last.state.id == notification.state.id => last.state.attempts.extend(attempt),
+            Some(last) if last.state.id == notification.state.id => {
+                last.state.attempts.extend(attempt);
+            }
             _ => {
                 all.push(notification);
                 if let Some(last) = all.last_mut() {
@@ -167,7 +175,9 @@ fn saved(state: &NotificationState, policy: &Policy) -> SavedRow {
         replied: state.replied,
         reason: state.reason.clone(),
         failure: if status.group() == Group::Failed || status == Status::Retrying {
-            state.present_failure().and_then(|failure| serde_json::to_string(failure).ok())
+            state
+                .present_failure()
+                .and_then(|failure| serde_json::to_string(failure).ok())
         } else {
             None
         },
@@ -184,8 +194,11 @@ pub async fn save(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let changed_rows: Vec<SavedRow> =
-        changed.iter().filter(|(before, after)| before != after).map(|(_, after)| saved(after, policy)).collect();
+    let changed_rows: Vec<SavedRow> = changed
+        .iter()
+        .filter(|(before, after)| before != after)
+        .map(|(_, after)| saved(after, policy))
+        .collect();
     if !changed_rows.is_empty() {
         let given = rows(
             tx.get_database_backend(),
@@ -297,7 +310,11 @@ pub fn fresh_state(new: &NewNotification, now: Timestamp) -> NotificationState {
         id: new.id,
         created_at: now,
         category: new.category.clone(),
-        engine: if new.skipped.is_some() { EngineState::Skipped } else { EngineState::Queued },
+        engine: if new.skipped.is_some() {
+            EngineState::Skipped
+        } else {
+            EngineState::Queued
+        },
         generation: 1,
         triggered: Triggers::NONE,
         replied: false,
@@ -323,7 +340,11 @@ pub async fn insert(
     let described: Vec<NewRow<'_>> = new
         .iter()
         .map(|new| {
-            let status = if new.skipped.is_some() { Status::Skipped } else { Status::Queued };
+            let status = if new.skipped.is_some() {
+                Status::Skipped
+            } else {
+                Status::Queued
+            };
             NewRow {
                 id: Id(new.id),
                 event_id: new.event_id.map(Id),
@@ -407,11 +428,20 @@ pub async fn insert(
         [list(&described)?, now.micros().into()],
     )
     .await?;
-    let inserted = inserted.iter().map(|row| Columns::of(row).take()).collect::<Result<Vec<Uuid>, _>>()?;
+    let inserted = inserted
+        .iter()
+        .map(|row| Columns::of(row).take())
+        .collect::<Result<Vec<Uuid>, _>>()?;
     let labels: Vec<LabelRow<'_>> = new
         .iter()
         .filter(|new| inserted.contains(&new.id))
-        .flat_map(|new| new.labels.iter().map(|(name, value)| LabelRow { name, value, id: Id(new.id) }))
+        .flat_map(|new| {
+            new.labels.iter().map(|(name, value)| LabelRow {
+                name,
+                value,
+                id: Id(new.id),
+            })
+        })
         .collect();
     if !labels.is_empty() {
         let given = rows(backend, &[text("name"), text("value"), ("id", Type::Uuid)]);
@@ -497,7 +527,11 @@ pub async fn claim(
 }
 
 /// Notifications that somebody must look at: a lease, a decision, an expiry.
-pub async fn woken(tx: &DatabaseTransaction, now: Timestamp, limit: i64) -> Result<Vec<Uuid>, StoreError> {
+pub async fn woken(
+    tx: &DatabaseTransaction,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Uuid>, StoreError> {
     let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
     let found = query(
         tx,
@@ -532,7 +566,11 @@ pub async fn hold(
 }
 
 /// Puts held messages back into the queue. Says how many.
-pub async fn release(tx: &DatabaseTransaction, now: Timestamp, limit: i64) -> Result<u64, StoreError> {
+pub async fn release(
+    tx: &DatabaseTransaction,
+    now: Timestamp,
+    limit: i64,
+) -> Result<u64, StoreError> {
     let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
     let released = execute(
         tx,
@@ -568,7 +606,9 @@ pub async fn answerable(
 
 /// One notification.
 pub async fn find(store: &Store, id: Uuid) -> Result<Option<notification::Model>, StoreError> {
-    Ok(notification::Entity::find_by_id(id).one(store.reader()).await?)
+    Ok(notification::Entity::find_by_id(id)
+        .one(store.reader())
+        .await?)
 }
 
 /// What a list asks for.
@@ -587,13 +627,22 @@ pub struct Filter {
 }
 
 /// Notifications that match, newest first.
-pub async fn search(store: &Store, filter: &Filter) -> Result<Vec<notification::Model>, StoreError> {
+pub async fn search(
+    store: &Store,
+    filter: &Filter,
+) -> Result<Vec<notification::Model>, StoreError> {
     use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Query};
-    let mut select = notification::Entity::find().order_by_desc(notification::Column::Id).limit(filter.limit);
+    let mut select = notification::Entity::find()
+        .order_by_desc(notification::Column::Id)
+        .limit(filter.limit);
     if !filter.statuses.is_empty() {
         let names: Vec<&str> = filter.statuses.iter().map(|status| status.name()).collect();
         // Open statuses have an index of their own.
-        let column = if filter.statuses.iter().all(|status| open_status(*status).is_some()) {
+        let column = if filter
+            .statuses
+            .iter()
+            .all(|status| open_status(*status).is_some())
+        {
             notification::Column::OpenStatus
         } else {
             notification::Column::Status
@@ -655,8 +704,12 @@ pub async fn oldest_due(store: &Store, now: Timestamp) -> Result<Option<Timestam
         [now.micros().into()],
     )
     .await?;
-    let Some(row) = found.first() else { return Ok(None) };
-    Ok(Columns::of(row).take::<Option<i64>>()?.map(Timestamp::from_micros))
+    let Some(row) = found.first() else {
+        return Ok(None);
+    };
+    Ok(Columns::of(row)
+        .take::<Option<i64>>()?
+        .map(Timestamp::from_micros))
 }
 
 /// A failure as it is stored with a notification.
@@ -665,14 +718,22 @@ pub fn read_failure(json: Option<&str>) -> Option<Failure> {
 }
 
 /// One notification, inside a transaction.
-pub async fn in_transaction(tx: &DatabaseTransaction, id: Uuid) -> Result<Option<notification::Model>, StoreError> {
+pub async fn in_transaction(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+) -> Result<Option<notification::Model>, StoreError> {
     Ok(notification::Entity::find_by_id(id).one(tx).await?)
 }
 
 /// The notifications of one direct request, oldest first. They carry its id
 /// where others carry their event's.
 pub async fn of_request(tx: &DatabaseTransaction, request: Uuid) -> Result<Vec<Uuid>, StoreError> {
-    let found = query(tx, "SELECT id FROM notification WHERE event_id = $1 ORDER BY id", [request.into()]).await?;
+    let found = query(
+        tx,
+        "SELECT id FROM notification WHERE event_id = $1 ORDER BY id",
+        [request.into()],
+    )
+    .await?;
     found.iter().map(|row| Columns::of(row).take()).collect()
 }
 
@@ -688,7 +749,12 @@ pub async fn any_woken(store: &Store, now: Timestamp) -> Result<bool, StoreError
 }
 
 /// Gives a notification that expired, or is about to, a new expiry.
-pub async fn extend(tx: &DatabaseTransaction, id: Uuid, until: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+pub async fn extend(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     execute(
         tx,
         "UPDATE notification SET expires_at = $2 WHERE id = $1 AND expires_at <= $3 AND due_at IS NULL",

@@ -23,7 +23,11 @@ pub struct New {
     pub update_json: String,
 }
 
-pub async fn insert(tx: &DatabaseTransaction, new: &[New], now: Timestamp) -> Result<(), StoreError> {
+pub async fn insert(
+    tx: &DatabaseTransaction,
+    new: &[New],
+    now: Timestamp,
+) -> Result<(), StoreError> {
     if new.is_empty() {
         return Ok(());
     }
@@ -70,7 +74,10 @@ pub struct Known {
 
 /// Parked statuses of messages that have become known.
 pub async fn of(tx: &DatabaseTransaction, known: &[Known]) -> Result<Vec<Parked>, StoreError> {
-    let given = rows(tx.get_database_backend(), &[("our_id", Type::Uuid), ("message", Type::Text)]);
+    let given = rows(
+        tx.get_database_backend(),
+        &[("our_id", Type::Uuid), ("message", Type::Text)],
+    );
     let found = query(
         tx,
         format!(
@@ -84,7 +91,11 @@ pub async fn of(tx: &DatabaseTransaction, known: &[Known]) -> Result<Vec<Parked>
         .iter()
         .map(|row| {
             let mut columns = Columns::of(row);
-            Ok(Parked { id: columns.take()?, callback_id: columns.take()?, update: columns.take()? })
+            Ok(Parked {
+                id: columns.take()?,
+                callback_id: columns.take()?,
+                update: columns.take()?,
+            })
         })
         .collect()
 }

@@ -33,19 +33,37 @@ fn person(row: &sea_orm::QueryResult) -> Result<Person, StoreError> {
     })
 }
 
-pub async fn contact(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<Person>, StoreError> {
-    let row = query_one(connection, format!("SELECT {PERSON} FROM contact c WHERE c.id = $1"), [id.into()]).await?;
+pub async fn contact(
+    connection: &impl ConnectionTrait,
+    id: Uuid,
+) -> Result<Option<Person>, StoreError> {
+    let row = query_one(
+        connection,
+        format!("SELECT {PERSON} FROM contact c WHERE c.id = $1"),
+        [id.into()],
+    )
+    .await?;
     row.as_ref().map(person).transpose()
 }
 
 /// The contact a catalogue calls by this name.
-pub async fn contact_by_handle(connection: &impl ConnectionTrait, handle: &str) -> Result<Option<Person>, StoreError> {
-    let row =
-        query_one(connection, format!("SELECT {PERSON} FROM contact c WHERE c.handle = $1"), [handle.into()]).await?;
+pub async fn contact_by_handle(
+    connection: &impl ConnectionTrait,
+    handle: &str,
+) -> Result<Option<Person>, StoreError> {
+    let row = query_one(
+        connection,
+        format!("SELECT {PERSON} FROM contact c WHERE c.handle = $1"),
+        [handle.into()],
+    )
+    .await?;
     row.as_ref().map(person).transpose()
 }
 
-pub async fn contact_by_phone(connection: &impl ConnectionTrait, phone: &Phone) -> Result<Option<Person>, StoreError> {
+pub async fn contact_by_phone(
+    connection: &impl ConnectionTrait,
+    phone: &Phone,
+) -> Result<Option<Person>, StoreError> {
     let row = query_one(
         connection,
         format!("SELECT {PERSON} FROM contact_alias k JOIN contact c ON c.id = k.contact_id WHERE k.kind = 'phone' AND k.value = $1"),
@@ -71,14 +89,26 @@ fn staff(row: &sea_orm::QueryResult) -> Result<Staff, StoreError> {
     let contact_name = columns.take()?;
     let language = columns.take()?;
     let phone = columns.take()?;
-    let person = contact_id.map(|contact_id| Person { contact_id, name: contact_name, phone, language });
-    Ok(Staff { user_id, name, person })
+    let person = contact_id.map(|contact_id| Person {
+        contact_id,
+        name: contact_name,
+        phone,
+        language,
+    });
+    Ok(Staff {
+        user_id,
+        name,
+        person,
+    })
 }
 
 const STAFF: &str = "u.id, u.name, c.id, c.name, c.language, \
      (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'phone')";
 
-pub async fn user(connection: &impl ConnectionTrait, name: &str) -> Result<Option<Staff>, StoreError> {
+pub async fn user(
+    connection: &impl ConnectionTrait,
+    name: &str,
+) -> Result<Option<Staff>, StoreError> {
     let row = query_one(
         connection,
         format!("SELECT {STAFF} FROM user_account u LEFT JOIN contact c ON c.id = u.contact_id WHERE u.name = $1"),
@@ -88,8 +118,17 @@ pub async fn user(connection: &impl ConnectionTrait, name: &str) -> Result<Optio
     row.as_ref().map(staff).transpose()
 }
 
-pub async fn group_exists(connection: &impl ConnectionTrait, name: &str) -> Result<bool, StoreError> {
-    Ok(query_one(connection, "SELECT id FROM user_group WHERE name = $1", [name.into()]).await?.is_some())
+pub async fn group_exists(
+    connection: &impl ConnectionTrait,
+    name: &str,
+) -> Result<bool, StoreError> {
+    Ok(query_one(
+        connection,
+        "SELECT id FROM user_group WHERE name = $1",
+        [name.into()],
+    )
+    .await?
+    .is_some())
 }
 
 /// Up to `limit` members of a group after one of them, in order of their ids.
@@ -106,7 +145,11 @@ pub async fn members(
              JOIN user_account u ON u.id = m.user_id LEFT JOIN contact c ON c.id = u.contact_id \
              WHERE g.name = $1 AND u.id > $2 ORDER BY u.id LIMIT $3"
         ),
-        [group.into(), after.unwrap_or(Uuid::nil()).into(), limit.into()],
+        [
+            group.into(),
+            after.unwrap_or(Uuid::nil()).into(),
+            limit.into(),
+        ],
     )
     .await?;
     found.iter().map(staff).collect()
@@ -120,11 +163,17 @@ pub struct Alias {
 }
 
 /// Who is known by these aliases.
-pub async fn by_aliases(tx: &DatabaseTransaction, aliases: &[Alias]) -> Result<Vec<(String, String, Uuid)>, StoreError> {
+pub async fn by_aliases(
+    tx: &DatabaseTransaction,
+    aliases: &[Alias],
+) -> Result<Vec<(String, String, Uuid)>, StoreError> {
     if aliases.is_empty() {
         return Ok(Vec::new());
     }
-    let given = rows(tx.get_database_backend(), &[("kind", Type::Text), ("value", Type::Text)]);
+    let given = rows(
+        tx.get_database_backend(),
+        &[("kind", Type::Text), ("value", Type::Text)],
+    );
     let found = query(
         tx,
         format!(
@@ -173,7 +222,12 @@ pub async fn add_alias(
         tx,
         "INSERT INTO contact_alias (kind, value, contact_id, created_at) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (kind, value) DO NOTHING",
-        [alias.kind.into(), alias.value.clone().into(), contact.into(), now.micros().into()],
+        [
+            alias.kind.into(),
+            alias.value.clone().into(),
+            contact.into(),
+            now.micros().into(),
+        ],
     )
     .await?;
     Ok(())
@@ -181,14 +235,26 @@ pub async fn add_alias(
 
 /// The contact of a phone number, made if there is none. Two processes may do
 /// this at once: the alias decides who wins.
-pub async fn ensure_phone(tx: &DatabaseTransaction, phone: &Phone, now: Timestamp) -> Result<Person, StoreError> {
+pub async fn ensure_phone(
+    tx: &DatabaseTransaction,
+    phone: &Phone,
+    now: Timestamp,
+) -> Result<Person, StoreError> {
     if let Some(person) = contact_by_phone(tx, phone).await? {
         return Ok(person);
     }
-    let alias = Alias { kind: "phone", value: phone.e164().to_owned() };
+    let alias = Alias {
+        kind: "phone",
+        value: phone.e164().to_owned(),
+    };
     let mine = insert_contact(tx, None, &[alias], now).await?;
     let person = contact_by_phone(tx, phone).await?;
-    Ok(person.unwrap_or(Person { contact_id: mine, name: None, phone: Some(phone.e164().to_owned()), language: None }))
+    Ok(person.unwrap_or(Person {
+        contact_id: mine,
+        name: None,
+        phone: Some(phone.e164().to_owned()),
+        language: None,
+    }))
 }
 
 /// Notes a message of a person: the window only ever moves forward.
@@ -227,7 +293,9 @@ pub async fn window_until(
     )
     .await?;
     Ok(match row {
-        Some(row) => Columns::of(&row).take::<Option<i64>>()?.map(Timestamp::from_micros),
+        Some(row) => Columns::of(&row)
+            .take::<Option<i64>>()?
+            .map(Timestamp::from_micros),
         None => None,
     })
 }
@@ -246,12 +314,20 @@ pub async fn learn_aliases(
     }
     let mut described: Vec<Row<'_>> = learned
         .iter()
-        .map(|(contact, alias)| Row { kind: alias.kind, value: &alias.value, contact: super::dialect::Id(*contact) })
+        .map(|(contact, alias)| Row {
+            kind: alias.kind,
+            value: &alias.value,
+            contact: super::dialect::Id(*contact),
+        })
         .collect();
     described.sort_by_key(|row| (row.kind, row.value));
     let given = rows(
         tx.get_database_backend(),
-        &[("kind", Type::Text), ("value", Type::Text), ("contact", Type::Uuid)],
+        &[
+            ("kind", Type::Text),
+            ("value", Type::Text),
+            ("contact", Type::Uuid),
+        ],
     );
     execute(
         tx,
@@ -266,7 +342,12 @@ pub async fn learn_aliases(
 }
 
 /// Makes this the phone number of a contact, instead of any other.
-pub async fn set_phone(tx: &DatabaseTransaction, contact: Uuid, phone: &Alias, now: Timestamp) -> Result<(), StoreError> {
+pub async fn set_phone(
+    tx: &DatabaseTransaction,
+    contact: Uuid,
+    phone: &Alias,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     execute(
         tx,
         "DELETE FROM contact_alias WHERE contact_id = $1 AND kind = 'phone' AND value <> $2",

@@ -2,7 +2,8 @@
 
 use entity::sender;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction,
+    EntityTrait, QueryFilter,
 };
 use uuid::Uuid;
 
@@ -22,8 +23,10 @@ pub async fn ensure(
     pace_per_second: i64,
     now: Timestamp,
 ) -> Result<sender::Model, StoreError> {
-    let found =
-        sender::Entity::find().filter(sender::Column::PhoneNumberId.eq(phone_number_id)).one(tx).await?;
+    let found = sender::Entity::find()
+        .filter(sender::Column::PhoneNumberId.eq(phone_number_id))
+        .one(tx)
+        .await?;
     if let Some(found) = found {
         let mut changed: sender::ActiveModel = found.into();
         changed.waba_id = Set(waba_id.map(str::to_owned));
@@ -59,10 +62,16 @@ pub async fn by_phone_number_id(
     connection: &impl ConnectionTrait,
     phone_number_id: &str,
 ) -> Result<Option<sender::Model>, StoreError> {
-    Ok(sender::Entity::find().filter(sender::Column::PhoneNumberId.eq(phone_number_id)).one(connection).await?)
+    Ok(sender::Entity::find()
+        .filter(sender::Column::PhoneNumberId.eq(phone_number_id))
+        .one(connection)
+        .await?)
 }
 
-pub async fn find(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<sender::Model>, StoreError> {
+pub async fn find(
+    connection: &impl ConnectionTrait,
+    id: Uuid,
+) -> Result<Option<sender::Model>, StoreError> {
     Ok(sender::Entity::find_by_id(id).one(connection).await?)
 }
 
@@ -73,15 +82,31 @@ pub async fn all(store: &Store) -> Result<Vec<sender::Model>, StoreError> {
 /// Locks a sender's row, to take of its pace or to note its health.
 pub async fn lock(tx: &DatabaseTransaction, id: Uuid) -> Result<Option<sender::Model>, StoreError> {
     let lock = locking(tx.get_database_backend(), "FOR UPDATE");
-    if query_one(tx, format!("SELECT id FROM sender WHERE id = $1 {lock}"), [id.into()]).await?.is_none() {
+    if query_one(
+        tx,
+        format!("SELECT id FROM sender WHERE id = $1 {lock}"),
+        [id.into()],
+    )
+    .await?
+    .is_none()
+    {
         return Ok(None);
     }
     find(tx, id).await
 }
 
 /// Notes how much of the pace is taken.
-pub async fn set_pace(tx: &DatabaseTransaction, id: Uuid, next_at: Timestamp) -> Result<(), StoreError> {
-    execute(tx, "UPDATE sender SET pace_next_at = $2 WHERE id = $1", [id.into(), next_at.micros().into()]).await?;
+pub async fn set_pace(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    next_at: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE sender SET pace_next_at = $2 WHERE id = $1",
+        [id.into(), next_at.micros().into()],
+    )
+    .await?;
     Ok(())
 }
 
@@ -94,7 +119,12 @@ pub struct Health {
     pub probe_at: Option<Timestamp>,
 }
 
-pub async fn set_health(tx: &DatabaseTransaction, id: Uuid, health: &Health, now: Timestamp) -> Result<(), StoreError> {
+pub async fn set_health(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    health: &Health,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     execute(
         tx,
         "UPDATE sender SET state = $2, state_reason = $3, failures_in_row = $4, probe_at = $5, updated_at = $6 WHERE id = $1",

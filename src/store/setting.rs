@@ -8,8 +8,16 @@ use super::{
 };
 use crate::domain::time::Timestamp;
 
-pub async fn get(connection: &impl ConnectionTrait, name: &str) -> Result<Option<String>, StoreError> {
-    let row = query_one(connection, "SELECT value FROM setting WHERE name = $1", [name.into()]).await?;
+pub async fn get(
+    connection: &impl ConnectionTrait,
+    name: &str,
+) -> Result<Option<String>, StoreError> {
+    let row = query_one(
+        connection,
+        "SELECT value FROM setting WHERE name = $1",
+        [name.into()],
+    )
+    .await?;
     row.map(|row| Columns::of(&row).take()).transpose()
 }
 
@@ -26,14 +34,21 @@ pub async fn get_or_insert(
         [name.into(), now.micros().into(), value.into()],
     )
     .await?;
-    Ok(get(connection, name).await?.unwrap_or_else(|| value.to_owned()))
+    Ok(get(connection, name)
+        .await?
+        .unwrap_or_else(|| value.to_owned()))
 }
 
 /// The durability settings the database runs with, by name.
 pub async fn durability(store: &super::Store) -> Result<Vec<(String, String)>, StoreError> {
     let mut settings = Vec::new();
     if store.is_sqlite() {
-        for pragma in ["synchronous", "journal_mode", "auto_vacuum", "secure_delete"] {
+        for pragma in [
+            "synchronous",
+            "journal_mode",
+            "auto_vacuum",
+            "secure_delete",
+        ] {
             if let Some(row) = query_one(&store.writer, format!("PRAGMA {pragma}"), []).await? {
                 let value = match row.try_get_by_index::<i64>(0) {
                     Ok(number) => number.to_string(),
@@ -44,7 +59,9 @@ pub async fn durability(store: &super::Store) -> Result<Vec<(String, String)>, S
         }
     } else {
         for name in ["fsync", "synchronous_commit", "full_page_writes"] {
-            if let Some(row) = query_one(store.reader(), "SELECT current_setting($1)", [name.into()]).await? {
+            if let Some(row) =
+                query_one(store.reader(), "SELECT current_setting($1)", [name.into()]).await?
+            {
                 settings.push((name.to_owned(), Columns::of(&row).take()?));
             }
         }

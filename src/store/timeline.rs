@@ -1,7 +1,9 @@
 //! Everything that happened to a notification.
 
 use entity::timeline;
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
@@ -25,7 +27,11 @@ pub struct Entry {
 }
 
 /// Adds lines.
-pub async fn insert(tx: &DatabaseTransaction, entries: &[Entry], now: Timestamp) -> Result<(), StoreError> {
+pub async fn insert(
+    tx: &DatabaseTransaction,
+    entries: &[Entry],
+    now: Timestamp,
+) -> Result<(), StoreError> {
     if entries.is_empty() {
         return Ok(());
     }
@@ -54,7 +60,10 @@ pub async fn insert(tx: &DatabaseTransaction, entries: &[Entry], now: Timestamp)
 }
 
 /// The story of one notification, first to last.
-pub async fn of_notification(store: &Store, notification: Uuid) -> Result<Vec<timeline::Model>, StoreError> {
+pub async fn of_notification(
+    store: &Store,
+    notification: Uuid,
+) -> Result<Vec<timeline::Model>, StoreError> {
     Ok(timeline::Entity::find()
         .filter(timeline::Column::NotificationId.eq(notification))
         .order_by_asc(timeline::Column::Id)
@@ -63,7 +72,10 @@ pub async fn of_notification(store: &Store, notification: Uuid) -> Result<Vec<ti
 }
 
 /// Serialises an instant as RFC 3339.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 pub(super) fn as_text<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(at)
 }

@@ -25,8 +25,16 @@ const GATHER: Duration = Duration::from_millis(10);
 const MAX_TURN_BYTES: usize = 8 * 1024 * 1024;
 
 /// Stores until the inbox is closed and empty: whoever waits gets an answer.
-pub async fn store(engine: Arc<Engine>, mut intake: Intake, handover: Option<Arc<Handover>>, clock: Clock) {
-    while inbox::store_turn(&engine, &mut intake, handover.as_deref(), || clock.now()).await.is_some() {}
+pub async fn store(
+    engine: Arc<Engine>,
+    mut intake: Intake,
+    handover: Option<Arc<Handover>>,
+    clock: Clock,
+) {
+    while inbox::store_turn(&engine, &mut intake, handover.as_deref(), || clock.now())
+        .await
+        .is_some()
+    {}
 }
 
 /// The processor's memory between turns.
@@ -39,7 +47,12 @@ pub struct Processor {
 
 impl Processor {
     /// Takes a batch, fresh from memory or left in the table, and applies it.
-    pub async fn turn(&mut self, engine: &Engine, handover: &Handover, now: Timestamp) -> Result<Turn, StoreError> {
+    pub async fn turn(
+        &mut self,
+        engine: &Engine,
+        handover: &Handover,
+        now: Timestamp,
+    ) -> Result<Turn, StoreError> {
         let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
         if self.unfinished.is_empty() {
             if now >= self.next_look {
@@ -48,7 +61,9 @@ impl Processor {
                     let limit = i64::try_from(apply::batch_size(&engine.store)).unwrap_or(1);
                     self.unfinished = engine
                         .store
-                        .write(async |tx| callback::claim(tx, engine.process, lease, now, limit).await)
+                        .write(async |tx| {
+                            callback::claim(tx, engine.process, lease, now, limit).await
+                        })
                         .await?;
                     // There may be more: look again at once.
                     self.next_look = now;
@@ -59,7 +74,10 @@ impl Processor {
             }
         } else {
             let ids: Vec<_> = self.unfinished.iter().map(|body| body.id).collect();
-            engine.store.write(async |tx| callback::renew(tx, &ids, engine.process, lease).await).await?;
+            engine
+                .store
+                .write(async |tx| callback::renew(tx, &ids, engine.process, lease).await)
+                .await?;
         }
         if self.unfinished.is_empty() {
             return Ok(Turn::Idle);
@@ -84,17 +102,28 @@ impl Processor {
 }
 
 /// Processes until stopped.
-pub async fn process(engine: Arc<Engine>, handover: Arc<Handover>, clock: Clock, stop: CancellationToken) {
+pub async fn process(
+    engine: Arc<Engine>,
+    handover: Arc<Handover>,
+    clock: Clock,
+    stop: CancellationToken,
+) {
     let mut processor = Processor::default();
     let mut busy = false;
-    super::run("inbox", stop, Duration::from_secs(1), Some(&handover.arrived), async || {
-        // Under load a batch costs little more than one body: let a batch gather.
-        if busy && handover.len() < apply::batch_size(&engine.store) / 2 {
-            tokio::time::sleep(GATHER).await;
-        }
-        let turn = processor.turn(&engine, &handover, clock.now()).await?;
-        busy = turn == Turn::Worked;
-        Ok(turn)
-    })
+    super::run(
+        "inbox",
+        stop,
+        Duration::from_secs(1),
+        Some(&handover.arrived),
+        async || {
+            // Under load a batch costs little more than one body: let a batch gather.
+            if busy && handover.len() < apply::batch_size(&engine.store) / 2 {
+                tokio::time::sleep(GATHER).await;
+            }
+            let turn = processor.turn(&engine, &handover, clock.now()).await?;
+            busy = turn == Turn::Worked;
+            Ok(turn)
+        },
+    )
     .await;
 }

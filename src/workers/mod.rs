@@ -24,8 +24,13 @@ pub enum Turn {
 const MAX_TROUBLE: Duration = Duration::from_secs(5);
 
 /// Turns until stopped; naps only when idle, and wakes early when told.
-pub async fn run<F>(name: &'static str, stop: CancellationToken, nap: Duration, wake: Option<&Notify>, mut turn: F)
-where
+pub async fn run<F>(
+    name: &'static str,
+    stop: CancellationToken,
+    nap: Duration,
+    wake: Option<&Notify>,
+    mut turn: F,
+) where
     F: AsyncFnMut() -> Result<Turn, StoreError>,
 {
     let mut trouble = Duration::from_millis(50);

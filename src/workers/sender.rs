@@ -35,19 +35,30 @@ pub fn obstacle(engine: &Engine, sending: Option<&Sending>) -> Option<&'static s
     if !engine.settings.enabled {
         Some("sending is switched off: WHATSAPP_ENABLED is false")
     } else if sending.is_none() {
-        Some("WhatsApp is not configured: WHATSAPP_PHONE_NUMBER_ID and WHATSAPP_ACCESS_TOKEN are needed")
+        Some(
+            "WhatsApp is not configured: WHATSAPP_PHONE_NUMBER_ID and WHATSAPP_ACCESS_TOKEN are needed",
+        )
     } else {
         None
     }
 }
 
 /// Sends until stopped; then finishes the calls that are being made.
-pub async fn run(engine: Arc<Engine>, sending: Option<Sending>, clock: Clock, stop: CancellationToken) {
+pub async fn run(
+    engine: Arc<Engine>,
+    sending: Option<Sending>,
+    clock: Clock,
+    stop: CancellationToken,
+) {
     match (obstacle(&engine, sending.as_ref()), sending) {
         (None, Some(sending)) => send(&engine, &sending, &clock, &stop).await,
         (reason, _) => {
             let reason = reason.unwrap_or("nothing can be sent");
-            tracing::warn!(event = "sender.held", reason, "messages are accepted and held");
+            tracing::warn!(
+                event = "sender.held",
+                reason,
+                "messages are accepted and held"
+            );
             super::run("sender", stop, NAP, Some(&engine.queued), async || {
                 hold_turn(&engine, reason, clock.now()).await
             })
@@ -58,7 +69,11 @@ pub async fn run(engine: Arc<Engine>, sending: Option<Sending>, clock: Clock, st
 
 /// Moves what is due out of the queue.
 pub async fn hold_turn(engine: &Engine, reason: &str, now: Timestamp) -> Result<Turn, StoreError> {
-    Ok(if watch::hold(engine, reason, now).await? > 0 { Turn::Worked } else { Turn::Idle })
+    Ok(if watch::hold(engine, reason, now).await? > 0 {
+        Turn::Worked
+    } else {
+        Turn::Idle
+    })
 }
 
 async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &CancellationToken) {
@@ -69,7 +84,16 @@ async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &Can
     loop {
         let mut pause = NAP;
         if !stop.is_cancelled() {
-            match fill(engine, sending, clock.now(), slots - calls.len(), &mut calls, &mut held_may_exist).await {
+            match fill(
+                engine,
+                sending,
+                clock.now(),
+                slots - calls.len(),
+                &mut calls,
+                &mut held_may_exist,
+            )
+            .await
+            {
                 Ok(Filled { again_at, full }) => {
                     trouble = Duration::from_millis(50);
                     if full {
@@ -80,7 +104,8 @@ async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &Can
                     }
                 }
                 Err(error) => {
-                    metrics::counter!("herald_worker_errors_total", "worker" => "sender").increment(1);
+                    metrics::counter!("herald_worker_errors_total", "worker" => "sender")
+                        .increment(1);
                     tracing::error!(event = "worker.error", worker = "sender", error = %ErrorChain(&error), "a claim failed and is repeated");
                     pause = trouble;
                     trouble = (trouble * 2).min(Duration::from_secs(5));
@@ -111,7 +136,14 @@ async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &Can
             answers.extend(answer.ok());
         }
         if !answers.is_empty() {
-            dispatch::settle_surely(engine, sending.sender, &answers, draw_permille(), clock.now()).await;
+            dispatch::settle_surely(
+                engine,
+                sending.sender,
+                &answers,
+                draw_permille(),
+                clock.now(),
+            )
+            .await;
         }
     }
 }
@@ -136,7 +168,10 @@ async fn fill(
     }
     // A claim costs a transaction: wait until some slots are free, unless nothing is being sent.
     if free == 0 || (free < engine.settings.send_slots / 4 && !calls.is_empty()) {
-        return Ok(Filled { again_at: None, full: false });
+        return Ok(Filled {
+            again_at: None,
+            full: false,
+        });
     }
     let wanted = i64::try_from(free).unwrap_or(1);
     let claim = dispatch::claim(engine, sending.sender, wanted, now).await?;
@@ -145,5 +180,8 @@ async fn fill(
         let provider = Arc::clone(&sending.provider);
         calls.spawn(async move { dispatch::call(provider.as_ref(), job).await });
     }
-    Ok(Filled { again_at: claim.again_at, full })
+    Ok(Filled {
+        again_at: claim.again_at,
+        full,
+    })
 }

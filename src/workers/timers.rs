@@ -14,23 +14,38 @@ use crate::{
 
 /// Fires what is due.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
-    Ok(if follow_up::turn(engine, now).await? > 0 { Turn::Worked } else { Turn::Idle })
+    Ok(if follow_up::turn(engine, now).await? > 0 {
+        Turn::Worked
+    } else {
+        Turn::Idle
+    })
 }
 
 /// Expands one chunk of one event.
 pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
-    Ok(if accept::expand_turn(engine, now).await? { Turn::Worked } else { Turn::Idle })
+    Ok(if accept::expand_turn(engine, now).await? {
+        Turn::Worked
+    } else {
+        Turn::Idle
+    })
 }
 
 /// Fires until stopped.
 pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
-    super::run("timers", stop, Duration::from_secs(1), Some(&engine.followed_up), async || {
-        turn(&engine, clock.now()).await
-    })
+    super::run(
+        "timers",
+        stop,
+        Duration::from_secs(1),
+        Some(&engine.followed_up),
+        async || turn(&engine, clock.now()).await,
+    )
     .await;
 }
 
 /// Expands until stopped.
 pub async fn expand(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
-    super::run("expand", stop, Duration::from_secs(2), None, async || expand_turn(&engine, clock.now()).await).await;
+    super::run("expand", stop, Duration::from_secs(2), None, async || {
+        expand_turn(&engine, clock.now()).await
+    })
+    .await;
 }

@@ -5,14 +5,23 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use super::Turn;
-use crate::{domain::time::Timestamp, engine::Engine, engine::watch, state::Clock, store::StoreError};
+use crate::{
+    domain::time::Timestamp, engine::Engine, engine::watch, state::Clock, store::StoreError,
+};
 
 /// Looks once.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
-    Ok(if watch::turn(engine, now).await? > 0 { Turn::Worked } else { Turn::Idle })
+    Ok(if watch::turn(engine, now).await? > 0 {
+        Turn::Worked
+    } else {
+        Turn::Idle
+    })
 }
 
 /// Looks until stopped.
 pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
-    super::run("watchdog", stop, Duration::from_secs(1), None, async || turn(&engine, clock.now()).await).await;
+    super::run("watchdog", stop, Duration::from_secs(1), None, async || {
+        turn(&engine, clock.now()).await
+    })
+    .await;
 }

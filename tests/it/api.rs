@@ -1,5 +1,7 @@
 //! The API, as a product sees it.
 
+use std::fmt::Write;
+
 use serde_json::{Value, json};
 
 use crate::harness::{DEMO, Database, TestApp};
@@ -39,16 +41,32 @@ async fn without_a_key_nothing_is_told(database: Database) {
             if let Some(key) = key {
                 request = request.bearer_auth(key);
             }
-            assert_eq!(request.send().await.unwrap().status().as_u16(), 401, "{path}");
+            assert_eq!(
+                request.send().await.unwrap().status().as_u16(),
+                401,
+                "{path}"
+            );
         }
     }
-    let answer = app.http.post(format!("{}/api/v1/events", app.base)).body("{}").send().await.unwrap();
+    let answer = app
+        .http
+        .post(format!("{}/api/v1/events", app.base))
+        .body("{}")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status().as_u16(), 401);
     app.sql("UPDATE api_key SET revoked_at = 1").await;
-    assert_eq!(app.get("/api/v1/stats").await.0, 401, "a revoked key lets nobody in");
+    assert_eq!(
+        app.get("/api/v1/stats").await.0,
+        401,
+        "a revoked key lets nobody in"
+    );
 }
 
-async fn an_event_is_a_cloudevent_and_a_bad_envelope_is_refused_with_every_wrong_field(database: Database) {
+async fn an_event_is_a_cloudevent_and_a_bad_envelope_is_refused_with_every_wrong_field(
+    database: Database,
+) {
     let app = ready(&database).await;
     let event = json!({ "specversion": "1.0", "id": "1", "source": "/tests", "type": "demo.test.processed",
         "time": "2026-01-01T00:00:00Z", "datacontenttype": "application/json", "data": result("Successful") });
@@ -70,37 +88,74 @@ async fn an_event_is_a_cloudevent_and_a_bad_envelope_is_refused_with_every_wrong
     assert_eq!(code, 400, "{problem}");
 }
 
-async fn a_repeat_of_an_event_gets_the_first_answer_and_another_content_is_a_conflict(database: Database) {
+async fn a_repeat_of_an_event_gets_the_first_answer_and_another_content_is_a_conflict(
+    database: Database,
+) {
     let app = ready(&database).await;
-    let first = app.event("1", "demo.test.processed", result("Successful")).await;
-    let again = app.event("1", "demo.test.processed", result("Successful")).await;
-    assert_eq!((&first["duplicate"], &again["duplicate"]), (&json!(false), &json!(true)));
-    assert_eq!((&first["id"], &first["notifications"]), (&again["id"], &again["notifications"]));
+    let first = app
+        .event("1", "demo.test.processed", result("Successful"))
+        .await;
+    let again = app
+        .event("1", "demo.test.processed", result("Successful"))
+        .await;
+    assert_eq!(
+        (&first["duplicate"], &again["duplicate"]),
+        (&json!(false), &json!(true))
+    );
+    assert_eq!(
+        (&first["id"], &first["notifications"]),
+        (&again["id"], &again["notifications"])
+    );
     let body = json!({ "id": "1", "source": "tests", "type": "demo.test.processed", "data": result("Failed") });
     let (code, problem) = app.post("/api/v1/events", &body).await;
-    assert_eq!((code, &problem["type"]), (409, &json!("/problems/event-conflict")));
+    assert_eq!(
+        (code, &problem["type"]),
+        (409, &json!("/problems/event-conflict"))
+    );
     assert_eq!(app.number("SELECT count(*) FROM notification").await, 1);
-    let all = futures_util::future::join_all((0..16).map(|_| app.event("2", "demo.order.created",
-        json!({ "phone": "+12025550101", "customer": "A", "order_number": "1" })))).await;
-    assert_eq!(all.iter().filter(|answer| answer["duplicate"] == false).count(), 1);
+    let all = futures_util::future::join_all((0..16).map(|_| {
+        app.event(
+            "2",
+            "demo.order.created",
+            json!({ "phone": "+12025550101", "customer": "A", "order_number": "1" }),
+        )
+    }))
+    .await;
+    assert_eq!(
+        all.iter()
+            .filter(|answer| answer["duplicate"] == false)
+            .count(),
+        1
+    );
     assert_eq!(app.number("SELECT count(*) FROM notification").await, 2);
 }
 
 async fn a_class_and_test_notify_once_and_a_failed_one_says_retry_it(database: Database) {
     let app = ready(&database).await;
-    let all = futures_util::future::join_all(
-        (0..12).map(|number| {
-            let id = format!("event-{number}");
-            let app = &app;
-            async move { app.event(&id, "demo.test.processed", result("Successful")).await }
-        }),
-    )
+    let all = futures_util::future::join_all((0..12).map(|number| {
+        let id = format!("event-{number}");
+        let app = &app;
+        async move {
+            app.event(&id, "demo.test.processed", result("Successful"))
+                .await
+        }
+    }))
     .await;
-    assert_eq!(all.iter().filter(|answer| answer["routes"][0]["notifications"] == 1).count(), 1);
-    let id = app.get("/api/v1/notifications?label=class_id=10C").await.1["notifications"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        all.iter()
+            .filter(|answer| answer["routes"][0]["notifications"] == 1)
+            .count(),
+        1
+    );
+    let id = app.get("/api/v1/notifications?label=class_id=10C").await.1["notifications"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     app.send().await;
     app.told(&id, "failed", Some(131_026)).await;
-    let late = app.event("late", "demo.test.processed", result("Successful")).await;
+    let late = app
+        .event("late", "demo.test.processed", result("Successful"))
+        .await;
     assert_eq!(
         late["routes"][0]["duplicates"],
         json!([{ "of": id, "status": "failed", "hint": format!("duplicate of {id}, failed: retry it") }])
@@ -109,7 +164,9 @@ async fn a_class_and_test_notify_once_and_a_failed_one_says_retry_it(database: D
 
 async fn an_event_that_notifies_nobody_says_why(database: Database) {
     let app = ready(&database).await;
-    let pending = app.event("1", "demo.test.processed", result("Processing")).await;
+    let pending = app
+        .event("1", "demo.test.processed", result("Processing"))
+        .await;
     assert_eq!(pending["routes"][0]["outcome"], "did_not_fire");
     let unknown = app.event("2", "nobody.listens", json!({})).await;
     assert_eq!(unknown["routes"], json!([]));
@@ -117,13 +174,31 @@ async fn an_event_that_notifies_nobody_says_why(database: Database) {
     nameless.as_object_mut().unwrap().remove("educator");
     let broken = app.event("3", "demo.test.processed", nameless).await;
     assert_eq!(broken["routes"][0]["outcome"], "error");
-    assert!(broken["routes"][0]["reason"].as_str().unwrap().contains("educator"));
+    assert!(
+        broken["routes"][0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("educator")
+    );
     let mut phoneless = result("Successful");
     phoneless.as_object_mut().unwrap().remove("phone");
     let skipped = app.event("4", "demo.test.processed", phoneless).await;
-    let row = app.notification(skipped["notifications"][0].as_str().unwrap()).await;
-    assert_eq!((&row["status"], &row["reason"]), (&json!("skipped"), &json!("the recipient has no phone number")));
-    let (code, stored) = app.get(&format!("/api/v1/events/{}", broken["id"].as_str().unwrap())).await;
+    let row = app
+        .notification(skipped["notifications"][0].as_str().unwrap())
+        .await;
+    assert_eq!(
+        (&row["status"], &row["reason"]),
+        (
+            &json!("skipped"),
+            &json!("the recipient has no phone number")
+        )
+    );
+    let (code, stored) = app
+        .get(&format!(
+            "/api/v1/events/{}",
+            broken["id"].as_str().unwrap()
+        ))
+        .await;
     assert_eq!((code, &stored["routes"]), (200, &broken["routes"]));
 }
 
@@ -138,49 +213,95 @@ async fn a_direct_notification_is_checked_completely(database: Database) {
     insta::assert_json_snapshot!("a_notification_with_everything_wrong", problem);
     for (body, pointer) in [
         (json!({ "to": "+12025550101" }), "/template"),
-        (json!({ "to": "+12025550101", "template": "nothing_of_the_kind" }), "/template"),
-        (json!({ "to": "+12025550101", "template": "x", "text": "y" }), "/text"),
+        (
+            json!({ "to": "+12025550101", "template": "nothing_of_the_kind" }),
+            "/template",
+        ),
+        (
+            json!({ "to": "+12025550101", "template": "x", "text": "y" }),
+            "/text",
+        ),
         (json!({ "to": [], "text": "y" }), "/to"),
-        (json!({ "to": "+12025550101", "text": "y", "priority": "urgent" }), "/priority"),
-        (json!({ "to": "+12025550101", "text": "y", "expires_in_seconds": 0 }), "/expires_in_seconds"),
+        (
+            json!({ "to": "+12025550101", "text": "y", "priority": "urgent" }),
+            "/priority",
+        ),
+        (
+            json!({ "to": "+12025550101", "text": "y", "expires_in_seconds": 0 }),
+            "/expires_in_seconds",
+        ),
         (json!({ "to": "+12025550101", "text": " " }), "/text"),
-        (json!({ "to": "+12025550101", "template": "order_confirmation", "language": "de",
-                 "params": { "customer_name": "A", "order_number": "1" } }), "/language"),
+        (
+            json!({ "to": "+12025550101", "template": "order_confirmation", "language": "de",
+                 "params": { "customer_name": "A", "order_number": "1" } }),
+            "/language",
+        ),
     ] {
         let (code, problem) = app.post("/api/v1/notifications", &body).await;
-        assert_eq!((code, &problem["errors"][0]["pointer"]), (422, &json!(pointer)), "{problem}");
+        assert_eq!(
+            (code, &problem["errors"][0]["pointer"]),
+            (422, &json!(pointer)),
+            "{problem}"
+        );
     }
     assert_eq!(app.number("SELECT count(*) FROM notification").await, 0);
-    assert_eq!(app.number("SELECT count(*) FROM contact_alias WHERE value = '+12025550101'").await, 0, "nothing of it stays");
+    assert_eq!(
+        app.number("SELECT count(*) FROM contact_alias WHERE value = '+12025550101'")
+            .await,
+        0,
+        "nothing of it stays"
+    );
 }
 
 async fn an_idempotency_key_makes_one_message(database: Database) {
     let app = ready(&database).await;
     let body = json!({ "to": "+12025550101", "template": "jaspers_market_plain_text_v1" });
     let post = |body: Value| {
-        let request = app.http.post(format!("{}/api/v1/notifications", app.base)).bearer_auth(&app.key);
+        let request = app
+            .http
+            .post(format!("{}/api/v1/notifications", app.base))
+            .bearer_auth(&app.key);
         async move {
-            let answer = request.header("Idempotency-Key", "once").json(&body).send().await.unwrap();
-            (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+            let answer = request
+                .header("Idempotency-Key", "once")
+                .json(&body)
+                .send()
+                .await
+                .unwrap();
+            (
+                answer.status().as_u16(),
+                answer.json::<Value>().await.unwrap(),
+            )
         }
     };
     let all = futures_util::future::join_all((0..20).map(|_| post(body.clone()))).await;
-    assert!(all.iter().all(|(code, answer)| *code == 202 && answer["notifications"][0]["id"] == all[0].1["notifications"][0]["id"]));
+    assert!(all.iter().all(|(code, answer)| *code == 202
+        && answer["notifications"][0]["id"] == all[0].1["notifications"][0]["id"]));
     assert_eq!(app.number("SELECT count(*) FROM notification").await, 1);
-    let (code, problem) = post(json!({ "to": "+12025550102", "template": "jaspers_market_plain_text_v1" })).await;
-    assert_eq!((code, &problem["type"]), (409, &json!("/problems/idempotency-key-reused")));
+    let (code, problem) =
+        post(json!({ "to": "+12025550102", "template": "jaspers_market_plain_text_v1" })).await;
+    assert_eq!(
+        (code, &problem["type"]),
+        (409, &json!("/problems/idempotency-key-reused"))
+    );
 }
 
 async fn lists_are_filtered_and_paged(database: Database) {
     let app = ready(&database).await;
     for number in 0..7 {
-        app.order(&format!("A-{number}"), &format!("+1202555010{number}")).await;
+        app.order(&format!("A-{number}"), &format!("+1202555010{number}"))
+            .await;
         app.pass(1);
     }
-    app.event("r", "demo.test.processed", result("Successful")).await;
+    app.event("r", "demo.test.processed", result("Successful"))
+        .await;
     let count = |query: &'static str| {
         let app = &app;
-        async move { app.get(&format!("/api/v1/notifications?{query}")).await.1["notifications"].as_array().map_or(0, Vec::len) }
+        async move {
+            app.get(&format!("/api/v1/notifications?{query}")).await.1["notifications"]
+                .as_array()
+                .map_or(0, Vec::len)
+        }
     };
     assert_eq!(count("").await, 8);
     assert_eq!(count("status=queued,held").await, 8);
@@ -193,16 +314,36 @@ async fn lists_are_filtered_and_paged(database: Database) {
     assert_eq!(count("since=2026-01-01T00:00:05Z").await, 3);
     let (_, first) = app.get("/api/v1/notifications?limit=5").await;
     let next = first["next"].as_str().unwrap();
-    let (_, second) = app.get(&format!("/api/v1/notifications?limit=5&cursor={next}")).await;
-    assert_eq!((second["notifications"].as_array().unwrap().len(), &second["next"]), (3, &Value::Null));
-    for query in ["status=nonsense", "label=x", "since=yesterday", "limit=0", "limit=201"] {
-        assert_eq!(app.get(&format!("/api/v1/notifications?{query}")).await.0, 422, "{query}");
+    let (_, second) = app
+        .get(&format!("/api/v1/notifications?limit=5&cursor={next}"))
+        .await;
+    assert_eq!(
+        (
+            second["notifications"].as_array().unwrap().len(),
+            &second["next"]
+        ),
+        (3, &Value::Null)
+    );
+    for query in [
+        "status=nonsense",
+        "label=x",
+        "since=yesterday",
+        "limit=0",
+        "limit=201",
+    ] {
+        assert_eq!(
+            app.get(&format!("/api/v1/notifications?{query}")).await.0,
+            422,
+            "{query}"
+        );
     }
     assert_eq!(app.get("/api/v1/notifications?surprise=1").await.0, 400);
     assert_eq!(app.get("/api/v1/notifications/not-an-id").await.0, 404);
 }
 
-async fn one_person_in_two_groups_gets_one_message_and_large_groups_are_expanded_in_chunks(database: Database) {
+async fn one_person_in_two_groups_gets_one_message_and_large_groups_are_expanded_in_chunks(
+    database: Database,
+) {
     let app = TestApp::spawn(&database).await;
     let mut catalogue = String::from(
         "name = \"crowd\"\n[[template]]\nname = \"hello\"\ncategory = \"utility\"\nbody = \"Hello {{ contact.name }}\"\n\
@@ -210,37 +351,68 @@ async fn one_person_in_two_groups_gets_one_message_and_large_groups_are_expanded
     );
     let names: Vec<String> = (0..450).map(|number| format!("person-{number}")).collect();
     for (number, name) in names.iter().enumerate() {
-        catalogue += &format!(
+        write!(
+            catalogue,
             "[[contact]]\nname = \"{name}\"\nphone = \"+1202555{:04}\"\n[[user]]\nname = \"{name}\"\ncontact = \"{name}\"\n",
             number + 1000
-        );
+        )
+        .unwrap();
     }
-    catalogue += &format!("[[group]]\nname = \"One\"\nmembers = {}\n", json!(names));
-    catalogue += &format!("[[group]]\nname = \"Two\"\nmembers = {}\n", json!(&names[400..]));
+    writeln!(
+        catalogue,
+        "[[group]]\nname = \"One\"\nmembers = {}",
+        json!(names)
+    )
+    .unwrap();
+    writeln!(
+        catalogue,
+        "[[group]]\nname = \"Two\"\nmembers = {}",
+        json!(&names[400..])
+    )
+    .unwrap();
     app.apply_catalogue(&catalogue).await;
     let answer = app.event("1", "crowd.called", json!({})).await;
     assert_eq!(answer["expanding"], true, "{}", answer["routes"]);
     assert_eq!(app.number("SELECT count(*) FROM notification").await, 200);
     app.follow_up().await;
     assert_eq!(app.number("SELECT count(*) FROM notification").await, 450);
-    assert_eq!(app.number("SELECT count(DISTINCT contact_id) FROM notification").await, 450);
-    let (_, event) = app.get(&format!("/api/v1/events/{}", answer["id"].as_str().unwrap())).await;
-    assert_eq!((&event["expanding"], &event["routes"][0]["notifications"]), (&json!(false), &json!(450)));
+    assert_eq!(
+        app.number("SELECT count(DISTINCT contact_id) FROM notification")
+            .await,
+        450
+    );
+    let (_, event) = app
+        .get(&format!(
+            "/api/v1/events/{}",
+            answer["id"].as_str().unwrap()
+        ))
+        .await;
+    assert_eq!(
+        (&event["expanding"], &event["routes"][0]["notifications"]),
+        (&json!(false), &json!(450))
+    );
     assert_eq!(app.send().await, 450);
 }
 
 async fn statistics_come_from_counters(database: Database) {
     let app = ready(&database).await;
-    let ids = [app.order("A-1", "+12025550101").await, app.order("A-2", "+12025550102").await];
+    let ids = [
+        app.order("A-1", "+12025550101").await,
+        app.order("A-2", "+12025550102").await,
+    ];
     app.order("A-3", "+12025550103").await;
-    app.sql("UPDATE notification SET due_at = NULL WHERE reference = 'A-3'").await;
+    app.sql("UPDATE notification SET due_at = NULL WHERE reference = 'A-3'")
+        .await;
     app.send().await;
     app.told(&ids[0], "read", None).await;
     app.told(&ids[1], "failed", Some(131_026)).await;
     insta::assert_json_snapshot!("statistics", app.stats().await);
     app.pass(3 * 3600);
     let (_, later) = app.get("/api/v1/stats?hours=1").await;
-    assert_eq!((&later["total"], &later["pending_now"]), (&json!(0), &json!(1)));
+    assert_eq!(
+        (&later["total"], &later["pending_now"]),
+        (&json!(0), &json!(1))
+    );
     assert_eq!(app.get("/api/v1/stats?hours=0").await.0, 422);
 }
 
@@ -250,9 +422,16 @@ async fn every_problem_is_a_document(database: Database) {
         ("GET", "/nowhere", 404),
         ("DELETE", "/api/v1/events", 405),
         ("PUT", "/webhooks/meta", 405),
-        ("GET", "/api/v1/notifications/00000000-0000-0000-0000-000000000000", 404),
+        (
+            "GET",
+            "/api/v1/notifications/00000000-0000-0000-0000-000000000000",
+            404,
+        ),
     ] {
-        let request = app.http.request(method.parse().unwrap(), format!("{}{path}", app.base)).bearer_auth(&app.key);
+        let request = app
+            .http
+            .request(method.parse().unwrap(), format!("{}{path}", app.base))
+            .bearer_auth(&app.key);
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status().as_u16(), code, "{method} {path}");
         assert_eq!(answer.headers()["content-type"], "application/problem+json");
@@ -260,12 +439,25 @@ async fn every_problem_is_a_document(database: Database) {
         assert_eq!(problem["status"], code);
     }
     for (body, code) in [("{", 400), ("[]", 400), ("\"x\"", 400), ("{\"id\":1}", 400)] {
-        let request = app.http.post(format!("{}/api/v1/events", app.base)).bearer_auth(&app.key);
-        let answer = request.header("Content-Type", "application/json").body(body).send().await.unwrap();
+        let request = app
+            .http
+            .post(format!("{}/api/v1/events", app.base))
+            .bearer_auth(&app.key);
+        let answer = request
+            .header("Content-Type", "application/json")
+            .body(body)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status().as_u16(), code, "{body}");
     }
     let large = "x".repeat(600 * 1024);
-    let (code, _) = app.post("/api/v1/events", &json!({ "id": "1", "source": "s", "type": "t", "data": large })).await;
+    let (code, _) = app
+        .post(
+            "/api/v1/events",
+            &json!({ "id": "1", "source": "s", "type": "t", "data": large }),
+        )
+        .await;
     assert_eq!(code, 413);
 }
 
@@ -295,7 +487,10 @@ async fn health_and_metrics_tell_what_is(database: Database) {
     app.order("A-1", "+12025550101").await;
     app.pass(90);
     let (code, ready) = app.get("/readyz").await;
-    assert_eq!((code, &ready["status"], &ready["uptime_seconds"]), (200, &json!("ready"), &json!(90)));
+    assert_eq!(
+        (code, &ready["status"], &ready["uptime_seconds"]),
+        (200, &json!("ready"), &json!(90))
+    );
     assert_eq!(app.get("/livez").await.0, 200);
     let (code, metrics) = app.text("/metrics").await;
     assert_eq!(code, 200);
@@ -315,11 +510,26 @@ async fn no_secret_and_no_number_is_in_metrics_or_problems(database: Database) {
     let id = app.order("A-canary", "+12025550199").await;
     app.send().await;
     app.told(&id, "read", None).await;
-    let wamid = app.notification(&id).await["attempts"][0]["provider_message_id"].as_str().unwrap().to_owned();
+    let wamid = app.notification(&id).await["attempts"][0]["provider_message_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let (_, metrics) = app.text("/metrics").await;
-    let (_, problem) = app.post("/api/v1/notifications", &json!({ "to": "12025550199", "template": "canary-template" })).await;
+    let (_, problem) = app
+        .post(
+            "/api/v1/notifications",
+            &json!({ "to": "12025550199", "template": "canary-template" }),
+        )
+        .await;
     let text = format!("{metrics}{problem}");
-    for canary in ["12025550199", "A-canary", "token-for-tests", "app-secret-for-tests", "canary-template", &wamid] {
+    for canary in [
+        "12025550199",
+        "A-canary",
+        "token-for-tests",
+        "app-secret-for-tests",
+        "canary-template",
+        &wamid,
+    ] {
         assert!(!text.contains(canary), "{canary} leaked");
     }
 }

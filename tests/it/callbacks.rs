@@ -33,8 +33,15 @@ async fn signed_callbacks_move_a_notification_to_read(database: Database) {
         assert_eq!(app.status_of(&id).await, name);
     }
     app.told(&id, "sent", None).await;
-    assert_eq!(app.status_of(&id).await, "read", "a late `sent` does not downgrade");
-    insta::assert_json_snapshot!("a_notification_that_was_read", without_ids(app.notification(&id).await));
+    assert_eq!(
+        app.status_of(&id).await,
+        "read",
+        "a late `sent` does not downgrade"
+    );
+    insta::assert_json_snapshot!(
+        "a_notification_that_was_read",
+        without_ids(app.notification(&id).await)
+    );
 }
 
 async fn a_status_before_the_answer_is_parked_and_joined(database: Database) {
@@ -42,7 +49,10 @@ async fn a_status_before_the_answer_is_parked_and_joined(database: Database) {
     app.apply_catalogue(DEMO).await;
     let id = app.order("A-1", "+12025550101").await;
     // The fake names its first message so; the status comes before the call is made.
-    app.callback(json!({ "statuses": [status("wamid.FAKE0", None, "delivered", 1_767_225_605, None)] })).await;
+    app.callback(
+        json!({ "statuses": [status("wamid.FAKE0", None, "delivered", 1_767_225_605, None)] }),
+    )
+    .await;
     assert_eq!(app.number("SELECT count(*) FROM parked_status").await, 1);
     assert_eq!(app.status_of(&id).await, "queued");
     app.send().await;
@@ -54,7 +64,8 @@ async fn a_status_of_nobody_stays_parked(database: Database) {
     let app = TestApp::spawn(&database).await;
     let id = sent_order(&app).await;
     let other = Uuid::new_v4().to_string();
-    app.callback(json!({ "statuses": [status("wamid.OTHER", Some(&other), "read", 1, None)] })).await;
+    app.callback(json!({ "statuses": [status("wamid.OTHER", Some(&other), "read", 1, None)] }))
+        .await;
     assert_eq!(app.number("SELECT count(*) FROM parked_status").await, 1);
     assert_eq!(app.status_of(&id).await, "accepted");
 }
@@ -80,29 +91,61 @@ async fn replies_are_kept_open_the_window_and_are_linked(database: Database) {
         .as_array()
         .unwrap()
         .iter()
-        .map(|message| (message["kind"].clone(), message["text"].clone(), message["payload"].clone()))
+        .map(|message| {
+            (
+                message["kind"].clone(),
+                message["text"].clone(),
+                message["payload"].clone(),
+            )
+        })
         .collect();
     assert_eq!(
         json!(messages),
-        json!([["interactive", "First", "row-1"], ["text", "Thanks", null], ["button", "Confirm", "CONFIRM"]])
+        json!([
+            ["interactive", "First", "row-1"],
+            ["text", "Thanks", null],
+            ["button", "Confirm", "CONFIRM"]
+        ])
     );
     assert_eq!(found["messages"][2]["notification"], id.as_str());
     let (_, all) = app.get("/api/v1/messages").await;
-    assert_eq!(all["messages"].as_array().unwrap().len(), 4, "a person without a number is kept too");
+    assert_eq!(
+        all["messages"].as_array().unwrap().len(),
+        4,
+        "a person without a number is kept too"
+    );
     let story = app.notification(&id).await;
-    let lines: Vec<&Value> = story["timeline"].as_array().unwrap().iter().map(|line| &line["kind"]).collect();
-    assert_eq!(lines.iter().filter(|kind| **kind == "replied").count(), 1, "{lines:?}");
+    let lines: Vec<&Value> = story["timeline"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| &line["kind"])
+        .collect();
+    assert_eq!(
+        lines.iter().filter(|kind| **kind == "replied").count(),
+        1,
+        "{lines:?}"
+    );
     // The window is open: free text goes out, and closes after a day.
     let body = json!({ "to": "+12025550101", "text": "You are welcome" });
     let (code, answer) = app.post("/api/v1/notifications", &body).await;
     assert_eq!(code, 202, "{answer}");
     app.send().await;
-    assert_eq!(app.status_of(answer["notifications"][0]["id"].as_str().unwrap()).await, "accepted");
+    assert_eq!(
+        app.status_of(answer["notifications"][0]["id"].as_str().unwrap())
+            .await,
+        "accepted"
+    );
     app.pass(24 * 3600);
     let (_, answer) = app.post("/api/v1/notifications", &body).await;
     app.send().await;
-    let late = app.notification(answer["notifications"][0]["id"].as_str().unwrap()).await;
-    assert_eq!((&late["status"], &late["failure"]["title"]), (&json!("failed"), &json!("window_closed")));
+    let late = app
+        .notification(answer["notifications"][0]["id"].as_str().unwrap())
+        .await;
+    assert_eq!(
+        (&late["status"], &late["failure"]["title"]),
+        (&json!("failed"), &json!("window_closed"))
+    );
     // The same message again changes nothing.
     let before = app.number("SELECT count(*) FROM timeline").await;
     app.callback(json!({ "note": "again", "messages": [
@@ -136,20 +179,25 @@ async fn an_item_that_cannot_be_applied_is_isolated_and_can_be_replayed(database
     let app = TestApp::spawn(&database).await;
     let id = sent_order(&app).await;
     break_message(&app, &database).await;
-    let message = |id: &str| {
-        json!({ "id": id, "from": "12025550177", "timestamp": "1767225600", "type": "text", "text": { "body": "x" } })
-    };
+    let message = |id: &str| json!({ "id": id, "from": "12025550177", "timestamp": "1767225600", "type": "text", "text": { "body": "x" } });
     let wamid = app.notification(&id).await["attempts"][0]["provider_message_id"].clone();
-    let mut messages: Vec<Value> = (0..50).map(|number| message(&format!("wamid.fine{number}"))).collect();
+    let mut messages: Vec<Value> = (0..50)
+        .map(|number| message(&format!("wamid.fine{number}")))
+        .collect();
     messages.insert(17, message("wamid.poison"));
     let read = status(wamid.as_str().unwrap(), None, "read", 1_767_225_610, None);
-    app.callback(json!({ "messages": messages, "statuses": [read] })).await;
+    app.callback(json!({ "messages": messages, "statuses": [read] }))
+        .await;
     assert_eq!(app.status_of(&id).await, "read");
     assert_eq!(app.number("SELECT count(*) FROM inbound_message").await, 50);
     assert_eq!(app.number("SELECT count(*) FROM dead_letter WHERE pointer = '/entry/0/changes/0/value/messages/17'").await, 1);
     assert_eq!(app.number("SELECT dead_items FROM callback").await, 1);
     let callback = app.newest_callback().await;
-    assert_eq!(app.replay(callback).await.dead, 1, "the fault is still there");
+    assert_eq!(
+        app.replay(callback).await.dead,
+        1,
+        "the fault is still there"
+    );
     app.sql(match database {
         Database::Sqlite => "DROP TRIGGER broken",
         Database::Postgres => "DROP TRIGGER broken ON inbound_message",
@@ -157,25 +205,39 @@ async fn an_item_that_cannot_be_applied_is_isolated_and_can_be_replayed(database
     .await;
     assert_eq!(app.replay(callback).await.dead, 0);
     assert_eq!(app.number("SELECT count(*) FROM inbound_message").await, 51);
-    assert_eq!(app.number("SELECT count(*) FROM dead_letter WHERE replayed_at IS NULL").await, 0);
+    assert_eq!(
+        app.number("SELECT count(*) FROM dead_letter WHERE replayed_at IS NULL")
+            .await,
+        0
+    );
 }
 
 async fn a_database_that_goes_away_dead_letters_nothing(database: Database) {
     let app = TestApp::spawn(&database).await;
     let id = sent_order(&app).await;
     let wamid = app.notification(&id).await["attempts"][0]["provider_message_id"].clone();
-    let body = value(json!({ "statuses": [status(wamid.as_str().unwrap(), None, "read", 1_767_225_610, None)] }));
+    let body = value(
+        json!({ "statuses": [status(wamid.as_str().unwrap(), None, "read", 1_767_225_610, None)] }),
+    );
     assert_eq!(app.callback_bytes(body.to_string().into_bytes()).await, 200);
     let blocker = fresh_blocker(&app.database_url).await;
     let mut processor = herald::workers::inbox::Processor::default();
     let failed = processor.turn(&app.engine, &app.handover, app.now());
     let failed = blocker.while_blocked(&app.engine, failed).await;
-    assert!(failed.is_err_and(|error| error.is_transient()), "the turn did not fail for a passing reason");
+    assert!(
+        failed.is_err_and(|error| error.is_transient()),
+        "the turn did not fail for a passing reason"
+    );
     blocker.release().await;
+    app.reconnect().await;
     assert_eq!(app.number("SELECT count(*) FROM dead_letter").await, 0);
     // The same processor repeats what it holds.
     for _ in 0..20 {
-        if processor.turn(&app.engine, &app.handover, app.now()).await.is_ok() {
+        if processor
+            .turn(&app.engine, &app.handover, app.now())
+            .await
+            .is_ok()
+        {
             break;
         }
     }
@@ -187,12 +249,18 @@ async fn what_a_dead_process_held_is_taken_over(database: Database) {
     let app = TestApp::spawn(&database).await;
     let id = sent_order(&app).await;
     let wamid = app.notification(&id).await["attempts"][0]["provider_message_id"].clone();
-    let body = value(json!({ "statuses": [status(wamid.as_str().unwrap(), None, "read", 1_767_225_610, None)] }));
+    let body = value(
+        json!({ "statuses": [status(wamid.as_str().unwrap(), None, "read", 1_767_225_610, None)] }),
+    );
     assert_eq!(app.callback_bytes(body.to_string().into_bytes()).await, 200);
     // The process dies: what it held in memory is gone.
     assert_eq!(app.handover.take(10).len(), 1);
     app.process().await;
-    assert_eq!(app.status_of(&id).await, "accepted", "the lease still protects it");
+    assert_eq!(
+        app.status_of(&id).await,
+        "accepted",
+        "the lease still protects it"
+    );
     app.pass(61);
     app.process().await;
     assert_eq!(app.status_of(&id).await, "read");
@@ -203,17 +271,31 @@ async fn a_body_that_ends_processes_is_isolated(database: Database) {
     assert_eq!(app.callback_bytes(br#"{"entry":[]}"#.to_vec()).await, 200);
     app.handover.take(10);
     // Three processes take it up and die.
-    app.sql("UPDATE callback SET tries = 3, leased_until = 0").await;
+    app.sql("UPDATE callback SET tries = 3, leased_until = 0")
+        .await;
     app.process().await;
     assert_eq!(app.number("SELECT count(*) FROM dead_letter").await, 1);
-    assert_eq!(app.number("SELECT count(*) FROM callback WHERE processed_at IS NOT NULL").await, 1);
+    assert_eq!(
+        app.number("SELECT count(*) FROM callback WHERE processed_at IS NOT NULL")
+            .await,
+        1
+    );
     // One that ended a process twice is tried once more, alone.
-    assert_eq!(app.callback_bytes(br#"{"entry":[],"x":1}"#.to_vec()).await, 200);
+    assert_eq!(
+        app.callback_bytes(br#"{"entry":[],"x":1}"#.to_vec()).await,
+        200
+    );
     app.handover.take(10);
-    app.sql("UPDATE callback SET tries = 2, leased_until = 0 WHERE processed_at IS NULL").await;
+    app.pass(2);
+    app.sql("UPDATE callback SET tries = 2, leased_until = 0 WHERE processed_at IS NULL")
+        .await;
     app.process().await;
     assert_eq!(app.number("SELECT count(*) FROM dead_letter").await, 1);
-    assert_eq!(app.number("SELECT count(*) FROM callback WHERE processed_at IS NULL").await, 0);
+    assert_eq!(
+        app.number("SELECT count(*) FROM callback WHERE processed_at IS NULL")
+            .await,
+        0
+    );
 }
 
 async fn replaying_a_callback_changes_nothing(database: Database) {
@@ -228,6 +310,14 @@ async fn replaying_a_callback_changes_nothing(database: Database) {
     for key in ["status", "attempts", "follow_ups"] {
         assert_eq!(before.0[key], after.0[key]);
     }
-    let last = after.0["timeline"].as_array().unwrap().last().unwrap().clone();
-    assert_eq!(last["kind"], "ignored", "the replay itself is on the timeline");
+    let last = after.0["timeline"]
+        .as_array()
+        .unwrap()
+        .last()
+        .unwrap()
+        .clone();
+    assert_eq!(
+        last["kind"], "ignored",
+        "the replay itself is on the timeline"
+    );
 }

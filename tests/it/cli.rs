@@ -33,7 +33,11 @@ fn herald(url: &str, folder: &Path, words: &[&str]) -> Output {
 }
 
 fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 async fn migrate_says_what_it_did_and_serve_refuses_an_old_schema(database: Database) {
@@ -41,13 +45,34 @@ async fn migrate_says_what_it_did_and_serve_refuses_an_old_schema(database: Data
     let url = fresh_database(&database, folder.path()).await;
     let refused = herald(&url, folder.path(), &["serve"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused).contains("herald migrate up"), "{}", text(&refused));
-    assert_eq!(herald(&url, folder.path(), &["migrate", "status"]).status.code(), Some(1));
+    assert!(
+        text(&refused).contains("herald migrate up"),
+        "{}",
+        text(&refused)
+    );
+    assert_eq!(
+        herald(&url, folder.path(), &["migrate", "status"])
+            .status
+            .code(),
+        Some(1)
+    );
     let done = herald(&url, folder.path(), &["migrate", "up"]);
-    assert!(done.status.success() && text(&done).contains("applied"), "{}", text(&done));
+    assert!(
+        done.status.success() && text(&done).contains("applied"),
+        "{}",
+        text(&done)
+    );
     let again = herald(&url, folder.path(), &["migrate", "up"]);
-    assert!(again.status.success() && text(&again).contains("was applied"), "{}", text(&again));
-    assert!(herald(&url, folder.path(), &["migrate", "status"]).status.success());
+    assert!(
+        again.status.success() && text(&again).contains("was applied"),
+        "{}",
+        text(&again)
+    );
+    assert!(
+        herald(&url, folder.path(), &["migrate", "status"])
+            .status
+            .success()
+    );
 }
 
 async fn a_second_server_on_one_sqlite_file_is_refused(database: Database) {
@@ -56,8 +81,17 @@ async fn a_second_server_on_one_sqlite_file_is_refused(database: Database) {
     let folder = tempfile::tempdir().unwrap();
     let refused = herald(&app.database_url, folder.path(), &["serve"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused).contains("another `herald serve`"), "{}", text(&refused));
-    assert!(herald(&app.database_url, folder.path(), &["migrate", "status"]).status.success(), "commands work beside it");
+    assert!(
+        text(&refused).contains("another `herald serve`"),
+        "{}",
+        text(&refused)
+    );
+    assert!(
+        herald(&app.database_url, folder.path(), &["migrate", "status"])
+            .status
+            .success(),
+        "commands work beside it"
+    );
 }
 
 async fn a_wrong_secret_key_is_a_clear_start_error(database: Database) {
@@ -66,17 +100,32 @@ async fn a_wrong_secret_key_is_a_clear_start_error(database: Database) {
     let folder = tempfile::tempdir().unwrap();
     let refused = herald(&url, folder.path(), &["serve"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused).contains("not the key this database was made with"), "{}", text(&refused));
+    assert!(
+        text(&refused).contains("not the key this database was made with"),
+        "{}",
+        text(&refused)
+    );
 }
 
 async fn wrong_settings_are_reported_together(database: Database) {
     let folder = tempfile::tempdir().unwrap();
     let url = fresh_database(&database, folder.path()).await;
-    std::fs::write(folder.path().join(".env"), "HERALD_SEND_TRIES=none\nWHATSAPP_ENABLED=perhaps\n").unwrap();
+    std::fs::write(
+        folder.path().join(".env"),
+        "HERALD_SEND_TRIES=none\nWHATSAPP_ENABLED=perhaps\n",
+    )
+    .unwrap();
     let refused = herald(&url, folder.path(), &["migrate", "status"]);
-    assert_eq!(refused.status.code(), Some(2), "wrong settings have an exit code of their own");
+    assert_eq!(
+        refused.status.code(),
+        Some(2),
+        "wrong settings have an exit code of their own"
+    );
     let said = text(&refused);
-    assert!(said.contains("HERALD_SEND_TRIES") && said.contains("WHATSAPP_ENABLED"), "{said}");
+    assert!(
+        said.contains("HERALD_SEND_TRIES") && said.contains("WHATSAPP_ENABLED"),
+        "{said}"
+    );
     assert!(!said.contains("perhaps"), "values are not repeated: {said}");
 }
 
@@ -101,28 +150,77 @@ async fn apply_is_idempotent_atomic_and_names_every_mistake(database: Database) 
     assert_eq!(bad.status.code(), Some(1));
     insta::assert_snapshot!("a_catalogue_with_everything_wrong", text(&bad));
     write("syntax.toml", "name = \"x\"\n[[rule]]\nnam = 1\n");
-    assert!(text(&herald(&app.database_url, folder.path(), &["apply", "syntax.toml"])).contains("line 2"));
-    write("thief.toml", "name = \"thief\"\n[[group]]\nname = \"Technical Admin\"\n[[user]]\nname = \"u\"\ncontact = \"nobody\"\n");
+    assert!(
+        text(&herald(
+            &app.database_url,
+            folder.path(),
+            &["apply", "syntax.toml"]
+        ))
+        .contains("line 3")
+    );
+    write(
+        "thief.toml",
+        "name = \"thief\"\n[[group]]\nname = \"Technical Admin\"\n[[user]]\nname = \"u\"\ncontact = \"nobody\"\n",
+    );
     let thief = herald(&app.database_url, folder.path(), &["apply", "thief.toml"]);
-    assert!(text(&thief).contains("belongs to the catalogue demo"), "{}", text(&thief));
+    assert!(
+        text(&thief).contains("belongs to the catalogue demo"),
+        "{}",
+        text(&thief)
+    );
     assert_eq!(app.number("SELECT count(*) FROM catalogue").await, 1);
-    assert_eq!(app.number("SELECT count(*) FROM user_account").await, 2, "nothing of a refused file stays");
+    assert_eq!(
+        app.number("SELECT count(*) FROM user_account").await,
+        2,
+        "nothing of a refused file stays"
+    );
 }
 
 async fn keys_are_shown_once_listed_by_prefix_and_revoked(database: Database) {
     let app = TestApp::spawn(&database).await;
     let folder = tempfile::tempdir().unwrap();
-    let made = herald(&app.database_url, folder.path(), &["keys", "create", "solar-crm"]);
+    let made = herald(
+        &app.database_url,
+        folder.path(),
+        &["keys", "create", "solar-crm"],
+    );
     let key = String::from_utf8(made.stdout).unwrap().trim().to_owned();
     let ask = || async {
-        app.http.get(format!("{}/api/v1/stats", app.base)).bearer_auth(&key).send().await.unwrap().status().as_u16()
+        app.http
+            .get(format!("{}/api/v1/stats", app.base))
+            .bearer_auth(&key)
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
     };
     assert_eq!(ask().await, 200);
     let listed = text(&herald(&app.database_url, folder.path(), &["keys", "list"]));
-    assert!(listed.contains("solar-crm") && !listed.contains(&key), "{listed}");
-    assert!(herald(&app.database_url, folder.path(), &["keys", "revoke", &key[..15]]).status.success());
+    assert!(
+        listed.contains("solar-crm") && !listed.contains(&key),
+        "{listed}"
+    );
+    assert!(
+        herald(
+            &app.database_url,
+            folder.path(),
+            &["keys", "revoke", &key[..15]]
+        )
+        .status
+        .success()
+    );
     assert_eq!(ask().await, 401);
-    assert_eq!(herald(&app.database_url, folder.path(), &["keys", "revoke", "herald_nothing"]).status.code(), Some(1));
+    assert_eq!(
+        herald(
+            &app.database_url,
+            folder.path(),
+            &["keys", "revoke", "herald_nothing"]
+        )
+        .status
+        .code(),
+        Some(1)
+    );
 }
 
 async fn dead_letters_are_listed_and_replayed(database: Database) {
@@ -130,23 +228,69 @@ async fn dead_letters_are_listed_and_replayed(database: Database) {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(app.callback_bytes(b"not json".to_vec()).await, 200);
     app.process().await;
-    let listed = text(&herald(&app.database_url, folder.path(), &["callbacks", "list"]));
-    assert!(listed.contains("1 items, 1 dead") || listed.contains("0 items, 1 dead"), "{listed}");
-    let dead = text(&herald(&app.database_url, folder.path(), &["callbacks", "list", "--dead"]));
+    let listed = text(&herald(
+        &app.database_url,
+        folder.path(),
+        &["callbacks", "list"],
+    ));
+    assert!(
+        listed.contains("1 items, 1 dead") || listed.contains("0 items, 1 dead"),
+        "{listed}"
+    );
+    let dead = text(&herald(
+        &app.database_url,
+        folder.path(),
+        &["callbacks", "list", "--dead"],
+    ));
     assert!(dead.contains("it is not JSON"), "{dead}");
-    let replayed = herald(&app.database_url, folder.path(), &["callbacks", "replay", "--all-dead"]);
+    let replayed = herald(
+        &app.database_url,
+        folder.path(),
+        &["callbacks", "replay", "--all-dead"],
+    );
     assert_eq!(replayed.status.code(), Some(1), "{}", text(&replayed));
     assert!(text(&replayed).contains("still dead"));
     let unknown = uuid::Uuid::nil().to_string();
-    assert_eq!(herald(&app.database_url, folder.path(), &["callbacks", "replay", &unknown]).status.code(), Some(1));
-    assert_eq!(herald(&app.database_url, folder.path(), &["retry", &unknown]).status.code(), Some(1));
+    assert_eq!(
+        herald(
+            &app.database_url,
+            folder.path(),
+            &["callbacks", "replay", &unknown]
+        )
+        .status
+        .code(),
+        Some(1)
+    );
+    assert_eq!(
+        herald(&app.database_url, folder.path(), &["retry", &unknown])
+            .status
+            .code(),
+        Some(1)
+    );
 }
 
 async fn every_command_has_help(_: Database) {
     let folder = tempfile::tempdir().unwrap();
-    for command in ["serve", "dev", "migrate", "apply", "keys", "callbacks", "retry", "sandbox"] {
+    for command in [
+        "serve",
+        "dev",
+        "migrate",
+        "apply",
+        "keys",
+        "callbacks",
+        "retry",
+        "sandbox",
+    ] {
         let help = herald("sqlite:unused", folder.path(), &[command, "--help"]);
-        assert!(help.status.success() && text(&help).len() > 100, "{command}");
+        assert!(
+            help.status.success() && text(&help).len() > 100,
+            "{command}"
+        );
     }
-    assert_eq!(herald("sqlite:unused", folder.path(), &["nonsense"]).status.code(), Some(2));
+    assert_eq!(
+        herald("sqlite:unused", folder.path(), &["nonsense"])
+            .status
+            .code(),
+        Some(2)
+    );
 }

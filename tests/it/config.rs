@@ -16,17 +16,28 @@ async fn the_example_file_and_the_program_know_the_same_settings(_: Database) {
         .map(|line| line.trim_start_matches("# ").trim())
         .filter_map(|line| line.split_once('='))
         .map(|(name, _)| name)
-        .filter(|name| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'))
+        .filter(|name| {
+            name.bytes()
+                .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+        })
         .collect();
     let known: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
     assert_eq!(written, known);
     for setting in SETTINGS {
         if let Some(default) = setting.default {
-            assert!(example.contains(&format!("# {}={default}", setting.name)), "{} has another default", setting.name);
+            assert!(
+                example.contains(&format!("# {}={default}", setting.name)),
+                "{} has another default",
+                setting.name
+            );
         }
     }
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     for setting in SETTINGS {
-        assert!(readme.contains(&format!("`{}`", setting.name)), "{} is not in the README", setting.name);
+        assert!(
+            readme.contains(&format!("`{}`", setting.name)),
+            "{} is not in the README",
+            setting.name
+        );
     }
 }

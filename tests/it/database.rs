@@ -1,9 +1,10 @@
 //! The database: durable, migrated under a lock, used by one server at a time on SQLite.
 
 use entity::{
-    api_key, attempt, callback, callback_body, callback_digest, catalogue, contact, contact_alias, conversation, counter,
-    dead_letter, dedupe, event, follow_up, group_member, idempotency, inbound_message, notification, notification_label,
-    parked_status, route, rule, sender, setting, template, timeline, user_account, user_group,
+    api_key, attempt, callback, callback_body, callback_digest, catalogue, contact, contact_alias,
+    conversation, counter, dead_letter, dedupe, event, follow_up, group_member, idempotency,
+    inbound_message, notification, notification_label, parked_status, route, rule, sender, setting,
+    template, timeline, user_account, user_group,
 };
 use herald::store::{self, connect, migrate};
 use sea_orm::EntityTrait;
@@ -23,12 +24,20 @@ async fn durability_is_full_and_nothing_weakens_it(database: Database) {
     let app = TestApp::spawn(&database).await;
     let settings = store::setting::durability(&app.store).await.unwrap();
     let expected: &[(&str, &str)] = match database {
-        Database::Sqlite => &[("synchronous", "2"), ("journal_mode", "wal"), ("auto_vacuum", "2"), ("secure_delete", "1")],
+        Database::Sqlite => &[
+            ("synchronous", "2"),
+            ("journal_mode", "wal"),
+            ("auto_vacuum", "2"),
+            ("secure_delete", "1"),
+        ],
         // The throwaway cluster runs without fsync; commits are synchronous all the same.
         Database::Postgres => &[("synchronous_commit", "on")],
     };
     for (name, value) in expected {
-        assert!(settings.contains(&((*name).to_owned(), (*value).to_owned())), "{name} in {settings:?}");
+        assert!(
+            settings.contains(&((*name).to_owned(), (*value).to_owned())),
+            "{name} in {settings:?}"
+        );
     }
 }
 
@@ -36,7 +45,9 @@ async fn several_processes_may_migrate_at_once(database: Database) {
     let folder = tempfile::tempdir().unwrap();
     let url = SecretString::from(fresh_database(&database, folder.path()).await);
     let migrations = (0..4).map(|_| async {
-        let store = connect::open(&url, 3, connect::Purpose::Command).await.unwrap();
+        let store = connect::open(&url, 3, connect::Purpose::Command)
+            .await
+            .unwrap();
         migrate::up(&store).await.unwrap();
         assert!(migrate::is_current(&store).await.unwrap());
     });
@@ -55,12 +66,47 @@ async fn every_entity_fits_its_table(database: Database) {
         ($($entity:ident),*) => { $( $entity::Entity::find().all(reader).await.unwrap(); )* };
     }
     read!(
-        api_key, attempt, callback, callback_body, callback_digest, catalogue, contact, contact_alias, conversation,
-        counter, dead_letter, dedupe, event, follow_up, group_member, idempotency, inbound_message, notification,
-        notification_label, parked_status, route, rule, sender, setting, template, timeline, user_account, user_group
+        api_key,
+        attempt,
+        callback,
+        callback_body,
+        callback_digest,
+        catalogue,
+        contact,
+        contact_alias,
+        conversation,
+        counter,
+        dead_letter,
+        dedupe,
+        event,
+        follow_up,
+        group_member,
+        idempotency,
+        inbound_message,
+        notification,
+        notification_label,
+        parked_status,
+        route,
+        rule,
+        sender,
+        setting,
+        template,
+        timeline,
+        user_account,
+        user_group
     );
-    let found = notification::Entity::load().with(attempt::Entity).with(timeline::Entity).all(reader).await.unwrap();
-    assert!(found.iter().any(|notification| !notification.attempts.is_empty() && !notification.timeline.is_empty()));
+    let found = notification::Entity::load()
+        .with(attempt::Entity)
+        .with(timeline::Entity)
+        .all(reader)
+        .await
+        .unwrap();
+    assert!(
+        found
+            .iter()
+            .any(|notification| !notification.attempts.is_empty()
+                && !notification.timeline.is_empty())
+    );
 }
 
 async fn a_transaction_that_lost_is_repeated(database: Database) {
@@ -80,7 +126,11 @@ async fn a_transaction_that_lost_is_repeated(database: Database) {
         }
     });
     futures_util::future::join_all(adds).await;
-    assert_eq!(app.number("SELECT CAST(value AS bigint) FROM setting WHERE name = 'n'").await, 20);
+    assert_eq!(
+        app.number("SELECT CAST(value AS bigint) FROM setting WHERE name = 'n'")
+            .await,
+        20
+    );
 }
 
 async fn a_cancelled_transaction_leaves_nothing(database: Database) {
@@ -88,10 +138,19 @@ async fn a_cancelled_transaction_leaves_nothing(database: Database) {
     let result: Result<(), store::StoreError> = app
         .store
         .write(async |tx| {
-            store::dialect::execute(tx, "INSERT INTO setting (name, created_at, value) VALUES ('gone', 0, '')", []).await?;
+            store::dialect::execute(
+                tx,
+                "INSERT INTO setting (name, created_at, value) VALUES ('gone', 0, '')",
+                [],
+            )
+            .await?;
             Err(store::StoreError::RolledBack)
         })
         .await;
     assert!(matches!(result, Err(store::StoreError::RolledBack)));
-    assert_eq!(app.number("SELECT count(*) FROM setting WHERE name = 'gone'").await, 0);
+    assert_eq!(
+        app.number("SELECT count(*) FROM setting WHERE name = 'gone'")
+            .await,
+        0
+    );
 }

@@ -25,7 +25,12 @@ async fn ready(database: &Database) -> TestApp {
 }
 
 async fn children(app: &TestApp, template: &str) -> Vec<Value> {
-    app.get(&format!("/api/v1/notifications?template={template}")).await.1["notifications"].as_array().unwrap().clone()
+    app.get(&format!("/api/v1/notifications?template={template}"))
+        .await
+        .1["notifications"]
+        .as_array()
+        .unwrap()
+        .clone()
 }
 
 async fn a_failed_message_alerts_the_group_and_skips_visibly(database: Database) {
@@ -35,12 +40,25 @@ async fn a_failed_message_alerts_the_group_and_skips_visibly(database: Database)
     app.told(&id, "failed", Some(131_026)).await;
     app.follow_up().await;
     let alerts = children(&app, "hanna_message_send_failure").await;
-    let mut said: Vec<_> = alerts.iter().map(|alert| (alert["recipient"].clone(), alert["status"].clone(), alert["reason"].clone())).collect();
+    let mut said: Vec<_> = alerts
+        .iter()
+        .map(|alert| {
+            (
+                alert["recipient"].clone(),
+                alert["status"].clone(),
+                alert["reason"].clone(),
+            )
+        })
+        .collect();
     said.sort_by_key(|(recipient, _, _)| recipient.to_string());
     assert_eq!(
         json!(said),
         json!([
-            ["user:new-colleague", "skipped", "the user is not linked to a contact"],
+            [
+                "user:new-colleague",
+                "skipped",
+                "the user is not linked to a contact"
+            ],
             ["user:tariro", "queued", null]
         ])
     );
@@ -61,13 +79,20 @@ async fn an_alert_that_fails_itself_alerts_nobody(database: Database) {
     app.told(&id, "failed", Some(131_026)).await;
     app.follow_up().await;
     app.send().await;
-    let alert = children(&app, "hanna_message_send_failure").await.into_iter().find(|alert| alert["status"] == "accepted").unwrap();
+    let alert = children(&app, "hanna_message_send_failure")
+        .await
+        .into_iter()
+        .find(|alert| alert["status"] == "accepted")
+        .unwrap();
     let alert = alert["id"].as_str().unwrap();
     app.told(alert, "failed", Some(131_026)).await;
     app.settle().await;
     assert_eq!(children(&app, "hanna_message_send_failure").await.len(), 2);
     let story = app.notification(alert).await["timeline"].to_string();
-    assert!(story.contains("rule_did_not_fire") && story.contains("chain"), "{story}");
+    assert!(
+        story.contains("rule_did_not_fire") && story.contains("chain"),
+        "{story}"
+    );
 }
 
 async fn a_timer_fires_once_when_it_is_due_and_not_read(database: Database) {
@@ -87,8 +112,14 @@ async fn a_timer_fires_once_when_it_is_due_and_not_read(database: Database) {
     assert_eq!(reminders.len(), 1);
     assert_eq!(reminders[0]["status"], "accepted");
     let reminder = app.notification(reminders[0]["id"].as_str().unwrap()).await;
-    assert_eq!((&reminder["parent"], &reminder["rule"]), (&json!(id), &json!("demo-unread-order")));
-    assert_eq!(reminder["text"], "Hello Asha, your order A-1 is still waiting for you.");
+    assert_eq!(
+        (&reminder["parent"], &reminder["rule"]),
+        (&json!(id), &json!("demo-unread-order"))
+    );
+    assert_eq!(
+        reminder["text"],
+        "Hello Asha, your order A-1 is still waiting for you."
+    );
 }
 
 async fn a_receipt_cancels_the_timer_even_at_the_last_moment(database: Database) {
@@ -105,8 +136,15 @@ async fn a_receipt_cancels_the_timer_even_at_the_last_moment(database: Database)
     app.settle().await;
     assert!(children(&app, "order_reminder").await.is_empty());
     let states = app.notification(&early).await["follow_ups"].to_string();
-    assert!(states.contains("cancelled") && states.contains("one of its unless came"), "{states}");
-    assert!(app.notification(&unordered).await["timeline"].to_string().contains("rule_did_not_fire"));
+    assert!(
+        states.contains("cancelled") && states.contains("one of its unless came"),
+        "{states}"
+    );
+    assert!(
+        app.notification(&unordered).await["timeline"]
+            .to_string()
+            .contains("rule_did_not_fire")
+    );
 }
 
 async fn a_child_whose_reason_has_gone_is_not_sent(database: Database) {
@@ -116,7 +154,10 @@ async fn a_child_whose_reason_has_gone_is_not_sent(database: Database) {
     app.told(&id, "delivered", None).await;
     app.pass(24 * 3600 + 1);
     app.follow_up().await;
-    assert_eq!(children(&app, "order_reminder").await[0]["status"], "queued");
+    assert_eq!(
+        children(&app, "order_reminder").await[0]["status"],
+        "queued"
+    );
     // Read after the timer fired and before its child is sent.
     app.told(&id, "read", None).await;
     assert_eq!(app.send().await, 0);
@@ -136,20 +177,36 @@ async fn a_removed_rule_fires_no_more(database: Database) {
     app.pass(24 * 3600 + 1);
     app.follow_up().await;
     assert!(children(&app, "order_reminder").await.is_empty());
-    assert!(app.notification(&id).await["follow_ups"].to_string().contains("the rule was removed"));
+    assert!(
+        app.notification(&id).await["follow_ups"]
+            .to_string()
+            .contains("the rule was removed")
+    );
 }
 
 async fn a_condition_that_cannot_be_evaluated_is_recorded(database: Database) {
     let app = TestApp::spawn(&database).await;
-    app.apply_catalogue(&DEMO.replace("notification.template == 'order_confirmation'", "event.data.missing.deeper > 3")).await;
+    app.apply_catalogue(&DEMO.replace(
+        "notification.template == 'order_confirmation'",
+        "event.data.missing.deeper > 3",
+    ))
+    .await;
     let id = app.order("A-1", "+12025550101").await;
     app.send().await;
     app.told(&id, "delivered", None).await;
     let found = app.notification(&id).await;
-    assert_eq!(found["status"], "delivered", "a rule's trouble fails no callback");
+    assert_eq!(
+        found["status"], "delivered",
+        "a rule's trouble fails no callback"
+    );
     let follow_up = &found["follow_ups"][0];
     assert_eq!(follow_up["state"], "skipped");
-    assert!(follow_up["reason"].as_str().unwrap().starts_with("its condition cannot be evaluated"));
+    assert!(
+        follow_up["reason"]
+            .as_str()
+            .unwrap()
+            .starts_with("its condition cannot be evaluated")
+    );
     assert_eq!(app.number("SELECT count(*) FROM dead_letter").await, 0);
 }
 
@@ -162,7 +219,13 @@ async fn an_alert_that_was_overruled_says_so(database: Database) {
     app.told(&id, "delivered", None).await;
     let found = app.notification(&id).await;
     assert_eq!(found["status"], "delivered");
-    assert!(found["timeline"].to_string().contains("follow_up_overruled"), "{}", found["timeline"]);
+    assert!(
+        found["timeline"]
+            .to_string()
+            .contains("follow_up_overruled"),
+        "{}",
+        found["timeline"]
+    );
     assert_eq!(app.stats().await["failed"], 0);
 }
 
@@ -176,7 +239,10 @@ async fn a_reply_cancels_the_reminder(database: Database) {
     app.callback(json!({ "messages": [
         { "id": "wamid.in1", "from": "12025550101", "timestamp": at, "type": "text", "text": { "body": "Coming!" } } ] }))
     .await;
-    assert_eq!(app.notification(&id).await["follow_ups"][0]["state"], "cancelled");
+    assert_eq!(
+        app.notification(&id).await["follow_ups"][0]["state"],
+        "cancelled"
+    );
     app.pass(24 * 3600);
     app.settle().await;
     assert!(children(&app, "order_reminder").await.is_empty());
@@ -188,12 +254,21 @@ async fn a_retry_opens_a_generation_in_which_rules_fire_again(database: Database
     app.send().await;
     app.told(&id, "failed", Some(131_026)).await;
     app.settle().await;
-    assert_eq!(app.post(&format!("/api/v1/notifications/{id}/retry"), &json!({})).await.0, 202);
+    assert_eq!(
+        app.post(&format!("/api/v1/notifications/{id}/retry"), &json!({}))
+            .await
+            .0,
+        202
+    );
     app.send().await;
     app.told(&id, "failed", Some(131_026)).await;
     app.settle().await;
     assert_eq!(children(&app, "hanna_message_send_failure").await.len(), 4);
-    assert_eq!(app.stats().await["by_template"]["order_confirmation"]["failed"], 1, "a cohort never exceeds 100 %");
+    assert_eq!(
+        app.stats().await["by_template"]["order_confirmation"]["failed"],
+        1,
+        "a cohort never exceeds 100 %"
+    );
 }
 
 async fn timers_wait_while_older_callbacks_wait(database: Database) {
@@ -204,12 +279,23 @@ async fn timers_wait_while_older_callbacks_wait(database: Database) {
     app.pass(24 * 3600 - 5);
     // Its receipt has arrived and is not applied yet when the timer is due.
     let wamid = app.notification(&id).await["attempts"][0]["provider_message_id"].clone();
-    let read = crate::harness::status(wamid.as_str().unwrap(), None, "read", app.now().unix_seconds(), None);
-    let body = crate::harness::value(json!({ "statuses": [read] })).to_string().into_bytes();
+    let read = crate::harness::status(
+        wamid.as_str().unwrap(),
+        None,
+        "read",
+        app.now().unix_seconds(),
+        None,
+    );
+    let body = crate::harness::value(json!({ "statuses": [read] }))
+        .to_string()
+        .into_bytes();
     assert_eq!(app.callback_bytes(body).await, 200);
     app.pass(10);
     app.follow_up().await;
-    assert!(children(&app, "order_reminder").await.is_empty(), "it does not fire while the receipt waits");
+    assert!(
+        children(&app, "order_reminder").await.is_empty(),
+        "it does not fire while the receipt waits"
+    );
     app.process().await;
     app.follow_up().await;
     assert!(children(&app, "order_reminder").await.is_empty());

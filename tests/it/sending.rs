@@ -43,20 +43,35 @@ async fn a_request_is_written_as_meta_reads_it(database: Database) {
     assert_eq!(code, 202, "{answer}");
     app.send().await;
     let attempt = app.notification(&id).await["attempts"][0].clone();
-    assert_eq!(app.meta.request(0)["biz_opaque_callback_data"], attempt["id"]);
+    assert_eq!(
+        app.meta.request(0)["biz_opaque_callback_data"],
+        attempt["id"]
+    );
     insta::assert_json_snapshot!("the_request_of_an_order", without_ids(app.meta.request(0)));
-    insta::assert_json_snapshot!("the_request_of_a_template_without_parameters", without_ids(app.meta.request(1)));
-    assert!(!attempt["request"].to_string().contains("Bearer"), "no token is kept");
+    insta::assert_json_snapshot!(
+        "the_request_of_a_template_without_parameters",
+        without_ids(app.meta.request(1))
+    );
+    assert!(
+        !attempt["request"].to_string().contains("Bearer"),
+        "no token is kept"
+    );
 }
 
-async fn a_passing_trouble_is_tried_again_with_backoff_and_no_more_than_three_times(database: Database) {
+async fn a_passing_trouble_is_tried_again_with_backoff_and_no_more_than_three_times(
+    database: Database,
+) {
     let app = ready(&database, &[]).await;
     let trouble = r#"{"error":{"code":131016,"message":"Service unavailable","fbtrace_id":"x"}}"#;
-    app.meta.will_answer(&[(500, trouble), (500, trouble), (500, trouble)]);
+    app.meta
+        .will_answer(&[(500, trouble), (500, trouble), (500, trouble)]);
     let id = app.order("A-1", "+12025550101").await;
     assert_eq!(app.send().await, 1);
     let waiting = app.notification(&id).await;
-    assert_eq!((&waiting["status"], &waiting["reason"]), (&json!("retrying"), &json!("Service unavailable")));
+    assert_eq!(
+        (&waiting["status"], &waiting["reason"]),
+        (&json!("retrying"), &json!("Service unavailable"))
+    );
     assert_eq!(app.send().await, 0, "not before it is due");
     app.pass(30);
     assert_eq!(app.send().await, 1);
@@ -65,10 +80,18 @@ async fn a_passing_trouble_is_tried_again_with_backoff_and_no_more_than_three_ti
     app.pass(30);
     assert_eq!(app.send().await, 1);
     let failed = app.notification(&id).await;
-    assert_eq!((&failed["status"], &failed["failure"]["code"]), (&json!("failed"), &json!(131_016)));
+    assert_eq!(
+        (&failed["status"], &failed["failure"]["code"]),
+        (&json!("failed"), &json!(131_016))
+    );
     assert_eq!(failed["attempts"].as_array().unwrap().len(), 3);
     assert_eq!(failed["attempts"][2]["http_status"], 500);
-    assert!(failed["attempts"][2]["answer"].as_str().unwrap().contains("fbtrace_id"));
+    assert!(
+        failed["attempts"][2]["answer"]
+            .as_str()
+            .unwrap()
+            .contains("fbtrace_id")
+    );
     app.pass(100_000);
     assert_eq!(app.send().await, 0);
     assert_eq!(app.stats().await["failures"]["131016"], 1);
@@ -76,7 +99,10 @@ async fn a_passing_trouble_is_tried_again_with_backoff_and_no_more_than_three_ti
 
 async fn an_invalid_number_is_never_tried_again(database: Database) {
     let app = ready(&database, &[]).await;
-    app.meta.will_answer(&[(400, r#"{"error":{"code":131026,"message":"Undeliverable"}}"#)]);
+    app.meta.will_answer(&[(
+        400,
+        r#"{"error":{"code":131026,"message":"Undeliverable"}}"#,
+    )]);
     let id = app.order("A-1", "+12025550101").await;
     app.send().await;
     app.pass(100_000);
@@ -97,11 +123,21 @@ async fn a_lost_answer_is_not_repeated_and_is_resolved_by_its_callback(database:
     assert_eq!(app.meta.calls(), 1);
     app.told(&id, "delivered", None).await;
     let found = app.notification(&id).await;
-    assert_eq!((&found["status"], &found["attempts"][0]["outcome"]), (&json!("delivered"), &json!("unknown")));
-    assert_eq!(found["attempts"][0]["provider_message_id"], "wamid.UNHEARD", "the id is learned from the callback");
+    assert_eq!(
+        (&found["status"], &found["attempts"][0]["outcome"]),
+        (&json!("delivered"), &json!("unknown"))
+    );
+    assert_eq!(
+        found["attempts"][0]["provider_message_id"], "wamid.UNHEARD",
+        "the id is learned from the callback"
+    );
     app.pass(100_000);
     app.settle().await;
-    assert_eq!(app.meta.calls(), 1);
+    let attempts = app.notification(&id).await["attempts"]
+        .as_array()
+        .unwrap()
+        .len();
+    assert_eq!(attempts, 1, "the call a day later is the reminder's");
 }
 
 async fn without_a_callback_the_policy_gives_up_visibly(database: Database) {
@@ -112,7 +148,11 @@ async fn without_a_callback_the_policy_gives_up_visibly(database: Database) {
     app.pass(901);
     app.settle().await;
     let found = app.notification(&id).await;
-    assert_eq!((&found["status"], app.meta.calls()), (&json!("gave_up"), 1 + 1), "the second call is the alert to staff");
+    assert_eq!(
+        (&found["status"], app.meta.calls()),
+        (&json!("gave_up"), 1 + 1),
+        "the second call is the alert to staff"
+    );
     assert_eq!(found["failure"]["title"], "gave_up");
     // A callback that comes at last still wins.
     app.told(&id, "read", None).await;
@@ -125,24 +165,39 @@ async fn the_policy_may_resend_instead(database: Database) {
     app.meta.will_answer(&[(200, "{}")]);
     let id = app.order("A-1", "+12025550101").await;
     app.send().await;
-    assert_eq!(app.status_of(&id).await, "unknown", "a yes that names no message is unknown");
+    assert_eq!(
+        app.status_of(&id).await,
+        "unknown",
+        "a yes that names no message is unknown"
+    );
     app.pass(901);
     app.settle().await;
     let found = app.notification(&id).await;
-    assert_eq!((&found["status"], found["attempts"].as_array().unwrap().len()), (&json!("accepted"), 2));
+    assert_eq!(
+        (
+            &found["status"],
+            found["attempts"].as_array().unwrap().len()
+        ),
+        (&json!("accepted"), 2)
+    );
 }
 
 async fn a_process_that_dies_while_sending_leaves_an_unknown(database: Database) {
     let app = ready(&database, &[]).await;
     let id = app.order("A-1", "+12025550101").await;
-    let claim = dispatch::claim(&app.engine, app.sender, 10, app.now()).await.unwrap();
+    let claim = dispatch::claim(&app.engine, app.sender, 10, app.now())
+        .await
+        .unwrap();
     assert_eq!(claim.jobs.len(), 1);
     drop(claim);
     assert_eq!(app.send().await, 0, "the lease protects it");
     app.pass(61);
     app.watch().await;
     let found = app.notification(&id).await;
-    assert_eq!((&found["status"], &found["attempts"][0]["outcome"]), (&json!("unknown"), &json!("unknown")));
+    assert_eq!(
+        (&found["status"], &found["attempts"][0]["outcome"]),
+        (&json!("unknown"), &json!("unknown"))
+    );
     app.pass(901);
     app.watch().await;
     assert_eq!(app.status_of(&id).await, "gave_up");
@@ -157,45 +212,79 @@ async fn no_connection_costs_no_try_and_five_in_a_row_hold_the_sender(database: 
     }
     // Slots for five calls: five in a row hold the sender.
     for _ in 0..5 {
-        let claim = dispatch::claim(&app.engine, app.sender, 1, app.now()).await.unwrap();
+        let claim = dispatch::claim(&app.engine, app.sender, 1, app.now())
+            .await
+            .unwrap();
         for job in claim.jobs {
             let answer = dispatch::call(&app.meta, job).await;
-            dispatch::settle(&app.engine, app.sender, &[answer], 500, app.now()).await.unwrap();
+            dispatch::settle(&app.engine, app.sender, &[answer], 500, app.now())
+                .await
+                .unwrap();
         }
     }
-    let sender = store::sender::find(app.store.reader(), app.sender).await.unwrap().unwrap();
-    assert_eq!((sender.state.as_str(), sender.state_reason.as_deref()), ("held", Some("provider unavailable")));
+    let sender = store::sender::find(app.store.reader(), app.sender)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (sender.state.as_str(), sender.state_reason.as_deref()),
+        ("held", Some("provider unavailable"))
+    );
     assert_eq!(app.send().await, 0, "held");
     app.pass(2);
     assert_eq!(app.send().await, 1, "one probe, which fails too");
     assert_eq!(app.send().await, 0);
     app.pass(3);
-    let claim = dispatch::claim(&app.engine, app.sender, 64, app.now()).await.unwrap();
+    let claim = dispatch::claim(&app.engine, app.sender, 64, app.now())
+        .await
+        .unwrap();
     assert_eq!(claim.jobs.len(), 1, "one probe at a time");
-    let second = dispatch::claim(&app.engine, app.sender, 64, app.now()).await.unwrap();
+    let second = dispatch::claim(&app.engine, app.sender, 64, app.now())
+        .await
+        .unwrap();
     assert!(second.jobs.is_empty() && second.again_at.is_some());
     for job in claim.jobs {
         let answer = dispatch::call(&app.meta, job).await;
-        dispatch::settle(&app.engine, app.sender, &[answer], 500, app.now()).await.unwrap();
+        dispatch::settle(&app.engine, app.sender, &[answer], 500, app.now())
+            .await
+            .unwrap();
     }
-    app.pass(300);
+    app.pass(60);
     app.send().await;
     assert_eq!(app.stats().await["accepted"], 8);
-    assert_eq!(app.number("SELECT count(*) FROM notification WHERE status = 'accepted'").await, 8);
-    assert_eq!(app.number("SELECT count(*) FROM attempt WHERE failed_at IS NOT NULL").await, 0);
+    assert_eq!(
+        app.number("SELECT count(*) FROM notification WHERE status = 'accepted'")
+            .await,
+        8
+    );
+    assert_eq!(
+        app.number("SELECT count(*) FROM attempt WHERE failed_at IS NOT NULL")
+            .await,
+        0
+    );
 }
 
 async fn a_dead_token_holds_the_sender_with_its_queue_intact(database: Database) {
     let app = ready(&database, &[]).await;
-    app.meta.will_answer(&[(401, r#"{"error":{"code":190,"message":"Error validating access token"}}"#)]);
+    app.meta.will_answer(&[(
+        401,
+        r#"{"error":{"code":190,"message":"Error validating access token"}}"#,
+    )]);
     let id = app.order("A-1", "+12025550101").await;
-    let claim = dispatch::claim(&app.engine, app.sender, 1, app.now()).await.unwrap();
+    let claim = dispatch::claim(&app.engine, app.sender, 1, app.now())
+        .await
+        .unwrap();
     for job in claim.jobs {
         let answer = dispatch::call(&app.meta, job).await;
-        dispatch::settle(&app.engine, app.sender, &[answer], 500, app.now()).await.unwrap();
+        dispatch::settle(&app.engine, app.sender, &[answer], 500, app.now())
+            .await
+            .unwrap();
     }
     app.order("A-2", "+12025550102").await;
-    let sender = store::sender::find(app.store.reader(), app.sender).await.unwrap().unwrap();
+    let sender = store::sender::find(app.store.reader(), app.sender)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(sender.state, "held");
     assert!(sender.state_reason.unwrap().contains("expired"));
     assert_eq!(app.send().await, 0);
@@ -209,8 +298,14 @@ async fn a_dead_token_holds_the_sender_with_its_queue_intact(database: Database)
 
 async fn while_switched_off_everything_is_accepted_held_and_expires(database: Database) {
     for (settings, words) in [
-        (vec![("WHATSAPP_ENABLED", "false")], "WHATSAPP_ENABLED is false"),
-        (vec![("WHATSAPP_ACCESS_TOKEN", "")], "WhatsApp is not configured"),
+        (
+            vec![("WHATSAPP_ENABLED", "false")],
+            "WHATSAPP_ENABLED is false",
+        ),
+        (
+            vec![("WHATSAPP_ACCESS_TOKEN", "")],
+            "WhatsApp is not configured",
+        ),
     ] {
         let app = ready(&database, &settings).await;
         let id = app.order("A-1", "+12025550101").await;
@@ -218,19 +313,33 @@ async fn while_switched_off_everything_is_accepted_held_and_expires(database: Da
         assert!(reason.contains(words), "{reason}");
         hold_turn(&app.engine, reason, app.now()).await.unwrap();
         let held = app.notification(&id).await;
-        assert_eq!((&held["status"], &held["reason"]), (&json!("held"), &json!(reason)));
-        assert_eq!(app.get("/api/v1/notifications?status=held").await.1["notifications"].as_array().unwrap().len(), 1);
+        assert_eq!(
+            (&held["status"], &held["reason"]),
+            (&json!("held"), &json!(reason))
+        );
+        assert_eq!(
+            app.get("/api/v1/notifications?status=held").await.1["notifications"]
+                .as_array()
+                .unwrap()
+                .len(),
+            1
+        );
         app.pass(24 * 3600 + 1);
         app.watch().await;
         assert_eq!(app.status_of(&id).await, "expired");
-        assert_eq!((app.meta.calls(), app.stats().await["failed"].clone()), (0, json!(1)));
+        assert_eq!(
+            (app.meta.calls(), app.stats().await["failed"].clone()),
+            (0, json!(1))
+        );
     }
 }
 
 async fn what_was_held_goes_out_when_sending_is_switched_on(database: Database) {
     let off = ready(&database, &[("WHATSAPP_ENABLED", "false")]).await;
     let id = off.order("A-1", "+12025550101").await;
-    hold_turn(&off.engine, obstacle(&off.engine, None).unwrap(), off.now()).await.unwrap();
+    hold_turn(&off.engine, obstacle(&off.engine, None).unwrap(), off.now())
+        .await
+        .unwrap();
     let (url, _folder) = off.shut_down().await;
     let app = TestApp::start(&url, &[]).await;
     assert_eq!(watch::release(&app.engine, app.now()).await.unwrap(), 1);
@@ -243,9 +352,15 @@ async fn the_pace_is_kept_and_shared(database: Database) {
     for number in 0..50 {
         app.order(&format!("A-{number}"), "+12025550101").await;
     }
-    assert_eq!(app.send().await, 20, "a quarter of a second's worth at once");
+    assert_eq!(
+        app.send().await,
+        20,
+        "a quarter of a second's worth at once"
+    );
     // Another process asks the same row.
-    let refused = dispatch::claim(&app.engine, app.sender, 64, app.now()).await.unwrap();
+    let refused = dispatch::claim(&app.engine, app.sender, 64, app.now())
+        .await
+        .unwrap();
     assert!(refused.jobs.is_empty() && refused.again_at.unwrap() > app.now());
     app.pass(1);
     assert_eq!(app.send().await, 20);
@@ -255,19 +370,39 @@ async fn the_pace_is_kept_and_shared(database: Database) {
 
 async fn high_priority_passes_low(database: Database) {
     let app = ready(&database, &[]).await;
-    for (priority, last) in [("bulk", "11"), ("normal", "12"), ("otp", "13"), ("high", "14")] {
+    for (priority, last) in [
+        ("bulk", "11"),
+        ("normal", "12"),
+        ("otp", "13"),
+        ("high", "14"),
+    ] {
         let body = json!({ "to": format!("+120255501{last}"), "template": "jaspers_market_plain_text_v1", "priority": priority });
         assert_eq!(app.post("/api/v1/notifications", &body).await.0, 202);
     }
     let mut order = Vec::new();
     for _ in 0..4 {
-        let claim = dispatch::claim(&app.engine, app.sender, 1, app.now()).await.unwrap();
+        let claim = dispatch::claim(&app.engine, app.sender, 1, app.now())
+            .await
+            .unwrap();
         for job in claim.jobs {
             dispatch::call(&app.meta, job).await;
         }
-        order.push(app.meta.request(order.len())["to"].as_str().unwrap().to_owned());
+        order.push(
+            app.meta.request(order.len())["to"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
     }
-    assert_eq!(order, ["+12025550113", "+12025550114", "+12025550112", "+12025550111"]);
+    assert_eq!(
+        order,
+        [
+            "+12025550113",
+            "+12025550114",
+            "+12025550112",
+            "+12025550111"
+        ]
+    );
 }
 
 async fn a_failed_callback_is_retried_after_it_has_settled_unless_it_arrives(database: Database) {
@@ -284,22 +419,45 @@ async fn a_failed_callback_is_retried_after_it_has_settled_unless_it_arrives(dat
     assert_eq!(app.send().await, 0);
     app.told(&arrives, "delivered", None).await;
     app.pass(61);
-    assert_eq!(app.send().await, 1, "the one that arrived is not sent again");
-    assert_eq!(app.notification(&retried).await["attempts"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        app.send().await,
+        1,
+        "the one that arrived is not sent again"
+    );
+    assert_eq!(
+        app.notification(&retried).await["attempts"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
     assert_eq!(app.status_of(&arrives).await, "delivered");
 }
 
 async fn a_person_retries_what_failed_and_must_insist_on_what_arrived(database: Database) {
     let app = ready(&database, &[]).await;
-    app.meta.will_answer(&[(400, r#"{"error":{"code":131026,"message":"Undeliverable"}}"#)]);
+    app.meta.will_answer(&[(
+        400,
+        r#"{"error":{"code":131026,"message":"Undeliverable"}}"#,
+    )]);
     let failed = app.order("A-1", "+12025550101").await;
     let delivered = app.order("A-2", "+12025550102").await;
     app.send().await;
     app.told(&delivered, "delivered", None).await;
-    let (code, found) = app.post(&format!("/api/v1/notifications/{failed}/retry"), &json!({})).await;
-    assert_eq!((code, &found["status"], &found["generation"]), (202, &json!("queued"), &json!(2)));
-    let (code, problem) = app.post(&format!("/api/v1/notifications/{failed}/retry"), &json!({})).await;
-    assert_eq!((code, &problem["detail"]), (409, &json!("it is still on its way")));
+    let (code, found) = app
+        .post(&format!("/api/v1/notifications/{failed}/retry"), &json!({}))
+        .await;
+    assert_eq!(
+        (code, &found["status"], &found["generation"]),
+        (202, &json!("queued"), &json!(2))
+    );
+    let (code, problem) = app
+        .post(&format!("/api/v1/notifications/{failed}/retry"), &json!({}))
+        .await;
+    assert_eq!(
+        (code, &problem["detail"]),
+        (409, &json!("it is still on its way"))
+    );
     app.send().await;
     assert_eq!(app.status_of(&failed).await, "accepted");
     let path = format!("/api/v1/notifications/{delivered}/retry");
@@ -308,12 +466,30 @@ async fn a_person_retries_what_failed_and_must_insist_on_what_arrived(database: 
     let (code, _) = app.post(&path, &json!({ "even_if_delivered": true })).await;
     assert_eq!(code, 202);
     assert_eq!(app.send().await, 1);
-    assert_eq!(app.post(&path.replace("retry", "cancel"), &json!({})).await.0, 409);
+    assert_eq!(
+        app.post(&path.replace("retry", "cancel"), &json!({}))
+            .await
+            .0,
+        409
+    );
     let waiting = app.order("A-3", "+12025550103").await;
-    let (code, found) = app.post(&format!("/api/v1/notifications/{waiting}/cancel"), &json!({})).await;
+    let (code, found) = app
+        .post(
+            &format!("/api/v1/notifications/{waiting}/cancel"),
+            &json!({}),
+        )
+        .await;
     assert_eq!((code, &found["status"]), (200, &json!("cancelled")));
     assert_eq!(app.send().await, 0);
-    assert_eq!(app.post(&format!("/api/v1/notifications/{}/retry", uuid::Uuid::nil()), &json!({})).await.0, 404);
+    assert_eq!(
+        app.post(
+            &format!("/api/v1/notifications/{}/retry", uuid::Uuid::nil()),
+            &json!({})
+        )
+        .await
+        .0,
+        404
+    );
 }
 
 async fn accepted_and_never_heard_of_is_stale(database: Database) {

@@ -15,16 +15,64 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("providers", &["domain"]),
     ("engine", &["store", "providers", "domain"]),
     ("http", &["engine", "store", "providers", "domain", "state"]),
-    ("workers", &["engine", "store", "providers", "domain", "state"]),
+    (
+        "workers",
+        &["engine", "store", "providers", "domain", "state"],
+    ),
     ("state", &["engine", "domain"]),
     ("config", &["domain"]),
     ("telemetry", &[]),
     ("shutdown", &[]),
     ("sandbox", &[]),
-    ("app", &["config", "domain", "engine", "http", "providers", "shutdown", "state", "store", "telemetry", "workers"]),
-    ("cli", &["app", "config", "domain", "engine", "providers", "sandbox", "shutdown", "state", "store", "telemetry"]),
+    (
+        "app",
+        &[
+            "config",
+            "domain",
+            "engine",
+            "http",
+            "providers",
+            "shutdown",
+            "state",
+            "store",
+            "telemetry",
+            "workers",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "app",
+            "config",
+            "domain",
+            "engine",
+            "providers",
+            "sandbox",
+            "shutdown",
+            "state",
+            "store",
+            "telemetry",
+        ],
+    ),
     ("main", &["cli"]),
-    ("lib", &["app", "cli", "config", "domain", "engine", "http", "providers", "sandbox", "shutdown", "state", "store", "telemetry", "workers"]),
+    (
+        "lib",
+        &[
+            "app",
+            "cli",
+            "config",
+            "domain",
+            "engine",
+            "http",
+            "providers",
+            "sandbox",
+            "shutdown",
+            "state",
+            "store",
+            "telemetry",
+            "workers",
+        ],
+    ),
 ];
 
 /// Words that only one folder may say.
@@ -38,25 +86,41 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 pub fn trials() -> Vec<Trial> {
     vec![
         Trial::test("walls::arrows_point_down_only", arrows_point_down_only),
-        Trial::test("walls::each_dependency_lives_in_its_room", each_dependency_lives_in_its_room),
-        Trial::test("walls::no_file_has_grown_too_long", no_file_has_grown_too_long),
+        Trial::test(
+            "walls::each_dependency_lives_in_its_room",
+            each_dependency_lives_in_its_room,
+        ),
+        Trial::test(
+            "walls::no_file_has_grown_too_long",
+            no_file_has_grown_too_long,
+        ),
     ]
 }
 
 fn files() -> Vec<(String, PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
-    let mut folders = vec![root.clone()];
+    let mut folders = vec![sources.clone()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let relative = path.strip_prefix(&root).unwrap();
-                let first = relative.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+                let relative = path.strip_prefix(&sources).unwrap();
+                let first = relative
+                    .components()
+                    .next()
+                    .unwrap()
+                    .as_os_str()
+                    .to_string_lossy()
+                    .into_owned();
                 let room = first.trim_end_matches(".rs").to_owned();
-                found.push((room, relative.to_owned(), fs::read_to_string(&path).unwrap()));
+                found.push((
+                    room,
+                    relative.to_owned(),
+                    fs::read_to_string(&path).unwrap(),
+                ));
             }
         }
     }
@@ -66,7 +130,11 @@ fn files() -> Vec<(String, PathBuf, String)> {
 
 /// The rooms that a file names as `crate::ROOM`, grouped `use`s included.
 fn rooms_used(text: &str) -> Vec<String> {
-    let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let code: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
     let mut rooms = Vec::new();
     for (place, _) in code.match_indices("crate::") {
         let rest = &code[place + "crate::".len()..];
@@ -80,7 +148,12 @@ fn rooms_used(text: &str) -> Vec<String> {
                     '}' if depth == 0 => break,
                     '}' => depth -= 1,
                     ',' if depth == 0 => fresh = true,
-                    _ if depth == 0 && fresh && (character.is_alphanumeric() || character == '_') => word.push(character),
+                    _ if depth == 0
+                        && fresh
+                        && (character.is_alphanumeric() || character == '_') =>
+                    {
+                        word.push(character);
+                    }
                     _ if depth == 0 && !word.is_empty() => {
                         rooms.push(std::mem::take(&mut word));
                         fresh = false;
@@ -92,7 +165,11 @@ fn rooms_used(text: &str) -> Vec<String> {
                 rooms.push(word);
             }
         } else {
-            rooms.push(rest.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect());
+            rooms.push(
+                rest.chars()
+                    .take_while(|character| character.is_alphanumeric() || *character == '_')
+                    .collect(),
+            );
         }
     }
     rooms
@@ -102,27 +179,40 @@ fn arrows_point_down_only() -> Result<(), Failed> {
     let allowed: BTreeMap<_, _> = MAY_USE.iter().copied().collect();
     let mut wrong = Vec::new();
     for (room, path, text) in files() {
-        let may = allowed.get(room.as_str()).ok_or_else(|| format!("{room} has no place in the map"))?;
+        let may = allowed
+            .get(room.as_str())
+            .ok_or_else(|| format!("{room} has no place in the map"))?;
         for used in rooms_used(&text) {
-            if used != room && allowed.contains_key(used.as_str()) && !may.contains(&used.as_str()) {
+            if used != room && allowed.contains_key(used.as_str()) && !may.contains(&used.as_str())
+            {
                 wrong.push(format!("{} uses {used}", path.display()));
             }
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("\n").into())
+    }
 }
 
 fn each_dependency_lives_in_its_room() -> Result<(), Failed> {
     let mut wrong = Vec::new();
     for (room, path, text) in files() {
         for (word, rooms) in ONLY_IN {
-            let says = text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(word));
+            let says = text
+                .lines()
+                .any(|line| !line.trim_start().starts_with("//") && line.contains(word));
             if says && !rooms.contains(&room.as_str()) {
                 wrong.push(format!("{} says {word}", path.display()));
             }
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("\n").into())
+    }
 }
 
 fn no_file_has_grown_too_long() -> Result<(), Failed> {
@@ -131,5 +221,9 @@ fn no_file_has_grown_too_long() -> Result<(), Failed> {
         .filter(|(_, _, text)| text.lines().count() > 900)
         .map(|(_, path, text)| format!("{}: {} lines", path.display(), text.lines().count()))
         .collect();
-    if long.is_empty() { Ok(()) } else { Err(long.join("\n").into()) }
+    if long.is_empty() {
+        Ok(())
+    } else {
+        Err(long.join("\n").into())
+    }
 }

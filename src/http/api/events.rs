@@ -68,10 +68,20 @@ fn check(body: EventBody) -> Result<NewEvent, Problem> {
     }
     let time = body.time.as_deref().map(Timestamp::parse_rfc3339);
     if time == Some(None) {
-        wrong.push(FieldError { pointer: "/time".to_owned(), rule: "RFC 3339".to_owned() });
+        wrong.push(FieldError {
+            pointer: "/time".to_owned(),
+            rule: "RFC 3339".to_owned(),
+        });
     }
-    if body.specversion.as_deref().is_some_and(|version| version != "1.0") {
-        wrong.push(FieldError { pointer: "/specversion".to_owned(), rule: "1.0, or absent".to_owned() });
+    if body
+        .specversion
+        .as_deref()
+        .is_some_and(|version| version != "1.0")
+    {
+        wrong.push(FieldError {
+            pointer: "/specversion".to_owned(),
+            rule: "1.0, or absent".to_owned(),
+        });
     }
     if !wrong.is_empty() {
         return Err(Problem::Invalid(wrong));
@@ -102,8 +112,9 @@ pub async fn post(
     body: web::Json<EventBody>,
 ) -> Result<HttpResponse, Problem> {
     let new = check(body.into_inner())?;
-    let accepted =
-        accept::event(&state.engine, &new, state.clock.now()).await?.map_err(|accept::Conflict| Problem::EventConflict)?;
+    let accepted = accept::event(&state.engine, &new, state.clock.now())
+        .await?
+        .map_err(|accept::Conflict| Problem::EventConflict)?;
     let notifications = event::notifications(&state.engine.store, accepted.id, 100).await?;
     Ok(HttpResponse::Accepted().json(EventAnswer {
         id: accepted.id,
@@ -119,9 +130,15 @@ pub async fn post(
     get, path = "/api/v1/events/{id}", tag = "events", params(("id" = Uuid, Path)),
     responses((status = 200, body = EventAnswer), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
-pub async fn get(_client: Client, state: web::Data<AppState>, id: web::Path<Uuid>) -> Result<HttpResponse, Problem> {
+pub async fn get(
+    _client: Client,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
     let store = &state.engine.store;
-    let row = event::find(store.reader(), *id).await?.ok_or(Problem::NotFound)?;
+    let row = event::find(store.reader(), *id)
+        .await?
+        .ok_or(Problem::NotFound)?;
     let notifications = event::notifications(store, row.id, 100).await?;
     Ok(HttpResponse::Ok().json(EventAnswer {
         id: row.id,

@@ -60,7 +60,12 @@ pub async fn list(
 ) -> Result<HttpResponse, Problem> {
     let store = &state.engine.store;
     let limit = query.limit.unwrap_or(50);
-    let wrong = |pointer: &str, rule: String| Problem::Invalid(vec![FieldError { pointer: pointer.to_owned(), rule }]);
+    let wrong = |pointer: &str, rule: String| {
+        Problem::Invalid(vec![FieldError {
+            pointer: pointer.to_owned(),
+            rule,
+        }])
+    };
     if !(1..=200).contains(&limit) {
         return Err(wrong("limit", "1 to 200".to_owned()));
     }
@@ -70,7 +75,12 @@ pub async fn list(
             let phone = Phone::parse(phone).map_err(|error| wrong("phone", error.to_string()))?;
             match people::contact_by_phone(store.reader(), &phone).await? {
                 Some(person) => Some(person.contact_id),
-                None => return Ok(HttpResponse::Ok().json(InboundPage { messages: Vec::new(), next: None })),
+                None => {
+                    return Ok(HttpResponse::Ok().json(InboundPage {
+                        messages: Vec::new(),
+                        next: None,
+                    }));
+                }
             }
         }
     };
@@ -79,7 +89,11 @@ pub async fn list(
     if more {
         rows.pop();
     }
-    let next = if more { rows.last().map(|row| row.id) } else { None };
+    let next = if more {
+        rows.last().map(|row| row.id)
+    } else {
+        None
+    };
     let messages = rows
         .into_iter()
         .map(|row| InboundView {

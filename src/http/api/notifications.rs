@@ -24,7 +24,10 @@ use crate::{
     },
     http::{auth::Client, problem::Problem},
     state::AppState,
-    store::{attempt as attempts, convert, follow_up as follow_ups, notification as notifications, timeline as story},
+    store::{
+        attempt as attempts, convert, follow_up as follow_ups, notification as notifications,
+        timeline as story,
+    },
 };
 
 /// A message asked for directly. It is checked completely before anything is stored.
@@ -67,12 +70,17 @@ const MAX_SHORT_BYTES: usize = 256;
 fn check(body: NotificationBody) -> Result<Request, Problem> {
     let mut wrong = Vec::new();
     let mut refuse = |pointer: &str, rule: &str| {
-        wrong.push(FieldError { pointer: pointer.to_owned(), rule: rule.to_owned() });
+        wrong.push(FieldError {
+            pointer: pointer.to_owned(),
+            rule: rule.to_owned(),
+        });
     };
     let content = match (body.template, body.text) {
-        (Some(name), None) => {
-            Some(RequestContent::Template { name, language: body.language, params: body.params })
-        }
+        (Some(name), None) => Some(RequestContent::Template {
+            name,
+            language: body.language,
+            params: body.params,
+        }),
         (None, Some(text)) => Some(RequestContent::Text(text)),
         (Some(_), Some(_)) => {
             refuse("/text", "either `template` or `text`, not both");
@@ -90,13 +98,25 @@ fn check(body: NotificationBody) -> Result<Request, Problem> {
     if body.labels.len() > MAX_LABELS {
         refuse("/labels", "at most 8");
     }
-    if body.labels.iter().any(|(name, value)| name.is_empty() || name.len() > MAX_SHORT_BYTES || value.len() > MAX_SHORT_BYTES) {
-        refuse("/labels", "names and values of at most 256 bytes, names not empty");
+    if body.labels.iter().any(|(name, value)| {
+        name.is_empty() || name.len() > MAX_SHORT_BYTES || value.len() > MAX_SHORT_BYTES
+    }) {
+        refuse(
+            "/labels",
+            "names and values of at most 256 bytes, names not empty",
+        );
     }
-    if body.reference.as_ref().is_some_and(|reference| reference.len() > MAX_SHORT_BYTES) {
+    if body
+        .reference
+        .as_ref()
+        .is_some_and(|reference| reference.len() > MAX_SHORT_BYTES)
+    {
         refuse("/reference", "at most 256 bytes");
     }
-    if body.expires_in_seconds.is_some_and(|seconds| !(1..=MAX_EXPIRY_SECONDS).contains(&seconds)) {
+    if body
+        .expires_in_seconds
+        .is_some_and(|seconds| !(1..=MAX_EXPIRY_SECONDS).contains(&seconds))
+    {
         refuse("/expires_in_seconds", "1 to 2592000");
     }
     match (content, priority) {
@@ -150,7 +170,10 @@ fn summary(row: &notification::Model) -> NotificationSummary {
         id: row.id,
         status,
         group: status.group(),
-        reason: row.reason.clone().or_else(|| failure.map(|failure| failure.title)),
+        reason: row
+            .reason
+            .clone()
+            .or_else(|| failure.map(|failure| failure.title)),
         recipient: row.recipient.clone(),
         template: Some(row.template.clone()).filter(|template| !template.is_empty()),
         event_type: row.event_type.clone(),
@@ -186,28 +209,45 @@ pub async fn post(
     state: web::Data<AppState>,
     body: web::Json<NotificationBody>,
 ) -> Result<HttpResponse, Problem> {
-    let key = match http_request.headers().get("Idempotency-Key").map(|key| key.to_str()) {
+    let key = match http_request
+        .headers()
+        .get("Idempotency-Key")
+        .map(|key| key.to_str())
+    {
         Some(Ok(key)) if !key.is_empty() && key.len() <= MAX_SHORT_BYTES => Some(key.to_owned()),
-        Some(_) => return Err(Problem::Malformed("Idempotency-Key: 1 to 256 visible characters".to_owned())),
+        Some(_) => {
+            return Err(Problem::Malformed(
+                "Idempotency-Key: 1 to 256 visible characters".to_owned(),
+            ));
+        }
         None => None,
     };
     let body = body.into_inner();
     let fingerprint = Sha256::digest(json!(body).to_string().as_bytes()).to_vec();
     let request = check(body)?;
     let now = state.clock.now();
-    let ids = accept::request(&state.engine, &client.id, key.as_deref(), fingerprint, &request, now)
-        .await?
-        .map_err(|refusal| match refusal {
-            Refusal::Fields(fields) => Problem::Invalid(fields),
-            Refusal::KeyReused => Problem::KeyReused,
-        })?;
+    let ids = accept::request(
+        &state.engine,
+        &client.id,
+        key.as_deref(),
+        fingerprint,
+        &request,
+        now,
+    )
+    .await?
+    .map_err(|refusal| match refusal {
+        Refusal::Fields(fields) => Problem::Invalid(fields),
+        Refusal::KeyReused => Problem::KeyReused,
+    })?;
     let mut rows = Vec::with_capacity(ids.len());
     for id in ids {
         if let Some(row) = notifications::find(&state.engine.store, id).await? {
             rows.push(summary(&row));
         }
     }
-    Ok(HttpResponse::Accepted().json(NotificationsAnswer { notifications: rows }))
+    Ok(HttpResponse::Accepted().json(NotificationsAnswer {
+        notifications: rows,
+    }))
 }
 
 /// What a list may ask for.
@@ -252,12 +292,26 @@ pub async fn list(
 ) -> Result<HttpResponse, Problem> {
     let query = query.into_inner();
     let mut wrong = Vec::new();
-    let mut refuse = |pointer: &str, rule: String| wrong.push(FieldError { pointer: pointer.to_owned(), rule });
+    let mut refuse = |pointer: &str, rule: String| {
+        wrong.push(FieldError {
+            pointer: pointer.to_owned(),
+            rule,
+        });
+    };
     let mut statuses = Vec::new();
-    for name in query.status.iter().flat_map(|names| names.split(',')).map(str::trim).filter(|name| !name.is_empty()) {
+    for name in query
+        .status
+        .iter()
+        .flat_map(|names| names.split(','))
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+    {
         match Status::parse(name) {
             Some(status) => statuses.push(status),
-            None => refuse("status", format!("one of {}", Status::ALL.map(Status::name).join(" "))),
+            None => refuse(
+                "status",
+                format!("one of {}", Status::ALL.map(Status::name).join(" ")),
+            ),
         }
     }
     let label = query.label.as_deref().map(|label| label.split_once('='));
@@ -275,12 +329,17 @@ pub async fn list(
     if !wrong.is_empty() {
         return Err(Problem::Invalid(wrong));
     }
-    let by_number = query.recipient.as_deref().is_some_and(|recipient| recipient.starts_with('+'));
+    let by_number = query
+        .recipient
+        .as_deref()
+        .is_some_and(|recipient| recipient.starts_with('+'));
     let filter = notifications::Filter {
         statuses,
         template: query.template,
         event_type: query.r#type,
-        label: label.flatten().map(|(name, value)| (name.to_owned(), value.to_owned())),
+        label: label
+            .flatten()
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
         reference: query.reference,
         address: query.recipient.clone().filter(|_| by_number),
         recipient: query.recipient.filter(|_| !by_number),
@@ -293,8 +352,15 @@ pub async fn list(
     if more {
         rows.pop();
     }
-    let next = if more { rows.last().map(|row| row.id) } else { None };
-    Ok(HttpResponse::Ok().json(Page { notifications: rows.iter().map(summary).collect(), next }))
+    let next = if more {
+        rows.last().map(|row| row.id)
+    } else {
+        None
+    };
+    Ok(HttpResponse::Ok().json(Page {
+        notifications: rows.iter().map(summary).collect(),
+        next,
+    }))
 }
 
 /// A notification with its whole story.
@@ -374,13 +440,25 @@ pub struct TimelineView {
 fn attempt_view(row: attempt::Model) -> AttemptView {
     let facts: Map<String, Value> = Fact::ALL
         .into_iter()
-        .zip([row.accepted_at, row.sent_at, row.delivered_at, row.read_at, row.played_at, row.failed_at])
+        .zip([
+            row.accepted_at,
+            row.sent_at,
+            row.delivered_at,
+            row.read_at,
+            row.played_at,
+            row.failed_at,
+        ])
         .filter_map(|(fact, at)| {
-            let known = json!({ "at": time(at?), "implied": Facts::is_implied_in(row.implied, fact) });
+            let known =
+                json!({ "at": time(at?), "implied": Facts::is_implied_in(row.implied, fact) });
             Some((fact.name().to_owned(), known))
         })
         .collect();
-    let value_of = |versioned: Option<String>| versioned.map(|json| parsed(&json)).and_then(|json| json.get("value").cloned());
+    let value_of = |versioned: Option<String>| {
+        versioned
+            .map(|json| parsed(&json))
+            .and_then(|json| json.get("value").cloned())
+    };
     AttemptView {
         id: row.id,
         number: row.number,
@@ -425,13 +503,19 @@ fn timeline_view(row: timeline::Model) -> TimelineView {
     get, path = "/api/v1/notifications/{id}", tag = "notifications", params(("id" = Uuid, Path)),
     responses((status = 200, body = NotificationDetail), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
-pub async fn get(_client: Client, state: web::Data<AppState>, id: web::Path<Uuid>) -> Result<HttpResponse, Problem> {
+pub async fn get(
+    _client: Client,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(detail(&state, *id).await?))
 }
 
 async fn detail(state: &AppState, id: Uuid) -> Result<NotificationDetail, Problem> {
     let store = &state.engine.store;
-    let row = notifications::find(store, id).await?.ok_or(Problem::NotFound)?;
+    let row = notifications::find(store, id)
+        .await?
+        .ok_or(Problem::NotFound)?;
     let attempts = attempts::of_notification(store, id).await?;
     let follow_ups = follow_ups::of_notification(store, id).await?;
     let timeline = story::of_notification(store, id).await?;
@@ -481,10 +565,19 @@ pub async fn retry(
     let body: RetryBody = if body.iter().all(u8::is_ascii_whitespace) {
         RetryBody::default()
     } else {
-        serde_json::from_slice(&body)
-            .map_err(|_| Problem::Malformed("the body is empty or {\"even_if_delivered\": true}".to_owned()))?
+        serde_json::from_slice(&body).map_err(|_unreadable| {
+            Problem::Malformed("the body is empty or {\"even_if_delivered\": true}".to_owned())
+        })?
     };
-    done(manual::retry(&state.engine, *id, body.even_if_delivered, state.clock.now()).await?)?;
+    done(
+        &manual::retry(
+            &state.engine,
+            *id,
+            body.even_if_delivered,
+            state.clock.now(),
+        )
+        .await?,
+    )?;
     Ok(HttpResponse::Accepted().json(detail(&state, *id).await?))
 }
 
@@ -496,12 +589,24 @@ pub async fn retry(
         (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument)
     )
 )]
-pub async fn cancel(_client: Client, state: web::Data<AppState>, id: web::Path<Uuid>) -> Result<HttpResponse, Problem> {
-    done(manual::cancel(&state.engine, *id, "cancelled by a person".to_owned(), state.clock.now()).await?)?;
+pub async fn cancel(
+    _client: Client,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
+    done(
+        &manual::cancel(
+            &state.engine,
+            *id,
+            "cancelled by a person".to_owned(),
+            state.clock.now(),
+        )
+        .await?,
+    )?;
     Ok(HttpResponse::Ok().json(detail(&state, *id).await?))
 }
 
-fn done(done: Done) -> Result<(), Problem> {
+fn done(done: &Done) -> Result<(), Problem> {
     match done {
         Done::Yes => Ok(()),
         Done::No(reason) => Err(Problem::State(reason)),

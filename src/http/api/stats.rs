@@ -57,25 +57,42 @@ pub async fn get(
 ) -> Result<HttpResponse, Problem> {
     let hours = query.hours.unwrap_or(24);
     if !(1..=24 * 400).contains(&hours) {
-        let wrong = FieldError { pointer: "hours".to_owned(), rule: "1 to 9600".to_owned() };
+        let wrong = FieldError {
+            pointer: "hours".to_owned(),
+            rule: "1 to 9600".to_owned(),
+        };
         return Err(Problem::Invalid(vec![wrong]));
     }
     let store = &state.engine.store;
     let since = state.clock.now().plus_seconds(-hours * 3600).bucket();
     let sums = counter::sums_since(store, since).await?;
-    let total = |fact: &str| sums.iter().filter(|sum| sum.fact == fact).map(|sum| sum.count).sum();
+    let total = |fact: &str| {
+        sums.iter()
+            .filter(|sum| sum.fact == fact)
+            .map(|sum| sum.count)
+            .sum()
+    };
     let mut failures = BTreeMap::new();
     let mut by_template: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
     for sum in &sums {
         if sum.fact == "failed" {
             *failures.entry(sum.code.clone()).or_default() += sum.count;
         }
-        *by_template.entry(sum.template.clone()).or_default().entry(sum.fact.clone()).or_default() += sum.count;
+        *by_template
+            .entry(sum.template.clone())
+            .or_default()
+            .entry(sum.fact.clone())
+            .or_default() += sum.count;
     }
-    let open_now: BTreeMap<String, i64> = notification::open_counts(store).await?.into_iter().collect();
+    let open_now: BTreeMap<String, i64> = notification::open_counts(store)
+        .await?
+        .into_iter()
+        .collect();
     let pending_now = open_now
         .iter()
-        .filter(|(name, _)| Status::parse(name).is_some_and(|status| status.group() == Group::Pending))
+        .filter(|(name, _)| {
+            Status::parse(name).is_some_and(|status| status.group() == Group::Pending)
+        })
         .map(|(_, count)| count)
         .sum();
     Ok(HttpResponse::Ok().json(Stats {

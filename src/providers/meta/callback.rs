@@ -161,7 +161,10 @@ pub fn parse(body: &[u8]) -> Parsed {
     let envelope: Envelope<'_> = match serde_json::from_str(text) {
         Ok(envelope) => envelope,
         Err(error) => {
-            parsed.dead.push(dead("", &format!("the body is not a callback: {}", kind_of(&error))));
+            parsed.dead.push(dead(
+                "",
+                &format!("the body is not a callback: {}", kind_of(&error)),
+            ));
             return parsed;
         }
     };
@@ -178,7 +181,11 @@ pub fn parse(body: &[u8]) -> Parsed {
 fn parse_entry(raw: &RawValue, pointer: &str, parsed: &mut Parsed) {
     let entry: Entry<'_> = match serde_json::from_str(raw.get()) {
         Ok(entry) => entry,
-        Err(error) => return parsed.dead.push(dead(pointer, &format!("not an entry: {}", kind_of(&error)))),
+        Err(error) => {
+            return parsed
+                .dead
+                .push(dead(pointer, &format!("not an entry: {}", kind_of(&error))));
+        }
     };
     for (index, change) in entry.changes.unwrap_or_default().into_iter().enumerate() {
         parse_change(change, &format!("{pointer}/changes/{index}"), parsed);
@@ -188,16 +195,27 @@ fn parse_entry(raw: &RawValue, pointer: &str, parsed: &mut Parsed) {
 fn parse_change(raw: &RawValue, pointer: &str, parsed: &mut Parsed) {
     let change: ChangeItem<'_> = match serde_json::from_str(raw.get()) {
         Ok(change) => change,
-        Err(error) => return parsed.dead.push(dead(pointer, &format!("not a change: {}", kind_of(&error)))),
+        Err(error) => {
+            return parsed
+                .dead
+                .push(dead(pointer, &format!("not a change: {}", kind_of(&error))));
+        }
     };
-    let field = change.field.filled().unwrap_or_else(|| "without a field".to_owned());
+    let field = change
+        .field
+        .filled()
+        .unwrap_or_else(|| "without a field".to_owned());
     let Some(value) = change.value.filter(|_| field == "messages") else {
         return other(parsed, pointer.to_owned(), None, field);
     };
     let pointer = format!("{pointer}/value");
     let value: MessagesValue<'_> = match serde_json::from_str(value.get()) {
         Ok(value) => value,
-        Err(error) => return parsed.dead.push(dead(&pointer, &format!("not a value: {}", kind_of(&error)))),
+        Err(error) => {
+            return parsed
+                .dead
+                .push(dead(&pointer, &format!("not a value: {}", kind_of(&error))));
+        }
     };
     let metadata: Metadata = read(value.metadata);
     let account = metadata.phone_number_id.filled();
@@ -217,13 +235,24 @@ fn parse_change(raw: &RawValue, pointer: &str, parsed: &mut Parsed) {
         for (index, item) in items.into_iter().enumerate() {
             found = true;
             if parsed.items.len() >= MAX_ITEMS {
-                parsed.dead.push(dead(&list_pointer, "more items than any callback of Meta's has"));
+                parsed.dead.push(dead(
+                    &list_pointer,
+                    "more items than any callback of Meta's has",
+                ));
                 return;
             }
             let pointer = format!("{list_pointer}/{index}");
-            let kind = if key == "statuses" { parse_status(item) } else { parse_message(item, &names) };
+            let kind = if key == "statuses" {
+                parse_status(item)
+            } else {
+                parse_message(item, &names)
+            };
             match kind {
-                Ok(kind) => parsed.items.push(Item { pointer, phone_number_id: account.clone(), kind }),
+                Ok(kind) => parsed.items.push(Item {
+                    pointer,
+                    phone_number_id: account.clone(),
+                    kind,
+                }),
                 Err(reason) => parsed.dead.push(dead(&pointer, &reason)),
             }
         }
@@ -233,24 +262,38 @@ fn parse_change(raw: &RawValue, pointer: &str, parsed: &mut Parsed) {
         let code = serde_json::from_str::<Value>(errors.get())
             .ok()
             .and_then(|errors| errors.pointer("/0/code").and_then(Value::as_i64));
-        let what = code.map_or_else(|| "account error".to_owned(), |code| format!("account error {code}"));
+        let what = code.map_or_else(
+            || "account error".to_owned(),
+            |code| format!("account error {code}"),
+        );
         other(parsed, format!("{pointer}/errors"), account.clone(), what);
     }
     if !found {
-        other(parsed, pointer, account, "messages without items".to_owned());
+        other(
+            parsed,
+            pointer,
+            account,
+            "messages without items".to_owned(),
+        );
     }
 }
 
 fn parse_status(raw: &RawValue) -> Result<ItemKind, String> {
-    let item: StatusItem<'_> =
-        serde_json::from_str(raw.get()).map_err(|error| format!("not a status: {}", kind_of(&error)))?;
+    let item: StatusItem<'_> = serde_json::from_str(raw.get())
+        .map_err(|error| format!("not a status: {}", kind_of(&error)))?;
     let id = item.id.filled().ok_or("a status without `id`")?;
     let status = item.status.filled().ok_or("a status without `status`")?;
     // Payments come among the statuses; they say nothing about delivery (Meta, "Payments").
     if let Some(kind) = item.kind.as_deref().filter(|kind| *kind != "message") {
-        return Ok(ItemKind::Other { what: format!("status of type {kind}") });
+        return Ok(ItemKind::Other {
+            what: format!("status of type {kind}"),
+        });
     }
-    let at = item.timestamp.integer().map(Timestamp::from_unix_seconds).ok_or("a status without a readable `timestamp`")?;
+    let at = item
+        .timestamp
+        .integer()
+        .map(Timestamp::from_unix_seconds)
+        .ok_or("a status without a readable `timestamp`")?;
     let fact = match status.as_str() {
         "sent" => Some(FactName::Sent),
         "delivered" => Some(FactName::Delivered),
@@ -261,8 +304,8 @@ fn parse_status(raw: &RawValue) -> Result<ItemKind, String> {
     };
     let failure = match (fact, item.errors) {
         (Some(FactName::Failed), Some(errors)) => {
-            let whole: Value =
-                serde_json::from_str(errors.get()).map_err(|error| format!("unreadable `errors`: {}", kind_of(&error)))?;
+            let whole: Value = serde_json::from_str(errors.get())
+                .map_err(|error| format!("unreadable `errors`: {}", kind_of(&error)))?;
             let first = whole.get(0).cloned().unwrap_or(Value::Null);
             Some(versioned(at, errors, errors::failure(&first, whole, false)))
         }
@@ -274,26 +317,35 @@ fn parse_status(raw: &RawValue) -> Result<ItemKind, String> {
         _ => None,
     };
     let pricing = item.pricing.and_then(|pricing| {
-        let value = serde_json::from_str::<Value>(pricing.get()).ok().filter(Value::is_object)?;
+        let value = serde_json::from_str::<Value>(pricing.get())
+            .ok()
+            .filter(Value::is_object)?;
         Some(versioned(at, pricing, value))
     });
-    Ok(ItemKind::Update(Update {
+    Ok(ItemKind::Update(Box::new(Update {
         provider_message_id: id,
-        our_id: item.biz_opaque_callback_data.as_deref().and_then(|id| id.parse().ok()),
+        our_id: item
+            .biz_opaque_callback_data
+            .as_deref()
+            .and_then(|id| id.parse().ok()),
         fact,
         status,
         at,
         failure,
         pricing,
-    }))
+    })))
 }
 
 fn parse_message(raw: &RawValue, names: &[ContactItem]) -> Result<ItemKind, String> {
-    let item: MessageItem<'_> =
-        serde_json::from_str(raw.get()).map_err(|error| format!("not a message: {}", kind_of(&error)))?;
+    let item: MessageItem<'_> = serde_json::from_str(raw.get())
+        .map_err(|error| format!("not a message: {}", kind_of(&error)))?;
     let id = item.id.filled().ok_or("a message without `id`")?;
     let kind = item.kind.filled().ok_or("a message without `type`")?;
-    let at = item.timestamp.integer().map(Timestamp::from_unix_seconds).ok_or("a message without a readable `timestamp`")?;
+    let at = item
+        .timestamp
+        .integer()
+        .map(Timestamp::from_unix_seconds)
+        .ok_or("a message without a readable `timestamp`")?;
     let wa_id = item.from.filled();
     let user_id = item.from_user_id.filled();
     // Contacts are not aligned with messages: match by id.
@@ -313,7 +365,10 @@ fn parse_message(raw: &RawValue, names: &[ContactItem]) -> Result<ItemKind, Stri
         }
         "interactive" => {
             let interactive: Interactive = read(item.interactive);
-            let reply = interactive.button_reply.or(interactive.list_reply).unwrap_or_default();
+            let reply = interactive
+                .button_reply
+                .or(interactive.list_reply)
+                .unwrap_or_default();
             (reply.title.filled(), reply.id.filled())
         }
         _ => (None, None),
@@ -333,12 +388,17 @@ fn parse_message(raw: &RawValue, names: &[ContactItem]) -> Result<ItemKind, Stri
 }
 
 fn other(parsed: &mut Parsed, pointer: String, phone_number_id: Option<String>, what: String) {
-    parsed.items.push(Item { pointer, phone_number_id, kind: ItemKind::Other { what } });
+    parsed.items.push(Item {
+        pointer,
+        phone_number_id,
+        kind: ItemKind::Other { what },
+    });
 }
 
 /// Reads a part that may be missing or misshapen: then it is as if it were absent.
 fn read<'a, T: Default + Deserialize<'a>>(raw: Option<&'a RawValue>) -> T {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
+        .unwrap_or_default()
 }
 
 /// The elements of a list; `null` is an empty one.
@@ -357,7 +417,10 @@ fn versioned<T>(at: Timestamp, raw: &RawValue, value: T) -> Versioned<T> {
 }
 
 fn dead(pointer: &str, reason: &str) -> Dead {
-    Dead { pointer: pointer.to_owned(), reason: reason.to_owned() }
+    Dead {
+        pointer: pointer.to_owned(),
+        reason: reason.to_owned(),
+    }
 }
 
 /// What is wrong with a document, without repeating any of it.
@@ -394,8 +457,15 @@ mod tests {
         );
         let parsed = parse(body.as_bytes());
         assert_eq!(parsed.items.len(), 2);
-        assert_eq!(parsed.items[0].phone_number_id.as_deref(), Some("106540352242922"));
-        let pointers: Vec<_> = parsed.dead.iter().map(|dead| dead.pointer.as_str()).collect();
+        assert_eq!(
+            parsed.items[0].phone_number_id.as_deref(),
+            Some("106540352242922")
+        );
+        let pointers: Vec<_> = parsed
+            .dead
+            .iter()
+            .map(|dead| dead.pointer.as_str())
+            .collect();
         assert_eq!(
             pointers,
             [1, 2, 3, 4].map(|index| format!("/entry/0/changes/0/value/statuses/{index}"))
@@ -412,15 +482,27 @@ mod tests {
         let parsed = parse(body.as_bytes());
         assert!(parsed.dead.is_empty());
         assert!(matches!(&parsed.items[0].kind, ItemKind::Update(update) if update.fact.is_none()));
-        assert!(matches!(&parsed.items[1].kind, ItemKind::Other { what } if what == "status of type payment"));
-        assert!(matches!(&parsed.items[2].kind, ItemKind::Other { what } if what == "account error 130429"));
+        assert!(
+            matches!(&parsed.items[1].kind, ItemKind::Other { what } if what == "status of type payment")
+        );
+        assert!(
+            matches!(&parsed.items[2].kind, ItemKind::Other { what } if what == "account error 130429")
+        );
         let other = parse(br#"{"entry":[{"changes":[{"field":"flows","value":{}}]}]}"#);
         assert!(matches!(&other.items[0].kind, ItemKind::Other { what } if what == "flows"));
     }
 
     #[test]
     fn a_body_that_is_no_callback_is_dead_as_a_whole() {
-        for body in [&b"not json"[..], b"", b"[]", b"{\"a\":1}", b"\xff\xfe", b"{\"entry\":7}", b"{\"entry\":[{\"changes\":"] {
+        for body in [
+            &b"not json"[..],
+            b"",
+            b"[]",
+            b"{\"a\":1}",
+            b"\xff\xfe",
+            b"{\"entry\":7}",
+            b"{\"entry\":[{\"changes\":",
+        ] {
             let parsed = parse(body);
             assert_eq!((parsed.items.len(), parsed.dead.len()), (0, 1), "{body:?}");
         }
@@ -428,9 +510,13 @@ mod tests {
 
     #[test]
     fn nul_never_reaches_a_text() {
-        let body = messages(r#"{"messages":[{"id":"a","type":"text","timestamp":"1","from":"15550000","text":{"body":"a\u0000b"}}]}"#);
+        let body = messages(
+            r#"{"messages":[{"id":"a","type":"text","timestamp":"1","from":"15550000","text":{"body":"a\u0000b"}}]}"#,
+        );
         let parsed = parse(body.as_bytes());
-        assert!(matches!(&parsed.items[0].kind, ItemKind::Inbound(message) if message.text.as_deref() == Some("a\u{fffd}b")));
+        assert!(
+            matches!(&parsed.items[0].kind, ItemKind::Inbound(message) if message.text.as_deref() == Some("a\u{fffd}b"))
+        );
     }
 
     proptest! {

@@ -26,8 +26,17 @@ pub struct MetaClient {
 }
 
 impl MetaClient {
-    pub fn new(http: reqwest::Client, base: &str, version: &str, phone_number_id: &str, token: SecretString) -> Self {
-        let url = format!("{}/{version}/{phone_number_id}/messages", base.trim_end_matches('/'));
+    pub fn new(
+        http: reqwest::Client,
+        base: &str,
+        version: &str,
+        phone_number_id: &str,
+        token: SecretString,
+    ) -> Self {
+        let url = format!(
+            "{}/{version}/{phone_number_id}/messages",
+            base.trim_end_matches('/')
+        );
         Self { http, url, token }
     }
 }
@@ -42,19 +51,27 @@ pub fn request_body(message: &Message) -> Value {
     });
     let (kind, content) = match &message.content {
         Content::Text { body } => ("text", json!({ "body": body, "preview_url": false })),
-        Content::Template { name, language, parameters } => {
+        Content::Template {
+            name,
+            language,
+            parameters,
+        } => {
             let mut template = json!({ "name": name, "language": { "code": language } });
             if !parameters.is_empty() {
                 let parameters: Vec<Value> = parameters
                     .iter()
                     .map(|(name, text)| match name {
-                        Some(name) => json!({ "type": "text", "parameter_name": name, "text": text }),
+                        Some(name) => {
+                            json!({ "type": "text", "parameter_name": name, "text": text })
+                        }
                         None => json!({ "type": "text", "text": text }),
                     })
                     .collect();
                 if let Some(template) = template.as_object_mut() {
-                    template
-                        .insert("components".to_owned(), json!([{ "type": "body", "parameters": parameters }]));
+                    template.insert(
+                        "components".to_owned(),
+                        json!([{ "type": "body", "parameters": parameters }]),
+                    );
                 }
             }
             ("template", template)
@@ -99,13 +116,24 @@ impl Provider for MetaClient {
             Err(error) => {
                 // Only a failure to connect is certain not to have sent anything.
                 let outcome = if error.is_connect() {
-                    Outcome::Unavailable { reason: "no connection to the provider".to_owned() }
+                    Outcome::Unavailable {
+                        reason: "no connection to the provider".to_owned(),
+                    }
                 } else if error.is_timeout() {
-                    Outcome::Unknown { reason: "the provider did not answer in time".to_owned() }
+                    Outcome::Unknown {
+                        reason: "the provider did not answer in time".to_owned(),
+                    }
                 } else {
-                    Outcome::Unknown { reason: "the connection broke before an answer came".to_owned() }
+                    Outcome::Unknown {
+                        reason: "the connection broke before an answer came".to_owned(),
+                    }
                 };
-                return Exchange { request, http_status: None, answer: None, outcome };
+                return Exchange {
+                    request,
+                    http_status: None,
+                    answer: None,
+                    outcome,
+                };
             }
         };
         let status = response.status().as_u16();
@@ -115,27 +143,47 @@ impl Provider for MetaClient {
                 Ok(Some(chunk)) => answer.extend_from_slice(&chunk),
                 Ok(None) => break,
                 Err(_) => {
-                    let outcome = Outcome::Unknown { reason: "the answer broke off".to_owned() };
-                    return Exchange { request, http_status: Some(status), answer: None, outcome };
+                    let outcome = Outcome::Unknown {
+                        reason: "the answer broke off".to_owned(),
+                    };
+                    return Exchange {
+                        request,
+                        http_status: Some(status),
+                        answer: None,
+                        outcome,
+                    };
                 }
             }
         }
         answer.truncate(MAX_ANSWER_BYTES);
         let outcome = judge(status, &answer);
         let answer = String::from_utf8_lossy(&answer).replace('\0', "\u{fffd}");
-        Exchange { request, http_status: Some(status), answer: Some(answer), outcome }
+        Exchange {
+            request,
+            http_status: Some(status),
+            answer: Some(answer),
+            outcome,
+        }
     }
 }
 
 /// What an answer means. The code decides; the HTTP status only where there is none.
 pub fn judge(status: u16, answer: &[u8]) -> Outcome {
     let parsed: Option<Value> = serde_json::from_slice(answer).ok();
-    if let Some(error) = parsed.as_ref().and_then(|answer| answer.get("error")).filter(|error| error.get("code").is_some()) {
-        let transient = status >= 500 || status == 429 || error.get("is_transient") == Some(&Value::Bool(true));
+    if let Some(error) = parsed
+        .as_ref()
+        .and_then(|answer| answer.get("error"))
+        .filter(|error| error.get("code").is_some())
+    {
+        let transient =
+            status >= 500 || status == 429 || error.get("is_transient") == Some(&Value::Bool(true));
         return Outcome::Refused(errors::failure(error, error.clone(), transient));
     }
     if status == 200 {
-        let accepted = parsed.as_ref().and_then(|answer| answer.pointer("/messages/0/id")).and_then(Value::as_str);
+        let accepted = parsed
+            .as_ref()
+            .and_then(|answer| answer.pointer("/messages/0/id"))
+            .and_then(Value::as_str);
         return match accepted {
             Some(id) if !id.is_empty() => Outcome::Accepted {
                 provider_message_id: id.to_owned(),
@@ -145,7 +193,9 @@ pub fn judge(status: u16, answer: &[u8]) -> Outcome {
                     .and_then(Value::as_str)
                     .map(str::to_owned),
             },
-            _ => Outcome::Unknown { reason: "the provider said yes without naming the message".to_owned() },
+            _ => Outcome::Unknown {
+                reason: "the provider said yes without naming the message".to_owned(),
+            },
         };
     }
     let without_code = |class, meaning: &str| {
@@ -158,8 +208,13 @@ pub fn judge(status: u16, answer: &[u8]) -> Outcome {
     match status {
         401 | 403 => without_code(FailureClass::Token, "The provider refused the credentials."),
         429 => without_code(FailureClass::Pace, "The provider asked to slow down."),
-        400..=499 => without_code(FailureClass::FixRequest, "The provider refused the request."),
-        _ => Outcome::Unknown { reason: format!("the provider answered HTTP {status} without saying what it did") },
+        400..=499 => without_code(
+            FailureClass::FixRequest,
+            "The provider refused the request.",
+        ),
+        _ => Outcome::Unknown {
+            reason: format!("the provider answered HTTP {status} without saying what it did"),
+        },
     }
 }
 
@@ -174,17 +229,35 @@ mod tests {
             Outcome::Refused(failure) => Some(failure.class),
             _ => None,
         };
-        assert_eq!(class(400, r#"{"error":{"code":130429}}"#), Some(FailureClass::Pace));
-        assert_eq!(class(500, r#"{"error":{"code":131026}}"#), Some(FailureClass::RecipientGone));
+        assert_eq!(
+            class(400, r#"{"error":{"code":130429}}"#),
+            Some(FailureClass::Pace)
+        );
+        assert_eq!(
+            class(500, r#"{"error":{"code":131026}}"#),
+            Some(FailureClass::RecipientGone)
+        );
         assert_eq!(class(401, "<html>"), Some(FailureClass::Token));
         assert_eq!(class(404, ""), Some(FailureClass::FixRequest));
-        assert_eq!(class(503, r#"{"error":{"code":424242}}"#), Some(FailureClass::Retry));
+        assert_eq!(
+            class(503, r#"{"error":{"code":424242}}"#),
+            Some(FailureClass::Retry)
+        );
     }
 
     #[test]
     fn an_answer_that_names_no_message_is_unknown_not_sent() {
-        for (status, body) in [(200, "{}"), (200, "<html>"), (502, ""), (500, "{}"), (302, "")] {
-            assert!(matches!(judge(status, body.as_bytes()), Outcome::Unknown { .. }), "{status} {body}");
+        for (status, body) in [
+            (200, "{}"),
+            (200, "<html>"),
+            (502, ""),
+            (500, "{}"),
+            (302, ""),
+        ] {
+            assert!(
+                matches!(judge(status, body.as_bytes()), Outcome::Unknown { .. }),
+                "{status} {body}"
+            );
         }
         assert!(matches!(
             judge(200, br#"{"messages":[{"id":"wamid.x"}]}"#),

@@ -191,21 +191,26 @@ fn known(code: i64) -> Option<&'static KnownError> {
 /// only for codes that are not in the catalogue.
 pub fn failure(error: &Value, whole: Value, transient: bool) -> Failure {
     let text = |key: &str| error.get(key).and_then(Value::as_str).map(without_nul);
-    let code = error
-        .get("code")
-        .and_then(|code| code.as_i64().or_else(|| code.as_str().and_then(|code| code.parse().ok())));
+    let code = error.get("code").and_then(|code| {
+        code.as_i64()
+            .or_else(|| code.as_str().and_then(|code| code.parse().ok()))
+    });
     let details = match error.get("error_data") {
         Some(Value::String(details)) => Some(without_nul(details)),
         Some(data) => data.get("details").and_then(Value::as_str).map(without_nul),
         None => None,
     };
-    let title = text("title").or_else(|| text("message")).unwrap_or_else(|| "an error without a title".to_owned());
+    let title = text("title")
+        .or_else(|| text("message"))
+        .unwrap_or_else(|| "an error without a title".to_owned());
     let (class, meaning, remedy) = match code.and_then(known) {
         Some(known) => (known.class, known.meaning, known.remedy),
         // Permissions are 200 to 299.
-        None if code.is_some_and(|code| (200..300).contains(&code)) => {
-            (FailureClass::Token, "A permission is missing or was removed.", "Check the token's permissions.")
-        }
+        None if code.is_some_and(|code| (200..300).contains(&code)) => (
+            FailureClass::Token,
+            "A permission is missing or was removed.",
+            "Check the token's permissions.",
+        ),
         None if transient => (
             FailureClass::Retry,
             "Meta reported a code that Herald does not know, and marked it as passing.",
@@ -241,23 +246,43 @@ mod tests {
         codes.dedup();
         assert_eq!(codes.len(), CATALOGUE.len());
         assert!(codes.is_sorted());
-        assert!(CATALOGUE.iter().all(|known| known.meaning.ends_with('.') && known.remedy.ends_with('.')));
+        assert!(
+            CATALOGUE
+                .iter()
+                .all(|known| known.meaning.ends_with('.') && known.remedy.ends_with('.'))
+        );
     }
 
     #[test]
     fn details_are_read_from_an_object_or_a_string() {
-        let object = json!({"code": 131_026, "title": "Undeliverable", "error_data": {"details": "old"}});
-        assert_eq!(failure(&object, json!(null), false).details.as_deref(), Some("old"));
+        let object =
+            json!({"code": 131_026, "title": "Undeliverable", "error_data": {"details": "old"}});
+        assert_eq!(
+            failure(&object, json!(null), false).details.as_deref(),
+            Some("old")
+        );
         let string = json!({"code": "131026", "message": "m", "error_data": "plain"});
         let read = failure(&string, json!(null), false);
-        assert_eq!((read.details.as_deref(), read.class), (Some("plain"), FailureClass::RecipientGone));
+        assert_eq!(
+            (read.details.as_deref(), read.class),
+            (Some("plain"), FailureClass::RecipientGone)
+        );
     }
 
     #[test]
     fn an_unknown_code_is_judged_by_its_transport() {
         let error = json!({"code": 999_999});
-        assert_eq!(failure(&error, json!(null), true).class, FailureClass::Retry);
-        assert_eq!(failure(&error, json!(null), false).class, FailureClass::FixRequest);
-        assert_eq!(failure(&json!({"code": 250}), json!(null), true).class, FailureClass::Token);
+        assert_eq!(
+            failure(&error, json!(null), true).class,
+            FailureClass::Retry
+        );
+        assert_eq!(
+            failure(&error, json!(null), false).class,
+            FailureClass::FixRequest
+        );
+        assert_eq!(
+            failure(&json!({"code": 250}), json!(null), true).class,
+            FailureClass::Token
+        );
     }
 }

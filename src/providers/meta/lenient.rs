@@ -31,7 +31,11 @@ impl Text {
 
 /// Replaces what PostgreSQL cannot store in text.
 pub(super) fn without_nul(text: &str) -> String {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.to_owned() }
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}")
+    } else {
+        text.to_owned()
+    }
 }
 
 impl<'de> Deserialize<'de> for Text {

@@ -14,7 +14,9 @@ const DIGEST_BYTES: usize = 32;
 /// Every secret is tried, in constant time each, so that neither a byte of the
 /// digest nor which secret fits can be learned from how long this takes.
 pub fn verify(secrets: &[SecretString], header: Option<&str>, body: &[u8]) -> bool {
-    let Some(claimed) = header.and_then(parse) else { return false };
+    let Some(claimed) = header.and_then(parse) else {
+        return false;
+    };
     let mut valid = subtle::Choice::from(0);
     for secret in secrets {
         if let Some(expected) = digest(secret, body) {
@@ -31,14 +33,19 @@ fn parse(header: &str) -> Option<[u8; DIGEST_BYTES]> {
 }
 
 fn digest(secret: &SecretString, body: &[u8]) -> Option<[u8; DIGEST_BYTES]> {
-    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(secret.expose_secret().as_bytes()).ok()?;
+    let mut mac =
+        <Hmac<Sha256> as KeyInit>::new_from_slice(secret.expose_secret().as_bytes()).ok()?;
     mac.update(body);
     Some(mac.finalize().into_bytes().into())
 }
 
 /// Compares a verify token in constant time.
 pub fn tokens_match(expected: &SecretString, given: &str) -> bool {
-    expected.expose_secret().as_bytes().ct_eq(given.as_bytes()).into()
+    expected
+        .expose_secret()
+        .as_bytes()
+        .ct_eq(given.as_bytes())
+        .into()
 }
 
 #[cfg(test)]
@@ -82,8 +89,16 @@ mod tests {
             ),
         ] {
             let header = format!("sha256={expected}");
-            assert!(verify(&secrets(&["other", secret]), Some(&header), body.as_bytes()));
-            assert!(!verify(&secrets(&["other"]), Some(&header), body.as_bytes()));
+            assert!(verify(
+                &secrets(&["other", secret]),
+                Some(&header),
+                body.as_bytes()
+            ));
+            assert!(!verify(
+                &secrets(&["other"]),
+                Some(&header),
+                body.as_bytes()
+            ));
             assert!(!verify(&[], Some(&header), body.as_bytes()));
         }
     }
@@ -100,7 +115,7 @@ mod tests {
             Some(format!("sha1={right}")),
             Some(format!("sha256={right}00")),
             Some(format!("sha256={}", &right[..62])),
-            Some(format!("sha256={} ", right)),
+            Some(format!("sha256={right} ")),
         ] {
             assert!(!verify(&secrets, header.as_deref(), b"x"), "{header:?}");
         }

@@ -13,7 +13,9 @@ use herald::{
     app::{App, Options},
     config::{Config, Strictness},
     domain::time::Timestamp,
-    engine::{Engine, access, accept, apply, catalogue, dispatch, follow_up, inbox::Handover, watch},
+    engine::{
+        Engine, accept, access, apply, catalogue, dispatch, follow_up, inbox::Handover, watch,
+    },
     shutdown::Stop,
     state::Clock,
     store::{self, Store, sender},
@@ -68,7 +70,12 @@ pub async fn fresh_database(database: &Database, folder: &std::path::Path) -> St
             )
             .await
             .unwrap();
-            store::ConnectionTrait::execute_unprepared(admin.reader(), &format!("CREATE DATABASE {name}")).await.unwrap();
+            store::ConnectionTrait::execute_unprepared(
+                admin.reader(),
+                &format!("CREATE DATABASE {name}"),
+            )
+            .await
+            .unwrap();
             format!("{}/{name}", postgres.server)
         }
     }
@@ -80,7 +87,11 @@ impl TestApp {
     }
 
     /// A server with more settings, on a database address with more parameters.
-    pub async fn spawn_with(database: &Database, settings: &[(&str, &str)], parameters: &str) -> Self {
+    pub async fn spawn_with(
+        database: &Database,
+        settings: &[(&str, &str)],
+        parameters: &str,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database_url = fresh_database(database, folder.path()).await + parameters;
         let mut app = Self::start(&database_url, settings).await;
@@ -117,26 +128,44 @@ impl TestApp {
             no_workers: true,
             ..Options::default()
         };
-        let app = App::build(&config, &SecretString::from(SECRET_KEY), listener, options).await.unwrap();
+        let app = App::build(&config, &SecretString::from(SECRET_KEY), listener, options)
+            .await
+            .unwrap();
         let engine = Arc::clone(&app.state.engine);
         let store = engine.store.clone();
         let handover = Arc::clone(&app.handover);
         let now = Timestamp::from_micros(clock.load(Ordering::SeqCst));
         let sender = store
-            .write(async |tx| sender::ensure(tx, PHONE_NUMBER_ID, None, config.send_per_second, now).await)
+            .write(async |tx| {
+                sender::ensure(tx, PHONE_NUMBER_ID, None, config.send_per_second, now).await
+            })
             .await
             .unwrap()
             .id;
-        let key = access::create_key(&store, "tests", Uuid::new_v4().simple().to_string().as_bytes().try_into().unwrap(), now)
-            .await
-            .unwrap();
+        let key = access::create_key(
+            &store,
+            "tests",
+            Uuid::new_v4()
+                .simple()
+                .to_string()
+                .as_bytes()
+                .try_into()
+                .unwrap(),
+            now,
+        )
+        .await
+        .unwrap();
         let stop = Stop::default();
         let stopping = stop.clone();
         let server = tokio::spawn(async move { app.run(stopping).await.unwrap() });
         Self {
             base: format!("http://{address}"),
             key: key.text.expose_secret().to_owned(),
-            http: herald::providers::http_client(std::time::Duration::from_secs(20), std::time::Duration::from_secs(5)).unwrap(),
+            http: herald::providers::http_client(
+                std::time::Duration::from_secs(20),
+                std::time::Duration::from_secs(5),
+            )
+            .unwrap(),
             engine,
             store,
             meta: FakeMeta::default(),
@@ -168,20 +197,40 @@ impl TestApp {
     }
 
     pub async fn apply_catalogue(&self, text: &str) {
-        catalogue::apply(&self.store, text, self.now()).await.unwrap();
+        catalogue::apply(&self.store, text, self.now())
+            .await
+            .unwrap();
     }
 
     // ---- what a client does ----
 
     pub async fn get(&self, path: &str) -> (u16, Value) {
-        let answer = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.key).send().await.unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+        let answer = self
+            .http
+            .get(format!("{}{path}", self.base))
+            .bearer_auth(&self.key)
+            .send()
+            .await
+            .unwrap();
+        (
+            answer.status().as_u16(),
+            answer.json().await.unwrap_or(Value::Null),
+        )
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let answer =
-            self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.key).json(body).send().await.unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+        let answer = self
+            .http
+            .post(format!("{}{path}", self.base))
+            .bearer_auth(&self.key)
+            .json(body)
+            .send()
+            .await
+            .unwrap();
+        (
+            answer.status().as_u16(),
+            answer.json().await.unwrap_or(Value::Null),
+        )
     }
 
     /// Posts an event and gives back its answer.
@@ -196,7 +245,10 @@ impl TestApp {
     pub async fn order(&self, id: &str, phone: &str) -> String {
         let data = json!({ "phone": phone, "customer": "Asha", "order_number": id });
         let answer = self.event(id, "demo.order.created", data).await;
-        answer["notifications"][0].as_str().expect("no notification").to_owned()
+        answer["notifications"][0]
+            .as_str()
+            .expect("no notification")
+            .to_owned()
     }
 
     pub async fn notification(&self, id: &str) -> Value {
@@ -206,12 +258,15 @@ impl TestApp {
     }
 
     pub async fn status_of(&self, id: &str) -> String {
-        self.notification(id).await["status"].as_str().unwrap().to_owned()
+        self.notification(id).await["status"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     pub async fn stats(&self) -> Value {
-        let (status, stats) = self.get("/api/v1/stats?hours=9600").await;
-        assert_eq!(status, 200, "{stats}");
+        let (code, stats) = self.get("/api/v1/stats?hours=9600").await;
+        assert_eq!(code, 200, "{stats}");
         stats
     }
 
@@ -219,7 +274,10 @@ impl TestApp {
 
     /// Posts bytes with a signature header.
     pub async fn callback_with(&self, body: Vec<u8>, signature: Option<&str>) -> (u16, String) {
-        let mut request = self.http.post(format!("{}/webhooks/meta", self.base)).body(body);
+        let mut request = self
+            .http
+            .post(format!("{}/webhooks/meta", self.base))
+            .body(body);
         if let Some(signature) = signature {
             request = request.header("X-Hub-Signature-256", signature);
         }
@@ -243,10 +301,21 @@ impl TestApp {
     /// A status of a notification's newest attempt.
     pub async fn told(&self, notification: &str, name: &str, code: Option<i64>) {
         let found = self.notification(notification).await;
-        let attempt = found["attempts"].as_array().unwrap().last().unwrap().clone();
-        let wamid = attempt["provider_message_id"].as_str().unwrap_or("wamid.UNHEARD").to_owned();
+        let attempt = found["attempts"]
+            .as_array()
+            .unwrap()
+            .last()
+            .unwrap()
+            .clone();
+        let wamid = attempt["provider_message_id"]
+            .as_str()
+            .unwrap_or("wamid.UNHEARD")
+            .to_owned();
         let at = self.now().unix_seconds();
-        self.callback(json!({ "statuses": [status(&wamid, attempt["id"].as_str(), name, at, code)] })).await;
+        self.callback(
+            json!({ "statuses": [status(&wamid, attempt["id"].as_str(), name, at, code)] }),
+        )
+        .await;
     }
 
     // ---- what the workers do ----
@@ -254,14 +323,21 @@ impl TestApp {
     /// Processes callbacks until none is left.
     pub async fn process(&self) {
         let mut processor = self.processor.lock().await;
-        while processor.turn(&self.engine, &self.handover, self.now()).await.unwrap() == herald::workers::Turn::Worked {}
+        while processor
+            .turn(&self.engine, &self.handover, self.now())
+            .await
+            .unwrap()
+            == herald::workers::Turn::Worked
+        {}
     }
 
     /// Sends what is due. Says how many calls were made.
     pub async fn send(&self) -> usize {
         let mut calls = 0;
         loop {
-            let made = dispatch::turn(&self.engine, &self.meta, self.sender, 500, self.now()).await.unwrap();
+            let made = dispatch::turn(&self.engine, &self.meta, self.sender, 500, self.now())
+                .await
+                .unwrap();
             calls += made;
             if made == 0 {
                 return calls;
@@ -291,8 +367,31 @@ impl TestApp {
 
     /// Anything that is not JSON.
     pub async fn text(&self, path: &str) -> (u16, String) {
-        let answer = self.http.get(format!("{}{path}", self.base)).send().await.unwrap();
+        let answer = self
+            .http
+            .get(format!("{}{path}", self.base))
+            .send()
+            .await
+            .unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// Replaces connections that were cut.
+    pub async fn reconnect(&self) {
+        for _ in 0..20 {
+            drop(store::dialect::query_one(self.store.reader(), "SELECT 1", []).await);
+        }
+    }
+
+    /// Writes bytes and reads the head of the answer.
+    pub async fn raw(&self, text: &str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let address = self.base.trim_start_matches("http://");
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let size = stream.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..size]).into_owned()
     }
 
     /// The callback that came last.
@@ -302,12 +401,18 @@ impl TestApp {
 
     /// Applies a callback's dead letters again.
     pub async fn replay(&self, callback: Uuid) -> apply::Applied {
-        apply::replay(&self.engine, callback, self.now()).await.unwrap().unwrap()
+        apply::replay(&self.engine, callback, self.now())
+            .await
+            .unwrap()
+            .unwrap()
     }
 
     /// One number out of the database.
     pub async fn number(&self, sql: &str) -> i64 {
-        let row = store::dialect::query_one(self.store.reader(), sql, []).await.unwrap().unwrap();
+        let row = store::dialect::query_one(self.store.reader(), sql, [])
+            .await
+            .unwrap()
+            .unwrap();
         store::dialect::Columns::of(&row).take().unwrap()
     }
 
@@ -323,10 +428,22 @@ impl TestApp {
     }
 }
 
+thread_local! {
+    static STOPPING: std::cell::RefCell<Vec<JoinHandle<()>>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
 impl Drop for TestApp {
     fn drop(&mut self) {
         self.stop.soft.cancel();
-        self.stop.hard.cancel();
+        STOPPING.with_borrow_mut(|stopping| stopping.extend(self.server.take()));
+    }
+}
+
+/// Waits for the servers of this thread's test to stop.
+pub async fn stopped() {
+    let servers = STOPPING.with_borrow_mut(std::mem::take);
+    for server in servers {
+        drop(tokio::time::timeout(std::time::Duration::from_secs(10), server).await);
     }
 }
 
@@ -359,7 +476,10 @@ pub fn status(wamid: &str, our_id: Option<&str>, name: &str, at: i64, code: Opti
         object.insert("biz_opaque_callback_data".to_owned(), json!(our_id));
     }
     if let Some(code) = code {
-        object.insert("errors".to_owned(), json!([{ "code": code, "title": "played", "error_data": { "details": "by a test" } }]));
+        object.insert(
+            "errors".to_owned(),
+            json!([{ "code": code, "title": "played", "error_data": { "details": "by a test" } }]),
+        );
     }
     status
 }
@@ -367,9 +487,13 @@ pub fn status(wamid: &str, our_id: Option<&str>, name: &str, at: i64, code: Opti
 /// A document for a snapshot: ids differ from run to run.
 pub fn without_ids(mut document: Value) -> Value {
     match &mut document {
-        Value::String(text) if Uuid::parse_str(text).is_ok() => *text = "[id]".to_owned(),
-        Value::Array(items) => items.iter_mut().for_each(|item| *item = without_ids(item.take())),
-        Value::Object(object) => object.values_mut().for_each(|value| *value = without_ids(value.take())),
+        Value::String(text) if Uuid::parse_str(text).is_ok() => "[id]".clone_into(text),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| *item = without_ids(item.take())),
+        Value::Object(object) => object
+            .values_mut()
+            .for_each(|value| *value = without_ids(value.take())),
         _ => {}
     }
     document

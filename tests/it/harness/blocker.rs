@@ -14,17 +14,27 @@ pub struct Blocker {
 /// SQLite: another process keeps the write lock. PostgreSQL: the tables are locked.
 pub async fn fresh_blocker(url: &str) -> Blocker {
     let secret = SecretString::from(url.to_owned());
-    let side = connect::open(&secret, 1, connect::Purpose::Command).await.unwrap();
+    let side = connect::open(&secret, 1, connect::Purpose::Command)
+        .await
+        .unwrap();
     if url.starts_with("sqlite:") {
-        store::dialect::execute(side.raw_writer(), "BEGIN IMMEDIATE", []).await.unwrap();
-        return Blocker { side, database: None };
+        store::dialect::execute(side.raw_writer(), "BEGIN IMMEDIATE", [])
+            .await
+            .unwrap();
+        return Blocker {
+            side,
+            database: None,
+        };
     }
     let name = url.rsplit('/').next().unwrap().to_owned();
     side.raw_writer()
         .execute_unprepared("BEGIN; LOCK TABLE callback, callback_digest, notification, timeline IN ACCESS EXCLUSIVE MODE")
         .await
         .unwrap();
-    Blocker { side, database: Some(name) }
+    Blocker {
+        side,
+        database: Some(name),
+    }
 }
 
 impl Blocker {
@@ -35,14 +45,20 @@ impl Blocker {
         engine: &herald::engine::Engine,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let Some(database) = &self.database else { return work.await };
+        let Some(database) = &self.database else {
+            return work.await;
+        };
         let cut = format!(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid()"
         );
         let cutting = async {
             loop {
                 tokio::task::yield_now().await;
-                self.side.raw_writer().execute_unprepared(&cut).await.unwrap();
+                self.side
+                    .raw_writer()
+                    .execute_unprepared(&cut)
+                    .await
+                    .unwrap();
                 if engine.store.reader().ping().await.is_err() {
                     break;
                 }
@@ -56,6 +72,10 @@ impl Blocker {
     }
 
     pub async fn release(self) {
-        self.side.raw_writer().execute_unprepared("COMMIT").await.unwrap();
+        self.side
+            .raw_writer()
+            .execute_unprepared("COMMIT")
+            .await
+            .unwrap();
     }
 }

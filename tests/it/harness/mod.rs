@@ -7,7 +7,9 @@ mod provider;
 
 use std::{future::Future, pin::Pin};
 
-pub use app::{APP_SECRET, START, TestApp, VERIFY_TOKEN, fresh_database, sign, status, value, without_ids};
+pub use app::{
+    APP_SECRET, START, TestApp, VERIFY_TOKEN, fresh_database, sign, status, value, without_ids,
+};
 pub use blocker::fresh_blocker;
 use libtest_mimic::Trial;
 pub use postgres::{POSTGRES_MISSING, postgres, stop_postgres};
@@ -47,8 +49,13 @@ pub fn on_both_databases(test: Test) -> Vec<Trial> {
     let trial = |database: Database, suffix: &str| {
         let name = format!("{} [{suffix}]", name.trim_start_matches("it::"));
         Trial::test(name, move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()?;
+            // A failing test unwinds here; its servers end with the process.
             runtime.block_on(run(database));
+            runtime.block_on(app::stopped());
             runtime.shutdown_background();
             Ok(())
         })

@@ -7,8 +7,7 @@ use std::{
 };
 
 /// Printed last when the PostgreSQL half could not run.
-pub const POSTGRES_MISSING: &str =
-    "PostgreSQL: NOT TESTED (install PostgreSQL so that initdb is found, or set HERALD_TEST_POSTGRES_URL)";
+pub const POSTGRES_MISSING: &str = "PostgreSQL: NOT TESTED (install PostgreSQL so that initdb is found, or set HERALD_TEST_POSTGRES_URL)";
 
 /// Where databases for tests can be made.
 pub struct Postgres {
@@ -33,13 +32,21 @@ pub fn postgres() -> Option<&'static Postgres> {
 
 fn given() -> Option<Postgres> {
     let url = std::env::var("HERALD_TEST_POSTGRES_URL").ok()?;
-    let (server, database) = url.rsplit_once('/').expect("HERALD_TEST_POSTGRES_URL: postgres://user@host/database");
-    Some(Postgres { server: server.to_owned(), admin_database: database.to_owned(), cluster: None })
+    let (server, database) = url
+        .rsplit_once('/')
+        .expect("HERALD_TEST_POSTGRES_URL: postgres://user@host/database");
+    Some(Postgres {
+        server: server.to_owned(),
+        admin_database: database.to_owned(),
+        cluster: None,
+    })
 }
 
 /// The folder of `initdb`: on the path, or where distributions put it.
 fn binaries() -> Option<PathBuf> {
-    let on_path = std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    let on_path = std::env::var_os("PATH")
+        .into_iter()
+        .flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
     let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
@@ -47,7 +54,9 @@ fn binaries() -> Option<PathBuf> {
         .map(|entry| entry.path().join("bin"))
         .collect();
     versions.sort();
-    on_path.chain(versions.into_iter().rev()).find(|folder| folder.join("initdb").exists())
+    on_path
+        .chain(versions.into_iter().rev())
+        .find(|folder| folder.join("initdb").exists())
 }
 
 fn command(user: Option<&str>, program: &Path) -> Command {
@@ -64,21 +73,41 @@ fn command(user: Option<&str>, program: &Path) -> Command {
 fn start() -> Option<Postgres> {
     let binaries = binaries()?;
     // PostgreSQL refuses to run as root.
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    let is_root = Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout.trim_ascii() == b"0");
     let user = is_root.then_some("postgres");
     let folder = tempfile::tempdir().ok()?;
     let data = folder.path().join("data");
     if let Some(user) = user {
-        let owned = Command::new("chown").arg(user).arg(folder.path()).status().ok()?;
+        let owned = Command::new("chown")
+            .arg(user)
+            .arg(folder.path())
+            .status()
+            .ok()?;
         if !owned.success() {
             return None;
         }
     }
-    let port = std::net::TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .ok()?
+        .local_addr()
+        .ok()?
+        .port();
     let made = command(user, &binaries.join("initdb"))
         .arg("-D")
         .arg(&data)
-        .args(["-A", "trust", "-U", "herald", "--locale=C", "-E", "UTF8", "-N"])
+        .args([
+            "-A",
+            "trust",
+            "-U",
+            "herald",
+            "--locale=C",
+            "-E",
+            "UTF8",
+            "-N",
+        ])
         .stdout(Stdio::null())
         .status()
         .ok()?;
@@ -102,19 +131,29 @@ fn start() -> Option<Postgres> {
     Some(Postgres {
         server: format!("postgres://herald@127.0.0.1:{port}"),
         admin_database: "postgres".to_owned(),
-        cluster: Some(Cluster { pg_ctl, data, user, folder: Mutex::new(Some(folder)) }),
+        cluster: Some(Cluster {
+            pg_ctl,
+            data,
+            user,
+            folder: Mutex::new(Some(folder)),
+        }),
     })
 }
 
 /// Stops and removes the throwaway cluster.
 pub fn stop_postgres() {
-    let Some(cluster) = postgres().and_then(|postgres| postgres.cluster.as_ref()) else { return };
+    let Some(cluster) = postgres().and_then(|postgres| postgres.cluster.as_ref()) else {
+        return;
+    };
     let stopped = command(cluster.user, &cluster.pg_ctl)
         .arg("-D")
         .arg(&cluster.data)
         .args(["-m", "immediate", "-w", "stop"])
         .stdout(Stdio::null())
         .status();
-    assert!(stopped.is_ok_and(|status| status.success()), "the throwaway PostgreSQL does not stop");
+    assert!(
+        stopped.is_ok_and(|status| status.success()),
+        "the throwaway PostgreSQL does not stop"
+    );
     drop(cluster.folder.lock().unwrap().take());
 }

@@ -27,7 +27,11 @@ impl FakeMeta {
     /// The next answers, as HTTP status and body; status 0 means no connection,
     /// 1 means that the answer is lost. Afterwards everything is accepted.
     pub fn will_answer(&self, answers: &[(u16, &str)]) {
-        self.answers.lock().unwrap().extend(answers.iter().map(|(status, body)| (*status, (*body).to_owned())));
+        self.answers.lock().unwrap().extend(
+            answers
+                .iter()
+                .map(|(status, body)| (*status, (*body).to_owned())),
+        );
     }
 
     pub fn calls(&self) -> usize {
@@ -48,17 +52,42 @@ impl Provider for FakeMeta {
         let next = self.answers.lock().unwrap().pop_front();
         let number = self.count.fetch_add(1, Ordering::SeqCst);
         let (http_status, answer, outcome) = match next {
-            Some((0, _)) => (None, None, Outcome::Unavailable { reason: "no connection to the provider".to_owned() }),
-            Some((1, _)) => (None, None, Outcome::Unknown { reason: "the provider did not answer in time".to_owned() }),
-            Some((status, body)) => (Some(status), Some(body.clone()), client::judge(status, body.as_bytes())),
+            Some((0, _)) => (
+                None,
+                None,
+                Outcome::Unavailable {
+                    reason: "no connection to the provider".to_owned(),
+                },
+            ),
+            Some((1, _)) => (
+                None,
+                None,
+                Outcome::Unknown {
+                    reason: "the provider did not answer in time".to_owned(),
+                },
+            ),
+            Some((status, body)) => (
+                Some(status),
+                Some(body.clone()),
+                client::judge(status, body.as_bytes()),
+            ),
             None => {
                 let digits = message.to.e164().trim_start_matches('+');
                 let body = format!(
                     r#"{{"contacts":[{{"wa_id":"{digits}"}}],"messages":[{{"id":"wamid.FAKE{number}"}}]}}"#
                 );
-                (Some(200), Some(body.clone()), client::judge(200, body.as_bytes()))
+                (
+                    Some(200),
+                    Some(body.clone()),
+                    client::judge(200, body.as_bytes()),
+                )
             }
         };
-        Exchange { request, http_status, answer, outcome }
+        Exchange {
+            request,
+            http_status,
+            answer,
+            outcome,
+        }
     }
 }
