@@ -180,7 +180,8 @@ impl App {
                     workers::sender::run(Arc::clone(&engine), sending, clock.clone(), stop.clone()),
                     workers::timers::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::timers::expand(Arc::clone(&engine), clock.clone(), stop.clone()),
-                    workers::watchdog::run(Arc::clone(&engine), clock, stop),
+                    workers::watchdog::run(Arc::clone(&engine), clock.clone(), stop.clone()),
+                    workers::watchdog::run_parked(Arc::clone(&engine), clock, stop),
                 );
             })?;
         }

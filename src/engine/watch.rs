@@ -2,12 +2,12 @@
 //! unknown outcomes, expiry, staleness, queues that are held or released.
 
 use super::{
-    Engine,
+    Engine, apply,
     transition::{self, Step},
 };
 use crate::{
     domain::{notification::Change, time::Timestamp},
-    store::{StoreError, notification},
+    store::{StoreError, notification, parked},
 };
 
 /// Rows that go into one transaction.
@@ -28,6 +28,42 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
                 .collect();
             let report = transition::run(engine, tx, &steps, now).await?;
             Ok((woken.len(), report))
+        })
+        .await?;
+    report.publish(engine);
+    Ok(count)
+}
+
+/// Joins parked statuses whose message has become known, and forgets those of
+/// nobody. Says how many. An answer and its status may be committed at the same
+/// time by two processes, neither seeing the other's: this is who looks again.
+pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
+    if parked::count(&engine.store).await? == 0 {
+        return Ok(0);
+    }
+    let oldest = now.plus_seconds(-engine.settings.parked_seconds);
+    let (count, report) = engine
+        .store
+        .write(async |tx| {
+            let found = parked::joinable(tx, BATCH).await?;
+            let mut ids = Vec::with_capacity(found.len());
+            let mut steps = Vec::with_capacity(found.len());
+            for joinable in found {
+                ids.push(joinable.parked.id);
+                if let Ok(update) = serde_json::from_str(&joinable.parked.update) {
+                    steps.extend(apply::update_step(
+                        &update,
+                        joinable.notification_id,
+                        joinable.attempt_id,
+                        joinable.parked.callback_id,
+                    ));
+                }
+            }
+            let report = transition::run(engine, tx, &steps, now).await?;
+            parked::remove(tx, &ids).await?;
+            let forgotten = parked::expire(tx, oldest, BATCH).await?;
+            metrics::counter!("herald_parked_forgotten_total").increment(forgotten);
+            Ok((ids.len(), report))
         })
         .await?;
     report.publish(engine);

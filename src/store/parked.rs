@@ -120,3 +120,57 @@ pub async fn count(store: &Store) -> Result<i64, StoreError> {
     let row = query_one(store.reader(), "SELECT count(*) FROM parked_status", []).await?;
     row.map_or(Ok(0), |row| Columns::of(&row).take())
 }
+
+/// What a sweep found: a parked status and the attempt it is about.
+#[derive(Clone, Debug)]
+pub struct Joinable {
+    pub parked: Parked,
+    pub attempt_id: Uuid,
+    pub notification_id: Uuid,
+}
+
+/// Parked statuses whose message is known after all: the status was parked while
+/// the answer that names its message was being committed.
+pub async fn joinable(
+    connection: &impl ConnectionTrait,
+    limit: i64,
+) -> Result<Vec<Joinable>, StoreError> {
+    let found = query(
+        connection,
+        "SELECT p.id, p.callback_id, p.update_json, a.id, a.notification_id FROM parked_status p \
+         JOIN attempt a ON a.provider_message_id = p.provider_message_id ORDER BY a.notification_id LIMIT $1",
+        [limit.into()],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Joinable {
+                parked: Parked {
+                    id: columns.take()?,
+                    callback_id: columns.take()?,
+                    update: columns.take()?,
+                },
+                attempt_id: columns.take()?,
+                notification_id: columns.take()?,
+            })
+        })
+        .collect()
+}
+
+/// Removes what has waited too long: it was not ours. Says how many.
+pub async fn expire(
+    tx: &DatabaseTransaction,
+    before: Timestamp,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let removed = execute(
+        tx,
+        "DELETE FROM parked_status WHERE id IN \
+         (SELECT id FROM parked_status WHERE created_at < $1 ORDER BY id LIMIT $2)",
+        [before.micros().into(), limit.into()],
+    )
+    .await?;
+    Ok(removed.rows_affected())
+}

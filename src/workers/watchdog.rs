@@ -25,3 +25,12 @@ pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     })
     .await;
 }
+
+/// Looks at parked statuses until stopped.
+pub async fn run_parked(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
+    super::run("parked", stop, Duration::from_secs(5), None, async || {
+        let joined = watch::parked_turn(&engine, clock.now()).await?;
+        Ok(if joined > 0 { Turn::Worked } else { Turn::Idle })
+    })
+    .await;
+}

@@ -1,5 +1,6 @@
 //! From callbacks to facts.
 
+use herald::engine::watch;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -9,6 +10,7 @@ crate::tests![
     signed_callbacks_move_a_notification_to_read,
     a_status_before_the_answer_is_parked_and_joined,
     a_status_of_nobody_stays_parked,
+    a_status_parked_while_its_answer_was_committed_is_joined_later,
     replies_are_kept_open_the_window_and_are_linked,
     an_item_that_cannot_be_applied_is_isolated_and_can_be_replayed,
     a_database_that_goes_away_dead_letters_nothing,
@@ -68,6 +70,36 @@ async fn a_status_of_nobody_stays_parked(database: Database) {
         .await;
     assert_eq!(app.number("SELECT count(*) FROM parked_status").await, 1);
     assert_eq!(app.status_of(&id).await, "accepted");
+}
+
+async fn a_status_parked_while_its_answer_was_committed_is_joined_later(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(DEMO).await;
+    let id = app.order("A-1", "+12025550101").await;
+    app.callback(json!({ "statuses": [
+        status("wamid.FAKE0", None, "read", 1_767_225_605, None),
+        status("wamid.NOBODY", None, "read", 1_767_225_605, None),
+    ] }))
+    .await;
+    // The settling transaction does not see what is parked at the same moment.
+    app.sql("UPDATE parked_status SET provider_message_id = provider_message_id || '-later'")
+        .await;
+    app.send().await;
+    app.sql(
+        "UPDATE parked_status SET provider_message_id = replace(provider_message_id, '-later', '')",
+    )
+    .await;
+    assert_eq!(app.status_of(&id).await, "accepted");
+    assert_eq!(watch::parked_turn(&app.engine, app.now()).await.unwrap(), 1);
+    assert_eq!(app.status_of(&id).await, "read");
+    assert_eq!(app.number("SELECT count(*) FROM parked_status").await, 1);
+    app.pass(24 * 3600 + 1);
+    watch::parked_turn(&app.engine, app.now()).await.unwrap();
+    assert_eq!(
+        app.number("SELECT count(*) FROM parked_status").await,
+        0,
+        "it was not ours"
+    );
 }
 
 async fn replies_are_kept_open_the_window_and_are_linked(database: Database) {

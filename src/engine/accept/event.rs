@@ -1,0 +1,131 @@
+//! Events: stored once, answered at once.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::expand::expand;
+use crate::engine::{Engine, transition::Report};
+use crate::{
+    domain::time::Timestamp,
+    store::{StoreError, event, new_id},
+};
+
+/// An event as a product posts it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    pub id: String,
+    pub source: String,
+    pub event_type: String,
+    pub subject: Option<String>,
+    pub time: Option<Timestamp>,
+    pub data: Value,
+}
+
+/// What a route did with an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteResult {
+    pub route: String,
+    /// `fired`, `did_not_fire` or `error`.
+    pub outcome: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How many notifications it made, skipped ones included.
+    #[serde(default)]
+    pub notifications: usize,
+    #[serde(default)]
+    pub skipped: usize,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub duplicates: Vec<Duplicate>,
+}
+
+/// A notification that was not made, because its key was used before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Duplicate {
+    pub of: Uuid,
+    pub status: String,
+    pub hint: String,
+}
+
+/// What became of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    pub id: Uuid,
+    pub duplicate: bool,
+    /// More recipients are being worked through.
+    pub expanding: bool,
+    pub routes: Vec<RouteResult>,
+}
+
+/// An event whose (source, id) is taken by another content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict;
+
+fn digest(new: &NewEvent) -> Vec<u8> {
+    let content = json!([
+        new.event_type,
+        new.subject,
+        new.time.map(Timestamp::micros),
+        new.data
+    ]);
+    Sha256::digest(content.to_string().as_bytes()).to_vec()
+}
+
+/// Stores an event and expands its first recipients, in one transaction.
+/// Nothing here waits for a provider, and no route's trouble fails the producer.
+pub async fn event(
+    engine: &Engine,
+    new: &NewEvent,
+    now: Timestamp,
+) -> Result<Result<Accepted, Conflict>, StoreError> {
+    let digest = digest(new);
+    let (result, report) = engine
+        .store
+        .write(async |tx| {
+            let stored = event::New {
+                id: new_id(now),
+                source: &new.source,
+                external_id: &new.id,
+                event_type: &new.event_type,
+                subject: new.subject.as_deref(),
+                occurred_at: new.time,
+                data: &new.data.to_string(),
+                digest: digest.clone(),
+            };
+            let fresh = event::insert(tx, stored, now).await?;
+            let Some(row) = event::by_external_id(tx, &new.source, &new.id).await? else {
+                return Err(StoreError::Corrupt {
+                    table: "event",
+                    row: new.id.clone(),
+                    column: "external_id",
+                });
+            };
+            if !fresh {
+                if row.digest != digest {
+                    return Ok((Err(Conflict), Report::default()));
+                }
+                return Ok((Ok(accepted(&row, true)), Report::default()));
+            }
+            let report = expand(engine, tx, row.clone(), now).await?;
+            let row = event::find(tx, row.id).await?.unwrap_or(row);
+            Ok((Ok(accepted(&row, false)), report))
+        })
+        .await?;
+    report.publish(engine);
+    if let Ok(accepted) = &result
+        && !accepted.duplicate
+    {
+        tracing::info!(event = "event.accepted", event.id = %accepted.id, event.kind = new.event_type, routes = accepted.routes.len(), "an event was accepted");
+    }
+    Ok(result)
+}
+
+fn accepted(row: &entity::event::Model, duplicate: bool) -> Accepted {
+    Accepted {
+        id: row.id,
+        duplicate,
+        expanding: row.state == "expanding",
+        routes: serde_json::from_str(&row.routes).unwrap_or_default(),
+    }
+}

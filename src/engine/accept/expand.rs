@@ -1,0 +1,367 @@
+//! An event's routes become notifications, a chunk of recipients at a time.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Draft, Duplicate, RouteResult, compose, priority, unique};
+use crate::engine::{
+    Engine,
+    routing::{self, Target},
+    transition::{self, Report},
+};
+use crate::{
+    domain::{recipient::RecipientSpec, template, time::Timestamp},
+    store::{
+        DatabaseTransaction, StoreError, catalogue,
+        dialect::Id,
+        event::{self, DedupeClaim},
+        notification::{self, NewNotification},
+    },
+};
+
+/// No list of duplicates in an answer is longer.
+const MAX_DUPLICATES: usize = 20;
+
+/// Where the expansion of an event stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Cursor {
+    /// Routes before this one are done.
+    route: usize,
+    /// Recipients of the route before this one are done.
+    recipient: usize,
+    /// Members of the group up to this one are done.
+    after: Option<Uuid>,
+}
+
+/// Works through one more chunk of one event that is not finished. Says whether there was one.
+pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<bool, StoreError> {
+    if !event::any_unexpanded(&engine.store).await? {
+        return Ok(false);
+    }
+    let (found, report) = engine
+        .store
+        .write(async |tx| match event::next_unexpanded(tx).await? {
+            Some(row) => Ok((true, expand(engine, tx, row, now).await?)),
+            None => Ok((false, Report::default())),
+        })
+        .await?;
+    report.publish(engine);
+    Ok(found)
+}
+
+/// Recipients that one transaction expands, at least: a chunk ends with the
+/// group page that reaches it.
+const EXPANDED_AT_ONCE: usize = 200;
+
+pub(super) async fn expand(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    row: entity::event::Model,
+    now: Timestamp,
+) -> Result<Report, StoreError> {
+    let routes = catalogue::routes(tx, &row.event_type).await?;
+    let mut results: Vec<RouteResult> = serde_json::from_str(&row.routes).unwrap_or_default();
+    let mut cursor: Cursor = row
+        .cursor_at
+        .as_deref()
+        .and_then(|cursor| serde_json::from_str(cursor).ok())
+        .unwrap_or_default();
+    let context = json!({
+        "data": serde_json::from_str::<Value>(&row.data).unwrap_or(Value::Null),
+        "event": { "id": row.external_id, "source": row.source, "type": row.event_type, "subject": row.subject },
+    });
+    let mut report = Report::default();
+    let mut expanded = 0;
+    while let Some(route) = routes.get(cursor.route) {
+        if expanded >= EXPANDED_AT_ONCE {
+            break;
+        }
+        if results.len() <= cursor.route {
+            results.push(RouteResult {
+                route: route.name.clone(),
+                outcome: "fired".to_owned(),
+                reason: None,
+                notifications: 0,
+                skipped: 0,
+                duplicates: Vec::new(),
+            });
+        }
+        let Some(result) = results.get_mut(cursor.route) else {
+            break;
+        };
+        let done = match plan(route, &context) {
+            Err((outcome, reason)) => {
+                outcome.clone_into(&mut result.outcome);
+                result.reason = Some(reason);
+                true
+            }
+            Ok(plan) => match plan.recipients.get(cursor.recipient) {
+                None => true,
+                Some(entry) => {
+                    let step = Expansion {
+                        engine,
+                        tx,
+                        row: &row,
+                        route,
+                        plan: &plan,
+                        now,
+                    };
+                    match step
+                        .recipient(entry, cursor.after, result, &mut report)
+                        .await?
+                    {
+                        Ok((count, next)) => {
+                            expanded += count.max(1);
+                            cursor.after = next;
+                            if next.is_none() {
+                                cursor.recipient += 1;
+                            }
+                        }
+                        Err(reason) => {
+                            // One unknown group must not keep the others from hearing.
+                            "error".clone_into(&mut result.outcome);
+                            result.reason = Some(reason);
+                            cursor.recipient += 1;
+                            cursor.after = None;
+                        }
+                    }
+                    false
+                }
+            },
+        };
+        if done {
+            cursor = Cursor {
+                route: cursor.route + 1,
+                ..Cursor::default()
+            };
+        }
+    }
+    let finished = cursor.route >= routes.len();
+    let state = if finished { "expanded" } else { "expanding" };
+    let at = if finished {
+        None
+    } else {
+        Some(json!(cursor).to_string())
+    };
+    event::set_progress(tx, row.id, state, at, json!(results).to_string()).await?;
+    Ok(report)
+}
+
+/// A route, evaluated for one event.
+struct Plan {
+    recipients: Vec<String>,
+    about: Option<String>,
+    params: Value,
+    labels: BTreeMap<String, String>,
+    reference: Option<String>,
+    dedupe_key: Option<String>,
+}
+
+/// Evaluates a route. The error is (outcome, reason).
+fn plan(route: &entity::route::Model, context: &Value) -> Result<Plan, (&'static str, String)> {
+    let error = |what: &str, error: &template::TemplateError| ("error", format!("{what}: {error}"));
+    if let Some(condition) = &route.condition {
+        match template::holds(condition, context) {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err((
+                    "did_not_fire",
+                    format!("its condition does not hold: {condition}"),
+                ));
+            }
+            Err(problem) => return Err(error("its condition", &problem)),
+        }
+    }
+    let render = |what: &str, source: &str| {
+        template::render_text(source, context).map_err(|problem| error(what, &problem))
+    };
+    let map = |what: &str,
+               stored: &str|
+     -> Result<BTreeMap<String, String>, (&'static str, String)> {
+        let sources: BTreeMap<String, String> = serde_json::from_str(stored).unwrap_or_default();
+        sources
+            .into_iter()
+            .map(|(name, source)| Ok((name.clone(), render(&format!("{what} {name}"), &source)?)))
+            .collect()
+    };
+    let optional = |what: &str, source: &Option<String>| {
+        source
+            .as_deref()
+            .map(|source| render(what, source))
+            .transpose()
+    };
+    let recipients: Vec<String> = serde_json::from_str(&route.recipients).unwrap_or_default();
+    Ok(Plan {
+        recipients: recipients
+            .iter()
+            .map(|entry| render("its recipient", entry))
+            .collect::<Result<_, _>>()?,
+        about: optional("whom it is about", &route.about)?,
+        params: json!(map("its parameter", &route.params)?),
+        labels: map("its label", &route.labels)?,
+        reference: optional("its reference", &route.reference)?,
+        dedupe_key: optional("its dedupe key", &route.dedupe_key)?,
+    })
+}
+
+/// One step of an expansion.
+struct Expansion<'a> {
+    engine: &'a Engine,
+    tx: &'a DatabaseTransaction,
+    row: &'a entity::event::Model,
+    route: &'a entity::route::Model,
+    plan: &'a Plan,
+    now: Timestamp,
+}
+
+impl Expansion<'_> {
+    /// Makes the notifications of one entry of `to`. Gives back how many, and where to go on.
+    async fn recipient(
+        &self,
+        entry: &str,
+        after: Option<Uuid>,
+        result: &mut RouteResult,
+        report: &mut Report,
+    ) -> Result<Result<(usize, Option<Uuid>), String>, StoreError> {
+        let (mut targets, next) = if entry.trim().is_empty() {
+            let nobody = Target {
+                recipient: String::new(),
+                contact_id: None,
+                address: None,
+                name: None,
+                skipped: Some("the recipient has no phone number".to_owned()),
+            };
+            (vec![nobody], None)
+        } else {
+            match RecipientSpec::parse(entry) {
+                Err(error) => {
+                    let skipped = Target {
+                        recipient: String::new(),
+                        contact_id: None,
+                        address: None,
+                        name: None,
+                        skipped: Some(format!("the recipient cannot be used: {error}")),
+                    };
+                    (vec![skipped], None)
+                }
+                Ok(spec) => match routing::resolve(self.tx, &spec, None, after, self.now).await? {
+                    Ok(page) => (unique(page.targets), page.next),
+                    Err(unknown) => return Ok(Err(unknown.0)),
+                },
+            }
+        };
+        let contacts: Vec<Uuid> = targets
+            .iter()
+            .filter_map(|target| target.contact_id)
+            .collect();
+        let reached =
+            event::reached_already(self.tx, self.row.id, &self.route.name, &contacts).await?;
+        targets.retain(|target| {
+            !target
+                .contact_id
+                .is_some_and(|contact| reached.contains(&contact))
+        });
+        let about = match &self.plan.about {
+            Some(about) if !about.trim().is_empty() => match RecipientSpec::parse(about) {
+                Ok(spec) => match routing::resolve(self.tx, &spec, None, None, self.now).await? {
+                    Ok(page) => page.targets.first().and_then(|target| target.contact_id),
+                    Err(unknown) => return Ok(Err(format!("whom it is about: {}", unknown.0))),
+                },
+                Err(error) => return Ok(Err(format!("whom it is about: {error}"))),
+            },
+            _ => None,
+        };
+        let draft = Draft {
+            event_id: Some(self.row.id),
+            route: Some(self.route.name.clone()),
+            event_type: Some(self.row.event_type.clone()),
+            follow_up_id: None,
+            parent_id: None,
+            rule: None,
+            depth: 0,
+            channel: self.route.channel.clone(),
+            template: self.route.template.clone(),
+            language: self.route.language.clone(),
+            params: self.plan.params.clone(),
+            subject_contact_id: about,
+            reference: self.plan.reference.clone(),
+            labels: self.plan.labels.clone(),
+            priority: priority(&self.route.priority).unwrap_or(2),
+            expires_after_seconds: self.route.expires_after_seconds,
+        };
+        let mut new = match compose(self.engine, self.tx, &draft, targets, self.now).await? {
+            Ok(new) => new,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        self.drop_duplicates(&mut new, result).await?;
+        let (inserted, made) = transition::introduce(self.engine, self.tx, &new, self.now).await?;
+        report.wake_sender |= made.wake_sender;
+        report.wake_timers |= made.wake_timers;
+        for (trigger, count) in made.triggered {
+            *report.triggered.entry(trigger).or_default() += count;
+        }
+        result.notifications += inserted.len();
+        result.skipped += new.iter().filter(|new| new.skipped.is_some()).count();
+        Ok(Ok((new.len(), next)))
+    }
+
+    /// The ledger is asked for every row that is to be sent; a taken key makes none.
+    async fn drop_duplicates(
+        &self,
+        new: &mut Vec<NewNotification>,
+        result: &mut RouteResult,
+    ) -> Result<(), StoreError> {
+        let Some(key) = &self.plan.dedupe_key else {
+            return Ok(());
+        };
+        let who = |new: &NewNotification| {
+            new.contact_id.map_or_else(
+                || new.recipient.clone(),
+                |contact| contact.simple().to_string(),
+            )
+        };
+        let mut claims: Vec<DedupeClaim> = new
+            .iter()
+            .filter(|new| new.skipped.is_none())
+            .map(|new| DedupeClaim {
+                dedupe_key: key.clone(),
+                recipient: who(new),
+                notification_id: Id(new.id),
+            })
+            .collect();
+        claims.sort_by(|one, other| one.recipient.cmp(&other.recipient));
+        let taken = event::claim_dedupe(
+            self.tx,
+            &self.route.name,
+            &self.route.channel,
+            &claims,
+            self.now,
+        )
+        .await?;
+        for (recipient, of) in taken {
+            new.retain(|new| who(new) != recipient);
+            if result.duplicates.len() >= MAX_DUPLICATES {
+                continue;
+            }
+            let status = notification::in_transaction(self.tx, of)
+                .await?
+                .map_or("unknown", |row| {
+                    crate::store::convert::status(row.status).name()
+                });
+            let hint = if matches!(status, "failed" | "expired" | "gave_up") {
+                format!("duplicate of {of}, {status}: retry it")
+            } else {
+                format!("duplicate of {of}, {status}")
+            };
+            result.duplicates.push(Duplicate {
+                of,
+                status: status.to_owned(),
+                hint,
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,377 @@
+//! Direct requests: checked completely before anything is stored.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Draft, compose, unique};
+use crate::engine::{
+    Engine,
+    routing::{self, Target},
+    transition::{self, Report},
+};
+use crate::{
+    domain::{recipient::RecipientSpec, template::Body, time::Timestamp},
+    store::{
+        DatabaseTransaction, StoreError, catalogue,
+        event::{self, Used},
+        new_id,
+        notification::{self, NewNotification},
+    },
+};
+
+/// A message asked for directly.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub to: Vec<String>,
+    pub about: Option<String>,
+    pub content: RequestContent,
+    pub reference: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    pub priority: i64,
+    pub expires_after_seconds: Option<i64>,
+}
+
+/// What a direct request wants to say.
+#[derive(Clone, Debug)]
+pub enum RequestContent {
+    Template {
+        name: String,
+        language: Option<String>,
+        params: serde_json::Map<String, Value>,
+    },
+    Text(String),
+}
+
+/// A field of a request and the rule it breaks. Never the value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// JSON pointer into the request.
+    pub pointer: String,
+    pub rule: String,
+}
+
+/// Why a direct request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Fields(Vec<FieldError>),
+    /// The idempotency key was used for another body.
+    KeyReused,
+}
+
+/// Members of groups that a direct request may reach; larger fan-outs are events.
+const MAX_DIRECT_TARGETS: usize = 1000;
+
+/// Checks a direct request completely, then stores it. Gives back its notifications.
+pub async fn request(
+    engine: &Engine,
+    client: &str,
+    key: Option<&str>,
+    fingerprint: Vec<u8>,
+    request: &Request,
+    now: Timestamp,
+) -> Result<Result<Vec<Uuid>, Refusal>, StoreError> {
+    let mut refusal = None;
+    let stored = engine
+        .store
+        .write(async |tx| {
+            match request_in(engine, tx, client, key, &fingerprint, request, now).await? {
+                (Ok(ids), report) => Ok((ids, report)),
+                // Nothing of a refused request may stay, its idempotency key included.
+                (Err(refused), _) => {
+                    refusal = Some(refused);
+                    Err(StoreError::RolledBack)
+                }
+            }
+        })
+        .await;
+    match (stored, refusal) {
+        (Err(StoreError::RolledBack), Some(refused)) => Ok(Err(refused)),
+        (stored, _) => {
+            let (ids, report) = stored?;
+            report.publish(engine);
+            Ok(Ok(ids))
+        }
+    }
+}
+
+async fn request_in(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    client: &str,
+    key: Option<&str>,
+    fingerprint: &[u8],
+    request: &Request,
+    now: Timestamp,
+) -> Result<(Result<Vec<Uuid>, Refusal>, Report), StoreError> {
+    let batch = new_id(now);
+    if let Some(key) = key {
+        let used = Used {
+            fingerprint: fingerprint.to_vec(),
+            resource_id: batch,
+        };
+        let before =
+            event::take_idempotency_key(tx, client, key, "POST /api/v1/notifications", &used, now)
+                .await?;
+        if let Some(before) = before {
+            if before.fingerprint != fingerprint {
+                return Ok((Err(Refusal::KeyReused), Report::default()));
+            }
+            return Ok((
+                Ok(notification::of_request(tx, before.resource_id).await?),
+                Report::default(),
+            ));
+        }
+    }
+    let mut wrong = Vec::new();
+    let targets = direct_targets(tx, request, &mut wrong, now).await?;
+    let about = match &request.about {
+        None => None,
+        Some(about) => match RecipientSpec::parse(about) {
+            Ok(spec) => match routing::resolve(tx, &spec, None, None, now).await? {
+                Ok(page) => page.targets.first().and_then(|target| target.contact_id),
+                Err(unknown) => {
+                    wrong.push(FieldError {
+                        pointer: "/about".to_owned(),
+                        rule: unknown.0,
+                    });
+                    None
+                }
+            },
+            Err(error) => {
+                wrong.push(FieldError {
+                    pointer: "/about".to_owned(),
+                    rule: error.to_string(),
+                });
+                None
+            }
+        },
+    };
+    let mut draft = Draft {
+        event_id: None,
+        route: None,
+        event_type: None,
+        follow_up_id: None,
+        parent_id: None,
+        rule: None,
+        depth: 0,
+        channel: "whatsapp".to_owned(),
+        template: String::new(),
+        language: None,
+        params: json!({}),
+        subject_contact_id: about,
+        reference: request.reference.clone(),
+        labels: request.labels.clone(),
+        priority: request.priority,
+        expires_after_seconds: request.expires_after_seconds,
+    };
+    let new = match &request.content {
+        RequestContent::Template {
+            name,
+            language,
+            params,
+        } => {
+            check_template(tx, name, language.as_deref(), params, &mut wrong).await?;
+            draft.template.clone_from(name);
+            draft.language.clone_from(language);
+            draft.params = Value::Object(params.clone());
+            if wrong.is_empty() {
+                match compose(engine, tx, &draft, targets, now).await? {
+                    Ok(new) => new,
+                    Err(reason) => {
+                        wrong.push(FieldError {
+                            pointer: "/template".to_owned(),
+                            rule: reason,
+                        });
+                        Vec::new()
+                    }
+                }
+            } else {
+                Vec::new()
+            }
+        }
+        RequestContent::Text(text) => {
+            if text.trim().is_empty() || text.chars().count() > MAX_TEXT_CHARACTERS {
+                wrong.push(FieldError {
+                    pointer: "/text".to_owned(),
+                    rule: "1 to 4,096 characters".to_owned(),
+                });
+            }
+            targets
+                .into_iter()
+                .map(|target| text_notification(engine, &draft, target, text, now))
+                .collect()
+        }
+    };
+    if !wrong.is_empty() {
+        return Ok((Err(Refusal::Fields(wrong)), Report::default()));
+    }
+    let new: Vec<NewNotification> = new
+        .into_iter()
+        .map(|new| NewNotification {
+            parent_id: None,
+            event_id: Some(batch),
+            ..new
+        })
+        .collect();
+    let (inserted, report) = transition::introduce(engine, tx, &new, now).await?;
+    Ok((Ok(inserted), report))
+}
+
+/// Meta, "Text messages".
+const MAX_TEXT_CHARACTERS: usize = 4096;
+
+fn text_notification(
+    engine: &Engine,
+    draft: &Draft,
+    target: Target,
+    text: &str,
+    now: Timestamp,
+) -> NewNotification {
+    let lifetime = draft
+        .expires_after_seconds
+        .unwrap_or(engine.settings.expires_after_seconds);
+    NewNotification {
+        id: new_id(now),
+        event_id: None,
+        route: None,
+        event_type: None,
+        follow_up_id: None,
+        parent_id: None,
+        rule: None,
+        depth: 0,
+        sender_id: None,
+        channel: draft.channel.clone(),
+        contact_id: target.contact_id,
+        recipient: target.recipient,
+        address: target.address,
+        subject_contact_id: draft.subject_contact_id,
+        kind: "text",
+        template: String::new(),
+        language: None,
+        category: "service".to_owned(),
+        params: json!({}),
+        body: Some(text.to_owned()),
+        reference: draft.reference.clone(),
+        labels: draft.labels.clone(),
+        priority: draft.priority,
+        skipped: target.skipped,
+        expires_at: Some(now.plus_seconds(lifetime)),
+    }
+}
+
+async fn direct_targets(
+    tx: &DatabaseTransaction,
+    request: &Request,
+    wrong: &mut Vec<FieldError>,
+    now: Timestamp,
+) -> Result<Vec<Target>, StoreError> {
+    let mut targets = Vec::new();
+    if request.to.is_empty() {
+        wrong.push(FieldError {
+            pointer: "/to".to_owned(),
+            rule: "at least one recipient".to_owned(),
+        });
+    }
+    for (index, entry) in request.to.iter().enumerate() {
+        let mut refuse = |rule: String| {
+            wrong.push(FieldError {
+                pointer: format!("/to/{index}"),
+                rule,
+            });
+        };
+        let spec = match RecipientSpec::parse(entry) {
+            Ok(spec) => spec,
+            Err(error) => {
+                refuse(error.to_string());
+                continue;
+            }
+        };
+        let mut after = None;
+        loop {
+            match routing::resolve(tx, &spec, None, after, now).await? {
+                Ok(page) => {
+                    targets.extend(page.targets);
+                    after = page.next;
+                }
+                Err(unknown) => {
+                    refuse(unknown.0);
+                    break;
+                }
+            }
+            if targets.len() > MAX_DIRECT_TARGETS {
+                refuse(format!(
+                    "more than {MAX_DIRECT_TARGETS} people: post an event instead"
+                ));
+                break;
+            }
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(unique(targets))
+}
+
+async fn check_template(
+    tx: &DatabaseTransaction,
+    name: &str,
+    language: Option<&str>,
+    params: &serde_json::Map<String, Value>,
+    wrong: &mut Vec<FieldError>,
+) -> Result<(), StoreError> {
+    let mut refuse = |pointer: String, rule: String| wrong.push(FieldError { pointer, rule });
+    let Some(found) = catalogue::template(tx, name, language).await? else {
+        refuse(
+            "/template".to_owned(),
+            "there is no template of this name".to_owned(),
+        );
+        return Ok(());
+    };
+    if language.is_some_and(|language| language != found.language) {
+        refuse(
+            "/language".to_owned(),
+            format!("the template exists in {} only", found.language),
+        );
+    }
+    if matches!(found.status.as_deref(), Some("REJECTED" | "DISABLED")) {
+        refuse(
+            "/template".to_owned(),
+            "the template is rejected or disabled at Meta".to_owned(),
+        );
+    }
+    let Ok(body) = Body::parse(&found.body) else {
+        refuse(
+            "/template".to_owned(),
+            "the template cannot be read".to_owned(),
+        );
+        return Ok(());
+    };
+    let declared = body.variables();
+    for variable in &declared {
+        let provided = ["contact", "about", "related_contact_name"].contains(&variable.as_str());
+        match params.get(variable) {
+            None if !provided => refuse(format!("/params/{variable}"), "missing".to_owned()),
+            Some(Value::String(text)) if text.trim().is_empty() => {
+                refuse(
+                    format!("/params/{variable}"),
+                    "empty: Meta refuses empty parameters".to_owned(),
+                );
+            }
+            Some(Value::Null) => refuse(
+                format!("/params/{variable}"),
+                "empty: Meta refuses empty parameters".to_owned(),
+            ),
+            _ => {}
+        }
+    }
+    for extra in params.keys().filter(|key| !declared.contains(*key)) {
+        refuse(
+            format!("/params/{extra}"),
+            "the template has no such parameter".to_owned(),
+        );
+    }
+    Ok(())
+}

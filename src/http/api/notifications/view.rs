@@ -1,0 +1,248 @@
+//! Notifications as the API shows them.
+
+use entity::{attempt, follow_up, notification, timeline};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        facts::{Fact, Facts},
+        status::{Group, Status},
+        time::Timestamp,
+    },
+    http::problem::Problem,
+    state::AppState,
+    store::{
+        attempt as attempts, convert, follow_up as follow_ups, notification as notifications,
+        timeline as story,
+    },
+};
+
+/// The notifications of a request.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotificationsAnswer {
+    pub(super) notifications: Vec<NotificationSummary>,
+}
+
+/// A notification in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotificationSummary {
+    id: Uuid,
+    #[schema(value_type = String)]
+    status: Status,
+    /// `pending`, `sent`, `failed` or `not_sent`.
+    #[schema(value_type = String)]
+    group: Group,
+    /// Why it waits, was skipped or failed.
+    reason: Option<String>,
+    recipient: Option<String>,
+    template: Option<String>,
+    event_type: Option<String>,
+    reference: Option<String>,
+    #[schema(value_type = Object)]
+    labels: Value,
+    created_at: String,
+    updated_at: String,
+}
+
+pub(super) fn summary(row: &notification::Model) -> NotificationSummary {
+    let status = convert::status(row.status);
+    let failure = notifications::read_failure(row.failure.as_deref());
+    NotificationSummary {
+        id: row.id,
+        status,
+        group: status.group(),
+        reason: row
+            .reason
+            .clone()
+            .or_else(|| failure.map(|failure| failure.title)),
+        recipient: row.recipient.clone(),
+        template: Some(row.template.clone()).filter(|template| !template.is_empty()),
+        event_type: row.event_type.clone(),
+        reference: row.reference.clone(),
+        labels: parsed(&row.labels),
+        created_at: time(row.created_at),
+        updated_at: time(row.updated_at),
+    }
+}
+
+fn time(micros: i64) -> String {
+    Timestamp::from_micros(micros).to_string()
+}
+
+fn parsed(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or(Value::Null)
+}
+
+/// A page of notifications, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Page {
+    pub(super) notifications: Vec<NotificationSummary>,
+    /// The cursor of the next page; absent on the last.
+    pub(super) next: Option<Uuid>,
+}
+
+/// A notification with its whole story.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotificationDetail {
+    #[serde(flatten)]
+    summary: NotificationSummary,
+    generation: i64,
+    category: String,
+    channel: String,
+    language: Option<String>,
+    /// The text as the person reads it; absent for one-time passwords.
+    text: Option<String>,
+    event: Option<Uuid>,
+    route: Option<String>,
+    /// The notification this one follows up, and by which rule.
+    parent: Option<Uuid>,
+    rule: Option<String>,
+    due_at: Option<String>,
+    expires_at: Option<String>,
+    /// Why it failed, in the provider's words and in plain ones.
+    #[schema(value_type = Option<Object>)]
+    failure: Option<Value>,
+    attempts: Vec<AttemptView>,
+    follow_ups: Vec<FollowUpView>,
+    timeline: Vec<TimelineView>,
+}
+
+/// One call to the provider.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AttemptView {
+    id: Uuid,
+    number: i64,
+    generation: i64,
+    created_at: String,
+    outcome: Option<String>,
+    answered_at: Option<String>,
+    http_status: Option<i64>,
+    provider_message_id: Option<String>,
+    /// Each fact with its time, and whether it is implied by a later one.
+    #[schema(value_type = Object)]
+    facts: Value,
+    #[schema(value_type = Option<Object>)]
+    failure: Option<Value>,
+    #[schema(value_type = Option<Object>)]
+    pricing: Option<Value>,
+    #[schema(value_type = Option<Object>)]
+    request: Option<Value>,
+    answer: Option<String>,
+}
+
+/// What a rule decided.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FollowUpView {
+    id: Uuid,
+    rule: String,
+    on: String,
+    /// `pending`, `fired`, `cancelled` or `skipped`.
+    state: String,
+    due_at: Option<String>,
+    reason: Option<String>,
+}
+
+/// One line of the story.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TimelineView {
+    at: String,
+    kind: String,
+    /// When it happened by the provider's clock.
+    provider_at: Option<String>,
+    attempt: Option<Uuid>,
+    callback: Option<Uuid>,
+    #[schema(value_type = Option<Object>)]
+    detail: Option<Value>,
+}
+
+fn attempt_view(row: attempt::Model) -> AttemptView {
+    let facts: Map<String, Value> = Fact::ALL
+        .into_iter()
+        .zip([
+            row.accepted_at,
+            row.sent_at,
+            row.delivered_at,
+            row.read_at,
+            row.played_at,
+            row.failed_at,
+        ])
+        .filter_map(|(fact, at)| {
+            let known =
+                json!({ "at": time(at?), "implied": Facts::is_implied_in(row.implied, fact) });
+            Some((fact.name().to_owned(), known))
+        })
+        .collect();
+    let value_of = |versioned: Option<String>| {
+        versioned
+            .map(|json| parsed(&json))
+            .and_then(|json| json.get("value").cloned())
+    };
+    AttemptView {
+        id: row.id,
+        number: row.number,
+        generation: row.generation,
+        created_at: time(row.created_at),
+        outcome: row.outcome,
+        answered_at: row.answered_at.map(time),
+        http_status: row.http_status,
+        provider_message_id: row.provider_message_id,
+        facts: Value::Object(facts),
+        failure: value_of(row.failure),
+        pricing: value_of(row.pricing),
+        request: row.request.as_deref().map(parsed),
+        answer: row.answer,
+    }
+}
+
+fn follow_up_view(row: follow_up::Model) -> FollowUpView {
+    FollowUpView {
+        id: row.id,
+        rule: row.rule_name,
+        on: row.trigger_name,
+        state: convert::follow_up_state(row.state).to_owned(),
+        due_at: row.due_at.map(time),
+        reason: row.reason,
+    }
+}
+
+fn timeline_view(row: timeline::Model) -> TimelineView {
+    TimelineView {
+        at: time(row.at),
+        kind: row.kind,
+        provider_at: row.provider_at.map(time),
+        attempt: row.attempt_id,
+        callback: row.callback_id,
+        detail: row.detail.as_deref().map(parsed),
+    }
+}
+
+pub(super) async fn detail(state: &AppState, id: Uuid) -> Result<NotificationDetail, Problem> {
+    let store = &state.engine.store;
+    let row = notifications::find(store, id)
+        .await?
+        .ok_or(Problem::NotFound)?;
+    let attempts = attempts::of_notification(store, id).await?;
+    let follow_ups = follow_ups::of_notification(store, id).await?;
+    let timeline = story::of_notification(store, id).await?;
+    Ok(NotificationDetail {
+        summary: summary(&row),
+        generation: row.generation,
+        category: row.category,
+        channel: row.channel,
+        language: row.language,
+        text: row.body,
+        event: row.event_id.filter(|_| row.route.is_some()),
+        route: row.route,
+        parent: row.parent_id,
+        rule: row.rule,
+        due_at: row.due_at.map(time),
+        expires_at: row.expires_at.map(time),
+        failure: row.failure.as_deref().map(parsed),
+        attempts: attempts.into_iter().map(attempt_view).collect(),
+        follow_ups: follow_ups.into_iter().map(follow_up_view).collect(),
+        timeline: timeline.into_iter().map(timeline_view).collect(),
+    })
+}

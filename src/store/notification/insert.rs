@@ -1,0 +1,240 @@
+//! New notifications with their labels.
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::open_status;
+use crate::domain::{
+    notification::NotificationState,
+    status::{EngineState, Status},
+    time::Timestamp,
+    trigger::Triggers,
+};
+use crate::store::{
+    StoreError,
+    dialect::{Columns, Id, Type, execute, list, query, rows},
+};
+
+/// A notification to be stored for the first time.
+#[derive(Clone, Debug)]
+pub struct NewNotification {
+    pub id: Uuid,
+    pub event_id: Option<Uuid>,
+    pub route: Option<String>,
+    pub event_type: Option<String>,
+    pub follow_up_id: Option<Uuid>,
+    pub parent_id: Option<Uuid>,
+    pub rule: Option<String>,
+    pub depth: i64,
+    pub sender_id: Option<Uuid>,
+    pub channel: String,
+    pub contact_id: Option<Uuid>,
+    /// Who it is for, in words: `user:NAME`, `contact:NAME` or a number. Unique in a follow-up.
+    pub recipient: String,
+    pub address: Option<String>,
+    pub subject_contact_id: Option<Uuid>,
+    /// `template` or `text`.
+    pub kind: &'static str,
+    pub template: String,
+    pub language: Option<String>,
+    pub category: String,
+    pub params: serde_json::Value,
+    pub body: Option<String>,
+    pub reference: Option<String>,
+    pub labels: std::collections::BTreeMap<String, String>,
+    pub priority: i64,
+    /// Why it is not sent, when it is not.
+    pub skipped: Option<String>,
+    pub expires_at: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct NewRow<'a> {
+    id: Id,
+    event_id: Option<Id>,
+    route: Option<&'a str>,
+    event_type: Option<&'a str>,
+    follow_up_id: Option<Id>,
+    parent_id: Option<Id>,
+    rule: Option<&'a str>,
+    depth: i64,
+    sender_id: Option<Id>,
+    channel: &'a str,
+    contact_id: Option<Id>,
+    recipient: &'a str,
+    address: Option<&'a str>,
+    subject: Option<Id>,
+    kind: &'a str,
+    template: &'a str,
+    language: Option<&'a str>,
+    category: &'a str,
+    params: String,
+    body: Option<&'a str>,
+    reference: Option<&'a str>,
+    labels: String,
+    priority: i64,
+    state: &'static str,
+    open: Option<&'static str>,
+    reason: Option<&'a str>,
+    due: Option<i64>,
+    expires: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct LabelRow<'a> {
+    name: &'a str,
+    value: &'a str,
+    id: Id,
+}
+
+/// The state of a notification that was just made.
+pub fn fresh_state(new: &NewNotification, now: Timestamp) -> NotificationState {
+    NotificationState {
+        id: new.id,
+        created_at: now,
+        category: new.category.clone(),
+        engine: if new.skipped.is_some() {
+            EngineState::Skipped
+        } else {
+            EngineState::Queued
+        },
+        generation: 1,
+        triggered: Triggers::NONE,
+        replied: false,
+        reason: new.skipped.clone(),
+        failure: None,
+        due_at: new.skipped.is_none().then_some(now),
+        leased_until: None,
+        expires_at: new.expires_at,
+        attempts: Vec::new(),
+    }
+}
+
+/// Inserts notifications with their labels. A child of a follow-up that is
+/// there already is left out; the ids of what was inserted come back.
+pub async fn insert(
+    tx: &DatabaseTransaction,
+    new: &[NewNotification],
+    now: Timestamp,
+) -> Result<Vec<Uuid>, StoreError> {
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
+    let described: Vec<NewRow<'_>> = new
+        .iter()
+        .map(|new| {
+            let status = if new.skipped.is_some() {
+                Status::Skipped
+            } else {
+                Status::Queued
+            };
+            NewRow {
+                id: Id(new.id),
+                event_id: new.event_id.map(Id),
+                route: new.route.as_deref(),
+                event_type: new.event_type.as_deref(),
+                follow_up_id: new.follow_up_id.map(Id),
+                parent_id: new.parent_id.map(Id),
+                rule: new.rule.as_deref(),
+                depth: new.depth,
+                sender_id: new.sender_id.map(Id),
+                channel: &new.channel,
+                contact_id: new.contact_id.map(Id),
+                recipient: &new.recipient,
+                address: new.address.as_deref(),
+                subject: new.subject_contact_id.map(Id),
+                kind: new.kind,
+                template: &new.template,
+                language: new.language.as_deref(),
+                category: &new.category,
+                params: new.params.to_string(),
+                body: new.body.as_deref(),
+                reference: new.reference.as_deref(),
+                labels: serde_json::json!(new.labels).to_string(),
+                priority: new.priority,
+                state: status.name(),
+                open: open_status(status),
+                reason: new.skipped.as_deref(),
+                due: new.skipped.is_none().then(|| now.micros()),
+                expires: new.expires_at.map(Timestamp::micros),
+            }
+        })
+        .collect();
+    let text = |name| (name, Type::Text);
+    let backend = tx.get_database_backend();
+    let given = rows(
+        backend,
+        &[
+            ("id", Type::Uuid),
+            ("event_id", Type::Uuid),
+            text("route"),
+            text("event_type"),
+            ("follow_up_id", Type::Uuid),
+            ("parent_id", Type::Uuid),
+            text("rule"),
+            ("depth", Type::Int),
+            ("sender_id", Type::Uuid),
+            text("channel"),
+            ("contact_id", Type::Uuid),
+            text("recipient"),
+            text("address"),
+            ("subject", Type::Uuid),
+            text("kind"),
+            text("template"),
+            text("language"),
+            text("category"),
+            text("params"),
+            text("body"),
+            text("reference"),
+            text("labels"),
+            ("priority", Type::Int),
+            text("state"),
+            text("open"),
+            text("reason"),
+            ("due", Type::Int),
+            ("expires", Type::Int),
+        ],
+    );
+    let inserted = query(
+        tx,
+        format!(
+            "INSERT INTO notification (id, created_at, updated_at, event_id, route, event_type, follow_up_id, parent_id, \
+             rule, depth, sender_id, channel, contact_id, recipient, address, subject_contact_id, kind, template, \
+             language, category, params, body, reference, labels, priority, generation, status, open_status, \
+             engine_state, reason, triggered, replied, attempt_count, due_at, wake_at, expires_at) \
+             SELECT r.id, $2, $2, r.event_id, r.route, r.event_type, r.follow_up_id, r.parent_id, \
+             r.rule, r.depth, r.sender_id, r.channel, r.contact_id, r.recipient, r.address, r.subject, r.kind, r.template, \
+             r.language, r.category, r.params, r.body, r.reference, r.labels, r.priority, 1, r.state, r.open, \
+             r.state, r.reason, 0, false, 0, r.due, CASE WHEN r.due IS NULL THEN NULL ELSE r.expires END, r.expires \
+             FROM {given} WHERE true ON CONFLICT DO NOTHING RETURNING id"
+        ),
+        [list(&described)?, now.micros().into()],
+    )
+    .await?;
+    let inserted = inserted
+        .iter()
+        .map(|row| Columns::of(row).take())
+        .collect::<Result<Vec<Uuid>, _>>()?;
+    let labels: Vec<LabelRow<'_>> = new
+        .iter()
+        .filter(|new| inserted.contains(&new.id))
+        .flat_map(|new| {
+            new.labels.iter().map(|(name, value)| LabelRow {
+                name,
+                value,
+                id: Id(new.id),
+            })
+        })
+        .collect();
+    if !labels.is_empty() {
+        let given = rows(backend, &[text("name"), text("value"), ("id", Type::Uuid)]);
+        execute(
+            tx,
+            format!("INSERT INTO notification_label (name, value, notification_id) SELECT r.name, r.value, r.id FROM {given}"),
+            [list(&labels)?],
+        )
+        .await?;
+    }
+    Ok(inserted)
+}

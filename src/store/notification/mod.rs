@@ -1,0 +1,240 @@
+//! Notifications: loading them for a change, saving what changed, the queue, and lists.
+
+mod insert;
+mod queue;
+mod search;
+
+pub use insert::{NewNotification, fresh_state, insert};
+pub use queue::{Claimed, answerable, any_woken, claim, extend, hold, oldest_due, release, woken};
+pub use search::{Filter, find, in_transaction, of_request, open_counts, read_failure, search};
+
+use entity::notification;
+use sea_orm::{ActiveEnum, ConnectionTrait, DatabaseTransaction};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    StoreError, attempt,
+    convert::{engine, stored_engine},
+    dialect::{Columns, Id, Type, execute, ids, list, locking, query, rows},
+};
+use crate::domain::{
+    notification::{NotificationState, Policy},
+    status::{Group, Status},
+    time::Timestamp,
+    trigger::Triggers,
+};
+
+/// What of a notification never changes, and is needed to count and to follow up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facets {
+    pub sender_id: Option<Uuid>,
+    pub channel: String,
+    pub template: String,
+    pub depth: i64,
+    pub contact_id: Option<Uuid>,
+}
+
+/// A notification under the row's lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    pub state: NotificationState,
+    pub facets: Facets,
+}
+
+const LOADED: &str = "n.id, n.created_at, n.category, n.engine_state, n.generation, n.triggered, n.replied, n.reason, \
+     n.failure, n.due_at, n.leased_until, n.expires_at, n.sender_id, n.channel, n.template, n.depth, n.contact_id";
+
+fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
+    let id: Uuid = columns.take()?;
+    let corrupt = |column| StoreError::Corrupt {
+        table: "notification",
+        row: id.to_string(),
+        column,
+    };
+    let created_at = Timestamp::from_micros(columns.take()?);
+    let category = columns.take()?;
+    let stored: String = columns.take()?;
+    let engine_state = notification::EngineState::try_from_value(&stored)
+        .map_err(|_unreadable| corrupt("engine_state"))?;
+    let state = NotificationState {
+        id,
+        created_at,
+        category,
+        engine: engine(engine_state),
+        generation: columns.take()?,
+        triggered: Triggers::from_mask(columns.take()?),
+        replied: columns.take()?,
+        reason: columns.take()?,
+        failure: columns
+            .take::<Option<String>>()?
+            .map(|json| serde_json::from_str(&json).map_err(|_unreadable| corrupt("failure")))
+            .transpose()?,
+        due_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
+        leased_until: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
+        expires_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
+        attempts: Vec::new(),
+    };
+    let facets = Facets {
+        sender_id: columns.take()?,
+        channel: columns.take()?,
+        template: columns.take()?,
+        depth: columns.take()?,
+        contact_id: columns.take()?,
+    };
+    Ok(Loaded { state, facets })
+}
+
+/// Locks notifications in order of id.
+pub async fn lock(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<(), StoreError> {
+    let backend = tx.get_database_backend();
+    let lock = locking(backend, "FOR UPDATE OF n");
+    if lock.is_empty() {
+        return Ok(());
+    }
+    let given = rows(backend, &[("id", Type::Uuid)]);
+    let sql =
+        format!("SELECT n.id FROM {given} JOIN notification n ON n.id = r.id ORDER BY n.id {lock}");
+    query(tx, sql, [ids(wanted.iter().copied())?]).await?;
+    Ok(())
+}
+
+/// Loads locked notifications with their attempts, in order of id. A statement
+/// of its own after the lock: another process may have added facts until then.
+pub async fn load(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<Vec<Loaded>, StoreError> {
+    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let found = query(
+        tx,
+        format!(
+            "SELECT {LOADED}, {} FROM {given} JOIN notification n ON n.id = r.id \
+             LEFT JOIN attempt a ON a.notification_id = n.id",
+            attempt::STATE
+        ),
+        [ids(wanted.iter().copied())?],
+    )
+    .await?;
+    let mut all: Vec<Loaded> = Vec::with_capacity(wanted.len());
+    for row in &found {
+        let mut columns = Columns::of(row);
+        let notification = loaded(&mut columns)?;
+        let attempt = attempt::read(&mut columns)?;
+        // The attempts of one notification come one after the other.
+        match all.last_mut() {
+            Some(last) if last.state.id == notification.state.id => {
+                last.state.attempts.extend(attempt);
+            }
+            _ => {
+                all.push(notification);
+                if let Some(last) = all.last_mut() {
+                    last.state.attempts.extend(attempt);
+                }
+            }
+        }
+    }
+    all.sort_by_key(|loaded| loaded.state.id);
+    // Should a plan ever mix them, they are brought together here.
+    all.dedup_by(|later, first| {
+        let same = later.state.id == first.state.id;
+        if same {
+            first.state.attempts.append(&mut later.state.attempts);
+        }
+        same
+    });
+    for loaded in &mut all {
+        loaded.state.attempts.sort_by_key(|attempt| attempt.number);
+    }
+    Ok(all)
+}
+
+#[derive(Serialize)]
+struct SavedRow {
+    id: Id,
+    engine: &'static str,
+    status: &'static str,
+    open: Option<&'static str>,
+    generation: i64,
+    triggered: i64,
+    replied: bool,
+    reason: Option<String>,
+    failure: Option<String>,
+    due: Option<i64>,
+    wake: Option<i64>,
+    lease: Option<i64>,
+}
+
+/// A status that people look for because something is still to happen or went wrong.
+pub const fn open_status(status: Status) -> Option<&'static str> {
+    match status.group() {
+        Group::Pending | Group::Failed => Some(status.name()),
+        Group::Sent | Group::NotSent => None,
+    }
+}
+
+fn saved(state: &NotificationState, policy: &Policy) -> SavedRow {
+    let status = state.status();
+    SavedRow {
+        id: Id(state.id),
+        engine: stored_engine(state.engine),
+        status: status.name(),
+        open: open_status(status),
+        generation: state.generation,
+        triggered: state.triggered.mask(),
+        replied: state.replied,
+        reason: state.reason.clone(),
+        failure: if status.group() == Group::Failed || status == Status::Retrying {
+            state
+                .present_failure()
+                .and_then(|failure| serde_json::to_string(failure).ok())
+        } else {
+            None
+        },
+        due: state.due_at.map(Timestamp::micros),
+        wake: state.wake_at(policy).map(Timestamp::micros),
+        lease: state.leased_until.map(Timestamp::micros),
+    }
+}
+
+/// Saves what changed, notifications first, then their attempts.
+pub async fn save(
+    tx: &DatabaseTransaction,
+    changed: &[(&NotificationState, &NotificationState)],
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let changed_rows: Vec<SavedRow> = changed
+        .iter()
+        .filter(|(before, after)| before != after)
+        .map(|(_, after)| saved(after, policy))
+        .collect();
+    if !changed_rows.is_empty() {
+        let given = rows(
+            tx.get_database_backend(),
+            &[
+                ("id", Type::Uuid),
+                ("engine", Type::Text),
+                ("status", Type::Text),
+                ("open", Type::Text),
+                ("generation", Type::Int),
+                ("triggered", Type::Int),
+                ("replied", Type::Bool),
+                ("reason", Type::Text),
+                ("failure", Type::Text),
+                ("due", Type::Int),
+                ("wake", Type::Int),
+                ("lease", Type::Int),
+            ],
+        );
+        execute(
+            tx,
+            format!(
+                "UPDATE notification SET updated_at = $2, engine_state = r.engine, status = r.status, \
+                 open_status = r.open, generation = r.generation, triggered = r.triggered, replied = r.replied, \
+                 reason = r.reason, failure = r.failure, due_at = r.due, wake_at = r.wake, leased_until = r.lease \
+                 FROM {given} WHERE notification.id = r.id"
+            ),
+            [list(&changed_rows)?, now.micros().into()],
+        )
+        .await?;
+    }
+    attempt::save(tx, changed).await
+}

@@ -1,0 +1,202 @@
+//! The row is the job: what is due, leased, held or to be looked at.
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use uuid::Uuid;
+
+use crate::domain::time::Timestamp;
+use crate::store::{
+    Store, StoreError,
+    dialect::{Columns, execute, locking, query},
+};
+
+/// A notification taken out of the queue to be sent.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    pub id: Uuid,
+    pub contact_id: Option<Uuid>,
+    pub address: Option<String>,
+    pub kind: String,
+    pub template: String,
+    pub language: Option<String>,
+    pub category: String,
+    pub params: String,
+    pub body: Option<String>,
+    pub generation: i64,
+    pub attempt_count: i64,
+    pub created_at: Timestamp,
+    pub follow_up_id: Option<Uuid>,
+    pub subject_contact_id: Option<Uuid>,
+}
+
+/// Takes up to `limit` due notifications for a sender: by priority, then by when they are due.
+pub async fn claim(
+    tx: &DatabaseTransaction,
+    sender: Uuid,
+    owner: Uuid,
+    leased_until: Timestamp,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Claimed>, StoreError> {
+    let backend = tx.get_database_backend();
+    let skip = locking(backend, "FOR UPDATE SKIP LOCKED");
+    let claimed = query(
+        tx,
+        format!(
+            "UPDATE notification SET engine_state = 'sending', status = 'sending', open_status = 'sending', \
+             sender_id = $1, lease_owner = $2, leased_until = $3, wake_at = $3, due_at = NULL, updated_at = $4, \
+             attempt_count = attempt_count + 1 WHERE id IN \
+             (SELECT id FROM notification WHERE due_at IS NOT NULL AND due_at <= $4 AND channel = 'whatsapp' \
+              AND (sender_id = $1 OR sender_id IS NULL) AND (expires_at IS NULL OR expires_at > $4) \
+              ORDER BY priority, due_at LIMIT $5 {skip}) \
+             RETURNING id, contact_id, address, kind, template, language, category, params, body, generation, \
+             attempt_count, created_at, follow_up_id, subject_contact_id"
+        ),
+        [sender.into(), owner.into(), leased_until.micros().into(), now.micros().into(), limit.into()],
+    )
+    .await?;
+    let mut all = claimed
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Claimed {
+                id: columns.take()?,
+                contact_id: columns.take()?,
+                address: columns.take()?,
+                kind: columns.take()?,
+                template: columns.take()?,
+                language: columns.take()?,
+                category: columns.take()?,
+                params: columns.take()?,
+                body: columns.take()?,
+                generation: columns.take()?,
+                attempt_count: columns.take()?,
+                created_at: Timestamp::from_micros(columns.take()?),
+                follow_up_id: columns.take()?,
+                subject_contact_id: columns.take()?,
+            })
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    all.sort_by_key(|claimed| claimed.id);
+    Ok(all)
+}
+
+/// Notifications that somebody must look at: a lease, a decision, an expiry.
+pub async fn woken(
+    tx: &DatabaseTransaction,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Uuid>, StoreError> {
+    let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
+    let found = query(
+        tx,
+        format!("SELECT id FROM notification WHERE wake_at IS NOT NULL AND wake_at <= $1 ORDER BY wake_at LIMIT $2 {skip}"),
+        [now.micros().into(), limit.into()],
+    )
+    .await?;
+    found.iter().map(|row| Columns::of(row).take()).collect()
+}
+
+/// Moves queued messages out of the due queue, because their sender cannot send.
+/// Says how many.
+pub async fn hold(
+    tx: &DatabaseTransaction,
+    reason: &str,
+    now: Timestamp,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
+    let held = execute(
+        tx,
+        format!(
+            "UPDATE notification SET engine_state = 'held', status = 'held', open_status = 'held', reason = $1, \
+             due_at = NULL, updated_at = $2 WHERE id IN \
+             (SELECT id FROM notification WHERE due_at IS NOT NULL AND due_at <= $2 AND channel = 'whatsapp' \
+              ORDER BY priority, due_at LIMIT $3 {skip})"
+        ),
+        [reason.into(), now.micros().into(), limit.into()],
+    )
+    .await?;
+    Ok(held.rows_affected())
+}
+
+/// Puts held messages back into the queue. Says how many.
+pub async fn release(
+    tx: &DatabaseTransaction,
+    now: Timestamp,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
+    let released = execute(
+        tx,
+        format!(
+            "UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
+             due_at = $1, updated_at = $1 WHERE id IN \
+             (SELECT id FROM notification WHERE open_status = 'held' ORDER BY id LIMIT $2 {skip})"
+        ),
+        [now.micros().into(), limit.into()],
+    )
+    .await?;
+    Ok(released.rows_affected())
+}
+
+/// Notifications of a contact and sender that a message of `at` may answer.
+pub async fn answerable(
+    tx: &DatabaseTransaction,
+    sender: Uuid,
+    contact: Uuid,
+    at: Timestamp,
+    not_before: Timestamp,
+) -> Result<Vec<Uuid>, StoreError> {
+    let found = query(
+        tx,
+        "SELECT id FROM notification WHERE contact_id = $1 AND sender_id = $2 AND replied = false \
+         AND created_at >= $3 AND created_at <= $4 AND status IN ('accepted', 'sent', 'delivered', 'read', 'played') \
+         ORDER BY id DESC LIMIT 50",
+        [contact.into(), sender.into(), not_before.micros().into(), at.micros().into()],
+    )
+    .await?;
+    found.iter().map(|row| Columns::of(row).take()).collect()
+}
+
+/// When the longest-waiting due message was due.
+pub async fn oldest_due(store: &Store, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    let found = query(
+        store.reader(),
+        "SELECT min(due_at) FROM notification WHERE due_at IS NOT NULL AND due_at <= $1",
+        [now.micros().into()],
+    )
+    .await?;
+    let Some(row) = found.first() else {
+        return Ok(None);
+    };
+    Ok(Columns::of(row)
+        .take::<Option<i64>>()?
+        .map(Timestamp::from_micros))
+}
+
+/// Whether anything is due to be looked at.
+pub async fn any_woken(store: &Store, now: Timestamp) -> Result<bool, StoreError> {
+    let found = query(
+        store.reader(),
+        "SELECT id FROM notification WHERE wake_at IS NOT NULL AND wake_at <= $1 LIMIT 1",
+        [now.micros().into()],
+    )
+    .await?;
+    Ok(!found.is_empty())
+}
+
+/// Gives a notification that expired, or is about to, a new expiry.
+pub async fn extend(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE notification SET expires_at = $2 WHERE id = $1 AND expires_at <= $3 AND due_at IS NULL",
+        [id.into(), until.micros().into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}

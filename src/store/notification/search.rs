@@ -1,0 +1,129 @@
+//! Finding notifications, for people and for the API.
+
+use entity::notification;
+use sea_orm::{DatabaseTransaction, EntityTrait};
+use uuid::Uuid;
+
+use super::open_status;
+use crate::domain::{failure::Failure, status::Status, time::Timestamp};
+use crate::store::{
+    Store, StoreError,
+    dialect::{Columns, query},
+};
+
+/// One notification.
+pub async fn find(store: &Store, id: Uuid) -> Result<Option<notification::Model>, StoreError> {
+    Ok(notification::Entity::find_by_id(id)
+        .one(store.reader())
+        .await?)
+}
+
+/// What a list asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub statuses: Vec<Status>,
+    pub template: Option<String>,
+    pub event_type: Option<String>,
+    pub label: Option<(String, String)>,
+    pub reference: Option<String>,
+    pub address: Option<String>,
+    pub recipient: Option<String>,
+    pub since: Option<Timestamp>,
+    pub before: Option<Uuid>,
+    pub limit: u64,
+}
+
+/// Notifications that match, newest first.
+pub async fn search(
+    store: &Store,
+    filter: &Filter,
+) -> Result<Vec<notification::Model>, StoreError> {
+    use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Query};
+    let mut select = notification::Entity::find()
+        .order_by_desc(notification::Column::Id)
+        .limit(filter.limit);
+    if !filter.statuses.is_empty() {
+        let names: Vec<&str> = filter.statuses.iter().map(|status| status.name()).collect();
+        // Open statuses have an index of their own.
+        let column = if filter
+            .statuses
+            .iter()
+            .all(|status| open_status(*status).is_some())
+        {
+            notification::Column::OpenStatus
+        } else {
+            notification::Column::Status
+        };
+        select = select.filter(column.is_in(names));
+    }
+    for (column, value) in [
+        (notification::Column::Template, &filter.template),
+        (notification::Column::EventType, &filter.event_type),
+        (notification::Column::Reference, &filter.reference),
+        (notification::Column::Address, &filter.address),
+        (notification::Column::Recipient, &filter.recipient),
+    ] {
+        if let Some(value) = value {
+            select = select.filter(column.eq(value.as_str()));
+        }
+    }
+    if let Some((name, value)) = &filter.label {
+        let labelled = Query::select()
+            .column(entity::notification_label::Column::NotificationId)
+            .from(entity::notification_label::Entity)
+            .and_where(entity::notification_label::Column::Name.eq(name.as_str()))
+            .and_where(entity::notification_label::Column::Value.eq(value.as_str()))
+            .to_owned();
+        select = select.filter(notification::Column::Id.in_subquery(labelled));
+    }
+    if let Some(since) = filter.since {
+        select = select.filter(notification::Column::CreatedAt.gte(since.micros()));
+    }
+    if let Some(before) = filter.before {
+        select = select.filter(notification::Column::Id.lt(before));
+    }
+    Ok(select.all(store.reader()).await?)
+}
+
+/// How many open notifications there are of each status, and when the oldest
+/// queued one was due. From the index of open rows, never from history.
+pub async fn open_counts(store: &Store) -> Result<Vec<(String, i64)>, StoreError> {
+    let found = query(
+        store.reader(),
+        "SELECT open_status, count(*) FROM notification WHERE open_status IS NOT NULL GROUP BY open_status",
+        [],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok((columns.take()?, columns.take()?))
+        })
+        .collect()
+}
+
+/// A failure as it is stored with a notification.
+pub fn read_failure(json: Option<&str>) -> Option<Failure> {
+    json.and_then(|json| serde_json::from_str(json).ok())
+}
+
+/// One notification, inside a transaction.
+pub async fn in_transaction(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+) -> Result<Option<notification::Model>, StoreError> {
+    Ok(notification::Entity::find_by_id(id).one(tx).await?)
+}
+
+/// The notifications of one direct request, oldest first. They carry its id
+/// where others carry their event's.
+pub async fn of_request(tx: &DatabaseTransaction, request: Uuid) -> Result<Vec<Uuid>, StoreError> {
+    let found = query(
+        tx,
+        "SELECT id FROM notification WHERE event_id = $1 ORDER BY id",
+        [request.into()],
+    )
+    .await?;
+    found.iter().map(|row| Columns::of(row).take()).collect()
+}
