@@ -181,7 +181,8 @@ impl App {
                     workers::timers::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::timers::expand(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::watchdog::run(Arc::clone(&engine), clock.clone(), stop.clone()),
-                    workers::watchdog::run_parked(Arc::clone(&engine), clock, stop),
+                    workers::watchdog::run_parked(Arc::clone(&engine), clock, stop.clone()),
+                    workers::checkpoint::run(Arc::clone(&engine), stop),
                 );
             })?;
         }

@@ -31,9 +31,12 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// SQLite's cache of the writing connection, in KiB.
 const WRITER_CACHE_KIB: i64 = 32 * 1024;
 
-/// The write-ahead log is written back when it has this many pages: measured,
-/// more makes pauses of over 25 ms and saves nothing.
-const CHECKPOINT_PAGES: i64 = 1000;
+/// A server writes the log back beside its writer ([`super::checkpoint`]); the
+/// writer does it itself only when the log has grown to this many pages.
+const SERVER_CHECKPOINT_PAGES: i64 = 32_000;
+
+/// A command writes the log back when it has this many pages (SQLite's own default).
+const COMMAND_CHECKPOINT_PAGES: i64 = 1000;
 
 /// Why the database cannot be opened. Says nothing of the address, which may hold a password.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +95,11 @@ async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
         .pragma("temp_store", "MEMORY")
         .statement_cache_capacity(256)
         .row_buffer_size(1024);
+    let autocheckpoint = if purpose == Purpose::Serve {
+        SERVER_CHECKPOINT_PAGES
+    } else {
+        COMMAND_CHECKPOINT_PAGES
+    };
     let mut writing = common
         .clone()
         .create_if_missing(true)
@@ -100,7 +108,7 @@ async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
         .synchronous(SqliteSynchronous::Full)
         .pragma("secure_delete", "ON")
         .pragma("cache_size", (-WRITER_CACHE_KIB).to_string())
-        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string());
+        .pragma("wal_autocheckpoint", autocheckpoint.to_string());
     // For tests of a full disk: `?max_page_count=N`.
     if let Some(pages) = query
         .strip_prefix("max_page_count=")
@@ -120,12 +128,19 @@ async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         // Asks for nothing that needs a lock: readers open while somebody writes.
-        .connect_lazy_with(common.pragma("query_only", "ON"));
+        .connect_lazy_with(common.clone().pragma("query_only", "ON"));
+    let checkpointer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .connect_lazy_with(common.pragma("synchronous", "FULL"));
+    let checkpointer = SqlxSqliteConnector::from_sqlx_sqlite_pool(checkpointer);
     Ok(assemble(
         SqlxSqliteConnector::from_sqlx_sqlite_pool(writer),
         SqlxSqliteConnector::from_sqlx_sqlite_pool(reader),
         DbBackend::Sqlite,
         lock,
+        (purpose == Purpose::Serve).then_some(checkpointer),
     ))
 }
 
@@ -162,6 +177,7 @@ async fn open_postgres(url: &str, connections: u32) -> Result<Store, OpenError> 
         connection,
         DbBackend::Postgres,
         None,
+        None,
     ))
 }
 
@@ -170,6 +186,7 @@ fn assemble(
     mut reader: DatabaseConnection,
     backend: DbBackend,
     lock: Option<Arc<File>>,
+    checkpointer: Option<DatabaseConnection>,
 ) -> Store {
     let statements = Arc::new(AtomicU64::new(0));
     for connection in [&mut writer, &mut reader] {
@@ -183,6 +200,8 @@ fn assemble(
         reader,
         backend,
         statements,
+        writes: Arc::new(AtomicU64::new(0)),
+        checkpointer,
         _lock: lock,
     }
 }

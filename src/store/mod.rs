@@ -9,6 +9,7 @@ pub mod access;
 pub mod attempt;
 pub mod callback;
 pub mod catalogue;
+pub mod checkpoint;
 pub mod connect;
 pub mod context;
 pub mod convert;
@@ -168,6 +169,10 @@ pub struct Store {
     reader: DatabaseConnection,
     backend: DbBackend,
     statements: Arc<AtomicU64>,
+    /// Write transactions committed since the start.
+    writes: Arc<AtomicU64>,
+    /// SQLite's connection for writing the log back; a server's only.
+    checkpointer: Option<DatabaseConnection>,
     /// Held while the process lives: refuses a second `serve` on one SQLite file.
     _lock: Option<Arc<std::fs::File>>,
 }
@@ -235,6 +240,7 @@ impl Store {
                 Err(error)
             }
         };
+        self.writes.fetch_add(1, Ordering::Relaxed);
         let lasted = started.elapsed();
         metrics::histogram!("herald_write_seconds").record(lasted.as_secs_f64());
         if lasted > LONG_WRITE {
