@@ -58,6 +58,7 @@ pub struct Model {
     pub failure: Option<String>,
     pub triggered: i64,
     pub replied: bool,
+    pub insists: bool,
     pub attempt_count: i64,
     pub due_at: Option<i64>,
     pub wake_at: Option<i64>,

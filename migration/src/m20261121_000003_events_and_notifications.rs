@@ -68,6 +68,7 @@ CREATE TABLE notification (
     failure            {text},
     triggered          bigint NOT NULL,
     replied            {bool} NOT NULL,
+    insists            {bool} NOT NULL DEFAULT false,
     attempt_count      bigint NOT NULL,
     due_at             bigint,
     wake_at            bigint,

@@ -86,12 +86,16 @@ pub struct NotificationState {
     pub generation: i64,
     pub triggered: Triggers,
     pub replied: bool,
+    /// A person has said that a second copy is welcome.
+    pub insists: bool,
     pub reason: Option<String>,
     /// A failure of ours, when no attempt has one.
     pub failure: Option<Failure>,
     pub due_at: Option<Timestamp>,
     pub leased_until: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
+    /// When the row says that it must be looked at again.
+    pub stored_wake_at: Option<Timestamp>,
     pub attempts: Vec<AttemptState>,
 }
 
@@ -186,6 +190,18 @@ impl NotificationState {
             })
             .count();
         i64::try_from(tried).unwrap_or(i64::MAX)
+    }
+
+    /// Attempts of this generation since the last that said something about the
+    /// message: throttled, or not even connected.
+    fn troubles_in_a_row(&self) -> i64 {
+        let troubled = self
+            .attempts
+            .iter()
+            .rev()
+            .take_while(|attempt| attempt.generation == self.generation && attempt.facts.is_empty())
+            .count();
+        i64::try_from(troubled).unwrap_or(i64::MAX)
     }
 
     /// What to say of a failure: the newest attempt's, or ours.
@@ -349,7 +365,7 @@ impl NotificationState {
         match retry::after(
             outcome,
             self.tries(),
-            provider_in_a_row,
+            provider_in_a_row.max(self.troubles_in_a_row()),
             now,
             jitter_permille,
             &policy.retry,
@@ -472,8 +488,13 @@ impl NotificationState {
     }
 
     fn retry_asked(&mut self, even_if_delivered: bool, now: Timestamp) -> Effect {
-        let status = self.status();
-        let allowed = match status {
+        if matches!(
+            self.engine,
+            EngineState::Queued | EngineState::Held | EngineState::Sending | EngineState::Retrying
+        ) {
+            return Effect::Ignored("it is still on its way");
+        }
+        let allowed = match self.status() {
             Status::Failed | Status::Expired | Status::Skipped | Status::Cancelled => true,
             Status::GaveUp
             | Status::Unknown
@@ -485,15 +506,13 @@ impl NotificationState {
             Status::Queued | Status::Held | Status::Sending | Status::Retrying => false,
         };
         if !allowed {
-            return match status.group() {
-                Group::Pending => Effect::Ignored("it is still on its way"),
-                _ => Effect::Ignored("it was delivered, or may have been: say so to send it again"),
-            };
+            return Effect::Ignored("it was delivered, or may have been: say so to send it again");
         }
         self.generation += 1;
         self.engine = EngineState::Queued;
         self.triggered = Triggers::NONE;
         self.replied = false;
+        self.insists = even_if_delivered;
         self.reason = None;
         self.failure = None;
         self.due_at = Some(now);
@@ -514,31 +533,43 @@ impl NotificationState {
         Effect::Applied("cancelled")
     }
 
+    /// It has reached its recipient, as far as another copy is concerned: any copy
+    /// counts, unless a person wants one more.
+    fn has_arrived(&self) -> bool {
+        if self.insists {
+            self.attempts.iter().any(|attempt| {
+                attempt.generation == self.generation && attempt.facts.has(Fact::Delivered)
+            })
+        } else {
+            self.replied || self.has(Fact::Delivered)
+        }
+    }
+
     /// Brings the engine in line with what is known by now.
     fn settle(&mut self, now: Timestamp, policy: &Policy) {
-        let arrived = self.has(Fact::Delivered);
-        let newest_known = self
+        let arrived = self.has_arrived();
+        let newest = self
             .newest()
-            .is_some_and(|attempt| !attempt.facts.is_empty());
+            .map(|attempt| attempt.facts)
+            .unwrap_or_default();
         match self.engine {
-            EngineState::Unknown | EngineState::GaveUp if newest_known => {
+            EngineState::Unknown | EngineState::GaveUp if !newest.is_empty() => {
                 self.engine = EngineState::Settled;
                 self.leased_until = None;
                 self.reason = None;
                 self.failure = None;
             }
-            // It arrived after all: the retry that a failure asked for would be a second copy.
-            EngineState::Retrying if arrived && self.tries() > 0 => {
+            // It went out after all: another attempt would be a second copy.
+            EngineState::Queued | EngineState::Held | EngineState::Retrying
+                if arrived || (newest.has(Fact::Accepted) && !newest.has(Fact::Failed)) =>
+            {
                 self.engine = EngineState::Settled;
                 self.due_at = None;
                 self.reason = None;
             }
             _ => {}
         }
-        if self.engine == EngineState::Settled
-            && !arrived
-            && !self.replied
-            && self.may_retry_after_callback(policy)
+        if self.engine == EngineState::Settled && !arrived && self.may_retry_after_callback(policy)
         {
             self.engine = EngineState::Retrying;
             self.due_at = Some(now.plus_seconds(policy.settle_after_failed_seconds));

@@ -44,9 +44,9 @@ pub fn backoff_micros(policy: &RetryPolicy, tries: i64, jitter_permille: i64) ->
 
 /// The pause of a message that is fine while the sender or the provider is not,
 /// in microseconds: two seconds, doubled for each trouble in a row, at most a
-/// minute, spread over its upper half.
+/// quarter of an hour, spread over its upper half.
 pub fn pause_micros(in_a_row: i64, jitter_permille: i64) -> i64 {
-    let full = (2_000_000_i64 << in_a_row.clamp(0, 5)).min(60_000_000);
+    let full = (2_000_000_i64 << in_a_row.clamp(0, 9)).min(900_000_000);
     full / 2 + full / 2000 * jitter_permille.clamp(0, 1000)
 }
 
@@ -67,7 +67,8 @@ pub fn after(
         Outcome::Accepted { .. } => Next::Accepted,
         Outcome::Unknown { .. } => Next::Await,
         Outcome::Unavailable { .. } => Next::Again {
-            at: now.plus_micros(pause_micros(in_a_row, jitter_permille)),
+            // The sender's hold paces an outage: its messages need not wait much longer.
+            at: now.plus_micros(pause_micros(in_a_row.min(5), jitter_permille)),
             uses_try: false,
         },
         Outcome::Refused(failure) => match failure.class {

@@ -143,7 +143,12 @@ pub fn status<'a>(
         return best;
     }
     if let Some(facts) = newest.filter(|facts| !facts.is_empty()) {
-        return if engine == EngineState::Retrying {
+        // Another attempt is to come, even if it is held back for now.
+        let more = matches!(
+            engine,
+            EngineState::Retrying | EngineState::Queued | EngineState::Held
+        );
+        return if more {
             Status::Retrying
         } else if facts.has(Fact::Failed) {
             Status::Failed

@@ -270,7 +270,9 @@ pub fn render_text(source: &str, context: &serde_json::Value) -> Result<String, 
     bounded(rendered)
 }
 
-fn bounded(text: String) -> Result<String, TemplateError> {
+/// Bounded in length, and without NUL, which PostgreSQL stores in no text.
+fn bounded(mut text: String) -> Result<String, TemplateError> {
+    text.retain(|character| character != '\0');
     if text.len() > MAX_RENDERED_BYTES {
         Err(TemplateError::OutputTooLong)
     } else {

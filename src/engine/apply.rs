@@ -206,14 +206,14 @@ async fn commit(
                 .collect();
             dead_letter::insert(tx, &letters, now).await?;
             let mut steps = inbound_steps(tx, &work, now).await?;
-            if steps.is_empty() {
-                // The common batch: finding the attempts has locked everything it needs.
-                let steps = update_steps(tx, &work, now).await?;
-                return transition::run_locked(engine, tx, &steps, now).await;
+            // The common batch: finding the attempts locks everything it needs.
+            let lock = steps.is_empty() && all_name_our_ids(&work);
+            steps.extend(update_steps(tx, &work, lock, now).await?);
+            if lock {
+                transition::run_locked(engine, tx, &steps, now).await
+            } else {
+                transition::run(engine, tx, &steps, now).await
             }
-            transition::lock(tx, &steps).await?;
-            steps.extend(update_steps(tx, &work, now).await?);
-            transition::run(engine, tx, &steps, now).await
         })
         .await?;
     Report::publish(&report, engine);
@@ -236,10 +236,19 @@ async fn commit(
     Ok(())
 }
 
+/// Whether every status names an attempt: then one search finds them all, and may lock.
+fn all_name_our_ids(work: &[&Work]) -> bool {
+    work.iter().all(|work| match &work.item.kind {
+        ItemKind::Update(update) => update.our_id.is_some(),
+        ItemKind::Inbound(_) | ItemKind::Other { .. } => true,
+    })
+}
+
 /// Matches statuses to attempts, and parks the rest.
 async fn update_steps(
     tx: &DatabaseTransaction,
     work: &[&Work],
+    lock: bool,
     now: Timestamp,
 ) -> Result<Vec<Step>, StoreError> {
     let updates: Vec<(&Work, &Update)> = work
@@ -262,7 +271,7 @@ async fn update_steps(
         })
         .collect();
     let mut found: Vec<Option<attempt::Found>> = vec![None; updates.len()];
-    for known in attempt::find_and_lock(tx, &lookups).await? {
+    for known in attempt::find(tx, &lookups, lock).await? {
         if let Some(slot) = found.get_mut(known.position) {
             *slot = Some(known);
         }
@@ -483,7 +492,7 @@ async fn find_quoted(
     if lookups.is_empty() {
         return Ok(HashMap::new());
     }
-    let found = attempt::find_and_lock(tx, &lookups).await?;
+    let found = attempt::find(tx, &lookups, false).await?;
     Ok(found
         .into_iter()
         .map(|found| (found.position, found.notification_id))
@@ -500,10 +509,6 @@ pub async fn replay(
     let Some(body) = callback::body(engine.store.reader(), callback_id).await? else {
         return Ok(None);
     };
-    engine
-        .store
-        .write(async |tx| dead_letter::replayed(tx, callback_id, now).await)
-        .await?;
     let mut applied = Applied::default();
     let body = Body {
         id: callback_id,
@@ -516,14 +521,9 @@ pub async fn replay(
         .into_iter()
         .map(|item| Work { callback_id, item })
         .collect();
-    let dead: Vec<(Uuid, Dead)> = parsed
-        .dead
-        .into_iter()
-        .map(|dead| (callback_id, dead))
-        .collect();
+    let mut dead = parsed.dead;
     applied.bodies = 1;
     applied.items = work.len();
-    applied.dead = dead.len();
     for piece in work.chunks(REPLAYED) {
         for work in piece {
             match commit(engine, &[work], &[], &[], now).await {
@@ -534,12 +534,28 @@ pub async fn replay(
                         pointer: work.item.pointer.clone(),
                         reason: format!("it cannot be applied: {error}"),
                     };
-                    applied.dead += 1;
-                    commit(engine, &[], &[], &[(callback_id, letter)], now).await?;
+                    dead.push(letter);
                 }
             }
         }
     }
-    commit(engine, &[], &[], &dead, now).await?;
+    applied.dead = dead.len();
+    let letters: Vec<dead_letter::New> = dead
+        .into_iter()
+        .map(|dead| dead_letter::New {
+            id: Id(new_id(now)),
+            callback_id: Id(callback_id),
+            pointer: dead.pointer,
+            reason: dead.reason,
+        })
+        .collect();
+    // Last, and together: what broke off in between is still listed.
+    engine
+        .store
+        .write(async |tx| {
+            dead_letter::replayed(tx, callback_id, now).await?;
+            dead_letter::insert(tx, &letters, now).await
+        })
+        .await?;
     Ok(Some(applied))
 }

@@ -26,7 +26,8 @@ const BATCH: i64 = 100;
 /// While older callbacks wait, timers wait with them, but no longer than this.
 const BACKLOG_PATIENCE_SECONDS: i64 = 120;
 
-/// Fires what is due. Says how many follow-ups were decided.
+/// Fires what is due. Says how many follow-ups were decided. One that the
+/// database refuses is ended alone, with its reason.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
     let candidates = follow_up::due_notifications(&engine.store, now, BATCH).await?;
     if candidates.is_empty() {
@@ -39,18 +40,41 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
         }
         _ => now,
     };
+    match batch(engine, &candidates, horizon, BATCH, now).await {
+        Err(error) if !error.is_transient() => {}
+        done => return done,
+    }
+    let mut count = 0;
+    for notification in candidates {
+        match batch(engine, &[notification], horizon, BATCH, now).await {
+            Ok(decided) => count += decided,
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => count += refuse(engine, notification, horizon, &error, now).await?,
+        }
+    }
+    Ok(count)
+}
+
+/// Decides the due follow-ups of these notifications in one transaction.
+async fn batch(
+    engine: &Engine,
+    candidates: &[Uuid],
+    horizon: Timestamp,
+    limit: i64,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
     let (count, report) = engine
         .store
         .write(async |tx| {
             // Notifications before follow-ups: the lock order.
-            let mut wanted = candidates.clone();
+            let mut wanted = candidates.to_vec();
             wanted.sort_unstable();
             wanted.dedup();
             notification::lock(tx, &wanted).await?;
             let parents = notification::load(tx, &wanted).await?;
             let mut report = Report::default();
             let mut count = 0;
-            for due in follow_up::due(tx, horizon, BATCH).await? {
+            for due in follow_up::due(tx, &wanted, horizon, limit).await? {
                 let Some(parent) = parents
                     .iter()
                     .find(|parent| parent.state.id == due.notification_id)
@@ -79,6 +103,28 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
         .await?;
     report.publish(engine);
     Ok(count)
+}
+
+/// Ends the due follow-ups of a notification that the database refuses.
+async fn refuse(
+    engine: &Engine,
+    notification: Uuid,
+    horizon: Timestamp,
+    error: &StoreError,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    tracing::error!(event = "follow_up.refused", notification.id = %notification, %error, "a follow-up cannot be made and is skipped");
+    let reason = format!("it cannot be made: {error}");
+    engine
+        .store
+        .write(async |tx| {
+            let all = follow_up::due(tx, &[notification], horizon, BATCH).await?;
+            for due in &all {
+                end(tx, due, State::Skipped, &reason, now).await?;
+            }
+            Ok(all.len())
+        })
+        .await
 }
 
 async fn decide(
@@ -211,6 +257,7 @@ async fn drafts(
     }
     let original = original(tx, &parent).await?;
     let mut targets: Vec<Target> = Vec::new();
+    let mut unknown: Vec<String> = Vec::new();
     for entry in &send.to {
         let rendered = match template::render_text(entry, &context) {
             Ok(rendered) => rendered,
@@ -227,12 +274,33 @@ async fn drafts(
                     targets.extend(page.targets);
                     after = page.next;
                 }
-                Err(unknown) => return Ok(Err(unknown.0)),
+                // One unknown name must not keep the others from hearing.
+                Err(missing) => {
+                    unknown.push(missing.0);
+                    break;
+                }
             }
             if after.is_none() {
                 break;
             }
         }
+    }
+    for missing in &unknown {
+        note(
+            tx,
+            due,
+            "recipient_unknown",
+            json!({ "rule": due.rule_name, "reason": missing }),
+            now,
+        )
+        .await?;
+    }
+    if targets.is_empty() {
+        return Ok(Err(if unknown.is_empty() {
+            "nobody is in its groups".to_owned()
+        } else {
+            unknown.join("; ")
+        }));
     }
     let draft = Draft {
         event_id: parent.event_id,

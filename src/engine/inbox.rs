@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -68,13 +68,15 @@ struct Waiting {
     body: Bytes,
     digest: [u8; 32],
     answer: oneshot::Sender<Result<Receipt, Busy>>,
+    /// Given back when the body is, not when its sender has stopped waiting.
+    _room: Option<Room>,
 }
 
 /// The way in: bounded in bytes and in waiting time.
 #[derive(Debug)]
 pub struct Inbox {
     queue: mpsc::UnboundedSender<Waiting>,
-    waiting_bytes: AtomicUsize,
+    waiting_bytes: Arc<AtomicUsize>,
     max_bytes: usize,
     max_wait: Duration,
 }
@@ -90,7 +92,7 @@ impl Inbox {
         let (sender, receiver) = mpsc::unbounded_channel();
         let inbox = Self {
             queue: sender,
-            waiting_bytes: AtomicUsize::new(0),
+            waiting_bytes: Arc::new(AtomicUsize::new(0)),
             max_bytes,
             max_wait,
         };
@@ -104,10 +106,10 @@ impl Inbox {
             self.waiting_bytes.fetch_sub(size, Ordering::AcqRel);
             return Err(Busy::Full);
         }
-        let _room = Room {
-            bytes: &self.waiting_bytes,
+        let room = Some(Room {
+            bytes: Arc::clone(&self.waiting_bytes),
             size,
-        };
+        });
         let digest = Sha256::digest(&body).into();
         let (answer, stored) = oneshot::channel();
         if self
@@ -116,6 +118,7 @@ impl Inbox {
                 body,
                 digest,
                 answer,
+                _room: room,
             })
             .is_err()
         {
@@ -130,12 +133,12 @@ impl Inbox {
 }
 
 /// Gives the room back however the wait ends, a client that hangs up included.
-struct Room<'a> {
-    bytes: &'a AtomicUsize,
+struct Room {
+    bytes: Arc<AtomicUsize>,
     size: usize,
 }
 
-impl Drop for Room<'_> {
+impl Drop for Room {
     fn drop(&mut self) {
         self.bytes.fetch_sub(self.size, Ordering::AcqRel);
     }
@@ -315,6 +318,7 @@ impl Inbox {
                 body,
                 digest,
                 answer,
+                _room: None,
             }],
             size,
             None,

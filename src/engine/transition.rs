@@ -305,11 +305,6 @@ pub async fn run(
     run_locked(engine, tx, steps, now).await
 }
 
-/// Locks what a batch will change.
-pub async fn lock(tx: &DatabaseTransaction, steps: &[Step]) -> Result<(), StoreError> {
-    notification::lock(tx, &notifications(steps)).await
-}
-
 /// The notifications of a batch, each once, in order of id.
 fn notifications(steps: &[Step]) -> Vec<Uuid> {
     let mut wanted: Vec<Uuid> = steps.iter().map(|step| step.notification_id).collect();
@@ -352,6 +347,12 @@ pub async fn run_locked(
             Effect::Applied(kind) => {
                 report.applied += 1;
                 (*kind, step.detail.clone())
+            }
+            // Looking and finding nothing due is no event in a message's life.
+            Effect::Ignored(_) if matches!(step.change, Change::Woken) => {
+                report.ignored += 1;
+                report.effects.push(Some(effect));
+                continue;
             }
             Effect::Ignored(reason) => {
                 report.ignored += 1;

@@ -85,14 +85,19 @@ pub struct Found {
     pub notification_id: Uuid,
 }
 
-/// Finds attempts by our id, else by the provider's message id, and locks their
-/// notifications in order of id.
-pub async fn find_and_lock(
+/// Finds attempts by our id, else by the provider's message id; with `lock`,
+/// locks their notifications in order of id.
+pub async fn find(
     tx: &DatabaseTransaction,
     wanted: &[Lookup],
+    lock: bool,
 ) -> Result<Vec<Found>, StoreError> {
     let backend = tx.get_database_backend();
-    let lock = locking(backend, "FOR UPDATE OF n");
+    let lock = if lock {
+        locking(backend, "FOR UPDATE OF n")
+    } else {
+        ""
+    };
     let mut found = Vec::with_capacity(wanted.len());
     let by_our_id: Vec<&Lookup> = wanted
         .iter()

@@ -163,6 +163,8 @@ async fn open_postgres(url: &str, connections: u32) -> Result<Store, OpenError> 
     let options = PgConnectOptions::from_str(url)
         .map_err(OpenError::Address)?
         .application_name("herald")
+        // No statement of ours takes so long: a server that is silent must not hold a worker.
+        .options([("statement_timeout", "60s"), ("lock_timeout", "10s")])
         .statement_cache_capacity(256);
     let pool = PgPoolOptions::new()
         .max_connections(connections)

@@ -134,20 +134,24 @@ pub struct Due {
     pub unless: Triggers,
 }
 
-/// Locks due follow-ups, oldest first.
+/// Locks due follow-ups of these notifications, oldest first.
 pub async fn due(
     tx: &DatabaseTransaction,
+    notifications: &[Uuid],
     now: Timestamp,
     limit: i64,
 ) -> Result<Vec<Due>, StoreError> {
-    let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
+    let backend = tx.get_database_backend();
+    let skip = locking(backend, "FOR UPDATE OF f SKIP LOCKED");
+    let given = rows(backend, &[("id", Type::Uuid)]);
     let found = query(
         tx,
         format!(
-            "SELECT id, notification_id, generation, rule_id, rule_name, trigger_name, unless_mask FROM follow_up \
-             WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at, id LIMIT $2 {skip}"
+            "SELECT f.id, f.notification_id, f.generation, f.rule_id, f.rule_name, f.trigger_name, f.unless_mask \
+             FROM {given} JOIN follow_up f ON f.notification_id = r.id \
+             WHERE f.due_at IS NOT NULL AND f.due_at <= $2 ORDER BY f.due_at, f.id LIMIT $3 {skip}"
         ),
-        [now.micros().into(), limit.into()],
+        [ids(notifications.iter().copied())?, now.micros().into(), limit.into()],
     )
     .await?;
     found

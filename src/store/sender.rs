@@ -54,7 +54,18 @@ pub async fn ensure(
         failures_in_row: Set(0),
         probe_at: Set(None),
     };
-    Ok(new.insert(tx).await?)
+    // Another process may be making it at this moment.
+    sender::Entity::insert(new)
+        .on_conflict_do_nothing()
+        .exec(tx)
+        .await?;
+    by_phone_number_id(tx, phone_number_id)
+        .await?
+        .ok_or(StoreError::Corrupt {
+            table: "sender",
+            row: "the new one".to_owned(),
+            column: "phone_number_id",
+        })
 }
 
 /// The sender of a phone-number id.

@@ -23,6 +23,9 @@ use crate::{
 /// Without a signal, the queue is looked at this often.
 const NAP: Duration = Duration::from_secs(1);
 
+/// Held messages are looked for this often: another process may have held them.
+const RELEASE_SECONDS: i64 = 10;
+
 /// What a sender sends with.
 #[derive(Clone)]
 pub struct Sending {
@@ -79,7 +82,7 @@ pub async fn hold_turn(engine: &Engine, reason: &str, now: Timestamp) -> Result<
 async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &CancellationToken) {
     let mut calls: JoinSet<Answer> = JoinSet::new();
     let slots = engine.settings.send_slots;
-    let mut held_may_exist = true;
+    let mut next_release = Timestamp::default();
     let mut trouble = Duration::from_millis(50);
     loop {
         let mut pause = NAP;
@@ -90,7 +93,7 @@ async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &Can
                 clock.now(),
                 slots - calls.len(),
                 &mut calls,
-                &mut held_may_exist,
+                &mut next_release,
             )
             .await
             {
@@ -161,10 +164,15 @@ async fn fill(
     now: Timestamp,
     free: usize,
     calls: &mut JoinSet<Answer>,
-    held_may_exist: &mut bool,
+    next_release: &mut Timestamp,
 ) -> Result<Filled, StoreError> {
-    if *held_may_exist {
-        *held_may_exist = watch::release(engine, now).await? > 0;
+    if now >= *next_release {
+        let released = watch::release(engine, now).await? > 0;
+        *next_release = if released {
+            now
+        } else {
+            now.plus_seconds(RELEASE_SECONDS)
+        };
     }
     // A claim costs a transaction: wait until some slots are free, unless nothing is being sent.
     if free == 0 || (free < engine.settings.send_slots / 4 && !calls.is_empty()) {

@@ -16,6 +16,9 @@ crate::tests![
     a_reply_cancels_the_reminder,
     a_retry_opens_a_generation_in_which_rules_fire_again,
     timers_wait_while_older_callbacks_wait,
+    nul_in_an_event_stops_no_follow_up,
+    a_follow_up_the_database_refuses_stops_no_other,
+    one_person_without_a_name_keeps_nobody_from_hearing,
 ];
 
 async fn ready(database: &Database) -> TestApp {
@@ -299,4 +302,97 @@ async fn timers_wait_while_older_callbacks_wait(database: Database) {
     app.process().await;
     app.follow_up().await;
     assert!(children(&app, "order_reminder").await.is_empty());
+}
+
+async fn nul_in_an_event_stops_no_follow_up(database: Database) {
+    let app = ready(&database).await;
+    let data =
+        json!({ "phone": "+12025550110", "customer": "A\u{0}sha", "order_number": "A\u{0}-1" });
+    let answer = app.event("nul", "demo.order.created", data).await;
+    let id = answer["notifications"][0].as_str().unwrap().to_owned();
+    app.send().await;
+    app.told(&id, "failed", Some(131_026)).await;
+    app.settle().await;
+    assert_eq!(
+        app.notification(&id).await["text"],
+        "Thank you Asha: we have your order A-1."
+    );
+    assert_eq!(children(&app, "hanna_message_send_failure").await.len(), 2);
+}
+
+async fn a_follow_up_the_database_refuses_stops_no_other(database: Database) {
+    let app = ready(&database).await;
+    let (bad, good) = (
+        app.order("A-1", "+12025550110").await,
+        app.order("A-2", "+12025550111").await,
+    );
+    app.send().await;
+    let reject = match database {
+        Database::Sqlite => format!(
+            "CREATE TRIGGER broken BEFORE INSERT ON notification WHEN NEW.parent_id = unhex('{}') \
+             BEGIN SELECT RAISE(ABORT, 'played by a test'); END",
+            bad.replace('-', "")
+        ),
+        Database::Postgres => format!(
+            "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             IF NEW.parent_id = '{bad}' THEN RAISE EXCEPTION 'played by a test' USING ERRCODE = '22000'; END IF; RETURN NEW; END $$; \
+             CREATE TRIGGER broken BEFORE INSERT ON notification FOR EACH ROW EXECUTE FUNCTION broken()"
+        ),
+    };
+    app.sql(&reject).await;
+    for id in [&bad, &good] {
+        app.told(id, "failed", Some(131_026)).await;
+    }
+    app.follow_up().await;
+    assert_eq!(
+        children(&app, "hanna_message_send_failure").await.len(),
+        2,
+        "the other's alerts are made"
+    );
+    let follow_up = &app.notification(&bad).await["follow_ups"][0];
+    assert_eq!(follow_up["state"], "skipped");
+    assert!(
+        follow_up["reason"]
+            .as_str()
+            .unwrap()
+            .starts_with("it cannot be made")
+    );
+}
+
+async fn one_person_without_a_name_keeps_nobody_from_hearing(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let catalogue = DEMO
+        .replace(
+            "to = \"group:Technical Admin\"",
+            "to = [\"same\", \"group:Nobody\", \"group:Technical Admin\"]",
+        )
+        .replace(
+            "could not be sent: {{ reason }}",
+            "could not be sent, {{ contact.name }}: {{ reason }}",
+        );
+    app.apply_catalogue(&catalogue).await;
+    let id = app.order("A-1", "+12025550110").await;
+    app.send().await;
+    app.told(&id, "failed", Some(131_026)).await;
+    app.follow_up().await;
+    let said: Vec<Value> = children(&app, "hanna_message_send_failure")
+        .await
+        .iter()
+        .map(|child| child["status"].clone())
+        .collect();
+    assert_eq!(
+        said.iter().filter(|status| **status == "queued").count(),
+        1,
+        "{said:?}"
+    );
+    assert_eq!(
+        said.iter().filter(|status| **status == "skipped").count(),
+        2,
+        "{said:?}"
+    );
+    assert!(
+        app.notification(&id).await["timeline"]
+            .to_string()
+            .contains("there is no group Nobody")
+    );
 }

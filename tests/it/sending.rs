@@ -26,6 +26,13 @@ crate::tests![
     a_failed_callback_is_retried_after_it_has_settled_unless_it_arrives,
     a_person_retries_what_failed_and_must_insist_on_what_arrived,
     accepted_and_never_heard_of_is_stale,
+    a_message_that_was_not_even_sent_releases_no_sender,
+    a_second_wish_for_a_retry_makes_no_second_copy,
+    a_retry_that_is_held_is_neither_failed_nor_forgotten,
+    a_copy_that_arrives_stops_the_next_one,
+    a_row_that_is_woken_for_nothing_is_not_woken_again,
+    single_messages_are_not_charged_for_free_slots,
+    throttling_doubles_its_pause,
 ];
 
 async fn ready(database: &Database, settings: &[(&str, &str)]) -> TestApp {
@@ -502,4 +509,148 @@ async fn accepted_and_never_heard_of_is_stale(database: Database) {
     assert!(kinds.contains("\"stale\""), "{kinds}");
     assert_eq!(app.status_of(&id).await, "accepted");
     assert_eq!(app.now().unix_seconds(), START + 1801);
+}
+
+async fn a_message_that_was_not_even_sent_releases_no_sender(database: Database) {
+    let app = ready(&database, &[]).await;
+    app.meta
+        .will_answer(&[(401, r#"{"error":{"code":190,"message":"expired"}}"#)]);
+    app.order("A-1", "+12025550101").await;
+    app.send().await;
+    let body = json!({ "to": "+12025550102", "text": "outside the window", "priority": "high" });
+    assert_eq!(app.post("/api/v1/notifications", &body).await.0, 202);
+    app.order("A-2", "+12025550103").await;
+    app.pass(61);
+    // The probe is the text, for which no call is made.
+    let claim = dispatch::claim(&app.engine, app.sender, 10, app.now())
+        .await
+        .unwrap();
+    assert_eq!(claim.jobs.len(), 1);
+    for job in claim.jobs {
+        let answer = dispatch::call(&app.meta, job).await;
+        dispatch::settle(&app.engine, app.sender, &[answer], 500, app.now())
+            .await
+            .unwrap();
+    }
+    assert_eq!(app.meta.calls(), 1);
+    let sender = store::sender::find(app.store.reader(), app.sender)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(sender.state, "held");
+}
+
+async fn a_second_wish_for_a_retry_makes_no_second_copy(database: Database) {
+    let app = ready(&database, &[]).await;
+    let id = app.order("A-1", "+12025550101").await;
+    app.send().await;
+    app.told(&id, "delivered", None).await;
+    let path = format!("/api/v1/notifications/{id}/retry");
+    let wish = json!({ "even_if_delivered": true });
+    assert_eq!(app.post(&path, &wish).await.0, 202);
+    assert_eq!(app.post(&path, &wish).await.0, 409);
+    assert_eq!(app.send().await, 1);
+}
+
+async fn a_retry_that_is_held_is_neither_failed_nor_forgotten(database: Database) {
+    let app = ready(&database, &[]).await;
+    let id = app.order("A-1", "+12025550101").await;
+    app.send().await;
+    app.told(&id, "failed", Some(131_000)).await;
+    app.pass(61);
+    hold_turn(&app.engine, "switched off", app.now())
+        .await
+        .unwrap();
+    app.told(&id, "failed", Some(131_000)).await;
+    assert_eq!(app.status_of(&id).await, "retrying");
+    assert!(
+        app.notification(&id).await["follow_ups"]
+            .as_array()
+            .unwrap()
+            .is_empty(),
+        "nobody is alarmed"
+    );
+    assert_eq!(app.stats().await["failed"], 0);
+    assert_eq!(watch::release(&app.engine, app.now()).await.unwrap(), 1);
+    assert_eq!(app.send().await, 1);
+}
+
+async fn a_copy_that_arrives_stops_the_next_one(database: Database) {
+    let app = ready(&database, &[("HERALD_UNKNOWN_POLICY", "resend")]).await;
+    app.meta.will_answer(&[
+        (1, ""),
+        (400, r#"{"error":{"code":131026,"message":"no"}}"#),
+    ]);
+    let unknown = app.order("A-1", "+12025550101").await;
+    app.send().await;
+    app.pass(901);
+    app.watch().await;
+    assert_eq!(
+        app.status_of(&unknown).await,
+        "queued",
+        "it is to be sent again"
+    );
+    app.told(&unknown, "sent", None).await;
+    assert_eq!(app.send().await, 0, "it went out after all");
+    // The same for a retry by hand without the explicit word.
+    let failed = app.order("A-2", "+12025550102").await;
+    app.send().await;
+    assert_eq!(app.status_of(&failed).await, "failed");
+    assert_eq!(
+        app.post(&format!("/api/v1/notifications/{failed}/retry"), &json!({}))
+            .await
+            .0,
+        202
+    );
+    let first = app.notification(&failed).await["attempts"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let late = crate::harness::status(
+        "wamid.LATE",
+        Some(&first),
+        "delivered",
+        app.now().unix_seconds(),
+        None,
+    );
+    app.callback(json!({ "statuses": [late] })).await;
+    assert_eq!(app.send().await, 0);
+    assert_eq!(app.status_of(&failed).await, "delivered");
+}
+
+async fn a_row_that_is_woken_for_nothing_is_not_woken_again(database: Database) {
+    let app = ready(&database, &[]).await;
+    let id = app.order("A-1", "+12025550101").await;
+    app.send().await;
+    app.sql("UPDATE notification SET wake_at = 1").await;
+    let before = app.number("SELECT count(*) FROM timeline").await;
+    app.watch().await;
+    assert!(app.number("SELECT wake_at FROM notification").await > 1);
+    assert_eq!(
+        app.number("SELECT count(*) FROM timeline").await,
+        before,
+        "{id}"
+    );
+}
+
+async fn single_messages_are_not_charged_for_free_slots(database: Database) {
+    let app = ready(&database, &[("HERALD_SEND_PER_SECOND", "80")]).await;
+    for number in 0..10 {
+        app.order(&format!("A-{number}"), "+12025550101").await;
+        assert_eq!(app.send().await, 1, "message {number}");
+    }
+}
+
+async fn throttling_doubles_its_pause(database: Database) {
+    let app = ready(&database, &[]).await;
+    let slow = (429, r#"{"error":{"code":131056,"message":"pair rate"}}"#);
+    app.meta.will_answer(&[slow; 20]);
+    let id = app.order("A-1", "+12025550101").await;
+    for _ in 0..600 {
+        app.send().await;
+        app.pass(1);
+    }
+    let calls = app.meta.calls();
+    assert!((5..=12).contains(&calls), "{calls} calls in ten minutes");
+    assert_eq!(app.status_of(&id).await, "retrying");
 }

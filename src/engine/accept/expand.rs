@@ -28,8 +28,8 @@ const MAX_DUPLICATES: usize = 20;
 /// Where the expansion of an event stands.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Cursor {
-    /// Routes before this one are done.
-    route: usize,
+    /// Routes before this name are done.
+    route: String,
     /// Recipients of the route before this one are done.
     recipient: usize,
     /// Members of the group up to this one are done.
@@ -41,15 +41,33 @@ pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<bool, StoreE
     if !event::any_unexpanded(&engine.store).await? {
         return Ok(false);
     }
-    let (found, report) = engine
+    let mut tried = None;
+    let expanded = engine
         .store
         .write(async |tx| match event::next_unexpanded(tx).await? {
-            Some(row) => Ok((true, expand(engine, tx, row, now).await?)),
+            Some(row) => {
+                tried = Some(row.id);
+                Ok((true, expand(engine, tx, row, now).await?))
+            }
             None => Ok((false, Report::default())),
         })
-        .await?;
-    report.publish(engine);
-    Ok(found)
+        .await;
+    match (expanded, tried) {
+        (Ok((found, report)), _) => {
+            report.publish(engine);
+            Ok(found)
+        }
+        // One event that the database refuses must not keep the others waiting.
+        (Err(error), Some(id)) if !error.is_transient() => {
+            tracing::error!(event = "event.refused", event.id = %id, %error, "an event cannot be expanded further");
+            engine
+                .store
+                .write(async |tx| event::give_up(tx, id).await)
+                .await?;
+            Ok(true)
+        }
+        (Err(error), _) => Err(error),
+    }
 }
 
 /// Recipients that one transaction expands, at least: a chunk ends with the
@@ -75,11 +93,19 @@ pub(super) async fn expand(
     });
     let mut report = Report::default();
     let mut expanded = 0;
-    while let Some(route) = routes.get(cursor.route) {
+    // By name: a catalogue may be applied while a large event is being expanded.
+    while let Some(route) = routes.iter().find(|route| route.name >= cursor.route) {
         if expanded >= EXPANDED_AT_ONCE {
             break;
         }
-        if results.len() <= cursor.route {
+        if route.name != cursor.route {
+            cursor = Cursor {
+                route: route.name.clone(),
+                ..Cursor::default()
+            };
+        }
+        let known = results.iter().position(|result| result.route == route.name);
+        let place = known.unwrap_or_else(|| {
             results.push(RouteResult {
                 route: route.name.clone(),
                 outcome: "fired".to_owned(),
@@ -88,8 +114,9 @@ pub(super) async fn expand(
                 skipped: 0,
                 duplicates: Vec::new(),
             });
-        }
-        let Some(result) = results.get_mut(cursor.route) else {
+            results.len() - 1
+        });
+        let Some(result) = results.get_mut(place) else {
             break;
         };
         let done = match plan(route, &context) {
@@ -133,13 +160,14 @@ pub(super) async fn expand(
             },
         };
         if done {
+            // The least name after this one.
             cursor = Cursor {
-                route: cursor.route + 1,
+                route: format!("{}\u{1}", route.name),
                 ..Cursor::default()
             };
         }
     }
-    let finished = cursor.route >= routes.len();
+    let finished = !routes.iter().any(|route| route.name >= cursor.route);
     let state = if finished { "expanded" } else { "expanding" };
     let at = if finished {
         None

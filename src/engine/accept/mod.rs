@@ -101,9 +101,16 @@ pub async fn compose(
                 object.entry("related_contact_name").or_insert(json!(name));
             }
         }
-        let rendered = match body.parameters(&params) {
-            Ok(values) => body.fill(&values),
-            Err(error) => return Ok(Err(format!("the template {}: {error}", draft.template))),
+        // One person without a name must not keep the others from hearing.
+        let (rendered, unusable) = match body.parameters(&params) {
+            Ok(values) => (Some(body.fill(&values)), None),
+            Err(error) => (
+                None,
+                Some(format!(
+                    "the template {} cannot be filled: {error}",
+                    draft.template
+                )),
+            ),
         };
         new.push(NewNotification {
             id: new_id(now),
@@ -125,11 +132,11 @@ pub async fn compose(
             language: Some(found.language.clone()),
             category: found.category.clone(),
             params,
-            body: (!authentication).then_some(rendered),
+            body: rendered.filter(|_| !authentication),
             reference: draft.reference.clone(),
             labels: draft.labels.clone(),
             priority: if authentication { 0 } else { draft.priority },
-            skipped: target.skipped,
+            skipped: target.skipped.or(unusable),
             expires_at: Some(now.plus_seconds(lifetime)),
         });
     }

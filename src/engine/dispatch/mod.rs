@@ -68,11 +68,9 @@ pub async fn claim(
     slots: i64,
     now: Timestamp,
 ) -> Result<Claim, StoreError> {
-    if slots <= 0
-        || notification::oldest_due(&engine.store, now)
-            .await?
-            .is_none()
-    {
+    // The pace is charged for what will be sent, not for every free slot.
+    let slots = notification::count_due(&engine.store, now, slots).await?;
+    if slots <= 0 {
         return Ok(Claim::default());
     }
     let lease = now.plus_seconds(engine.settings.policy.lease_seconds);

@@ -48,6 +48,10 @@ pub async fn settle(
     let mut steps = Vec::with_capacity(answers.len());
     for answer in answers {
         match &answer.exchange.outcome {
+            // No call was made: it says nothing about the provider.
+            _ if answer.job.message.is_err() => {}
+            // Asked to slow down: no trouble, and no sign that trouble is over.
+            Outcome::Refused(failure) if failure.class == FailureClass::Pace => {}
             outcome if outcome.is_provider_trouble() => in_a_row += 1,
             Outcome::Refused(failure)
                 if matches!(failure.class, FailureClass::Token | FailureClass::Account) =>

@@ -102,11 +102,13 @@ pub fn fresh_state(new: &NewNotification, now: Timestamp) -> NotificationState {
         generation: 1,
         triggered: Triggers::NONE,
         replied: false,
+        insists: false,
         reason: new.skipped.clone(),
         failure: None,
         due_at: new.skipped.is_none().then_some(now),
         leased_until: None,
         expires_at: new.expires_at,
+        stored_wake_at: None,
         attempts: Vec::new(),
     }
 }

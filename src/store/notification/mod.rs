@@ -5,7 +5,9 @@ mod queue;
 mod search;
 
 pub use insert::{NewNotification, fresh_state, insert};
-pub use queue::{Claimed, answerable, any_woken, claim, extend, hold, oldest_due, release, woken};
+pub use queue::{
+    Claimed, answerable, any_woken, claim, count_due, extend, hold, oldest_due, release, woken,
+};
 pub use search::{Filter, find, in_transaction, of_request, open_counts, read_failure, search};
 
 use entity::notification;
@@ -42,8 +44,8 @@ pub struct Loaded {
     pub facets: Facets,
 }
 
-const LOADED: &str = "n.id, n.created_at, n.category, n.engine_state, n.generation, n.triggered, n.replied, n.reason, \
-     n.failure, n.due_at, n.leased_until, n.expires_at, n.sender_id, n.channel, n.template, n.depth, n.contact_id";
+const LOADED: &str = "n.id, n.created_at, n.category, n.engine_state, n.generation, n.triggered, n.replied, n.insists, n.reason, \
+     n.failure, n.due_at, n.leased_until, n.expires_at, n.wake_at, n.sender_id, n.channel, n.template, n.depth, n.contact_id";
 
 fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
     let id: Uuid = columns.take()?;
@@ -65,6 +67,7 @@ fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
         generation: columns.take()?,
         triggered: Triggers::from_mask(columns.take()?),
         replied: columns.take()?,
+        insists: columns.take()?,
         reason: columns.take()?,
         failure: columns
             .take::<Option<String>>()?
@@ -73,6 +76,7 @@ fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
         due_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
         leased_until: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
         expires_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
+        stored_wake_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
         attempts: Vec::new(),
     };
     let facets = Facets {
@@ -155,6 +159,7 @@ struct SavedRow {
     generation: i64,
     triggered: i64,
     replied: bool,
+    insists: bool,
     reason: Option<String>,
     failure: Option<String>,
     due: Option<i64>,
@@ -180,6 +185,7 @@ fn saved(state: &NotificationState, policy: &Policy) -> SavedRow {
         generation: state.generation,
         triggered: state.triggered.mask(),
         replied: state.replied,
+        insists: state.insists,
         reason: state.reason.clone(),
         failure: if status.group() == Group::Failed || status == Status::Retrying {
             state
@@ -203,7 +209,7 @@ pub async fn save(
 ) -> Result<(), StoreError> {
     let changed_rows: Vec<SavedRow> = changed
         .iter()
-        .filter(|(before, after)| before != after)
+        .filter(|(before, after)| before != after || after.wake_at(policy) != before.stored_wake_at)
         .map(|(_, after)| saved(after, policy))
         .collect();
     if !changed_rows.is_empty() {
@@ -217,6 +223,7 @@ pub async fn save(
                 ("generation", Type::Int),
                 ("triggered", Type::Int),
                 ("replied", Type::Bool),
+                ("insists", Type::Bool),
                 ("reason", Type::Text),
                 ("failure", Type::Text),
                 ("due", Type::Int),
@@ -228,7 +235,7 @@ pub async fn save(
             tx,
             format!(
                 "UPDATE notification SET updated_at = $2, engine_state = r.engine, status = r.status, \
-                 open_status = r.open, generation = r.generation, triggered = r.triggered, replied = r.replied, \
+                 open_status = r.open, generation = r.generation, triggered = r.triggered, replied = r.replied, insists = r.insists, \
                  reason = r.reason, failure = r.failure, due_at = r.due, wake_at = r.wake, leased_until = r.lease \
                  FROM {given} WHERE notification.id = r.id"
             ),

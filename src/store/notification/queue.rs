@@ -131,7 +131,8 @@ pub async fn release(
         format!(
             "UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
              due_at = $1, updated_at = $1 WHERE id IN \
-             (SELECT id FROM notification WHERE open_status = 'held' ORDER BY id LIMIT $2 {skip})"
+             (SELECT id FROM notification WHERE open_status IN ('held', 'retrying') AND engine_state = 'held' \
+              ORDER BY id LIMIT $2 {skip})"
         ),
         [now.micros().into(), limit.into()],
     )
@@ -199,4 +200,15 @@ pub async fn extend(
     )
     .await?;
     Ok(())
+}
+
+/// How many messages are due, counted up to `limit`.
+pub async fn count_due(store: &Store, now: Timestamp, limit: i64) -> Result<i64, StoreError> {
+    let found = query(
+        store.reader(),
+        "SELECT count(*) FROM (SELECT id FROM notification WHERE due_at IS NOT NULL AND due_at <= $1 LIMIT $2) AS due",
+        [now.micros().into(), limit.max(0).into()],
+    )
+    .await?;
+    found.first().map_or(Ok(0), |row| Columns::of(row).take())
 }
