@@ -168,9 +168,9 @@ pub async fn claim(
     let claimed = query(
         tx,
         format!(
-            "UPDATE callback SET owner = $1, leased_until = $2, tries = tries + 1 WHERE id IN \
-             (SELECT id FROM callback WHERE processed_at IS NULL AND leased_until <= $3 \
-              ORDER BY leased_until, id LIMIT $4 {skip}) RETURNING id, tries"
+            "WITH due AS MATERIALIZED (SELECT id AS due_id FROM callback WHERE processed_at IS NULL AND leased_until <= $3 \
+              ORDER BY leased_until, id LIMIT $4 {skip}) \
+             UPDATE callback SET owner = $1, leased_until = $2, tries = tries + 1 FROM due WHERE id = due_id RETURNING id, tries"
         ),
         [
             owner.into(),

@@ -42,12 +42,12 @@ pub async fn claim(
     let claimed = query(
         tx,
         format!(
-            "UPDATE notification SET engine_state = 'sending', status = 'sending', open_status = 'sending', \
-             sender_id = $1, lease_owner = $2, leased_until = $3, wake_at = $3, due_at = NULL, updated_at = $4, \
-             attempt_count = attempt_count + 1 WHERE id IN \
-             (SELECT id FROM notification WHERE due_at IS NOT NULL AND due_at <= $4 AND channel = 'whatsapp' \
+            "WITH due AS MATERIALIZED (SELECT id AS due_id FROM notification WHERE due_at IS NOT NULL AND due_at <= $4 AND channel = 'whatsapp' \
               AND (sender_id = $1 OR sender_id IS NULL) AND (expires_at IS NULL OR expires_at > $4) \
               ORDER BY priority, due_at LIMIT $5 {skip}) \
+             UPDATE notification SET engine_state = 'sending', status = 'sending', open_status = 'sending', \
+             sender_id = $1, lease_owner = $2, leased_until = $3, wake_at = $3, due_at = NULL, updated_at = $4, \
+             attempt_count = attempt_count + 1 FROM due WHERE id = due_id \
              RETURNING id, contact_id, address, kind, template, language, category, params, body, generation, \
              attempt_count, created_at, follow_up_id, subject_contact_id"
         ),
@@ -108,10 +108,10 @@ pub async fn hold(
     let held = execute(
         tx,
         format!(
-            "UPDATE notification SET engine_state = 'held', status = 'held', open_status = 'held', reason = $1, \
-             due_at = NULL, updated_at = $2 WHERE id IN \
-             (SELECT id FROM notification WHERE due_at IS NOT NULL AND due_at <= $2 AND channel = 'whatsapp' \
-              ORDER BY priority, due_at LIMIT $3 {skip})"
+            "WITH due AS MATERIALIZED (SELECT id AS due_id FROM notification WHERE due_at IS NOT NULL AND due_at <= $2 AND channel = 'whatsapp' \
+              ORDER BY priority, due_at LIMIT $3 {skip}) \
+             UPDATE notification SET engine_state = 'held', status = 'held', open_status = 'held', reason = $1, \
+             due_at = NULL, updated_at = $2 FROM due WHERE id = due_id"
         ),
         [reason.into(), now.micros().into(), limit.into()],
     )
@@ -129,10 +129,10 @@ pub async fn release(
     let released = execute(
         tx,
         format!(
-            "UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
-             due_at = $1, updated_at = $1 WHERE id IN \
-             (SELECT id FROM notification WHERE open_status IN ('held', 'retrying') AND engine_state = 'held' \
-              ORDER BY id LIMIT $2 {skip})"
+            "WITH due AS MATERIALIZED (SELECT id AS due_id FROM notification WHERE open_status IN ('held', 'retrying') AND engine_state = 'held' \
+              ORDER BY id LIMIT $2 {skip}) \
+             UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
+             due_at = $1, updated_at = $1 FROM due WHERE id = due_id"
         ),
         [now.micros().into(), limit.into()],
     )
@@ -206,7 +206,8 @@ pub async fn extend(
 pub async fn count_due(store: &Store, now: Timestamp, limit: i64) -> Result<i64, StoreError> {
     let found = query(
         store.reader(),
-        "SELECT count(*) FROM (SELECT id FROM notification WHERE due_at IS NOT NULL AND due_at <= $1 LIMIT $2) AS due",
+        "SELECT count(*) FROM (SELECT id FROM notification WHERE due_at IS NOT NULL AND due_at <= $1 \
+         ORDER BY priority, due_at LIMIT $2) AS due",
         [now.micros().into(), limit.max(0).into()],
     )
     .await?;
