@@ -2,7 +2,7 @@
 //!
 //! A migration is never edited after it has been released, and the version of
 //! the program before it must still be able to run beside it. The DDL is SQL:
-//! [`ddl`] fills in the few words that SQLite and PostgreSQL spell differently.
+//! `ddl` fills in the few words that SQLite and PostgreSQL spell differently.
 //!
 //! Every instant is a `BIGINT`: microseconds since 1970 in UTC, so that SQL and
 //! Rust order them alike on both databases.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::domain::time::Timestamp;
 use crate::store::{
     Store, StoreError,
-    dialect::{Columns, execute, locking, query},
+    dialect::{Columns, execute, locking, prefer_index_order, query},
 };
 
 /// A notification taken out of the queue to be sent.
@@ -39,6 +39,7 @@ pub async fn claim(
 ) -> Result<Vec<Claimed>, StoreError> {
     let backend = tx.get_database_backend();
     let skip = locking(backend, "FOR UPDATE SKIP LOCKED");
+    prefer_index_order(tx).await?;
     let claimed = query(
         tx,
         format!(
@@ -206,8 +207,7 @@ pub async fn extend(
 pub async fn count_due(store: &Store, now: Timestamp, limit: i64) -> Result<i64, StoreError> {
     let found = query(
         store.reader(),
-        "SELECT count(*) FROM (SELECT id FROM notification WHERE due_at IS NOT NULL AND due_at <= $1 \
-         ORDER BY priority, due_at LIMIT $2) AS due",
+        "SELECT count(*) FROM (SELECT id FROM notification WHERE due_at IS NOT NULL AND due_at <= $1 LIMIT $2) AS due",
         [now.micros().into(), limit.max(0).into()],
     )
     .await?;
