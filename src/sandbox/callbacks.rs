@@ -40,7 +40,18 @@ pub(super) fn message_goes(
             Behaviour::Confuses => {
                 tokio::time::sleep(config.sent_after).await;
                 let all: Vec<Value> = ["sent", "delivered", "read"].map(|name| status(name, None)).to_vec();
-                for one in all.iter().rev().chain(&all) {
+                // The second copies say a little less, as Meta's do.
+                let bare: Vec<Value> = all
+                    .iter()
+                    .cloned()
+                    .map(|mut one| {
+                        if let Some(object) = one.as_object_mut() {
+                            object.remove("pricing");
+                        }
+                        one
+                    })
+                    .collect();
+                for one in all.iter().rev().chain(&bare) {
                     world.post_value(json!({ "statuses": [one] })).await;
                 }
                 // The very same bytes once more: a redelivery.
