@@ -27,6 +27,9 @@ pub struct Ingest {
     /// Measure with applying off, too.
     #[arg(long)]
     no_apply: bool,
+    /// Measure the real server alone, without what it is compared with.
+    #[arg(long)]
+    alone: bool,
 }
 
 /// More than any machine takes in a second with storing on.
@@ -39,11 +42,35 @@ struct Measured {
     rss_megabytes: f64,
 }
 
+fn round(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
+}
+
+impl Measured {
+    /// What is known of the real server without a comparison.
+    fn keys(&mut self) -> serde_json::Value {
+        json!({
+            "durable_per_second": self.outcome.per_second().round(),
+            "p50_ms": round(self.outcome.percentile_ms(50)),
+            "p99_ms": round(self.outcome.percentile_ms(99)),
+            "applied_per_second": self.applied_per_second.round(),
+            "refused": self.outcome.refused,
+            "rss_megabytes": self.rss_megabytes.round(),
+            "durability": self.durability,
+        })
+    }
+}
+
 impl Ingest {
     pub async fn run(self) -> anyhow::Result<()> {
         let most = usize::try_from(self.common.seconds * MOST_PER_SECOND)?;
         progress("signing callbacks …");
         let shots = Arc::new(load::shots(most, 7));
+        if self.alone {
+            let mut durable = self.measure("durable", &[], &shots).await?;
+            print(&durable.keys(), self.common.json);
+            return Ok(());
+        }
         let bare = self
             .measure("bare", &["--ingest", "bare", "--no-apply"], &shots)
             .await?;
@@ -63,30 +90,26 @@ impl Ingest {
         } else {
             None
         };
-        let round = |number: f64| (number * 1000.0).round() / 1000.0;
         let per_second = durable.outcome.per_second();
         let (bare, alone, idle) = (
             bare.outcome.per_second(),
             alone.outcome.per_second(),
             idle.outcome.per_second(),
         );
-        let mut result = json!({
-            "durable_per_second": per_second.round(),
+        let mut result = durable.keys();
+        let comparison = json!({
             // The same server with all workers on; and, for who asks, with applying off.
             "per_request_per_second": alone.round(),
             "per_request_no_apply_per_second": idle.round(),
             "bare_per_second": bare.round(),
             "ratio_to_per_request": round(per_second / alone),
             "ratio_to_bare": round(per_second / bare),
-            "p50_ms": round(durable.outcome.percentile_ms(50)),
-            "p99_ms": round(durable.outcome.percentile_ms(99)),
-            "applied_per_second": durable.applied_per_second.round(),
-            "refused": durable.outcome.refused,
             "connections": self.connections,
             "seconds": self.common.seconds,
-            "rss_megabytes": durable.rss_megabytes.round(),
-            "durability": durable.durability,
         });
+        if let (Some(object), Some(more)) = (result.as_object_mut(), comparison.as_object()) {
+            object.extend(more.clone());
+        }
         if let (Some(mut unapplied), Some(object)) = (unapplied, result.as_object_mut()) {
             let rate = unapplied.outcome.per_second();
             object.insert("no_apply_per_second".to_owned(), json!(rate.round()));

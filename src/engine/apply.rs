@@ -111,14 +111,14 @@ async fn batch(
     let together = commit(engine, &work.iter().collect::<Vec<_>>(), &marks, &dead, now).await;
     match together {
         Ok(()) => {}
-        Err(StoreError::Transient(error)) => return Err(StoreError::Transient(error)),
+        Err(error) if error.is_transient() => return Err(error),
         Err(_) => {
             // Something in it cannot be applied: find it, and spare the others.
             let mut pieces = vec![work.iter().collect::<Vec<_>>()];
             while let Some(piece) = pieces.pop() {
                 match commit(engine, &piece, &[], &[], now).await {
                     Ok(()) => {}
-                    Err(StoreError::Transient(error)) => return Err(StoreError::Transient(error)),
+                    Err(error) if error.is_transient() => return Err(error),
                     Err(error) if piece.len() <= 1 => {
                         for work in piece {
                             let reason = format!("it cannot be applied: {error}");
@@ -181,6 +181,9 @@ async fn commit(
     dead: &[(Uuid, Dead)],
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    // Rarely does anybody else touch the same notifications at the same moment,
+    // and locking them costs as much as changing them: only the loser locks.
+    let mut tries = 0;
     let report = engine
         .store
         .write(async |tx| {
@@ -206,11 +209,10 @@ async fn commit(
                 .collect();
             dead_letter::insert(tx, &letters, now).await?;
             let mut steps = inbound_steps(tx, &work, now).await?;
-            // The common batch: finding the attempts locks everything it needs.
-            let lock = steps.is_empty() && all_name_our_ids(&work);
-            steps.extend(update_steps(tx, &work, lock, now).await?);
-            if lock {
-                transition::run_locked(engine, tx, &steps, now).await
+            steps.extend(update_steps(tx, &work, now).await?);
+            tries += 1;
+            if tries == 1 {
+                transition::run_unlocked(engine, tx, &steps, now).await
             } else {
                 transition::run(engine, tx, &steps, now).await
             }
@@ -236,19 +238,10 @@ async fn commit(
     Ok(())
 }
 
-/// Whether every status names an attempt: then one search finds them all, and may lock.
-fn all_name_our_ids(work: &[&Work]) -> bool {
-    work.iter().all(|work| match &work.item.kind {
-        ItemKind::Update(update) => update.our_id.is_some(),
-        ItemKind::Inbound(_) | ItemKind::Other { .. } => true,
-    })
-}
-
 /// Matches statuses to attempts, and parks the rest.
 async fn update_steps(
     tx: &DatabaseTransaction,
     work: &[&Work],
-    lock: bool,
     now: Timestamp,
 ) -> Result<Vec<Step>, StoreError> {
     let updates: Vec<(&Work, &Update)> = work
@@ -271,7 +264,7 @@ async fn update_steps(
         })
         .collect();
     let mut found: Vec<Option<attempt::Found>> = vec![None; updates.len()];
-    for known in attempt::find(tx, &lookups, lock).await? {
+    for known in attempt::find(tx, &lookups).await? {
         if let Some(slot) = found.get_mut(known.position) {
             *slot = Some(known);
         }
@@ -492,7 +485,7 @@ async fn find_quoted(
     if lookups.is_empty() {
         return Ok(HashMap::new());
     }
-    let found = attempt::find(tx, &lookups, false).await?;
+    let found = attempt::find(tx, &lookups).await?;
     Ok(found
         .into_iter()
         .map(|found| (found.position, found.notification_id))
@@ -528,7 +521,7 @@ pub async fn replay(
         for work in piece {
             match commit(engine, &[work], &[], &[], now).await {
                 Ok(()) => {}
-                Err(StoreError::Transient(error)) => return Err(StoreError::Transient(error)),
+                Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {
                     let letter = Dead {
                         pointer: work.item.pointer.clone(),

@@ -20,7 +20,10 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    domain::{notification::Policy, trigger::Trigger},
+    domain::{
+        notification::Policy,
+        trigger::{Trigger, Triggers},
+    },
     store::{ConnectionTrait, Store, StoreError, catalogue::StoredRule},
 };
 
@@ -41,9 +44,16 @@ pub struct Settings {
 pub struct RuleSet {
     revision: i64,
     by_trigger: BTreeMap<Trigger, Vec<StoredRule>>,
+    /// What any version of any rule names as its `unless`.
+    unless_ever: Triggers,
 }
 
 impl RuleSet {
+    /// Whether a pending follow-up may be waiting for one of these not to come.
+    pub const fn may_cancel(&self, reached: Triggers) -> bool {
+        !self.unless_ever.intersection(reached).is_empty()
+    }
+
     pub fn on(&self, trigger: Trigger) -> &[StoredRule] {
         self.by_trigger.get(&trigger).map_or(&[], Vec::as_slice)
     }
@@ -97,12 +107,17 @@ impl Engine {
             }
         }
         let mut by_trigger: BTreeMap<Trigger, Vec<StoredRule>> = BTreeMap::new();
-        for rule in crate::store::catalogue::active_rules(connection).await? {
-            by_trigger.entry(rule.rule.on).or_default().push(rule);
+        let mut unless_ever = Triggers::NONE;
+        for rule in crate::store::catalogue::rules(connection).await? {
+            unless_ever = unless_ever.union(rule.rule.unless);
+            if rule.active {
+                by_trigger.entry(rule.rule.on).or_default().push(rule);
+            }
         }
         let fresh = Arc::new(RuleSet {
             revision,
             by_trigger,
+            unless_ever,
         });
         *self
             .rules

@@ -302,7 +302,7 @@ pub async fn run(
     now: Timestamp,
 ) -> Result<Report, StoreError> {
     notification::lock(tx, &notifications(steps)).await?;
-    run_locked(engine, tx, steps, now).await
+    run_unlocked(engine, tx, steps, now).await
 }
 
 /// The notifications of a batch, each once, in order of id.
@@ -313,8 +313,9 @@ fn notifications(steps: &[Step]) -> Vec<Uuid> {
     wanted
 }
 
-/// The same for notifications that this transaction has locked already.
-pub async fn run_locked(
+/// The same without waiting for others: [`StoreError::Overtaken`], and nothing
+/// stays, if somebody changes one of the notifications meanwhile.
+pub async fn run_unlocked(
     engine: &Engine,
     tx: &DatabaseTransaction,
     steps: &[Step],
@@ -380,10 +381,12 @@ pub async fn run_locked(
     for (index, (current, before)) in loaded.iter_mut().zip(&before).enumerate() {
         let new = current.state.finish(before, now, policy);
         if !new.is_empty() {
-            follow.reached.push(follow_up::Reached {
-                id: Id(current.state.id),
-                mask: new.mask(),
-            });
+            if rules.may_cancel(new) {
+                follow.reached.push(follow_up::Reached {
+                    id: Id(current.state.id),
+                    mask: new.mask(),
+                });
+            }
             if new.contains(Trigger::Delivered) && before.triggered.contains(Trigger::Failed) {
                 follow.overruled.push(current.state.id);
             }
@@ -414,11 +417,7 @@ pub async fn run_locked(
             );
         }
     }
-    let changed: Vec<(&NotificationState, &NotificationState)> = before
-        .iter()
-        .zip(loaded.iter().map(|loaded| &loaded.state))
-        .collect();
-    notification::save(tx, &changed, policy, now).await?;
+    notification::save(tx, &before, &loaded, policy, now).await?;
     follow.write(tx, &mut report).await?;
     Ok(report)
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, Id, Type, execute, list, locking, query, rows},
+    dialect::{Columns, Id, Type, execute, list, query, rows},
 };
 use crate::domain::{
     facts::{Fact, Facts, Known},
@@ -85,19 +85,9 @@ pub struct Found {
     pub notification_id: Uuid,
 }
 
-/// Finds attempts by our id, else by the provider's message id; with `lock`,
-/// locks their notifications in order of id.
-pub async fn find(
-    tx: &DatabaseTransaction,
-    wanted: &[Lookup],
-    lock: bool,
-) -> Result<Vec<Found>, StoreError> {
+/// Finds attempts by our id, else by the provider's message id.
+pub async fn find(tx: &DatabaseTransaction, wanted: &[Lookup]) -> Result<Vec<Found>, StoreError> {
     let backend = tx.get_database_backend();
-    let lock = if lock {
-        locking(backend, "FOR UPDATE OF n")
-    } else {
-        ""
-    };
     let mut found = Vec::with_capacity(wanted.len());
     let by_our_id: Vec<&Lookup> = wanted
         .iter()
@@ -108,8 +98,7 @@ pub async fn find(
         let answer = query(
             tx,
             format!(
-                "SELECT r.position, a.id, n.id FROM {given} JOIN attempt a ON a.id = r.our_id \
-                 JOIN notification n ON n.id = a.notification_id ORDER BY n.id {lock}"
+                "SELECT r.position, a.id, a.notification_id FROM {given} JOIN attempt a ON a.id = r.our_id"
             ),
             [list(&by_our_id)?],
         )
@@ -127,8 +116,8 @@ pub async fn find(
         let answer = query(
             tx,
             format!(
-                "SELECT r.position, a.id, n.id FROM {given} JOIN attempt a ON a.provider_message_id = r.message \
-                 JOIN notification n ON n.id = a.notification_id ORDER BY n.id {lock}"
+                "SELECT r.position, a.id, a.notification_id FROM {given} \
+                 JOIN attempt a ON a.provider_message_id = r.message"
             ),
             [list(&by_message)?],
         )
@@ -193,13 +182,21 @@ pub async fn insert(
 struct FactsRow {
     id: Id,
     implied: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pricing: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     accepted: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     sent: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     delivered: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     read_time: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     played: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     failed: Option<i64>,
 }
 

@@ -235,11 +235,12 @@ pub async fn mark_processed(
         ],
     );
     let parameter = list(batch)?;
+    // Not `IS NULL`, which would let the planner read the whole index of those that wait.
     let marked = execute(
         tx,
         format!(
             "UPDATE callback SET processed_at = $2, items = r.items, dead_items = r.dead_items FROM {given} \
-             WHERE callback.id = r.id AND callback.processed_at IS NULL"
+             WHERE callback.id = r.id AND coalesce(callback.processed_at, 0) = 0"
         ),
         [parameter.clone(), now.micros().into()],
     )
@@ -275,7 +276,7 @@ pub async fn renew(
         tx,
         format!(
             "UPDATE callback SET leased_until = $2 FROM {given} WHERE callback.id = r.id AND callback.owner = $3 \
-             AND callback.processed_at IS NULL"
+             AND coalesce(callback.processed_at, 0) = 0"
         ),
         [ids(bodies.iter().copied())?, until.micros().into(), owner.into()],
     )

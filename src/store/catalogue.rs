@@ -446,13 +446,11 @@ fn stored_rule(row: &QueryResult) -> Result<StoredRule, StoreError> {
     })
 }
 
-/// The rules in force.
-pub async fn active_rules(
-    connection: &impl ConnectionTrait,
-) -> Result<Vec<StoredRule>, StoreError> {
+/// Every version of every rule.
+pub async fn rules(connection: &impl ConnectionTrait) -> Result<Vec<StoredRule>, StoreError> {
     let found = query(
         connection,
-        format!("SELECT {RULE} FROM rule WHERE active = true ORDER BY name"),
+        format!("SELECT {RULE} FROM rule ORDER BY name, version"),
         [],
     )
     .await?;

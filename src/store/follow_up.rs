@@ -27,7 +27,9 @@ pub struct New {
     pub occurrence: String,
     pub unless_mask: i64,
     pub state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub due_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 

@@ -67,6 +67,9 @@ pub enum StoreError {
         row: String,
         column: &'static str,
     },
+    /// A row was changed by somebody else since it was read: the work is done again.
+    #[error("another process was faster")]
+    Overtaken,
     /// The work itself decided that nothing of it may stay.
     #[error("rolled back on request")]
     RolledBack,
@@ -74,13 +77,15 @@ pub enum StoreError {
 
 impl StoreError {
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Transient(_))
+        matches!(self, Self::Transient(_) | Self::Overtaken)
     }
 
     /// Another transaction won; the same one may be repeated at once.
     fn is_conflict(&self) -> bool {
-        let Self::Transient(error) = self else {
-            return false;
+        let error = match self {
+            Self::Transient(error) => error,
+            Self::Overtaken => return true,
+            Self::Refused(_) | Self::Corrupt { .. } | Self::RolledBack => return false,
         };
         match database_code(error).as_deref() {
             Some("40001" | "40P01" | "55P03") => true,
@@ -98,7 +103,7 @@ impl StoreError {
                 error.sql_err(),
                 Some(sea_orm::SqlErr::UniqueConstraintViolation(_))
             ),
-            Self::Transient(_) | Self::Corrupt { .. } | Self::RolledBack => false,
+            Self::Transient(_) | Self::Corrupt { .. } | Self::Overtaken | Self::RolledBack => false,
         }
     }
 }

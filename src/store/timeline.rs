@@ -20,9 +20,13 @@ pub struct Entry {
     pub id: Id,
     pub kind: &'static str,
     /// When it happened by the provider's clock, in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt_id: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub callback_id: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 

@@ -7,8 +7,9 @@ use tokio_util::sync::CancellationToken;
 use super::Turn;
 use crate::{engine::Engine, store::checkpoint};
 
-/// Between two turns under load: rarely enough that a page written often is copied once.
-const PAUSE: Duration = Duration::from_millis(250);
+/// Between two turns under load: often enough that the file system has little to
+/// write at once, for which a commit beside it would wait.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Checkpoints until stopped. PostgreSQL does this by itself.
 pub async fn run(engine: Arc<Engine>, stop: CancellationToken) {

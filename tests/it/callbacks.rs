@@ -17,6 +17,7 @@ crate::tests![
     what_a_dead_process_held_is_taken_over,
     a_body_that_ends_processes_is_isolated,
     replaying_a_callback_changes_nothing,
+    two_processes_change_the_same_notifications_at_once,
 ];
 
 async fn sent_order(app: &TestApp) -> String {
@@ -351,5 +352,58 @@ async fn replaying_a_callback_changes_nothing(database: Database) {
     assert_eq!(
         last["kind"], "ignored",
         "the replay itself is on the timeline"
+    );
+}
+
+async fn two_processes_change_the_same_notifications_at_once(database: Database) {
+    let one = TestApp::spawn(&database).await;
+    one.apply_catalogue(DEMO).await;
+    let mut ids = Vec::new();
+    for number in 0..20 {
+        ids.push(
+            one.order(&format!("A-{number}"), &format!("+1202555{number:04}"))
+                .await,
+        );
+    }
+    one.send().await;
+    // A second process on PostgreSQL; on SQLite a second worker of the first.
+    let two = match database {
+        Database::Postgres => Some(TestApp::start(&one.database_url, &[]).await),
+        Database::Sqlite => None,
+    };
+    for name in ["sent", "read", "delivered", "read"] {
+        for app in [Some(&one), two.as_ref()].into_iter().flatten() {
+            let mut statuses = Vec::new();
+            for id in &ids {
+                let attempt = one.notification(id).await["attempts"][0].clone();
+                statuses.push(status(
+                    attempt["provider_message_id"].as_str().unwrap(),
+                    attempt["id"].as_str(),
+                    name,
+                    one.now().unix_seconds() + i64::from(app.base == one.base),
+                    None,
+                ));
+            }
+            let body = value(json!({ "statuses": statuses })).to_string();
+            assert_eq!(app.callback_bytes(body.into_bytes()).await, 200);
+        }
+    }
+    match &two {
+        Some(two) => {
+            tokio::join!(one.process(), two.process());
+        }
+        None => one.process().await,
+    }
+    for id in &ids {
+        assert_eq!(one.status_of(id).await, "read");
+    }
+    let stats = one.stats().await;
+    assert_eq!(stats["read"], 20, "{stats}");
+    assert_eq!(stats["delivered"], 20, "{stats}");
+    assert_eq!(one.number("SELECT count(*) FROM dead_letter").await, 0);
+    assert_eq!(
+        one.number("SELECT count(*) FROM callback WHERE processed_at IS NULL")
+            .await,
+        0
     );
 }

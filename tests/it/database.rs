@@ -6,8 +6,8 @@ use entity::{
     inbound_message, notification, notification_label, parked_status, route, rule, sender, setting,
     template, timeline, user_account, user_group,
 };
-use herald::store::{self, connect, migrate};
-use sea_orm::EntityTrait;
+use herald::store::{self, checkpoint, connect, migrate, notification as rows};
+use sea_orm::{ConnectionTrait, EntityTrait};
 use secrecy::SecretString;
 
 use crate::harness::{DEMO, Database, TestApp, fresh_database};
@@ -18,6 +18,8 @@ crate::tests![
     every_entity_fits_its_table,
     a_transaction_that_lost_is_repeated,
     a_cancelled_transaction_leaves_nothing,
+    a_change_between_reading_and_saving_is_noticed,
+    the_log_begins_anew_when_it_is_long,
 ];
 
 async fn durability_is_full_and_nothing_weakens_it(database: Database) {
@@ -153,4 +155,73 @@ async fn a_cancelled_transaction_leaves_nothing(database: Database) {
             .await,
         0
     );
+}
+
+async fn a_change_between_reading_and_saving_is_noticed(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(DEMO).await;
+    let id = app.order("A-1", "+12025550110").await.parse().unwrap();
+    let policy = app.engine.settings.policy;
+    let elsewhere = app.store.clone();
+    let mut tries = 0;
+    app.store
+        .write(async |tx| {
+            tries += 1;
+            let mut after = rows::load(tx, &[id]).await?;
+            let before = vec![after[0].state.clone()];
+            // SQLite lets nobody write in between.
+            if tries == 1 && database == Database::Postgres {
+                let renamed = "UPDATE notification SET reason = 'somebody was faster'";
+                elsewhere
+                    .raw_writer()
+                    .execute_unprepared(renamed)
+                    .await
+                    .unwrap();
+            }
+            after[0].state.insists = true;
+            rows::save(tx, &before, &after, &policy, app.now()).await
+        })
+        .await
+        .unwrap();
+    let expected = if database == Database::Postgres { 2 } else { 1 };
+    assert_eq!(tries, expected);
+    let saved = app.notification(&id.to_string()).await;
+    if database == Database::Postgres {
+        assert_eq!(saved["reason"], "somebody was faster");
+    }
+}
+
+async fn the_log_begins_anew_when_it_is_long(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    if database == Database::Postgres {
+        // PostgreSQL keeps its own log: a turn does nothing.
+        let mut progress = checkpoint::Progress::default();
+        assert!(!checkpoint::turn(&app.store, &mut progress).await.unwrap());
+        return;
+    }
+    let pages = async || {
+        let row =
+            store::dialect::query_one(app.store.raw_writer(), "PRAGMA wal_checkpoint(NOOP)", [])
+                .await
+                .unwrap()
+                .unwrap();
+        row.try_get_by_index::<i64>(1).unwrap()
+    };
+    // Three megabytes a body: past the bound in a few.
+    for body in 0_u8..7 {
+        let mut filler = vec![b' '; 2_900_000];
+        filler[0] = b'0' + body;
+        assert_eq!(app.callback_bytes(filler).await, 200);
+    }
+    let long = pages().await;
+    assert!(long > checkpoint::RESTART_PAGES, "{long} pages");
+    let mut progress = checkpoint::Progress::default();
+    assert!(checkpoint::turn(&app.store, &mut progress).await.unwrap());
+    assert!(
+        !checkpoint::turn(&app.store, &mut progress).await.unwrap(),
+        "nothing was written since"
+    );
+    app.process().await;
+    let anew = pages().await;
+    assert!(anew < long / 4, "{anew} pages after {long}");
 }

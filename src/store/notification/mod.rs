@@ -11,7 +11,7 @@ pub use queue::{
 pub use search::{Filter, find, in_transaction, of_request, open_counts, read_failure, search};
 
 use entity::notification;
-use sea_orm::{ActiveEnum, ConnectionTrait, DatabaseTransaction};
+use sea_orm::{ActiveEnum, ConnectionTrait, DatabaseTransaction, DbBackend};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -37,15 +37,17 @@ pub struct Facets {
     pub contact_id: Option<Uuid>,
 }
 
-/// A notification under the row's lock.
+/// A notification as it was read in order to change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
     pub state: NotificationState,
     pub facets: Facets,
+    /// The row's version when it was read: what [`save`] insists on.
+    pub version: i64,
 }
 
-const LOADED: &str = "n.id, n.created_at, n.category, n.engine_state, n.generation, n.triggered, n.replied, n.insists, n.reason, \
-     n.failure, n.due_at, n.leased_until, n.expires_at, n.wake_at, n.sender_id, n.channel, n.template, n.depth, n.contact_id";
+const LOADED: &str = "notification.id, notification.created_at, notification.category, notification.engine_state, notification.generation, notification.triggered, notification.replied, notification.insists, notification.reason, \
+     notification.failure, notification.due_at, notification.leased_until, notification.expires_at, notification.wake_at, notification.sender_id, notification.channel, notification.template, notification.depth, notification.contact_id";
 
 fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
     let id: Uuid = columns.take()?;
@@ -86,7 +88,20 @@ fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
         depth: columns.take()?,
         contact_id: columns.take()?,
     };
-    Ok(Loaded { state, facets })
+    Ok(Loaded {
+        state,
+        facets,
+        version: columns.take()?,
+    })
+}
+
+/// The version of a row: on PostgreSQL the transaction that wrote it. SQLite has
+/// one writer, and nothing comes between a read and the write after it.
+const fn version(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::Postgres => "notification.xmin::text::bigint",
+        _ => "0",
+    }
 }
 
 /// Locks notifications in order of id.
@@ -103,15 +118,17 @@ pub async fn lock(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<(), Store
     Ok(())
 }
 
-/// Loads locked notifications with their attempts, in order of id. A statement
-/// of its own after the lock: another process may have added facts until then.
+/// Loads notifications with their attempts, in order of id. After a lock it is a
+/// statement of its own: another process may have added facts until then.
 pub async fn load(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<Vec<Loaded>, StoreError> {
-    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let backend = tx.get_database_backend();
+    let given = rows(backend, &[("id", Type::Uuid)]);
     let found = query(
         tx,
         format!(
-            "SELECT {LOADED}, {} FROM {given} JOIN notification n ON n.id = r.id \
-             LEFT JOIN attempt a ON a.notification_id = n.id",
+            "SELECT {LOADED}, {}, {} FROM {given} JOIN notification ON notification.id = r.id \
+             LEFT JOIN attempt a ON a.notification_id = notification.id",
+            version(backend),
             attempt::STATE
         ),
         [ids(wanted.iter().copied())?],
@@ -155,16 +172,23 @@ struct SavedRow {
     id: Id,
     engine: &'static str,
     status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     open: Option<&'static str>,
     generation: i64,
     triggered: i64,
     replied: bool,
     insists: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     due: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     wake: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     lease: Option<i64>,
+    version: i64,
 }
 
 /// A status that people look for because something is still to happen or went wrong.
@@ -175,7 +199,7 @@ pub const fn open_status(status: Status) -> Option<&'static str> {
     }
 }
 
-fn saved(state: &NotificationState, policy: &Policy) -> SavedRow {
+fn saved(state: &NotificationState, version: i64, policy: &Policy) -> SavedRow {
     let status = state.status();
     SavedRow {
         id: Id(state.id),
@@ -197,24 +221,34 @@ fn saved(state: &NotificationState, policy: &Policy) -> SavedRow {
         due: state.due_at.map(Timestamp::micros),
         wake: state.wake_at(policy).map(Timestamp::micros),
         lease: state.leased_until.map(Timestamp::micros),
+        version,
     }
 }
 
-/// Saves what changed, notifications first, then their attempts.
+/// Saves what changed since `before`, notifications first, then their attempts.
+///
+/// Every change of an attempt comes with one of its notification, so the
+/// notification's version guards both: [`StoreError::Overtaken`] when somebody
+/// else has changed one since it was read.
 pub async fn save(
     tx: &DatabaseTransaction,
-    changed: &[(&NotificationState, &NotificationState)],
+    before: &[NotificationState],
+    after: &[Loaded],
     policy: &Policy,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let changed_rows: Vec<SavedRow> = changed
+    let changed_rows: Vec<SavedRow> = before
         .iter()
-        .filter(|(before, after)| before != after || after.wake_at(policy) != before.stored_wake_at)
-        .map(|(_, after)| saved(after, policy))
+        .zip(after)
+        .filter(|(before, after)| {
+            *before != &after.state || after.state.wake_at(policy) != before.stored_wake_at
+        })
+        .map(|(_, after)| saved(&after.state, after.version, policy))
         .collect();
     if !changed_rows.is_empty() {
+        let backend = tx.get_database_backend();
         let given = rows(
-            tx.get_database_backend(),
+            backend,
             &[
                 ("id", Type::Uuid),
                 ("engine", Type::Text),
@@ -229,19 +263,28 @@ pub async fn save(
                 ("due", Type::Int),
                 ("wake", Type::Int),
                 ("lease", Type::Int),
+                ("version", Type::Int),
             ],
         );
-        execute(
+        let saved = execute(
             tx,
             format!(
                 "UPDATE notification SET updated_at = $2, engine_state = r.engine, status = r.status, \
                  open_status = r.open, generation = r.generation, triggered = r.triggered, replied = r.replied, insists = r.insists, \
                  reason = r.reason, failure = r.failure, due_at = r.due, wake_at = r.wake, leased_until = r.lease \
-                 FROM {given} WHERE notification.id = r.id"
+                 FROM {given} WHERE notification.id = r.id AND {} = r.version",
+                version(backend)
             ),
             [list(&changed_rows)?, now.micros().into()],
         )
         .await?;
+        if usize::try_from(saved.rows_affected()).ok() != Some(changed_rows.len()) {
+            return Err(StoreError::Overtaken);
+        }
     }
-    attempt::save(tx, changed).await
+    let changed: Vec<(&NotificationState, &NotificationState)> = before
+        .iter()
+        .zip(after.iter().map(|after| &after.state))
+        .collect();
+    attempt::save(tx, &changed).await
 }

@@ -379,7 +379,9 @@ impl TestApp {
     /// Replaces connections that were cut.
     pub async fn reconnect(&self) {
         for _ in 0..20 {
-            drop(store::dialect::query_one(self.store.reader(), "SELECT 1", []).await);
+            for connection in [self.store.reader(), self.store.raw_writer()] {
+                drop(store::dialect::query_one(connection, "SELECT 1", []).await);
+            }
         }
     }
 

@@ -59,7 +59,7 @@ impl Blocker {
                     .execute_unprepared(&cut)
                     .await
                     .unwrap();
-                if engine.store.reader().ping().await.is_err() {
+                if engine.store.raw_writer().ping().await.is_err() {
                     break;
                 }
             }

@@ -19,7 +19,7 @@ pub use provider::FakeMeta;
 pub const DEMO: &str = include_str!("../../../deploy/catalogues/demo.toml");
 
 /// Where a test's database is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Database {
     Sqlite,
     Postgres,
