@@ -1,11 +1,17 @@
 //! Puts the parts together. The only file that knows all the others.
 
-use std::{net::TcpListener, sync::Arc};
+use std::{
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use actix_web::{App as HttpApp, HttpServer, dev::ServerHandle, web};
 use anyhow::{Context, bail};
 use secrecy::SecretString;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
@@ -161,6 +167,8 @@ impl App {
         let threads = Threads {
             tracker: tracker.clone(),
             runtime: tokio::runtime::Handle::current(),
+            stop: stop.soft.clone(),
+            panicked: Arc::default(),
         };
         let (for_store, store_clock) = (Arc::clone(&engine), clock.clone());
         threads.start("herald-store", move || {
@@ -181,6 +189,7 @@ impl App {
                     workers::timers::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::timers::expand(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::watchdog::run(Arc::clone(&engine), clock.clone(), stop.clone()),
+                    workers::watchdog::run_clock(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::watchdog::run_parked(Arc::clone(&engine), clock, stop.clone()),
                     workers::checkpoint::run(Arc::clone(&engine), stop),
                 );
@@ -214,6 +223,11 @@ impl App {
             () = tracker.wait() => {}
             () = stop.hard.cancelled() => tracing::warn!(event = "process.killed", "stopped before everything was finished: leases will run out"),
         }
+        if threads.panicked.load(Ordering::Acquire) {
+            bail!(
+                "a worker has panicked: the process ends, and whoever watches over it starts it again"
+            );
+        }
         ended
     }
 }
@@ -223,6 +237,24 @@ impl App {
 struct Threads {
     tracker: TaskTracker,
     runtime: tokio::runtime::Handle,
+    stop: CancellationToken,
+    panicked: Arc<AtomicBool>,
+}
+
+/// A worker that panics takes the process with it, in order: a server that
+/// accepts and sends nothing looks healthy, and is not.
+struct Watched {
+    stop: CancellationToken,
+    panicked: Arc<AtomicBool>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.panicked.store(true, Ordering::Release);
+            self.stop.cancel();
+        }
+    }
 }
 
 impl Threads {
@@ -233,11 +265,17 @@ impl Threads {
     ) -> anyhow::Result<()> {
         let runtime = self.runtime.clone();
         let token = self.tracker.token();
+        let watched = Watched {
+            stop: self.stop.clone(),
+            panicked: Arc::clone(&self.panicked),
+        };
         std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
+                // In this order at the end, however it ends: the token is what the process waits for.
+                let _token = token;
+                let _watched = watched;
                 runtime.block_on(work());
-                drop(token);
             })
             .with_context(|| format!("the thread {name} cannot be started"))?;
         Ok(())
@@ -304,4 +342,27 @@ pub async fn command_store(config: &Config) -> anyhow::Result<Store> {
 /// An engine for a command beside a server.
 pub fn command_engine(config: &Config, store: Store) -> Engine {
     Engine::new(store, settings(config), store::new_id(Clock::System.now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arc, AtomicBool, CancellationToken, Ordering, TaskTracker, Threads};
+
+    #[tokio::test]
+    async fn a_worker_that_panics_takes_the_process_with_it() {
+        let threads = Threads {
+            tracker: TaskTracker::new(),
+            runtime: tokio::runtime::Handle::current(),
+            stop: CancellationToken::new(),
+            panicked: Arc::new(AtomicBool::new(false)),
+        };
+        threads.start("fine", || async {}).unwrap();
+        threads
+            .start("panics", || async { panic!("played by a test") })
+            .unwrap();
+        threads.stop.cancelled().await;
+        threads.tracker.close();
+        threads.tracker.wait().await;
+        assert!(threads.panicked.load(Ordering::Acquire));
+    }
 }

@@ -14,7 +14,10 @@ pub mod watch;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use uuid::Uuid;
@@ -69,6 +72,9 @@ pub struct Engine {
     /// This process's slot in the counters.
     pub slot: i64,
     rules: RwLock<Arc<RuleSet>>,
+    /// Our clock differs from the database's: leases and due times of other
+    /// processes mean something else to us, so nothing is claimed.
+    clock_differs: AtomicBool,
     /// Wakes the sender when something may be due.
     pub queued: tokio::sync::Notify,
     /// Wakes the timers when a follow-up may be due.
@@ -86,9 +92,20 @@ impl Engine {
             process,
             slot: i64::try_from(process.as_u128() % SLOTS).unwrap_or(0),
             rules: RwLock::default(),
+            clock_differs: AtomicBool::new(false),
             queued: tokio::sync::Notify::new(),
             followed_up: tokio::sync::Notify::new(),
         }
+    }
+
+    /// Whether this process may take work that others could take.
+    pub fn may_claim(&self) -> bool {
+        !self.clock_differs.load(Ordering::Acquire)
+    }
+
+    /// Says whether our clock agrees with the database's. Gives back what held before.
+    pub fn set_clock_differs(&self, differs: bool) -> bool {
+        self.clock_differs.swap(differs, Ordering::AcqRel)
     }
 
     /// The rules in force; read again only when a catalogue has changed.

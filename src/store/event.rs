@@ -252,14 +252,3 @@ pub async fn any_unexpanded(store: &Store) -> Result<bool, StoreError> {
     .await?
     .is_some())
 }
-
-/// Ends the expansion of an event that cannot go on.
-pub async fn give_up(tx: &DatabaseTransaction, id: Uuid) -> Result<(), StoreError> {
-    execute(
-        tx,
-        "UPDATE event SET state = 'refused' WHERE id = $1",
-        [id.into()],
-    )
-    .await?;
-    Ok(())
-}

@@ -39,6 +39,33 @@ pub async fn get_or_insert(
         .unwrap_or_else(|| value.to_owned()))
 }
 
+/// How far the database's clock is ahead of ours, in microseconds. The one
+/// statement that asks the database for the time. None on SQLite: its clock is ours.
+pub async fn clock_ahead_micros(
+    store: &super::Store,
+    now: impl Fn() -> Timestamp,
+) -> Result<Option<i64>, StoreError> {
+    if store.is_sqlite() {
+        return Ok(None);
+    }
+    let asked_at = now();
+    let row = query_one(
+        store.reader(),
+        "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+        [],
+    )
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let theirs: i64 = Columns::of(&row).take()?;
+    // It was read somewhere between the question and the answer.
+    let (earliest, latest) = (asked_at.micros(), now().micros());
+    Ok(Some(if theirs < earliest {
+        theirs - earliest
+    } else {
+        (theirs - latest).max(0)
+    }))
+}
+
 /// The durability settings the database runs with, by name.
 pub async fn durability(store: &super::Store) -> Result<Vec<(String, String)>, StoreError> {
     let mut settings = Vec::new();

@@ -55,7 +55,7 @@ impl Processor {
     ) -> Result<Turn, StoreError> {
         let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
         if self.unfinished.is_empty() {
-            if now >= self.next_look {
+            if now >= self.next_look && engine.may_claim() {
                 self.next_look = now.plus_micros(LOOK_MICROS);
                 if callback::any_unowned(&engine.store, now).await? {
                     let limit = i64::try_from(apply::batch_size(&engine.store)).unwrap_or(1);

@@ -175,7 +175,10 @@ async fn fill(
         };
     }
     // A claim costs a transaction: wait until some slots are free, unless nothing is being sent.
-    if free == 0 || (free < engine.settings.send_slots / 4 && !calls.is_empty()) {
+    if !engine.may_claim()
+        || free == 0
+        || (free < engine.settings.send_slots / 4 && !calls.is_empty())
+    {
         return Ok(Filled {
             again_at: None,
             full: false,

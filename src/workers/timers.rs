@@ -14,20 +14,24 @@ use crate::{
 
 /// Fires what is due.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
-    Ok(if follow_up::turn(engine, now).await? > 0 {
-        Turn::Worked
-    } else {
-        Turn::Idle
-    })
+    Ok(
+        if engine.may_claim() && follow_up::turn(engine, now).await? > 0 {
+            Turn::Worked
+        } else {
+            Turn::Idle
+        },
+    )
 }
 
 /// Expands one chunk of one event.
 pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
-    Ok(if accept::expand_turn(engine, now).await? {
-        Turn::Worked
-    } else {
-        Turn::Idle
-    })
+    Ok(
+        if engine.may_claim() && accept::expand_turn(engine, now).await? {
+            Turn::Worked
+        } else {
+            Turn::Idle
+        },
+    )
 }
 
 /// Fires until stopped.

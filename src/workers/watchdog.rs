@@ -11,17 +11,28 @@ use crate::{
 
 /// Looks once.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
-    Ok(if watch::turn(engine, now).await? > 0 {
-        Turn::Worked
-    } else {
-        Turn::Idle
-    })
+    Ok(
+        if engine.may_claim() && watch::turn(engine, now).await? > 0 {
+            Turn::Worked
+        } else {
+            Turn::Idle
+        },
+    )
 }
 
 /// Looks until stopped.
 pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     super::run("watchdog", stop, Duration::from_secs(1), None, async || {
         turn(&engine, clock.now()).await
+    })
+    .await;
+}
+
+/// Compares clocks until stopped.
+pub async fn run_clock(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
+    super::run("clock", stop, Duration::from_secs(30), None, async || {
+        watch::clock_turn(&engine, || clock.now()).await?;
+        Ok(Turn::Idle)
     })
     .await;
 }

@@ -16,6 +16,7 @@ crate::tests![
     an_idempotency_key_makes_one_message,
     lists_are_filtered_and_paged,
     one_person_in_two_groups_gets_one_message_and_large_groups_are_expanded_in_chunks,
+    an_event_the_database_refuses_stops_no_other,
     statistics_come_from_counters,
     every_problem_is_a_document,
     the_openapi_document_names_every_route,
@@ -395,6 +396,62 @@ async fn one_person_in_two_groups_gets_one_message_and_large_groups_are_expanded
         (&json!(false), &json!(450))
     );
     assert_eq!(app.send().await, 450);
+}
+
+async fn an_event_the_database_refuses_stops_no_other(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let mut catalogue = String::from(
+        "name = \"crowd\"\n[[template]]\nname = \"hello\"\ncategory = \"utility\"\nbody = \"Hello {{ contact.name }}\"\n\
+         [[route]]\nname = \"crowd\"\nevent = \"crowd.called\"\nto = \"group:One\"\ntemplate = \"hello\"\nreference = \"{{ event.id }}\"\n",
+    );
+    let names: Vec<String> = (0..250)
+        .map(|number| format!("person-{number:03}"))
+        .collect();
+    for (number, name) in names.iter().enumerate() {
+        write!(
+            catalogue,
+            "[[contact]]\nname = \"{name}\"\nphone = \"+1202555{:04}\"\n[[user]]\nname = \"{name}\"\ncontact = \"{name}\"\n",
+            number + 1000
+        )
+        .unwrap();
+    }
+    writeln!(
+        catalogue,
+        "[[group]]\nname = \"One\"\nmembers = {}",
+        json!(names)
+    )
+    .unwrap();
+    app.apply_catalogue(&catalogue).await;
+    // Both have their first chunk; the second of one of them will be refused.
+    let bad = app.event("bad", "crowd.called", json!({})).await;
+    let good = app.event("good", "crowd.called", json!({})).await;
+    let bad = bad["id"].as_str().unwrap();
+    let reject = match database {
+        Database::Sqlite => format!(
+            "CREATE TRIGGER broken BEFORE INSERT ON notification WHEN NEW.event_id = unhex('{}') \
+             BEGIN SELECT RAISE(ABORT, 'played by a test'); END",
+            bad.replace('-', "")
+        ),
+        Database::Postgres => format!(
+            "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             IF NEW.event_id = '{bad}' THEN RAISE EXCEPTION 'played by a test' USING ERRCODE = '22000'; END IF; RETURN NEW; END $$; \
+             CREATE TRIGGER broken BEFORE INSERT ON notification FOR EACH ROW EXECUTE FUNCTION broken()"
+        ),
+    };
+    app.sql(&reject).await;
+    app.follow_up().await;
+    let of = |id: &str| format!("/api/v1/events/{id}");
+    let (_, refused) = app.get(&of(bad)).await;
+    assert_eq!(refused["expanding"], false);
+    let route = &refused["routes"][0];
+    assert_eq!(route["outcome"], "error", "{route}");
+    assert_eq!(
+        route["reason"],
+        "not everybody was reached: the database refuses it"
+    );
+    assert_eq!(route["notifications"], 200, "{route}");
+    let (_, whole) = app.get(&of(good["id"].as_str().unwrap())).await;
+    assert_eq!(whole["routes"][0]["notifications"], 250);
 }
 
 async fn statistics_come_from_counters(database: Database) {

@@ -6,11 +6,12 @@ use entity::{
     inbound_message, notification, notification_label, parked_status, route, rule, sender, setting,
     template, timeline, user_account, user_group,
 };
-use herald::store::{self, checkpoint, connect, migrate, notification as rows};
+use herald::store::{checkpoint, connect, migrate, notification as rows};
+use herald::{engine::watch, store, workers};
 use sea_orm::{ConnectionTrait, EntityTrait};
 use secrecy::SecretString;
 
-use crate::harness::{DEMO, Database, TestApp, fresh_database};
+use crate::harness::{DEMO, Database, TestApp, fresh_blocker, fresh_database};
 
 crate::tests![
     durability_is_full_and_nothing_weakens_it,
@@ -20,6 +21,9 @@ crate::tests![
     a_cancelled_transaction_leaves_nothing,
     a_change_between_reading_and_saving_is_noticed,
     the_log_begins_anew_when_it_is_long,
+    whoever_waits_too_long_for_a_lock_may_come_again,
+    metrics_are_answered_while_the_database_is_away,
+    a_process_with_another_clock_claims_nothing,
 ];
 
 async fn durability_is_full_and_nothing_weakens_it(database: Database) {
@@ -224,4 +228,85 @@ async fn the_log_begins_anew_when_it_is_long(database: Database) {
     app.process().await;
     let anew = pages().await;
     assert!(anew < long / 4, "{anew} pages after {long}");
+}
+
+async fn whoever_waits_too_long_for_a_lock_may_come_again(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let shown = async |name: &str| {
+        let row = store::dialect::query_one(app.store.raw_writer(), format!("SHOW {name}"), [])
+            .await
+            .unwrap()
+            .unwrap();
+        row.try_get_by_index::<String>(0).unwrap()
+    };
+    if database == Database::Postgres {
+        assert_eq!(shown("lock_timeout").await, "10s");
+        assert_eq!(shown("statement_timeout").await, "1min");
+        // What reads much must not be compiled, and what writes goes by key.
+        assert_eq!(shown("jit").await, "off");
+        assert_eq!(shown("plan_cache_mode").await, "force_custom_plan");
+    }
+    let blocker = fresh_blocker(&app.database_url).await;
+    let mut tries = 0;
+    let waited = app
+        .store
+        .write(async |tx| {
+            tries += 1;
+            if database == Database::Postgres {
+                store::dialect::execute(tx, "SET LOCAL lock_timeout = '5ms'", []).await?;
+            }
+            store::dialect::execute(tx, "UPDATE notification SET reason = reason", []).await
+        })
+        .await;
+    let error = waited.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    if database == Database::Postgres {
+        assert_eq!(tries, 6, "a lock that is not given is asked for again");
+    }
+    blocker.release().await;
+    app.reconnect().await;
+    app.apply_catalogue(DEMO).await;
+}
+
+async fn metrics_are_answered_while_the_database_is_away(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let (_, before) = app.text("/metrics").await;
+    assert!(before.contains("herald_database_up 1"), "{before}");
+    let Database::Postgres = database else {
+        // Nobody who writes keeps SQLite's readers out.
+        return;
+    };
+    let blocker = fresh_blocker(&app.database_url).await;
+    let (status, metrics) = app.text("/metrics").await;
+    assert_eq!(status, 200);
+    assert!(metrics.contains("herald_database_up 0"), "{metrics}");
+    blocker.release().await;
+}
+
+async fn a_process_with_another_clock_claims_nothing(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(DEMO).await;
+    app.order("A-1", "+12025550110").await;
+    // The tests' clock stands at the beginning of 2026.
+    watch::clock_turn(&app.engine, || app.now()).await.unwrap();
+    match database {
+        Database::Postgres => {
+            assert!(!app.engine.may_claim());
+            app.pass(60 * 60 * 24 * 3);
+            let turn = workers::watchdog::turn(&app.engine, app.now())
+                .await
+                .unwrap();
+            assert_eq!(turn, workers::Turn::Idle, "what expired is left to others");
+            let system = herald::state::Clock::System;
+            watch::clock_turn(&app.engine, || system.now())
+                .await
+                .unwrap();
+            assert!(app.engine.may_claim());
+            let turn = workers::watchdog::turn(&app.engine, app.now())
+                .await
+                .unwrap();
+            assert_eq!(turn, workers::Turn::Worked);
+        }
+        Database::Sqlite => assert!(app.engine.may_claim(), "its clock is ours"),
+    }
 }

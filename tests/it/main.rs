@@ -21,6 +21,7 @@ mod follow_ups;
 mod harness;
 mod order;
 mod sending;
+mod stopping;
 mod walls;
 mod webhook;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         follow_ups::tests(),
         order::tests(),
         sending::tests(),
+        stopping::tests(),
         webhook::tests(),
     ] {
         trials.extend(tests.into_iter().flat_map(harness::on_both_databases));

@@ -62,12 +62,56 @@ pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<bool, StoreE
             tracing::error!(event = "event.refused", event.id = %id, %error, "an event cannot be expanded further");
             engine
                 .store
-                .write(async |tx| event::give_up(tx, id).await)
+                .write(async |tx| refuse(tx, id, &error).await)
                 .await?;
             Ok(true)
         }
         (Err(error), _) => Err(error),
     }
+}
+
+/// Ends the expansion of an event that cannot go on, and says so on the event.
+async fn refuse(tx: &DatabaseTransaction, id: Uuid, error: &StoreError) -> Result<(), StoreError> {
+    let Some(row) = event::find(tx, id).await? else {
+        return Ok(());
+    };
+    let (mut results, cursor) = progress(&row);
+    let routes = catalogue::routes(tx, &row.event_type).await?;
+    if let Some(route) = routes.iter().find(|route| route.name >= cursor.route) {
+        let result = of_route(&mut results, &route.name);
+        "error".clone_into(&mut result.outcome);
+        result.reason = Some(format!("not everybody was reached: {error}"));
+    }
+    event::set_progress(tx, id, "refused", row.cursor_at, json!(results).to_string()).await
+}
+
+/// How far an event has come.
+fn progress(row: &entity::event::Model) -> (Vec<RouteResult>, Cursor) {
+    let results = serde_json::from_str(&row.routes).unwrap_or_default();
+    let cursor = row
+        .cursor_at
+        .as_deref()
+        .and_then(|cursor| serde_json::from_str(cursor).ok())
+        .unwrap_or_default();
+    (results, cursor)
+}
+
+/// The result of a route, made if there is none.
+fn of_route<'a>(results: &'a mut Vec<RouteResult>, route: &str) -> &'a mut RouteResult {
+    let place = results.iter().position(|result| result.route == route);
+    let result = match place {
+        Some(place) => results.remove(place),
+        None => RouteResult {
+            route: route.to_owned(),
+            outcome: "fired".to_owned(),
+            reason: None,
+            notifications: 0,
+            skipped: 0,
+            duplicates: Vec::new(),
+        },
+    };
+    // The route at work is the last.
+    results.push_mut(result)
 }
 
 /// Recipients that one transaction expands, at least: a chunk ends with the
@@ -81,12 +125,7 @@ pub(super) async fn expand(
     now: Timestamp,
 ) -> Result<Report, StoreError> {
     let routes = catalogue::routes(tx, &row.event_type).await?;
-    let mut results: Vec<RouteResult> = serde_json::from_str(&row.routes).unwrap_or_default();
-    let mut cursor: Cursor = row
-        .cursor_at
-        .as_deref()
-        .and_then(|cursor| serde_json::from_str(cursor).ok())
-        .unwrap_or_default();
+    let (mut results, mut cursor) = progress(&row);
     let context = json!({
         "data": serde_json::from_str::<Value>(&row.data).unwrap_or(Value::Null),
         "event": { "id": row.external_id, "source": row.source, "type": row.event_type, "subject": row.subject },
@@ -104,21 +143,7 @@ pub(super) async fn expand(
                 ..Cursor::default()
             };
         }
-        let known = results.iter().position(|result| result.route == route.name);
-        let place = known.unwrap_or_else(|| {
-            results.push(RouteResult {
-                route: route.name.clone(),
-                outcome: "fired".to_owned(),
-                reason: None,
-                notifications: 0,
-                skipped: 0,
-                duplicates: Vec::new(),
-            });
-            results.len() - 1
-        });
-        let Some(result) = results.get_mut(place) else {
-            break;
-        };
+        let result = of_route(&mut results, &route.name);
         let done = match plan(route, &context) {
             Err((outcome, reason)) => {
                 outcome.clone_into(&mut result.outcome);

@@ -119,6 +119,9 @@ pub async fn settle(
         })
         .await?;
     report.publish(engine);
+    for answer in answers {
+        say(answer);
+    }
     learn_names(engine, answers, now).await?;
     note_health(
         engine,
@@ -131,6 +134,25 @@ pub async fn settle(
         now,
     )
     .await
+}
+
+/// One line for each call that was made: ids and codes, never a number or a text.
+fn say(answer: &Answer) {
+    let (notification, attempt) = (answer.job.notification_id, answer.job.attempt_id);
+    match &answer.exchange.outcome {
+        Outcome::Accepted { .. } => {
+            tracing::info!(event = "send.accepted", notification.id = %notification, attempt.id = %attempt, "accepted by the provider");
+        }
+        Outcome::Refused(failure) => {
+            tracing::error!(event = "send.refused", notification.id = %notification, attempt.id = %attempt, code = failure.code, "refused by the provider");
+        }
+        Outcome::Unavailable { reason } => {
+            tracing::error!(event = "send.unavailable", notification.id = %notification, attempt.id = %attempt, reason, "the provider cannot be reached");
+        }
+        Outcome::Unknown { reason } => {
+            tracing::error!(event = "send.unknown", notification.id = %notification, attempt.id = %attempt, reason, "nobody knows whether it was sent");
+        }
+    }
 }
 
 fn describe(exchange: &Exchange) -> Option<Value> {

@@ -1,0 +1,221 @@
+//! How a process ends: what runs is finished, and a second signal ends it at once.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, ChildStderr, Command, Stdio},
+};
+
+use serde_json::{Value, json};
+
+use crate::harness::{DEMO, Database, fresh_database};
+
+crate::tests![
+    a_stop_finishes_the_calls_that_are_being_made,
+    a_second_signal_ends_at_once_and_leaves_an_unknown,
+];
+
+/// `herald serve` as an operator starts it, in front of a provider played by the test.
+struct Served {
+    child: Child,
+    log: std::io::Lines<BufReader<ChildStderr>>,
+    base: String,
+    key: String,
+}
+
+fn command(url: &str, folder: &Path, meta: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_herald"));
+    command
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", std::env::var("PATH").unwrap())
+        .envs([
+            ("DATABASE_URL", url),
+            ("HERALD_LISTEN", "127.0.0.1:0"),
+            ("HERALD_SECRET_KEY", &"00".repeat(32)),
+            ("WHATSAPP_PHONE_NUMBER_ID", "106540352242922"),
+            ("WHATSAPP_ACCESS_TOKEN", "token-for-tests"),
+            ("WHATSAPP_APP_SECRET", "app-secret-for-tests"),
+            ("WHATSAPP_WEBHOOK_VERIFY_TOKEN", "verify-token-for-tests"),
+            ("WHATSAPP_API_BASE", meta),
+        ]);
+    command
+}
+
+impl Served {
+    fn start(url: &str, folder: &Path, meta: &str) -> Self {
+        std::fs::write(folder.join("demo.toml"), DEMO).unwrap();
+        let mut key = String::new();
+        for words in [
+            ["migrate", "up"],
+            ["apply", "demo.toml"],
+            ["keys", "create"],
+        ] {
+            let mut command = command(url, folder, meta);
+            command.args(words);
+            if words[0] == "keys" {
+                command.arg("tests");
+            }
+            let output = command.output().unwrap();
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            String::from_utf8_lossy(&output.stdout)
+                .trim()
+                .clone_into(&mut key);
+        }
+        let mut child = command(url, folder, meta)
+            .arg("serve")
+            .env("HERALD_LOG", "info")
+            .env("HERALD_LOG_FORMAT", "json")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let listening = event(&mut log, "http.listening");
+        let address = listening["address"].as_str().unwrap();
+        Self {
+            base: format!("http://{address}"),
+            child,
+            log,
+            key,
+        }
+    }
+
+    async fn order(&self) -> String {
+        let client = herald::providers::http_client(
+            std::time::Duration::from_secs(20),
+            std::time::Duration::from_secs(5),
+        )
+        .unwrap();
+        let answer: Value = client
+            .post(format!("{}/api/v1/events", self.base))
+            .bearer_auth(&self.key)
+            .json(
+                &json!({ "id": "1", "source": "tests", "type": "demo.order.created",
+                "data": { "phone": "+12025550101", "customer": "Asha", "order_number": "A-1" } }),
+            )
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        answer["notifications"][0].as_str().unwrap().to_owned()
+    }
+
+    fn terminate(&self) {
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+}
+
+/// Reads the log until a line with this event name.
+fn event(log: &mut std::io::Lines<BufReader<ChildStderr>>, name: &str) -> Value {
+    let mut seen = String::new();
+    for line in log {
+        let line = line.unwrap();
+        let value: Value = serde_json::from_str(&line).unwrap_or_default();
+        let fields = if value["fields"].is_object() {
+            value["fields"].clone()
+        } else {
+            value
+        };
+        if fields["event"] == name {
+            return fields;
+        }
+        seen += &line;
+    }
+    panic!("the process ended without {name}: {seen}");
+}
+
+/// Waits for the call and reads its request.
+fn call(provider: &TcpListener) -> TcpStream {
+    let (mut stream, _) = provider.accept().unwrap();
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    while !request.windows(4).any(|bytes| bytes == b"\r\n\r\n") || !request.ends_with(b"}") {
+        let size = stream.read(&mut buffer).unwrap();
+        assert!(size > 0);
+        request.extend_from_slice(&buffer[..size]);
+    }
+    stream
+}
+
+async fn stored(url: &str) -> Vec<(String, Option<String>)> {
+    use entity::{attempt, notification};
+    use sea_orm::{Database, EntityTrait};
+    let connection = Database::connect(url).await.unwrap();
+    let attempts = attempt::Entity::find().all(&connection).await.unwrap();
+    let mut found = Vec::new();
+    for attempt in attempts {
+        let notification = notification::Entity::find_by_id(attempt.notification_id)
+            .one(&connection)
+            .await
+            .unwrap()
+            .unwrap();
+        found.push((
+            sea_orm::ActiveEnum::to_value(&notification.engine_state),
+            attempt.outcome,
+        ));
+    }
+    found
+}
+
+async fn a_stop_finishes_the_calls_that_are_being_made(database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(&database, folder.path()).await;
+    let provider = TcpListener::bind("127.0.0.1:0").unwrap();
+    let meta = format!("http://{}", provider.local_addr().unwrap());
+    let mut served = Served::start(&url, folder.path(), &meta);
+    served.order().await;
+    let mut stream = call(&provider);
+    served.terminate();
+    event(&mut served.log, "process.stopping");
+    assert!(
+        served.child.try_wait().unwrap().is_none(),
+        "a call is being made"
+    );
+    let body = json!({
+        "messaging_product": "whatsapp",
+        "contacts": [{ "input": "+12025550101", "wa_id": "12025550101" }],
+        "messages": [{ "id": "wamid.LATE" }],
+    })
+    .to_string();
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    assert!(served.child.wait().unwrap().success());
+    let found = stored(&url).await;
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].1.as_deref(), Some("accepted"));
+}
+
+async fn a_second_signal_ends_at_once_and_leaves_an_unknown(database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(&database, folder.path()).await;
+    let provider = TcpListener::bind("127.0.0.1:0").unwrap();
+    let meta = format!("http://{}", provider.local_addr().unwrap());
+    let mut served = Served::start(&url, folder.path(), &meta);
+    served.order().await;
+    let stream = call(&provider);
+    served.terminate();
+    event(&mut served.log, "process.stopping");
+    served.terminate();
+    event(&mut served.log, "process.killed");
+    served.child.wait().unwrap();
+    drop(stream);
+    // The attempt was committed before its call: whoever comes next knows of it.
+    assert_eq!(stored(&url).await, [("sending".to_owned(), None)]);
+}
