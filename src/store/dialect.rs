@@ -65,6 +65,19 @@ pub fn locking(backend: DbBackend, clause: &'static str) -> &'static str {
     }
 }
 
+/// Tells PostgreSQL to walk an index in order rather than to sort, for the rest
+/// of the transaction. A queue that has just filled looks empty to its
+/// statistics, and every claim would sort all of it (measured: 15 ms a claim at
+/// 35,000 rows due).
+pub async fn prefer_index_order(connection: &impl ConnectionTrait) -> Result<(), StoreError> {
+    if connection.get_database_backend() == DbBackend::Postgres {
+        connection
+            .execute_unprepared("SET LOCAL enable_sort = off")
+            .await?;
+    }
+    Ok(())
+}
+
 /// A list as the JSON parameter of [`rows`]. A field that is left out is null,
 /// and costs less than one that says so.
 pub fn list<T: Serialize>(items: &[T]) -> Result<Value, StoreError> {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::domain::time::Timestamp;
 use crate::store::{
     Store, StoreError,
-    dialect::{Columns, execute, locking, query},
+    dialect::{Columns, execute, locking, prefer_index_order, query},
 };
 
 /// A notification taken out of the queue to be sent.
@@ -39,6 +39,7 @@ pub async fn claim(
 ) -> Result<Vec<Claimed>, StoreError> {
     let backend = tx.get_database_backend();
     let skip = locking(backend, "FOR UPDATE SKIP LOCKED");
+    prefer_index_order(tx).await?;
     let claimed = query(
         tx,
         format!(
