@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     config::Config,
     engine::{
-        Engine, Settings, access,
+        Engine, Retention, Settings, access,
         inbox::{Handover, Inbox, Intake},
     },
     http,
@@ -84,6 +84,15 @@ pub fn settings(config: &Config) -> Settings {
         expires_after_seconds: config.expires_after_seconds,
         authentication_expires_after_seconds: config.authentication_expires_after_seconds,
         parked_seconds: config.parked_seconds,
+        words: config.words.clone(),
+        window_closing_seconds: config.window_closing_seconds,
+        mark_read: config.mark_read,
+        silent_after_seconds: config.silent_after_seconds,
+        retention: Retention {
+            bodies_days: config.bodies_days,
+            timeline_days: config.timeline_days,
+            notifications_days: config.notifications_days,
+        },
     }
 }
 
@@ -124,6 +133,9 @@ impl App {
         let state = web::Data::new(AppState {
             engine,
             inbox: Arc::new(inbox),
+            provider: sending
+                .as_ref()
+                .map(|sending| Arc::clone(&sending.provider)),
             clock: options.clock.clone(),
             started_at: now,
             app_secrets: config.app_secrets.clone(),
@@ -185,10 +197,22 @@ impl App {
             let stop = stop.soft.clone();
             threads.start("herald-work", move || async move {
                 tokio::join!(
+                    workers::sender::mark_read(
+                        Arc::clone(&engine),
+                        sending.clone(),
+                        clock.clone(),
+                        stop.clone()
+                    ),
                     workers::sender::run(Arc::clone(&engine), sending, clock.clone(), stop.clone()),
                     workers::timers::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::timers::expand(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::watchdog::run(Arc::clone(&engine), clock.clone(), stop.clone()),
+                    workers::watchdog::run_windows(
+                        Arc::clone(&engine),
+                        clock.clone(),
+                        stop.clone()
+                    ),
+                    workers::cleanup::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::watchdog::run_clock(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::watchdog::run_parked(Arc::clone(&engine), clock, stop.clone()),
                     workers::checkpoint::run(Arc::clone(&engine), stop),

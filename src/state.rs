@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use crate::{
     domain::time::Timestamp,
     engine::{Engine, inbox::Inbox},
+    providers::Provider,
 };
 
 /// Where `now` is made: whole microseconds of UTC, never backwards of 1970.
@@ -51,6 +52,8 @@ pub fn draw_permille() -> i64 {
 pub struct AppState {
     pub engine: Arc<Engine>,
     pub inbox: Arc<Inbox>,
+    /// Whom to ask for what people sent; none while nothing is configured.
+    pub provider: Option<Arc<dyn Provider>>,
     pub clock: Clock,
     pub started_at: Timestamp,
     /// Secrets of the apps whose callbacks are ours.

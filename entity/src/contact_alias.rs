@@ -13,6 +13,7 @@ pub struct Model {
     pub value: String,
     pub contact_id: Uuid,
     pub created_at: i64,
+    pub superseded_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -16,6 +16,8 @@ pub struct Model {
     pub window_until: Option<i64>,
     pub pair_next_at: Option<i64>,
     pub reminder_at: Option<i64>,
+    pub free_entry_until: Option<i64>,
+    pub wake_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

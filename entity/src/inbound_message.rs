@@ -29,6 +29,11 @@ pub struct Model {
     pub sent_at: i64,
     #[sea_orm(column_type = "Text")]
     pub item: String,
+    #[sea_orm(column_type = "Text")]
+    pub group_id: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub media_id: Option<String>,
+    pub read_due_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -2,6 +2,7 @@
 //!
 //! Every `*_at` and `*_until` is microseconds since 1970 in UTC.
 
+pub mod account_fact;
 pub mod api_key;
 pub mod attempt;
 pub mod callback;
@@ -10,6 +11,7 @@ pub mod callback_digest;
 pub mod catalogue;
 pub mod contact;
 pub mod contact_alias;
+pub mod contact_conflict;
 pub mod conversation;
 pub mod counter;
 pub mod dead_letter;
@@ -18,7 +20,9 @@ pub mod event;
 pub mod follow_up;
 pub mod group_member;
 pub mod idempotency;
+pub mod identity_link;
 pub mod inbound_message;
+pub mod notice;
 pub mod notification;
 pub mod notification_label;
 pub mod parked_status;
@@ -26,7 +30,9 @@ pub mod route;
 pub mod rule;
 pub mod sender;
 pub mod setting;
+pub mod suppression;
 pub mod template;
+pub mod template_sync;
 pub mod timeline;
 pub mod user_account;
 pub mod user_group;

@@ -64,6 +64,8 @@ pub struct Model {
     pub wake_at: Option<i64>,
     pub leased_until: Option<i64>,
     pub expires_at: Option<i64>,
+    #[sea_orm(column_type = "Text")]
+    pub held_for: Option<String>,
     pub lease_owner: Option<Uuid>,
     #[sea_orm(has_many)]
     pub attempts: HasMany<super::attempt::Entity>,

@@ -20,6 +20,8 @@ pub struct Model {
     pub our_id: Option<Uuid>,
     #[sea_orm(column_type = "Text")]
     pub update_json: String,
+    #[sea_orm(column_type = "Text")]
+    pub state: String,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

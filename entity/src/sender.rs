@@ -34,6 +34,8 @@ pub struct Model {
     pub pace_next_at: i64,
     pub failures_in_row: i64,
     pub probe_at: Option<i64>,
+    pub unheard_since: Option<i64>,
+    pub silent_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -16,6 +16,7 @@ mod m20261121_000003_events_and_notifications;
 mod m20261121_000004_callbacks;
 mod m20261121_000005_follow_ups_and_counters;
 mod m20261121_000006_access;
+mod m20261121_000007_callbacks_to_the_letter;
 
 /// Every migration there is.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000004_callbacks::Migration),
             Box::new(m20261121_000005_follow_ups_and_counters::Migration),
             Box::new(m20261121_000006_access::Migration),
+            Box::new(m20261121_000007_callbacks_to_the_letter::Migration),
         ]
     }
 }

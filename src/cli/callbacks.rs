@@ -1,4 +1,4 @@
-//! `herald callbacks list|replay`
+//! `herald callbacks list|show|replay`
 
 use anyhow::ensure;
 use clap::{Args, Subcommand};
@@ -10,7 +10,7 @@ use crate::{
     domain::time::Timestamp,
     engine::apply,
     state::Clock,
-    store::{callback, dead_letter},
+    store::{Store, callback, dead_letter},
 };
 
 /// The inbox of callbacks and its dead letters.
@@ -32,15 +32,61 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Applies a callback again; applying twice changes nothing.
+    /// Shows one callback: when it came, what became of it, and its body.
+    /// Example: `herald callbacks show 01a1fd51-1932-7b47-8061-a8647eec1a86`
+    Show {
+        /// The callback's id, as `list` shows it.
+        id: Uuid,
+    },
+    /// Applies callbacks again; applying twice changes nothing.
+    /// Example: `herald callbacks replay --since 2026-01-01T00:00:00Z --until 2026-01-01T01:00:00Z`
     Replay {
-        /// The callback's id.
-        #[arg(required_unless_present = "all_dead")]
-        id: Option<Uuid>,
+        /// The ids of callbacks.
+        #[arg(required_unless_present_any = ["all_dead", "since"])]
+        ids: Vec<Uuid>,
         /// Every callback with an open dead letter.
         #[arg(long)]
         all_dead: bool,
+        /// Every callback that came at or after this instant (RFC 3339).
+        #[arg(long, value_parser = instant)]
+        since: Option<Timestamp>,
+        /// With --since: only those that came before this instant.
+        #[arg(long, value_parser = instant, requires = "since")]
+        until: Option<Timestamp>,
     },
+}
+
+fn instant(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse_rfc3339(text)
+        .ok_or_else(|| "an instant such as 2026-01-01T00:00:00Z".to_owned())
+}
+
+async fn show(store: &Store, id: Uuid) -> anyhow::Result<()> {
+    let Some(listed) = callback::one(store, id).await? else {
+        anyhow::bail!("there is no callback {id}");
+    };
+    say(format!("callback   {}", listed.id));
+    say(format!("received   {}", listed.received_at));
+    say(format!("size       {} bytes", listed.size_bytes));
+    say(format!(
+        "processed  {}, {} items, {} dead",
+        if listed.processed { "yes" } else { "no" },
+        listed.items.unwrap_or(0),
+        listed.dead_items.unwrap_or(0)
+    ));
+    for letter in dead_letter::open(store, Some(id), 1000).await? {
+        say(format!("dead       {}  {}", letter.pointer, letter.reason));
+    }
+    match callback::body(store.reader(), id).await? {
+        None => say("body       deleted: it was old enough"),
+        Some(body) => {
+            let pretty = serde_json::from_slice::<serde_json::Value>(&body)
+                .ok()
+                .and_then(|value| serde_json::to_string_pretty(&value).ok());
+            say(pretty.unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned()));
+        }
+    }
+    Ok(())
 }
 
 impl Callbacks {
@@ -101,9 +147,18 @@ impl Callbacks {
                     say(format!("{waiting} callbacks wait to be processed."));
                 }
             }
-            Action::Replay { id, all_dead } => {
+            Action::Show { id } => show(&store, id).await?,
+            Action::Replay {
+                mut ids,
+                all_dead,
+                since,
+                until,
+            } => {
                 let engine = app::command_engine(&config, store.clone());
-                let mut ids: Vec<Uuid> = id.into_iter().collect();
+                if let Some(since) = since {
+                    let until = until.unwrap_or_else(|| Clock::System.now());
+                    ids.extend(callback::between(&store, since, until).await?);
+                }
                 if all_dead {
                     ids.extend(
                         dead_letter::open(&store, None, 10_000)

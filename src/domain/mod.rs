@@ -3,12 +3,14 @@
 //! What time it is and which number chance drew are arguments, so that a test
 //! walks through a day in a millisecond.
 
+pub mod country;
 pub mod facts;
 pub mod failure;
 pub mod notification;
 pub mod outcome;
 pub mod pace;
 pub mod phone;
+pub mod preference;
 pub mod recipient;
 pub mod retry;
 pub mod rule;

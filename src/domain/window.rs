@@ -8,6 +8,45 @@ pub const WINDOW_SECONDS: i64 = 24 * 60 * 60;
 /// Free text stops this long before the end: clocks differ, and calls take time.
 pub const MARGIN_SECONDS: i64 = 60;
 
+/// How long messages are free after somebody came by an advertisement (Meta,
+/// "Free entry points").
+pub const FREE_ENTRY_SECONDS: i64 = 72 * 60 * 60;
+
+/// Whether a message of this kind opens a window: what people send to us does;
+/// notices about people, corrections, and what is said in a group do not.
+pub fn opens(kind: &str, in_group: bool) -> bool {
+    !in_group && !matches!(kind, "system" | "edit" | "revoke")
+}
+
+/// What is to be told of a window, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// It will close soon.
+    Closing,
+    Closed,
+}
+
+/// What is due of a window that ends at `until`, and when to look again.
+pub fn due(
+    until: Timestamp,
+    closing_seconds: i64,
+    now: Timestamp,
+) -> (Option<Moment>, Option<Timestamp>) {
+    let closing = until.plus_seconds(-closing_seconds);
+    if now >= until {
+        (Some(Moment::Closed), None)
+    } else if now >= closing {
+        (Some(Moment::Closing), Some(until))
+    } else {
+        (None, Some(closing))
+    }
+}
+
+/// When a window that was just heard of must be looked at; never, when it is over.
+pub fn first_look(until: Timestamp, closing_seconds: i64, now: Timestamp) -> Option<Timestamp> {
+    (until > now).then(|| until.plus_seconds(-closing_seconds))
+}
+
 /// When the window ends that a message of `sent_at` opens. By the message's own
 /// time, so that a week-late redelivery opens nothing.
 pub const fn until(sent_at: Timestamp) -> Timestamp {

@@ -8,14 +8,18 @@ pub mod dispatch;
 pub mod follow_up;
 pub mod inbox;
 pub mod manual;
+pub mod read_marks;
+pub mod retention;
 pub mod routing;
+pub mod silence;
 pub mod transition;
 pub mod watch;
+pub mod window;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
-        Arc, RwLock,
+        Arc, Mutex, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -25,6 +29,8 @@ use uuid::Uuid;
 use crate::{
     domain::{
         notification::Policy,
+        preference::Words,
+        time::Timestamp,
         trigger::{Trigger, Triggers},
     },
     store::{ConnectionTrait, Store, StoreError, catalogue::StoredRule},
@@ -40,7 +46,27 @@ pub struct Settings {
     pub expires_after_seconds: i64,
     pub authentication_expires_after_seconds: i64,
     pub parked_seconds: i64,
+    /// STOP, START and the like.
+    pub words: Words,
+    /// A window is closing this long before it is closed.
+    pub window_closing_seconds: i64,
+    /// What people write is marked as read.
+    pub mark_read: bool,
+    /// A sender that accepts and of which nothing is heard for so long is silent.
+    pub silent_after_seconds: i64,
+    pub retention: Retention,
 }
+
+/// How long things are kept, in days.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    pub bodies_days: i64,
+    pub timeline_days: i64,
+    pub notifications_days: i64,
+}
+
+/// That a number was heard of is written down once in so many microseconds.
+const HEARD_MICROS: i64 = 30_000_000;
 
 /// The rules in force, by trigger.
 #[derive(Debug, Default)]
@@ -72,6 +98,8 @@ pub struct Engine {
     /// This process's slot in the counters.
     pub slot: i64,
     rules: RwLock<Arc<RuleSet>>,
+    /// When a number was last noted as heard of.
+    heard: Mutex<HashMap<String, Timestamp>>,
     /// Our clock differs from the database's: leases and due times of other
     /// processes mean something else to us, so nothing is claimed.
     clock_differs: AtomicBool,
@@ -92,10 +120,56 @@ impl Engine {
             process,
             slot: i64::try_from(process.as_u128() % SLOTS).unwrap_or(0),
             rules: RwLock::default(),
+            heard: Mutex::default(),
             clock_differs: AtomicBool::new(false),
             queued: tokio::sync::Notify::new(),
             followed_up: tokio::sync::Notify::new(),
         }
+    }
+
+    /// Notes that these numbers were heard of, now and then.
+    pub async fn heard(
+        &self,
+        numbers: impl Iterator<Item = (&str, Option<&str>)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut due: Vec<(String, Option<String>)> = Vec::new();
+        {
+            let mut heard = self
+                .heard
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            for (number, account) in numbers {
+                let named = || (number.to_owned(), account.map(str::to_owned));
+                match heard.get_mut(number) {
+                    Some(at) if now.micros_since(*at) < HEARD_MICROS => {}
+                    Some(at) => {
+                        *at = now;
+                        due.push(named());
+                    }
+                    None => {
+                        // Bounded: callbacks may name any number.
+                        if heard.len() < 10_000 {
+                            heard.insert(number.to_owned(), now);
+                        }
+                        due.push(named());
+                    }
+                }
+            }
+        }
+        due.sort_unstable();
+        due.dedup();
+        if due.is_empty() {
+            return Ok(());
+        }
+        self.store
+            .write(async |tx| {
+                for (number, account) in &due {
+                    crate::store::sender::heard(tx, number, account.as_deref()).await?;
+                }
+                Ok(())
+            })
+            .await
     }
 
     /// Whether this process may take work that others could take.

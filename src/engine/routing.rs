@@ -96,7 +96,11 @@ pub async fn resolve(
             )),
         },
         RecipientSpec::Phone(phone) => one(by_phone(tx, phone, now).await?),
-        RecipientSpec::Contact(handle) => match people::contact_by_handle(tx, handle).await? {
+        // By the name in a catalogue, or by id, as events of our own name people.
+        RecipientSpec::Contact(handle) => match match handle.parse() {
+            Ok(id) => people::contact(tx, id).await?,
+            Err(_) => people::contact_by_handle(tx, handle).await?,
+        } {
             Some(person) => one(Target::of(format!("contact:{handle}"), Some(person), "")),
             None => Err(Unknown(format!("there is no contact {handle}"))),
         },

@@ -10,8 +10,10 @@ use uuid::Uuid;
 use super::{Engine, RuleSet};
 use crate::{
     domain::{
+        country,
         facts::Fact,
         notification::{Change, Effect, NotificationState},
+        preference,
         rule::NotStarted,
         template,
         time::Timestamp,
@@ -19,7 +21,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError, catalogue::StoredRule, context, counter, dialect::Id,
-        follow_up, new_id, notification, notification::Facets, timeline,
+        follow_up, new_id, notification, notification::Facets, suppression, timeline,
     },
 };
 
@@ -60,12 +62,34 @@ pub struct Report {
     pub triggered: BTreeMap<Trigger, u64>,
     /// The effect of each step, in order; absent when there is no such notification.
     pub effects: Vec<Option<Effect>>,
+    /// Of whom a provider has spoken for the first time.
+    pub heard: BTreeMap<Uuid, Heard>,
     /// Something may be due at once.
     pub wake_sender: bool,
     pub wake_timers: bool,
 }
 
+/// A message that its provider has spoken of for the first time.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    pub contact_id: Option<Uuid>,
+    pub address: Option<String>,
+}
+
 impl Report {
+    /// Takes in what came of another batch in the same transaction.
+    pub fn add(&mut self, other: Self) {
+        self.applied += other.applied;
+        self.ignored += other.ignored;
+        for (trigger, count) in other.triggered {
+            *self.triggered.entry(trigger).or_default() += count;
+        }
+        self.effects.extend(other.effects);
+        self.heard.extend(other.heard);
+        self.wake_sender |= other.wake_sender;
+        self.wake_timers |= other.wake_timers;
+    }
+
     /// Counts, and wakes whoever has work now. To be called after the commit.
     pub fn publish(&self, engine: &Engine) {
         for (trigger, count) in &self.triggered {
@@ -138,6 +162,18 @@ impl<'a> Consequences<'a> {
                 template: facets.template.clone(),
                 fact,
                 code,
+            };
+            *self.counters.entry(key).or_default() += sign;
+        }
+        if let Some((category, kind)) = state.price() {
+            let country = facets.address.as_deref().map_or("ZZ", country::of_number);
+            let key = counter::Key {
+                bucket: state.created_at.bucket(),
+                sender_id: facets.sender_id.unwrap_or_default(),
+                channel: facets.channel.clone(),
+                template: facets.template.clone(),
+                fact: counter::PRICED,
+                code: format!("{category}/{kind}/{country}"),
             };
             *self.counters.entry(key).or_default() += sign;
         }
@@ -390,6 +426,15 @@ pub async fn run_unlocked(
             if new.contains(Trigger::Delivered) && before.triggered.contains(Trigger::Failed) {
                 follow.overruled.push(current.state.id);
             }
+            if new.contains(Trigger::Sent) || new.contains(Trigger::Failed) {
+                report.heard.insert(
+                    current.state.id,
+                    Heard {
+                        contact_id: current.facets.contact_id,
+                        address: current.facets.address.clone(),
+                    },
+                );
+            }
             for trigger in new.iter() {
                 *report.triggered.entry(trigger).or_default() += 1;
                 // A reply that names its message is an occurrence of its own.
@@ -422,6 +467,30 @@ pub async fn run_unlocked(
     Ok(report)
 }
 
+/// Skips what its recipient does not want, visibly.
+async fn without_refused(
+    tx: &DatabaseTransaction,
+    new: &[notification::NewNotification],
+) -> Result<Vec<notification::NewNotification>, StoreError> {
+    let mut new = new.to_vec();
+    let contacts: Vec<Uuid> = new.iter().filter_map(|new| new.contact_id).collect();
+    let refused = suppression::refused(tx, &contacts).await?;
+    if refused.is_empty() {
+        return Ok(new);
+    }
+    for new in &mut new {
+        let scopes: Vec<_> = refused
+            .iter()
+            .filter(|(contact, _)| Some(*contact) == new.contact_id)
+            .map(|(_, scope)| *scope)
+            .collect();
+        if let (None, Some(reason)) = (&new.skipped, preference::refusal(&new.category, &scopes)) {
+            new.skipped = Some(reason.to_owned());
+        }
+    }
+    Ok(new)
+}
+
 /// Stores new notifications with their first line, what they count and what
 /// their being skipped starts. Gives back the ids of those that are new.
 pub async fn introduce(
@@ -435,6 +504,7 @@ pub async fn introduce(
         return Ok((Vec::new(), report));
     }
     let rules = engine.rules(tx).await?;
+    let new = &without_refused(tx, new).await?;
     let inserted = notification::insert(tx, new, now).await?;
     let mut follow = Consequences::new(engine, now);
     for new in new.iter().filter(|new| inserted.contains(&new.id)) {
@@ -445,6 +515,7 @@ pub async fn introduce(
             template: new.template.clone(),
             depth: new.depth,
             contact_id: new.contact_id,
+            address: new.address.clone(),
         };
         let why = json!({ "route": new.route, "rule": new.rule, "reason": new.skipped });
         follow.note(

@@ -82,6 +82,7 @@ async fn read_gauges(state: &AppState) -> Result<(), StoreError> {
     metrics::gauge!("herald_callbacks_waiting").set(count(waiting));
     metrics::gauge!("herald_callbacks_waiting_age_seconds").set(age(oldest));
     metrics::gauge!("herald_parked_statuses").set(count(parked::count(store).await?));
+    metrics::gauge!("herald_statuses_not_ours").set(count(parked::count_not_ours(store).await?));
     Ok(())
 }
 

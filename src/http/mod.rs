@@ -79,6 +79,16 @@ pub fn configure(config: &mut web::ServiceConfig) {
                     web::post().to(api::notifications::cancel),
                 )
                 .route("/messages", web::get().to(api::messages::list))
+                .route("/messages/{id}", web::get().to(api::messages::get))
+                .route("/messages/{id}/media", web::get().to(api::messages::media))
+                .route("/messages/{id}/read", web::post().to(api::messages::read))
+                .route("/contacts", web::get().to(api::people::find))
+                .route("/contacts/conflicts", web::get().to(api::people::conflicts))
+                .route("/contacts/{id}", web::get().to(api::people::get))
+                .route("/suppressions", web::get().to(api::people::suppressions))
+                .route("/notices", web::get().to(api::account::notices))
+                .route("/templates", web::get().to(api::account::templates))
+                .route("/senders", web::get().to(api::account::senders))
                 .route("/stats", web::get().to(api::stats::get)),
         )
         .default_service(web::to(not_found));

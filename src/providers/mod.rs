@@ -4,17 +4,20 @@
 //! [`Outcome`]; its callbacks become [`Update`]s and [`Inbound`]s. Nothing
 //! outside this folder knows what a provider's documents look like.
 
+mod item;
 pub mod meta;
+
+pub use item::{
+    AccountEffect, AccountNews, Dead, FactName, Identity, Inbound, Item, ItemKind, News, Parsed,
+    PersonIds, Subject, TemplateChange, TemplateNews, Update,
+};
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::domain::{
-    facts::Fact, failure::Failure, notification::Versioned, outcome::Outcome, phone::Phone,
-    time::Timestamp,
-};
+use crate::domain::{outcome::Outcome, phone::Phone};
 
 /// One message, ready to be written for a provider.
 #[derive(Clone, Debug)]
@@ -52,99 +55,42 @@ pub struct Exchange {
 
 /// Something that can send.
 #[async_trait]
-pub trait Provider: Send + Sync {
+pub trait Provider: Send + Sync + std::fmt::Debug {
     /// Makes one call, once, without following redirects or retrying.
     async fn send(&self, message: &Message) -> Exchange;
-}
 
-/// One item of a callback, with where it stood in the body.
-#[derive(Clone, Debug)]
-pub struct Item {
-    /// JSON pointer (RFC 6901) into the callback.
-    pub pointer: String,
-    /// The account the item is about.
-    pub phone_number_id: Option<String>,
-    pub kind: ItemKind,
-}
+    /// Fetches a file that a person sent, at most `max_bytes` of it.
+    async fn media(&self, _id: &str, _max_bytes: usize) -> Result<Media, AskError> {
+        Err(AskError::Unsupported)
+    }
 
-#[derive(Clone, Debug)]
-pub enum ItemKind {
-    Update(Box<Update>),
-    Inbound(Box<Inbound>),
-    /// Understood as far as it goes, kept, counted; nothing acts on it.
-    Other {
-        what: String,
-    },
-}
-
-/// What a provider says of a message we may have sent.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Update {
-    pub provider_message_id: String,
-    pub our_id: Option<Uuid>,
-    /// Absent for a status this version does not know.
-    pub fact: Option<FactName>,
-    pub status: String,
-    pub at: Timestamp,
-    pub failure: Option<Versioned<Failure>>,
-    pub pricing: Option<Versioned<serde_json::Value>>,
-}
-
-/// [`Fact`], readable from storage.
-#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FactName {
-    Sent,
-    Delivered,
-    Read,
-    Played,
-    Failed,
-}
-
-impl From<FactName> for Fact {
-    fn from(name: FactName) -> Self {
-        match name {
-            FactName::Sent => Self::Sent,
-            FactName::Delivered => Self::Delivered,
-            FactName::Read => Self::Read,
-            FactName::Played => Self::Played,
-            FactName::Failed => Self::Failed,
-        }
+    /// Shows a person that their message, and all before it, were read.
+    async fn mark_read(&self, _provider_message_id: &str) -> Result<(), AskError> {
+        Err(AskError::Unsupported)
     }
 }
 
-/// What a person wrote or tapped.
+/// A file that a person sent.
 #[derive(Clone, Debug)]
-pub struct Inbound {
-    pub provider_message_id: String,
-    pub kind: String,
-    /// The person's `wa_id`: absent for people with a username.
-    pub wa_id: Option<String>,
-    /// The person's business-scoped id.
-    pub user_id: Option<String>,
-    pub name: Option<String>,
-    pub at: Timestamp,
-    pub text: Option<String>,
-    /// What a tapped button carries.
-    pub payload: Option<String>,
-    /// The message this one answers.
-    pub context_message_id: Option<String>,
-    /// The item as it came.
-    pub raw: String,
+pub struct Media {
+    pub mime_type: String,
+    pub content: bytes::Bytes,
 }
 
-/// An item that cannot be applied, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dead {
-    pub pointer: String,
-    pub reason: String,
-}
-
-/// Everything one callback says.
-#[derive(Clone, Debug, Default)]
-pub struct Parsed {
-    pub items: Vec<Item>,
-    pub dead: Vec<Dead>,
+/// Why a provider did not give what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    #[error("this provider cannot do it")]
+    Unsupported,
+    #[error("the provider does not have it any more")]
+    Gone,
+    #[error("it is larger than allowed")]
+    TooLarge,
+    /// The provider refused, with its code if it gave one.
+    #[error("the provider refused (code {0:?})")]
+    Refused(Option<i64>),
+    #[error("the provider cannot be reached")]
+    Unreachable,
 }
 
 /// The one way to make an HTTP client: with time-outs, without redirects.

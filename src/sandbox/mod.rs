@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -126,6 +126,8 @@ pub async fn run(
                 web::post().to(requests::messages),
             )
             .route("/sandbox/reply", web::post().to(reply))
+            .route("/sandbox/media/{id}", web::get().to(media_content))
+            .route("/{version}/{id}", web::get().to(media_place))
             .default_service(web::to(|| async {
                 graph_error(
                     404,
@@ -171,6 +173,57 @@ async fn reply(world: web::Data<World>, body: web::Json<Value>) -> HttpResponse 
     )
     .await;
     HttpResponse::Ok().json(json!({ "success": true }))
+}
+
+/// `GET /{version}/{media-id}`: where a file is. The sandbox has every file whose
+/// id begins with `media`; one that begins with `medialarge` is larger than it says.
+async fn media_place(
+    world: web::Data<World>,
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+) -> HttpResponse {
+    let (_, id) = path.into_inner();
+    if !requests::is_authorized(&world, &request) {
+        return graph_error(
+            401,
+            190,
+            "Invalid OAuth access token",
+            "The token is not the sandbox's.",
+        );
+    }
+    if !id.starts_with("media") {
+        return graph_error(
+            400,
+            100,
+            "Unsupported get request",
+            "There is no such object here.",
+        );
+    }
+    let url = format!(
+        "http://{}/sandbox/media/{id}",
+        request.connection_info().host()
+    );
+    HttpResponse::Ok().json(json!({
+        "messaging_product": "whatsapp", "url": url, "mime_type": "image/jpeg", "file_size": "12", "id": id,
+    }))
+}
+
+async fn media_content(
+    world: web::Data<World>,
+    request: HttpRequest,
+    path: web::Path<String>,
+) -> HttpResponse {
+    if !requests::is_authorized(&world, &request) {
+        return HttpResponse::Unauthorized().finish();
+    }
+    let size = if path.starts_with("medialarge") {
+        64 * 1024 * 1024
+    } else {
+        12
+    };
+    HttpResponse::Ok()
+        .content_type("image/jpeg")
+        .body(vec![b'x'; size])
 }
 
 /// An error as Meta writes it.

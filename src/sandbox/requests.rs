@@ -6,6 +6,16 @@ use serde_json::{Value, json};
 
 use super::{World, callbacks, graph_error, people, people::Behaviour};
 
+/// Whether a request carries the sandbox's token.
+pub(super) fn is_authorized(world: &World, request: &HttpRequest) -> bool {
+    request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        == Some(world.config.access_token.as_str())
+}
+
 /// Takes a message.
 pub(super) async fn messages(
     world: web::Data<World>,
@@ -13,12 +23,7 @@ pub(super) async fn messages(
     path: web::Path<(String, String)>,
     body: web::Bytes,
 ) -> HttpResponse {
-    let token = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
-    if token != Some(world.config.access_token.as_str()) {
+    if !is_authorized(&world, &request) {
         return graph_error(
             401,
             190,
@@ -38,6 +43,19 @@ pub(super) async fn messages(
     let Ok(message) = serde_json::from_slice::<Value>(&body) else {
         return graph_error(400, 100, "Invalid parameter", "The body is not JSON.");
     };
+    if message.get("status").and_then(Value::as_str) == Some("read") {
+        let inbound = message.get("message_id").and_then(Value::as_str);
+        return if inbound.is_some_and(|id| id.starts_with("wamid.")) {
+            HttpResponse::Ok().json(json!({ "success": true }))
+        } else {
+            graph_error(
+                400,
+                131_009,
+                "Parameter value is not valid",
+                "Not a message of a person.",
+            )
+        };
+    }
     if let Err((code, details)) = check(&message) {
         return graph_error(400, code, "Invalid parameter", &details);
     }

@@ -1,6 +1,6 @@
 //! The inbox: bodies, the ledger of digests, ownership and leases.
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Value};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -338,28 +338,57 @@ pub struct Listed {
     pub dead_items: Option<i64>,
 }
 
+const LISTED: &str =
+    "c.id, c.created_at, c.size_bytes, c.processed_at, c.items, c.dead_items FROM callback c";
+
+fn listed(row: &QueryResult) -> Result<Listed, StoreError> {
+    let mut columns = Columns::of(row);
+    Ok(Listed {
+        id: columns.take()?,
+        received_at: Timestamp::from_micros(columns.take()?),
+        size_bytes: columns.take()?,
+        processed: columns.take::<Option<i64>>()?.is_some(),
+        items: columns.take()?,
+        dead_items: columns.take()?,
+    })
+}
+
 /// The newest callbacks.
 pub async fn newest(store: &Store, limit: i64) -> Result<Vec<Listed>, StoreError> {
     let found = query(
         store.reader(),
-        "SELECT c.id, c.created_at, c.size_bytes, c.processed_at, c.items, c.dead_items FROM callback c ORDER BY c.id DESC LIMIT $1",
+        format!("SELECT {LISTED} ORDER BY c.id DESC LIMIT $1"),
         [limit.into()],
     )
     .await?;
-    found
-        .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok(Listed {
-                id: columns.take()?,
-                received_at: Timestamp::from_micros(columns.take()?),
-                size_bytes: columns.take()?,
-                processed: columns.take::<Option<i64>>()?.is_some(),
-                items: columns.take()?,
-                dead_items: columns.take()?,
-            })
-        })
-        .collect()
+    found.iter().map(listed).collect()
+}
+
+/// One callback.
+pub async fn one(store: &Store, id: Uuid) -> Result<Option<Listed>, StoreError> {
+    let row = query_one(
+        store.reader(),
+        format!("SELECT {LISTED} WHERE c.id = $1"),
+        [id.into()],
+    )
+    .await?;
+    row.as_ref().map(listed).transpose()
+}
+
+/// The callbacks of a time, oldest first, whose bodies are still kept.
+pub async fn between(
+    store: &Store,
+    since: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<Uuid>, StoreError> {
+    let found = query(
+        store.reader(),
+        "SELECT c.id FROM callback c JOIN callback_body b ON b.callback_id = c.id \
+         WHERE c.created_at >= $1 AND c.created_at < $2 ORDER BY c.id",
+        [since.micros().into(), until.micros().into()],
+    )
+    .await?;
+    found.iter().map(|row| Columns::of(row).take()).collect()
 }
 
 /// Whether there are unprocessed bodies whose lease has run out.

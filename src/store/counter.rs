@@ -12,6 +12,9 @@ use super::{
 };
 use crate::domain::time::Timestamp;
 
+/// The fact of a price: its code is `category/type/country`.
+pub const PRICED: &str = "priced";
+
 /// What is counted; ordered, so that processes lock rows in one order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {

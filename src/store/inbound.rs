@@ -24,6 +24,10 @@ pub struct New<'a> {
     pub notification_id: Option<Uuid>,
     pub sent_at: Timestamp,
     pub item: &'a str,
+    pub group_id: Option<&'a str>,
+    pub media_id: Option<&'a str>,
+    /// When it is to be marked as read, if it is.
+    pub read_due_at: Option<Timestamp>,
 }
 
 /// Stores a message once. Says whether it is new.
@@ -35,8 +39,8 @@ pub async fn insert(
     let inserted = execute(
         tx,
         "INSERT INTO inbound_message (id, created_at, callback_id, sender_id, phone_number_id, contact_id, \
-         provider_message_id, kind, text, payload, context_message_id, notification_id, sent_at, item) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+         provider_message_id, kind, text, payload, context_message_id, notification_id, sent_at, item, group_id, media_id, read_due_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
          ON CONFLICT (provider_message_id, phone_number_id) DO NOTHING",
         [
             new_id(now).into(),
@@ -53,27 +57,78 @@ pub async fn insert(
             new.notification_id.into(),
             new.sent_at.micros().into(),
             new.item.into(),
+            new.group_id.into(),
+            new.media_id.into(),
+            new.read_due_at.map(Timestamp::micros).into(),
         ],
     )
     .await?;
     Ok(inserted.rows_affected() > 0)
 }
 
-/// The newest messages; of one contact, when it is named.
+/// Which messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filter {
+    pub contact: Option<Uuid>,
+    pub since: Option<Timestamp>,
+    pub before: Option<Uuid>,
+}
+
+/// The newest messages.
 pub async fn newest(
     store: &Store,
-    contact: Option<Uuid>,
-    before: Option<Uuid>,
+    filter: Filter,
     limit: u64,
 ) -> Result<Vec<inbound_message::Model>, StoreError> {
     let mut select = inbound_message::Entity::find()
         .order_by_desc(inbound_message::Column::Id)
         .limit(limit);
-    if let Some(contact) = contact {
+    if let Some(contact) = filter.contact {
         select = select.filter(inbound_message::Column::ContactId.eq(contact));
     }
-    if let Some(before) = before {
+    if let Some(since) = filter.since {
+        select = select.filter(inbound_message::Column::SentAt.gte(since.micros()));
+    }
+    if let Some(before) = filter.before {
         select = select.filter(inbound_message::Column::Id.lt(before));
     }
     Ok(select.all(store.reader()).await?)
+}
+
+/// One message.
+pub async fn find(store: &Store, id: Uuid) -> Result<Option<inbound_message::Model>, StoreError> {
+    Ok(inbound_message::Entity::find_by_id(id)
+        .one(store.reader())
+        .await?)
+}
+
+/// Messages of a sender that are to be marked as read, longest due first.
+pub async fn to_be_read(
+    store: &Store,
+    sender: Uuid,
+    now: Timestamp,
+    limit: u64,
+) -> Result<Vec<inbound_message::Model>, StoreError> {
+    Ok(inbound_message::Entity::find()
+        .filter(inbound_message::Column::ReadDueAt.lte(now.micros()))
+        .filter(inbound_message::Column::SenderId.eq(sender))
+        .order_by_asc(inbound_message::Column::ReadDueAt)
+        .limit(limit)
+        .all(store.reader())
+        .await?)
+}
+
+/// Notes when a message is to be marked as read next; never, when that was done or is given up.
+pub async fn set_read_due(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    due_at: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE inbound_message SET read_due_at = $2 WHERE id = $1",
+        [id.into(), due_at.map(Timestamp::micros).into()],
+    )
+    .await?;
+    Ok(())
 }

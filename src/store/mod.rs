@@ -6,12 +6,15 @@
 //! Lists travel as one JSON parameter ([`dialect::rows`]), not as thousands.
 
 pub mod access;
+pub mod account_fact;
+pub mod alias;
 pub mod attempt;
 pub mod callback;
 pub mod catalogue;
 pub mod checkpoint;
 pub mod connect;
 pub mod context;
+pub mod conversation;
 pub mod convert;
 pub mod counter;
 pub mod dead_letter;
@@ -20,11 +23,15 @@ pub mod event;
 pub mod follow_up;
 pub mod inbound;
 pub mod migrate;
+pub mod notice;
 pub mod notification;
 pub mod parked;
 pub mod people;
+pub mod retention;
 pub mod sender;
 pub mod setting;
+pub mod suppression;
+pub mod template_sync;
 pub mod timeline;
 
 use std::{

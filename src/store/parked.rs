@@ -117,7 +117,12 @@ pub async fn remove(tx: &DatabaseTransaction, parked: &[Uuid]) -> Result<(), Sto
 
 /// How many wait.
 pub async fn count(store: &Store) -> Result<i64, StoreError> {
-    let row = query_one(store.reader(), "SELECT count(*) FROM parked_status", []).await?;
+    let row = query_one(
+        store.reader(),
+        "SELECT count(*) FROM parked_status WHERE state = 'parked'",
+        [],
+    )
+    .await?;
     row.map_or(Ok(0), |row| Columns::of(&row).take())
 }
 
@@ -159,18 +164,30 @@ pub async fn joinable(
         .collect()
 }
 
-/// Removes what has waited too long: it was not ours. Says how many.
+/// Says of what has waited too long that it is not ours: it is kept, and counted
+/// apart. Says how many.
 pub async fn expire(
     tx: &DatabaseTransaction,
     before: Timestamp,
     limit: i64,
 ) -> Result<u64, StoreError> {
-    let removed = execute(
+    let expired = execute(
         tx,
-        "DELETE FROM parked_status WHERE id IN \
-         (SELECT id FROM parked_status WHERE created_at < $1 ORDER BY id LIMIT $2)",
+        "UPDATE parked_status SET state = 'not_ours' WHERE id IN \
+         (SELECT id FROM parked_status WHERE state = 'parked' AND created_at < $1 ORDER BY id LIMIT $2)",
         [before.micros().into(), limit.into()],
     )
     .await?;
-    Ok(removed.rows_affected())
+    Ok(expired.rows_affected())
+}
+
+/// How many turned out not to be ours.
+pub async fn count_not_ours(store: &Store) -> Result<i64, StoreError> {
+    let row = query_one(
+        store.reader(),
+        "SELECT count(*) FROM parked_status WHERE state = 'not_ours'",
+        [],
+    )
+    .await?;
+    row.map_or(Ok(0), |row| Columns::of(&row).take())
 }

@@ -1,12 +1,12 @@
-//! Contacts with their aliases, staff and groups.
+//! Contacts, staff and groups.
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     StoreError,
-    dialect::{Columns, Type, execute, list, query, query_one, rows},
+    alias::{self, Alias},
+    dialect::{Columns, execute, query, query_one},
     new_id,
 };
 use crate::domain::{phone::Phone, time::Timestamp};
@@ -21,7 +21,7 @@ pub struct Person {
 }
 
 const PERSON: &str = "c.id, c.name, c.language, \
-     (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'phone')";
+     (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'phone' AND a.superseded_at IS NULL)";
 
 fn person(row: &sea_orm::QueryResult) -> Result<Person, StoreError> {
     let mut columns = Columns::of(row);
@@ -66,7 +66,7 @@ pub async fn contact_by_phone(
 ) -> Result<Option<Person>, StoreError> {
     let row = query_one(
         connection,
-        format!("SELECT {PERSON} FROM contact_alias k JOIN contact c ON c.id = k.contact_id WHERE k.kind = 'phone' AND k.value = $1"),
+        format!("SELECT {PERSON} FROM contact_alias k JOIN contact c ON c.id = k.contact_id WHERE k.kind = 'phone' AND k.value = $1 AND k.superseded_at IS NULL"),
         [phone.e164().into()],
     )
     .await?;
@@ -103,7 +103,7 @@ fn staff(row: &sea_orm::QueryResult) -> Result<Staff, StoreError> {
 }
 
 const STAFF: &str = "u.id, u.name, c.id, c.name, c.language, \
-     (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'phone')";
+     (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'phone' AND a.superseded_at IS NULL)";
 
 pub async fn user(
     connection: &impl ConnectionTrait,
@@ -155,42 +155,6 @@ pub async fn members(
     found.iter().map(staff).collect()
 }
 
-/// A name a person is known by: `phone`, `wa_id`, `bsuid`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-pub struct Alias {
-    pub kind: &'static str,
-    pub value: String,
-}
-
-/// Who is known by these aliases.
-pub async fn by_aliases(
-    tx: &DatabaseTransaction,
-    aliases: &[Alias],
-) -> Result<Vec<(String, String, Uuid)>, StoreError> {
-    if aliases.is_empty() {
-        return Ok(Vec::new());
-    }
-    let given = rows(
-        tx.get_database_backend(),
-        &[("kind", Type::Text), ("value", Type::Text)],
-    );
-    let found = query(
-        tx,
-        format!(
-            "SELECT k.kind, k.value, k.contact_id FROM {given} JOIN contact_alias k ON k.kind = r.kind AND k.value = r.value"
-        ),
-        [list(aliases)?],
-    )
-    .await?;
-    found
-        .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok((columns.take()?, columns.take()?, columns.take()?))
-        })
-        .collect()
-}
-
 /// Makes a contact with these aliases; an alias that is taken stays where it is.
 pub async fn insert_contact(
     tx: &DatabaseTransaction,
@@ -206,31 +170,9 @@ pub async fn insert_contact(
     )
     .await?;
     for alias in aliases {
-        add_alias(tx, id, alias, now).await?;
+        alias::add(tx, id, alias, None, now).await?;
     }
     Ok(id)
-}
-
-/// Adds an alias unless it is taken.
-pub async fn add_alias(
-    tx: &DatabaseTransaction,
-    contact: Uuid,
-    alias: &Alias,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    execute(
-        tx,
-        "INSERT INTO contact_alias (kind, value, contact_id, created_at) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (kind, value) DO NOTHING",
-        [
-            alias.kind.into(),
-            alias.value.clone().into(),
-            contact.into(),
-            now.micros().into(),
-        ],
-    )
-    .await?;
-    Ok(())
 }
 
 /// The contact of a phone number, made if there is none. Two processes may do
@@ -247,7 +189,11 @@ pub async fn ensure_phone(
         kind: "phone",
         value: phone.e164().to_owned(),
     };
-    let mine = insert_contact(tx, None, &[alias], now).await?;
+    // A number that its owner has lost is free.
+    let mine = insert_contact(tx, None, std::slice::from_ref(&alias), now).await?;
+    if contact_by_phone(tx, phone).await?.is_none() {
+        alias::reassign(tx, mine, &alias).await?;
+    }
     let person = contact_by_phone(tx, phone).await?;
     Ok(person.unwrap_or(Person {
         contact_id: mine,
@@ -255,90 +201,6 @@ pub async fn ensure_phone(
         phone: Some(phone.e164().to_owned()),
         language: None,
     }))
-}
-
-/// Notes a message of a person: the window only ever moves forward.
-pub async fn open_window(
-    tx: &DatabaseTransaction,
-    sender: Uuid,
-    contact: Uuid,
-    at: Timestamp,
-    until: Timestamp,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    execute(
-        tx,
-        "INSERT INTO conversation (sender_id, contact_id, created_at, last_inbound_at, window_until) \
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (sender_id, contact_id) DO UPDATE SET \
-         last_inbound_at = CASE WHEN coalesce(conversation.last_inbound_at, 0) < excluded.last_inbound_at \
-             THEN excluded.last_inbound_at ELSE conversation.last_inbound_at END, \
-         window_until = CASE WHEN coalesce(conversation.window_until, 0) < excluded.window_until \
-             THEN excluded.window_until ELSE conversation.window_until END",
-        [sender.into(), contact.into(), now.micros().into(), at.micros().into(), until.micros().into()],
-    )
-    .await?;
-    Ok(())
-}
-
-/// When the window of a contact ends.
-pub async fn window_until(
-    connection: &impl ConnectionTrait,
-    sender: Uuid,
-    contact: Uuid,
-) -> Result<Option<Timestamp>, StoreError> {
-    let row = query_one(
-        connection,
-        "SELECT window_until FROM conversation WHERE sender_id = $1 AND contact_id = $2",
-        [sender.into(), contact.into()],
-    )
-    .await?;
-    Ok(match row {
-        Some(row) => Columns::of(&row)
-            .take::<Option<i64>>()?
-            .map(Timestamp::from_micros),
-        None => None,
-    })
-}
-
-/// Adds aliases that answers have taught us; one that is taken stays where it is.
-pub async fn learn_aliases(
-    tx: &DatabaseTransaction,
-    learned: &[(Uuid, Alias)],
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    #[derive(Serialize)]
-    struct Row<'a> {
-        kind: &'a str,
-        value: &'a str,
-        contact: super::dialect::Id,
-    }
-    let mut described: Vec<Row<'_>> = learned
-        .iter()
-        .map(|(contact, alias)| Row {
-            kind: alias.kind,
-            value: &alias.value,
-            contact: super::dialect::Id(*contact),
-        })
-        .collect();
-    described.sort_by_key(|row| (row.kind, row.value));
-    let given = rows(
-        tx.get_database_backend(),
-        &[
-            ("kind", Type::Text),
-            ("value", Type::Text),
-            ("contact", Type::Uuid),
-        ],
-    );
-    execute(
-        tx,
-        format!(
-            "INSERT INTO contact_alias (kind, value, contact_id, created_at) SELECT r.kind, r.value, r.contact, $2 \
-             FROM {given} WHERE true ON CONFLICT (kind, value) DO NOTHING"
-        ),
-        [list(&described)?, now.micros().into()],
-    )
-    .await?;
-    Ok(())
 }
 
 /// Makes this the phone number of a contact, instead of any other.
@@ -354,5 +216,42 @@ pub async fn set_phone(
         [contact.into(), phone.value.clone().into()],
     )
     .await?;
-    add_alias(tx, contact, phone, now).await
+    alias::add(tx, contact, phone, None, now).await
+}
+
+/// Removes a contact that was made at the same moment as its twin.
+pub async fn remove_contact(tx: &DatabaseTransaction, contact: Uuid) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "DELETE FROM contact_alias WHERE contact_id = $1",
+        [contact.into()],
+    )
+    .await?;
+    execute(tx, "DELETE FROM contact WHERE id = $1", [contact.into()]).await?;
+    Ok(())
+}
+
+/// The catalogue's name of a contact, and the users that are this person.
+pub async fn names(
+    connection: &impl ConnectionTrait,
+    contact: Uuid,
+) -> Result<(Option<String>, Vec<String>), StoreError> {
+    let handle = query_one(
+        connection,
+        "SELECT handle FROM contact WHERE id = $1",
+        [contact.into()],
+    )
+    .await?;
+    let handle = handle.map_or(Ok(None), |row| Columns::of(&row).take())?;
+    let users = query(
+        connection,
+        "SELECT name FROM user_account WHERE contact_id = $1 ORDER BY name",
+        [contact.into()],
+    )
+    .await?;
+    let users = users
+        .iter()
+        .map(|row| Columns::of(row).take())
+        .collect::<Result<_, _>>()?;
+    Ok((handle, users))
 }

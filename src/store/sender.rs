@@ -29,7 +29,9 @@ pub async fn ensure(
         .await?;
     if let Some(found) = found {
         let mut changed: sender::ActiveModel = found.into();
-        changed.waba_id = Set(waba_id.map(str::to_owned));
+        if let Some(waba_id) = waba_id {
+            changed.waba_id = Set(Some(waba_id.to_owned()));
+        }
         changed.pace_per_second = Set(pace_per_second);
         changed.updated_at = Set(now.micros());
         return Ok(changed.update(tx).await?);
@@ -53,6 +55,8 @@ pub async fn ensure(
         pace_next_at: Set(0),
         failures_in_row: Set(0),
         probe_at: Set(None),
+        unheard_since: Set(None),
+        silent_at: Set(None),
     };
     // Another process may be making it at this moment.
     sender::Entity::insert(new)
@@ -150,4 +154,108 @@ pub async fn set_health(
     )
     .await?;
     Ok(())
+}
+
+/// Holds every sender of an account, because its provider says so. The next
+/// probe goes out when the restriction ends, or in an hour.
+pub async fn hold_account(
+    tx: &DatabaseTransaction,
+    account_id: &str,
+    reason: &str,
+    until: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let held = execute(
+        tx,
+        "UPDATE sender SET state = 'held', state_reason = $2, probe_at = $3, updated_at = $4 WHERE waba_id = $1",
+        [
+            account_id.into(),
+            reason.into(),
+            until.unwrap_or(now.plus_seconds(3600)).micros().into(),
+            now.micros().into(),
+        ],
+    )
+    .await?;
+    Ok(held.rows_affected())
+}
+
+/// Lets every held sender of an account send again.
+pub async fn release_account(
+    tx: &DatabaseTransaction,
+    account_id: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let released = execute(
+        tx,
+        "UPDATE sender SET state = 'active', state_reason = NULL, probe_at = NULL, failures_in_row = 0, updated_at = $2 \
+         WHERE waba_id = $1 AND state = 'held'",
+        [account_id.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(released.rows_affected())
+}
+
+/// Notes that a provider accepted messages: from now on it should be heard of.
+pub async fn expects(tx: &DatabaseTransaction, id: Uuid, now: Timestamp) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE sender SET unheard_since = $2 WHERE id = $1 AND unheard_since IS NULL",
+        [id.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes that a number was heard of, and whose account it is in.
+pub async fn heard(
+    tx: &DatabaseTransaction,
+    phone_number_id: &str,
+    account_id: Option<&str>,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE sender SET unheard_since = NULL, silent_at = NULL, waba_id = coalesce(waba_id, $2) \
+         WHERE phone_number_id = $1 \
+         AND (unheard_since IS NOT NULL OR silent_at IS NOT NULL OR waba_id IS NULL)",
+        [phone_number_id.into(), account_id.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Locks senders that have accepted messages since before `since` without
+/// anything being heard, and of which that was not told yet.
+pub async fn silent(
+    tx: &DatabaseTransaction,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<sender::Model>, StoreError> {
+    let silent = sender::Entity::find()
+        .filter(sender::Column::UnheardSince.lte(since.micros()))
+        .filter(sender::Column::SilentAt.is_null())
+        .all(tx)
+        .await?;
+    let mut told = Vec::with_capacity(silent.len());
+    for row in silent {
+        let marked = execute(
+            tx,
+            "UPDATE sender SET silent_at = $2 WHERE id = $1 AND silent_at IS NULL",
+            [row.id.into(), now.micros().into()],
+        )
+        .await?;
+        if marked.rows_affected() > 0 {
+            told.push(row);
+        }
+    }
+    Ok(told)
+}
+
+/// Whether a sender may be silent: read before anything is locked.
+pub async fn any_silent(store: &Store, since: Timestamp) -> Result<bool, StoreError> {
+    Ok(sender::Entity::find()
+        .filter(sender::Column::UnheardSince.lte(since.micros()))
+        .filter(sender::Column::SilentAt.is_null())
+        .one(store.reader())
+        .await?
+        .is_some())
 }

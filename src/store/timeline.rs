@@ -63,6 +63,26 @@ pub async fn insert(
     Ok(())
 }
 
+/// Adds one line that stands for itself.
+pub async fn note(
+    tx: &DatabaseTransaction,
+    notification: Uuid,
+    kind: &'static str,
+    detail: Option<String>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let line = Entry {
+        notification_id: Id(notification),
+        id: Id(super::new_id(now)),
+        kind,
+        provider_at: None,
+        attempt_id: None,
+        callback_id: None,
+        detail,
+    };
+    insert(tx, &[line], now).await
+}
+
 /// The story of one notification, first to last.
 pub async fn of_notification(
     store: &Store,

@@ -1,6 +1,7 @@
 //! What runs without a request. A worker is a loop over a turn: tests call the turn.
 
 pub mod checkpoint;
+pub mod cleanup;
 pub mod inbox;
 pub mod sender;
 pub mod timers;

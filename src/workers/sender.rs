@@ -13,7 +13,7 @@ use crate::{
         Engine,
         dispatch::{self, Answer},
         inbox::ErrorChain,
-        watch,
+        read_marks, watch,
     },
     providers::Provider,
     state::{Clock, draw_permille},
@@ -25,6 +25,36 @@ const NAP: Duration = Duration::from_secs(1);
 
 /// Held messages are looked for this often: another process may have held them.
 const RELEASE_SECONDS: i64 = 10;
+
+/// Marks what people write as read, until stopped.
+pub async fn mark_read(
+    engine: Arc<Engine>,
+    sending: Option<Sending>,
+    clock: Clock,
+    stop: CancellationToken,
+) {
+    let Some(sending) = sending.filter(|_| engine.settings.mark_read && engine.settings.enabled)
+    else {
+        return;
+    };
+    super::run(
+        "read marks",
+        stop,
+        Duration::from_secs(2),
+        None,
+        async || {
+            let marked = read_marks::turn(
+                &engine,
+                sending.provider.as_ref(),
+                sending.sender,
+                clock.now(),
+            )
+            .await?;
+            Ok(if marked > 0 { Turn::Worked } else { Turn::Idle })
+        },
+    )
+    .await;
+}
 
 /// What a sender sends with.
 #[derive(Clone)]

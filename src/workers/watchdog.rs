@@ -6,7 +6,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Turn;
 use crate::{
-    domain::time::Timestamp, engine::Engine, engine::watch, state::Clock, store::StoreError,
+    domain::time::Timestamp,
+    engine::{Engine, silence, watch, window},
+    state::Clock,
+    store::StoreError,
 };
 
 /// Looks once.
@@ -33,6 +36,19 @@ pub async fn run_clock(engine: Arc<Engine>, clock: Clock, stop: CancellationToke
     super::run("clock", stop, Duration::from_secs(30), None, async || {
         watch::clock_turn(&engine, || clock.now()).await?;
         Ok(Turn::Idle)
+    })
+    .await;
+}
+
+/// Tells of windows that are closing, and of senders of which nothing is heard.
+pub async fn run_windows(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
+    super::run("windows", stop, Duration::from_secs(30), None, async || {
+        if !engine.may_claim() {
+            return Ok(Turn::Idle);
+        }
+        let now = clock.now();
+        let told = window::turn(&engine, now).await? + silence::turn(&engine, now).await?;
+        Ok(if told > 0 { Turn::Worked } else { Turn::Idle })
     })
     .await;
 }

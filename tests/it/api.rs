@@ -529,14 +529,24 @@ async fn the_openapi_document_names_every_route(database: Database) {
     assert_eq!(
         paths,
         [
+            "/api/v1/contacts",
+            "/api/v1/contacts/conflicts",
+            "/api/v1/contacts/{id}",
             "/api/v1/events",
             "/api/v1/events/{id}",
             "/api/v1/messages",
+            "/api/v1/messages/{id}",
+            "/api/v1/messages/{id}/media",
+            "/api/v1/messages/{id}/read",
+            "/api/v1/notices",
             "/api/v1/notifications",
             "/api/v1/notifications/{id}",
             "/api/v1/notifications/{id}/cancel",
             "/api/v1/notifications/{id}/retry",
+            "/api/v1/senders",
             "/api/v1/stats",
+            "/api/v1/suppressions",
+            "/api/v1/templates",
         ]
     );
     assert_eq!(document["openapi"], "3.1.0");

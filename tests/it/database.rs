@@ -1,10 +1,11 @@
 //! The database: durable, migrated under a lock, used by one server at a time on SQLite.
 
 use entity::{
-    api_key, attempt, callback, callback_body, callback_digest, catalogue, contact, contact_alias,
-    conversation, counter, dead_letter, dedupe, event, follow_up, group_member, idempotency,
-    inbound_message, notification, notification_label, parked_status, route, rule, sender, setting,
-    template, timeline, user_account, user_group,
+    account_fact, api_key, attempt, callback, callback_body, callback_digest, catalogue, contact,
+    contact_alias, contact_conflict, conversation, counter, dead_letter, dedupe, event, follow_up,
+    group_member, idempotency, identity_link, inbound_message, notice, notification,
+    notification_label, parked_status, route, rule, sender, setting, suppression, template,
+    template_sync, timeline, user_account, user_group,
 };
 use herald::store::{checkpoint, connect, migrate, notification as rows};
 use herald::{engine::watch, store, workers};
@@ -72,6 +73,12 @@ async fn every_entity_fits_its_table(database: Database) {
         ($($entity:ident),*) => { $( $entity::Entity::find().all(reader).await.unwrap(); )* };
     }
     read!(
+        account_fact,
+        contact_conflict,
+        identity_link,
+        notice,
+        suppression,
+        template_sync,
         api_key,
         attempt,
         callback,

@@ -19,6 +19,7 @@ mod config;
 mod database;
 mod follow_ups;
 mod harness;
+mod letter;
 mod order;
 mod sending;
 mod stopping;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         config::tests(),
         database::tests(),
         follow_ups::tests(),
+        letter::tests(),
         order::tests(),
         sending::tests(),
         stopping::tests(),

@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "workers",
         &["engine", "store", "providers", "domain", "state"],
     ),
-    ("state", &["engine", "domain"]),
+    ("state", &["engine", "providers", "domain"]),
     ("config", &["domain"]),
     ("telemetry", &[]),
     ("shutdown", &[]),

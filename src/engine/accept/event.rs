@@ -9,7 +9,7 @@ use super::expand::expand;
 use crate::engine::{Engine, transition::Report};
 use crate::{
     domain::time::Timestamp,
-    store::{StoreError, event, new_id},
+    store::{DatabaseTransaction, StoreError, event, new_id},
 };
 
 /// An event as a product posts it.
@@ -72,6 +72,39 @@ fn digest(new: &NewEvent) -> Vec<u8> {
     Sha256::digest(content.to_string().as_bytes()).to_vec()
 }
 
+/// Raises an event of Herald's own in a transaction that is under way. Once: an
+/// event of the same source and id is there already.
+pub async fn raise(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    new: &NewEvent,
+    now: Timestamp,
+) -> Result<Report, StoreError> {
+    metrics::counter!("herald_own_events_total", "type" => new.event_type.clone()).increment(1);
+    let data = new.data.to_string();
+    let stored = stored(new, &data, digest(new), now);
+    if !event::insert(tx, stored, now).await? {
+        return Ok(Report::default());
+    }
+    match event::by_external_id(tx, &new.source, &new.id).await? {
+        Some(row) => expand(engine, tx, row, now).await,
+        None => Ok(Report::default()),
+    }
+}
+
+fn stored<'a>(new: &'a NewEvent, data: &'a str, digest: Vec<u8>, now: Timestamp) -> event::New<'a> {
+    event::New {
+        id: new_id(now),
+        source: &new.source,
+        external_id: &new.id,
+        event_type: &new.event_type,
+        subject: new.subject.as_deref(),
+        occurred_at: new.time,
+        data,
+        digest,
+    }
+}
+
 /// Stores an event and expands its first recipients, in one transaction.
 /// Nothing here waits for a provider, and no route's trouble fails the producer.
 pub async fn event(
@@ -83,17 +116,8 @@ pub async fn event(
     let (result, report) = engine
         .store
         .write(async |tx| {
-            let stored = event::New {
-                id: new_id(now),
-                source: &new.source,
-                external_id: &new.id,
-                event_type: &new.event_type,
-                subject: new.subject.as_deref(),
-                occurred_at: new.time,
-                data: &new.data.to_string(),
-                digest: digest.clone(),
-            };
-            let fresh = event::insert(tx, stored, now).await?;
+            let data = new.data.to_string();
+            let fresh = event::insert(tx, stored(new, &data, digest.clone(), now), now).await?;
             let Some(row) = event::by_external_id(tx, &new.source, &new.id).await? else {
                 return Err(StoreError::Corrupt {
                     table: "event",

@@ -4,7 +4,7 @@ mod event;
 mod expand;
 mod request;
 
-pub use event::{Accepted, Conflict, Duplicate, NewEvent, RouteResult, event};
+pub use event::{Accepted, Conflict, Duplicate, NewEvent, RouteResult, event, raise};
 pub use expand::expand_turn;
 pub use request::{FieldError, Refusal, Request, RequestContent, request};
 

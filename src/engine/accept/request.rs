@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{Draft, compose, unique};
 use crate::engine::{
     Engine,
+    dispatch::{Sendable, sendable},
     routing::{self, Target},
     transition::{self, Report},
 };
@@ -19,6 +20,7 @@ use crate::{
         event::{self, Used},
         new_id,
         notification::{self, NewNotification},
+        template_sync,
     },
 };
 
@@ -336,11 +338,10 @@ async fn check_template(
             format!("the template exists in {} only", found.language),
         );
     }
-    if matches!(found.status.as_deref(), Some("REJECTED" | "DISABLED")) {
-        refuse(
-            "/template".to_owned(),
-            "the template is rejected or disabled at Meta".to_owned(),
-        );
+    // What waits for approval waits in the queue; what is refused for good is refused here.
+    let standing = template_sync::standing(tx, None, name, &found.language).await?;
+    if let Sendable::Never(reason) = sendable(name, standing.as_ref()) {
+        refuse("/template".to_owned(), reason);
     }
     let Ok(body) = Body::parse(&found.body) else {
         refuse(

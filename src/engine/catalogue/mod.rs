@@ -23,8 +23,9 @@ use crate::{
     },
     store::{
         DatabaseTransaction, Store, StoreError,
+        alias::Alias,
         catalogue::{self, NewRoute, NewTemplate, Table},
-        people::{self, Alias},
+        people,
     },
 };
 

@@ -14,7 +14,7 @@ use crate::{
         window,
     },
     providers::{Content, Message},
-    store::{DatabaseTransaction, StoreError, catalogue, notification::Claimed, people},
+    store::{DatabaseTransaction, StoreError, catalogue, conversation, notification::Claimed},
 };
 
 /// Template bodies, read and taken apart once in a claim.
@@ -87,7 +87,7 @@ pub(super) async fn compose(
     let sensitive = claimed.category == "authentication";
     if claimed.kind == "text" {
         let until = match claimed.contact_id {
-            Some(contact) => people::window_until(tx, sender, contact).await?,
+            Some(contact) => conversation::window_until(tx, sender, contact).await?,
             None => None,
         };
         if !window::is_open(until, now) {

@@ -5,9 +5,11 @@
 //! attempt without an answer, and its lease runs out.
 
 mod compose;
+mod gate;
 mod settle;
 
 use compose::{Templates, compose};
+pub use gate::{Sendable, sendable};
 pub use settle::{settle, settle_surely};
 
 use serde_json::json;
@@ -164,6 +166,10 @@ async fn claim_in(
         report = transition::run(engine, tx, &steps, now).await?;
         claimed.retain(|claimed| !overtaken.contains(&claimed.id));
     }
+    let account = sender::find(tx, sender).await?.and_then(|row| row.waba_id);
+    let (withheld, never) =
+        gate::hold_back(engine, tx, account.as_deref(), &mut claimed, now).await?;
+    report.add(withheld);
     let attempts: Vec<NewAttempt> = claimed
         .iter()
         .map(|claimed| NewAttempt {
@@ -183,7 +189,10 @@ async fn claim_in(
             notification_id: claimed.id,
             attempt_id: attempt.id.0,
             contact_id: claimed.contact_id,
-            message: compose(tx, &mut templates, sender, claimed, attempt.id.0, now).await?,
+            message: match never.iter().find(|(id, _)| *id == claimed.id) {
+                Some((_, reason)) => Err(gate::never(reason)),
+                None => compose(tx, &mut templates, sender, claimed, attempt.id.0, now).await?,
+            },
         });
     }
     Ok((jobs, report))

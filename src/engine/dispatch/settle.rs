@@ -14,19 +14,24 @@ use crate::{
         failure::{Failure, FailureClass},
         notification::Change,
         outcome::Outcome,
+        preference::{Scope, Wish},
         retry,
         time::Timestamp,
     },
     providers::{Exchange, Update},
     store::{
         StoreError,
+        alias::{self, Alias},
         attempt::{self, Record},
         dialect::Id,
         parked,
-        people::{self, Alias},
         sender::{self, Health},
+        suppression,
     },
 };
+
+/// Meta's code for a person who wants no marketing of this sender any more.
+const OPTED_OUT: i64 = 131_050;
 
 /// Writes down what the calls brought, joins statuses that came before, and
 /// notes the provider's health.
@@ -101,6 +106,11 @@ pub async fn settle(
             },
         })
         .collect();
+    // Written once: a sender's row is everybody's.
+    let expects = good_answer
+        && health
+            .as_ref()
+            .is_some_and(|row| row.unheard_since.is_none());
     let report = engine
         .store
         .write(async |tx| {
@@ -110,6 +120,23 @@ pub async fn settle(
             all.extend(joined);
             let report = transition::run(engine, tx, &all, now).await?;
             attempt::record(tx, &records, now).await?;
+            if expects {
+                sender::expects(tx, sender, now).await?;
+            }
+            for answer in answers {
+                if let (Outcome::Refused(failure), Some(contact)) =
+                    (&answer.exchange.outcome, answer.job.contact_id)
+                    && failure.code == Some(OPTED_OUT)
+                {
+                    let wish = Wish {
+                        scope: Scope::Marketing,
+                        wanted: false,
+                        source: "131050",
+                        at: now,
+                    };
+                    suppression::set(tx, contact, &wish, None, now).await?;
+                }
+            }
             parked::remove(
                 tx,
                 &parked.iter().map(|parked| parked.id).collect::<Vec<_>>(),
@@ -214,7 +241,7 @@ async fn learn_names(
     }
     engine
         .store
-        .write(async |tx| people::learn_aliases(tx, &learned, now).await)
+        .write(async |tx| alias::learn(tx, &learned, now).await)
         .await
 }
 

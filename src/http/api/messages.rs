@@ -1,18 +1,26 @@
 //! What people wrote to us.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpResponse, http::header, web};
+use entity::inbound_message;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::ProblemDocument;
+use super::{ProblemDocument, instant, page_size, wrong};
 use crate::{
     domain::{phone::Phone, time::Timestamp},
-    engine::accept::FieldError,
     http::{auth::Client, problem::Problem},
+    providers::AskError,
     state::AppState,
-    store::{inbound, people},
+    store::{
+        inbound::{self, Filter},
+        people,
+    },
 };
+
+/// A file is fetched up to this size: WhatsApp's own limit for anything but documents.
+const MAX_MEDIA_BYTES: usize = 16 * 1024 * 1024;
 
 /// Which messages.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -20,6 +28,10 @@ use crate::{
 pub struct ListQuery {
     /// A number in E.164.
     phone: Option<String>,
+    /// A contact's id.
+    contact: Option<Uuid>,
+    /// Written at or after this instant (RFC 3339).
+    since: Option<String>,
     /// From `next` of the page before.
     cursor: Option<Uuid>,
     /// 1 to 200; 50 if absent.
@@ -30,13 +42,33 @@ pub struct ListQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InboundView {
     id: Uuid,
+    /// The provider's word: `text`, `image`, `button`, …; `call` for a call.
     kind: String,
+    /// What can be read of it: the text, a caption, the title of a tapped button.
     text: Option<String>,
-    /// What a tapped button carries.
+    /// What a tapped button carries, or the answers of a form.
     payload: Option<String>,
+    /// The object named after the kind, as it came.
+    #[schema(value_type = Object)]
+    content: Value,
     contact: Option<Uuid>,
-    /// The notification it answers.
+    /// The notification it answers, reacts to, or is about.
     notification: Option<Uuid>,
+    /// Who is quoted, or that it was forwarded.
+    #[schema(value_type = Object)]
+    context: Value,
+    /// The advertisement it came by.
+    #[schema(value_type = Object)]
+    referral: Value,
+    /// What the provider says went wrong with it.
+    #[schema(value_type = Object)]
+    errors: Value,
+    /// The group it was written in.
+    group: Option<String>,
+    /// A file that `media` fetches, for some days.
+    has_media: bool,
+    /// The reaction was taken back.
+    removed: bool,
     sent_at: String,
     received_at: String,
 }
@@ -46,6 +78,29 @@ pub struct InboundView {
 pub struct InboundPage {
     messages: Vec<InboundView>,
     next: Option<Uuid>,
+}
+
+fn view(row: inbound_message::Model) -> InboundView {
+    let item: Value = serde_json::from_str(&row.item).unwrap_or(Value::Null);
+    let part = |key: &str| item.get(key).cloned().unwrap_or(Value::Null);
+    let removed = row.kind == "reaction" && row.text.is_none();
+    InboundView {
+        id: row.id,
+        content: part(&row.kind),
+        context: part("context"),
+        referral: part("referral"),
+        errors: part("errors"),
+        kind: row.kind,
+        text: row.text,
+        payload: row.payload,
+        contact: row.contact_id,
+        notification: row.notification_id,
+        group: row.group_id,
+        has_media: row.media_id.is_some(),
+        removed,
+        sent_at: Timestamp::from_micros(row.sent_at).to_string(),
+        received_at: Timestamp::from_micros(row.created_at).to_string(),
+    }
 }
 
 /// What people wrote or tapped, newest first.
@@ -59,53 +114,125 @@ pub async fn list(
     query: web::Query<ListQuery>,
 ) -> Result<HttpResponse, Problem> {
     let store = &state.engine.store;
-    let limit = query.limit.unwrap_or(50);
-    let wrong = |pointer: &str, rule: String| {
-        Problem::Invalid(vec![FieldError {
-            pointer: pointer.to_owned(),
-            rule,
-        }])
-    };
-    if !(1..=200).contains(&limit) {
-        return Err(wrong("limit", "1 to 200".to_owned()));
-    }
-    let contact = match &query.phone {
-        None => None,
-        Some(phone) => {
-            let phone = Phone::parse(phone).map_err(|error| wrong("phone", error.to_string()))?;
-            match people::contact_by_phone(store.reader(), &phone).await? {
-                Some(person) => Some(person.contact_id),
-                None => {
-                    return Ok(HttpResponse::Ok().json(InboundPage {
-                        messages: Vec::new(),
-                        next: None,
-                    }));
-                }
+    let limit = page_size(query.limit)?;
+    let since = query
+        .since
+        .as_deref()
+        .map(|since| instant("since", since))
+        .transpose()?;
+    let mut contact = query.contact;
+    if let Some(phone) = &query.phone {
+        let phone = Phone::parse(phone).map_err(|error| wrong("phone", error.to_string()))?;
+        match people::contact_by_phone(store.reader(), &phone).await? {
+            Some(person) if contact.is_none_or(|contact| contact == person.contact_id) => {
+                contact = Some(person.contact_id);
+            }
+            _ => {
+                return Ok(HttpResponse::Ok().json(InboundPage {
+                    messages: Vec::new(),
+                    next: None,
+                }));
             }
         }
+    }
+    let filter = Filter {
+        contact,
+        since,
+        before: query.cursor,
     };
-    let mut rows = inbound::newest(store, contact, query.cursor, limit + 1).await?;
+    let mut rows = inbound::newest(store, filter, limit + 1).await?;
     let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
     if more {
         rows.pop();
     }
-    let next = if more {
-        rows.last().map(|row| row.id)
-    } else {
-        None
-    };
-    let messages = rows
-        .into_iter()
-        .map(|row| InboundView {
-            id: row.id,
-            kind: row.kind,
-            text: row.text,
-            payload: row.payload,
-            contact: row.contact_id,
-            notification: row.notification_id,
-            sent_at: Timestamp::from_micros(row.sent_at).to_string(),
-            received_at: Timestamp::from_micros(row.created_at).to_string(),
-        })
-        .collect();
+    let next = rows.last().filter(|_| more).map(|row| row.id);
+    let messages = rows.into_iter().map(view).collect();
     Ok(HttpResponse::Ok().json(InboundPage { messages, next }))
+}
+
+async fn found(state: &AppState, id: Uuid) -> Result<inbound_message::Model, Problem> {
+    inbound::find(&state.engine.store, id)
+        .await?
+        .ok_or(Problem::NotFound)
+}
+
+/// One message.
+#[utoipa::path(
+    get, path = "/api/v1/messages/{id}", tag = "messages", params(("id" = Uuid, Path)),
+    responses((status = 200, body = InboundView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
+)]
+pub async fn get(
+    _client: Client,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(view(found(&state, *id).await?)))
+}
+
+/// The file of a message, fetched from the provider now. Always as a download:
+/// it comes from a stranger.
+#[utoipa::path(
+    get, path = "/api/v1/messages/{id}/media", tag = "messages", params(("id" = Uuid, Path)),
+    responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = ProblemDocument),
+        (status = 409, body = ProblemDocument), (status = 503, body = ProblemDocument))
+)]
+pub async fn media(
+    _client: Client,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
+    let row = found(&state, *id).await?;
+    let media = row.media_id.ok_or(Problem::NotFound)?;
+    let provider = state
+        .provider
+        .as_ref()
+        .ok_or(Problem::State("WhatsApp is not configured"))?;
+    let media = provider
+        .media(&media, MAX_MEDIA_BYTES)
+        .await
+        .map_err(asked)?;
+    Ok(HttpResponse::Ok()
+        .content_type("application/octet-stream")
+        .insert_header(("X-Media-Type", media.mime_type))
+        .insert_header((header::CONTENT_DISPOSITION, "attachment"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((
+            header::CONTENT_SECURITY_POLICY,
+            "sandbox; default-src 'none'",
+        ))
+        .insert_header((header::CACHE_CONTROL, "private, no-store"))
+        .body(media.content))
+}
+
+/// Shows the person that the message, and all before it, were read.
+#[utoipa::path(
+    post, path = "/api/v1/messages/{id}/read", tag = "messages", params(("id" = Uuid, Path)),
+    responses((status = 200), (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument),
+        (status = 503, body = ProblemDocument))
+)]
+pub async fn read(
+    _client: Client,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
+    let row = found(&state, *id).await?;
+    let provider = state
+        .provider
+        .as_ref()
+        .ok_or(Problem::State("WhatsApp is not configured"))?;
+    provider
+        .mark_read(&row.provider_message_id)
+        .await
+        .map_err(asked)?;
+    Ok(HttpResponse::Ok().json(json!({ "read": true })))
+}
+
+fn asked(error: AskError) -> Problem {
+    match error {
+        AskError::Gone => Problem::State("the provider does not have it any more"),
+        AskError::TooLarge => Problem::State("it is larger than 16 MiB"),
+        AskError::Unsupported => Problem::State("this provider cannot do it"),
+        AskError::Refused(_) => Problem::State("the provider refused it"),
+        AskError::Unreachable => Problem::Unavailable,
+    }
 }

@@ -1,10 +1,13 @@
 //! `/api/v1`.
 
+pub mod account;
 pub mod events;
 pub mod messages;
 pub mod notifications;
+pub mod people;
 pub mod stats;
 
+use crate::{domain::time::Timestamp, engine::accept::FieldError, http::problem::Problem};
 use actix_web::HttpResponse;
 use utoipa::{
     Modify, OpenApi,
@@ -17,7 +20,9 @@ use utoipa::{
     info(title = "Herald", description = "Sends WhatsApp notifications and knows what became of them.", version = env!("CARGO_PKG_VERSION")),
     paths(
         events::post, events::get, notifications::post, notifications::list, notifications::get,
-        notifications::retry, notifications::cancel, messages::list, stats::get
+        notifications::retry, notifications::cancel, messages::list, messages::get, messages::media, messages::read,
+        people::find, people::get, people::conflicts, people::suppressions,
+        account::notices, account::templates, account::senders, stats::get
     ),
     components(schemas(ProblemDocument)),
     modifiers(&ApiKey),
@@ -63,4 +68,30 @@ pub struct FieldErrorDocument {
 /// `GET /api/v1/openapi.json`
 pub async fn openapi() -> HttpResponse {
     HttpResponse::Ok().json(Api::openapi())
+}
+
+/// A wrong parameter, and the rule it breaks.
+fn wrong(pointer: &str, rule: String) -> Problem {
+    Problem::Invalid(vec![FieldError {
+        pointer: pointer.to_owned(),
+        rule,
+    }])
+}
+
+/// How many rows a page has: 50, unless something from 1 to 200 is asked for.
+fn page_size(limit: Option<u64>) -> Result<u64, Problem> {
+    match limit.unwrap_or(50) {
+        limit @ 1..=200 => Ok(limit),
+        _ => Err(wrong("limit", "1 to 200".to_owned())),
+    }
+}
+
+/// An instant in RFC 3339.
+fn instant(pointer: &str, text: &str) -> Result<Timestamp, Problem> {
+    Timestamp::parse_rfc3339(text).ok_or_else(|| {
+        wrong(
+            pointer,
+            "an instant such as 2026-01-01T00:00:00Z".to_owned(),
+        )
+    })
 }

@@ -40,6 +40,8 @@ pub struct Stats {
     /// Failures by code, or by name where there is no code.
     failures: BTreeMap<String, i64>,
     by_template: BTreeMap<String, BTreeMap<String, i64>>,
+    /// What was billed, each message once: messages by `category/type/country`.
+    priced: BTreeMap<String, i64>,
     /// What is waiting now, whenever it was created.
     pending_now: i64,
     open_now: BTreeMap<String, i64>,
@@ -73,10 +75,15 @@ pub async fn get(
             .sum()
     };
     let mut failures = BTreeMap::new();
+    let mut priced = BTreeMap::new();
     let mut by_template: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
     for sum in &sums {
         if sum.fact == "failed" {
             *failures.entry(sum.code.clone()).or_default() += sum.count;
+        }
+        if sum.fact == counter::PRICED {
+            *priced.entry(sum.code.clone()).or_default() += sum.count;
+            continue;
         }
         *by_template
             .entry(sum.template.clone())
@@ -109,6 +116,7 @@ pub async fn get(
         cancelled: total("cancelled"),
         failures,
         by_template,
+        priced,
         pending_now,
         open_now,
     }))

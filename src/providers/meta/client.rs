@@ -11,7 +11,7 @@ use crate::{
         outcome::Outcome,
         phone,
     },
-    providers::{Content, Exchange, Message, Provider},
+    providers::{AskError, Content, Exchange, Media, Message, Provider},
 };
 
 /// No answer is read further, in bytes.
@@ -21,6 +21,11 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct MetaClient {
     http: reqwest::Client,
+    /// Where the provider is; a simulator's address in tests.
+    base: String,
+    /// Base and version: where objects are.
+    graph: String,
+    /// Where messages go.
     url: String,
     token: SecretString,
 }
@@ -33,11 +38,57 @@ impl MetaClient {
         phone_number_id: &str,
         token: SecretString,
     ) -> Self {
-        let url = format!(
-            "{}/{version}/{phone_number_id}/messages",
-            base.trim_end_matches('/')
-        );
-        Self { http, url, token }
+        let base = format!("{}/", base.trim_end_matches('/'));
+        let graph = format!("{base}{version}");
+        let url = format!("{graph}/{phone_number_id}/messages");
+        Self {
+            http,
+            base,
+            graph,
+            url,
+            token,
+        }
+    }
+
+    /// Asks, and reads an answer of at most `max_bytes`.
+    async fn ask(
+        &self,
+        request: reqwest::RequestBuilder,
+        max_bytes: usize,
+    ) -> Result<(Option<String>, Vec<u8>), AskError> {
+        let mut response = request
+            .bearer_auth(self.token.expose_secret())
+            .send()
+            .await
+            .map_err(|_unreachable| AskError::Unreachable)?;
+        let status = response.status().as_u16();
+        let mime_type = response
+            .headers()
+            .get("content-type")
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let mut answer = Vec::new();
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|_broken| AskError::Unreachable)?
+        {
+            if answer.len() + chunk.len() > max_bytes {
+                return Err(AskError::TooLarge);
+            }
+            answer.extend_from_slice(&chunk);
+        }
+        if status == 200 {
+            return Ok((mime_type, answer));
+        }
+        let code = serde_json::from_slice::<Value>(&answer)
+            .ok()
+            .and_then(|answer| answer.pointer("/error/code").and_then(Value::as_i64));
+        Err(match (status, code) {
+            (404, _) | (_, Some(100)) => AskError::Gone,
+            (500.., None) => AskError::Unreachable,
+            _ => AskError::Refused(code),
+        })
     }
 }
 
@@ -164,6 +215,53 @@ impl Provider for MetaClient {
             answer: Some(answer),
             outcome,
         }
+    }
+
+    /// First where it is, then what it is: the address is good for 5 minutes (Meta, "Media").
+    async fn media(&self, id: &str, max_bytes: usize) -> Result<Media, AskError> {
+        // An id is a name of an object, and nothing else of the graph.
+        if id.is_empty()
+            || !id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+        {
+            return Err(AskError::Gone);
+        }
+        let place = self.http.get(format!("{}/{id}", self.graph));
+        let (_, answer) = self.ask(place, MAX_ANSWER_BYTES).await?;
+        let place: Value = serde_json::from_slice(&answer).unwrap_or(Value::Null);
+        let text = |key: &str| place.get(key).and_then(Value::as_str).map(str::to_owned);
+        let size = place.get("file_size").and_then(|size| {
+            size.as_u64()
+                .or_else(|| size.as_str().and_then(|size| size.parse().ok()))
+        });
+        if size.is_some_and(|size| size > u64::try_from(max_bytes).unwrap_or(u64::MAX)) {
+            return Err(AskError::TooLarge);
+        }
+        let Some(url) = text("url") else {
+            return Err(AskError::Gone);
+        };
+        // The token goes along: only to where a provider's files are, never in the clear.
+        if !url.starts_with("https://") && !url.starts_with(&self.base) {
+            return Err(AskError::Refused(None));
+        }
+        let (mime_type, content) = self.ask(self.http.get(url), max_bytes).await?;
+        Ok(Media {
+            mime_type: text("mime_type")
+                .or(mime_type)
+                .unwrap_or_else(|| "application/octet-stream".to_owned()),
+            content: content.into(),
+        })
+    }
+
+    async fn mark_read(&self, provider_message_id: &str) -> Result<(), AskError> {
+        let body = json!({
+            "messaging_product": "whatsapp",
+            "status": "read",
+            "message_id": provider_message_id,
+        });
+        let request = self.http.post(&self.url).json(&body);
+        self.ask(request, MAX_ANSWER_BYTES).await.map(|_| ())
     }
 }
 

@@ -1,7 +1,8 @@
 //! Reading fields whose types Meta does not keep to.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use crate::domain::time::Timestamp;
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
@@ -23,10 +24,68 @@ impl Text {
         self.0.as_deref()
     }
 
+    /// Seconds since 1970; milliseconds are recognised by their size.
+    pub(super) fn seconds(&self) -> Option<Timestamp> {
+        let number = self.integer()?;
+        // Beyond the year 5000 in seconds.
+        Some(if number > 99_999_999_999 {
+            Timestamp::from_micros(number.saturating_mul(1000))
+        } else {
+            Timestamp::from_unix_seconds(number)
+        })
+    }
+
     /// A whole number, written as a number or as a string.
     pub(super) fn integer(&self) -> Option<i64> {
         self.0.as_deref()?.trim().parse().ok()
     }
+}
+
+/// Replaces halves of surrogate pairs that stand alone in escapes: they are no
+/// characters, and no reader of JSON takes them.
+pub(super) fn mend_surrogates(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    // The four digits of an escape at this place.
+    let escape = |at: usize| -> Option<u16> {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut mended = String::new();
+    let mut kept = 0;
+    let mut at = 0;
+    while let Some(found) = bytes
+        .get(at..)
+        .and_then(|rest| rest.iter().position(|byte| *byte == b'\\'))
+    {
+        at += found;
+        let alone = match escape(at) {
+            Some(0xd800..=0xdbff) => match escape(at + 6) {
+                Some(0xdc00..=0xdfff) => {
+                    at += 12;
+                    continue;
+                }
+                _ => true,
+            },
+            Some(0xdc00..=0xdfff) => true,
+            Some(_) => false,
+            // Any other escape: what it escapes is no beginning of one.
+            None => {
+                at += 2;
+                continue;
+            }
+        };
+        if alone {
+            mended.push_str(text.get(kept..at).unwrap_or_default());
+            mended.push_str("\\ufffd");
+            kept = at + 6;
+        }
+        at += 6;
+    }
+    if kept == 0 {
+        return Cow::Borrowed(text);
+    }
+    mended.push_str(text.get(kept..).unwrap_or_default());
+    Cow::Owned(mended)
 }
 
 /// Replaces what PostgreSQL cannot store in text.

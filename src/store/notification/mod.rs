@@ -6,7 +6,8 @@ mod search;
 
 pub use insert::{NewNotification, fresh_state, insert};
 pub use queue::{
-    Claimed, answerable, any_woken, claim, count_due, extend, hold, oldest_due, release, woken,
+    Claimed, answerable, any_woken, claim, count_due, extend, hold, hold_for_template, oldest_due,
+    release, release_template, woken,
 };
 pub use search::{Filter, find, in_transaction, of_request, open_counts, read_failure, search};
 
@@ -35,6 +36,7 @@ pub struct Facets {
     pub template: String,
     pub depth: i64,
     pub contact_id: Option<Uuid>,
+    pub address: Option<String>,
 }
 
 /// A notification as it was read in order to change it.
@@ -47,7 +49,7 @@ pub struct Loaded {
 }
 
 const LOADED: &str = "notification.id, notification.created_at, notification.category, notification.engine_state, notification.generation, notification.triggered, notification.replied, notification.insists, notification.reason, \
-     notification.failure, notification.due_at, notification.leased_until, notification.expires_at, notification.wake_at, notification.sender_id, notification.channel, notification.template, notification.depth, notification.contact_id";
+     notification.failure, notification.due_at, notification.leased_until, notification.expires_at, notification.wake_at, notification.sender_id, notification.channel, notification.template, notification.depth, notification.contact_id, notification.address";
 
 fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
     let id: Uuid = columns.take()?;
@@ -87,6 +89,7 @@ fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
         template: columns.take()?,
         depth: columns.take()?,
         contact_id: columns.take()?,
+        address: columns.take()?,
     };
     Ok(Loaded {
         state,

@@ -131,6 +131,7 @@ pub async fn release(
         tx,
         format!(
             "WITH due AS MATERIALIZED (SELECT id AS due_id FROM notification WHERE open_status IN ('held', 'retrying') AND engine_state = 'held' \
+              AND (held_for IS NULL OR held_for <> 'template') \
               ORDER BY id LIMIT $2 {skip}) \
              UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
              due_at = $1, updated_at = $1 FROM due WHERE id = due_id"
@@ -139,6 +140,44 @@ pub async fn release(
     )
     .await?;
     Ok(released.rows_affected())
+}
+
+/// Puts back what waited for a template that may be sent again. Says how many.
+pub async fn release_template(
+    tx: &DatabaseTransaction,
+    template: &str,
+    language: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let released = execute(
+        tx,
+        "UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
+         held_for = NULL, due_at = $3, updated_at = $3 \
+         WHERE open_status IN ('held', 'retrying') AND engine_state = 'held' AND held_for = 'template' \
+         AND template = $1 AND (language = $2 OR language IS NULL)",
+        [template.into(), language.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(released.rows_affected())
+}
+
+/// Takes a claimed message out of the queue again, before any call was made: it
+/// waits for its template.
+pub async fn hold_for_template(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE notification SET engine_state = 'held', status = 'held', open_status = 'held', reason = $2, \
+         held_for = 'template', due_at = NULL, leased_until = NULL, wake_at = expires_at, updated_at = $3, \
+         attempt_count = attempt_count - 1 WHERE id = $1",
+        [id.into(), reason.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Notifications of a contact and sender that a message of `at` may answer.

@@ -8,7 +8,8 @@ mod provider;
 use std::{future::Future, pin::Pin};
 
 pub use app::{
-    APP_SECRET, START, TestApp, VERIFY_TOKEN, fresh_database, sign, status, value, without_ids,
+    APP_SECRET, PHONE_NUMBER_ID, START, TestApp, VERIFY_TOKEN, fresh_database, sign, status, value,
+    without_ids,
 };
 pub use blocker::fresh_blocker;
 use libtest_mimic::Trial;

@@ -4,23 +4,25 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use async_trait::async_trait;
 use herald::{
     domain::outcome::Outcome,
-    providers::{Exchange, Message, Provider, meta::client},
+    providers::{AskError, Exchange, Message, Provider, meta::client},
 };
 use serde_json::Value;
 
 /// Meta, as far as the engine can see it.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct FakeMeta {
     pub requests: Arc<Mutex<Vec<Value>>>,
     answers: Arc<Mutex<VecDeque<(u16, String)>>>,
     count: Arc<AtomicU64>,
+    marked: Arc<Mutex<Vec<String>>>,
+    out_of_reach: Arc<AtomicBool>,
 }
 
 impl FakeMeta {
@@ -32,6 +34,16 @@ impl FakeMeta {
                 .iter()
                 .map(|(status, body)| (*status, (*body).to_owned())),
         );
+    }
+
+    /// Whether anything but a message can be asked for.
+    pub fn cannot_be_reached(&self, out_of_reach: bool) {
+        self.out_of_reach.store(out_of_reach, Ordering::SeqCst);
+    }
+
+    /// The messages that were marked as read.
+    pub fn marked(&self) -> Vec<String> {
+        self.marked.lock().unwrap().clone()
     }
 
     pub fn calls(&self) -> usize {
@@ -89,5 +101,16 @@ impl Provider for FakeMeta {
             answer,
             outcome,
         }
+    }
+
+    async fn mark_read(&self, provider_message_id: &str) -> Result<(), AskError> {
+        if self.out_of_reach.load(Ordering::SeqCst) {
+            return Err(AskError::Unreachable);
+        }
+        self.marked
+            .lock()
+            .unwrap()
+            .push(provider_message_id.to_owned());
+        Ok(())
     }
 }

@@ -3,16 +3,21 @@
 //! Each level is read by itself, so that one bad item harms no other: what
 //! cannot be read becomes a [`Dead`] with a JSON pointer, what is unknown is
 //! kept and counted. Routing is by `field`, then by which arrays exist (Meta,
-//! "Webhooks: messages").
+//! "Webhooks: messages"): status webhooks carry `contacts`, calls carry
+//! `statuses`, so no array says what a value is.
+
+mod account;
+mod message;
+mod status;
 
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::{errors, lenient::Text};
+use super::lenient::{Text, mend_surrogates};
 use crate::{
     domain::{notification::Versioned, time::Timestamp},
-    providers::{Dead, FactName, Inbound, Item, ItemKind, Parsed, Update},
+    providers::{Dead, Item, ItemKind, Parsed, PersonIds},
 };
 
 /// Meta aggregates at most 1,000 updates in one callback; a body with more
@@ -27,6 +32,12 @@ struct Envelope<'a> {
 
 #[derive(Deserialize)]
 struct Entry<'a> {
+    /// The WhatsApp business account.
+    #[serde(default)]
+    id: Text,
+    /// Only with the fields of an account.
+    #[serde(default)]
+    time: Text,
     #[serde(borrow, default)]
     changes: Option<Vec<&'a RawValue>>,
 }
@@ -39,7 +50,8 @@ struct ChangeItem<'a> {
     value: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
+/// The value of the `messages` field, and of those that are built like it.
+#[derive(Default, Deserialize)]
 struct MessagesValue<'a> {
     #[serde(borrow, default)]
     metadata: Option<&'a RawValue>,
@@ -50,7 +62,11 @@ struct MessagesValue<'a> {
     #[serde(borrow, default)]
     statuses: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    calls: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     errors: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    user_preferences: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -59,88 +75,15 @@ struct Metadata {
     phone_number_id: Text,
 }
 
-#[derive(Deserialize)]
-struct StatusItem<'a> {
-    #[serde(default)]
-    id: Text,
-    #[serde(default)]
-    status: Text,
-    #[serde(default)]
-    timestamp: Text,
-    #[serde(default, rename = "type")]
-    kind: Text,
-    #[serde(default)]
-    biz_opaque_callback_data: Text,
-    #[serde(borrow, default)]
-    pricing: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    errors: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct MessageItem<'a> {
-    #[serde(default)]
-    id: Text,
-    #[serde(default)]
-    from: Text,
-    #[serde(default)]
-    from_user_id: Text,
-    #[serde(default)]
-    timestamp: Text,
-    #[serde(default, rename = "type")]
-    kind: Text,
-    #[serde(borrow, default)]
-    text: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    button: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    interactive: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    context: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct Body {
-    #[serde(default)]
-    body: Text,
-}
-
-#[derive(Default, Deserialize)]
-struct Button {
-    #[serde(default)]
-    payload: Text,
-    #[serde(default)]
-    text: Text,
-}
-
-#[derive(Default, Deserialize)]
-struct Interactive {
-    #[serde(default)]
-    button_reply: Option<Reply>,
-    #[serde(default)]
-    list_reply: Option<Reply>,
-}
-
-#[derive(Default, Deserialize)]
-struct Reply {
-    #[serde(default)]
-    id: Text,
-    #[serde(default)]
-    title: Text,
-}
-
-#[derive(Default, Deserialize)]
-struct Context {
-    #[serde(default)]
-    id: Text,
-}
-
+/// Somebody a value is about.
 #[derive(Deserialize)]
 struct ContactItem {
     #[serde(default)]
     wa_id: Text,
     #[serde(default)]
     user_id: Text,
+    #[serde(default)]
+    parent_user_id: Text,
     #[serde(default)]
     profile: Option<Profile>,
 }
@@ -149,6 +92,57 @@ struct ContactItem {
 struct Profile {
     #[serde(default)]
     name: Text,
+    #[serde(default)]
+    username: Text,
+}
+
+impl ContactItem {
+    fn ids(&self) -> PersonIds {
+        let profile = self.profile.as_ref();
+        PersonIds {
+            wa_id: self.wa_id.clone().filled(),
+            user_id: self.user_id.clone().filled(),
+            parent_user_id: self.parent_user_id.clone().filled(),
+            username: profile.and_then(|profile| profile.username.clone().filled()),
+            name: profile.and_then(|profile| profile.name.clone().filled()),
+        }
+    }
+}
+
+/// Adds what the contacts of a value know of a person. They are not aligned with
+/// messages or statuses: matched by id, never by position.
+fn complete(person: PersonIds, contacts: &[PersonIds]) -> PersonIds {
+    let same = |one: &Option<String>, other: &Option<String>| one.is_some() && one == other;
+    let found = contacts.iter().find(|contact| {
+        same(&contact.wa_id, &person.wa_id)
+            || same(&contact.user_id, &person.user_id)
+            || same(&contact.parent_user_id, &person.parent_user_id)
+    });
+    let found = match (found, contacts) {
+        (Some(found), _) => found,
+        // A message that names nobody is of the only person there is.
+        (None, [only]) if person.is_empty() => only,
+        _ => return person,
+    };
+    PersonIds {
+        wa_id: person.wa_id.or_else(|| found.wa_id.clone()),
+        user_id: person.user_id.or_else(|| found.user_id.clone()),
+        parent_user_id: person
+            .parent_user_id
+            .or_else(|| found.parent_user_id.clone()),
+        username: person.username.or_else(|| found.username.clone()),
+        name: person.name.or_else(|| found.name.clone()),
+    }
+}
+
+/// What every item of a change is in.
+struct Context {
+    /// `entry[].id`
+    account_id: Option<String>,
+    /// `entry[].time`
+    at: Option<Timestamp>,
+    phone_number_id: Option<String>,
+    contacts: Vec<PersonIds>,
 }
 
 /// Reads one body that was verified and stored.
@@ -158,7 +152,8 @@ pub fn parse(body: &[u8]) -> Parsed {
         parsed.dead.push(dead("", "the body is not UTF-8"));
         return parsed;
     };
-    let envelope: Envelope<'_> = match serde_json::from_str(text) {
+    let text = mend_surrogates(text);
+    let envelope: Envelope<'_> = match serde_json::from_str(&text) {
         Ok(envelope) => envelope,
         Err(error) => {
             parsed.dead.push(dead(
@@ -187,12 +182,25 @@ fn parse_entry(raw: &RawValue, pointer: &str, parsed: &mut Parsed) {
                 .push(dead(pointer, &format!("not an entry: {}", kind_of(&error))));
         }
     };
+    let account_id = entry.id.filled();
+    let at = entry.time.seconds();
     for (index, change) in entry.changes.unwrap_or_default().into_iter().enumerate() {
-        parse_change(change, &format!("{pointer}/changes/{index}"), parsed);
+        let context = Context {
+            account_id: account_id.clone(),
+            at,
+            phone_number_id: None,
+            contacts: Vec::new(),
+        };
+        parse_change(
+            change,
+            &format!("{pointer}/changes/{index}"),
+            context,
+            parsed,
+        );
     }
 }
 
-fn parse_change(raw: &RawValue, pointer: &str, parsed: &mut Parsed) {
+fn parse_change(raw: &RawValue, pointer: &str, context: Context, parsed: &mut Parsed) {
     let change: ChangeItem<'_> = match serde_json::from_str(raw.get()) {
         Ok(change) => change,
         Err(error) => {
@@ -205,27 +213,75 @@ fn parse_change(raw: &RawValue, pointer: &str, parsed: &mut Parsed) {
         .field
         .filled()
         .unwrap_or_else(|| "without a field".to_owned());
-    let Some(value) = change.value.filter(|_| field == "messages") else {
-        return other(parsed, pointer.to_owned(), None, field);
-    };
     let pointer = format!("{pointer}/value");
-    let value: MessagesValue<'_> = match serde_json::from_str(value.get()) {
+    let Some(value) = change.value else {
+        return other(parsed, pointer, &context, field);
+    };
+    match field.as_str() {
+        "messages" | "calls" | "user_preferences" => {
+            parse_value(&field, value, &pointer, context, parsed);
+        }
+        // What others wrote in our name, or a bot holds the thread: kept, and never answered.
+        "standby" | "smb_message_echoes" | "message_echoes" | "history" | "messaging_handovers" => {
+            other(parsed, pointer, &context, field);
+        }
+        _ => match account::parse(&field, value, &context) {
+            Some(kind) => parsed.items.push(Item {
+                pointer,
+                account_id: context.account_id,
+                phone_number_id: None,
+                kind,
+            }),
+            None => other(parsed, pointer, &context, field),
+        },
+    }
+}
+
+/// Reads one item of a list.
+type ParseItem = fn(&RawValue, &Context) -> Result<ItemKind, String>;
+
+/// A value with lists of items. One value may hold several lists.
+fn parse_value(
+    field: &str,
+    raw: &RawValue,
+    pointer: &str,
+    mut context: Context,
+    parsed: &mut Parsed,
+) {
+    let value: MessagesValue<'_> = match serde_json::from_str(raw.get()) {
         Ok(value) => value,
         Err(error) => {
             return parsed
                 .dead
-                .push(dead(&pointer, &format!("not a value: {}", kind_of(&error))));
+                .push(dead(pointer, &format!("not a value: {}", kind_of(&error))));
         }
     };
     let metadata: Metadata = read(value.metadata);
-    let account = metadata.phone_number_id.filled();
-    let names: Vec<ContactItem> = elements(value.contacts)
+    context.phone_number_id = metadata.phone_number_id.filled();
+    context.contacts = elements(value.contacts)
         .unwrap_or_default()
         .into_iter()
-        .filter_map(|contact| serde_json::from_str(contact.get()).ok())
+        .filter_map(|contact| serde_json::from_str::<ContactItem>(contact.get()).ok())
+        .map(|contact| contact.ids())
         .collect();
+    // The statuses of calls are not those of messages.
+    let statuses: ParseItem = if field == "calls" {
+        status::of_call
+    } else {
+        status::parse
+    };
+    let lists: [(&str, Option<&RawValue>, ParseItem); 4] = [
+        ("statuses", value.statuses, statuses),
+        ("messages", value.messages, message::parse),
+        ("calls", value.calls, message::parse_call),
+        (
+            "user_preferences",
+            value.user_preferences,
+            account::preference,
+        ),
+    ];
     let mut found = false;
-    for (key, list) in [("statuses", value.statuses), ("messages", value.messages)] {
+    for (key, list, parse_item) in lists {
         let Some(raw) = list else { continue };
         let list_pointer = format!("{pointer}/{key}");
         let Some(items) = elements(Some(raw)) else {
@@ -242,155 +298,41 @@ fn parse_change(raw: &RawValue, pointer: &str, parsed: &mut Parsed) {
                 return;
             }
             let pointer = format!("{list_pointer}/{index}");
-            let kind = if key == "statuses" {
-                parse_status(item)
-            } else {
-                parse_message(item, &names)
-            };
-            match kind {
+            match parse_item(item, &context) {
                 Ok(kind) => parsed.items.push(Item {
                     pointer,
-                    phone_number_id: account.clone(),
+                    account_id: context.account_id.clone(),
+                    phone_number_id: context.phone_number_id.clone(),
                     kind,
                 }),
                 Err(reason) => parsed.dead.push(dead(&pointer, &reason)),
             }
         }
     }
-    if let Some(errors) = value.errors {
+    if let Some(errors) = value.errors.filter(|errors| errors.get() != "null") {
         found = true;
-        let code = serde_json::from_str::<Value>(errors.get())
-            .ok()
-            .and_then(|errors| errors.pointer("/0/code").and_then(Value::as_i64));
-        let what = code.map_or_else(
-            || "account error".to_owned(),
-            |code| format!("account error {code}"),
-        );
-        other(parsed, format!("{pointer}/errors"), account.clone(), what);
+        parsed.items.push(Item {
+            pointer: format!("{pointer}/errors"),
+            account_id: context.account_id.clone(),
+            phone_number_id: context.phone_number_id.clone(),
+            kind: account::errors(errors, &context),
+        });
     }
     if !found {
         other(
             parsed,
-            pointer,
-            account,
-            "messages without items".to_owned(),
+            pointer.to_owned(),
+            &context,
+            format!("{field} without items"),
         );
     }
 }
 
-fn parse_status(raw: &RawValue) -> Result<ItemKind, String> {
-    let item: StatusItem<'_> = serde_json::from_str(raw.get())
-        .map_err(|error| format!("not a status: {}", kind_of(&error)))?;
-    let id = item.id.filled().ok_or("a status without `id`")?;
-    let status = item.status.filled().ok_or("a status without `status`")?;
-    // Payments come among the statuses; they say nothing about delivery (Meta, "Payments").
-    if let Some(kind) = item.kind.as_deref().filter(|kind| *kind != "message") {
-        return Ok(ItemKind::Other {
-            what: format!("status of type {kind}"),
-        });
-    }
-    let at = item
-        .timestamp
-        .integer()
-        .map(Timestamp::from_unix_seconds)
-        .ok_or("a status without a readable `timestamp`")?;
-    let fact = match status.as_str() {
-        "sent" => Some(FactName::Sent),
-        "delivered" => Some(FactName::Delivered),
-        "read" => Some(FactName::Read),
-        "played" => Some(FactName::Played),
-        "failed" => Some(FactName::Failed),
-        _ => None,
-    };
-    let failure = match (fact, item.errors) {
-        (Some(FactName::Failed), Some(errors)) => {
-            let whole: Value = serde_json::from_str(errors.get())
-                .map_err(|error| format!("unreadable `errors`: {}", kind_of(&error)))?;
-            let first = whole.get(0).cloned().unwrap_or(Value::Null);
-            Some(versioned(at, errors, errors::failure(&first, whole, false)))
-        }
-        (Some(FactName::Failed), None) => Some(Versioned {
-            at,
-            digest: String::new(),
-            value: errors::failure(&Value::Null, Value::Null, false),
-        }),
-        _ => None,
-    };
-    let pricing = item.pricing.and_then(|pricing| {
-        let value = serde_json::from_str::<Value>(pricing.get())
-            .ok()
-            .filter(Value::is_object)?;
-        Some(versioned(at, pricing, value))
-    });
-    Ok(ItemKind::Update(Box::new(Update {
-        provider_message_id: id,
-        our_id: item
-            .biz_opaque_callback_data
-            .as_deref()
-            .and_then(|id| id.parse().ok()),
-        fact,
-        status,
-        at,
-        failure,
-        pricing,
-    })))
-}
-
-fn parse_message(raw: &RawValue, names: &[ContactItem]) -> Result<ItemKind, String> {
-    let item: MessageItem<'_> = serde_json::from_str(raw.get())
-        .map_err(|error| format!("not a message: {}", kind_of(&error)))?;
-    let id = item.id.filled().ok_or("a message without `id`")?;
-    let kind = item.kind.filled().ok_or("a message without `type`")?;
-    let at = item
-        .timestamp
-        .integer()
-        .map(Timestamp::from_unix_seconds)
-        .ok_or("a message without a readable `timestamp`")?;
-    let wa_id = item.from.filled();
-    let user_id = item.from_user_id.filled();
-    // Contacts are not aligned with messages: match by id.
-    let name = names
-        .iter()
-        .find(|contact| {
-            (wa_id.is_some() && contact.wa_id.as_deref() == wa_id.as_deref())
-                || (user_id.is_some() && contact.user_id.as_deref() == user_id.as_deref())
-        })
-        .and_then(|contact| contact.profile.as_ref())
-        .and_then(|profile| profile.name.clone().filled());
-    let (text, payload) = match kind.as_str() {
-        "text" => (read::<Body>(item.text).body.filled(), None),
-        "button" => {
-            let button: Button = read(item.button);
-            (button.text.filled(), button.payload.filled())
-        }
-        "interactive" => {
-            let interactive: Interactive = read(item.interactive);
-            let reply = interactive
-                .button_reply
-                .or(interactive.list_reply)
-                .unwrap_or_default();
-            (reply.title.filled(), reply.id.filled())
-        }
-        _ => (None, None),
-    };
-    Ok(ItemKind::Inbound(Box::new(Inbound {
-        provider_message_id: id,
-        kind,
-        wa_id,
-        user_id,
-        name,
-        at,
-        text,
-        payload,
-        context_message_id: read::<Context>(item.context).id.filled(),
-        raw: raw.get().to_owned(),
-    })))
-}
-
-fn other(parsed: &mut Parsed, pointer: String, phone_number_id: Option<String>, what: String) {
+fn other(parsed: &mut Parsed, pointer: String, context: &Context, what: String) {
     parsed.items.push(Item {
         pointer,
-        phone_number_id,
+        account_id: context.account_id.clone(),
+        phone_number_id: context.phone_number_id.clone(),
         kind: ItemKind::Other { what },
     });
 }
@@ -452,7 +394,7 @@ mod tests {
             r#"{"metadata":{"phone_number_id":106540352242922},"statuses":[
                 {"id":"wamid.a","status":"sent","timestamp":"1750030073"},
                 7, {"status":"sent"}, {"id":"wamid.b"},
-                {"id":"wamid.c","status":"\ud800","timestamp":1},
+                {"id":"wamid.c","status":["sent"],"timestamp":1},
                 {"id":"wamid.d","status":"read","timestamp":1750030074,"recipient_id":{"x":[1]}}]}"#,
         );
         let parsed = parse(body.as_bytes());
@@ -486,10 +428,12 @@ mod tests {
             matches!(&parsed.items[1].kind, ItemKind::Other { what } if what == "status of type payment")
         );
         assert!(
-            matches!(&parsed.items[2].kind, ItemKind::Other { what } if what == "account error 130429")
+            matches!(&parsed.items[2].kind, ItemKind::News(news) if news.summary == "account error 130429")
         );
-        let other = parse(br#"{"entry":[{"changes":[{"field":"flows","value":{}}]}]}"#);
-        assert!(matches!(&other.items[0].kind, ItemKind::Other { what } if what == "flows"));
+        let other = parse(br#"{"entry":[{"changes":[{"field":"automatic_events","value":{}}]}]}"#);
+        assert!(
+            matches!(&other.items[0].kind, ItemKind::Other { what } if what == "automatic_events")
+        );
     }
 
     #[test]

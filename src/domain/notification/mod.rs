@@ -5,6 +5,8 @@
 //! only add facts, so their order never matters; the engine's own changes
 //! (claims, answers, time) come one at a time under the row's lock.
 
+mod tally;
+
 use uuid::Uuid;
 
 use super::{
@@ -12,7 +14,7 @@ use super::{
     failure::{Failure, FailureClass},
     outcome::Outcome,
     retry::{self, Next, RetryPolicy},
-    status::{EngineState, Group, Status, status},
+    status::{EngineState, Status, status},
     time::Timestamp,
     trigger::{Trigger, Triggers},
 };
@@ -134,6 +136,10 @@ pub enum Change {
     },
     /// Claimed, and before its call was made an `unless` of its follow-up came.
     Overtaken,
+    /// Claimed, and it may not be sent to this person any more.
+    Withheld {
+        reason: String,
+    },
 }
 
 /// What a change did, for the timeline.
@@ -263,6 +269,12 @@ impl NotificationState {
                 self.reason =
                     Some("not needed any more: an `unless` of its rule came first".to_owned());
                 Effect::Applied("cancelled")
+            }
+            Change::Withheld { reason } => {
+                self.engine = EngineState::Skipped;
+                self.leased_until = None;
+                self.reason = Some(reason.clone());
+                Effect::Applied("skipped")
             }
         };
         self.settle(now, policy);
@@ -655,37 +667,5 @@ impl NotificationState {
             | EngineState::Expired
             | EngineState::GaveUp => None,
         }
-    }
-
-    /// What this notification adds to the counters: a pure function of its
-    /// state, so that a difference of two tallies never depends on order and
-    /// no rate of a cohort exceeds 100 %.
-    pub fn tally(&self) -> Vec<(&'static str, String)> {
-        let mut tally = vec![("created", String::new())];
-        for fact in [
-            Fact::Accepted,
-            Fact::Sent,
-            Fact::Delivered,
-            Fact::Read,
-            Fact::Played,
-        ] {
-            if self.has(fact) {
-                tally.push((fact.name(), String::new()));
-            }
-        }
-        let status = self.status();
-        if status.group() == Group::Failed {
-            let code = self
-                .present_failure()
-                .map_or_else(|| status.name().to_owned(), Failure::counted_as);
-            tally.push(("failed", code));
-        }
-        if matches!(status, Status::Skipped | Status::Cancelled) {
-            tally.push((status.name(), String::new()));
-        }
-        if self.replied {
-            tally.push(("replied", String::new()));
-        }
-        tally
     }
 }

@@ -1,0 +1,22 @@
+//! Two contacts that claim one alias.
+
+use sea_orm::entity::prelude::*;
+
+/// Two contacts that claim one alias.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "contact_conflict")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub created_at: i64,
+    #[sea_orm(column_type = "Text")]
+    pub kind: String,
+    #[sea_orm(column_type = "Text")]
+    pub value: String,
+    pub contact_id: Uuid,
+    pub other_id: Uuid,
+    pub callback_id: Option<Uuid>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

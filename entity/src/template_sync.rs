@@ -1,0 +1,33 @@
+//! What an account says of a template.
+
+use sea_orm::entity::prelude::*;
+
+/// What an account says of a template.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "template_sync")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub account_id: String,
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub name: String,
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub language: String,
+    pub created_at: i64,
+    pub updated_at: i64,
+    #[sea_orm(column_type = "Text")]
+    pub provider_template_id: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub status: Option<String>,
+    pub status_at: Option<i64>,
+    #[sea_orm(column_type = "Text")]
+    pub status_reason: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub quality: Option<String>,
+    pub quality_at: Option<i64>,
+    #[sea_orm(column_type = "Text")]
+    pub category: Option<String>,
+    pub category_at: Option<i64>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,250 @@
+//! The settings, as people see them.
+
+/// A setting as people see it.
+#[derive(Debug)]
+pub struct Setting {
+    pub name: &'static str,
+    /// An older or shorter name that means the same.
+    pub alias: Option<&'static str>,
+    pub default: Option<&'static str>,
+    pub secret: bool,
+    pub meaning: &'static str,
+}
+
+const fn setting(
+    name: &'static str,
+    default: Option<&'static str>,
+    meaning: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        alias: None,
+        default,
+        secret: false,
+        meaning,
+    }
+}
+
+/// All of them, in the order of the documentation.
+pub const SETTINGS: &[Setting] = &[
+    setting(
+        "HERALD_LISTEN",
+        Some("127.0.0.1:8080"),
+        "Address and port to listen on.",
+    ),
+    setting(
+        "HERALD_DATA_DIR",
+        Some("./data"),
+        "Where the embedded database and the key of `herald dev` live.",
+    ),
+    Setting {
+        secret: true,
+        ..setting(
+            "DATABASE_URL",
+            None,
+            "postgres://… or sqlite:PATH. Default: a SQLite file in HERALD_DATA_DIR.",
+        )
+    },
+    setting(
+        "HERALD_DATABASE_CONNECTIONS",
+        Some("10"),
+        "Connections to PostgreSQL, at most.",
+    ),
+    Setting {
+        secret: true,
+        ..setting(
+            "HERALD_SECRET_KEY",
+            None,
+            "32 random bytes as 64 hex digits: encrypts what is secret at rest. Needed by `serve`.",
+        )
+    },
+    setting(
+        "WHATSAPP_ENABLED",
+        Some("true"),
+        "`false` holds every message; accepting goes on.",
+    ),
+    Setting {
+        alias: Some("WHATSAPP_PHONE_ID"),
+        ..setting(
+            "WHATSAPP_PHONE_NUMBER_ID",
+            None,
+            "Meta's id of the sending number. Needed for sending.",
+        )
+    },
+    Setting {
+        alias: Some("WABA_ID"),
+        ..setting(
+            "WHATSAPP_WABA_ID",
+            None,
+            "Meta's id of the business account. Needed for template sync only.",
+        )
+    },
+    Setting {
+        alias: Some("WHATSAPP_TOKEN"),
+        secret: true,
+        ..setting(
+            "WHATSAPP_ACCESS_TOKEN",
+            None,
+            "Access token with whatsapp_business_messaging. Needed for sending.",
+        )
+    },
+    Setting {
+        secret: true,
+        ..setting(
+            "WHATSAPP_APP_SECRET",
+            None,
+            "Secret of the subscribed Meta app; several, separated by commas, while rotating. Needed for callbacks.",
+        )
+    },
+    Setting {
+        secret: true,
+        ..setting(
+            "WHATSAPP_WEBHOOK_VERIFY_TOKEN",
+            None,
+            "The token typed into Meta's webhook form. Needed to register the webhook.",
+        )
+    },
+    setting(
+        "WHATSAPP_API_VERSION",
+        Some("v26.0"),
+        "Version of the Graph API.",
+    ),
+    setting(
+        "WHATSAPP_API_BASE",
+        Some("https://graph.facebook.com"),
+        "Where the Graph API is; a simulator's address for tests.",
+    ),
+    setting(
+        "HERALD_SEND_SLOTS",
+        Some("64"),
+        "Calls to the provider at the same time, at most.",
+    ),
+    setting(
+        "HERALD_SEND_PER_SECOND",
+        Some("80"),
+        "Messages per second and number (Meta's default throughput); 0 means unlimited.",
+    ),
+    setting(
+        "HERALD_SEND_TRIES",
+        Some("3"),
+        "Attempts that may fail for a reason of the message.",
+    ),
+    setting(
+        "HERALD_SEND_RETRY_SECONDS",
+        Some("30"),
+        "Delay before the second attempt; it doubles each time.",
+    ),
+    setting(
+        "HERALD_SEND_TIMEOUT_SECONDS",
+        Some("10"),
+        "A call without an answer is unknown after this.",
+    ),
+    setting(
+        "HERALD_SEND_CONNECT_SECONDS",
+        Some("3"),
+        "A connection that is not made by then is not made.",
+    ),
+    setting(
+        "HERALD_LEASE_SECONDS",
+        Some("60"),
+        "After this another process takes over what a dead one was doing.",
+    ),
+    setting(
+        "HERALD_UNKNOWN_AFTER_SECONDS",
+        Some("900"),
+        "How long a callback may resolve a lost answer before the policy decides.",
+    ),
+    setting(
+        "HERALD_UNKNOWN_POLICY",
+        Some("give_up"),
+        "`give_up`: may be lost, visibly. `resend`: may arrive twice.",
+    ),
+    setting(
+        "HERALD_STALE_AFTER_SECONDS",
+        Some("1800"),
+        "Accepted and nothing heard for this long is stale.",
+    ),
+    setting(
+        "HERALD_SETTLE_AFTER_FAILED_SECONDS",
+        Some("60"),
+        "Wait before a retry after a `failed` callback; -1 turns such retries off.",
+    ),
+    setting(
+        "HERALD_EXPIRES_AFTER_SECONDS",
+        Some("86400"),
+        "What has waited longer is not sent any more, unless its route says otherwise.",
+    ),
+    setting(
+        "HERALD_AUTHENTICATION_EXPIRES_AFTER_SECONDS",
+        Some("600"),
+        "The same for one-time passwords.",
+    ),
+    setting(
+        "HERALD_PARKED_SECONDS",
+        Some("86400"),
+        "How long a status waits for a message that is not known yet.",
+    ),
+    setting(
+        "HERALD_INBOX_MEGABYTES",
+        Some("64"),
+        "Callbacks waiting to be stored, in memory, at most.",
+    ),
+    setting(
+        "HERALD_INBOX_WAIT_MILLISECONDS",
+        Some("4000"),
+        "A callback not stored by then is answered 503: Meta gives up at about 5 s.",
+    ),
+    setting(
+        "HERALD_HTTP_WORKERS",
+        Some("2"),
+        "Threads that answer HTTP.",
+    ),
+    setting(
+        "HERALD_LOG",
+        Some("info"),
+        "Log filter, such as `info` or `herald=debug`.",
+    ),
+    setting("HERALD_LOG_FORMAT", Some("text"), "`text` or `json`."),
+    setting(
+        "HERALD_STOP_WORDS",
+        Some(
+            "STOP, UNSUBSCRIBE, STOPALL, ARRET, ARRÊT, BAJA, PARAR, SAIR, CANCELAR, रोकें, बंद करें, இனி வேண்டாம், IMA, MISA",
+        ),
+        "Words, separated by commas, by which a person stops all messages but one-time passwords.",
+    ),
+    setting(
+        "HERALD_START_WORDS",
+        Some("START, SUBSCRIBE, UNSTOP, ALTA, VOLTAR, शुरू करें"),
+        "Words by which a person wants messages again.",
+    ),
+    setting(
+        "HERALD_WINDOW_CLOSING_MINUTES",
+        Some("60"),
+        "`herald.window.closing` is raised this long before a 24-hour window is closed.",
+    ),
+    setting(
+        "WHATSAPP_MARK_READ",
+        Some("false"),
+        "`true` marks what people write as read (blue ticks).",
+    ),
+    setting(
+        "HERALD_SILENT_AFTER_MINUTES",
+        Some("30"),
+        "`herald.silence` is raised when messages are accepted and no callback comes for so long.",
+    ),
+    setting(
+        "HERALD_KEEP_BODIES_DAYS",
+        Some("14"),
+        "Raw callbacks are kept so long; Meta repeats for 7 days.",
+    ),
+    setting(
+        "HERALD_KEEP_TIMELINE_DAYS",
+        Some("180"),
+        "The story of each notification is kept so long.",
+    ),
+    setting(
+        "HERALD_KEEP_NOTIFICATIONS_DAYS",
+        Some("400"),
+        "Notifications, events and inbound messages are kept so long; counters stay.",
+    ),
+];

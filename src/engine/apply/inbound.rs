@@ -1,0 +1,169 @@
+//! What people write: kept, answered to what it answers, windows opened, wishes heard.
+
+use std::collections::HashMap;
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Work, people};
+use crate::{
+    domain::{notification::Change, preference::Wish, time::Timestamp, window},
+    engine::{
+        Engine,
+        transition::{Report, Step},
+    },
+    providers::{Inbound, ItemKind},
+    store::{
+        DatabaseTransaction, StoreError,
+        attempt::{self, Lookup},
+        conversation::{self, Heard},
+        inbound, notification, sender,
+    },
+};
+
+/// A reply without a quote answers what was sent in this time before it.
+const ANSWERS_SECONDS: i64 = 7 * 24 * 60 * 60;
+
+/// Stores what people wrote, opens their windows, and finds what they answered.
+pub(super) async fn steps(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    work: &[&Work],
+    report: &mut Report,
+    now: Timestamp,
+) -> Result<Vec<Step>, StoreError> {
+    let messages: Vec<(&Work, &Inbound)> = work
+        .iter()
+        .filter_map(|work| match &work.item.kind {
+            ItemKind::Inbound(message) => Some((*work, message.as_ref())),
+            _ => None,
+        })
+        .collect();
+    if messages.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut people = people::of_messages(tx, &messages, now).await?;
+    let quoted = find_quoted(tx, &messages).await?;
+    let mut senders: HashMap<&str, Option<Uuid>> = HashMap::new();
+    let mut steps = Vec::new();
+    for (position, (work, message)) in messages.iter().enumerate() {
+        let phone_number_id = work.item.phone_number_id.as_deref().unwrap_or("");
+        let sender_id = if let Some(known) = senders.get(phone_number_id) {
+            *known
+        } else {
+            let found = sender::by_phone_number_id(tx, phone_number_id)
+                .await?
+                .map(|sender| sender.id);
+            senders.insert(phone_number_id, found);
+            found
+        };
+        let contact_id = people.remove(&position);
+        let answered = quoted.get(&position).copied();
+        let new = inbound::New {
+            callback_id: work.callback_id,
+            sender_id,
+            phone_number_id,
+            contact_id,
+            provider_message_id: &message.provider_message_id,
+            kind: &message.kind,
+            text: message.text.as_deref(),
+            payload: message.payload.as_deref(),
+            context_message_id: message.context_message_id.as_deref(),
+            notification_id: answered,
+            sent_at: message.at,
+            item: &message.raw,
+            group_id: message.group_id.as_deref(),
+            media_id: message.media_id.as_deref(),
+            read_due_at: (engine.settings.mark_read && message.kind != "call").then_some(now),
+        };
+        if !inbound::insert(tx, new, now).await? {
+            continue;
+        }
+        metrics::counter!("herald_inbound_messages_total").increment(1);
+        let at = message.at.min(now);
+        let mut answers: Vec<Uuid> = answered.into_iter().collect();
+        let opens = window::opens(&message.kind, message.group_id.is_some());
+        if let (true, Some(sender_id), Some(contact_id)) = (opens, sender_id, contact_id) {
+            let until = window::until(at);
+            let heard = Heard {
+                sender: sender_id,
+                contact: contact_id,
+                at,
+                until,
+                wake_at: window::first_look(until, engine.settings.window_closing_seconds, now),
+                free_until: message
+                    .from_advertisement
+                    .then(|| at.plus_seconds(window::FREE_ENTRY_SECONDS)),
+            };
+            conversation::heard(tx, heard, now).await?;
+            let not_before = at.plus_seconds(-ANSWERS_SECONDS);
+            // Whole seconds: a reply in the second of the send is after it.
+            let until = at.plus_seconds(1);
+            answers.extend(
+                notification::answerable(tx, sender_id, contact_id, until, not_before).await?,
+            );
+        }
+        if let Some(contact_id) = contact_id
+            && let Some(wish) = wish(engine, message)
+        {
+            people::note_wish(engine, tx, contact_id, &wish, work, report, now).await?;
+        }
+        answers.sort_unstable();
+        answers.dedup();
+        for notification_id in answers {
+            let named = Some(notification_id) == answered;
+            steps.push(Step {
+                notification_id,
+                change: Change::Replied,
+                attempt_id: None,
+                callback_id: Some(work.callback_id),
+                occurrence: named.then(|| message.provider_message_id.clone()),
+                provider_at: Some(message.at),
+                detail: Some(json!({ "kind": message.kind, "payload": message.payload })),
+            });
+        }
+    }
+    Ok(steps)
+}
+
+/// STOP and START, as a text or on a button.
+fn wish(engine: &Engine, message: &Inbound) -> Option<Wish> {
+    if message.group_id.is_some() {
+        return None;
+    }
+    let words = &engine.settings.words;
+    let said = message
+        .payload
+        .as_deref()
+        .filter(|_| message.kind != "interactive");
+    [message.text.as_deref(), said]
+        .into_iter()
+        .flatten()
+        .find_map(|said| words.wish(said, message.at))
+}
+
+/// The notification each message quotes.
+async fn find_quoted(
+    tx: &DatabaseTransaction,
+    messages: &[(&Work, &Inbound)],
+) -> Result<HashMap<usize, Uuid>, StoreError> {
+    let lookups: Vec<Lookup> = messages
+        .iter()
+        .enumerate()
+        .filter_map(|(position, (_, message))| {
+            Some(Lookup {
+                position,
+                our_id: None,
+                message: message.context_message_id.clone()?,
+            })
+        })
+        .collect();
+    if lookups.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found = attempt::find(tx, &lookups).await?;
+    Ok(found
+        .into_iter()
+        .map(|found| (found.position, found.notification_id))
+        .collect())
+}

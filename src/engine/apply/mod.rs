@@ -1,0 +1,250 @@
+//! Callbacks become facts: a batch of bodies is parsed, matched and applied in
+//! one transaction. What fails for a reason of its own is narrowed down to the
+//! item; what fails for a passing reason is repeated as a whole.
+
+mod inbound;
+mod news;
+mod people;
+mod replay;
+mod updates;
+
+pub use news::SOURCE;
+pub use replay::replay;
+pub(super) use updates::step as update_step;
+use uuid::Uuid;
+
+use super::{Engine, transition};
+use crate::{
+    domain::time::Timestamp,
+    providers::{Dead, Item, ItemKind, meta},
+    store::{
+        Store, StoreError,
+        callback::{self, Body, Processed},
+        dead_letter,
+        dialect::Id,
+        new_id,
+    },
+};
+
+/// Bodies that go into one transaction: many, because a batch costs little more
+/// than one; fewer on SQLite, where whoever stores callbacks waits meanwhile.
+pub fn batch_size(store: &Store) -> usize {
+    if store.is_sqlite() { 100 } else { 500 }
+}
+
+/// Items that a replay takes at a time.
+const REPLAYED: usize = 500;
+
+/// A body that was being processed at this many crashes is processed alone.
+const ALONE_AFTER_TRIES: i64 = 3;
+
+/// One item, and the callback it came in.
+struct Work {
+    callback_id: Uuid,
+    item: Item,
+}
+
+/// What came of a batch.
+#[derive(Debug, Default)]
+pub struct Applied {
+    pub bodies: usize,
+    pub items: usize,
+    pub dead: usize,
+}
+
+/// Processes bodies. Transient errors come back and nothing is dead-lettered:
+/// the caller repeats the turn.
+pub async fn process(
+    engine: &Engine,
+    bodies: &[Body],
+    now: Timestamp,
+) -> Result<Applied, StoreError> {
+    let mut applied = Applied::default();
+    let (alone, together): (Vec<&Body>, Vec<&Body>) = bodies
+        .iter()
+        .partition(|body| body.tries >= ALONE_AFTER_TRIES);
+    if !together.is_empty() {
+        batch(engine, &together, now, &mut applied).await?;
+    }
+    for body in alone {
+        if body.tries > ALONE_AFTER_TRIES {
+            isolate(engine, body, now).await?;
+            applied.bodies += 1;
+            applied.dead += 1;
+        } else {
+            batch(engine, &[body], now, &mut applied).await?;
+        }
+    }
+    metrics::counter!("herald_callback_items_total", "result" => "applied")
+        .increment(u64::try_from(applied.items).unwrap_or(0));
+    metrics::counter!("herald_callback_items_total", "result" => "dead")
+        .increment(u64::try_from(applied.dead).unwrap_or(0));
+    Ok(applied)
+}
+
+async fn batch(
+    engine: &Engine,
+    bodies: &[&Body],
+    now: Timestamp,
+    applied: &mut Applied,
+) -> Result<(), StoreError> {
+    let mut work = Vec::with_capacity(bodies.len());
+    let mut dead: Vec<(Uuid, Dead)> = Vec::new();
+    let mut marks = Vec::with_capacity(bodies.len());
+    for body in bodies {
+        let parsed = meta::callback::parse(&body.body);
+        marks.push(Processed {
+            id: Id(body.id),
+            items: i64::try_from(parsed.items.len() + parsed.dead.len()).unwrap_or(i64::MAX),
+            dead_items: i64::try_from(parsed.dead.len()).unwrap_or(i64::MAX),
+        });
+        work.extend(parsed.items.into_iter().map(|item| Work {
+            callback_id: body.id,
+            item,
+        }));
+        dead.extend(parsed.dead.into_iter().map(|dead| (body.id, dead)));
+    }
+    marks.sort_by_key(|mark| mark.id.0);
+    let together = commit(engine, &work.iter().collect::<Vec<_>>(), &marks, &dead, now).await;
+    match together {
+        Ok(()) => {}
+        Err(error) if error.is_transient() => return Err(error),
+        Err(_) => {
+            // Something in it cannot be applied: find it, and spare the others.
+            let mut pieces = vec![work.iter().collect::<Vec<_>>()];
+            while let Some(piece) = pieces.pop() {
+                match commit(engine, &piece, &[], &[], now).await {
+                    Ok(()) => {}
+                    Err(error) if error.is_transient() => return Err(error),
+                    Err(error) if piece.len() <= 1 => {
+                        for work in piece {
+                            let reason = format!("it cannot be applied: {error}");
+                            dead.push((
+                                work.callback_id,
+                                Dead {
+                                    pointer: work.item.pointer.clone(),
+                                    reason,
+                                },
+                            ));
+                            if let Some(mark) =
+                                marks.iter_mut().find(|mark| mark.id.0 == work.callback_id)
+                            {
+                                mark.dead_items += 1;
+                            }
+                        }
+                    }
+                    Err(_) => {
+                        let (first, second) = piece.split_at(piece.len() / 2);
+                        pieces.push(second.to_vec());
+                        pieces.push(first.to_vec());
+                    }
+                }
+            }
+            commit(engine, &[], &marks, &dead, now).await?;
+        }
+    }
+    if !dead.is_empty() {
+        tracing::warn!(
+            event = "callback.dead_letter",
+            count = dead.len(),
+            "items of callbacks could not be applied: see `herald callbacks list --dead`"
+        );
+    }
+    applied.bodies += bodies.len();
+    applied.items += work.len();
+    applied.dead += dead.len();
+    Ok(())
+}
+
+/// A body over which processes died again and again, the last time alone.
+async fn isolate(engine: &Engine, body: &Body, now: Timestamp) -> Result<(), StoreError> {
+    let mark = Processed {
+        id: Id(body.id),
+        items: 1,
+        dead_items: 1,
+    };
+    let dead = Dead {
+        pointer: String::new(),
+        reason: "processing it ended the process several times".to_owned(),
+    };
+    commit(engine, &[], &[mark], &[(body.id, dead)], now).await
+}
+
+/// One transaction: marks, inbound messages, updates, dead letters.
+async fn commit(
+    engine: &Engine,
+    work: &[&Work],
+    marks: &[Processed],
+    dead: &[(Uuid, Dead)],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    // Rarely does anybody else touch the same notifications at the same moment,
+    // and locking them costs as much as changing them: only the loser locks.
+    let mut tries = 0;
+    let report = engine
+        .store
+        .write(async |tx| {
+            let elsewhere = if marks.is_empty() {
+                Vec::new()
+            } else {
+                callback::mark_processed(tx, marks, now).await?
+            };
+            let work: Vec<&Work> = work
+                .iter()
+                .copied()
+                .filter(|work| !elsewhere.contains(&work.callback_id))
+                .collect();
+            let letters: Vec<dead_letter::New> = dead
+                .iter()
+                .filter(|(callback, _)| !elsewhere.contains(callback))
+                .map(|(callback, dead)| dead_letter::New {
+                    id: Id(new_id(now)),
+                    callback_id: Id(*callback),
+                    pointer: dead.pointer.clone(),
+                    reason: dead.reason.clone(),
+                })
+                .collect();
+            dead_letter::insert(tx, &letters, now).await?;
+            // Who somebody is comes before what they say.
+            news::identities(tx, &work, now).await?;
+            let mut report = news::apply(engine, tx, &work, now).await?;
+            let (mut steps, told) = updates::steps(tx, &work, now).await?;
+            steps.extend(inbound::steps(engine, tx, &work, &mut report, now).await?);
+            tries += 1;
+            let changes = if tries == 1 {
+                transition::run_unlocked(engine, tx, &steps, now).await?
+            } else {
+                transition::run(engine, tx, &steps, now).await?
+            };
+            updates::learn(tx, &told, &changes, now).await?;
+            report.add(changes);
+            Ok(report)
+        })
+        .await?;
+    report.publish(engine);
+    let numbers = work.iter().filter_map(|work| {
+        let number = work.item.phone_number_id.as_deref()?;
+        Some((number, work.item.account_id.as_deref()))
+    });
+    engine.heard(numbers, now).await?;
+    for work in work {
+        match &work.item.kind {
+            ItemKind::Other { what } => {
+                tracing::debug!(
+                    event = "callback.kept",
+                    what,
+                    "kept and counted, nothing acts on it"
+                );
+                metrics::counter!("herald_callback_other_total").increment(1);
+            }
+            ItemKind::Update(update) if update.fact.is_none() => {
+                metrics::counter!("herald_callback_unknown_status_total").increment(1);
+            }
+            ItemKind::Update(_)
+            | ItemKind::Inbound(_)
+            | ItemKind::Identity(_)
+            | ItemKind::News(_) => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,276 @@
+//! What changed under us: ids, wishes, templates and accounts. Each only moves
+//! forward in the provider's time; what is older is kept and acts on nothing.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    Work,
+    people::{self, Book},
+};
+use crate::{
+    domain::time::Timestamp,
+    engine::{
+        Engine,
+        accept::{self, NewEvent},
+        transition::Report,
+    },
+    providers::{
+        AccountEffect, AccountNews, Identity, ItemKind, News, Subject, TemplateChange, TemplateNews,
+    },
+    store::{
+        DatabaseTransaction, StoreError, account_fact,
+        alias::{self, Alias},
+        notice, notification, sender,
+        template_sync::{self, Name, Part},
+    },
+};
+
+/// The source of events that Herald itself raises.
+pub const SOURCE: &str = "herald";
+
+/// The outcome of news that are older than what is known.
+const OLDER: &str = "ignored: something newer is known";
+
+/// Applies changed numbers and ids.
+pub(super) async fn identities(
+    tx: &DatabaseTransaction,
+    work: &[&Work],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for work in work {
+        let ItemKind::Identity(identity) = &work.item.kind else {
+            continue;
+        };
+        if notice::is_known(tx, work.callback_id, &work.item.pointer).await? {
+            continue;
+        }
+        let outcome = change_identity(tx, identity, work.callback_id, now).await?;
+        let kept = notice::New {
+            callback_id: work.callback_id,
+            pointer: &work.item.pointer,
+            field: "messages",
+            account_id: None,
+            summary: "a person has another number or id",
+            outcome,
+            provider_at: Some(identity.at),
+            item: &identity.raw,
+        };
+        notice::insert(tx, kept, now).await?;
+    }
+    Ok(())
+}
+
+async fn change_identity(
+    tx: &DatabaseTransaction,
+    identity: &Identity,
+    callback: Uuid,
+    now: Timestamp,
+) -> Result<&'static str, StoreError> {
+    let old = people::aliases(&identity.old);
+    let new = people::aliases(&identity.new);
+    // What became of what; a number or id that is on both sides has not changed.
+    let changed: Vec<(&Alias, &Alias)> = old
+        .iter()
+        .filter_map(|old| {
+            let new = new.iter().find(|new| new.kind == old.kind)?;
+            (new.value != old.value).then_some((old, new))
+        })
+        .collect();
+    for (old, new) in &changed {
+        alias::link(tx, old.kind, &old.value, &new.value, identity.at, now).await?;
+    }
+    let all: Vec<Alias> = old.iter().chain(&new).cloned().collect();
+    let mut book = Book::of(tx, &all).await?;
+    let Some(contact) = book
+        .find(&old, identity.at)
+        .or_else(|| book.find(&new, identity.at))
+    else {
+        return Ok("nobody we know: kept, should we meet them");
+    };
+    book.give(tx, contact, &all, identity.at, callback, now)
+        .await?;
+    for (old, _) in changed {
+        alias::supersede(tx, contact, old, identity.at).await?;
+    }
+    Ok("applied")
+}
+
+/// Applies everything that is about wishes, templates and accounts.
+pub(super) async fn apply(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    work: &[&Work],
+    now: Timestamp,
+) -> Result<Report, StoreError> {
+    let mut report = Report::default();
+    for work in work {
+        let ItemKind::News(news) = &work.item.kind else {
+            continue;
+        };
+        if notice::is_known(tx, work.callback_id, &work.item.pointer).await? {
+            continue;
+        }
+        let at = news.at.unwrap_or(now);
+        let outcome = match &news.subject {
+            Subject::Preference { person, wish } => {
+                let mut book = Book::of(tx, &people::aliases(person)).await?;
+                match people::ensure(tx, &mut book, person, at, work.callback_id, now).await? {
+                    None => "ignored: nobody is named".to_owned(),
+                    Some(contact) => {
+                        let newest =
+                            people::note_wish(engine, tx, contact, wish, work, &mut report, now)
+                                .await?;
+                        if newest { "applied" } else { OLDER }.to_owned()
+                    }
+                }
+            }
+            Subject::Template(template) => {
+                apply_template(engine, tx, work, news, template, at, &mut report, now).await?
+            }
+            Subject::Account(account) => {
+                apply_account(engine, tx, work, news, account, at, &mut report, now).await?
+            }
+        };
+        let kept = notice::New {
+            callback_id: work.callback_id,
+            pointer: &work.item.pointer,
+            field: &news.field,
+            account_id: news.account_id.as_deref(),
+            summary: &news.summary,
+            outcome: &outcome,
+            provider_at: news.at,
+            item: &news.raw,
+        };
+        notice::insert(tx, kept, now).await?;
+        metrics::counter!("herald_notices_total", "field" => news.field.clone()).increment(1);
+    }
+    Ok(report)
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one item in its transaction: a struct for one call says no more"
+)]
+async fn apply_template(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    work: &Work,
+    news: &News,
+    template: &TemplateNews,
+    at: Timestamp,
+    report: &mut Report,
+    now: Timestamp,
+) -> Result<String, StoreError> {
+    let name = Name {
+        account_id: news.account_id.as_deref().unwrap_or(""),
+        name: &template.name,
+        language: &template.language,
+    };
+    let provider_id = template.provider_template_id.as_deref();
+    template_sync::ensure(tx, name, provider_id, now).await?;
+    let (newest, kind) = match &template.change {
+        TemplateChange::Status { status, reason } => (
+            template_sync::set(tx, name, Part::Status, status, reason.as_deref(), at).await?,
+            format!("herald.template.{}", status.to_lowercase()),
+        ),
+        TemplateChange::Quality(score) => (
+            template_sync::set(tx, name, Part::Quality, score, None, at).await?,
+            "herald.template.quality".to_owned(),
+        ),
+        TemplateChange::Category(category) => (
+            template_sync::set(tx, name, Part::Category, category, None, at).await?,
+            "herald.template.category_changed".to_owned(),
+        ),
+        TemplateChange::CategoryDue(_) => (true, "herald.template.category_due".to_owned()),
+        TemplateChange::Components => (true, "herald.template.changed".to_owned()),
+    };
+    if !newest {
+        return Ok(OLDER.to_owned());
+    }
+    if matches!(&template.change, TemplateChange::Status { status, .. } if status == "APPROVED") {
+        let released =
+            notification::release_template(tx, &template.name, &template.language, now).await?;
+        report.wake_sender |= released > 0;
+    }
+    let data = json!({
+        "template": template.name,
+        "language": template.language,
+        "account": news.account_id,
+        "summary": news.summary,
+        "value": serde_json::from_str::<Value>(&news.raw).unwrap_or(Value::Null),
+    });
+    raise(engine, tx, work, &kind, data, report, now).await?;
+    Ok("applied".to_owned())
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one item in its transaction: a struct for one call says no more"
+)]
+async fn apply_account(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    work: &Work,
+    news: &News,
+    account: &AccountNews,
+    at: Timestamp,
+    report: &mut Report,
+    now: Timestamp,
+) -> Result<String, StoreError> {
+    let account_id = news.account_id.as_deref().unwrap_or("");
+    let fact = account_fact::New {
+        account_id,
+        number: account.number.as_deref().unwrap_or(""),
+        property: &account.property,
+        value: &account.value.to_string(),
+        at,
+        callback_id: work.callback_id,
+    };
+    if !account_fact::set(tx, fact, now).await? {
+        return Ok(OLDER.to_owned());
+    }
+    let kind = match &account.effect {
+        AccountEffect::None => format!("herald.account.{}", account.property.replace(' ', ".")),
+        AccountEffect::Hold { reason, until } => {
+            sender::hold_account(tx, account_id, reason, *until, now).await?;
+            "herald.sender.held".to_owned()
+        }
+        AccountEffect::Release => {
+            sender::release_account(tx, account_id, now).await?;
+            report.wake_sender = true;
+            "herald.sender.released".to_owned()
+        }
+    };
+    let data = json!({
+        "account": news.account_id,
+        "number": account.number,
+        "summary": news.summary,
+        "value": account.value,
+    });
+    raise(engine, tx, work, &kind, data, report, now).await?;
+    Ok("applied".to_owned())
+}
+
+/// Raises an event of Herald's own about an item, once, through the same routes
+/// as anybody's.
+pub(super) async fn raise(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    work: &Work,
+    kind: &str,
+    data: Value,
+    report: &mut Report,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let event = NewEvent {
+        id: format!("{}{}", work.callback_id, work.item.pointer),
+        source: SOURCE.to_owned(),
+        event_type: kind.to_owned(),
+        subject: None,
+        time: None,
+        data,
+    };
+    report.add(accept::raise(engine, tx, &event, now).await?);
+    Ok(())
+}

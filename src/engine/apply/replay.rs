@@ -1,0 +1,78 @@
+//! Items that could not be applied, once more.
+
+use uuid::Uuid;
+
+use super::{Applied, REPLAYED, Work, commit};
+use crate::{
+    domain::time::Timestamp,
+    engine::Engine,
+    providers::{Dead, meta},
+    store::{
+        StoreError,
+        callback::{self, Body},
+        dead_letter,
+        dialect::Id,
+        new_id,
+    },
+};
+
+/// Applies the dead letters of one callback again. Everything else in it was
+/// applied; applying it twice changes nothing.
+pub async fn replay(
+    engine: &Engine,
+    callback_id: Uuid,
+    now: Timestamp,
+) -> Result<Option<Applied>, StoreError> {
+    let Some(body) = callback::body(engine.store.reader(), callback_id).await? else {
+        return Ok(None);
+    };
+    let mut applied = Applied::default();
+    let body = Body {
+        id: callback_id,
+        body: body.into(),
+        tries: 0,
+    };
+    let parsed = meta::callback::parse(&body.body);
+    let work: Vec<Work> = parsed
+        .items
+        .into_iter()
+        .map(|item| Work { callback_id, item })
+        .collect();
+    let mut dead = parsed.dead;
+    applied.bodies = 1;
+    applied.items = work.len();
+    for piece in work.chunks(REPLAYED) {
+        for work in piece {
+            match commit(engine, &[work], &[], &[], now).await {
+                Ok(()) => {}
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => {
+                    let letter = Dead {
+                        pointer: work.item.pointer.clone(),
+                        reason: format!("it cannot be applied: {error}"),
+                    };
+                    dead.push(letter);
+                }
+            }
+        }
+    }
+    applied.dead = dead.len();
+    let letters: Vec<dead_letter::New> = dead
+        .into_iter()
+        .map(|dead| dead_letter::New {
+            id: Id(new_id(now)),
+            callback_id: Id(callback_id),
+            pointer: dead.pointer,
+            reason: dead.reason,
+        })
+        .collect();
+    // Last, and together: what broke off in between is still listed.
+    engine
+        .store
+        .write(async |tx| {
+            dead_letter::replayed(tx, callback_id, now).await?;
+            dead_letter::insert(tx, &letters, now).await
+        })
+        .await?;
+    Ok(Some(applied))
+}

@@ -1,0 +1,179 @@
+//! Statuses become facts of attempts; what is of nobody we know is parked.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::Work;
+use crate::{
+    domain::{
+        facts::Fact,
+        notification::Change,
+        preference::{Scope, Wish},
+        time::Timestamp,
+    },
+    engine::transition::{Report, Step},
+    providers::{ItemKind, Update},
+    store::{
+        DatabaseTransaction, StoreError,
+        alias::{self, Alias},
+        attempt::{self, Lookup},
+        dialect::Id,
+        new_id, parked, suppression,
+    },
+};
+
+/// Meta's code for a person who wants no marketing of this sender any more.
+const OPTED_OUT: i64 = 131_050;
+
+/// A status of a message of ours.
+pub(super) struct Told<'a> {
+    notification_id: Uuid,
+    callback_id: Uuid,
+    update: &'a Update,
+}
+
+/// Matches statuses to attempts, and parks the rest.
+pub(super) async fn steps<'a>(
+    tx: &DatabaseTransaction,
+    work: &[&'a Work],
+    now: Timestamp,
+) -> Result<(Vec<Step>, Vec<Told<'a>>), StoreError> {
+    let updates: Vec<(&Work, &'a Update)> = work
+        .iter()
+        .filter_map(|work| match &work.item.kind {
+            ItemKind::Update(update) => Some((*work, update.as_ref())),
+            _ => None,
+        })
+        .collect();
+    if updates.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let lookups: Vec<Lookup> = updates
+        .iter()
+        .enumerate()
+        .map(|(position, (_, update))| Lookup {
+            position,
+            our_id: update.our_id.map(Id),
+            message: update.provider_message_id.clone(),
+        })
+        .collect();
+    let mut found: Vec<Option<attempt::Found>> = vec![None; updates.len()];
+    for known in attempt::find(tx, &lookups).await? {
+        if let Some(slot) = found.get_mut(known.position) {
+            *slot = Some(known);
+        }
+    }
+    let mut steps = Vec::with_capacity(updates.len());
+    let mut told = Vec::with_capacity(updates.len());
+    let mut unknown = Vec::new();
+    for ((work, update), found) in updates.into_iter().zip(found) {
+        match found {
+            Some(found) => {
+                steps.extend(step(
+                    update,
+                    found.notification_id,
+                    found.attempt_id,
+                    work.callback_id,
+                ));
+                told.push(Told {
+                    notification_id: found.notification_id,
+                    callback_id: work.callback_id,
+                    update,
+                });
+            }
+            None => unknown.push(parked::New {
+                id: Id(new_id(now)),
+                callback_id: Id(work.callback_id),
+                pointer: work.item.pointer.clone(),
+                phone_number_id: work.item.phone_number_id.clone(),
+                message: update.provider_message_id.clone(),
+                our_id: update.our_id.map(Id),
+                update_json: serde_json::to_string(update).unwrap_or_default(),
+            }),
+        }
+    }
+    if !unknown.is_empty() {
+        metrics::counter!("herald_callback_parked_total")
+            .increment(u64::try_from(unknown.len()).unwrap_or(0));
+        parked::insert(tx, &unknown, now).await?;
+    }
+    Ok((steps, told))
+}
+
+/// A status of a known attempt as a change. A status this version does not know is none.
+pub(in crate::engine) fn step(
+    update: &Update,
+    notification_id: Uuid,
+    attempt_id: Uuid,
+    callback_id: Uuid,
+) -> Option<Step> {
+    let fact: Fact = update.fact?.into();
+    Some(Step {
+        notification_id,
+        change: Change::Told {
+            attempt: attempt_id,
+            fact,
+            at: update.at,
+            failure: update.failure.clone(),
+            pricing: update.pricing.clone(),
+            provider_message_id: update.provider_message_id.clone(),
+        },
+        attempt_id: Some(attempt_id),
+        callback_id: Some(callback_id),
+        occurrence: None,
+        provider_at: Some(update.at),
+        detail: update.participant.as_ref().map(|participant| {
+            // Of a group: one status for each member, all of one message.
+            json!({ "participant": participant.user_id.as_ref().or(participant.wa_id.as_ref()) })
+        }),
+    })
+}
+
+/// What statuses teach about people: how the provider calls them, and who wants
+/// no more marketing. Asked once a message, when it is first spoken of.
+pub(super) async fn learn(
+    tx: &DatabaseTransaction,
+    told: &[Told<'_>],
+    report: &Report,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut learned: Vec<(Uuid, Alias)> = Vec::new();
+    for told in told {
+        let Some(heard) = report.heard.get(&told.notification_id) else {
+            continue;
+        };
+        let Some(contact) = heard.contact_id else {
+            continue;
+        };
+        let person = &told.update.recipient;
+        let number = heard
+            .address
+            .as_deref()
+            .map(|address| address.trim_start_matches('+'));
+        let mut add = |kind: &'static str, value: Option<&String>| {
+            if let Some(value) = value {
+                let value = value.clone();
+                learned.push((contact, Alias { kind, value }));
+            }
+        };
+        add("bsuid", person.user_id.as_ref());
+        add("parent_bsuid", person.parent_user_id.as_ref());
+        // The number it was sent to teaches nothing.
+        let wa_id = person.wa_id.as_ref();
+        add(
+            "wa_id",
+            wa_id.filter(|wa_id| Some(wa_id.as_str()) != number),
+        );
+        let failure = told.update.failure.as_ref();
+        if failure.is_some_and(|failure| failure.value.code == Some(OPTED_OUT)) {
+            let wish = Wish {
+                scope: Scope::Marketing,
+                wanted: false,
+                source: "131050",
+                at: told.update.at,
+            };
+            suppression::set(tx, contact, &wish, Some(told.callback_id), now).await?;
+        }
+    }
+    alias::learn(tx, &learned, now).await
+}

@@ -1,0 +1,149 @@
+//! The last look before a call: does the person still want it, may the template be sent?
+
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        failure::{Failure, FailureClass},
+        notification::Change,
+        preference::{self, Scope},
+        time::Timestamp,
+    },
+    engine::{
+        Engine,
+        transition::{self, Report, Step},
+    },
+    store::{
+        DatabaseTransaction, StoreError,
+        notification::{self, Claimed},
+        suppression,
+        template_sync::{self, Standing},
+        timeline,
+    },
+};
+
+/// Whether a template may be sent now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sendable {
+    Yes,
+    /// It may be sent again some day: what is queued waits, until it expires.
+    Later(String),
+    Never(String),
+}
+
+/// What an account's word on a template means for sending. Never heard of counts as
+/// sendable: templates may be older than we are.
+pub fn sendable(template: &str, standing: Option<&Standing>) -> Sendable {
+    let Some(standing) = standing else {
+        return Sendable::Yes;
+    };
+    let because = standing
+        .reason
+        .as_ref()
+        .map_or_else(String::new, |reason| format!(" ({reason})"));
+    match standing.status.as_deref() {
+        Some("PAUSED" | "PENDING" | "IN_APPEAL" | "LOCKED" | "ARCHIVED" | "LIMIT_EXCEEDED") => {
+            let status = standing.status.as_deref().unwrap_or("").to_lowercase();
+            Sendable::Later(format!(
+                "the template {template} is {status}{because}: it waits until it is approved"
+            ))
+        }
+        Some("DISABLED" | "REJECTED" | "DELETED" | "PENDING_DELETION") => {
+            let status = standing.status.as_deref().unwrap_or("").to_lowercase();
+            Sendable::Never(format!("the template {template} is {status}{because}"))
+        }
+        _ => Sendable::Yes,
+    }
+}
+
+/// The failure of a template that will not be sent.
+pub(super) fn never(reason: &str) -> Failure {
+    Failure {
+        class: FailureClass::TemplateTrouble,
+        ..Failure::ours(
+            "template_unusable",
+            reason,
+            "Send another template, or mend this one at the provider, then retry.",
+        )
+    }
+}
+
+/// Takes out of a claim what may not be sent: opted out is skipped, a paused
+/// template waits. What is left may be composed.
+pub(super) async fn hold_back(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    account_id: Option<&str>,
+    claimed: &mut Vec<Claimed>,
+    now: Timestamp,
+) -> Result<(Report, Vec<(Uuid, String)>), StoreError> {
+    let contacts: Vec<Uuid> = claimed
+        .iter()
+        .filter(|claimed| claimed.category != "authentication")
+        .filter_map(|claimed| claimed.contact_id)
+        .collect();
+    let refused = suppression::refused(tx, &contacts).await?;
+    let mut standings: Vec<((String, String), Option<Standing>)> = Vec::new();
+    let mut steps = Vec::new();
+    let mut held = Vec::new();
+    let mut never = Vec::new();
+    for message in claimed.iter() {
+        let mut category = message.category.clone();
+        if message.kind == "template" {
+            let language = message.language.clone().unwrap_or_default();
+            let key = (message.template.clone(), language);
+            let known = standings.iter().position(|(known, _)| *known == key);
+            let standing = if let Some((_, standing)) = known.and_then(|known| standings.get(known))
+            {
+                standing.clone()
+            } else {
+                let standing = template_sync::standing(tx, account_id, &key.0, &key.1).await?;
+                standings.push((key, standing.clone()));
+                standing
+            };
+            match sendable(&message.template, standing.as_ref()) {
+                Sendable::Yes => {}
+                Sendable::Later(reason) => {
+                    held.push((message.id, reason));
+                    continue;
+                }
+                Sendable::Never(reason) => {
+                    never.push((message.id, reason));
+                    continue;
+                }
+            }
+            // What the account calls it decides, whatever the catalogue says.
+            if let Some(told) = standing.and_then(|standing| standing.category) {
+                category = told;
+            }
+        }
+        let scopes: Vec<Scope> = refused
+            .iter()
+            .filter(|(contact, _)| Some(*contact) == message.contact_id)
+            .map(|(_, scope)| *scope)
+            .collect();
+        if let Some(reason) = preference::refusal(&category, &scopes) {
+            let change = Change::Withheld {
+                reason: reason.to_owned(),
+            };
+            steps.push(Step::new(message.id, change));
+        }
+    }
+    for (id, reason) in &held {
+        notification::hold_for_template(tx, *id, reason, now).await?;
+        timeline::note(
+            tx,
+            *id,
+            "held",
+            Some(serde_json::json!({ "reason": reason }).to_string()),
+            now,
+        )
+        .await?;
+    }
+    let report = transition::run(engine, tx, &steps, now).await?;
+    claimed.retain(|message| {
+        held.iter().all(|(id, _)| *id != message.id)
+            && steps.iter().all(|step| step.notification_id != message.id)
+    });
+    Ok((report, never))
+}

@@ -1,0 +1,212 @@
+//! What the provider says of our account, its numbers and templates.
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{ProblemDocument, page_size};
+use crate::{
+    domain::time::Timestamp,
+    engine::dispatch::{Sendable, sendable},
+    http::{auth::Client, problem::Problem},
+    state::AppState,
+    store::{account_fact, notice, sender, template_sync},
+};
+
+fn text(at: Option<i64>) -> Option<String> {
+    at.map(|at| Timestamp::from_micros(at).to_string())
+}
+
+/// Which notices.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct NoticeQuery {
+    /// The provider's field, such as `account_update`.
+    field: Option<String>,
+    /// From `next` of the page before.
+    cursor: Option<Uuid>,
+    /// 1 to 200; 50 if absent.
+    limit: Option<u64>,
+}
+
+/// Something the provider told us that is no message and no status.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NoticeView {
+    id: Uuid,
+    field: String,
+    account: Option<String>,
+    /// In plain words.
+    summary: String,
+    /// `applied`, or why not.
+    outcome: String,
+    /// As it came.
+    #[schema(value_type = Object)]
+    value: Value,
+    at: Option<String>,
+    received_at: String,
+}
+
+/// A page of notices, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NoticePage {
+    notices: Vec<NoticeView>,
+    next: Option<Uuid>,
+}
+
+/// What the provider told us, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/notices", tag = "account", params(NoticeQuery),
+    responses((status = 200, body = NoticePage), (status = 422, body = ProblemDocument))
+)]
+pub async fn notices(
+    _client: Client,
+    state: web::Data<AppState>,
+    query: web::Query<NoticeQuery>,
+) -> Result<HttpResponse, Problem> {
+    let limit = page_size(query.limit)?;
+    let mut rows = notice::newest(
+        &state.engine.store,
+        query.field.as_deref(),
+        query.cursor,
+        limit + 1,
+    )
+    .await?;
+    let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    if more {
+        rows.pop();
+    }
+    let next = rows.last().filter(|_| more).map(|row| row.id);
+    let notices = rows
+        .into_iter()
+        .map(|row| NoticeView {
+            id: row.id,
+            field: row.field,
+            account: row.account_id,
+            summary: row.summary,
+            outcome: row.outcome,
+            value: serde_json::from_str(&row.item).unwrap_or(Value::Null),
+            at: text(row.provider_at),
+            received_at: Timestamp::from_micros(row.created_at).to_string(),
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(NoticePage { notices, next }))
+}
+
+/// The standing of a template in an account.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TemplateView {
+    account: String,
+    name: String,
+    language: String,
+    status: Option<String>,
+    reason: Option<String>,
+    quality: Option<String>,
+    category: Option<String>,
+    /// `yes`, `later` or `never`.
+    sendable: &'static str,
+    status_at: Option<String>,
+}
+
+/// What the provider says of templates.
+#[utoipa::path(
+    get, path = "/api/v1/templates", tag = "account",
+    responses((status = 200, body = Vec<TemplateView>))
+)]
+pub async fn templates(
+    _client: Client,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let found: Vec<TemplateView> = template_sync::all(&state.engine.store)
+        .await?
+        .into_iter()
+        .map(|row| {
+            let standing = template_sync::Standing {
+                status: row.status.clone(),
+                reason: row.status_reason.clone(),
+                category: row.category.clone(),
+            };
+            let sendable = match sendable(&row.name, Some(&standing)) {
+                Sendable::Yes => "yes",
+                Sendable::Later(_) => "later",
+                Sendable::Never(_) => "never",
+            };
+            TemplateView {
+                account: row.account_id,
+                name: row.name,
+                language: row.language,
+                status: row.status,
+                reason: row.status_reason,
+                quality: row.quality,
+                category: row.category,
+                sendable,
+                status_at: text(row.status_at),
+            }
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(found))
+}
+
+/// A sender, without its credentials.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SenderView {
+    id: Uuid,
+    name: String,
+    phone_number_id: Option<String>,
+    account: Option<String>,
+    /// `active`, `held` or `off`.
+    state: String,
+    reason: Option<String>,
+    /// When the next try may go out, while it is held.
+    probe_at: Option<String>,
+    /// Since when it has accepted messages of which nothing was heard.
+    unheard_since: Option<String>,
+    /// What the provider says of its account and numbers, newest of each.
+    facts: Vec<FactView>,
+}
+
+/// A property of an account or of one of its numbers.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct FactView {
+    property: String,
+    number: Option<String>,
+    #[schema(value_type = Object)]
+    value: Value,
+    at: String,
+}
+
+/// Who can send, and what the provider says of them.
+#[utoipa::path(
+    get, path = "/api/v1/senders", tag = "account",
+    responses((status = 200, body = Vec<SenderView>))
+)]
+pub async fn senders(_client: Client, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+    let store = &state.engine.store;
+    let facts = account_fact::all(store).await?;
+    let found: Vec<SenderView> = sender::all(store)
+        .await?
+        .into_iter()
+        .map(|row| SenderView {
+            id: row.id,
+            name: row.name,
+            facts: facts
+                .iter()
+                .filter(|fact| Some(&fact.account_id) == row.waba_id.as_ref())
+                .map(|fact| FactView {
+                    property: fact.property.clone(),
+                    number: (!fact.number.is_empty()).then(|| fact.number.clone()),
+                    value: serde_json::from_str(&fact.value).unwrap_or(Value::Null),
+                    at: Timestamp::from_micros(fact.provider_at).to_string(),
+                })
+                .collect(),
+            phone_number_id: row.phone_number_id,
+            account: row.waba_id,
+            state: row.state,
+            reason: row.state_reason,
+            probe_at: text(row.probe_at),
+            unheard_since: text(row.unheard_since),
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(found))
+}

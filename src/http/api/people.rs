@@ -1,0 +1,238 @@
+//! People: by which names they are known, whether their window is open, what
+//! they want.
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{ProblemDocument, page_size, wrong};
+use crate::{
+    domain::{phone::Phone, time::Timestamp, window},
+    http::{auth::Client, problem::Problem},
+    state::AppState,
+    store::{alias, conversation, people, suppression},
+};
+
+/// Which contact.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct FindQuery {
+    /// A number in E.164.
+    phone: Option<String>,
+    /// A business-scoped id.
+    user_id: Option<String>,
+}
+
+/// A person.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ContactView {
+    id: Uuid,
+    name: Option<String>,
+    /// What a catalogue calls this person.
+    handle: Option<String>,
+    /// Staff that are this person.
+    users: Vec<String>,
+    language: Option<String>,
+    aliases: Vec<AliasView>,
+    windows: Vec<WindowView>,
+    wishes: Vec<WishView>,
+}
+
+/// A name a person is known by.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AliasView {
+    /// `phone`, `wa_id`, `bsuid` or `parent_bsuid`.
+    kind: String,
+    value: String,
+    /// From then on it was not this person's any more.
+    superseded_at: Option<String>,
+}
+
+/// The 24-hour window of a person and a sender.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WindowView {
+    sender: Uuid,
+    open: bool,
+    until: Option<String>,
+    last_message_at: Option<String>,
+    /// Messages are free until then: the person came by an advertisement.
+    free_entry_until: Option<String>,
+}
+
+/// What a person wants.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WishView {
+    /// `all` or `marketing`.
+    scope: String,
+    wanted: bool,
+    /// `word`, `user_preferences` or `131050`.
+    source: String,
+    at: String,
+}
+
+fn text(at: Option<i64>) -> Option<String> {
+    at.map(|at| Timestamp::from_micros(at).to_string())
+}
+
+async fn view(state: &AppState, id: Uuid) -> Result<ContactView, Problem> {
+    let store = &state.engine.store;
+    let now = state.clock.now();
+    let person = people::contact(store.reader(), id)
+        .await?
+        .ok_or(Problem::NotFound)?;
+    let (handle, users) = people::names(store.reader(), id).await?;
+    Ok(ContactView {
+        id,
+        name: person.name,
+        handle,
+        users,
+        language: person.language,
+        aliases: alias::of_contact(store.reader(), id)
+            .await?
+            .into_iter()
+            .map(|row| AliasView {
+                kind: row.kind,
+                value: row.value,
+                superseded_at: text(row.superseded_at),
+            })
+            .collect(),
+        windows: conversation::of_contact(store, id)
+            .await?
+            .into_iter()
+            .map(|row| WindowView {
+                sender: row.sender_id,
+                open: window::is_open(row.window_until.map(Timestamp::from_micros), now),
+                until: text(row.window_until),
+                last_message_at: text(row.last_inbound_at),
+                free_entry_until: text(row.free_entry_until),
+            })
+            .collect(),
+        wishes: suppression::of_contact(store, id)
+            .await?
+            .into_iter()
+            .map(|row| WishView {
+                scope: row.scope,
+                wanted: row.wanted,
+                source: row.source,
+                at: Timestamp::from_micros(row.provider_at).to_string(),
+            })
+            .collect(),
+    })
+}
+
+/// One person, by number or business-scoped id.
+#[utoipa::path(
+    get, path = "/api/v1/contacts", tag = "contacts", params(FindQuery),
+    responses((status = 200, body = ContactView), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
+)]
+pub async fn find(
+    _client: Client,
+    state: web::Data<AppState>,
+    query: web::Query<FindQuery>,
+) -> Result<HttpResponse, Problem> {
+    let reader = state.engine.store.reader();
+    let found = match (&query.phone, &query.user_id) {
+        (Some(phone), None) => {
+            let phone = Phone::parse(phone).map_err(|error| wrong("phone", error.to_string()))?;
+            people::contact_by_phone(reader, &phone)
+                .await?
+                .map(|person| person.contact_id)
+        }
+        (None, Some(user_id)) => alias::owner(reader, "bsuid", user_id).await?,
+        _ => return Err(wrong("phone", "either phone or user_id".to_owned())),
+    };
+    let id = found.ok_or(Problem::NotFound)?;
+    Ok(HttpResponse::Ok().json(view(&state, id).await?))
+}
+
+/// One person.
+#[utoipa::path(
+    get, path = "/api/v1/contacts/{id}", tag = "contacts", params(("id" = Uuid, Path)),
+    responses((status = 200, body = ContactView), (status = 404, body = ProblemDocument))
+)]
+pub async fn get(
+    _client: Client,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(view(&state, *id).await?))
+}
+
+/// How many.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct LimitQuery {
+    /// 1 to 200; 50 if absent.
+    limit: Option<u64>,
+}
+
+/// A name that two people claim.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ConflictView {
+    kind: String,
+    value: String,
+    /// Who has it.
+    contact: Uuid,
+    /// Who claims it.
+    other: Uuid,
+    seen_at: String,
+}
+
+/// Names that two people claim: nobody was merged.
+#[utoipa::path(
+    get, path = "/api/v1/contacts/conflicts", tag = "contacts", params(LimitQuery),
+    responses((status = 200, body = Vec<ConflictView>))
+)]
+pub async fn conflicts(
+    _client: Client,
+    state: web::Data<AppState>,
+    query: web::Query<LimitQuery>,
+) -> Result<HttpResponse, Problem> {
+    let limit = page_size(query.limit)?;
+    let found: Vec<ConflictView> = alias::conflicts(&state.engine.store, limit)
+        .await?
+        .into_iter()
+        .map(|row| ConflictView {
+            kind: row.kind,
+            value: row.value,
+            contact: row.contact_id,
+            other: row.other_id,
+            seen_at: Timestamp::from_micros(row.created_at).to_string(),
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(found))
+}
+
+/// Somebody who does not want something.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SuppressionView {
+    contact: Uuid,
+    scope: String,
+    source: String,
+    at: String,
+}
+
+/// Who has opted out, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/suppressions", tag = "contacts", params(LimitQuery),
+    responses((status = 200, body = Vec<SuppressionView>))
+)]
+pub async fn suppressions(
+    _client: Client,
+    state: web::Data<AppState>,
+    query: web::Query<LimitQuery>,
+) -> Result<HttpResponse, Problem> {
+    let limit = page_size(query.limit)?;
+    let found: Vec<SuppressionView> = suppression::list(&state.engine.store, limit)
+        .await?
+        .into_iter()
+        .map(|row| SuppressionView {
+            contact: row.contact_id,
+            scope: row.scope,
+            source: row.source,
+            at: Timestamp::from_micros(row.provider_at).to_string(),
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(found))
+}

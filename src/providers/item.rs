@@ -1,0 +1,224 @@
+//! What callbacks say, in our words: one [`Item`] for each thing in a body.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::{
+    facts::Fact, failure::Failure, notification::Versioned, preference::Wish, time::Timestamp,
+};
+
+/// One item of a callback, with where it stood in the body.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// JSON pointer (RFC 6901) into the callback.
+    pub pointer: String,
+    /// The business account whose callback it came in.
+    pub account_id: Option<String>,
+    /// The number the item is about.
+    pub phone_number_id: Option<String>,
+    pub kind: ItemKind,
+}
+
+#[derive(Clone, Debug)]
+pub enum ItemKind {
+    /// A status of a message.
+    Update(Box<Update>),
+    /// A message, a tap or a call of a person.
+    Inbound(Box<Inbound>),
+    /// A person is known by other names from now on.
+    Identity(Box<Identity>),
+    /// Something about the account, a template or a person's wishes.
+    News(Box<News>),
+    /// Understood as far as it goes, kept, counted; nothing acts on it.
+    Other { what: String },
+}
+
+/// What a person is known by, as far as an item says so. Any of it may be missing:
+/// people with a username have no number (Meta, "Business-scoped user IDs").
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonIds {
+    /// The number without its `+`, as WhatsApp knows it.
+    pub wa_id: Option<String>,
+    /// The business-scoped id.
+    pub user_id: Option<String>,
+    /// The id that spans linked portfolios.
+    pub parent_user_id: Option<String>,
+    /// For display only: people change it, and others take it.
+    pub username: Option<String>,
+    pub name: Option<String>,
+}
+
+impl PersonIds {
+    /// Nothing by which a person could be found.
+    pub const fn is_empty(&self) -> bool {
+        self.wa_id.is_none() && self.user_id.is_none() && self.parent_user_id.is_none()
+    }
+}
+
+/// What a provider says of a message we may have sent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Update {
+    pub provider_message_id: String,
+    pub our_id: Option<Uuid>,
+    /// Absent for a status this version does not know.
+    pub fact: Option<FactName>,
+    pub status: String,
+    pub at: Timestamp,
+    pub failure: Option<Versioned<Failure>>,
+    pub pricing: Option<Versioned<serde_json::Value>>,
+    /// Whom the message went to, in the provider's words.
+    #[serde(default)]
+    pub recipient: PersonIds,
+    /// The member of a group whose device this is about.
+    #[serde(default)]
+    pub participant: Option<PersonIds>,
+}
+
+/// [`Fact`], readable from storage.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FactName {
+    Sent,
+    Delivered,
+    Read,
+    Played,
+    Failed,
+}
+
+impl From<FactName> for Fact {
+    fn from(name: FactName) -> Self {
+        match name {
+            FactName::Sent => Self::Sent,
+            FactName::Delivered => Self::Delivered,
+            FactName::Read => Self::Read,
+            FactName::Played => Self::Played,
+            FactName::Failed => Self::Failed,
+        }
+    }
+}
+
+/// What a person wrote, tapped or called.
+#[derive(Clone, Debug)]
+pub struct Inbound {
+    pub provider_message_id: String,
+    /// The provider's word: `text`, `image`, `button`, …; `call` for a call.
+    pub kind: String,
+    pub person: PersonIds,
+    /// The group it was written in, instead of to us.
+    pub group_id: Option<String>,
+    pub at: Timestamp,
+    /// What can be read of it: the text, a caption, the title of a tapped button.
+    pub text: Option<String>,
+    /// What a tapped button carries, or the answers of a form.
+    pub payload: Option<String>,
+    /// The message this one answers, reacts to, edits or takes back.
+    pub context_message_id: Option<String>,
+    /// A file that can be fetched for some days.
+    pub media_id: Option<String>,
+    /// It came by an advertisement: messages are free for 72 hours.
+    pub from_advertisement: bool,
+    /// The item as it came.
+    pub raw: String,
+}
+
+/// A person's ids changed.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub old: PersonIds,
+    pub new: PersonIds,
+    pub at: Timestamp,
+    /// The item as it came.
+    pub raw: String,
+}
+
+/// Something that changed under us.
+#[derive(Clone, Debug)]
+pub struct News {
+    /// The provider's field, such as `account_update`.
+    pub field: String,
+    /// In plain words, for people.
+    pub summary: String,
+    /// When it happened by the provider's clock, if it says so.
+    pub at: Option<Timestamp>,
+    /// The business account it is about.
+    pub account_id: Option<String>,
+    pub subject: Subject,
+    /// The value as it came.
+    pub raw: String,
+}
+
+/// What news are about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Subject {
+    Template(TemplateNews),
+    /// A property of the account or of one of its numbers.
+    Account(AccountNews),
+    /// What a person wants to receive.
+    Preference {
+        person: PersonIds,
+        wish: Wish,
+    },
+}
+
+/// What became of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateNews {
+    pub name: String,
+    /// With an underscore: `en_US`.
+    pub language: String,
+    pub provider_template_id: Option<String>,
+    pub change: TemplateChange,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TemplateChange {
+    /// The provider's word in upper case, such as `APPROVED` or `PAUSED`.
+    Status {
+        status: String,
+        reason: Option<String>,
+    },
+    /// `GREEN`, `YELLOW`, `RED` or `UNKNOWN`.
+    Quality(String),
+    /// In lower case.
+    Category(String),
+    /// It will get this category unless somebody objects.
+    CategoryDue(String),
+    Components,
+}
+
+/// A property with its newest value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccountNews {
+    /// Which number of the account, as people write it; absent for the account itself.
+    pub number: Option<String>,
+    /// What the value is of, such as `quality` or `review`.
+    pub property: String,
+    pub value: serde_json::Value,
+    pub effect: AccountEffect,
+}
+
+/// What an account's news mean for sending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountEffect {
+    None,
+    /// Nothing can be sent, until the time that is named if one is.
+    Hold {
+        reason: String,
+        until: Option<Timestamp>,
+    },
+    Release,
+}
+
+/// An item that cannot be applied, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dead {
+    pub pointer: String,
+    pub reason: String,
+}
+
+/// Everything one callback says.
+#[derive(Clone, Debug, Default)]
+pub struct Parsed {
+    pub items: Vec<Item>,
+    pub dead: Vec<Dead>,
+}

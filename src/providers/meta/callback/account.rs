@@ -1,0 +1,361 @@
+//! The fields that are not about a message: templates, numbers, the account and
+//! what people want to receive (Meta, "Webhooks: fields").
+
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use super::{Context, complete, kind_of};
+use crate::{
+    domain::{
+        preference::{Scope, Wish},
+        time::Timestamp,
+    },
+    providers::{
+        AccountEffect, AccountNews, ItemKind, News, PersonIds, Subject, TemplateChange,
+        TemplateNews, meta::lenient::Text,
+    },
+};
+
+/// Reads the value of an account's field. None: nothing is known to be done about it.
+pub(super) fn parse(field: &str, raw: &RawValue, context: &Context) -> Option<ItemKind> {
+    let value: Value = serde_json::from_str(raw.get()).ok()?;
+    let value = value.as_object().map(|_| &value)?;
+    let (summary, subject) = match field {
+        "message_template_status_update"
+        | "message_template_quality_update"
+        | "message_template_components_update"
+        | "template_category_update"
+        | "template_correct_category_detection" => template(field, value)?,
+        _ => account(field, value)?,
+    };
+    Some(ItemKind::News(Box::new(News {
+        field: field.to_owned(),
+        summary,
+        at: context.at,
+        account_id: context.account_id.clone(),
+        subject,
+        raw: raw.get().to_owned(),
+    })))
+}
+
+/// A text or a number of an object, as text.
+fn text(value: &Value, key: &str) -> Option<String> {
+    match value.get(key)? {
+        Value::String(text) if !text.is_empty() => Some(text.replace('\0', "\u{fffd}")),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn template(field: &str, value: &Value) -> Option<(String, Subject)> {
+    let name = text(value, "message_template_name")?;
+    // `en-US` and `en_US` both occur.
+    let language = text(value, "message_template_language")
+        .unwrap_or_default()
+        .replace('-', "_");
+    // By what is in it: Meta's own example shows a quality update under the field of a status.
+    let (summary, change) = if let Some(score) = text(value, "new_quality_score") {
+        (
+            format!("the quality of the template {name} ({language}) is {score}"),
+            TemplateChange::Quality(score.to_uppercase()),
+        )
+    } else if let Some(correct) = text(value, "correct_category") {
+        // In this shape `new_category` is the present one.
+        let correct = correct.to_lowercase();
+        (
+            format!("the template {name} ({language}) will become {correct}"),
+            TemplateChange::CategoryDue(correct),
+        )
+    } else if let Some(category) = text(value, "new_category") {
+        let category = category.to_lowercase();
+        (
+            format!("the template {name} ({language}) is now {category}"),
+            TemplateChange::Category(category),
+        )
+    } else if let Some(event) = text(value, "event") {
+        let status = match event.to_uppercase().as_str() {
+            "REINSTATED" | "UNLOCKED" | "UNARCHIVED" => "APPROVED".to_owned(),
+            // FLAGGED warns; the template is still sent.
+            other => other.to_owned(),
+        };
+        let reason = text(value, "reason")
+            .filter(|reason| reason != "NONE")
+            .or_else(|| {
+                value
+                    .pointer("/rejection_info/reason")
+                    .and_then(Value::as_str)
+                    .map(str::to_owned)
+            })
+            .or_else(|| {
+                value
+                    .pointer("/other_info/description")
+                    .or_else(|| value.pointer("/other_info/title"))
+                    .and_then(Value::as_str)
+                    .map(str::to_owned)
+            });
+        (
+            format!(
+                "the template {name} ({language}) is {}",
+                status.to_lowercase()
+            ),
+            TemplateChange::Status { status, reason },
+        )
+    } else if field == "message_template_components_update" {
+        (
+            format!("the template {name} ({language}) was changed"),
+            TemplateChange::Components,
+        )
+    } else {
+        return None;
+    };
+    let news = TemplateNews {
+        name,
+        language,
+        provider_template_id: text(value, "message_template_id"),
+        change,
+    };
+    Some((summary, Subject::Template(news)))
+}
+
+fn account(field: &str, value: &Value) -> Option<(String, Subject)> {
+    let number = text(value, "display_phone_number");
+    let of = number
+        .as_ref()
+        .map_or_else(String::new, |_| " of a number".to_owned());
+    let news = |property: &str, summary: String, effect: AccountEffect| {
+        let news = AccountNews {
+            number: number.clone(),
+            property: property.to_owned(),
+            value: value.clone(),
+            effect,
+        };
+        Some((summary, Subject::Account(news)))
+    };
+    let word = |key: &str| text(value, key).unwrap_or_else(|| "unknown".to_owned());
+    match field {
+        "phone_number_quality_update" => {
+            let limit = text(value, "max_daily_conversations_per_business")
+                .or_else(|| text(value, "current_limit"));
+            let limit = limit.map_or_else(String::new, |limit| format!(", limit {limit}"));
+            news(
+                "quality",
+                format!("quality{of}: {}{limit}", word("event")),
+                AccountEffect::None,
+            )
+        }
+        "phone_number_name_update" => news(
+            "name",
+            format!(
+                "the display name{of} is {}",
+                word("decision").to_lowercase()
+            ),
+            AccountEffect::None,
+        ),
+        "account_update" => {
+            let event = word("event");
+            let effect = account_effect(&event, value);
+            let property = match &effect {
+                // Holding and releasing are one property: the newer one counts.
+                AccountEffect::Hold { .. } | AccountEffect::Release => "standing".to_owned(),
+                AccountEffect::None => event.to_lowercase(),
+            };
+            let summary = match &effect {
+                AccountEffect::Hold { reason, .. } => reason.clone(),
+                AccountEffect::Release => "the account may send again".to_owned(),
+                AccountEffect::None => format!("account: {event}"),
+            };
+            news(&property, summary, effect)
+        }
+        "account_review_update" => news(
+            "review",
+            format!("the account's review: {}", word("decision").to_lowercase()),
+            AccountEffect::None,
+        ),
+        "account_alerts" => {
+            let alert = |key: &str| {
+                value
+                    .pointer(&format!("/alert_info/{key}"))
+                    .or_else(|| value.get(key))
+                    .and_then(Value::as_str)
+                    .unwrap_or("unknown")
+                    .to_owned()
+            };
+            news(
+                &format!("alert {}", alert("alert_type").to_lowercase()),
+                format!(
+                    "alert: {} ({})",
+                    alert("alert_type"),
+                    alert("alert_severity")
+                ),
+                AccountEffect::None,
+            )
+        }
+        "business_capability_update" => news(
+            "capability",
+            "the account's limits have changed".to_owned(),
+            AccountEffect::None,
+        ),
+        "security" => news(
+            "security",
+            format!("security{of}: {}", word("event")),
+            AccountEffect::None,
+        ),
+        "account_settings_update"
+        | "business_status_update"
+        | "business_username_updates"
+        | "business_username_update"
+        | "payment_configuration_update"
+        | "flows"
+        | "partner_solutions" => news(field, format!("changed: {field}"), AccountEffect::None),
+        _ => None,
+    }
+}
+
+/// Whether an account may still send (Meta, "account_update").
+fn account_effect(event: &str, value: &Value) -> AccountEffect {
+    let hold = |reason: &str, until: Option<Timestamp>| AccountEffect::Hold {
+        reason: reason.to_owned(),
+        until,
+    };
+    match event {
+        "ACCOUNT_DELETED" => hold("the account was deleted", None),
+        "ACCOUNT_OFFBOARDED" => hold("the account was taken off the platform", None),
+        "ACCOUNT_RECONNECTED" => AccountEffect::Release,
+        "DISABLED_UPDATE" => {
+            let state = match value.pointer("/ban_info/waba_ban_state") {
+                // Older pages show a list with one word.
+                Some(Value::Array(words)) => words.first(),
+                state => state,
+            };
+            let state = state.and_then(Value::as_str).unwrap_or("");
+            match state {
+                "DISABLE" => hold("Meta has disabled the account", None),
+                "REINSTATE" => AccountEffect::Release,
+                _ => AccountEffect::None,
+            }
+        }
+        "ACCOUNT_RESTRICTION" => {
+            let restrictions = value
+                .get("restriction_info")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default();
+            let sending = restrictions.iter().find(|restriction| {
+                matches!(
+                    restriction.get("restriction_type").and_then(Value::as_str),
+                    Some(
+                        "RESTRICTED_BIZ_INITIATED_MESSAGING"
+                            | "RESTRICTED_CUSTOMER_INITIATED_MESSAGING"
+                    )
+                )
+            });
+            match sending {
+                Some(restriction) => hold(
+                    "Meta has restricted the account from sending",
+                    text(restriction, "expiration")
+                        .and_then(|seconds| seconds.parse().ok())
+                        .map(Timestamp::from_unix_seconds),
+                ),
+                None => AccountEffect::None,
+            }
+        }
+        _ => AccountEffect::None,
+    }
+}
+
+/// `value.errors` without messages or statuses: something failed as a whole.
+pub(super) fn errors(raw: &RawValue, context: &Context) -> ItemKind {
+    let value: Value = serde_json::from_str(raw.get()).unwrap_or(Value::Null);
+    let code = value.pointer("/0/code").and_then(Value::as_i64);
+    let summary = code.map_or_else(
+        || "account error".to_owned(),
+        |code| format!("account error {code}"),
+    );
+    ItemKind::News(Box::new(News {
+        field: "messages".to_owned(),
+        summary,
+        at: context.at,
+        account_id: context.account_id.clone(),
+        subject: Subject::Account(AccountNews {
+            number: None,
+            property: "errors".to_owned(),
+            value,
+            effect: AccountEffect::None,
+        }),
+        raw: raw.get().to_owned(),
+    }))
+}
+
+#[derive(Deserialize)]
+struct PreferenceItem {
+    #[serde(default)]
+    wa_id: Text,
+    #[serde(default)]
+    user_id: Text,
+    #[serde(default)]
+    parent_user_id: Text,
+    #[serde(default)]
+    category: Text,
+    #[serde(default)]
+    value: Text,
+    #[serde(default)]
+    timestamp: Text,
+}
+
+/// `user_preferences[]`: a person stops or resumes marketing in WhatsApp itself.
+pub(super) fn preference(raw: &RawValue, context: &Context) -> Result<ItemKind, String> {
+    let item: PreferenceItem = serde_json::from_str(raw.get())
+        .map_err(|error| format!("not a preference: {}", kind_of(&error)))?;
+    let wanted = match item.value.as_deref() {
+        Some("stop") => false,
+        Some("resume" | "signup") => true,
+        other => {
+            return Ok(ItemKind::Other {
+                what: format!("preference {}", other.unwrap_or("without a value")),
+            });
+        }
+    };
+    if item
+        .category
+        .as_deref()
+        .is_some_and(|category| category != "marketing_messages")
+    {
+        return Ok(ItemKind::Other {
+            what: "preference of another category".to_owned(),
+        });
+    }
+    let at = item
+        .timestamp
+        .seconds()
+        .ok_or("a preference without a readable `timestamp`")?;
+    let person = PersonIds {
+        wa_id: item.wa_id.filled(),
+        user_id: item.user_id.filled(),
+        parent_user_id: item.parent_user_id.filled(),
+        ..PersonIds::default()
+    };
+    let person = complete(person, &context.contacts);
+    if person.is_empty() {
+        return Err("a preference of nobody".to_owned());
+    }
+    Ok(ItemKind::News(Box::new(News {
+        field: "user_preferences".to_owned(),
+        summary: if wanted {
+            "a person wants marketing again".to_owned()
+        } else {
+            "a person wants no more marketing".to_owned()
+        },
+        at: Some(at),
+        account_id: context.account_id.clone(),
+        subject: Subject::Preference {
+            person,
+            wish: Wish {
+                scope: Scope::Marketing,
+                wanted,
+                source: "user_preferences",
+                at,
+            },
+        },
+        raw: raw.get().to_owned(),
+    })))
+}

@@ -1,0 +1,470 @@
+//! `messages[]` and `calls[]`: what people write, tap and call (Meta,
+//! "Webhooks: messages").
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Context, complete, kind_of, read};
+use crate::{
+    domain::time::Timestamp,
+    providers::{Identity, Inbound, ItemKind, PersonIds, meta::lenient::Text},
+};
+
+#[derive(Deserialize)]
+struct MessageItem<'a> {
+    #[serde(default)]
+    id: Text,
+    /// The number; absent for people with a username.
+    #[serde(default)]
+    from: Text,
+    #[serde(default)]
+    from_user_id: Text,
+    #[serde(default)]
+    from_parent_user_id: Text,
+    #[serde(default)]
+    group_id: Text,
+    #[serde(default)]
+    timestamp: Text,
+    #[serde(default, rename = "type")]
+    kind: Text,
+    #[serde(borrow, default)]
+    context: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    referral: Option<&'a RawValue>,
+    // The object named after `type`; a tap, an order or an error may stand beside it.
+    #[serde(borrow, default)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    image: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    video: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    audio: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    document: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    sticker: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    location: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    contacts: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    interactive: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    button: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reaction: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    order: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    system: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    edit: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    revoke: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct Body {
+    #[serde(default)]
+    body: Text,
+}
+
+/// An image, video, audio, document or sticker. The id is valid for 7 days.
+#[derive(Default, Deserialize)]
+struct Media {
+    #[serde(default)]
+    id: Text,
+    #[serde(default)]
+    caption: Text,
+    #[serde(default)]
+    filename: Text,
+}
+
+#[derive(Default, Deserialize)]
+struct Location {
+    #[serde(default)]
+    name: Text,
+    #[serde(default)]
+    address: Text,
+    #[serde(default)]
+    latitude: Text,
+    #[serde(default)]
+    longitude: Text,
+}
+
+/// One card of a `contacts` message: not to be confused with `value.contacts`.
+#[derive(Default, Deserialize)]
+struct Card {
+    #[serde(default)]
+    name: Option<CardName>,
+}
+
+#[derive(Default, Deserialize)]
+struct CardName {
+    #[serde(default)]
+    formatted_name: Text,
+}
+
+#[derive(Default, Deserialize)]
+struct Button {
+    #[serde(default)]
+    payload: Text,
+    #[serde(default)]
+    text: Text,
+}
+
+#[derive(Default, Deserialize)]
+struct Interactive {
+    #[serde(default, rename = "button_reply")]
+    button: Option<Reply>,
+    #[serde(default, rename = "list_reply")]
+    list: Option<Reply>,
+    #[serde(default, rename = "nfm_reply")]
+    flow: Option<FlowReply>,
+    #[serde(default, rename = "call_permission_reply")]
+    call_permission: Option<CallPermission>,
+}
+
+#[derive(Default, Deserialize)]
+struct Reply {
+    #[serde(default)]
+    id: Text,
+    #[serde(default)]
+    title: Text,
+}
+
+/// The answers of a form, as a JSON text that may be missing or unreadable.
+#[derive(Default, Deserialize)]
+struct FlowReply {
+    #[serde(default)]
+    body: Text,
+    #[serde(default)]
+    response_json: Text,
+}
+
+#[derive(Default, Deserialize)]
+struct CallPermission {
+    #[serde(default)]
+    response: Text,
+}
+
+/// Without an emoji, or with an empty one, the reaction was taken back.
+#[derive(Default, Deserialize)]
+struct Reaction {
+    #[serde(default)]
+    message_id: Text,
+    #[serde(default)]
+    emoji: Text,
+}
+
+#[derive(Default, Deserialize)]
+struct System {
+    #[serde(default, rename = "type")]
+    kind: Text,
+    #[serde(default)]
+    body: Text,
+    /// The new number.
+    #[serde(default)]
+    wa_id: Text,
+    /// The legacy name of the new number.
+    #[serde(default)]
+    new_wa_id: Text,
+    #[serde(default)]
+    user_id: Text,
+    #[serde(default)]
+    parent_user_id: Text,
+    #[serde(default)]
+    previous_user_id: Text,
+    #[serde(default)]
+    previous_parent_user_id: Text,
+    /// The legacy name of the old number.
+    #[serde(default)]
+    customer: Text,
+}
+
+/// An edit or a message taken back.
+#[derive(Default, Deserialize)]
+struct Change<'a> {
+    #[serde(default)]
+    original_message_id: Text,
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct Edited<'a> {
+    #[serde(borrow, default)]
+    text: Option<&'a RawValue>,
+    #[serde(default)]
+    image: Option<Media>,
+    #[serde(default)]
+    video: Option<Media>,
+    #[serde(default)]
+    document: Option<Media>,
+}
+
+#[derive(Default, Deserialize)]
+struct Quoted {
+    #[serde(default)]
+    id: Text,
+}
+
+/// What can be read of a message.
+#[derive(Default)]
+struct Readable {
+    text: Option<String>,
+    payload: Option<String>,
+    about: Option<String>,
+    media_id: Option<String>,
+}
+
+pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, String> {
+    let item: MessageItem<'_> = serde_json::from_str(raw.get())
+        .map_err(|error| format!("not a message: {}", kind_of(&error)))?;
+    let id = item.id.clone().filled().ok_or("a message without `id`")?;
+    let kind = item
+        .kind
+        .clone()
+        .filled()
+        .ok_or("a message without `type`")?;
+    let at = item
+        .timestamp
+        .seconds()
+        .ok_or("a message without a readable `timestamp`")?;
+    let named = PersonIds {
+        wa_id: item.from.clone().filled(),
+        user_id: item.from_user_id.clone().filled(),
+        parent_user_id: item.from_parent_user_id.clone().filled(),
+        ..PersonIds::default()
+    };
+    if kind == "system"
+        && let Some(identity) = identity(&item, &named, at, raw)
+    {
+        return Ok(identity);
+    }
+    let readable = readable(&kind, &item);
+    Ok(ItemKind::Inbound(Box::new(Inbound {
+        provider_message_id: id,
+        kind,
+        person: complete(named, &context.contacts),
+        group_id: item.group_id.filled(),
+        at,
+        text: readable.text,
+        payload: readable.payload,
+        context_message_id: read::<Quoted>(item.context).id.filled().or(readable.about),
+        media_id: readable.media_id,
+        from_advertisement: item
+            .referral
+            .is_some_and(|referral| referral.get() != "null"),
+        raw: raw.get().to_owned(),
+    })))
+}
+
+fn readable(kind: &str, item: &MessageItem<'_>) -> Readable {
+    let only = |text: Option<String>| Readable {
+        text,
+        ..Readable::default()
+    };
+    match kind {
+        "text" => only(read::<Body>(item.text).body.filled()),
+        "image" => media(item.image),
+        "video" => media(item.video),
+        "audio" | "voice" => media(item.audio),
+        "document" => media(item.document),
+        "sticker" => media(item.sticker),
+        "location" => {
+            let location: Location = read(item.location);
+            let named = [location.name.filled(), location.address.filled()];
+            let named: Vec<String> = named.into_iter().flatten().collect();
+            only(if named.is_empty() {
+                location
+                    .latitude
+                    .filled()
+                    .zip(location.longitude.filled())
+                    .map(|(latitude, longitude)| format!("{latitude}, {longitude}"))
+            } else {
+                Some(named.join(", "))
+            })
+        }
+        "contacts" => {
+            let cards: Vec<Card> = read(item.contacts);
+            let names: Vec<String> = cards
+                .into_iter()
+                .filter_map(|card| card.name?.formatted_name.filled())
+                .collect();
+            only((!names.is_empty()).then(|| names.join(", ")))
+        }
+        "button" => {
+            let button: Button = read(item.button);
+            Readable {
+                text: button.text.filled(),
+                payload: button.payload.filled(),
+                ..Readable::default()
+            }
+        }
+        "interactive" => interactive(&read(item.interactive)),
+        "reaction" => {
+            let reaction: Reaction = read(item.reaction);
+            Readable {
+                text: reaction.emoji.filled(),
+                about: reaction.message_id.filled(),
+                ..Readable::default()
+            }
+        }
+        "order" => only(read::<OrderText>(item.order).text.filled()),
+        "system" => only(read::<System>(item.system).body.filled()),
+        "edit" => {
+            let change: Change<'_> = read(item.edit);
+            let edited: Edited<'_> = read(change.message);
+            let media = edited.image.or(edited.video).or(edited.document);
+            Readable {
+                text: read::<Body>(edited.text).body.filled().or_else(|| {
+                    media
+                        .as_ref()
+                        .and_then(|media| media.caption.clone().filled())
+                }),
+                media_id: media.and_then(|media| media.id.filled()),
+                about: change.original_message_id.filled(),
+                ..Readable::default()
+            }
+        }
+        "revoke" => Readable {
+            about: read::<Change<'_>>(item.revoke).original_message_id.filled(),
+            ..Readable::default()
+        },
+        _ => Readable::default(),
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct OrderText {
+    #[serde(default)]
+    text: Text,
+}
+
+fn media(raw: Option<&RawValue>) -> Readable {
+    let media: Media = read(raw);
+    Readable {
+        text: media.caption.filled().or_else(|| media.filename.filled()),
+        media_id: media.id.filled(),
+        ..Readable::default()
+    }
+}
+
+fn interactive(interactive: &Interactive) -> Readable {
+    let reply = interactive.button.as_ref().or(interactive.list.as_ref());
+    let (text, payload) = if let Some(reply) = reply {
+        (reply.title.clone().filled(), reply.id.clone().filled())
+    } else if let Some(flow) = &interactive.flow {
+        (
+            flow.body.clone().filled(),
+            flow.response_json.clone().filled(),
+        )
+    } else if let Some(permission) = &interactive.call_permission {
+        let response = permission.response.clone().filled();
+        (response.clone(), response)
+    } else {
+        (None, None)
+    };
+    Readable {
+        text,
+        payload,
+        ..Readable::default()
+    }
+}
+
+/// A person changed number or id. Everything else of type `system` is a message.
+fn identity(
+    item: &MessageItem<'_>,
+    named: &PersonIds,
+    at: Timestamp,
+    raw: &RawValue,
+) -> Option<ItemKind> {
+    let system: System = read(item.system);
+    let known = matches!(
+        system.kind.as_deref(),
+        Some("user_changed_number" | "user_changed_user_id" | "customer_changed_number")
+    );
+    if !known {
+        return None;
+    }
+    let old = PersonIds {
+        wa_id: named.wa_id.clone().or_else(|| system.customer.filled()),
+        user_id: system
+            .previous_user_id
+            .filled()
+            .or_else(|| named.user_id.clone()),
+        parent_user_id: system
+            .previous_parent_user_id
+            .filled()
+            .or_else(|| named.parent_user_id.clone()),
+        ..PersonIds::default()
+    };
+    let new = PersonIds {
+        wa_id: system.wa_id.filled().or_else(|| system.new_wa_id.filled()),
+        user_id: system.user_id.filled(),
+        parent_user_id: system.parent_user_id.filled(),
+        ..PersonIds::default()
+    };
+    if new.is_empty() || old.is_empty() {
+        return None;
+    }
+    Some(ItemKind::Identity(Box::new(Identity {
+        old,
+        new,
+        at,
+        raw: raw.get().to_owned(),
+    })))
+}
+
+#[derive(Deserialize)]
+struct CallItem {
+    #[serde(default)]
+    id: Text,
+    #[serde(default)]
+    from: Text,
+    #[serde(default)]
+    from_user_id: Text,
+    #[serde(default)]
+    event: Text,
+    #[serde(default)]
+    direction: Text,
+    #[serde(default)]
+    timestamp: Text,
+}
+
+/// A person's call opens the window as a message does; what we did is only kept.
+pub(super) fn parse_call(raw: &RawValue, context: &Context) -> Result<ItemKind, String> {
+    let item: CallItem = serde_json::from_str(raw.get())
+        .map_err(|error| format!("not a call: {}", kind_of(&error)))?;
+    let id = item.id.filled().ok_or("a call without `id`")?;
+    let event = item.event.filled().unwrap_or_default();
+    if event != "connect" || item.direction.as_deref() == Some("BUSINESS_INITIATED") {
+        return Ok(ItemKind::Other {
+            what: format!("call {event}"),
+        });
+    }
+    let at = item
+        .timestamp
+        .seconds()
+        .ok_or("a call without a readable `timestamp`")?;
+    let person = PersonIds {
+        wa_id: item.from.filled(),
+        user_id: item.from_user_id.filled(),
+        ..PersonIds::default()
+    };
+    Ok(ItemKind::Inbound(Box::new(Inbound {
+        provider_message_id: id,
+        kind: "call".to_owned(),
+        person: complete(person, &context.contacts),
+        group_id: None,
+        at,
+        text: None,
+        payload: None,
+        context_message_id: None,
+        media_id: None,
+        from_advertisement: false,
+        raw: raw.get().to_owned(),
+    })))
+}

@@ -1,0 +1,139 @@
+//! `statuses[]`: what became of a message (Meta, "Webhooks: status").
+
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use super::{Context, complete, kind_of, versioned};
+use crate::{
+    domain::notification::Versioned,
+    providers::{
+        FactName, ItemKind, PersonIds, Update,
+        meta::{errors, lenient::Text},
+    },
+};
+
+#[derive(Deserialize)]
+struct StatusItem<'a> {
+    /// The message's id.
+    #[serde(default)]
+    id: Text,
+    /// `sent`, `delivered`, `read`, `played`, `failed`; others are kept.
+    #[serde(default)]
+    status: Text,
+    /// Seconds, as a string or a number.
+    #[serde(default)]
+    timestamp: Text,
+    /// Absent for messages; `payment` says nothing about delivery.
+    #[serde(default, rename = "type")]
+    kind: Text,
+    /// Our attempt's id, if the message is ours.
+    #[serde(default)]
+    biz_opaque_callback_data: Text,
+    /// The number, or the group when `recipient_type` is `group`; absent for people with a username.
+    #[serde(default)]
+    recipient_id: Text,
+    #[serde(default)]
+    recipient_type: Text,
+    #[serde(default)]
+    recipient_user_id: Text,
+    /// Earlier pages call it `parent_recipient_user_id`.
+    #[serde(default, alias = "parent_recipient_user_id")]
+    recipient_parent_user_id: Text,
+    #[serde(default)]
+    recipient_participant_id: Text,
+    #[serde(default)]
+    recipient_participant_user_id: Text,
+    #[serde(default)]
+    recipient_participant_parent_user_id: Text,
+    /// May stand on none to three statuses of one message.
+    #[serde(borrow, default)]
+    pricing: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    errors: Option<&'a RawValue>,
+}
+
+pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, String> {
+    let item: StatusItem<'_> = serde_json::from_str(raw.get())
+        .map_err(|error| format!("not a status: {}", kind_of(&error)))?;
+    let id = item.id.filled().ok_or("a status without `id`")?;
+    let status = item.status.filled().ok_or("a status without `status`")?;
+    if let Some(kind) = item.kind.as_deref().filter(|kind| *kind != "message") {
+        return Ok(ItemKind::Other {
+            what: format!("status of type {kind}"),
+        });
+    }
+    let at = item
+        .timestamp
+        .seconds()
+        .ok_or("a status without a readable `timestamp`")?;
+    let fact = match status.as_str() {
+        "sent" => Some(FactName::Sent),
+        "delivered" => Some(FactName::Delivered),
+        "read" => Some(FactName::Read),
+        "played" => Some(FactName::Played),
+        "failed" => Some(FactName::Failed),
+        _ => None,
+    };
+    let failure = match (fact, item.errors) {
+        (Some(FactName::Failed), Some(errors)) => {
+            let whole: Value = serde_json::from_str(errors.get())
+                .map_err(|error| format!("unreadable `errors`: {}", kind_of(&error)))?;
+            let first = whole.get(0).cloned().unwrap_or(Value::Null);
+            Some(versioned(at, errors, errors::failure(&first, whole, false)))
+        }
+        (Some(FactName::Failed), None) => Some(Versioned {
+            at,
+            digest: String::new(),
+            value: errors::failure(&Value::Null, Value::Null, false),
+        }),
+        _ => None,
+    };
+    let pricing = item.pricing.and_then(|pricing| {
+        let value = serde_json::from_str::<Value>(pricing.get())
+            .ok()
+            .filter(Value::is_object)?;
+        Some(versioned(at, pricing, value))
+    });
+    let in_group = item.recipient_type.as_deref() == Some("group");
+    let recipient = PersonIds {
+        wa_id: item.recipient_id.filled().filter(|_| !in_group),
+        user_id: item.recipient_user_id.filled(),
+        parent_user_id: item.recipient_parent_user_id.filled(),
+        ..PersonIds::default()
+    };
+    let participant = PersonIds {
+        wa_id: item.recipient_participant_id.filled(),
+        user_id: item.recipient_participant_user_id.filled(),
+        parent_user_id: item.recipient_participant_parent_user_id.filled(),
+        ..PersonIds::default()
+    };
+    Ok(ItemKind::Update(Box::new(Update {
+        provider_message_id: id,
+        our_id: item
+            .biz_opaque_callback_data
+            .as_deref()
+            .and_then(|id| id.parse().ok()),
+        fact,
+        status,
+        at,
+        failure,
+        pricing,
+        // A failed status has no contacts, and one to a group has many.
+        recipient: if recipient.is_empty() || in_group {
+            recipient
+        } else {
+            complete(recipient, &context.contacts)
+        },
+        participant: (!participant.is_empty()).then(|| complete(participant, &context.contacts)),
+    })))
+}
+
+/// A status of a call: it rang, was taken or declined.
+pub(super) fn of_call(raw: &RawValue, _context: &Context) -> Result<ItemKind, String> {
+    let item: StatusItem<'_> = serde_json::from_str(raw.get())
+        .map_err(|error| format!("not a status: {}", kind_of(&error)))?;
+    let status = item.status.filled().ok_or("a status without `status`")?;
+    Ok(ItemKind::Other {
+        what: format!("call {}", status.to_lowercase()),
+    })
+}

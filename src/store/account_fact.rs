@@ -1,0 +1,58 @@
+//! Properties of accounts and their numbers, each with its newest value.
+
+use entity::account_fact;
+use sea_orm::{DatabaseTransaction, EntityTrait, QueryOrder};
+use uuid::Uuid;
+
+use super::{Store, StoreError, dialect::execute};
+use crate::domain::time::Timestamp;
+
+/// A value of a property.
+#[derive(Clone, Debug)]
+pub struct New<'a> {
+    pub account_id: &'a str,
+    /// Empty for the account itself.
+    pub number: &'a str,
+    pub property: &'a str,
+    pub value: &'a str,
+    pub at: Timestamp,
+    pub callback_id: Uuid,
+}
+
+/// Notes a value unless a newer one is known. Says whether it is the newest.
+/// Of two values of one moment the greater text wins, whichever came first.
+pub async fn set(
+    tx: &DatabaseTransaction,
+    new: New<'_>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let set = execute(
+        tx,
+        "INSERT INTO account_fact (account_id, number, property, created_at, provider_at, value, callback_id) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (account_id, number, property) DO UPDATE SET \
+         provider_at = excluded.provider_at, value = excluded.value, callback_id = excluded.callback_id \
+         WHERE account_fact.provider_at < excluded.provider_at \
+         OR (account_fact.provider_at = excluded.provider_at AND account_fact.value < excluded.value)",
+        [
+            new.account_id.into(),
+            new.number.into(),
+            new.property.into(),
+            now.micros().into(),
+            new.at.micros().into(),
+            new.value.into(),
+            new.callback_id.into(),
+        ],
+    )
+    .await?;
+    Ok(set.rows_affected() > 0)
+}
+
+/// Everything that is known of the accounts.
+pub async fn all(store: &Store) -> Result<Vec<account_fact::Model>, StoreError> {
+    Ok(account_fact::Entity::find()
+        .order_by_asc(account_fact::Column::AccountId)
+        .order_by_asc(account_fact::Column::Number)
+        .order_by_asc(account_fact::Column::Property)
+        .all(store.reader())
+        .await?)
+}

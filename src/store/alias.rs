@@ -1,0 +1,323 @@
+//! The names a person is known by, and what happens when two people claim one.
+
+use entity::{contact_alias, contact_conflict};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    dialect::{Columns, Id, Type, execute, list, query, rows},
+    new_id,
+};
+use crate::domain::time::Timestamp;
+
+/// A name a person is known by: `phone`, `wa_id`, `bsuid`, `parent_bsuid`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct Alias {
+    pub kind: &'static str,
+    pub value: String,
+}
+
+/// Whose a name is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    pub kind: String,
+    pub value: String,
+    pub contact_id: Uuid,
+    /// From here on it is not this person's any more.
+    pub superseded_at: Option<Timestamp>,
+}
+
+/// Who is known by these names.
+pub async fn find(tx: &DatabaseTransaction, aliases: &[Alias]) -> Result<Vec<Known>, StoreError> {
+    if aliases.is_empty() {
+        return Ok(Vec::new());
+    }
+    let given = rows(
+        tx.get_database_backend(),
+        &[("kind", Type::Text), ("value", Type::Text)],
+    );
+    let found = query(
+        tx,
+        format!(
+            "SELECT k.kind, k.value, k.contact_id, k.superseded_at FROM {given} \
+             JOIN contact_alias k ON k.kind = r.kind AND k.value = r.value"
+        ),
+        [list(aliases)?],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Known {
+                kind: columns.take()?,
+                value: columns.take()?,
+                contact_id: columns.take()?,
+                superseded_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
+            })
+        })
+        .collect()
+}
+
+/// Adds a name unless it is taken.
+pub async fn add(
+    tx: &DatabaseTransaction,
+    contact: Uuid,
+    alias: &Alias,
+    superseded_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "INSERT INTO contact_alias (kind, value, contact_id, created_at, superseded_at) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (kind, value) DO NOTHING",
+        [
+            alias.kind.into(),
+            alias.value.clone().into(),
+            contact.into(),
+            now.micros().into(),
+            superseded_at.map(Timestamp::micros).into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Gives a name that its owner has lost to somebody else.
+pub async fn reassign(
+    tx: &DatabaseTransaction,
+    contact: Uuid,
+    alias: &Alias,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE contact_alias SET contact_id = $3, superseded_at = NULL WHERE kind = $1 AND value = $2",
+        [
+            alias.kind.into(),
+            alias.value.clone().into(),
+            contact.into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes that a name is its owner's only until `at`; the earliest such word counts.
+pub async fn supersede(
+    tx: &DatabaseTransaction,
+    contact: Uuid,
+    alias: &Alias,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE contact_alias SET superseded_at = $4 WHERE kind = $1 AND value = $2 AND contact_id = $3 \
+         AND (superseded_at IS NULL OR superseded_at > $4)",
+        [
+            alias.kind.into(),
+            alias.value.clone().into(),
+            contact.into(),
+            at.micros().into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Adds names that answers have taught us; one that is taken stays where it is,
+/// and a claim by another contact is recorded.
+pub async fn learn(
+    tx: &DatabaseTransaction,
+    learned: &[(Uuid, Alias)],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    #[derive(Serialize)]
+    struct Row<'a> {
+        kind: &'a str,
+        value: &'a str,
+        contact: Id,
+    }
+    let mut described: Vec<Row<'_>> = learned
+        .iter()
+        .map(|(contact, alias)| Row {
+            kind: alias.kind,
+            value: &alias.value,
+            contact: Id(*contact),
+        })
+        .collect();
+    if described.is_empty() {
+        return Ok(());
+    }
+    described.sort_by_key(|row| (row.kind, row.value));
+    described.dedup_by_key(|row| (row.kind, row.value));
+    let given = rows(
+        tx.get_database_backend(),
+        &[
+            ("kind", Type::Text),
+            ("value", Type::Text),
+            ("contact", Type::Uuid),
+        ],
+    );
+    let added = execute(
+        tx,
+        format!(
+            "INSERT INTO contact_alias (kind, value, contact_id, created_at) SELECT r.kind, r.value, r.contact, $2 \
+             FROM {given} WHERE true ON CONFLICT (kind, value) DO NOTHING"
+        ),
+        [list(&described)?, now.micros().into()],
+    )
+    .await?;
+    if usize::try_from(added.rows_affected()).ok() == Some(described.len()) {
+        return Ok(());
+    }
+    let aliases: Vec<Alias> = learned.iter().map(|(_, alias)| alias.clone()).collect();
+    for known in find(tx, &aliases).await? {
+        let claimed = learned
+            .iter()
+            .find(|(_, alias)| alias.kind == known.kind && alias.value == known.value);
+        if let Some((contact, alias)) = claimed
+            && *contact != known.contact_id
+            && known.superseded_at.is_none()
+        {
+            conflict(tx, alias, known.contact_id, *contact, None, now).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Records that a name of one contact is claimed by another. Says whether that is news.
+pub async fn conflict(
+    tx: &DatabaseTransaction,
+    alias: &Alias,
+    owner: Uuid,
+    other: Uuid,
+    callback: Option<Uuid>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let recorded = execute(
+        tx,
+        "INSERT INTO contact_conflict (id, created_at, kind, value, contact_id, other_id, callback_id) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (kind, value, contact_id, other_id) DO NOTHING",
+        [
+            new_id(now).into(),
+            now.micros().into(),
+            alias.kind.into(),
+            alias.value.clone().into(),
+            owner.into(),
+            other.into(),
+            callback.into(),
+        ],
+    )
+    .await?;
+    Ok(recorded.rows_affected() > 0)
+}
+
+/// The names of one contact, those of today first.
+pub async fn of_contact(
+    connection: &impl ConnectionTrait,
+    contact: Uuid,
+) -> Result<Vec<contact_alias::Model>, StoreError> {
+    Ok(contact_alias::Entity::find()
+        .filter(contact_alias::Column::ContactId.eq(contact))
+        .order_by_asc(contact_alias::Column::Kind)
+        .order_by_asc(contact_alias::Column::Value)
+        .all(connection)
+        .await?)
+}
+
+/// The newest conflicts.
+pub async fn conflicts(
+    store: &Store,
+    limit: u64,
+) -> Result<Vec<contact_conflict::Model>, StoreError> {
+    Ok(contact_conflict::Entity::find()
+        .order_by_desc(contact_conflict::Column::Id)
+        .limit(limit)
+        .all(store.reader())
+        .await?)
+}
+
+/// A name that became another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    pub kind: String,
+    pub old_value: String,
+    pub new_value: String,
+    pub at: Timestamp,
+}
+
+/// Keeps what became of a name, whether or not anybody here has it.
+pub async fn link(
+    tx: &DatabaseTransaction,
+    kind: &str,
+    old: &str,
+    new: &str,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "INSERT INTO identity_link (kind, old_value, new_value, at, created_at) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (kind, old_value, new_value) DO NOTHING",
+        [
+            kind.into(),
+            old.into(),
+            new.into(),
+            at.micros().into(),
+            now.micros().into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What became of these names, and of which names they came.
+pub async fn links(tx: &DatabaseTransaction, aliases: &[Alias]) -> Result<Vec<Link>, StoreError> {
+    if aliases.is_empty() {
+        return Ok(Vec::new());
+    }
+    let given = rows(
+        tx.get_database_backend(),
+        &[("kind", Type::Text), ("value", Type::Text)],
+    );
+    let found = query(
+        tx,
+        format!(
+            "SELECT l.kind, l.old_value, l.new_value, l.at FROM {given} \
+             JOIN identity_link l ON l.kind = r.kind AND l.old_value = r.value"
+        ),
+        [list(aliases)?],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Link {
+                kind: columns.take()?,
+                old_value: columns.take()?,
+                new_value: columns.take()?,
+                at: Timestamp::from_micros(columns.take()?),
+            })
+        })
+        .collect()
+}
+
+/// Whose name this is today.
+pub async fn owner(
+    connection: &impl ConnectionTrait,
+    kind: &str,
+    value: &str,
+) -> Result<Option<Uuid>, StoreError> {
+    let found = contact_alias::Entity::find_by_id((kind.to_owned(), value.to_owned()))
+        .one(connection)
+        .await?;
+    Ok(found
+        .filter(|row| row.superseded_at.is_none())
+        .map(|row| row.contact_id))
+}

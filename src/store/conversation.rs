@@ -1,0 +1,164 @@
+//! What passed between a sender and a contact: the 24-hour window.
+
+use entity::conversation;
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+};
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    dialect::{Columns, execute, locking, query, query_one},
+};
+use crate::domain::time::Timestamp;
+
+/// A message or a call of a person.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    pub sender: Uuid,
+    pub contact: Uuid,
+    pub at: Timestamp,
+    /// When the window ends that it opens.
+    pub until: Timestamp,
+    /// When that must be told; none, when the window was over before we heard of it.
+    pub wake_at: Option<Timestamp>,
+    /// Until when messages are free, if it came by an advertisement.
+    pub free_until: Option<Timestamp>,
+}
+
+/// Notes it: the window only ever moves forward.
+pub async fn heard(
+    tx: &DatabaseTransaction,
+    heard: Heard,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let later = |column: &str| {
+        format!(
+            "{column} = CASE WHEN coalesce(conversation.{column}, 0) < coalesce(excluded.{column}, 0) \
+             THEN excluded.{column} ELSE conversation.{column} END"
+        )
+    };
+    execute(
+        tx,
+        format!(
+            "INSERT INTO conversation (sender_id, contact_id, created_at, last_inbound_at, window_until, wake_at, free_entry_until) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (sender_id, contact_id) DO UPDATE SET \
+             wake_at = CASE WHEN coalesce(conversation.window_until, 0) < excluded.window_until \
+             THEN excluded.wake_at ELSE conversation.wake_at END, {}, {}, {}",
+            later("last_inbound_at"),
+            later("window_until"),
+            later("free_entry_until"),
+        ),
+        [
+            heard.sender.into(),
+            heard.contact.into(),
+            now.micros().into(),
+            heard.at.micros().into(),
+            heard.until.micros().into(),
+            heard.wake_at.map(Timestamp::micros).into(),
+            heard.free_until.map(Timestamp::micros).into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// When the window of a contact ends.
+pub async fn window_until(
+    connection: &impl ConnectionTrait,
+    sender: Uuid,
+    contact: Uuid,
+) -> Result<Option<Timestamp>, StoreError> {
+    let row = query_one(
+        connection,
+        "SELECT window_until FROM conversation WHERE sender_id = $1 AND contact_id = $2",
+        [sender.into(), contact.into()],
+    )
+    .await?;
+    Ok(match row {
+        Some(row) => Columns::of(&row)
+            .take::<Option<i64>>()?
+            .map(Timestamp::from_micros),
+        None => None,
+    })
+}
+
+/// Whether a window is to be told of.
+pub async fn any_woken(store: &Store, now: Timestamp) -> Result<bool, StoreError> {
+    Ok(query_one(
+        store.reader(),
+        "SELECT contact_id FROM conversation WHERE wake_at IS NOT NULL AND wake_at <= $1 LIMIT 1",
+        [now.micros().into()],
+    )
+    .await?
+    .is_some())
+}
+
+/// A window that is closing or closed.
+#[derive(Clone, Copy, Debug)]
+pub struct Woken {
+    pub sender: Uuid,
+    pub contact: Uuid,
+    pub until: Timestamp,
+}
+
+/// Locks windows that are to be told of, longest due first.
+pub async fn woken(
+    tx: &DatabaseTransaction,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Woken>, StoreError> {
+    let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
+    let found = query(
+        tx,
+        format!(
+            "SELECT sender_id, contact_id, window_until FROM conversation \
+             WHERE wake_at IS NOT NULL AND wake_at <= $1 ORDER BY wake_at LIMIT $2 {skip}"
+        ),
+        [now.micros().into(), limit.into()],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Woken {
+                sender: columns.take()?,
+                contact: columns.take()?,
+                until: Timestamp::from_micros(columns.take::<Option<i64>>()?.unwrap_or(0)),
+            })
+        })
+        .collect()
+}
+
+/// Notes when a window is to be told of next.
+pub async fn set_wake(
+    tx: &DatabaseTransaction,
+    sender: Uuid,
+    contact: Uuid,
+    wake_at: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE conversation SET wake_at = $3 WHERE sender_id = $1 AND contact_id = $2",
+        [
+            sender.into(),
+            contact.into(),
+            wake_at.map(Timestamp::micros).into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The conversations of one contact.
+pub async fn of_contact(
+    store: &Store,
+    contact: Uuid,
+) -> Result<Vec<conversation::Model>, StoreError> {
+    Ok(conversation::Entity::find()
+        .filter(conversation::Column::ContactId.eq(contact))
+        .order_by_asc(conversation::Column::SenderId)
+        .all(store.reader())
+        .await?)
+}

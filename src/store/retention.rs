@@ -1,0 +1,198 @@
+//! What is old enough is deleted by key, oldest first.
+//!
+//! Ids are UUIDs of version 7: their order is that of time, so the primary key
+//! finds what is old without an index of its own.
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    dialect::{Columns, Type, execute, ids, query, query_one, rows},
+};
+use crate::domain::time::Timestamp;
+
+/// A kind of row that is not kept for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Callbacks with their bodies, dead letters and parked statuses.
+    Bodies,
+    Digests,
+    Timeline,
+    Notices,
+    Inbound,
+    /// Notifications with attempts, labels and follow-ups. What is still open stays.
+    Notifications,
+    Events,
+    Idempotency,
+}
+
+impl What {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bodies => "callbacks",
+            Self::Digests => "digests",
+            Self::Timeline => "timeline",
+            Self::Notices => "notices",
+            Self::Inbound => "inbound",
+            Self::Notifications => "notifications",
+            Self::Events => "events",
+            Self::Idempotency => "idempotency",
+        }
+    }
+
+    /// Finds up to `$2` keys older than `$1`.
+    const fn oldest(self) -> &'static str {
+        match self {
+            Self::Bodies => {
+                "SELECT id FROM callback WHERE id < $1 AND processed_at IS NOT NULL ORDER BY id LIMIT $2"
+            }
+            Self::Digests => {
+                "SELECT digest FROM callback_digest WHERE created_at < $1 ORDER BY created_at LIMIT $2"
+            }
+            Self::Timeline => {
+                "SELECT notification_id FROM timeline WHERE notification_id < $1 ORDER BY notification_id LIMIT $2"
+            }
+            Self::Notices => "SELECT id FROM notice WHERE id < $1 ORDER BY id LIMIT $2",
+            Self::Inbound => "SELECT id FROM inbound_message WHERE id < $1 ORDER BY id LIMIT $2",
+            Self::Notifications => {
+                "SELECT id FROM notification WHERE id < $1 AND due_at IS NULL AND engine_state NOT IN ('queued', 'held', 'sending', 'retrying', 'unknown') \
+                 ORDER BY id LIMIT $2"
+            }
+            Self::Events => {
+                "SELECT id FROM event WHERE id < $1 AND state <> 'expanding' ORDER BY id LIMIT $2"
+            }
+            Self::Idempotency => {
+                "SELECT idempotency_key FROM idempotency WHERE created_at < $1 LIMIT $2"
+            }
+        }
+    }
+
+    /// Tables whose rows go, with the column that names what they belong to.
+    const fn tables(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Bodies => &[
+                ("parked_status", "callback_id"),
+                ("dead_letter", "callback_id"),
+                ("callback_body", "callback_id"),
+                ("callback", "id"),
+            ],
+            Self::Timeline => &[("timeline", "notification_id")],
+            Self::Notices => &[("notice", "id")],
+            Self::Inbound => &[("inbound_message", "id")],
+            Self::Notifications => &[
+                ("timeline", "notification_id"),
+                ("notification_label", "notification_id"),
+                ("follow_up", "notification_id"),
+                ("attempt", "notification_id"),
+                ("notification", "id"),
+            ],
+            Self::Events => &[("event", "id")],
+            Self::Digests | Self::Idempotency => &[],
+        }
+    }
+
+    fn bound(self, before: Timestamp) -> Value {
+        match self {
+            Self::Digests | Self::Idempotency => before.micros().into(),
+            _ => first_id(before).into(),
+        }
+    }
+}
+
+/// The least UUID of version 7 of a moment.
+fn first_id(at: Timestamp) -> Uuid {
+    let millis = u128::from((at.micros().max(0) / 1000).unsigned_abs());
+    Uuid::from_u128(millis << 80 | 0x7 << 76 | 0b10 << 62)
+}
+
+/// Whether there is anything so old.
+pub async fn any(store: &Store, what: What, before: Timestamp) -> Result<bool, StoreError> {
+    let found = query_one(
+        store.reader(),
+        what.oldest(),
+        [what.bound(before), 1_i64.into()],
+    )
+    .await?;
+    Ok(found.is_some())
+}
+
+/// Deletes up to `limit` of what is older, with everything that belongs to it.
+/// Says how many rows went.
+pub async fn delete(
+    tx: &DatabaseTransaction,
+    what: What,
+    before: Timestamp,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    match what {
+        What::Digests => {
+            let gone = execute(
+                tx,
+                "DELETE FROM callback_digest WHERE (endpoint, digest) IN \
+                 (SELECT endpoint, digest FROM callback_digest WHERE created_at < $1 ORDER BY created_at LIMIT $2)",
+                [what.bound(before), limit.into()],
+            )
+            .await?;
+            return Ok(gone.rows_affected());
+        }
+        What::Idempotency => {
+            let gone = execute(
+                tx,
+                "DELETE FROM idempotency WHERE (client, idempotency_key, operation) IN \
+                 (SELECT client, idempotency_key, operation FROM idempotency WHERE created_at < $1 LIMIT $2)",
+                [what.bound(before), limit.into()],
+            )
+            .await?;
+            return Ok(gone.rows_affected());
+        }
+        _ => {}
+    }
+    let found = query(tx, what.oldest(), [what.bound(before), limit.into()]).await?;
+    let mut keys = Vec::with_capacity(found.len());
+    for row in &found {
+        keys.push(Columns::of(row).take::<Uuid>()?);
+    }
+    keys.dedup();
+    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let mut gone = 0;
+    for (table, column) in what.tables() {
+        let deleted = execute(
+            tx,
+            format!("DELETE FROM {table} WHERE {column} IN (SELECT r.id FROM {given})"),
+            [ids(keys.iter().copied())?],
+        )
+        .await?;
+        gone += deleted.rows_affected();
+    }
+    Ok(gone)
+}
+
+/// Pages of 4 KiB that SQLite gives back at a time: 4 MiB.
+const PAGES_GIVEN_BACK: i64 = 1_000;
+
+/// Gives space back to the system. PostgreSQL does it by itself.
+pub async fn give_back(store: &Store) -> Result<(), StoreError> {
+    if store.is_sqlite() {
+        query(
+            &store.writer,
+            format!("PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"),
+            [],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_id;
+    use crate::{domain::time::Timestamp, store::new_id};
+
+    #[test]
+    fn the_first_id_of_a_moment_is_before_all_of_it_and_after_all_before() {
+        let at = Timestamp::from_unix_seconds(1_763_692_800);
+        assert!(first_id(at) <= new_id(at));
+        assert!(new_id(at.plus_micros(-1000)) < first_id(at));
+    }
+}

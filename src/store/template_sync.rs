@@ -1,0 +1,143 @@
+//! What accounts say of templates: status, quality and category, each by its
+//! newest word.
+
+use entity::template_sync;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, QueryOrder};
+
+use super::{
+    Store, StoreError,
+    dialect::{Columns, execute, query_one},
+};
+use crate::domain::time::Timestamp;
+
+/// Which part of a template is spoken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Status,
+    Quality,
+    Category,
+}
+
+impl Part {
+    const fn column(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Quality => "quality",
+            Self::Category => "category",
+        }
+    }
+}
+
+/// The name of a template in an account.
+#[derive(Clone, Copy, Debug)]
+pub struct Name<'a> {
+    pub account_id: &'a str,
+    pub name: &'a str,
+    pub language: &'a str,
+}
+
+/// Makes the row, if there is none.
+pub async fn ensure(
+    tx: &DatabaseTransaction,
+    template: Name<'_>,
+    provider_id: Option<&str>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "INSERT INTO template_sync (account_id, name, language, created_at, updated_at, provider_template_id) \
+         VALUES ($1, $2, $3, $4, $4, $5) ON CONFLICT (account_id, name, language) DO UPDATE SET \
+         updated_at = excluded.updated_at, \
+         provider_template_id = coalesce(excluded.provider_template_id, template_sync.provider_template_id)",
+        [
+            template.account_id.into(),
+            template.name.into(),
+            template.language.into(),
+            now.micros().into(),
+            provider_id.into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes a part's value unless a newer one is known. Says whether it is the newest.
+/// Of two values of one moment the greater word wins, whichever came first.
+pub async fn set(
+    tx: &DatabaseTransaction,
+    template: Name<'_>,
+    part: Part,
+    value: &str,
+    reason: Option<&str>,
+    at: Timestamp,
+) -> Result<bool, StoreError> {
+    let column = part.column();
+    let reason_too = if part == Part::Status {
+        ", status_reason = $6"
+    } else {
+        ", status_reason = coalesce(status_reason, $6)"
+    };
+    // Only a status has a reason.
+    let reason = reason.filter(|_| part == Part::Status);
+    let set = execute(
+        tx,
+        format!(
+            "UPDATE template_sync SET {column} = $4, {column}_at = $5{reason_too} \
+             WHERE account_id = $1 AND name = $2 AND language = $3 \
+             AND ({column}_at IS NULL OR {column}_at < $5 OR ({column}_at = $5 AND {column} < $4))"
+        ),
+        [
+            template.account_id.into(),
+            template.name.into(),
+            template.language.into(),
+            value.into(),
+            at.micros().into(),
+            reason.into(),
+        ],
+    )
+    .await?;
+    Ok(set.rows_affected() > 0)
+}
+
+/// What is known of a template's standing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub status: Option<String>,
+    pub reason: Option<String>,
+    pub category: Option<String>,
+}
+
+/// The standing of a template in the account of a sender; in any, when the
+/// sender's account is not known. None: nobody has said anything.
+pub async fn standing(
+    connection: &impl ConnectionTrait,
+    account_id: Option<&str>,
+    name: &str,
+    language: &str,
+) -> Result<Option<Standing>, StoreError> {
+    let row = query_one(
+        connection,
+        "SELECT status, status_reason, category FROM template_sync \
+         WHERE name = $2 AND language = $3 AND (account_id = $1 OR $1 IS NULL) ORDER BY status_at DESC LIMIT 1",
+        [account_id.into(), name.into(), language.into()],
+    )
+    .await?;
+    row.map(|row| {
+        let mut columns = Columns::of(&row);
+        Ok(Standing {
+            status: columns.take()?,
+            reason: columns.take()?,
+            category: columns.take()?,
+        })
+    })
+    .transpose()
+}
+
+/// Everything that was said of templates.
+pub async fn all(store: &Store) -> Result<Vec<template_sync::Model>, StoreError> {
+    Ok(template_sync::Entity::find()
+        .order_by_asc(template_sync::Column::Name)
+        .order_by_asc(template_sync::Column::Language)
+        .all(store.reader())
+        .await?)
+}
