@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::Engine;
 use crate::{
@@ -30,7 +30,7 @@ const MAX_BATCH: usize = 512;
 const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// Bodies waiting in memory for the processor; what does not fit is read from the table.
-const HANDOVER_BYTES: usize = 32 * 1024 * 1024;
+const HANDOVER_BYTES: usize = 16 * 1024 * 1024;
 
 /// The endpoint of Meta's callbacks in the digest ledger.
 const META: &str = "meta";
@@ -76,10 +76,15 @@ struct Waiting {
 #[derive(Debug)]
 pub struct Inbox {
     queue: mpsc::UnboundedSender<Waiting>,
-    waiting_bytes: Arc<AtomicUsize>,
-    max_bytes: usize,
+    /// Room for ordinary callbacks, in KiB; and for large ones, which must not
+    /// keep the others waiting.
+    ordinary: Arc<Semaphore>,
+    large: Arc<Semaphore>,
     max_wait: Duration,
 }
+
+/// A body up to this size is an ordinary callback, in bytes.
+const ORDINARY_BYTES: usize = 256 * 1024;
 
 /// The other end, owned by the worker that stores.
 #[derive(Debug)]
@@ -87,29 +92,49 @@ pub struct Intake {
     queue: mpsc::UnboundedReceiver<Waiting>,
 }
 
+/// Room for one body, taken before it is read: what is in memory is bounded,
+/// however many connections there are. Given back however the wait ends, a
+/// client that hangs up included.
+#[derive(Debug)]
+pub struct Room(
+    #[expect(dead_code, reason = "held, and given back when dropped")] OwnedSemaphorePermit,
+);
+
 impl Inbox {
     pub fn new(max_bytes: usize, max_wait: Duration) -> (Self, Intake) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let inbox = Self {
             queue: sender,
-            waiting_bytes: Arc::new(AtomicUsize::new(0)),
-            max_bytes,
+            ordinary: Arc::new(Semaphore::new(max_bytes / 4 / 1024)),
+            large: Arc::new(Semaphore::new(max_bytes / 4 * 3 / 1024)),
             max_wait,
         };
         (inbox, Intake { queue: receiver })
     }
 
-    /// Takes a body and waits until it is stored.
-    pub async fn submit(&self, body: Bytes) -> Result<Receipt, Busy> {
-        let size = body.len().max(1);
-        if self.waiting_bytes.fetch_add(size, Ordering::AcqRel) + size > self.max_bytes {
-            self.waiting_bytes.fetch_sub(size, Ordering::AcqRel);
-            return Err(Busy::Full);
+    /// How long a body may take to arrive, and then to be stored.
+    pub const fn max_wait(&self) -> Duration {
+        self.max_wait
+    }
+
+    /// Waits for room for a body of so many bytes.
+    pub async fn room(&self, bytes: usize) -> Result<Room, Busy> {
+        let pool = if bytes <= ORDINARY_BYTES {
+            &self.ordinary
+        } else {
+            &self.large
+        };
+        let kibibytes = u32::try_from(bytes.div_ceil(1024).max(1)).unwrap_or(u32::MAX);
+        let permit = Arc::clone(pool).acquire_many_owned(kibibytes);
+        match tokio::time::timeout(self.max_wait, permit).await {
+            Ok(Ok(permit)) => Ok(Room(permit)),
+            Ok(Err(_)) => Err(Busy::Failed),
+            Err(_) => Err(Busy::Full),
         }
-        let room = Some(Room {
-            bytes: Arc::clone(&self.waiting_bytes),
-            size,
-        });
+    }
+
+    /// Takes a body and waits until it is stored.
+    pub async fn submit(&self, body: Bytes, room: Room) -> Result<Receipt, Busy> {
         let digest = Sha256::digest(&body).into();
         let (answer, stored) = oneshot::channel();
         if self
@@ -118,7 +143,7 @@ impl Inbox {
                 body,
                 digest,
                 answer,
-                _room: room,
+                _room: Some(room),
             })
             .is_err()
         {
@@ -129,18 +154,6 @@ impl Inbox {
             Ok(Err(_)) => Err(Busy::Failed),
             Err(_) => Err(Busy::Late),
         }
-    }
-}
-
-/// Gives the room back however the wait ends, a client that hangs up included.
-struct Room {
-    bytes: Arc<AtomicUsize>,
-    size: usize,
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.bytes.fetch_sub(self.size, Ordering::AcqRel);
     }
 }
 

@@ -7,13 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use serde::Deserialize;
 
 use super::problem::Problem;
 use crate::{
-    engine::inbox::Receipt,
+    engine::inbox::{Busy, Receipt},
     providers::meta::signature,
     state::{AppState, Ingest},
 };
@@ -70,7 +71,7 @@ pub async fn receive(
     request: HttpRequest,
     state: web::Data<AppState>,
     failures: web::Data<Failures>,
-    body: Bytes,
+    payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let started = Instant::now();
     if state.app_secrets.is_empty() {
@@ -81,6 +82,13 @@ pub async fn receive(
         );
         return Err(Problem::NoAppSecret);
     }
+    // Read only when there is room for it: so many bytes are in memory, and no more.
+    let announced = announced(&request)?;
+    let room = state.inbox.room(announced).await.map_err(busy)?;
+    let body = match tokio::time::timeout(state.inbox.max_wait(), read(payload, announced)).await {
+        Ok(body) => body?,
+        Err(_) => return Err(busy(Busy::Late)),
+    };
     let header = request
         .headers()
         .get("X-Hub-Signature-256")
@@ -94,10 +102,8 @@ pub async fn receive(
         }
         return Err(Problem::Signature);
     }
-    // A body may be a slice of a larger read buffer, which would live as long as it waits.
-    let body = Bytes::copy_from_slice(&body);
     let result = match state.ingest {
-        Ingest::Durable => state.inbox.submit(body).await,
+        Ingest::Durable => state.inbox.submit(body, room).await,
         Ingest::PerRequest => {
             state
                 .inbox
@@ -117,11 +123,43 @@ pub async fn receive(
             metrics::counter!("herald_callbacks_total", "result" => result).increment(1);
             Ok(HttpResponse::Ok().finish())
         }
-        Err(busy) => {
-            metrics::counter!("herald_callbacks_total", "result" => busy.name()).increment(1);
-            Err(Problem::Busy(busy))
-        }
+        Err(reason) => Err(busy(reason)),
     }
+}
+
+/// Counts why a callback was not taken.
+fn busy(reason: Busy) -> Problem {
+    metrics::counter!("herald_callbacks_total", "result" => reason.name()).increment(1);
+    Problem::Busy(reason)
+}
+
+/// The size a body announces; the largest there may be, when it says nothing.
+fn announced(request: &HttpRequest) -> Result<usize, Problem> {
+    let length = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse().ok());
+    match length {
+        Some(length) if length > MAX_BODY_BYTES => Err(Problem::TooLarge),
+        Some(length) => Ok(length),
+        None => Ok(MAX_BODY_BYTES),
+    }
+}
+
+/// Reads a body, not further than it announced.
+async fn read(mut payload: web::Payload, announced: usize) -> Result<Bytes, Problem> {
+    let mut body = Vec::with_capacity(announced.min(64 * 1024));
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_broken| Problem::Malformed("the body broke off".to_owned()))?;
+        if body.len() + chunk.len() > announced {
+            return Err(Problem::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    // What waits must not hold more than it is.
+    body.shrink_to_fit();
+    Ok(body.into())
 }
 
 /// Addresses whose callbacks did not verify. Only they are slowed, and only

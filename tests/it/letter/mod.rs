@@ -2,8 +2,10 @@
 //! and what a user sees of it.
 
 mod account;
+mod hardening;
 mod messages;
 mod people;
+mod retention;
 mod statuses;
 mod windows;
 
@@ -17,8 +19,10 @@ pub const ACCOUNT: &str = "102290129340398";
 pub fn tests() -> Vec<Test> {
     [
         account::tests(),
+        hardening::tests(),
         messages::tests(),
         people::tests(),
+        retention::tests(),
         statuses::tests(),
         windows::tests(),
     ]
