@@ -1,8 +1,12 @@
 //! A fresh database, filled in bulk, and read without Herald's code.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 use anyhow::{Context, bail};
+use herald::state::Clock;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 
 use crate::{Common, server};
@@ -88,9 +92,33 @@ impl Fresh {
     }
 }
 
+/// The first half of the ids of this run, as text: the millisecond it began. What
+/// is older than it should be is deleted while it is measured.
+pub fn era() -> &'static str {
+    static ERA: OnceLock<String> = OnceLock::new();
+    ERA.get_or_init(|| {
+        let millis = Clock::System.now().micros() / 1000;
+        let hex = format!("{millis:012x}");
+        let (first, second) = hex.split_at(8);
+        format!("{first}-{second}-7000")
+    })
+}
+
 /// The attempt of a notification, as the seed writes it.
 pub fn attempt_id(number: u64) -> String {
-    format!("00000000-0000-7000-8000-{number:012x}")
+    format!("{}-8000-{number:012x}", era())
+}
+
+/// How SQL writes the id of row `i`; `kind` is the third group of digits.
+pub fn id_sql(postgres: bool, kind: &str) -> String {
+    if postgres {
+        format!("('{}-{kind}-' || lpad(to_hex(i), 12, '0'))::uuid", era())
+    } else {
+        format!(
+            "unhex('{}{kind}' || printf('%012x', i))",
+            era().replace('-', "")
+        )
+    }
 }
 
 pub fn wamid(number: u64) -> String {
@@ -111,8 +139,8 @@ pub async fn seed(fresh: &Fresh) -> anyhow::Result<()> {
     let (series, notification, attempt, wamid, sender) = if postgres {
         (
             format!("generate_series(0, {}) AS s(i)", NOTIFICATIONS - 1),
-            "('00000000-0000-7000-9000-' || lpad(to_hex(i), 12, '0'))::uuid",
-            "('00000000-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid",
+            id_sql(true, "9000"),
+            id_sql(true, "8000"),
             "'wamid.BENCH' || lpad(i::text, 12, '0')",
             "'00000000-0000-7000-a000-000000000001'::uuid",
         )
@@ -122,13 +150,13 @@ pub async fn seed(fresh: &Fresh) -> anyhow::Result<()> {
                 "(WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < {}) SELECT i FROM s)",
                 NOTIFICATIONS - 1
             ),
-            "unhex('00000000000070009000' || printf('%012x', i))",
-            "unhex('00000000000070008000' || printf('%012x', i))",
+            id_sql(false, "9000"),
+            id_sql(false, "8000"),
             "'wamid.BENCH' || printf('%012d', i)",
             "unhex('0000000000007000a000000000000001')",
         )
     };
-    let now = "1763692800000000";
+    let now = Clock::System.now().micros();
     for statement in [
         format!(
             "INSERT INTO notification (id, created_at, updated_at, depth, sender_id, channel, recipient, address, kind, template, \

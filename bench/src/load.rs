@@ -87,7 +87,8 @@ pub fn body(notification: u64, status: &str) -> String {
     )
 }
 
-fn request(body: &str) -> Vec<u8> {
+/// A signed callback.
+pub fn request(body: &str) -> Vec<u8> {
     let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(APP_SECRET.as_bytes()) else {
         return Vec::new();
     };

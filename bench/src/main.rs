@@ -6,8 +6,10 @@ mod crash;
 mod database;
 mod ingest;
 mod load;
+mod memory;
 mod send;
 mod server;
+mod year;
 
 use std::{io::Write, process::ExitCode};
 
@@ -29,6 +31,10 @@ enum Command {
     Crash(crash::Crash),
     /// Messages out, against the sandbox.
     Send(send::Send),
+    /// The server's memory under the largest bodies, and over a long queue.
+    Memory(memory::Memory),
+    /// How large a year is, with what is old deleted.
+    Year(year::Year),
 }
 
 /// What every program takes.
@@ -64,6 +70,8 @@ fn main() -> ExitCode {
                 Command::Ingest(command) => command.run().await,
                 Command::Crash(command) => command.run().await,
                 Command::Send(command) => command.run().await,
+                Command::Memory(command) => command.run().await,
+                Command::Year(command) => command.run().await,
             }
         }),
         Err(error) => Err(error.into()),

@@ -129,7 +129,7 @@ async fn queue(fresh: &Fresh, count: u64) -> anyhow::Result<()> {
     {
         (
             format!("generate_series(0, {}) AS s(i)", count - 1),
-            "('00000000-0000-7000-9000-' || lpad(to_hex(i), 12, '0'))::uuid",
+            database::id_sql(true, "9000"),
             "'+1202' || lpad((i % 5000000 + 2000000)::text, 7, '0')",
         )
     } else {
@@ -138,11 +138,11 @@ async fn queue(fresh: &Fresh, count: u64) -> anyhow::Result<()> {
                 "(WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < {}) SELECT i FROM s)",
                 count - 1
             ),
-            "unhex('00000000000070009000' || printf('%012x', i))",
+            database::id_sql(false, "9000"),
             "'+1202' || printf('%07d', i % 5000000 + 2000000)",
         )
     };
-    let now = "1763692800000000";
+    let now = herald::state::Clock::System.now().micros();
     connection
         .execute_unprepared(&format!(
             "INSERT INTO notification (id, created_at, updated_at, depth, channel, recipient, address, kind, template, \

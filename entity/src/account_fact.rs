@@ -18,6 +18,9 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub value: String,
     pub callback_id: Uuid,
+    #[sea_orm(column_type = "Text")]
+    pub hold_reason: Option<String>,
+    pub hold_until: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

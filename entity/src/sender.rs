@@ -36,6 +36,7 @@ pub struct Model {
     pub probe_at: Option<i64>,
     pub unheard_since: Option<i64>,
     pub silent_at: Option<i64>,
+    pub account_held_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

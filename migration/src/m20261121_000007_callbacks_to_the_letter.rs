@@ -87,6 +87,8 @@ CREATE TABLE account_fact (
     provider_at  bigint NOT NULL,
     value        {text} NOT NULL,
     callback_id  {uuid} NOT NULL,
+    hold_reason  {text},
+    hold_until   bigint,
     PRIMARY KEY (account_id, number, property)
 ) {clustered};
 
@@ -108,8 +110,11 @@ CREATE TABLE notice (
 -- Since when messages were accepted and no callback was heard; when that was told.
 ALTER TABLE sender ADD COLUMN unheard_since bigint;
 ALTER TABLE sender ADD COLUMN silent_at bigint;
+-- When the provider held its account: what was under way then says nothing about it.
+ALTER TABLE sender ADD COLUMN account_held_at bigint;
 
 ALTER TABLE parked_status ADD COLUMN state {text} NOT NULL DEFAULT 'parked';
+CREATE INDEX parked_status_open ON parked_status (created_at) WHERE state = 'parked';
 
 ALTER TABLE inbound_message ADD COLUMN group_id {text};
 ALTER TABLE inbound_message ADD COLUMN media_id {text};
@@ -131,7 +136,9 @@ DROP INDEX inbound_message_read;
 ALTER TABLE inbound_message DROP COLUMN read_due_at;
 ALTER TABLE inbound_message DROP COLUMN media_id;
 ALTER TABLE inbound_message DROP COLUMN group_id;
+DROP INDEX parked_status_open;
 ALTER TABLE parked_status DROP COLUMN state;
+ALTER TABLE sender DROP COLUMN account_held_at;
 ALTER TABLE sender DROP COLUMN silent_at;
 ALTER TABLE sender DROP COLUMN unheard_since;
 DROP TABLE notice; DROP TABLE account_fact; DROP TABLE template_sync; DROP TABLE suppression;

@@ -186,7 +186,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "HERALD_INBOX_MEGABYTES",
-        Some("64"),
+        Some("32"),
         "Callbacks waiting to be stored, in memory, at most.",
     ),
     setting(

@@ -27,10 +27,10 @@ use crate::{
 const MAX_BATCH: usize = 512;
 
 /// Nor more bytes: a batch must not take long.
-const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Bodies waiting in memory for the processor; what does not fit is read from the table.
-const HANDOVER_BYTES: usize = 16 * 1024 * 1024;
+const HANDOVER_BYTES: usize = 8 * 1024 * 1024;
 
 /// The endpoint of Meta's callbacks in the digest ledger.
 const META: &str = "meta";
@@ -96,9 +96,22 @@ pub struct Intake {
 /// however many connections there are. Given back however the wait ends, a
 /// client that hangs up included.
 #[derive(Debug)]
-pub struct Room(
-    #[expect(dead_code, reason = "held, and given back when dropped")] OwnedSemaphorePermit,
-);
+pub struct Room(OwnedSemaphorePermit);
+
+impl Room {
+    /// Gives back what the body did not need.
+    #[must_use]
+    pub fn shrink(mut self, bytes: usize) -> Self {
+        let spare = self.0.num_permits().saturating_sub(kibibytes(bytes));
+        drop(self.0.split(spare));
+        self
+    }
+}
+
+/// Room is counted in KiB.
+const fn kibibytes(bytes: usize) -> usize {
+    if bytes == 0 { 1 } else { bytes.div_ceil(1024) }
+}
 
 impl Inbox {
     pub fn new(max_bytes: usize, max_wait: Duration) -> (Self, Intake) {
@@ -124,8 +137,8 @@ impl Inbox {
         } else {
             &self.large
         };
-        let kibibytes = u32::try_from(bytes.div_ceil(1024).max(1)).unwrap_or(u32::MAX);
-        let permit = Arc::clone(pool).acquire_many_owned(kibibytes);
+        let wanted = u32::try_from(kibibytes(bytes)).unwrap_or(u32::MAX);
+        let permit = Arc::clone(pool).acquire_many_owned(wanted);
         match tokio::time::timeout(self.max_wait, permit).await {
             Ok(Ok(permit)) => Ok(Room(permit)),
             Ok(Err(_)) => Err(Busy::Failed),

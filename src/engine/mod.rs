@@ -68,6 +68,9 @@ pub struct Retention {
 /// That a number was heard of is written down once in so many microseconds.
 const HEARD_MICROS: i64 = 30_000_000;
 
+/// So many numbers are remembered.
+const MAX_HEARD: usize = 10_000;
+
 /// The rules in force, by trigger.
 #[derive(Debug, Default)]
 pub struct RuleSet {
@@ -135,25 +138,16 @@ impl Engine {
     ) -> Result<(), StoreError> {
         let mut due: Vec<(String, Option<String>)> = Vec::new();
         {
-            let mut heard = self
+            let heard = self
                 .heard
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
             for (number, account) in numbers {
-                let named = || (number.to_owned(), account.map(str::to_owned));
-                match heard.get_mut(number) {
-                    Some(at) if now.micros_since(*at) < HEARD_MICROS => {}
-                    Some(at) => {
-                        *at = now;
-                        due.push(named());
-                    }
-                    None => {
-                        // Bounded: callbacks may name any number.
-                        if heard.len() < 10_000 {
-                            heard.insert(number.to_owned(), now);
-                        }
-                        due.push(named());
-                    }
+                let lately = heard
+                    .get(number)
+                    .is_some_and(|at| now.micros_since(*at) < HEARD_MICROS);
+                if !lately && due.last().is_none_or(|(last, _)| last != number) {
+                    due.push((number.to_owned(), account.map(str::to_owned)));
                 }
             }
         }
@@ -165,11 +159,21 @@ impl Engine {
         self.store
             .write(async |tx| {
                 for (number, account) in &due {
-                    crate::store::sender::heard(tx, number, account.as_deref()).await?;
+                    crate::store::sender::heard(tx, number, account.as_deref(), now).await?;
                 }
                 Ok(())
             })
-            .await
+            .await?;
+        let mut heard = self
+            .heard
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Bounded: callbacks may name any number.
+        if heard.len() + due.len() > MAX_HEARD {
+            heard.clear();
+        }
+        heard.extend(due.into_iter().map(|(number, _)| (number, now)));
+        Ok(())
     }
 
     /// Whether this process may take work that others could take.

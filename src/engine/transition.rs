@@ -62,21 +62,33 @@ pub struct Report {
     pub triggered: BTreeMap<Trigger, u64>,
     /// The effect of each step, in order; absent when there is no such notification.
     pub effects: Vec<Option<Effect>>,
-    /// Of whom a provider has spoken for the first time.
+    /// Of whom a provider has spoken for the first time, or of a failure.
     pub heard: BTreeMap<Uuid, Heard>,
     /// Something may be due at once.
     pub wake_sender: bool,
     pub wake_timers: bool,
 }
 
-/// A message that its provider has spoken of for the first time.
+/// A message that its provider has spoken of.
 #[derive(Clone, Debug)]
 pub struct Heard {
+    /// For the first time: its provider's names of the person are news.
+    pub first: bool,
     pub contact_id: Option<Uuid>,
     pub address: Option<String>,
 }
 
 impl Report {
+    /// Notes whom a notification of which its provider has spoken is for.
+    fn hear(&mut self, loaded: &notification::Loaded, first: bool) {
+        let heard = self.heard.entry(loaded.state.id).or_insert_with(|| Heard {
+            first: false,
+            contact_id: loaded.facets.contact_id,
+            address: loaded.facets.address.clone(),
+        });
+        heard.first |= first;
+    }
+
     /// Takes in what came of another batch in the same transaction.
     pub fn add(&mut self, other: Self) {
         self.applied += other.applied;
@@ -165,7 +177,7 @@ impl<'a> Consequences<'a> {
             };
             *self.counters.entry(key).or_default() += sign;
         }
-        if let Some((category, kind)) = state.price() {
+        for (category, kind) in state.prices() {
             let country = facets.address.as_deref().map_or("ZZ", country::of_number);
             let key = counter::Key {
                 bucket: state.created_at.bucket(),
@@ -377,6 +389,15 @@ pub async fn run_unlocked(
             continue;
         };
         let effect = current.state.on(&step.change, now, policy);
+        if matches!(
+            &step.change,
+            Change::Told {
+                failure: Some(_),
+                ..
+            }
+        ) {
+            report.hear(current, false);
+        }
         if let (Change::Replied, Some(occurrence)) = (&step.change, &step.occurrence) {
             replies.push((index, occurrence.clone()));
         }
@@ -427,13 +448,7 @@ pub async fn run_unlocked(
                 follow.overruled.push(current.state.id);
             }
             if new.contains(Trigger::Sent) || new.contains(Trigger::Failed) {
-                report.heard.insert(
-                    current.state.id,
-                    Heard {
-                        contact_id: current.facets.contact_id,
-                        address: current.facets.address.clone(),
-                    },
-                );
+                report.hear(current, true);
             }
             for trigger in new.iter() {
                 *report.triggered.entry(trigger).or_default() += 1;

@@ -1,13 +1,18 @@
 //! What happens because time passes: leases that run out, decisions about
 //! unknown outcomes, expiry, staleness, queues that are held or released.
 
+use uuid::Uuid;
+
 use super::{
-    Engine, apply,
+    Engine,
+    apply::{self, Told},
+    dispatch::{Sendable, sendable},
     transition::{self, Step},
 };
 use crate::{
     domain::{notification::Change, time::Timestamp},
-    store::{StoreError, notification, parked, setting},
+    providers::Update,
+    store::{StoreError, notification, parked, setting, template_sync},
 };
 
 /// A clock that is off by more than this is not to be worked with.
@@ -75,6 +80,7 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
             let found = parked::joinable(tx, BATCH).await?;
             let mut ids = Vec::with_capacity(found.len());
             let mut steps = Vec::with_capacity(found.len());
+            let mut updates: Vec<(Uuid, Uuid, Update)> = Vec::with_capacity(found.len());
             for joinable in found {
                 ids.push(joinable.parked.id);
                 if let Ok(update) = serde_json::from_str(&joinable.parked.update) {
@@ -84,9 +90,23 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
                         joinable.attempt_id,
                         joinable.parked.callback_id,
                     ));
+                    updates.push((
+                        joinable.notification_id,
+                        joinable.parked.callback_id,
+                        update,
+                    ));
                 }
             }
             let report = transition::run(engine, tx, &steps, now).await?;
+            let told: Vec<Told<'_>> = updates
+                .iter()
+                .map(|(notification_id, callback_id, update)| Told {
+                    notification_id: *notification_id,
+                    callback_id: *callback_id,
+                    update,
+                })
+                .collect();
+            apply::learn(tx, &told, &report, now).await?;
             parked::remove(tx, &ids).await?;
             let forgotten = parked::expire(tx, oldest, BATCH).await?;
             metrics::counter!("herald_parked_forgotten_total").increment(forgotten);
@@ -113,8 +133,30 @@ pub async fn hold(engine: &Engine, reason: &str, now: Timestamp) -> Result<u64, 
 
 /// Puts held messages back. Says how many.
 pub async fn release(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
-    engine
+    let released = engine
         .store
         .write(async |tx| notification::release(tx, now, BATCH).await)
-        .await
+        .await?;
+    Ok(released + release_templates(engine, now).await?)
+}
+
+/// Puts back what waited for a template that waits no more: it may be sent, or
+/// never, and then the claim says why. Says how many.
+async fn release_templates(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
+    let mut released = 0;
+    for (template, language) in notification::awaited_templates(&engine.store).await? {
+        released += engine
+            .store
+            .write(async |tx| {
+                let standing = template_sync::standing(tx, None, &template, &language).await?;
+                match sendable(&template, standing.as_ref()) {
+                    Sendable::Later(_) => Ok(0),
+                    Sendable::Yes | Sendable::Never(_) => {
+                        notification::release_template(tx, &template, &language, now).await
+                    }
+                }
+            })
+            .await?;
+    }
+    Ok(released)
 }

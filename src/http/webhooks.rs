@@ -82,26 +82,27 @@ pub async fn receive(
         );
         return Err(Problem::NoAppSecret);
     }
-    // Read only when there is room for it: so many bytes are in memory, and no more.
+    let header = request
+        .headers()
+        .get("X-Hub-Signature-256")
+        .and_then(|value| value.to_str().ok());
+    // What is too large or cannot be signed at all is not even read.
     let announced = announced(&request)?;
+    if !signature::is_well_formed(header) {
+        return Err(refuse(&request, &failures, started).await);
+    }
+    // Read only when there is room for it: so many bytes are in memory, and no more.
     let room = state.inbox.room(announced).await.map_err(busy)?;
     let body = match tokio::time::timeout(state.inbox.max_wait(), read(payload, announced)).await {
         Ok(body) => body?,
         Err(_) => return Err(busy(Busy::Late)),
     };
-    let header = request
-        .headers()
-        .get("X-Hub-Signature-256")
-        .and_then(|value| value.to_str().ok());
     if !signature::verify(&state.app_secrets, header, &body) {
-        metrics::counter!("herald_callbacks_total", "result" => "bad_signature").increment(1);
-        let delay = failures.note(request.peer_addr().map(|address| address.ip()), started);
-        if !delay.is_zero() {
-            metrics::counter!("herald_callbacks_slowed_total").increment(1);
-            tokio::time::sleep(delay).await;
-        }
-        return Err(Problem::Signature);
+        // Who is slowed must not hold room meanwhile.
+        drop((room, body));
+        return Err(refuse(&request, &failures, started).await);
     }
+    let room = room.shrink(body.len());
     let result = match state.ingest {
         Ingest::Durable => state.inbox.submit(body, room).await,
         Ingest::PerRequest => {
@@ -125,6 +126,17 @@ pub async fn receive(
         }
         Err(reason) => Err(busy(reason)),
     }
+}
+
+/// Counts a signature that does not fit, and slows whoever keeps sending such.
+async fn refuse(request: &HttpRequest, failures: &Failures, now: Instant) -> Problem {
+    metrics::counter!("herald_callbacks_total", "result" => "bad_signature").increment(1);
+    let delay = failures.note(request.peer_addr().map(|address| address.ip()), now);
+    if !delay.is_zero() {
+        metrics::counter!("herald_callbacks_slowed_total").increment(1);
+        tokio::time::sleep(delay).await;
+    }
+    Problem::Signature
 }
 
 /// Counts why a callback was not taken.

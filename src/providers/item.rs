@@ -107,6 +107,8 @@ pub struct Inbound {
     /// The group it was written in, instead of to us.
     pub group_id: Option<String>,
     pub at: Timestamp,
+    /// The provider said when; otherwise it is when we heard of it, and opens no window.
+    pub dated: bool,
     /// What can be read of it: the text, a caption, the title of a tapped button.
     pub text: Option<String>,
     /// What a tapped button carries, or the answers of a form.

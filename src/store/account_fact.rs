@@ -7,6 +7,9 @@ use uuid::Uuid;
 use super::{Store, StoreError, dialect::execute};
 use crate::domain::time::Timestamp;
 
+/// The property that says whether an account may send.
+pub const STANDING: &str = "standing";
+
 /// A value of a property.
 #[derive(Clone, Debug)]
 pub struct New<'a> {
@@ -17,6 +20,8 @@ pub struct New<'a> {
     pub value: &'a str,
     pub at: Timestamp,
     pub callback_id: Uuid,
+    /// Why, and until when, the account may not send; absent when it may.
+    pub hold: Option<(&'a str, Option<Timestamp>)>,
 }
 
 /// Notes a value unless a newer one is known. Says whether it is the newest.
@@ -28,9 +33,10 @@ pub async fn set(
 ) -> Result<bool, StoreError> {
     let set = execute(
         tx,
-        "INSERT INTO account_fact (account_id, number, property, created_at, provider_at, value, callback_id) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (account_id, number, property) DO UPDATE SET \
-         provider_at = excluded.provider_at, value = excluded.value, callback_id = excluded.callback_id \
+        "INSERT INTO account_fact (account_id, number, property, created_at, provider_at, value, callback_id, hold_reason, hold_until) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (account_id, number, property) DO UPDATE SET \
+         provider_at = excluded.provider_at, value = excluded.value, callback_id = excluded.callback_id, \
+         hold_reason = excluded.hold_reason, hold_until = excluded.hold_until \
          WHERE account_fact.provider_at < excluded.provider_at \
          OR (account_fact.provider_at = excluded.provider_at AND account_fact.value < excluded.value)",
         [
@@ -41,6 +47,11 @@ pub async fn set(
             new.at.micros().into(),
             new.value.into(),
             new.callback_id.into(),
+            new.hold.map(|(reason, _)| reason).into(),
+            new.hold
+                .and_then(|(_, until)| until)
+                .map(Timestamp::micros)
+                .into(),
         ],
     )
     .await?;
@@ -55,4 +66,17 @@ pub async fn all(store: &Store) -> Result<Vec<account_fact::Model>, StoreError> 
         .order_by_asc(account_fact::Column::Property)
         .all(store.reader())
         .await?)
+}
+
+/// Why, and until when, an account may not send; none, when it may.
+pub async fn standing(
+    tx: &DatabaseTransaction,
+    account_id: &str,
+) -> Result<Option<(String, Option<Timestamp>)>, StoreError> {
+    let key = (account_id.to_owned(), String::new(), STANDING.to_owned());
+    let fact = account_fact::Entity::find_by_id(key).one(tx).await?;
+    Ok(fact.and_then(|fact| {
+        let until = fact.hold_until.map(Timestamp::from_micros);
+        Some((fact.hold_reason?, until))
+    }))
 }

@@ -154,6 +154,7 @@ pub async fn learn(
         return Ok(());
     }
     described.sort_by_key(|row| (row.kind, row.value));
+    let claimed = described.len();
     described.dedup_by_key(|row| (row.kind, row.value));
     let given = rows(
         tx.get_database_backend(),
@@ -172,18 +173,15 @@ pub async fn learn(
         [list(&described)?, now.micros().into()],
     )
     .await?;
-    if usize::try_from(added.rows_affected()).ok() == Some(described.len()) {
+    if usize::try_from(added.rows_affected()).ok() == Some(claimed) {
         return Ok(());
     }
     let aliases: Vec<Alias> = learned.iter().map(|(_, alias)| alias.clone()).collect();
     for known in find(tx, &aliases).await? {
-        let claimed = learned
-            .iter()
-            .find(|(_, alias)| alias.kind == known.kind && alias.value == known.value);
-        if let Some((contact, alias)) = claimed
-            && *contact != known.contact_id
-            && known.superseded_at.is_none()
-        {
+        let claims = learned.iter().filter(|(contact, alias)| {
+            alias.kind == known.kind && alias.value == known.value && *contact != known.contact_id
+        });
+        for (contact, alias) in claims.filter(|_| known.superseded_at.is_none()) {
             conflict(tx, alias, known.contact_id, *contact, None, now).await?;
         }
     }

@@ -155,28 +155,53 @@ pub async fn store_batch(
     Ok(repeats)
 }
 
-/// Takes over unprocessed bodies whose lease has run out, oldest first.
+/// Takes over unprocessed bodies whose lease has run out, oldest first: up to
+/// `limit` of them, and no more than `max_bytes` together, unless one alone is larger.
 pub async fn claim(
     tx: &DatabaseTransaction,
     owner: Uuid,
     leased_until: Timestamp,
     now: Timestamp,
     limit: i64,
+    max_bytes: i64,
 ) -> Result<Vec<Body>, StoreError> {
     let backend = tx.get_database_backend();
     let skip = locking(backend, "FOR UPDATE SKIP LOCKED");
+    let due = query(
+        tx,
+        format!(
+            "SELECT id, size_bytes FROM callback WHERE processed_at IS NULL AND leased_until <= $1 \
+             ORDER BY leased_until, id LIMIT $2 {skip}"
+        ),
+        [now.micros().into(), limit.into()],
+    )
+    .await?;
+    let mut wanted = Vec::with_capacity(due.len());
+    let mut taken_bytes = 0;
+    for row in &due {
+        let mut columns = Columns::of(row);
+        let id: Uuid = columns.take()?;
+        let size: i64 = columns.take()?;
+        if !wanted.is_empty() && taken_bytes + size > max_bytes {
+            break;
+        }
+        taken_bytes += size;
+        wanted.push(id);
+    }
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let given = rows(backend, &[("id", Type::Uuid)]);
     let claimed = query(
         tx,
         format!(
-            "WITH due AS MATERIALIZED (SELECT id AS due_id FROM callback WHERE processed_at IS NULL AND leased_until <= $3 \
-              ORDER BY leased_until, id LIMIT $4 {skip}) \
-             UPDATE callback SET owner = $1, leased_until = $2, tries = tries + 1 FROM due WHERE id = due_id RETURNING id, tries"
+            "UPDATE callback SET owner = $2, leased_until = $3, tries = tries + 1 FROM {given} \
+             WHERE callback.id = r.id RETURNING callback.id, callback.tries"
         ),
         [
+            ids(wanted.iter().copied())?,
             owner.into(),
             leased_until.micros().into(),
-            now.micros().into(),
-            limit.into(),
         ],
     )
     .await?;

@@ -265,23 +265,43 @@ impl Store {
 /// A new id: UUIDv7 of `now`, in order within a process.
 ///
 /// RFC 9562, 6.2, methods 3 and 1: 12 bits of sub-millisecond time, then a
-/// counter of 14 bits, then 48 random bits.
+/// counter of 30 bits, then 32 random bits.
 pub fn new_id(now: Timestamp) -> Uuid {
     static SEQUENCE: AtomicU64 = AtomicU64::new(0);
     let micros = now.micros().max(0).unsigned_abs();
     let fraction = (micros % 1000) * 4096 / 1000;
-    let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed) & 0x3fff;
-    let random = Uuid::new_v4().as_u128() & 0xffff_ffff_ffff;
-    let low = u128::from(sequence) << 48 | random;
+    let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed) & 0x3fff_ffff;
+    let random = Uuid::new_v4().as_u128() & 0xffff_ffff;
+    let low = u128::from(sequence) << 32 | random;
     Uuid::from_u128(
         u128::from(micros / 1000) << 80 | 0x7 << 76 | u128::from(fraction) << 64 | 0b10 << 62 | low,
     )
 }
 
+/// The least UUID of version 7 of a moment.
+pub fn first_id(at: Timestamp) -> Uuid {
+    let millis = u128::from((at.micros().max(0) / 1000).unsigned_abs());
+    Uuid::from_u128(millis << 80 | 0x7 << 76 | 0b10 << 62)
+}
+
+/// When an id of version 7 was made, to the millisecond.
+pub fn made_at(id: Uuid) -> Timestamp {
+    let millis = i64::try_from(id.as_u128() >> 80).unwrap_or(0);
+    Timestamp::from_micros(millis * 1000)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::new_id;
+    use super::{first_id, made_at, new_id};
     use crate::domain::time::Timestamp;
+
+    #[test]
+    fn the_first_id_of_a_moment_is_before_all_of_it_and_after_all_before() {
+        let at = Timestamp::from_unix_seconds(1_763_692_800);
+        assert!(first_id(at) <= new_id(at));
+        assert!(new_id(at.plus_micros(-1000)) < first_id(at));
+        assert_eq!(made_at(new_id(at)), at);
+    }
 
     #[test]
     fn ids_are_version_7_and_in_order() {

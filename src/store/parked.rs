@@ -143,7 +143,7 @@ pub async fn joinable(
     let found = query(
         connection,
         "SELECT p.id, p.callback_id, p.update_json, a.id, a.notification_id FROM parked_status p \
-         JOIN attempt a ON a.provider_message_id = p.provider_message_id ORDER BY a.notification_id LIMIT $1",
+         JOIN attempt a ON a.provider_message_id = p.provider_message_id WHERE p.state = 'parked' ORDER BY a.notification_id LIMIT $1",
         [limit.into()],
     )
     .await?;
@@ -174,7 +174,7 @@ pub async fn expire(
     let expired = execute(
         tx,
         "UPDATE parked_status SET state = 'not_ours' WHERE id IN \
-         (SELECT id FROM parked_status WHERE state = 'parked' AND created_at < $1 ORDER BY id LIMIT $2)",
+         (SELECT id FROM parked_status WHERE state = 'parked' AND created_at < $1 ORDER BY created_at LIMIT $2)",
         [before.micros().into(), limit.into()],
     )
     .await?;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     dialect::{Columns, Type, execute, ids, query, query_one, rows},
+    first_id,
 };
 use crate::domain::time::Timestamp;
 
@@ -100,12 +101,6 @@ impl What {
     }
 }
 
-/// The least UUID of version 7 of a moment.
-fn first_id(at: Timestamp) -> Uuid {
-    let millis = u128::from((at.micros().max(0) / 1000).unsigned_abs());
-    Uuid::from_u128(millis << 80 | 0x7 << 76 | 0b10 << 62)
-}
-
 /// Whether there is anything so old.
 pub async fn any(store: &Store, what: What, before: Timestamp) -> Result<bool, StoreError> {
     let found = query_one(
@@ -182,17 +177,4 @@ pub async fn give_back(store: &Store) -> Result<(), StoreError> {
         .await?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::first_id;
-    use crate::{domain::time::Timestamp, store::new_id};
-
-    #[test]
-    fn the_first_id_of_a_moment_is_before_all_of_it_and_after_all_before() {
-        let at = Timestamp::from_unix_seconds(1_763_692_800);
-        assert!(first_id(at) <= new_id(at));
-        assert!(new_id(at.plus_micros(-1000)) < first_id(at));
-    }
 }

@@ -8,9 +8,9 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError,
+    Store, StoreError, account_fact,
     dialect::{execute, locking, query_one},
-    new_id,
+    first_id, new_id,
 };
 use crate::domain::time::Timestamp;
 
@@ -57,6 +57,7 @@ pub async fn ensure(
         probe_at: Set(None),
         unheard_since: Set(None),
         silent_at: Set(None),
+        account_held_at: Set(None),
     };
     // Another process may be making it at this moment.
     sender::Entity::insert(new)
@@ -134,15 +135,20 @@ pub struct Health {
     pub probe_at: Option<Timestamp>,
 }
 
+/// Notes what calls have shown that began at `began` or later. A hold of the
+/// account by its provider is overruled only by a call that began after it.
 pub async fn set_health(
     tx: &DatabaseTransaction,
     id: Uuid,
     health: &Health,
+    began: Timestamp,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     execute(
         tx,
-        "UPDATE sender SET state = $2, state_reason = $3, failures_in_row = $4, probe_at = $5, updated_at = $6 WHERE id = $1",
+        "UPDATE sender SET state = $2, state_reason = $3, failures_in_row = $4, probe_at = $5, updated_at = $6, \
+         account_held_at = CASE WHEN $2 = 'active' THEN NULL ELSE account_held_at END \
+         WHERE id = $1 AND (account_held_at IS NULL OR account_held_at < $7)",
         [
             id.into(),
             health.state.into(),
@@ -150,6 +156,7 @@ pub async fn set_health(
             health.failures_in_row.into(),
             health.probe_at.map(Timestamp::micros).into(),
             now.micros().into(),
+            began.micros().into(),
         ],
     )
     .await?;
@@ -167,7 +174,7 @@ pub async fn hold_account(
 ) -> Result<u64, StoreError> {
     let held = execute(
         tx,
-        "UPDATE sender SET state = 'held', state_reason = $2, probe_at = $3, updated_at = $4 WHERE waba_id = $1",
+        "UPDATE sender SET state = 'held', state_reason = $2, probe_at = $3, updated_at = $4, account_held_at = $4 WHERE waba_id = $1",
         [
             account_id.into(),
             reason.into(),
@@ -187,7 +194,7 @@ pub async fn release_account(
 ) -> Result<u64, StoreError> {
     let released = execute(
         tx,
-        "UPDATE sender SET state = 'active', state_reason = NULL, probe_at = NULL, failures_in_row = 0, updated_at = $2 \
+        "UPDATE sender SET state = 'active', state_reason = NULL, probe_at = NULL, failures_in_row = 0, updated_at = $2, account_held_at = NULL \
          WHERE waba_id = $1 AND state = 'held'",
         [account_id.into(), now.micros().into()],
     )
@@ -211,13 +218,30 @@ pub async fn heard(
     tx: &DatabaseTransaction,
     phone_number_id: &str,
     account_id: Option<&str>,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
+    let known = by_phone_number_id(tx, phone_number_id).await?;
+    if let (Some(row), Some(account_id)) = (&known, account_id)
+        && row.waba_id.is_none()
+    {
+        // The account's standing may have been told before we knew whose account it is.
+        let standing = account_fact::standing(tx, account_id).await?;
+        execute(
+            tx,
+            "UPDATE sender SET waba_id = $2 WHERE id = $1 AND waba_id IS NULL",
+            [row.id.into(), account_id.into()],
+        )
+        .await?;
+        if let Some((reason, until)) = standing {
+            hold_account(tx, account_id, &reason, until, now).await?;
+        }
+    }
     execute(
         tx,
-        "UPDATE sender SET unheard_since = NULL, silent_at = NULL, waba_id = coalesce(waba_id, $2) \
+        "UPDATE sender SET unheard_since = NULL, silent_at = NULL \
          WHERE phone_number_id = $1 \
-         AND (unheard_since IS NOT NULL OR silent_at IS NOT NULL OR waba_id IS NULL)",
-        [phone_number_id.into(), account_id.into()],
+         AND (unheard_since IS NOT NULL OR silent_at IS NOT NULL)",
+        [phone_number_id.into()],
     )
     .await?;
     Ok(())
@@ -237,6 +261,18 @@ pub async fn silent(
         .await?;
     let mut told = Vec::with_capacity(silent.len());
     for row in silent {
+        // That it was heard of is written down now and then only: look before it is told.
+        if let Some(unheard_since) = row.unheard_since
+            && was_heard(tx, row.id, Timestamp::from_micros(unheard_since)).await?
+        {
+            execute(
+                tx,
+                "UPDATE sender SET unheard_since = NULL WHERE id = $1",
+                [row.id.into()],
+            )
+            .await?;
+            continue;
+        }
         let marked = execute(
             tx,
             "UPDATE sender SET silent_at = $2 WHERE id = $1 AND silent_at IS NULL",
@@ -258,4 +294,21 @@ pub async fn any_silent(store: &Store, since: Timestamp) -> Result<bool, StoreEr
         .one(store.reader())
         .await?
         .is_some())
+}
+
+/// Whether any call of a sender since shortly before then has been spoken of.
+async fn was_heard(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    since: Timestamp,
+) -> Result<bool, StoreError> {
+    let first = first_id(since.plus_seconds(-60));
+    let row = query_one(
+        tx,
+        "SELECT id FROM attempt WHERE id >= $1 AND sender_id = $2 \
+         AND (sent_at IS NOT NULL OR failed_at IS NOT NULL AND accepted_at IS NOT NULL) LIMIT 1",
+        [first.into(), id.into()],
+    )
+    .await?;
+    Ok(row.is_some())
 }

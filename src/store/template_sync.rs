@@ -118,7 +118,7 @@ pub async fn standing(
     let row = query_one(
         connection,
         "SELECT status, status_reason, category FROM template_sync \
-         WHERE name = $2 AND language = $3 AND (account_id = $1 OR $1 IS NULL) ORDER BY status_at DESC LIMIT 1",
+         WHERE name = $2 AND language = $3 AND (account_id = $1 OR $1 IS NULL) ORDER BY (status_at IS NULL), status_at DESC LIMIT 1",
         [account_id.into(), name.into(), language.into()],
     )
     .await?;

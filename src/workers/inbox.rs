@@ -22,7 +22,7 @@ const LOOK_MICROS: i64 = 1_000_000;
 const GATHER: Duration = Duration::from_millis(10);
 
 /// Bodies of one turn have at most this many bytes: their items are all in memory.
-const MAX_TURN_BYTES: usize = 8 * 1024 * 1024;
+const MAX_TURN_BYTES: usize = 4 * 1024 * 1024;
 
 /// Stores until the inbox is closed and empty: whoever waits gets an answer.
 pub async fn store(
@@ -36,6 +36,9 @@ pub async fn store(
         .is_some()
     {}
 }
+
+/// Nor does a claim take more out of the table.
+const MAX_CLAIM_BYTES: i64 = 4 * 1024 * 1024;
 
 /// The processor's memory between turns.
 #[derive(Debug, Default)]
@@ -62,7 +65,8 @@ impl Processor {
                     self.unfinished = engine
                         .store
                         .write(async |tx| {
-                            callback::claim(tx, engine.process, lease, now, limit).await
+                            callback::claim(tx, engine.process, lease, now, limit, MAX_CLAIM_BYTES)
+                                .await
                         })
                         .await?;
                     // There may be more: look again at once.

@@ -216,7 +216,7 @@ async fn fill(
     }
     let wanted = i64::try_from(free).unwrap_or(1);
     let claim = dispatch::claim(engine, sending.sender, wanted, now).await?;
-    let full = claim.jobs.len() == free;
+    let full = claim.taken == free;
     for job in claim.jobs {
         let provider = Arc::clone(&sending.provider);
         calls.spawn(async move { dispatch::call(provider.as_ref(), job).await });

@@ -15,6 +15,7 @@ crate::tests![
     apply_is_idempotent_atomic_and_names_every_mistake,
     keys_are_shown_once_listed_by_prefix_and_revoked,
     dead_letters_are_listed_and_replayed,
+    callbacks_are_shown_and_replayed_by_time,
     every_command_has_help,
 ];
 
@@ -293,4 +294,61 @@ async fn every_command_has_help(_: Database) {
             .code(),
         Some(2)
     );
+}
+
+async fn callbacks_are_shown_and_replayed_by_time(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = app.database_url.clone();
+    for number in 0..3 {
+        let body = format!(r#"{{"entry":[],"number":{number}}}"#);
+        assert_eq!(app.callback_bytes(body.into_bytes()).await, 200);
+        app.pass(3600);
+    }
+    assert_eq!(app.callback_bytes(br#"{"entry":[7]}"#.to_vec()).await, 200);
+    app.process().await;
+    let newest = app.newest_callback().await.to_string();
+    let shown = herald(&url, folder.path(), &["callbacks", "show", &newest]);
+    let text = text(&shown);
+    assert!(shown.status.success(), "{text}");
+    for part in [
+        "processed  yes, 1 items, 1 dead",
+        "dead       /entry/0  not an entry",
+        "\"entry\": [",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let nobody = "00000000-0000-7000-8000-000000000001";
+    let missing = herald(&url, folder.path(), &["callbacks", "show", nobody]);
+    assert_eq!(missing.status.code(), Some(1));
+    // The first two hours: two bodies, nothing dead.
+    let words = [
+        "callbacks",
+        "replay",
+        "--since",
+        "2026-01-01T00:00:00Z",
+        "--until",
+        "2026-01-01T02:00:00Z",
+    ];
+    let replayed = herald(&url, folder.path(), &words);
+    let text = self::text(&replayed);
+    assert!(replayed.status.success(), "{text}");
+    assert_eq!(text.matches(" items applied, 0 dead").count(), 2, "{text}");
+    // All of them: one is still dead, and the exit code says so.
+    let all = herald(
+        &url,
+        folder.path(),
+        &["callbacks", "replay", "--since", "2026-01-01T00:00:00Z"],
+    );
+    assert_eq!(all.status.code(), Some(1), "{}", self::text(&all));
+    for wrong in [
+        ["callbacks", "replay", "--until", "2026-01-01T00:00:00Z"],
+        ["callbacks", "replay", "--since", "yesterday"],
+    ] {
+        assert_eq!(
+            herald(&url, folder.path(), &wrong).status.code(),
+            Some(2),
+            "{wrong:?}"
+        );
+    }
 }

@@ -8,23 +8,26 @@ use crate::domain::{
 };
 
 impl NotificationState {
-    /// What was billed for it, by category and type: once, however often and on
-    /// whichever status the price was told. Of several versions the newest counts.
-    pub fn price(&self) -> Option<(String, String)> {
-        let newest = self
-            .attempts
+    /// What was billed for it, by category and type: once for each message that
+    /// went out, however often and on whichever status its price was told.
+    pub fn prices(&self) -> Vec<(String, String)> {
+        let word = |pricing: &serde_json::Value, key: &str| {
+            let word = pricing.get(key).and_then(serde_json::Value::as_str);
+            // What PostgreSQL cannot store is no word of a price list.
+            word.unwrap_or("unknown")
+                .to_lowercase()
+                .replace('\0', "\u{fffd}")
+        };
+        self.attempts
             .iter()
             .filter_map(|attempt| attempt.pricing.as_ref())
-            .max_by_key(|pricing| (pricing.at, pricing.digest.clone()))?;
-        let word = |key: &str| {
-            newest
-                .value
-                .get(key)
-                .and_then(serde_json::Value::as_str)
-                .unwrap_or("unknown")
-                .to_lowercase()
-        };
-        Some((word("category"), word("type")))
+            .map(|pricing| {
+                (
+                    word(&pricing.value, "category"),
+                    word(&pricing.value, "type"),
+                )
+            })
+            .collect()
     }
 
     /// What this notification adds to the counters: a pure function of its

@@ -80,7 +80,7 @@ pub async fn raise(
     new: &NewEvent,
     now: Timestamp,
 ) -> Result<Report, StoreError> {
-    metrics::counter!("herald_own_events_total", "type" => new.event_type.clone()).increment(1);
+    metrics::counter!("herald_own_events_total").increment(1);
     let data = new.data.to_string();
     let stored = stored(new, &data, digest(new), now);
     if !event::insert(tx, stored, now).await? {

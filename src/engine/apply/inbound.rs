@@ -82,7 +82,7 @@ pub(super) async fn steps(
         metrics::counter!("herald_inbound_messages_total").increment(1);
         let at = message.at.min(now);
         let mut answers: Vec<Uuid> = answered.into_iter().collect();
-        let opens = window::opens(&message.kind, message.group_id.is_some());
+        let opens = message.dated && window::opens(&message.kind, message.group_id.is_some());
         if let (true, Some(sender_id), Some(contact_id)) = (opens, sender_id, contact_id) {
             let until = window::until(at);
             let heard = Heard {

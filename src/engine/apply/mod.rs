@@ -10,7 +10,7 @@ mod updates;
 
 pub use news::SOURCE;
 pub use replay::replay;
-pub(super) use updates::step as update_step;
+pub(super) use updates::{Told, learn, step as update_step};
 use uuid::Uuid;
 
 use super::{Engine, transition};
@@ -22,7 +22,7 @@ use crate::{
         callback::{self, Body, Processed},
         dead_letter,
         dialect::Id,
-        new_id,
+        made_at, new_id,
     },
 };
 
@@ -31,6 +31,9 @@ use crate::{
 pub fn batch_size(store: &Store) -> usize {
     if store.is_sqlite() { 100 } else { 500 }
 }
+
+/// Items that go into one transaction, at most.
+const MOST_TOGETHER: usize = 2_000;
 
 /// Items that a replay takes at a time.
 const REPLAYED: usize = 500;
@@ -92,7 +95,7 @@ async fn batch(
     let mut dead: Vec<(Uuid, Dead)> = Vec::new();
     let mut marks = Vec::with_capacity(bodies.len());
     for body in bodies {
-        let parsed = meta::callback::parse(&body.body);
+        let parsed = meta::callback::parse(&body.body, made_at(body.id));
         marks.push(Processed {
             id: Id(body.id),
             items: i64::try_from(parsed.items.len() + parsed.dead.len()).unwrap_or(i64::MAX),
@@ -105,7 +108,20 @@ async fn batch(
         dead.extend(parsed.dead.into_iter().map(|dead| (body.id, dead)));
     }
     marks.sort_by_key(|mark| mark.id.0);
-    let together = commit(engine, &work.iter().collect::<Vec<_>>(), &marks, &dead, now).await;
+    let all: Vec<&Work> = work.iter().collect();
+    let (most, rest) = all.split_at(all.len() - all.len() % MOST_TOGETHER);
+    // No transaction of unbounded size: the marks come with the last piece, and
+    // applying a piece twice changes nothing.
+    let mut together = Ok(());
+    for piece in most.chunks(MOST_TOGETHER) {
+        together = commit(engine, piece, &[], &[], now).await;
+        if together.is_err() {
+            break;
+        }
+    }
+    if together.is_ok() {
+        together = commit(engine, rest, &marks, &dead, now).await;
+    }
     match together {
         Ok(()) => {}
         Err(error) if error.is_transient() => return Err(error),

@@ -2,6 +2,7 @@
 //! forward in the provider's time; what is older is kept and acts on nothing.
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
@@ -13,6 +14,7 @@ use crate::{
     engine::{
         Engine,
         accept::{self, NewEvent},
+        dispatch::{Sendable, sendable},
         transition::Report,
     },
     providers::{
@@ -143,7 +145,7 @@ pub(super) async fn apply(
             item: &news.raw,
         };
         notice::insert(tx, kept, now).await?;
-        metrics::counter!("herald_notices_total", "field" => news.field.clone()).increment(1);
+        metrics::counter!("herald_notices_total").increment(1);
     }
     Ok(report)
 }
@@ -188,7 +190,19 @@ async fn apply_template(
     if !newest {
         return Ok(OLDER.to_owned());
     }
-    if matches!(&template.change, TemplateChange::Status { status, .. } if status == "APPROVED") {
+    if matches!(&template.change, TemplateChange::Status { .. })
+        && !matches!(
+            sendable(
+                &template.name,
+                template_sync::standing(tx, news.account_id.as_deref(), name.name, name.language)
+                    .await?
+                    .as_ref(),
+            ),
+            Sendable::Later(_)
+        )
+    {
+        // The first of them now; the rest, and those that are being held at this
+        // moment, when the sender looks (`watch::release`).
         let released =
             notification::release_template(tx, &template.name, &template.language, now).await?;
         report.wake_sender |= released > 0;
@@ -226,14 +240,19 @@ async fn apply_account(
         value: &account.value.to_string(),
         at,
         callback_id: work.callback_id,
+        hold: match &account.effect {
+            AccountEffect::Hold { reason, until } => Some((reason.as_str(), *until)),
+            AccountEffect::None | AccountEffect::Release => None,
+        },
     };
     if !account_fact::set(tx, fact, now).await? {
         return Ok(OLDER.to_owned());
     }
+    let mut held = None;
     let kind = match &account.effect {
         AccountEffect::None => format!("herald.account.{}", account.property.replace(' ', ".")),
         AccountEffect::Hold { reason, until } => {
-            sender::hold_account(tx, account_id, reason, *until, now).await?;
+            held = Some(sender::hold_account(tx, account_id, reason, *until, now).await?);
             "herald.sender.held".to_owned()
         }
         AccountEffect::Release => {
@@ -249,7 +268,10 @@ async fn apply_account(
         "value": account.value,
     });
     raise(engine, tx, work, &kind, data, report, now).await?;
-    Ok("applied".to_owned())
+    Ok(match held {
+        Some(0) => "applied: no sender of this account is known yet".to_owned(),
+        _ => "applied".to_owned(),
+    })
 }
 
 /// Raises an event of Herald's own about an item, once, through the same routes
@@ -264,7 +286,7 @@ pub(super) async fn raise(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let event = NewEvent {
-        id: format!("{}{}", work.callback_id, work.item.pointer),
+        id: told_once(work, kind, &data),
         source: SOURCE.to_owned(),
         event_type: kind.to_owned(),
         subject: None,
@@ -273,4 +295,15 @@ pub(super) async fn raise(
     };
     report.add(accept::raise(engine, tx, &event, now).await?);
     Ok(())
+}
+
+/// A name of what is told: the same news in another body are the same.
+fn told_once(work: &Work, kind: &str, data: &Value) -> String {
+    let (account, at) = match &work.item.kind {
+        ItemKind::News(news) => (news.account_id.as_deref(), news.at),
+        ItemKind::Inbound(message) => (None, Some(message.at)),
+        _ => (None, None),
+    };
+    let content = json!([kind, account, at.map(Timestamp::micros), data]);
+    hex::encode(Sha256::digest(content.to_string().as_bytes()))
 }

@@ -14,7 +14,7 @@ use crate::{
     providers::{Inbound, PersonIds},
     store::{
         DatabaseTransaction, StoreError,
-        alias::{self, Alias, Known},
+        alias::{self, Alias},
         people, suppression,
     },
 };
@@ -49,19 +49,14 @@ impl Book {
         aliases: &[Alias],
     ) -> Result<Self, StoreError> {
         let mut book = Self::default();
-        for Known {
-            kind,
-            value,
-            contact_id,
-            superseded_at,
-        } in alias::find(tx, aliases).await?
-        {
-            let named = aliases
-                .iter()
-                .find(|alias| alias.kind == kind && alias.value == value);
-            if let Some(alias) = named {
-                book.owners
-                    .insert(alias.clone(), (contact_id, superseded_at));
+        let wanted: HashMap<(&str, &str), &Alias> = aliases
+            .iter()
+            .map(|alias| ((alias.kind, alias.value.as_str()), alias))
+            .collect();
+        for known in alias::find(tx, aliases).await? {
+            if let Some(alias) = wanted.get(&(known.kind.as_str(), known.value.as_str())) {
+                let owner = (known.contact_id, known.superseded_at);
+                book.owners.insert((*alias).clone(), owner);
             }
         }
         Ok(book)
@@ -102,7 +97,7 @@ impl Book {
             }
             self.owners.insert(alias.clone(), (contact, None));
         }
-        self.follow(tx, contact, fresh, callback, now).await
+        self.follow(tx, contact, fresh, at, callback, now).await
     }
 
     /// What became of these names, told before anybody here had them.
@@ -111,13 +106,22 @@ impl Book {
         tx: &DatabaseTransaction,
         contact: Uuid,
         mut fresh: Vec<Alias>,
+        mut at: Timestamp,
         callback: Uuid,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         for _ in 0..MAX_LINKS {
             let mut next = Vec::new();
+            let mut latest = at;
             for link in alias::links(tx, &fresh).await? {
-                let Some(old) = fresh.iter().find(|alias| alias.kind == link.kind) else {
+                // Whoever has a name after it was given up has nothing to do with what became of it.
+                if link.at < at {
+                    continue;
+                }
+                latest = latest.max(link.at);
+                let named =
+                    |alias: &&Alias| alias.kind == link.kind && alias.value == link.old_value;
+                let Some(old) = fresh.iter().find(named) else {
                     continue;
                 };
                 let alias_of = |value: String| Alias {
@@ -144,6 +148,7 @@ impl Book {
                 break;
             }
             fresh = next;
+            at = latest;
         }
         Ok(())
     }
@@ -178,7 +183,8 @@ pub(super) async fn ensure(
     Ok(Some(match stored.find(&aliases, at) {
         Some(theirs) if theirs != mine => {
             people::remove_contact(tx, mine).await?;
-            *book = stored;
+            book.owners.extend(stored.owners);
+            book.give(tx, theirs, &aliases, at, callback, now).await?;
             theirs
         }
         _ => mine,
@@ -235,4 +241,24 @@ pub(super) async fn note_wish(
     let data = json!({ "contact": contact, "scope": wish.scope.name(), "source": wish.source });
     news::raise(engine, tx, work, kind, data, report, now).await?;
     Ok(true)
+}
+
+/// What became of names that statuses and answers have taught us.
+pub(super) async fn follow_learned(
+    tx: &DatabaseTransaction,
+    learned: &[(Uuid, Alias, Timestamp, Uuid)],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let aliases: Vec<Alias> = learned.iter().map(|(_, alias, ..)| alias.clone()).collect();
+    if alias::links(tx, &aliases).await?.is_empty() {
+        return Ok(());
+    }
+    let mut book = Book::of(tx, &aliases).await?;
+    for (contact, alias, at, callback) in learned {
+        if book.owner(alias, *at) == Some(*contact) {
+            book.follow(tx, *contact, vec![alias.clone()], *at, *callback, now)
+                .await?;
+        }
+    }
+    Ok(())
 }

@@ -12,7 +12,7 @@ use crate::{
         callback::{self, Body},
         dead_letter,
         dialect::Id,
-        new_id,
+        made_at, new_id,
     },
 };
 
@@ -32,7 +32,7 @@ pub async fn replay(
         body: body.into(),
         tries: 0,
     };
-    let parsed = meta::callback::parse(&body.body);
+    let parsed = meta::callback::parse(&body.body, made_at(body.id));
     let work: Vec<Work> = parsed
         .items
         .into_iter()

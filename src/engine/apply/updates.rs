@@ -3,7 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Work;
+use super::{Work, people};
 use crate::{
     domain::{
         facts::Fact,
@@ -26,10 +26,10 @@ use crate::{
 const OPTED_OUT: i64 = 131_050;
 
 /// A status of a message of ours.
-pub(super) struct Told<'a> {
-    notification_id: Uuid,
-    callback_id: Uuid,
-    update: &'a Update,
+pub(in crate::engine) struct Told<'a> {
+    pub notification_id: Uuid,
+    pub callback_id: Uuid,
+    pub update: &'a Update,
 }
 
 /// Matches statuses to attempts, and parks the rest.
@@ -131,13 +131,13 @@ pub(in crate::engine) fn step(
 
 /// What statuses teach about people: how the provider calls them, and who wants
 /// no more marketing. Asked once a message, when it is first spoken of.
-pub(super) async fn learn(
+pub(in crate::engine) async fn learn(
     tx: &DatabaseTransaction,
     told: &[Told<'_>],
     report: &Report,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let mut learned: Vec<(Uuid, Alias)> = Vec::new();
+    let mut learned: Vec<(Uuid, Alias, Timestamp, Uuid)> = Vec::new();
     for told in told {
         let Some(heard) = report.heard.get(&told.notification_id) else {
             continue;
@@ -145,25 +145,6 @@ pub(super) async fn learn(
         let Some(contact) = heard.contact_id else {
             continue;
         };
-        let person = &told.update.recipient;
-        let number = heard
-            .address
-            .as_deref()
-            .map(|address| address.trim_start_matches('+'));
-        let mut add = |kind: &'static str, value: Option<&String>| {
-            if let Some(value) = value {
-                let value = value.clone();
-                learned.push((contact, Alias { kind, value }));
-            }
-        };
-        add("bsuid", person.user_id.as_ref());
-        add("parent_bsuid", person.parent_user_id.as_ref());
-        // The number it was sent to teaches nothing.
-        let wa_id = person.wa_id.as_ref();
-        add(
-            "wa_id",
-            wa_id.filter(|wa_id| Some(wa_id.as_str()) != number),
-        );
         let failure = told.update.failure.as_ref();
         if failure.is_some_and(|failure| failure.value.code == Some(OPTED_OUT)) {
             let wish = Wish {
@@ -174,6 +155,41 @@ pub(super) async fn learn(
             };
             suppression::set(tx, contact, &wish, Some(told.callback_id), now).await?;
         }
+        if !heard.first {
+            continue;
+        }
+        let person = &told.update.recipient;
+        let number = heard
+            .address
+            .as_deref()
+            .map(|address| address.trim_start_matches('+'));
+        let mut add = |kind: &'static str, value: Option<&String>| {
+            if let Some(value) = value {
+                let value = value.clone();
+                learned.push((
+                    contact,
+                    Alias { kind, value },
+                    told.update.at,
+                    told.callback_id,
+                ));
+            }
+        };
+        add("bsuid", person.user_id.as_ref());
+        add("parent_bsuid", person.parent_user_id.as_ref());
+        // The number it was sent to teaches nothing.
+        let wa_id = person.wa_id.as_ref();
+        add(
+            "wa_id",
+            wa_id.filter(|wa_id| Some(wa_id.as_str()) != number),
+        );
     }
-    alias::learn(tx, &learned, now).await
+    if learned.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<(Uuid, Alias)> = learned
+        .iter()
+        .map(|(contact, alias, ..)| (*contact, alias.clone()))
+        .collect();
+    alias::learn(tx, &names, now).await?;
+    people::follow_learned(tx, &learned, now).await
 }

@@ -79,7 +79,6 @@ pub(super) async fn hold_back(
 ) -> Result<(Report, Vec<(Uuid, String)>), StoreError> {
     let contacts: Vec<Uuid> = claimed
         .iter()
-        .filter(|claimed| claimed.category != "authentication")
         .filter_map(|claimed| claimed.contact_id)
         .collect();
     let refused = suppression::refused(tx, &contacts).await?;

@@ -52,6 +52,8 @@ pub struct Answer {
 #[derive(Debug, Default)]
 pub struct Claim {
     pub jobs: Vec<Job>,
+    /// How many were taken, those that were held back included.
+    pub taken: usize,
     /// When it is worth asking again, if the pace or a hold said no.
     pub again_at: Option<Timestamp>,
 }
@@ -86,17 +88,19 @@ pub async fn claim(
         Permit::NotBefore(again_at) => {
             return Ok(Claim {
                 jobs: Vec::new(),
+                taken: 0,
                 again_at: Some(again_at),
             });
         }
     };
-    let (jobs, report) = engine
+    let (jobs, taken, report) = engine
         .store
         .write(async |tx| claim_in(engine, tx, sender, calls, lease, now).await)
         .await?;
     report.publish(engine);
     Ok(Claim {
         jobs,
+        taken,
         again_at: None,
     })
 }
@@ -124,7 +128,7 @@ async fn take_pace(
             failures_in_row: row.failures_in_row,
             probe_at: Some(lease),
         };
-        sender::set_health(tx, id, &health, now).await?;
+        sender::set_health(tx, id, &health, now, now).await?;
         wanted = 1;
     }
     let grant = pace::take(
@@ -149,8 +153,9 @@ async fn claim_in(
     calls: i64,
     lease: Timestamp,
     now: Timestamp,
-) -> Result<(Vec<Job>, Report), StoreError> {
+) -> Result<(Vec<Job>, usize, Report), StoreError> {
     let mut claimed = notification::claim(tx, sender, engine.process, lease, now, calls).await?;
+    let taken = claimed.len();
     let mut report = Report::default();
     let children: Vec<Uuid> = claimed
         .iter()
@@ -195,7 +200,7 @@ async fn claim_in(
             },
         });
     }
-    Ok((jobs, report))
+    Ok((jobs, taken, report))
 }
 
 /// Makes the call of a job.

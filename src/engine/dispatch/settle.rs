@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Answer;
+use super::{Answer, Job};
 use crate::engine::{
-    Engine, apply,
+    Engine,
+    apply::{self, Told},
     inbox::ErrorChain,
     transition::{self, Step},
 };
@@ -24,7 +25,7 @@ use crate::{
         alias::{self, Alias},
         attempt::{self, Record},
         dialect::Id,
-        parked,
+        made_at, parked,
         sender::{self, Health},
         suppression,
     },
@@ -50,6 +51,12 @@ pub async fn settle(
     let mut in_a_row = before;
     let mut trouble: Option<&Failure> = None;
     let mut good_answer = false;
+    // An attempt's id says when its call began.
+    let began = answers
+        .iter()
+        .map(|answer| made_at(answer.job.attempt_id))
+        .min()
+        .unwrap_or(now);
     let mut steps = Vec::with_capacity(answers.len());
     for answer in answers {
         match &answer.exchange.outcome {
@@ -117,8 +124,19 @@ pub async fn settle(
             let parked = parked::of(tx, &known).await?;
             let joined = join_parked(&parked, answers);
             let mut all = steps.clone();
-            all.extend(joined);
+            all.extend(joined.iter().filter_map(|(update, job, callback)| {
+                apply::update_step(update, job.notification_id, job.attempt_id, *callback)
+            }));
             let report = transition::run(engine, tx, &all, now).await?;
+            let told: Vec<Told<'_>> = joined
+                .iter()
+                .map(|(update, job, callback)| Told {
+                    notification_id: job.notification_id,
+                    callback_id: *callback,
+                    update,
+                })
+                .collect();
+            apply::learn(tx, &told, &report, now).await?;
             attempt::record(tx, &records, now).await?;
             if expects {
                 sender::expects(tx, sender, now).await?;
@@ -158,6 +176,7 @@ pub async fn settle(
         good_answer,
         trouble,
         health.as_ref().map(|row| row.state.as_str()),
+        began,
         now,
     )
     .await
@@ -194,8 +213,11 @@ fn describe(exchange: &Exchange) -> Option<Value> {
     }
 }
 
-/// Statuses that came before the answer, as changes of the attempts they are about.
-fn join_parked(parked: &[parked::Parked], answers: &[Answer]) -> Vec<Step> {
+/// Statuses that came before the answer, with the attempts they are about.
+fn join_parked<'a>(
+    parked: &[parked::Parked],
+    answers: &'a [Answer],
+) -> Vec<(Update, &'a Job, Uuid)> {
     parked
         .iter()
         .filter_map(|parked| {
@@ -205,7 +227,7 @@ fn join_parked(parked: &[parked::Parked], answers: &[Answer]) -> Vec<Step> {
                     || matches!(&answer.exchange.outcome, Outcome::Accepted { provider_message_id, .. }
                         if *provider_message_id == update.provider_message_id)
             })?;
-            apply::update_step(&update, answer.job.notification_id, answer.job.attempt_id, parked.callback_id)
+            Some((update, &answer.job, parked.callback_id))
         })
         .collect()
 }
@@ -257,6 +279,7 @@ async fn note_health(
     good_answer: bool,
     trouble: Option<&Failure>,
     state: Option<&str>,
+    began: Timestamp,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let health = if let Some(failure) = trouble {
@@ -295,7 +318,7 @@ async fn note_health(
     }
     engine
         .store
-        .write(async |tx| sender::set_health(tx, sender, &health, now).await)
+        .write(async |tx| sender::set_health(tx, sender, &health, began, now).await)
         .await
 }
 

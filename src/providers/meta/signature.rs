@@ -26,6 +26,11 @@ pub fn verify(secrets: &[SecretString], header: Option<&str>, body: &[u8]) -> bo
     valid.into()
 }
 
+/// Whether a header could be a signature: what is not need not be read to be refused.
+pub fn is_well_formed(header: Option<&str>) -> bool {
+    header.is_some_and(|header| parse(header).is_some())
+}
+
 fn parse(header: &str) -> Option<[u8; DIGEST_BYTES]> {
     let mut claimed = [0; DIGEST_BYTES];
     hex::decode_to_slice(header.strip_prefix(PREFIX)?, &mut claimed).ok()?;

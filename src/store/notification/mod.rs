@@ -6,8 +6,8 @@ mod search;
 
 pub use insert::{NewNotification, fresh_state, insert};
 pub use queue::{
-    Claimed, answerable, any_woken, claim, count_due, extend, hold, hold_for_template, oldest_due,
-    release, release_template, woken,
+    Claimed, answerable, any_woken, awaited_templates, claim, count_due, extend, hold,
+    hold_for_template, oldest_due, release, release_template, woken,
 };
 pub use search::{Filter, find, in_transaction, of_request, open_counts, read_failure, search};
 

@@ -46,7 +46,7 @@ pub async fn claim(
             "WITH due AS MATERIALIZED (SELECT id AS due_id FROM notification WHERE due_at IS NOT NULL AND due_at <= $4 AND channel = 'whatsapp' \
               AND (sender_id = $1 OR sender_id IS NULL) AND (expires_at IS NULL OR expires_at > $4) \
               ORDER BY priority, due_at LIMIT $5 {skip}) \
-             UPDATE notification SET engine_state = 'sending', status = 'sending', open_status = 'sending', \
+             UPDATE notification SET engine_state = 'sending', status = 'sending', open_status = 'sending', held_for = NULL, \
              sender_id = $1, lease_owner = $2, leased_until = $3, wake_at = $3, due_at = NULL, updated_at = $4, \
              attempt_count = attempt_count + 1 FROM due WHERE id = due_id \
              RETURNING id, contact_id, address, kind, template, language, category, params, body, generation, \
@@ -111,7 +111,7 @@ pub async fn hold(
         format!(
             "WITH due AS MATERIALIZED (SELECT id AS due_id FROM notification WHERE due_at IS NOT NULL AND due_at <= $2 AND channel = 'whatsapp' \
               ORDER BY priority, due_at LIMIT $3 {skip}) \
-             UPDATE notification SET engine_state = 'held', status = 'held', open_status = 'held', reason = $1, \
+             UPDATE notification SET engine_state = 'held', status = 'held', open_status = 'held', reason = $1, held_for = 'sender', \
              due_at = NULL, updated_at = $2 FROM due WHERE id = due_id"
         ),
         [reason.into(), now.micros().into(), limit.into()],
@@ -142,6 +142,9 @@ pub async fn release(
     Ok(released.rows_affected())
 }
 
+/// Rows that one release puts back.
+const RELEASED_AT_ONCE: i64 = 200;
+
 /// Puts back what waited for a template that may be sent again. Says how many.
 pub async fn release_template(
     tx: &DatabaseTransaction,
@@ -153,12 +156,35 @@ pub async fn release_template(
         tx,
         "UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
          held_for = NULL, due_at = $3, updated_at = $3 \
-         WHERE open_status IN ('held', 'retrying') AND engine_state = 'held' AND held_for = 'template' \
-         AND template = $1 AND (language = $2 OR language IS NULL)",
-        [template.into(), language.into(), now.micros().into()],
+         WHERE id IN (SELECT id FROM notification WHERE open_status IN ('held', 'retrying') AND engine_state = 'held' \
+         AND held_for = 'template' AND template = $1 AND (language = $2 OR language IS NULL) ORDER BY id LIMIT $4)",
+        [
+            template.into(),
+            language.into(),
+            now.micros().into(),
+            RELEASED_AT_ONCE.into(),
+        ],
     )
     .await?;
     Ok(released.rows_affected())
+}
+
+/// Templates that messages wait for.
+pub async fn awaited_templates(store: &Store) -> Result<Vec<(String, String)>, StoreError> {
+    let found = query(
+        store.reader(),
+        "SELECT DISTINCT template, coalesce(language, '') FROM notification \
+         WHERE open_status IN ('held', 'retrying') AND engine_state = 'held' AND held_for = 'template' LIMIT 100",
+        [],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok((columns.take()?, columns.take()?))
+        })
+        .collect()
 }
 
 /// Takes a claimed message out of the queue again, before any call was made: it

@@ -14,6 +14,10 @@ crate::tests![
     a_restricted_account_holds_its_senders_and_a_reinstated_one_releases_them,
     properties_of_numbers_and_accounts_are_shown_newest_first_in_provider_time,
     what_matters_goes_through_the_user_s_own_routes,
+    a_held_account_is_not_released_by_what_was_under_way,
+    a_hold_that_came_before_its_number_is_known_holds_it,
+    what_waits_for_a_template_fails_when_it_will_never_be_sent,
+    several_things_of_one_kind_have_each_their_newest_value,
 ];
 
 const AT: i64 = 1_767_225_600;
@@ -399,7 +403,7 @@ async fn properties_of_numbers_and_accounts_are_shown_newest_first_in_provider_t
         2000
     );
     assert_eq!(
-        fact("alert oba_approved")["at"],
+        fact("alert oba_approved 1")["at"],
         "2026-01-01T00:00:10.000000Z"
     );
     assert_eq!(fact("security")["value"]["event"], "PIN_CHANGED");
@@ -462,4 +466,144 @@ async fn what_matters_goes_through_the_user_s_own_routes(database: Database) {
     )
     .await;
     assert_eq!(sender(&app).await["unheard_since"], json!(null));
+}
+
+async fn a_held_account_is_not_released_by_what_was_under_way(database: Database) {
+    let app = app(&database).await;
+    super::said(
+        &app,
+        json!([]),
+        super::from_asha("wamid.1", AT, "text", json!({ "body": "x" })),
+    )
+    .await;
+    app.order("A-1", "+12025550101").await;
+    // Claimed, and its call is being made, when the account is disabled.
+    let claim = herald::engine::dispatch::claim(&app.engine, app.sender, 5, app.now())
+        .await
+        .unwrap();
+    assert_eq!(claim.jobs.len(), 1);
+    app.pass(1);
+    let disabled =
+        json!({ "event": "DISABLED_UPDATE", "ban_info": { "waba_ban_state": "DISABLE" } });
+    told(&app, "account_update", Some(AT + 1), disabled).await;
+    let mut answers = Vec::new();
+    for job in claim.jobs {
+        answers.push(herald::engine::dispatch::call(&app.meta, job).await);
+    }
+    herald::engine::dispatch::settle(&app.engine, app.sender, &answers, 500, app.now())
+        .await
+        .unwrap();
+    assert_eq!(sender(&app).await["state"], "held");
+    // The probe, an hour later, is a call that knows of it.
+    app.pass(3601);
+    app.order("A-2", "+12025550102").await;
+    app.send().await;
+    assert_eq!(sender(&app).await["state"], "active");
+}
+
+async fn a_hold_that_came_before_its_number_is_known_holds_it(database: Database) {
+    let app = app(&database).await;
+    told(
+        &app,
+        "account_update",
+        Some(AT),
+        json!({ "event": "ACCOUNT_DELETED" }),
+    )
+    .await;
+    assert_eq!(
+        sender(&app).await["state"],
+        "active",
+        "whose account it is, nobody knows yet"
+    );
+    let (_, notices) = app.get("/api/v1/notices").await;
+    assert_eq!(
+        notices["notices"][0]["outcome"],
+        "applied: no sender of this account is known yet"
+    );
+    super::said(
+        &app,
+        json!([]),
+        super::from_asha("wamid.1", AT, "text", json!({ "body": "x" })),
+    )
+    .await;
+    assert_eq!(sender(&app).await["state"], "held");
+}
+
+async fn what_waits_for_a_template_fails_when_it_will_never_be_sent(database: Database) {
+    let app = app(&database).await;
+    let (id, template, language) = first_order(&app, "A-1").await;
+    told(
+        &app,
+        "message_template_status_update",
+        Some(AT + 1),
+        status(&template, &language, "PAUSED"),
+    )
+    .await;
+    app.send().await;
+    assert_eq!(app.status_of(&id).await, "held");
+    told(
+        &app,
+        "message_template_status_update",
+        Some(AT + 2),
+        status(&template, &language, "DISABLED"),
+    )
+    .await;
+    app.send().await;
+    assert_eq!(
+        app.notification(&id).await["failure"]["title"],
+        "template_unusable"
+    );
+    // What was held while the good news came is found by who looks.
+    told(
+        &app,
+        "message_template_status_update",
+        Some(AT + 3),
+        status(&template, &language, "PAUSED"),
+    )
+    .await;
+    let (id, ..) = first_order(&app, "A-2").await;
+    app.send().await;
+    app.sql("UPDATE template_sync SET status = 'APPROVED'")
+        .await;
+    assert_eq!(
+        herald::engine::watch::release(&app.engine, app.now())
+            .await
+            .unwrap(),
+        1
+    );
+    app.send().await;
+    assert_eq!(app.status_of(&id).await, "accepted");
+}
+
+async fn several_things_of_one_kind_have_each_their_newest_value(database: Database) {
+    let app = app(&database).await;
+    super::said(
+        &app,
+        json!([]),
+        super::from_asha("wamid.1", AT, "text", json!({ "body": "x" })),
+    )
+    .await;
+    for flow in ["1", "2"] {
+        told(
+            &app,
+            "flows",
+            Some(AT),
+            json!({ "event": "FLOW_STATUS_CHANGE", "flow_id": flow }),
+        )
+        .await;
+    }
+    let alert = |entity: &str| json!({ "entity_type": "PHONE_NUMBER", "entity_id": entity, "alert_info": { "alert_type": "X\u{0}", "alert_severity": "WARNING" } });
+    for entity in ["7", "8"] {
+        told(&app, "account_alerts", Some(AT), alert(entity)).await;
+    }
+    assert_eq!(sender(&app).await["facts"].as_array().unwrap().len(), 4);
+    // The same news in another body are told once.
+    let mut again = alert("8");
+    again["alert_info"]["x"] = json!(1);
+    told(&app, "account_alerts", Some(AT), alert("8")).await;
+    assert_eq!(
+        app.number("SELECT count(*) FROM event WHERE source = 'herald'")
+            .await,
+        4
+    );
 }

@@ -393,12 +393,12 @@ async fn a_slow_sender_holds_nobody_up(database: Database) {
     let app = TestApp::spawn_with(&database, &settings, "").await;
     // Announces three megabytes, and sends nothing more.
     let address = app.base.trim_start_matches("http://").to_owned();
+    let head = format!(
+        "POST /webhooks/meta HTTP/1.1\r\nHost: herald\r\nX-Hub-Signature-256: sha256={}\r\nContent-Length: 3000000\r\n\r\n{{",
+        "00".repeat(32)
+    );
     let mut slow = tokio::net::TcpStream::connect(&address).await.unwrap();
-    slow.write_all(
-        b"POST /webhooks/meta HTTP/1.1\r\nHost: herald\r\nContent-Length: 3000000\r\n\r\n{",
-    )
-    .await
-    .unwrap();
+    slow.write_all(head.as_bytes()).await.unwrap();
     let large = vec![b' '; 2_000_000];
     let mut answer = [0; 12];
     // An ordinary callback has room of its own; a large one waits, and gets its turn.

@@ -17,6 +17,10 @@ crate::tests![
     stop_and_start_are_heard_the_newest_counts,
     marketing_wishes_in_whatsapp_itself_are_heeded,
     a_wish_in_any_order_ends_the_same,
+    what_became_of_a_number_is_not_its_next_owner_s_story,
+    a_refusal_by_failure_is_heard_even_after_a_reply,
+    a_changed_id_is_followed_when_a_status_names_it,
+    a_message_without_a_time_opens_no_window,
 ];
 
 const AT: i64 = 1_767_225_600;
@@ -552,4 +556,104 @@ async fn a_wish_in_any_order_ends_the_same(database: Database) {
         let (_, list) = app.get("/api/v1/suppressions").await;
         assert_eq!(list.as_array().unwrap().len(), 1);
     }
+}
+
+async fn what_became_of_a_number_is_not_its_next_owner_s_story(database: Database) {
+    let app = app(&database).await;
+    let change = changed(
+        "wamid.1",
+        "user_changed_number",
+        AT,
+        Some("12025550111"),
+        json!({ "wa_id": "12025550112" }),
+    );
+    tell(&app, &[change]).await;
+    // Nobody we knew; and much later somebody else has the old number.
+    tell(
+        &app,
+        &[text(
+            "wamid.2",
+            None,
+            Some("12025550111"),
+            AT + 9000,
+            "new here",
+        )],
+    )
+    .await;
+    let person = by_number(&app, "12025550111").await.unwrap();
+    assert!(by_number(&app, "12025550112").await.is_none());
+    let aliases = person["aliases"].as_array().unwrap();
+    assert!(
+        aliases.iter().all(|alias| alias["superseded_at"].is_null()),
+        "{person}"
+    );
+}
+
+async fn a_refusal_by_failure_is_heard_even_after_a_reply(database: Database) {
+    let app = app(&database).await;
+    app.apply_catalogue(MARKETING).await;
+    let phone = "+12025550111";
+    let sent = sale(&app, "1", phone).await;
+    tell(
+        &app,
+        &[text(
+            "wamid.1",
+            None,
+            Some("12025550111"),
+            AT + 1,
+            "who is this?",
+        )],
+    )
+    .await;
+    app.told(sent["id"].as_str().unwrap(), "failed", Some(131_050))
+        .await;
+    assert_eq!(sale(&app, "2", phone).await["status"], "skipped");
+    // And of a status that came before we knew the message.
+    let other = "+12025550112";
+    let answer = app.event("3", "shop.sale", json!({ "phone": other })).await;
+    let early = crate::harness::status("wamid.FAKE1", None, "failed", AT + 2, Some(131_050));
+    app.callback(json!({ "statuses": [early] })).await;
+    app.send().await;
+    assert_eq!(
+        app.status_of(answer["notifications"][0].as_str().unwrap())
+            .await,
+        "failed"
+    );
+    assert_eq!(sale(&app, "4", other).await["status"], "skipped");
+}
+
+async fn a_changed_id_is_followed_when_a_status_names_it(database: Database) {
+    let app = app(&database).await;
+    let change = changed(
+        "wamid.1",
+        "user_changed_user_id",
+        AT + 50,
+        None,
+        json!({ "previous_user_id": "US.1", "user_id": "US.2" }),
+    );
+    tell(&app, &[change]).await;
+    let id = app.order("A-1", "+12025550111").await;
+    app.send().await;
+    let attempt = app.notification(&id).await["attempts"][0].clone();
+    app.callback(json!({ "statuses": [{ "id": attempt["provider_message_id"], "status": "delivered", "timestamp": AT + 10,
+        "recipient_id": "12025550111", "recipient_user_id": "US.1", "biz_opaque_callback_data": attempt["id"] }] }))
+        .await;
+    let person = by_user(&app, "US.2").await.unwrap();
+    assert_eq!(
+        person["id"],
+        by_number(&app, "12025550111").await.unwrap()["id"]
+    );
+    assert!(by_user(&app, "US.1").await.is_none());
+}
+
+async fn a_message_without_a_time_opens_no_window(database: Database) {
+    let app = app(&database).await;
+    let mut message = text("wamid.1", None, Some("12025550111"), AT, "when?");
+    message.as_object_mut().unwrap().remove("timestamp");
+    tell(&app, &[message]).await;
+    assert_eq!(
+        by_number(&app, "12025550111").await.unwrap()["windows"],
+        json!([])
+    );
+    assert_eq!(app.number("SELECT count(*) FROM inbound_message").await, 1);
 }

@@ -12,7 +12,8 @@ use crate::{
     },
     providers::{
         AccountEffect, AccountNews, ItemKind, News, PersonIds, Subject, TemplateChange,
-        TemplateNews, meta::lenient::Text,
+        TemplateNews,
+        meta::lenient::{Text, without_nul},
     },
 };
 
@@ -40,8 +41,17 @@ pub(super) fn parse(field: &str, raw: &RawValue, context: &Context) -> Option<It
 
 /// A text or a number of an object, as text.
 fn text(value: &Value, key: &str) -> Option<String> {
-    match value.get(key)? {
-        Value::String(text) if !text.is_empty() => Some(text.replace('\0', "\u{fffd}")),
+    readable(value.get(key)?)
+}
+
+/// The same at a JSON pointer.
+fn text_at(value: &Value, pointer: &str) -> Option<String> {
+    readable(value.pointer(pointer)?)
+}
+
+fn readable(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(without_nul(text)),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
@@ -80,19 +90,9 @@ fn template(field: &str, value: &Value) -> Option<(String, Subject)> {
         };
         let reason = text(value, "reason")
             .filter(|reason| reason != "NONE")
-            .or_else(|| {
-                value
-                    .pointer("/rejection_info/reason")
-                    .and_then(Value::as_str)
-                    .map(str::to_owned)
-            })
-            .or_else(|| {
-                value
-                    .pointer("/other_info/description")
-                    .or_else(|| value.pointer("/other_info/title"))
-                    .and_then(Value::as_str)
-                    .map(str::to_owned)
-            });
+            .or_else(|| text_at(value, "/rejection_info/reason"))
+            .or_else(|| text_at(value, "/other_info/description"))
+            .or_else(|| text_at(value, "/other_info/title"));
         (
             format!(
                 "the template {name} ({language}) is {}",
@@ -132,6 +132,8 @@ fn account(field: &str, value: &Value) -> Option<(String, Subject)> {
         Some((summary, Subject::Account(news)))
     };
     let word = |key: &str| text(value, key).unwrap_or_else(|| "unknown".to_owned());
+    // Which of several things of one kind: each has its own newest value.
+    let of_which = |key: &str| text(value, key).map_or_else(String::new, |id| format!(" {id}"));
     match field {
         "phone_number_quality_update" => {
             let limit = text(value, "max_daily_conversations_per_business")
@@ -173,15 +175,16 @@ fn account(field: &str, value: &Value) -> Option<(String, Subject)> {
         ),
         "account_alerts" => {
             let alert = |key: &str| {
-                value
-                    .pointer(&format!("/alert_info/{key}"))
-                    .or_else(|| value.get(key))
-                    .and_then(Value::as_str)
-                    .unwrap_or("unknown")
-                    .to_owned()
+                text_at(value, &format!("/alert_info/{key}"))
+                    .or_else(|| text(value, key))
+                    .unwrap_or_else(|| "unknown".to_owned())
             };
             news(
-                &format!("alert {}", alert("alert_type").to_lowercase()),
+                &format!(
+                    "alert {}{}",
+                    alert("alert_type").to_lowercase(),
+                    of_which("entity_id")
+                ),
                 format!(
                     "alert: {} ({})",
                     alert("alert_type"),
@@ -206,7 +209,15 @@ fn account(field: &str, value: &Value) -> Option<(String, Subject)> {
         | "business_username_update"
         | "payment_configuration_update"
         | "flows"
-        | "partner_solutions" => news(field, format!("changed: {field}"), AccountEffect::None),
+        | "partner_solutions" => {
+            let which = ["flow_id", "configuration_name", "solution_id"]
+                .iter()
+                .map(|key| of_which(key))
+                .find(|which| !which.is_empty())
+                .unwrap_or_default();
+            let property = format!("{field}{which}");
+            news(&property, format!("changed: {field}"), AccountEffect::None)
+        }
         _ => None,
     }
 }
@@ -324,10 +335,7 @@ pub(super) fn preference(raw: &RawValue, context: &Context) -> Result<ItemKind, 
             what: "preference of another category".to_owned(),
         });
     }
-    let at = item
-        .timestamp
-        .seconds()
-        .ok_or("a preference without a readable `timestamp`")?;
+    let at = item.timestamp.seconds().unwrap_or(context.received);
     let person = PersonIds {
         wa_id: item.wa_id.filled(),
         user_id: item.user_id.filled(),
@@ -336,7 +344,9 @@ pub(super) fn preference(raw: &RawValue, context: &Context) -> Result<ItemKind, 
     };
     let person = complete(person, &context.contacts);
     if person.is_empty() {
-        return Err("a preference of nobody".to_owned());
+        return Ok(ItemKind::Other {
+            what: "preference of nobody".to_owned(),
+        });
     }
     Ok(ItemKind::News(Box::new(News {
         field: "user_preferences".to_owned(),

@@ -228,10 +228,8 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
         .clone()
         .filled()
         .ok_or("a message without `type`")?;
-    let at = item
-        .timestamp
-        .seconds()
-        .ok_or("a message without a readable `timestamp`")?;
+    let dated = item.timestamp.seconds();
+    let at = dated.unwrap_or(context.received);
     let named = PersonIds {
         wa_id: item.from.clone().filled(),
         user_id: item.from_user_id.clone().filled(),
@@ -250,6 +248,7 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
         person: complete(named, &context.contacts),
         group_id: item.group_id.filled(),
         at,
+        dated: dated.is_some(),
         text: readable.text,
         payload: readable.payload,
         context_message_id: read::<Quoted>(item.context).id.filled().or(readable.about),
@@ -445,10 +444,8 @@ pub(super) fn parse_call(raw: &RawValue, context: &Context) -> Result<ItemKind, 
             what: format!("call {event}"),
         });
     }
-    let at = item
-        .timestamp
-        .seconds()
-        .ok_or("a call without a readable `timestamp`")?;
+    let dated = item.timestamp.seconds();
+    let at = dated.unwrap_or(context.received);
     let person = PersonIds {
         wa_id: item.from.filled(),
         user_id: item.from_user_id.filled(),
@@ -460,6 +457,7 @@ pub(super) fn parse_call(raw: &RawValue, context: &Context) -> Result<ItemKind, 
         person: complete(person, &context.contacts),
         group_id: None,
         at,
+        dated: dated.is_some(),
         text: None,
         payload: None,
         context_message_id: None,

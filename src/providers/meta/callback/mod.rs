@@ -24,6 +24,12 @@ use crate::{
 /// than this is not Meta's.
 const MAX_ITEMS: usize = 20_000;
 
+const TOO_MANY: &str = "more items than any callback of Meta's has";
+
+fn is_full(parsed: &Parsed) -> bool {
+    parsed.items.len() + parsed.dead.len() >= MAX_ITEMS
+}
+
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow, default)]
@@ -141,12 +147,14 @@ struct Context {
     account_id: Option<String>,
     /// `entry[].time`
     at: Option<Timestamp>,
+    /// When it happened, for items that do not say: `entry[].time`, else when the body came.
+    received: Timestamp,
     phone_number_id: Option<String>,
     contacts: Vec<PersonIds>,
 }
 
-/// Reads one body that was verified and stored.
-pub fn parse(body: &[u8]) -> Parsed {
+/// Reads one body that was verified and stored, and when it came.
+pub fn parse(body: &[u8], received: Timestamp) -> Parsed {
     let mut parsed = Parsed::default();
     let Ok(text) = std::str::from_utf8(body) else {
         parsed.dead.push(dead("", "the body is not UTF-8"));
@@ -168,12 +176,16 @@ pub fn parse(body: &[u8]) -> Parsed {
         return parsed;
     };
     for (index, entry) in entries.into_iter().enumerate() {
-        parse_entry(entry, &format!("/entry/{index}"), &mut parsed);
+        if is_full(&parsed) {
+            parsed.dead.push(dead("/entry", TOO_MANY));
+            break;
+        }
+        parse_entry(entry, &format!("/entry/{index}"), received, &mut parsed);
     }
     parsed
 }
 
-fn parse_entry(raw: &RawValue, pointer: &str, parsed: &mut Parsed) {
+fn parse_entry(raw: &RawValue, pointer: &str, received: Timestamp, parsed: &mut Parsed) {
     let entry: Entry<'_> = match serde_json::from_str(raw.get()) {
         Ok(entry) => entry,
         Err(error) => {
@@ -188,9 +200,15 @@ fn parse_entry(raw: &RawValue, pointer: &str, parsed: &mut Parsed) {
         let context = Context {
             account_id: account_id.clone(),
             at,
+            received: at.unwrap_or(received),
             phone_number_id: None,
             contacts: Vec::new(),
         };
+        if is_full(parsed) {
+            return parsed
+                .dead
+                .push(dead(&format!("{pointer}/changes"), TOO_MANY));
+        }
         parse_change(
             change,
             &format!("{pointer}/changes/{index}"),
@@ -290,11 +308,8 @@ fn parse_value(
         };
         for (index, item) in items.into_iter().enumerate() {
             found = true;
-            if parsed.items.len() >= MAX_ITEMS {
-                parsed.dead.push(dead(
-                    &list_pointer,
-                    "more items than any callback of Meta's has",
-                ));
+            if is_full(parsed) {
+                parsed.dead.push(dead(&list_pointer, TOO_MANY));
                 return;
             }
             let pointer = format!("{list_pointer}/{index}");
@@ -309,7 +324,8 @@ fn parse_value(
             }
         }
     }
-    if let Some(errors) = value.errors.filter(|errors| errors.get() != "null") {
+    let is_empty = |errors: &&RawValue| elements(Some(errors)).is_some_and(|all| all.is_empty());
+    if let Some(errors) = value.errors.filter(|errors| !is_empty(errors)) {
         found = true;
         parsed.items.push(Item {
             pointer: format!("{pointer}/errors"),
@@ -380,7 +396,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::parse;
+    use crate::domain::time::Timestamp;
     use crate::providers::ItemKind;
+
+    const AT: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
     fn messages(value: &str) -> String {
         format!(
@@ -397,7 +416,7 @@ mod tests {
                 {"id":"wamid.c","status":["sent"],"timestamp":1},
                 {"id":"wamid.d","status":"read","timestamp":1750030074,"recipient_id":{"x":[1]}}]}"#,
         );
-        let parsed = parse(body.as_bytes());
+        let parsed = parse(body.as_bytes(), AT);
         assert_eq!(parsed.items.len(), 2);
         assert_eq!(
             parsed.items[0].phone_number_id.as_deref(),
@@ -421,7 +440,7 @@ mod tests {
                 {"id":"y","type":"payment","status":"captured","timestamp":"1"}],
                 "errors":[{"code":130429}],"new_thing":[1]}"#,
         );
-        let parsed = parse(body.as_bytes());
+        let parsed = parse(body.as_bytes(), AT);
         assert!(parsed.dead.is_empty());
         assert!(matches!(&parsed.items[0].kind, ItemKind::Update(update) if update.fact.is_none()));
         assert!(
@@ -430,7 +449,10 @@ mod tests {
         assert!(
             matches!(&parsed.items[2].kind, ItemKind::News(news) if news.summary == "account error 130429")
         );
-        let other = parse(br#"{"entry":[{"changes":[{"field":"automatic_events","value":{}}]}]}"#);
+        let other = parse(
+            br#"{"entry":[{"changes":[{"field":"automatic_events","value":{}}]}]}"#,
+            AT,
+        );
         assert!(
             matches!(&other.items[0].kind, ItemKind::Other { what } if what == "automatic_events")
         );
@@ -447,7 +469,7 @@ mod tests {
             b"{\"entry\":7}",
             b"{\"entry\":[{\"changes\":",
         ] {
-            let parsed = parse(body);
+            let parsed = parse(body, AT);
             assert_eq!((parsed.items.len(), parsed.dead.len()), (0, 1), "{body:?}");
         }
     }
@@ -457,7 +479,7 @@ mod tests {
         let body = messages(
             r#"{"messages":[{"id":"a","type":"text","timestamp":"1","from":"15550000","text":{"body":"a\u0000b"}}]}"#,
         );
-        let parsed = parse(body.as_bytes());
+        let parsed = parse(body.as_bytes(), AT);
         assert!(
             matches!(&parsed.items[0].kind, ItemKind::Inbound(message) if message.text.as_deref() == Some("a\u{fffd}b"))
         );
@@ -466,7 +488,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_the_parser_panic(body in prop::collection::vec(any::<u8>(), 0..400)) {
-            parse(&body);
+            parse(&body, AT);
         }
 
         #[test]
@@ -482,10 +504,10 @@ mod tests {
             )
             .into_bytes();
             let mut changed = body[..cut.index(body.len())].to_vec();
-            parse(&changed);
+            parse(&changed, AT);
             changed.clone_from(&body);
             changed[at.index(body.len())] = byte;
-            parse(&changed);
+            parse(&changed, AT);
         }
     }
 }

@@ -36,9 +36,11 @@ struct StatusItem<'a> {
     recipient_type: Text,
     #[serde(default)]
     recipient_user_id: Text,
-    /// Earlier pages call it `parent_recipient_user_id`.
-    #[serde(default, alias = "parent_recipient_user_id")]
+    #[serde(default)]
     recipient_parent_user_id: Text,
+    /// What earlier pages call it; both may be there.
+    #[serde(default)]
+    parent_recipient_user_id: Text,
     #[serde(default)]
     recipient_participant_id: Text,
     #[serde(default)]
@@ -62,10 +64,7 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
             what: format!("status of type {kind}"),
         });
     }
-    let at = item
-        .timestamp
-        .seconds()
-        .ok_or("a status without a readable `timestamp`")?;
+    let at = item.timestamp.seconds().unwrap_or(context.received);
     let fact = match status.as_str() {
         "sent" => Some(FactName::Sent),
         "delivered" => Some(FactName::Delivered),
@@ -98,7 +97,10 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
     let recipient = PersonIds {
         wa_id: item.recipient_id.filled().filter(|_| !in_group),
         user_id: item.recipient_user_id.filled(),
-        parent_user_id: item.recipient_parent_user_id.filled(),
+        parent_user_id: item
+            .recipient_parent_user_id
+            .filled()
+            .or_else(|| item.parent_recipient_user_id.filled()),
         ..PersonIds::default()
     };
     let participant = PersonIds {

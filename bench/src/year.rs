@@ -1,0 +1,197 @@
+//! `bench year`
+
+use std::{collections::HashMap, path::Path, time::Instant};
+
+use clap::Args;
+use herald::{
+    app,
+    config::{Config, Strictness},
+    domain::time::Timestamp,
+    engine::retention,
+};
+use sea_orm::{ConnectionTrait, DatabaseConnection};
+use serde_json::json;
+
+use crate::{Common, database::Fresh, print, progress};
+
+/// A year of messages in SQLite, with what is old deleted every day, and how large the file gets.
+///
+/// The rows of a day are written in bulk, as large as real ones; deleting is Herald's own.
+#[derive(Debug, Args)]
+pub struct Year {
+    #[command(flatten)]
+    common: Common,
+    #[arg(long, default_value_t = 365)]
+    days: i64,
+    /// Messages a day.
+    #[arg(long, default_value_t = 10_000)]
+    messages: i64,
+}
+
+/// 2026-01-01T00:00:00Z
+const START_SECONDS: i64 = 1_767_225_600;
+
+const DAY_SECONDS: i64 = 24 * 60 * 60;
+
+/// Callbacks of a message: sent, delivered, read.
+const CALLBACKS: i64 = 3;
+
+/// Lines of a message's story.
+const LINES: i64 = 5;
+
+impl Year {
+    pub async fn run(self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.common.database.is_none(),
+            "the year is simulated in SQLite"
+        );
+        let started = Instant::now();
+        let fresh = Fresh::make(&self.common, "year").await?;
+        let values: HashMap<String, String> =
+            [("DATABASE_URL".to_owned(), fresh.url.clone())].into();
+        let config = Config::read(&values, Strictness::Production)
+            .map_err(|mistakes| anyhow::anyhow!("{mistakes:?}"))?;
+        let engine = app::command_engine(&config, app::command_store(&config).await?);
+        let connection = fresh.connect().await?;
+        // A bulk load needs no durability; what is measured is size.
+        connection
+            .execute_unprepared("PRAGMA synchronous = OFF")
+            .await?;
+        let mut peak = 0_u64;
+        let mut deleted = 0_u64;
+        let mut slowest_micros = 0_u128;
+        for day in 0..self.days {
+            self.write_day(&connection, day).await?;
+            let now = Timestamp::from_unix_seconds(START_SECONDS + (day + 1) * DAY_SECONDS);
+            loop {
+                let turn = Instant::now();
+                let gone = retention::turn(&engine, now).await?;
+                slowest_micros = slowest_micros.max(turn.elapsed().as_micros());
+                if gone == 0 {
+                    break;
+                }
+                deleted += gone;
+            }
+            connection
+                .execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)")
+                .await?;
+            let size = megabytes(&fresh.directory)?;
+            peak = peak.max(size);
+            if day % 30 == 29 {
+                progress(&format!("day {}: {size} MB", day + 1));
+            }
+        }
+        let result = json!({
+            "days": self.days,
+            "messages_per_day": self.messages,
+            "megabytes_at_the_end": megabytes(&fresh.directory)?,
+            "megabytes_at_most": peak,
+            "rows_deleted": deleted,
+            "slowest_turn_ms": slowest_micros / 1000,
+            "seconds": started.elapsed().as_secs(),
+        });
+        connection.close().await?;
+        drop(engine);
+        fresh.drop().await?;
+        print(&result, self.common.json);
+        Ok(())
+    }
+
+    /// Writes the rows of one day, spread over it.
+    async fn write_day(&self, connection: &DatabaseConnection, day: i64) -> anyhow::Result<()> {
+        let start = (START_SECONDS + day * DAY_SECONDS) * 1000;
+        let step = DAY_SECONDS * 1000 / self.messages.max(1);
+        // An id of version 7: the millisecond, then which of the day and what it is.
+        let id = |what: char, number: &str| {
+            format!(
+                "unhex(printf('%012x', {start} + i * {step}) || '7{what}' || printf('%02x', {number}) || '8' || printf('%015x', i))"
+            )
+        };
+        let micros = format!("(({start} + i * {step}) * 1000)");
+        let each = format!(
+            "WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < {})",
+            self.messages - 1
+        );
+        let several = |count: i64| {
+            format!(
+                "{each}, k(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM k WHERE n < {})",
+                count - 1
+            )
+        };
+        let (notification, attempt, event) = (id('1', "0"), id('2', "0"), id('3', "0"));
+        let callback = id('4', "n");
+        let body = format!("'{}' || i", "b".repeat(620));
+        let answer = format!("'{}'", "a".repeat(160));
+        let request = format!("'{}'", "r".repeat(420));
+        let statements = [
+            format!(
+                "{each} INSERT INTO event (id, created_at, source, external_id, event_type, data, digest, state, routes) \
+                SELECT {event}, {micros}, 'crm', 'order-{day}-' || i, 'crm.order.created', '{}', randomblob(32), 'expanded', '{}' FROM s",
+                "d".repeat(220),
+                "o".repeat(90)
+            ),
+            format!(
+                "{each} INSERT INTO notification (id, created_at, updated_at, event_id, route, event_type, depth, channel, contact_id, recipient, address, kind, template, language, category, params, body, reference, labels, priority, generation, status, engine_state, triggered, replied, insists, attempt_count, expires_at) \
+                SELECT {notification}, {micros}, {micros}, {event}, 'order', 'crm.order.created', 0, 'whatsapp', randomblob(16), '+12025550101', '+12025550101', 'template', 'order_confirmation', 'en', 'utility', '{}', '{}', 'A-{day}-' || i, '{{}}', 2, 1, 'read', 'settled', 31, 0, 0, 1, {micros} FROM s",
+                "p".repeat(160),
+                "t".repeat(180)
+            ),
+            format!(
+                "{each} INSERT INTO attempt (id, created_at, notification_id, number, generation, sender_id, lease_token, outcome, answered_at, http_status, provider_message_id, accepted_at, sent_at, delivered_at, read_at, implied, pricing, request, answer) \
+                SELECT {attempt}, {micros}, {notification}, 1, 1, randomblob(16), randomblob(16), 'accepted', {micros}, 200, 'wamid.HBgLMTIwMjU1NTAxMDEVAgARGBI{day}x' || i || 'AA', {micros}, {micros}, {micros}, {micros}, 0, '{}', {request}, {answer} FROM s",
+                "x".repeat(120)
+            ),
+            format!(
+                "{} INSERT INTO timeline (notification_id, id, at, kind, provider_at, attempt_id, callback_id, detail) \
+                SELECT {notification}, {}, {micros}, 'delivered', {micros}, {attempt}, randomblob(16), CASE n WHEN 0 THEN '{}' END FROM s, k",
+                several(LINES),
+                id('5', "n"),
+                "j".repeat(80)
+            ),
+            format!(
+                "{} INSERT INTO callback (id, created_at, endpoint, size_bytes, owner, leased_until, tries, processed_at, items, dead_items) \
+                SELECT {callback}, {micros}, 'meta', 620, randomblob(16), 0, 0, {micros}, 1, 0 FROM s, k",
+                several(CALLBACKS)
+            ),
+            format!(
+                "{} INSERT INTO callback_body (callback_id, body) SELECT {callback}, CAST({body} AS blob) FROM s, k",
+                several(CALLBACKS)
+            ),
+            format!(
+                "{} INSERT INTO callback_digest (endpoint, digest, callback_id, created_at, times_seen) \
+                SELECT 'meta', randomblob(32), {callback}, {micros}, 1 FROM s, k",
+                several(CALLBACKS)
+            ),
+            format!(
+                "{each} INSERT INTO follow_up (id, created_at, notification_id, generation, rule_id, rule_name, trigger_name, occurrence, unless_mask, state, settled_at, reason) \
+                SELECT {}, {micros}, {notification}, 1, randomblob(16), 'unread-after-a-day', 'delivered', '', 520, 'cancelled', {micros}, 'one of its unless came' FROM s",
+                id('6', "0")
+            ),
+            format!(
+                "{each} INSERT INTO inbound_message (id, created_at, callback_id, phone_number_id, contact_id, provider_message_id, kind, text, sent_at, item) \
+                SELECT {}, {micros}, randomblob(16), '106540352242922', randomblob(16), 'wamid.in{day}x' || i, 'text', 'Thanks', {micros}, '{}' FROM s WHERE i % 10 = 0",
+                id('7', "0"),
+                "m".repeat(300)
+            ),
+            // Ten templates with seven facts in each quarter of an hour.
+            format!(
+                "WITH RECURSIVE q(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM q WHERE i < 95), k(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM k WHERE n < 69) \
+                INSERT INTO counter (bucket, sender_id, channel, template, fact, code, slot, created_at, count) \
+                SELECT ({start} + i * 900000) * 1000, zeroblob(16), 'whatsapp', 'template_' || (n / 7), 'fact_' || (n % 7), '', 1, 0, 10 FROM q, k"
+            ),
+        ];
+        for statement in statements {
+            connection.execute_unprepared(&statement).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The database with its log, in megabytes.
+fn megabytes(directory: &Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(directory)? {
+        bytes += entry?.metadata()?.len();
+    }
+    Ok(bytes / 1_000_000)
+}
