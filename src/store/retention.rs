@@ -163,8 +163,8 @@ pub async fn delete(
     Ok(gone)
 }
 
-/// Pages of 4 KiB that SQLite gives back at a time: 4 MiB.
-const PAGES_GIVEN_BACK: i64 = 1_000;
+/// Pages of 4 KiB that SQLite gives back at a time: who writes waits meanwhile.
+const PAGES_GIVEN_BACK: i64 = 200;
 
 /// Gives space back to the system. PostgreSQL does it by itself.
 pub async fn give_back(store: &Store) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Work, people};
+use super::{Work, news, people};
 use crate::{
     domain::{notification::Change, preference::Wish, time::Timestamp, window},
     engine::{
@@ -16,10 +16,14 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError,
         attempt::{self, Lookup},
+        catalogue,
         conversation::{self, Heard},
         inbound, notification, sender,
     },
 };
+
+/// The event of a message that a person wrote.
+const RECEIVED: &str = "herald.message.received";
 
 /// A reply without a quote answers what was sent in this time before it.
 const ANSWERS_SECONDS: i64 = 7 * 24 * 60 * 60;
@@ -44,6 +48,8 @@ pub(super) async fn steps(
     }
     let mut people = people::of_messages(tx, &messages, now).await?;
     let quoted = find_quoted(tx, &messages).await?;
+    // An event for each message only if some route listens to it.
+    let listened = !catalogue::routes(tx, RECEIVED).await?.is_empty();
     let mut senders: HashMap<&str, Option<Uuid>> = HashMap::new();
     let mut steps = Vec::new();
     for (position, (work, message)) in messages.iter().enumerate() {
@@ -80,6 +86,20 @@ pub(super) async fn steps(
             continue;
         }
         metrics::counter!("herald_inbound_messages_total").increment(1);
+        if listened {
+            let data = json!({
+                "contact": contact_id,
+                "name": message.person.name,
+                "phone": message.person.wa_id.as_ref().map(|wa_id| format!("+{wa_id}")),
+                "kind": message.kind,
+                "text": message.text,
+                "payload": message.payload,
+                "group": message.group_id,
+                "notification": answered,
+                "message": message.provider_message_id,
+            });
+            news::raise(engine, tx, work, RECEIVED, data, report, now).await?;
+        }
         let at = message.at.min(now);
         let mut answers: Vec<Uuid> = answered.into_iter().collect();
         let opens = message.dated && window::opens(&message.kind, message.group_id.is_some());

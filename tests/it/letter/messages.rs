@@ -20,6 +20,7 @@ crate::tests![
     media_is_fetched_on_demand_as_a_download_and_bounded,
     messages_are_found_by_contact_and_time,
     what_people_write_is_marked_read_if_that_is_wanted,
+    whoever_listens_hears_what_people_write,
 ];
 
 const AT: i64 = 1_767_225_600;
@@ -721,4 +722,38 @@ async fn what_people_write_is_marked_read_if_that_is_wanted(database: Database) 
     assert_eq!(app.meta.marked(), ["wamid.x"]);
     app.pass(3600);
     assert_eq!(turn(&app).await, 0);
+}
+
+async fn whoever_listens_hears_what_people_write(database: Database) {
+    let app = app(&database).await;
+    let message = |id: &str| from_asha(id, AT, "text", json!({ "body": "help, please" }));
+    said(&app, asha(), message("wamid.1")).await;
+    assert_eq!(
+        app.number("SELECT count(*) FROM event").await,
+        0,
+        "nobody listens"
+    );
+    let catalogue = "name = \"desk\"\n[[contact]]\nname = \"Desk\"\nphone = \"+12025550190\"\n\
+        [[template]]\nname = \"desk_note\"\ncategory = \"utility\"\nbody = \"{{ who }} wrote: {{ what }}\"\n\
+        [[route]]\nname = \"desk\"\nevent = \"herald.message.received\"\nwhen = \"'help' in data.text\"\nto = \"contact:Desk\"\n\
+        template = \"desk_note\"\nparams = { who = \"{{ data.name }}\", what = \"{{ data.text }}\" }\n";
+    app.apply_catalogue(catalogue).await;
+    said(&app, asha(), message("wamid.2")).await;
+    said(
+        &app,
+        asha(),
+        from_asha("wamid.3", AT, "text", json!({ "body": "thanks" })),
+    )
+    .await;
+    // The same message in another body is no second message.
+    app.callback(json!({ "again": 1, "contacts": asha(), "messages": [message("wamid.2")] }))
+        .await;
+    let (_, page) = app.get("/api/v1/notifications").await;
+    assert_eq!(page["notifications"].as_array().unwrap().len(), 1, "{page}");
+    assert_eq!(app.number("SELECT count(*) FROM event").await, 2);
+    let id = page["notifications"][0]["id"].as_str().unwrap();
+    assert_eq!(
+        app.notification(id).await["text"],
+        "Asha wrote: help, please"
+    );
 }

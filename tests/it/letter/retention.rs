@@ -175,7 +175,7 @@ async fn deleting_goes_in_chunks_beside_ingest_and_gives_space_back(database: Da
                     .unwrap();
             row.try_get_by_index::<i64>(0).unwrap()
         };
-        for _ in 0..5 {
+        for _ in 0..20 {
             store::retention::give_back(&app.store).await.unwrap();
         }
         assert_eq!(pages("freelist_count").await, 0);
