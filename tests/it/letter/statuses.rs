@@ -174,10 +174,10 @@ async fn a_price_is_counted_once_however_often_it_is_told(database: Database) {
 async fn the_provider_s_names_of_a_person_are_learned_and_conflicts_recorded(database: Database) {
     let app = app(&database).await;
     // The number that was dialled is not the one WhatsApp knows.
-    let (_, attempt, wamid) = sent(&app, "A-1", "+5511987654321").await;
-    status(&app, json!([]), json!({ "id": wamid, "status": "sent", "timestamp": AT, "recipient_id": "551187654321",
+    let (_, attempt, wamid) = sent(&app, "A-1", "+12025550151").await;
+    status(&app, json!([]), json!({ "id": wamid, "status": "sent", "timestamp": AT, "recipient_id": "12025550159",
         "recipient_user_id": "BR.1", "parent_recipient_user_id": "BR.ENT.1", "biz_opaque_callback_data": attempt })).await;
-    let (code, person) = app.get("/api/v1/contacts?phone=%2B5511987654321").await;
+    let (code, person) = app.get("/api/v1/contacts?phone=%2B12025550151").await;
     assert_eq!(code, 200);
     let aliases: Vec<(&str, &str)> = person["aliases"]
         .as_array()
@@ -193,13 +193,13 @@ async fn the_provider_s_names_of_a_person_are_learned_and_conflicts_recorded(dat
     for alias in [
         ("bsuid", "BR.1"),
         ("parent_bsuid", "BR.ENT.1"),
-        ("wa_id", "551187654321"),
-        ("phone", "+5511987654321"),
+        ("wa_id", "12025550159"),
+        ("phone", "+12025550151"),
     ] {
         assert!(aliases.contains(&alias), "{aliases:?}");
     }
     // What they write comes under that name, and is theirs.
-    let message = json!({ "from": "551187654321", "id": "wamid.br", "timestamp": AT, "type": "text", "text": { "body": "oi" } });
+    let message = json!({ "from": "12025550159", "id": "wamid.br", "timestamp": AT, "type": "text", "text": { "body": "oi" } });
     let seen = super::said(&app, json!([]), message).await;
     assert_eq!(seen["contact"], person["id"]);
     // The same id for another number: nobody is merged.
