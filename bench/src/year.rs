@@ -1,13 +1,17 @@
 //! `bench year`
 
-use std::{collections::HashMap, path::Path, time::Instant};
+use std::{
+    collections::HashMap,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 use herald::{
     app,
     config::{Config, Strictness},
     domain::time::Timestamp,
-    engine::retention,
+    engine::retention::Cleaner,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use serde_json::json;
@@ -59,14 +63,20 @@ impl Year {
             .await?;
         let mut peak = 0_u64;
         let mut deleted = 0_u64;
-        let mut slowest_micros = 0_u128;
+        let (mut turns, mut over_25_ms, mut over_50_ms) = (0_u64, 0_u64, 0_u64);
+        let mut longest_micros = 0_u128;
+        let mut cleaner = Cleaner::default();
         for day in 0..self.days {
             self.write_day(&connection, day).await?;
             let now = Timestamp::from_unix_seconds(START_SECONDS + (day + 1) * DAY_SECONDS);
             loop {
-                let turn = Instant::now();
-                let gone = retention::turn(&engine, now).await?;
-                slowest_micros = slowest_micros.max(turn.elapsed().as_micros());
+                let gone = cleaner.turn(&engine, now).await?;
+                let lasted = cleaner.longest.as_micros();
+                cleaner.longest = Duration::ZERO;
+                turns += 1;
+                over_50_ms += u64::from(lasted > 50_000);
+                over_25_ms += u64::from(lasted > 25_000);
+                longest_micros = longest_micros.max(lasted);
                 if gone == 0 {
                     break;
                 }
@@ -87,7 +97,10 @@ impl Year {
             "megabytes_at_the_end": megabytes(&fresh.directory)?,
             "megabytes_at_most": peak,
             "rows_deleted": deleted,
-            "slowest_turn_ms": slowest_micros / 1000,
+            "turns": turns,
+            "turns_with_a_write_over_25_ms": over_25_ms,
+            "turns_with_a_write_over_50_ms": over_50_ms,
+            "longest_write_ms": longest_micros / 1000,
             "seconds": started.elapsed().as_secs(),
         });
         connection.close().await?;

@@ -163,15 +163,13 @@ pub async fn delete(
     Ok(gone)
 }
 
-/// Pages of 4 KiB that SQLite gives back at a time: who writes waits meanwhile.
-const PAGES_GIVEN_BACK: i64 = 200;
-
-/// Gives space back to the system. PostgreSQL does it by itself.
-pub async fn give_back(store: &Store) -> Result<(), StoreError> {
+/// Gives so many pages of 4 KiB back to the system; who writes waits meanwhile.
+/// PostgreSQL does it by itself.
+pub async fn give_back(store: &Store, pages: i64) -> Result<(), StoreError> {
     if store.is_sqlite() {
         query(
             &store.writer,
-            format!("PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"),
+            format!("PRAGMA incremental_vacuum({pages})"),
             [],
         )
         .await?;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::Turn;
 use crate::{
     domain::time::Timestamp,
-    engine::{Engine, retention},
+    engine::{Engine, retention::Cleaner},
     state::Clock,
     store::StoreError,
 };
@@ -19,8 +19,12 @@ const NAP: Duration = Duration::from_mins(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Deletes a chunk of everything that is old enough.
-pub async fn turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
-    Ok(if retention::turn(engine, now).await? > 0 {
+pub async fn turn(
+    cleaner: &mut Cleaner,
+    engine: &Engine,
+    now: Timestamp,
+) -> Result<Turn, StoreError> {
+    Ok(if cleaner.turn(engine, now).await? > 0 {
         Turn::Worked
     } else {
         Turn::Idle
@@ -29,8 +33,9 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
 
 /// Deletes until stopped.
 pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
+    let mut cleaner = Cleaner::default();
     super::run("cleanup", stop, NAP, None, async || {
-        let turn = turn(&engine, clock.now()).await?;
+        let turn = turn(&mut cleaner, &engine, clock.now()).await?;
         if turn == Turn::Worked {
             tokio::time::sleep(PAUSE).await;
         }

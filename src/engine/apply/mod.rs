@@ -127,7 +127,11 @@ async fn batch(
         Err(error) if error.is_transient() => return Err(error),
         Err(_) => {
             // Something in it cannot be applied: find it, and spare the others.
-            let mut pieces = vec![work.iter().collect::<Vec<_>>()];
+            let mut pieces: Vec<Vec<&Work>> = all
+                .chunks(MOST_TOGETHER)
+                .rev()
+                .map(<[&Work]>::to_vec)
+                .collect();
             while let Some(piece) = pieces.pop() {
                 match commit(engine, &piece, &[], &[], now).await {
                     Ok(()) => {}
