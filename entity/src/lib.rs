@@ -20,7 +20,7 @@ pub mod event;
 pub mod follow_up;
 pub mod group_member;
 pub mod idempotency;
-pub mod identity_link;
+pub mod identity_change;
 pub mod inbound_message;
 pub mod notice;
 pub mod notification;

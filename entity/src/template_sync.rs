@@ -28,6 +28,14 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub category: Option<String>,
     pub category_at: Option<i64>,
+    /// What the category is going to be.
+    #[sea_orm(column_type = "Text")]
+    pub category_due: Option<String>,
+    pub category_due_at: Option<i64>,
+    /// The digest of what was last said of its components.
+    #[sea_orm(column_type = "Text")]
+    pub components: Option<String>,
+    pub components_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -17,6 +17,7 @@ mod m20261121_000004_callbacks;
 mod m20261121_000005_follow_ups_and_counters;
 mod m20261121_000006_access;
 mod m20261121_000007_callbacks_to_the_letter;
+mod m20261121_000008_names_that_return;
 
 /// Every migration there is.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000005_follow_ups_and_counters::Migration),
             Box::new(m20261121_000006_access::Migration),
             Box::new(m20261121_000007_callbacks_to_the_letter::Migration),
+            Box::new(m20261121_000008_names_that_return::Migration),
         ]
     }
 }

@@ -150,6 +150,9 @@ pub fn status<'a>(
         );
         return if more {
             Status::Retrying
+        } else if engine == EngineState::Sending && facts.has(Fact::Failed) {
+            // Claimed for another attempt: this failure is not the end of it.
+            Status::Sending
         } else if facts.has(Fact::Failed) {
             Status::Failed
         } else if facts.has(Fact::Sent) {

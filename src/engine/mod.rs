@@ -6,6 +6,7 @@ pub mod apply;
 pub mod catalogue;
 pub mod dispatch;
 pub mod follow_up;
+pub mod heard;
 pub mod inbox;
 pub mod manual;
 pub mod read_marks;
@@ -17,9 +18,9 @@ pub mod watch;
 pub mod window;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{
-        Arc, Mutex, RwLock,
+        Arc, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -30,7 +31,6 @@ use crate::{
     domain::{
         notification::Policy,
         preference::Words,
-        time::Timestamp,
         trigger::{Trigger, Triggers},
     },
     store::{ConnectionTrait, Store, StoreError, catalogue::StoredRule},
@@ -65,12 +65,6 @@ pub struct Retention {
     pub notifications_days: i64,
 }
 
-/// That a number was heard of is written down once in so many microseconds.
-const HEARD_MICROS: i64 = 30_000_000;
-
-/// So many numbers are remembered.
-const MAX_HEARD: usize = 10_000;
-
 /// The rules in force, by trigger.
 #[derive(Debug, Default)]
 pub struct RuleSet {
@@ -101,8 +95,8 @@ pub struct Engine {
     /// This process's slot in the counters.
     pub slot: i64,
     rules: RwLock<Arc<RuleSet>>,
-    /// When a number was last noted as heard of.
-    heard: Mutex<HashMap<String, Timestamp>>,
+    /// Numbers that were heard of lately.
+    pub heard: heard::Heard,
     /// Our clock differs from the database's: leases and due times of other
     /// processes mean something else to us, so nothing is claimed.
     clock_differs: AtomicBool,
@@ -123,57 +117,11 @@ impl Engine {
             process,
             slot: i64::try_from(process.as_u128() % SLOTS).unwrap_or(0),
             rules: RwLock::default(),
-            heard: Mutex::default(),
+            heard: heard::Heard::default(),
             clock_differs: AtomicBool::new(false),
             queued: tokio::sync::Notify::new(),
             followed_up: tokio::sync::Notify::new(),
         }
-    }
-
-    /// Notes that these numbers were heard of, now and then.
-    pub async fn heard(
-        &self,
-        numbers: impl Iterator<Item = (&str, Option<&str>)>,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let mut due: Vec<(String, Option<String>)> = Vec::new();
-        {
-            let heard = self
-                .heard
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            for (number, account) in numbers {
-                let lately = heard
-                    .get(number)
-                    .is_some_and(|at| now.micros_since(*at) < HEARD_MICROS);
-                if !lately && due.last().is_none_or(|(last, _)| last != number) {
-                    due.push((number.to_owned(), account.map(str::to_owned)));
-                }
-            }
-        }
-        due.sort_unstable();
-        due.dedup();
-        if due.is_empty() {
-            return Ok(());
-        }
-        self.store
-            .write(async |tx| {
-                for (number, account) in &due {
-                    crate::store::sender::heard(tx, number, account.as_deref(), now).await?;
-                }
-                Ok(())
-            })
-            .await?;
-        let mut heard = self
-            .heard
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        // Bounded: callbacks may name any number.
-        if heard.len() + due.len() > MAX_HEARD {
-            heard.clear();
-        }
-        heard.extend(due.into_iter().map(|(number, _)| (number, now)));
-        Ok(())
     }
 
     /// Whether this process may take work that others could take.

@@ -7,45 +7,31 @@ use std::{
 
 use super::Engine;
 use crate::{
-    domain::{chunk::Chunk, time::Timestamp},
+    domain::time::Timestamp,
     store::{StoreError, retention},
 };
 
-/// Things that the first transaction of a kind deletes.
-const FIRST_CHUNK: u32 = 20;
+/// Things that one transaction deletes, at most.
+const CHUNK: i64 = 200;
 
-/// No transaction deletes more, however fast the disk is.
-const MOST: u32 = 500;
+/// A transaction deletes no more after this, however slow the disk is: with its
+/// commit it stays under the 50 ms that ingest may wait.
+const TIME: Duration = Duration::from_millis(10);
 
-/// Pages of the file are given back in chunks, too.
+/// What giving pages back is called among the kinds of write.
 const PAGES: &str = "pages";
 
 /// The digest ledger is kept so long: Meta repeats for 7 days.
 const DIGEST_DAYS: i64 = 9;
 
-/// Deletes, and remembers how much of each kind fits into a short transaction here.
+/// Deletes what is old enough.
 #[derive(Debug, Default)]
 pub struct Cleaner {
-    chunks: HashMap<&'static str, Chunk>,
-    /// The longest that one of its writes has lasted.
-    pub longest: Duration,
+    /// How long the last write of each kind lasted.
+    pub lasted: HashMap<&'static str, Duration>,
 }
 
 impl Cleaner {
-    /// How much the next write of this kind may do.
-    fn chunk(&self, what: &'static str) -> Chunk {
-        self.chunks
-            .get(what)
-            .copied()
-            .unwrap_or(Chunk::starting_at(FIRST_CHUNK, MOST))
-    }
-
-    /// Learns from what a write of this kind took.
-    fn learn(&mut self, what: &'static str, took: Duration) {
-        self.longest = self.longest.max(took);
-        self.chunks.insert(what, self.chunk(what).after(took));
-    }
-
     /// Deletes one chunk of each kind of row that is old enough. Says how many rows
     /// went: as long as it is not none, there may be more.
     ///
@@ -67,21 +53,19 @@ impl Cleaner {
             if !retention::any(&engine.store, what, before).await? {
                 continue;
             }
-            let chunk = i64::from(self.chunk(what.name()).size());
             let started = Instant::now();
             let gone = engine
                 .store
-                .write(async |tx| retention::delete(tx, what, before, chunk).await)
+                .write(async |tx| retention::delete(tx, what, before, CHUNK, TIME).await)
                 .await?;
-            self.learn(what.name(), started.elapsed());
+            self.lasted.insert(what.name(), started.elapsed());
             metrics::counter!("herald_deleted_rows_total", "what" => what.name()).increment(gone);
             deleted += gone;
         }
         if deleted > 0 {
-            let pages = i64::from(self.chunk(PAGES).size());
             let started = Instant::now();
-            retention::give_back(&engine.store, pages).await?;
-            self.learn(PAGES, started.elapsed());
+            retention::give_back(&engine.store).await?;
+            self.lasted.insert(PAGES, started.elapsed());
         }
         Ok(deleted)
     }

@@ -260,8 +260,8 @@ pub async fn link(
 ) -> Result<(), StoreError> {
     execute(
         tx,
-        "INSERT INTO identity_link (kind, old_value, new_value, at, created_at) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT (kind, old_value, new_value) DO NOTHING",
+        "INSERT INTO identity_change (kind, old_value, new_value, at, created_at) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (kind, old_value, new_value, at) DO NOTHING",
         [
             kind.into(),
             old.into(),
@@ -274,7 +274,7 @@ pub async fn link(
     Ok(())
 }
 
-/// What became of these names, and of which names they came.
+/// What became of these names, the earliest change first.
 pub async fn links(tx: &DatabaseTransaction, aliases: &[Alias]) -> Result<Vec<Link>, StoreError> {
     if aliases.is_empty() {
         return Ok(Vec::new());
@@ -287,7 +287,8 @@ pub async fn links(tx: &DatabaseTransaction, aliases: &[Alias]) -> Result<Vec<Li
         tx,
         format!(
             "SELECT l.kind, l.old_value, l.new_value, l.at FROM {given} \
-             JOIN identity_link l ON l.kind = r.kind AND l.old_value = r.value"
+             JOIN identity_change l ON l.kind = r.kind AND l.old_value = r.value \
+             ORDER BY l.at, l.new_value"
         ),
         [list(aliases)?],
     )
@@ -304,6 +305,29 @@ pub async fn links(tx: &DatabaseTransaction, aliases: &[Alias]) -> Result<Vec<Li
             })
         })
         .collect()
+}
+
+/// Whether a name came back to its owner after it was given up at `at`: from
+/// another name of the same contact.
+pub async fn came_back(
+    tx: &DatabaseTransaction,
+    contact: Uuid,
+    alias: &Alias,
+    at: Timestamp,
+) -> Result<bool, StoreError> {
+    let found = query(
+        tx,
+        "SELECT l.at FROM identity_change l JOIN contact_alias k ON k.kind = l.kind AND k.value = l.old_value \
+         WHERE l.kind = $1 AND l.new_value = $2 AND l.at > $3 AND k.contact_id = $4 LIMIT 1",
+        [
+            alias.kind.into(),
+            alias.value.clone().into(),
+            at.micros().into(),
+            contact.into(),
+        ],
+    )
+    .await?;
+    Ok(!found.is_empty())
 }
 
 /// Whose name this is today.

@@ -3,6 +3,8 @@
 //! Ids are UUIDs of version 7: their order is that of time, so the primary key
 //! finds what is old without an index of its own.
 
+use std::time::{Duration, Instant};
+
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
 use uuid::Uuid;
 
@@ -112,38 +114,51 @@ pub async fn any(store: &Store, what: What, before: Timestamp) -> Result<bool, S
     Ok(found.is_some())
 }
 
-/// Deletes up to `limit` of what is older, with everything that belongs to it.
-/// Says how many rows went.
+/// Keys that are deleted between two looks at the clock.
+pub const STEP: i64 = 10;
+
+/// Deletes up to `most` of what is older, with everything that belongs to it, and
+/// begins nothing more when `time` is over. Says how many rows went.
 pub async fn delete(
     tx: &DatabaseTransaction,
     what: What,
     before: Timestamp,
-    limit: i64,
+    most: i64,
+    time: Duration,
 ) -> Result<u64, StoreError> {
-    match what {
+    let started = Instant::now();
+    let mut gone = 0;
+    for _ in 0..most.div_euclid(STEP) {
+        let step = delete_step(tx, what, before).await?;
+        gone += step;
+        if step == 0 || started.elapsed() >= time {
+            break;
+        }
+    }
+    Ok(gone)
+}
+
+async fn delete_step(
+    tx: &DatabaseTransaction,
+    what: What,
+    before: Timestamp,
+) -> Result<u64, StoreError> {
+    let by_key = match what {
         What::Digests => {
-            let gone = execute(
-                tx,
-                "DELETE FROM callback_digest WHERE (endpoint, digest) IN \
-                 (SELECT endpoint, digest FROM callback_digest WHERE created_at < $1 ORDER BY created_at LIMIT $2)",
-                [what.bound(before), limit.into()],
-            )
-            .await?;
-            return Ok(gone.rows_affected());
+            "DELETE FROM callback_digest WHERE (endpoint, digest) IN \
+             (SELECT endpoint, digest FROM callback_digest WHERE created_at < $1 ORDER BY created_at LIMIT $2)"
         }
         What::Idempotency => {
-            let gone = execute(
-                tx,
-                "DELETE FROM idempotency WHERE (client, idempotency_key, operation) IN \
-                 (SELECT client, idempotency_key, operation FROM idempotency WHERE created_at < $1 LIMIT $2)",
-                [what.bound(before), limit.into()],
-            )
-            .await?;
-            return Ok(gone.rows_affected());
+            "DELETE FROM idempotency WHERE (client, idempotency_key, operation) IN \
+             (SELECT client, idempotency_key, operation FROM idempotency WHERE created_at < $1 LIMIT $2)"
         }
-        _ => {}
+        _ => "",
+    };
+    if !by_key.is_empty() {
+        let gone = execute(tx, by_key, [what.bound(before), STEP.into()]).await?;
+        return Ok(gone.rows_affected());
     }
-    let found = query(tx, what.oldest(), [what.bound(before), limit.into()]).await?;
+    let found = query(tx, what.oldest(), [what.bound(before), STEP.into()]).await?;
     let mut keys = Vec::with_capacity(found.len());
     for row in &found {
         keys.push(Columns::of(row).take::<Uuid>()?);
@@ -163,13 +178,15 @@ pub async fn delete(
     Ok(gone)
 }
 
-/// Gives so many pages of 4 KiB back to the system; who writes waits meanwhile.
-/// PostgreSQL does it by itself.
-pub async fn give_back(store: &Store, pages: i64) -> Result<(), StoreError> {
+/// Pages of 4 KiB that SQLite gives back at a time.
+const PAGES_GIVEN_BACK: i64 = 100;
+
+/// Gives space back to the system. PostgreSQL does it by itself.
+pub async fn give_back(store: &Store) -> Result<(), StoreError> {
     if store.is_sqlite() {
         query(
             &store.writer,
-            format!("PRAGMA incremental_vacuum({pages})"),
+            format!("PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"),
             [],
         )
         .await?;

@@ -84,6 +84,17 @@ pub async fn by_phone_number_id(
         .await?)
 }
 
+/// The account of the sender that is used when none is named, if it is known.
+pub async fn default_account(
+    connection: &impl ConnectionTrait,
+) -> Result<Option<String>, StoreError> {
+    Ok(sender::Entity::find()
+        .filter(sender::Column::IsDefault.eq(true))
+        .one(connection)
+        .await?
+        .and_then(|row| row.waba_id))
+}
+
 pub async fn find(
     connection: &impl ConnectionTrait,
     id: Uuid,

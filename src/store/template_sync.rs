@@ -16,6 +16,10 @@ pub enum Part {
     Status,
     Quality,
     Category,
+    /// What the category is going to be.
+    CategoryDue,
+    /// The digest of what was said of its text and buttons.
+    Components,
 }
 
 impl Part {
@@ -24,6 +28,8 @@ impl Part {
             Self::Status => "status",
             Self::Quality => "quality",
             Self::Category => "category",
+            Self::CategoryDue => "category_due",
+            Self::Components => "components",
         }
     }
 }

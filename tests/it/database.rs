@@ -3,7 +3,7 @@
 use entity::{
     account_fact, api_key, attempt, callback, callback_body, callback_digest, catalogue, contact,
     contact_alias, contact_conflict, conversation, counter, dead_letter, dedupe, event, follow_up,
-    group_member, idempotency, identity_link, inbound_message, notice, notification,
+    group_member, idempotency, identity_change, inbound_message, notice, notification,
     notification_label, parked_status, route, rule, sender, setting, suppression, template,
     template_sync, timeline, user_account, user_group,
 };
@@ -75,7 +75,7 @@ async fn every_entity_fits_its_table(database: Database) {
     read!(
         account_fact,
         contact_conflict,
-        identity_link,
+        identity_change,
         notice,
         suppression,
         template_sync,

@@ -20,7 +20,7 @@ use crate::{
         event::{self, Used},
         new_id,
         notification::{self, NewNotification},
-        template_sync,
+        sender, template_sync,
     },
 };
 
@@ -339,7 +339,8 @@ async fn check_template(
         );
     }
     // What waits for approval waits in the queue; what is refused for good is refused here.
-    let standing = template_sync::standing(tx, None, name, &found.language).await?;
+    let account = sender::default_account(tx).await?;
+    let standing = template_sync::standing(tx, account.as_deref(), name, &found.language).await?;
     if let Sendable::Never(reason) = sendable(name, standing.as_ref()) {
         refuse("/template".to_owned(), reason);
     }

@@ -246,7 +246,7 @@ async fn commit(
         let number = work.item.phone_number_id.as_deref()?;
         Some((number, work.item.account_id.as_deref()))
     });
-    engine.heard(numbers, now).await?;
+    engine.heard.note(&engine.store, numbers, now).await?;
     for work in work {
         match &work.item.kind {
             ItemKind::Other { what } => {

@@ -93,7 +93,9 @@ async fn change_identity(
     book.give(tx, contact, &all, identity.at, callback, now)
         .await?;
     for (old, _) in changed {
-        alias::supersede(tx, contact, old, identity.at).await?;
+        if !alias::came_back(tx, contact, old, identity.at).await? {
+            alias::supersede(tx, contact, old, identity.at).await?;
+        }
     }
     Ok("applied")
 }
@@ -184,8 +186,17 @@ async fn apply_template(
             template_sync::set(tx, name, Part::Category, category, None, at).await?,
             "herald.template.category_changed".to_owned(),
         ),
-        TemplateChange::CategoryDue(_) => (true, "herald.template.category_due".to_owned()),
-        TemplateChange::Components => (true, "herald.template.changed".to_owned()),
+        TemplateChange::CategoryDue(category) => (
+            template_sync::set(tx, name, Part::CategoryDue, category, None, at).await?,
+            "herald.template.category_due".to_owned(),
+        ),
+        TemplateChange::Components => {
+            let digest = hex::encode(Sha256::digest(news.raw.as_bytes()));
+            (
+                template_sync::set(tx, name, Part::Components, &digest, None, at).await?,
+                "herald.template.changed".to_owned(),
+            )
+        }
     };
     if !newest {
         return Ok(OLDER.to_owned());

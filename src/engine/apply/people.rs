@@ -83,11 +83,8 @@ impl Book {
         let mut fresh = Vec::new();
         for alias in aliases {
             match (self.owners.get(alias), self.owner(alias, at)) {
-                (None, _) => {
-                    alias::add(tx, contact, alias, None, now).await?;
-                    fresh.push(alias.clone());
-                }
-                // Its owner had lost it by then: numbers change hands.
+                (None, _) => alias::add(tx, contact, alias, None, now).await?,
+                // Its owner had lost it by then: numbers change hands, and come back.
                 (Some(_), None) => alias::reassign(tx, contact, alias).await?,
                 (Some(_), Some(owner)) if owner != contact => {
                     alias::conflict(tx, alias, owner, contact, Some(callback), now).await?;
@@ -96,59 +93,56 @@ impl Book {
                 (Some(_), Some(_)) => continue,
             }
             self.owners.insert(alias.clone(), (contact, None));
+            fresh.push((alias.clone(), at));
         }
-        self.follow(tx, contact, fresh, at, callback, now).await
+        self.follow(tx, contact, fresh, callback, now).await
     }
 
-    /// What became of these names, told before anybody here had them.
+    /// What became of these names since a person got them, told before that was known.
     async fn follow(
         &mut self,
         tx: &DatabaseTransaction,
         contact: Uuid,
-        mut fresh: Vec<Alias>,
-        mut at: Timestamp,
+        mut fresh: Vec<(Alias, Timestamp)>,
         callback: Uuid,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         for _ in 0..MAX_LINKS {
+            if fresh.is_empty() {
+                break;
+            }
+            let names: Vec<Alias> = fresh.iter().map(|(alias, _)| alias.clone()).collect();
+            let links = alias::links(tx, &names).await?;
             let mut next = Vec::new();
-            let mut latest = at;
-            for link in alias::links(tx, &fresh).await? {
+            for (old, since) in fresh {
                 // Whoever has a name after it was given up has nothing to do with what became of it.
-                if link.at < at {
-                    continue;
-                }
-                latest = latest.max(link.at);
-                let named =
-                    |alias: &&Alias| alias.kind == link.kind && alias.value == link.old_value;
-                let Some(old) = fresh.iter().find(named) else {
+                let Some(link) = links.iter().find(|link| {
+                    old.kind == link.kind && old.value == link.old_value && link.at >= since
+                }) else {
                     continue;
                 };
-                let alias_of = |value: String| Alias {
+                let new = Alias {
                     kind: old.kind,
-                    value,
+                    value: link.new_value.clone(),
                 };
-                let (old, new) = (alias_of(link.old_value), alias_of(link.new_value));
                 alias::supersede(tx, contact, &old, link.at).await?;
                 self.owners.insert(old, (contact, Some(link.at)));
                 let known = Self::of(tx, std::slice::from_ref(&new)).await?;
                 match known.owner(&new, link.at) {
-                    None if !known.owners.contains_key(&new) => {
-                        alias::add(tx, contact, &new, None, now).await?;
-                        self.owners.insert(new.clone(), (contact, None));
-                        next.push(new);
-                    }
-                    Some(owner) if owner != contact => {
+                    Some(owner) if owner == contact => continue,
+                    Some(owner) => {
                         alias::conflict(tx, &new, owner, contact, Some(callback), now).await?;
+                        continue;
                     }
-                    _ => {}
+                    None if known.owners.contains_key(&new) => {
+                        alias::reassign(tx, contact, &new).await?;
+                    }
+                    None => alias::add(tx, contact, &new, None, now).await?,
                 }
-            }
-            if next.is_empty() {
-                break;
+                self.owners.insert(new.clone(), (contact, None));
+                next.push((new, link.at));
             }
             fresh = next;
-            at = latest;
         }
         Ok(())
     }
@@ -256,7 +250,7 @@ pub(super) async fn follow_learned(
     let mut book = Book::of(tx, &aliases).await?;
     for (contact, alias, at, callback) in learned {
         if book.owner(alias, *at) == Some(*contact) {
-            book.follow(tx, *contact, vec![alias.clone()], *at, *callback, now)
+            book.follow(tx, *contact, vec![(alias.clone(), *at)], *callback, now)
                 .await?;
         }
     }

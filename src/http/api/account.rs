@@ -104,6 +104,8 @@ pub struct TemplateView {
     reason: Option<String>,
     quality: Option<String>,
     category: Option<String>,
+    /// What Meta has announced that the category is going to be.
+    category_due: Option<String>,
     /// `yes`, `later` or `never`.
     sendable: &'static str,
     status_at: Option<String>,
@@ -139,6 +141,9 @@ pub async fn templates(
                 status: row.status,
                 reason: row.status_reason,
                 quality: row.quality,
+                category_due: row
+                    .category_due
+                    .filter(|due| Some(due) != row.category.as_ref()),
                 category: row.category,
                 sendable,
                 status_at: text(row.status_at),

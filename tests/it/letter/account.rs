@@ -169,10 +169,18 @@ async fn templates_are_shown_with_quality_and_category(database: Database) {
     )
     .await;
     told(&app, "template_category_update", Some(AT), with(json!({ "correct_category": "MARKETING", "new_category": "UTILITY", "category_update_timestamp": 1_767_300_000 }))).await;
+    // An older announcement comes late, and changes nothing.
+    told(
+        &app,
+        "template_category_update",
+        Some(AT - 1),
+        with(json!({ "correct_category": "AUTHENTICATION", "new_category": "UTILITY" })),
+    )
+    .await;
     let (_, templates) = app.get("/api/v1/templates").await;
     assert_eq!(
-        templates[0]["category"],
-        json!(null),
+        (&templates[0]["category"], &templates[0]["category_due"]),
+        (&json!(null), &json!("marketing")),
         "it was only announced"
     );
     told(
@@ -216,7 +224,7 @@ async fn templates_are_shown_with_quality_and_category(database: Database) {
         )
     );
     let (_, notices) = app.get("/api/v1/notices").await;
-    assert_eq!(notices["notices"].as_array().unwrap().len(), 7);
+    assert_eq!(notices["notices"].as_array().unwrap().len(), 8);
 }
 
 async fn template_news_in_any_order_end_the_same(database: Database) {

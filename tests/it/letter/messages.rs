@@ -722,6 +722,25 @@ async fn what_people_write_is_marked_read_if_that_is_wanted(database: Database) 
     assert_eq!(app.meta.marked(), ["wamid.x"]);
     app.pass(3600);
     assert_eq!(turn(&app).await, 0);
+    // Out of reach for an hour: nobody needs that tick any more.
+    said(
+        &app,
+        asha(),
+        from_asha("wamid.y", AT, "text", json!({ "body": "y" })),
+    )
+    .await;
+    app.meta.cannot_be_reached(true);
+    let mut looked = 0;
+    for _ in 0..70 {
+        looked += turn(&app).await;
+        app.pass(61);
+    }
+    assert_eq!(looked, 61, "once a minute for an hour, and never again");
+    assert_eq!(
+        app.number("SELECT count(*) FROM inbound_message WHERE read_due_at IS NOT NULL")
+            .await,
+        0
+    );
 }
 
 async fn whoever_listens_hears_what_people_write(database: Database) {

@@ -14,9 +14,12 @@ crate::tests![
     two_people_who_claim_one_id_are_a_conflict_and_not_merged,
     a_change_of_nobody_we_know_is_kept_and_changes_nobody,
     any_order_of_changes_ends_in_the_same_aliases_or_a_conflict,
+    a_number_that_comes_back_is_its_owner_s_in_any_order,
+    a_chain_of_changes_told_in_advance_is_followed_twenty_far,
     stop_and_start_are_heard_the_newest_counts,
     marketing_wishes_in_whatsapp_itself_are_heeded,
     a_wish_in_any_order_ends_the_same,
+    who_opts_out_between_two_attempts_is_counted_as_failed_once,
     what_became_of_a_number_is_not_its_next_owner_s_story,
     a_refusal_by_failure_is_heard_even_after_a_reply,
     a_changed_id_is_followed_when_a_status_names_it,
@@ -340,6 +343,59 @@ async fn partition(app: &TestApp) -> Vec<Vec<String>> {
     partition
 }
 
+async fn a_number_that_comes_back_is_its_owner_s_in_any_order(database: Database) {
+    let change = |id: &str, from: &str, to: &str, at| {
+        changed(
+            id,
+            "user_changed_number",
+            at,
+            Some(from),
+            json!({ "wa_id": to }),
+        )
+    };
+    let (home, away) = ("12025550111", "12025550112");
+    let life = [
+        text("wamid.1", None, Some(home), AT, "a"),
+        change("wamid.2", home, away, AT + 10),
+        text("wamid.3", None, Some(away), AT + 15, "b"),
+        change("wamid.4", away, home, AT + 20),
+        change("wamid.5", home, away, AT + 30),
+        change("wamid.6", away, home, AT + 40),
+    ];
+    in_any_order(&database, &life, 16).await;
+    // Heard backwards, with the person known from the start.
+    let app = app(&database).await;
+    tell(&app, &life[..1]).await;
+    for late in life[1..].iter().rev() {
+        tell(&app, std::slice::from_ref(late)).await;
+    }
+    assert!(by_number(&app, home).await.is_some());
+    assert!(by_number(&app, away).await.is_none());
+    assert_eq!(app.number(PEOPLE_HEARD_OF).await, 1);
+}
+
+async fn a_chain_of_changes_told_in_advance_is_followed_twenty_far(database: Database) {
+    let app = app(&database).await;
+    for step in 0..25_i64 {
+        let ids = json!({ "previous_user_id": format!("US.{step}"), "user_id": format!("US.{}", step + 1) });
+        let id = format!("wamid.{step}");
+        tell(
+            &app,
+            &[changed(&id, "user_changed_user_id", AT + step, None, ids)],
+        )
+        .await;
+    }
+    assert_eq!(app.number(PEOPLE_HEARD_OF).await, 0);
+    tell(&app, &[text("wamid.x", Some("US.0"), None, AT - 1, "a")]).await;
+    assert!(by_user(&app, "US.20").await.is_some());
+    assert!(by_user(&app, "US.21").await.is_none());
+    assert_eq!(app.number(PEOPLE_HEARD_OF).await, 1);
+}
+
+/// Contacts that no catalogue has named.
+const PEOPLE_HEARD_OF: &str =
+    "SELECT count(DISTINCT contact_id) FROM contact_alias WHERE kind IN ('wa_id', 'bsuid')";
+
 async fn any_order_of_changes_ends_in_the_same_aliases_or_a_conflict(database: Database) {
     // One person's life: two messages and two changes, and a number.
     let life = [
@@ -361,16 +417,21 @@ async fn any_order_of_changes_ends_in_the_same_aliases_or_a_conflict(database: D
         ),
         text("wamid.5", Some("US.3"), None, AT + 40, "c"),
     ];
+    in_any_order(&database, &life, 12).await;
+}
+
+/// Tells a life in its own order and in others, split over two callbacks anywhere.
+async fn in_any_order(database: &Database, life: &[Value], runs: usize) {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let orders = Just((0..life.len()).collect::<Vec<usize>>()).prop_shuffle();
     let mut whole = None;
-    for run in 0..12 {
+    for run in 0..runs {
         let order: Vec<usize> = if run == 0 {
             (0..life.len()).collect()
         } else {
             orders.new_tree(&mut runner).unwrap().current()
         };
-        let app = app(&database).await;
+        let app = app(database).await;
         let split = run % (life.len() + 1);
         let messages: Vec<Value> = order.iter().map(|index| life[*index].clone()).collect();
         for part in [&messages[..split], &messages[split..]] {
@@ -535,6 +596,29 @@ async fn marketing_wishes_in_whatsapp_itself_are_heeded(database: Database) {
         app.notification(&order).await["reason"],
         "the person has opted out of marketing"
     );
+}
+
+async fn who_opts_out_between_two_attempts_is_counted_as_failed_once(database: Database) {
+    let app = app(&database).await;
+    let passing = r#"{"error":{"code":131016,"message":"Service unavailable"}}"#;
+    app.meta.will_answer(&[(500, passing)]);
+    let id = app.order("A-1", "+12025550111").await;
+    app.send().await;
+    assert_eq!(app.notification(&id).await["status"], "retrying");
+    tell(
+        &app,
+        &[text("wamid.1", None, Some("12025550111"), AT + 1, "STOP")],
+    )
+    .await;
+    app.pass(60);
+    app.send().await;
+    let withheld = app.notification(&id).await;
+    assert_eq!(
+        (&withheld["status"], &withheld["failure"]["code"]),
+        (&json!("failed"), &json!(131_016))
+    );
+    let stats = app.stats().await;
+    assert_eq!(stats["failures"], json!({ "131016": 1 }), "{stats}");
 }
 
 async fn a_wish_in_any_order_ends_the_same(database: Database) {

@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 /// One person's number or id that became another.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-#[sea_orm(table_name = "identity_link")]
+#[sea_orm(table_name = "identity_change")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub kind: String,
@@ -13,6 +13,7 @@ pub struct Model {
     pub old_value: String,
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub new_value: String,
+    #[sea_orm(primary_key, auto_increment = false)]
     pub at: i64,
     pub created_at: i64,
 }
