@@ -81,6 +81,7 @@ pub fn settings(config: &Config) -> Settings {
         policy: config.policy,
         enabled: config.whatsapp_enabled,
         send_slots: config.send_slots,
+        pair: config.pair,
         expires_after_seconds: config.expires_after_seconds,
         authentication_expires_after_seconds: config.authentication_expires_after_seconds,
         parked_seconds: config.parked_seconds,

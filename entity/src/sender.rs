@@ -37,6 +37,9 @@ pub struct Model {
     pub unheard_since: Option<i64>,
     pub silent_at: Option<i64>,
     pub account_held_at: Option<i64>,
+    pub slowed_to: i64,
+    pub slowed_at: i64,
+    pub marketing_held_until: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

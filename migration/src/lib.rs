@@ -18,6 +18,7 @@ mod m20261121_000005_follow_ups_and_counters;
 mod m20261121_000006_access;
 mod m20261121_000007_callbacks_to_the_letter;
 mod m20261121_000008_names_that_return;
+mod m20261121_000009_pace;
 
 /// Every migration there is.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000006_access::Migration),
             Box::new(m20261121_000007_callbacks_to_the_letter::Migration),
             Box::new(m20261121_000008_names_that_return::Migration),
+            Box::new(m20261121_000009_pace::Migration),
         ]
     }
 }

@@ -11,6 +11,7 @@ pub use settings::{SETTINGS, Setting};
 
 use crate::domain::{
     notification::{Policy, UnknownPolicy},
+    pace::PairPace,
     preference::Words,
     retry::RetryPolicy,
 };
@@ -85,6 +86,7 @@ pub struct Config {
     pub api_base: String,
     pub send_slots: usize,
     pub send_per_second: i64,
+    pub pair: PairPace,
     pub send_timeout: Duration,
     pub connect_timeout: Duration,
     pub policy: Policy,
@@ -349,6 +351,10 @@ impl Config {
             api_base,
             send_slots: usize::try_from(reader.number("HERALD_SEND_SLOTS", 1, 1000)).unwrap_or(1),
             send_per_second: reader.number("HERALD_SEND_PER_SECOND", 0, 10_000),
+            pair: PairPace {
+                interval_seconds: reader.number("HERALD_PAIR_SECONDS", 0, 3600),
+                burst: reader.number("HERALD_PAIR_BURST", 1, 1000),
+            },
             send_timeout,
             connect_timeout: reader.seconds("HERALD_SEND_CONNECT_SECONDS", 1, 60),
             policy,

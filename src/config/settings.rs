@@ -125,6 +125,16 @@ pub const SETTINGS: &[Setting] = &[
         "Messages per second and number (Meta's default throughput); 0 means unlimited.",
     ),
     setting(
+        "HERALD_PAIR_SECONDS",
+        Some("6"),
+        "One person gets one message in so many seconds from one number (Meta's limit); 0 means unlimited.",
+    ),
+    setting(
+        "HERALD_PAIR_BURST",
+        Some("45"),
+        "So many messages to one person may go at once, borrowed from the time to come.",
+    ),
+    setting(
         "HERALD_SEND_TRIES",
         Some("3"),
         "Attempts that may fail for a reason of the message.",

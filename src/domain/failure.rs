@@ -9,7 +9,16 @@ pub enum FailureClass {
     /// Passes by itself: try again with back-off.
     Retry,
     /// Too fast for the number, or for the account: slow down, the message is fine.
-    Pace,
+    #[serde(alias = "pace")]
+    PaceNumber,
+    /// Too fast for this person: their messages wait, everybody else's do not.
+    PacePair,
+    /// Passes after a time that is known: see [`Failure::wait_seconds`].
+    WaitUntil,
+    /// The provider holds marketing back from this person for now.
+    MarketingLimit,
+    /// The number is reported as spam: its marketing stops, or it is blocked for good.
+    Spam,
     /// Outside the 24-hour window: only a template may be sent.
     NeedsTemplate,
     /// The request is wrong: trying again cannot help.
@@ -18,7 +27,11 @@ pub enum FailureClass {
     RecipientGone,
     /// This person does not want it.
     OptedOut,
-    /// The template is missing, paused or disabled.
+    /// The template may be sent again some day.
+    TemplatePaused,
+    /// The template may never be sent again.
+    TemplateDisabled,
+    /// The template is missing, or not fit to be sent.
     TemplateTrouble,
     /// The token or its permissions: nothing can be sent until mended.
     Token,
@@ -26,6 +39,77 @@ pub enum FailureClass {
     Account,
     /// Not in the catalogue.
     Unknown,
+}
+
+impl FailureClass {
+    pub const ALL: [Self; 16] = [
+        Self::Retry,
+        Self::PaceNumber,
+        Self::PacePair,
+        Self::WaitUntil,
+        Self::MarketingLimit,
+        Self::Spam,
+        Self::NeedsTemplate,
+        Self::FixRequest,
+        Self::RecipientGone,
+        Self::OptedOut,
+        Self::TemplatePaused,
+        Self::TemplateDisabled,
+        Self::TemplateTrouble,
+        Self::Token,
+        Self::Account,
+        Self::Unknown,
+    ];
+
+    /// Whether an answer of this class is about the message, and so uses up one of
+    /// its tries; the others delay it and say nothing of it.
+    pub const fn is_about_the_message(self) -> bool {
+        !matches!(
+            self,
+            Self::PaceNumber
+                | Self::PacePair
+                | Self::WaitUntil
+                | Self::TemplatePaused
+                | Self::Token
+                | Self::Account
+        )
+    }
+
+    /// What Herald does about it, in plain words.
+    pub const fn action(self) -> &'static str {
+        match self {
+            Self::Retry => "It is tried again with growing pauses, a bounded number of times.",
+            Self::PaceNumber => "The number sends more slowly for a while; the message waits.",
+            Self::PacePair => {
+                "What is for this person waits, longer each time; everybody else's goes on."
+            }
+            Self::WaitUntil => "The message waits as long as the provider asks.",
+            Self::MarketingLimit => {
+                "Marketing is tried once more after a day; anything else has failed."
+            }
+            Self::Spam => {
+                "Marketing of this number is held for a day; anything else is tried again, a bounded number of times."
+            }
+            Self::NeedsTemplate => {
+                "The fallback template goes out instead, once, if the request named one."
+            }
+            Self::FixRequest => "It is not tried again: the same request would fail again.",
+            Self::RecipientGone => "It is never tried again.",
+            Self::OptedOut => "It is never tried again, and the wish is kept.",
+            Self::TemplatePaused => {
+                "Everything that uses this template waits until it is approved again, or expires."
+            }
+            Self::TemplateDisabled => "Everything that uses this template fails with this reason.",
+            Self::TemplateTrouble => "It is not tried again; other templates go on.",
+            Self::Token => {
+                "The sender is held with its queue intact; one call a minute looks whether it works again."
+            }
+            Self::Account => {
+                "The sender is held with its queue intact; one call a minute looks whether it is allowed again."
+            }
+            Self::Unknown => "It is tried again a bounded number of times.",
+        }
+    }
 }
 
 /// One failure: the provider's whole error, its meaning, and what a person can do.
@@ -40,6 +124,9 @@ pub struct Failure {
     pub meaning: String,
     /// What a person can do about it.
     pub remedy: String,
+    /// How long to wait, in seconds, when the provider's documentation says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_seconds: Option<i64>,
     /// Everything the provider said, as it said it.
     #[serde(default)]
     pub provider_errors: serde_json::Value,
@@ -55,6 +142,7 @@ impl Failure {
             details: None,
             meaning: meaning.to_owned(),
             remedy: remedy.to_owned(),
+            wait_seconds: None,
             provider_errors: serde_json::Value::Null,
         }
     }

@@ -1,16 +1,33 @@
-//! How many messages may leave now: a leaky bucket kept as one instant.
+//! How many messages may leave now: leaky buckets, each kept as one instant (the
+//! generic cell rate algorithm).
 
 use super::time::Timestamp;
 
 /// A claim never takes more than this much of the pace at once, so that what
-/// is claimed leaves at once (design: 250 ms).
+/// is claimed leaves soon (design: 250 ms).
 pub const CLAIM_MICROS: i64 = 250_000;
+
+/// So many calls of a claim are kept for one-time passwords: a backlog of other
+/// messages never takes them.
+const KEPT_FOR_OTP: i64 = 2;
+
+/// Which share of the pace a request may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// One-time passwords: all of it.
+    Otp,
+    /// Everything else: all but a little.
+    Ordinary,
+}
 
 /// What a request for call slots was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// How many calls may be made now.
+    /// How many calls may be made.
     pub calls: i64,
+    /// When the first may be made; each further one an interval later.
+    pub first_at: Timestamp,
+    pub interval_micros: i64,
     /// The sender's new theoretical time of the next call: to be stored.
     pub next_at: Timestamp,
     /// When it is worth asking again, if nothing was granted.
@@ -19,34 +36,103 @@ pub struct Grant {
 
 /// Grants up to `wanted` calls at `per_second`; 0 means unlimited.
 ///
-/// `next_at` is the instant at which the bucket is empty again (the generic
-/// cell rate algorithm). Calls may be granted up to [`CLAIM_MICROS`] ahead.
-pub fn take(next_at: Timestamp, now: Timestamp, per_second: i64, wanted: i64) -> Grant {
+/// `next_at` is the instant at which the next call may be made. Calls may be
+/// granted up to [`CLAIM_MICROS`] ahead, and are to be made at their own times:
+/// so no second sees more than the pace.
+pub fn take(next_at: Timestamp, now: Timestamp, per_second: i64, lane: Lane, wanted: i64) -> Grant {
     if per_second <= 0 {
         return Grant {
             calls: wanted.max(0),
+            first_at: now,
+            interval_micros: 0,
             next_at,
             again_at: None,
         };
     }
-    let interval = (1_000_000 / per_second).max(1);
+    // Rounded up: the pace is a limit.
+    let interval = (999_999 + per_second) / per_second;
     let start = next_at.max(now);
     let ahead = start.micros_since(now);
-    let room = (CLAIM_MICROS.max(interval) - ahead).max(0) / interval;
-    let calls = wanted.max(0).min(room);
-    let again_at = (calls == 0).then(|| {
-        start
-            .plus_micros(interval - CLAIM_MICROS.max(interval))
-            .max(now.plus_micros(1))
-    });
+    let limit = match lane {
+        Lane::Otp => CLAIM_MICROS.max(interval * (1 + KEPT_FOR_OTP)),
+        Lane::Ordinary => (CLAIM_MICROS - interval * KEPT_FOR_OTP).max(interval),
+    };
+    let calls = wanted.max(0).min((limit - ahead).max(0) / interval);
     Grant {
         calls,
+        first_at: start,
+        interval_micros: interval,
         next_at: if calls == 0 {
             next_at
         } else {
             start.plus_micros(calls * interval)
         },
-        again_at,
+        again_at: (calls == 0).then(|| start.plus_micros(interval - limit).max(now.plus_micros(1))),
+    }
+}
+
+/// After being asked to slow down, the whole pace is back after this.
+const RECOVERY_MICROS: i64 = 60_000_000;
+
+/// No request slows a sender down further than to so many thousandths.
+const LEAST_PERMILLE: i64 = 100;
+
+/// Several requests of one moment are one.
+const SAME_MICROS: i64 = 1_000_000;
+
+/// How much of the pace may be used, in thousandths, after it was `slowed_to`
+/// some at `slowed_at`: it comes back bit by bit.
+pub fn permille(slowed_to: i64, slowed_at: Timestamp, now: Timestamp) -> i64 {
+    let passed = now.micros_since(slowed_at).clamp(0, RECOVERY_MICROS);
+    let slowed_to = slowed_to.clamp(LEAST_PERMILLE, 1000);
+    slowed_to + (1000 - slowed_to) * passed / RECOVERY_MICROS
+}
+
+/// What to slow down to, in thousandths, when a provider says that it was too
+/// fast: half of what is used now. None, when that was just done.
+pub fn slower(slowed_to: i64, slowed_at: Timestamp, now: Timestamp) -> Option<i64> {
+    let known = slowed_to < 1000 && now.micros_since(slowed_at) < SAME_MICROS;
+    (!known).then(|| (permille(slowed_to, slowed_at, now) / 2).max(LEAST_PERMILLE))
+}
+
+/// The pace that is left of one per second: at least one. Unlimited stays so
+/// until it is slowed down, and then starts from Meta's highest throughput.
+pub fn reduced(per_second: i64, permille: i64) -> i64 {
+    match (per_second, permille) {
+        (0, 1000..) => 0,
+        (per_second, permille) => {
+            let full = if per_second <= 0 { 1000 } else { per_second };
+            (full * permille.clamp(LEAST_PERMILLE, 1000) / 1000).max(1)
+        }
+    }
+}
+
+/// How many messages one person may get from one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PairPace {
+    /// One in so many seconds (Meta: 6); 0 means unlimited.
+    pub interval_seconds: i64,
+    /// So many at once, borrowed from the time to come (Meta: 45).
+    pub burst: i64,
+}
+
+impl PairPace {
+    fn ahead_micros(self) -> i64 {
+        (self.burst.max(1) - 1) * self.interval_seconds * 1_000_000
+    }
+
+    /// Takes one message to a person: the pair's new instant, or when to ask again.
+    pub fn take(self, next_at: Timestamp, now: Timestamp) -> Result<Timestamp, Timestamp> {
+        let start = next_at.max(now);
+        if start.micros_since(now) > self.ahead_micros() {
+            return Err(start.plus_micros(-self.ahead_micros()));
+        }
+        Ok(start.plus_seconds(self.interval_seconds))
+    }
+
+    /// The pair's instant that lets nothing pass before a time.
+    pub fn closed_until(self, until: Timestamp) -> Timestamp {
+        until.plus_micros(self.ahead_micros())
     }
 }
 
@@ -54,50 +140,122 @@ pub fn take(next_at: Timestamp, now: Timestamp, per_second: i64, wanted: i64) ->
 mod tests {
     use proptest::prelude::*;
 
-    use super::take;
+    use super::{Lane, PairPace, permille, reduced, slower, take};
     use crate::domain::time::Timestamp;
+
+    const START: Timestamp = Timestamp::from_unix_seconds(1);
 
     proptest! {
         #[test]
-        fn no_second_ever_sees_more_than_the_pace_and_one_claim(
-            per_second in 1_i64..1000,
-            asks in prop::collection::vec((0_i64..400_000, 0_i64..200), 1..60),
+        fn no_sliding_second_sees_more_than_the_pace(
+            per_second in 1_i64..1200,
+            asks in prop::collection::vec((0_i64..400_000, 0_i64..300, any::<bool>()), 1..60),
         ) {
-            let mut now = Timestamp::from_unix_seconds(1);
+            let mut now = START;
             let mut next_at = Timestamp::default();
-            let mut granted: Vec<(Timestamp, i64)> = Vec::new();
-            for (pause_micros, wanted) in asks {
+            let mut made: Vec<i64> = Vec::new();
+            for (pause_micros, wanted, otp) in asks {
                 now = now.plus_micros(pause_micros);
-                let grant = take(next_at, now, per_second, wanted);
+                let lane = if otp { Lane::Otp } else { Lane::Ordinary };
+                let grant = take(next_at, now, per_second, lane, wanted);
                 prop_assert!(grant.calls >= 0 && grant.calls <= wanted);
+                prop_assert_eq!(grant.again_at.is_some(), grant.calls == 0);
                 next_at = grant.next_at;
-                granted.push((now, grant.calls));
+                for call in 0..grant.calls {
+                    let at = grant.first_at.plus_micros(call * grant.interval_micros);
+                    prop_assert!(at >= now);
+                    made.push(at.micros());
+                }
             }
-            for (start, _) in &granted {
-                let in_a_second: i64 = granted
-                    .iter()
-                    .filter(|(at, _)| at >= start && at.micros_since(*start) < 1_000_000)
-                    .map(|(_, calls)| calls)
-                    .sum();
-                prop_assert!(in_a_second <= per_second + per_second / 4 + 2, "{in_a_second} at {per_second}/s");
+            prop_assert!(made.is_sorted());
+            for (index, first) in made.iter().enumerate() {
+                let within = made.iter().skip(index).take_while(|at| *at - first < 1_000_000).count();
+                prop_assert!(i64::try_from(within).unwrap() <= per_second, "{within} at {per_second}/s");
+            }
+        }
+
+        #[test]
+        fn however_long_the_backlog_a_one_time_password_leaves_at_once(per_second in 1_i64..1200, now_micros in 0_i64..5_000_000) {
+            let now = START.plus_micros(now_micros);
+            let mut next_at = Timestamp::default();
+            loop {
+                let grant = take(next_at, now, per_second, Lane::Ordinary, 1000);
+                next_at = grant.next_at;
+                if grant.calls == 0 {
+                    break;
+                }
+            }
+            prop_assert!(take(next_at, now, per_second, Lane::Otp, 1).calls == 1);
+        }
+
+        #[test]
+        fn nobody_gets_more_than_the_burst_and_one_in_an_interval(
+            asks in prop::collection::vec(0_i64..20_000_000, 1..200),
+        ) {
+            let pair = PairPace { interval_seconds: 6, burst: 45 };
+            let mut now = START;
+            let mut next_at = Timestamp::default();
+            let mut made: Vec<Timestamp> = Vec::new();
+            for pause_micros in asks {
+                now = now.plus_micros(pause_micros);
+                match pair.take(next_at, now) {
+                    Ok(next) => {
+                        next_at = next;
+                        made.push(now);
+                    }
+                    Err(again_at) => {
+                        prop_assert!(again_at > now);
+                        prop_assert!(pair.take(next_at, again_at).is_ok());
+                    }
+                }
+            }
+            for (index, first) in made.iter().enumerate() {
+                for (count, at) in (1_i64..).zip(made.iter().skip(index)) {
+                    prop_assert!(count <= 45 + at.micros_since(*first) / 6_000_000);
+                }
             }
         }
     }
 
     #[test]
     fn an_unlimited_pace_grants_everything() {
-        let now = Timestamp::from_unix_seconds(1);
-        assert_eq!(take(now, now, 0, 1000).calls, 1000);
+        assert_eq!(take(START, START, 0, Lane::Ordinary, 1000).calls, 1000);
     }
 
     #[test]
     fn a_refused_ask_says_when_to_come_back() {
-        let now = Timestamp::from_unix_seconds(1);
-        let first = take(Timestamp::default(), now, 80, 100);
-        assert_eq!(first.calls, 20);
-        let second = take(first.next_at, now, 80, 1);
+        let first = take(Timestamp::default(), START, 80, Lane::Ordinary, 100);
+        assert_eq!(first.calls, 18);
+        let second = take(first.next_at, START, 80, Lane::Ordinary, 1);
         assert_eq!(second.calls, 0);
         let again = second.again_at.unwrap();
-        assert_eq!(take(second.next_at, again, 80, 1).calls, 1);
+        assert_eq!(take(second.next_at, again, 80, Lane::Ordinary, 1).calls, 1);
+    }
+
+    #[test]
+    fn who_is_asked_to_slow_down_goes_at_half_and_comes_back_in_a_minute() {
+        let later = |seconds| START.plus_seconds(seconds);
+        assert_eq!(permille(1000, Timestamp::default(), START), 1000);
+        let slowed = slower(1000, Timestamp::default(), START).unwrap();
+        assert_eq!(slowed, 500);
+        assert_eq!(slower(slowed, START, START), None, "it is one request");
+        assert_eq!(slower(slowed, START, later(2)), Some(258));
+        assert_eq!(permille(slowed, START, later(30)), 750);
+        assert_eq!(permille(slowed, START, later(600)), 1000);
+        assert_eq!(slower(100, START, later(2)), Some(100), "never to nothing");
+        assert_eq!((reduced(80, 500), reduced(1, 100)), (40, 1));
+        assert_eq!((reduced(0, 1000), reduced(0, 500)), (0, 500));
+    }
+
+    #[test]
+    fn a_closed_pair_lets_nothing_pass_until_then() {
+        let pair = PairPace {
+            interval_seconds: 6,
+            burst: 45,
+        };
+        let until = START.plus_seconds(64);
+        let closed = pair.closed_until(until);
+        assert_eq!(pair.take(closed, START), Err(until));
+        assert!(pair.take(closed, until).is_ok());
     }
 }

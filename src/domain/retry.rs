@@ -50,47 +50,99 @@ pub fn pause_micros(in_a_row: i64, jitter_permille: i64) -> i64 {
     full / 2 + full / 2000 * jitter_permille.clamp(0, 1000)
 }
 
+/// The pause of a message to somebody who gets too many, in microseconds: `4^x`
+/// seconds, `x` from 0 (Meta, "Pair rate limits"), at most an hour.
+pub fn pair_pause_micros(in_a_row: i64) -> i64 {
+    (1_000_000_i64 << (2 * (in_a_row - 1).clamp(0, 6))).min(3_600_000_000)
+}
+
+/// Marketing that its provider holds back from a person is tried again after
+/// this many seconds (Meta, code 131049: not within 24 hours).
+pub const MARKETING_AGAIN_SECONDS: i64 = 24 * 60 * 60;
+
+/// What happened to a message so far, the present answer included.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tried<'a> {
+    /// Attempts of this generation that failed for a reason of the message.
+    pub tries: i64,
+    /// Attempts of this generation with a failure of the same class.
+    pub of_this_class: i64,
+    /// The provider's own troubles since the last real answer.
+    pub in_a_row: i64,
+    pub category: &'a str,
+}
+
 /// Decides after an answer.
-///
-/// `tries` counts the attempts of this generation that failed for a reason of
-/// the message, this one included; `in_a_row` counts the provider's own
-/// troubles since the last real answer, this one included.
 pub fn after(
     outcome: &Outcome,
-    tries: i64,
-    in_a_row: i64,
+    tried: Tried<'_>,
     now: Timestamp,
     jitter_permille: i64,
     policy: &RetryPolicy,
 ) -> Next {
-    match outcome {
-        Outcome::Accepted { .. } => Next::Accepted,
-        Outcome::Unknown { .. } => Next::Await,
-        Outcome::Unavailable { .. } => Next::Again {
-            // The sender's hold paces an outage: its messages need not wait much longer.
-            at: now.plus_micros(pause_micros(in_a_row.min(5), jitter_permille)),
-            uses_try: false,
-        },
-        Outcome::Refused(failure) => match failure.class {
-            FailureClass::Retry | FailureClass::Unknown if tries < policy.max_tries => {
-                Next::Again {
-                    at: now.plus_micros(backoff_micros(policy, tries, jitter_permille)),
-                    uses_try: true,
-                }
-            }
-            // The message is fine; the sender is held or slowed down elsewhere.
-            FailureClass::Pace | FailureClass::Token | FailureClass::Account => Next::Again {
-                at: now.plus_micros(pause_micros(in_a_row, jitter_permille)),
+    let failure = match outcome {
+        Outcome::Accepted { .. } => return Next::Accepted,
+        Outcome::Unknown { .. } => return Next::Await,
+        Outcome::Unavailable { .. } => {
+            return Next::Again {
+                // The sender's hold paces an outage: its messages need not wait much longer.
+                at: now.plus_micros(pause_micros(tried.in_a_row.min(5), jitter_permille)),
                 uses_try: false,
-            },
-            FailureClass::Retry
-            | FailureClass::Unknown
-            | FailureClass::NeedsTemplate
-            | FailureClass::FixRequest
-            | FailureClass::RecipientGone
-            | FailureClass::OptedOut
-            | FailureClass::TemplateTrouble => Next::Fail(failure.clone()),
-        },
+            };
+        }
+        Outcome::Refused(failure) => failure,
+    };
+    let marketing = tried.category == "marketing";
+    let again = |micros| Next::Again {
+        at: now.plus_micros(micros),
+        uses_try: failure.class.is_about_the_message(),
+    };
+    match failure.class {
+        FailureClass::Retry | FailureClass::Unknown | FailureClass::Spam
+            if tried.tries < policy.max_tries =>
+        {
+            again(backoff_micros(policy, tried.tries, jitter_permille))
+        }
+        FailureClass::MarketingLimit if marketing && tried.of_this_class <= 1 => {
+            again(MARKETING_AGAIN_SECONDS * 1_000_000)
+        }
+        // The message is fine; what is in its way is held or slowed down elsewhere.
+        FailureClass::PaceNumber
+        | FailureClass::Token
+        | FailureClass::Account
+        | FailureClass::TemplatePaused => again(pause_micros(tried.in_a_row, jitter_permille)),
+        FailureClass::PacePair => again(pair_pause_micros(tried.in_a_row)),
+        FailureClass::WaitUntil => {
+            let seconds = failure.wait_seconds.unwrap_or(60).max(1);
+            again(seconds * (1_000_000 + 100 * jitter_permille.clamp(0, 1000)))
+        }
+        FailureClass::Retry
+        | FailureClass::Unknown
+        | FailureClass::Spam
+        | FailureClass::MarketingLimit
+        | FailureClass::NeedsTemplate
+        | FailureClass::FixRequest
+        | FailureClass::RecipientGone
+        | FailureClass::OptedOut
+        | FailureClass::TemplateDisabled
+        | FailureClass::TemplateTrouble => Next::Fail(failure.clone()),
+    }
+}
+
+/// After which pause, in seconds, a `failed` callback may be followed by another
+/// attempt; none: never. `settle_seconds` is the least.
+pub fn after_callback(failure: &Failure, tried: Tried<'_>, settle_seconds: i64) -> Option<i64> {
+    match failure.class {
+        FailureClass::Retry | FailureClass::PaceNumber | FailureClass::PacePair => {
+            Some(settle_seconds)
+        }
+        FailureClass::WaitUntil => Some(settle_seconds.max(failure.wait_seconds.unwrap_or(0))),
+        FailureClass::MarketingLimit
+            if tried.category == "marketing" && tried.of_this_class <= 1 =>
+        {
+            Some(settle_seconds.max(MARKETING_AGAIN_SECONDS))
+        }
+        _ => None,
     }
 }
 
@@ -108,7 +160,10 @@ pub const BREAKER_THRESHOLD: i64 = 5;
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Next, RetryPolicy, after, backoff_micros, probe_after_micros};
+    use super::{
+        MARKETING_AGAIN_SECONDS, Next, RetryPolicy, Tried, after, after_callback, backoff_micros,
+        pair_pause_micros, probe_after_micros,
+    };
     use crate::domain::{
         failure::{Failure, FailureClass},
         outcome::Outcome,
@@ -121,11 +176,17 @@ mod tests {
         cap_seconds: 900,
     };
 
-    fn refused(class: FailureClass) -> Outcome {
-        Outcome::Refused(Failure {
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_000);
+
+    fn of(class: FailureClass) -> Failure {
+        Failure {
             class,
             ..Failure::ours("test", "", "")
-        })
+        }
+    }
+
+    fn decide(class: FailureClass, tried: Tried<'_>) -> Next {
+        after(&Outcome::Refused(of(class)), tried, NOW, 500, &POLICY)
     }
 
     proptest! {
@@ -137,11 +198,21 @@ mod tests {
         }
 
         #[test]
-        fn a_retry_is_never_in_the_past_and_never_without_end(tries in 1_i64..10, jitter_permille in 0_i64..1000) {
-            let now = Timestamp::from_unix_seconds(1_000);
-            match after(&refused(FailureClass::Retry), tries, 0, now, jitter_permille, &POLICY) {
-                Next::Again { at, uses_try } => prop_assert!(at > now && uses_try && tries < 3),
-                Next::Fail(_) => prop_assert!(tries >= 3),
+        fn a_retry_is_never_in_the_past_and_never_without_end(
+            class in prop::sample::select(FailureClass::ALL.to_vec()),
+            tries in 1_i64..10,
+            in_a_row in -3_i64..100,
+            jitter_permille in -5_i64..1200,
+            category in prop::sample::select(vec!["marketing", "utility", "authentication"]),
+        ) {
+            let tried = Tried { tries, of_this_class: tries, in_a_row, category };
+            match after(&Outcome::Refused(of(class)), tried, NOW, jitter_permille, &POLICY) {
+                Next::Again { at, uses_try } => {
+                    prop_assert!(at > NOW && at <= NOW.plus_seconds(MARKETING_AGAIN_SECONDS));
+                    prop_assert_eq!(uses_try, class.is_about_the_message());
+                    prop_assert!(!uses_try || tries < POLICY.max_tries);
+                }
+                Next::Fail(failure) => prop_assert!(failure.class.is_about_the_message()),
                 other => prop_assert!(false, "{other:?}"),
             }
         }
@@ -149,45 +220,100 @@ mod tests {
 
     #[test]
     fn an_invalid_number_is_never_retried() {
-        let now = Timestamp::from_unix_seconds(1_000);
-        let next = after(
-            &refused(FailureClass::RecipientGone),
-            1,
-            0,
-            now,
-            500,
-            &POLICY,
+        let tried = Tried::default();
+        assert!(matches!(
+            decide(FailureClass::RecipientGone, tried),
+            Next::Fail(_)
+        ));
+        assert_eq!(
+            after_callback(&of(FailureClass::RecipientGone), tried, 60),
+            None
         );
-        assert!(matches!(next, Next::Fail(_)));
     }
 
     #[test]
     fn a_throttled_message_is_delayed_however_often() {
-        let now = Timestamp::from_unix_seconds(1_000);
-        let next = after(&refused(FailureClass::Pace), 99, 1, now, 500, &POLICY);
+        for class in [FailureClass::PaceNumber, FailureClass::PacePair] {
+            let tried = Tried {
+                tries: 99,
+                in_a_row: 99,
+                ..Tried::default()
+            };
+            assert!(matches!(
+                decide(class, tried),
+                Next::Again {
+                    uses_try: false,
+                    ..
+                }
+            ));
+        }
+    }
+
+    #[test]
+    fn marketing_held_back_by_the_provider_waits_a_day_once_and_nothing_else_does() {
+        let tried = |category, of_this_class| Tried {
+            tries: of_this_class,
+            of_this_class,
+            in_a_row: 0,
+            category,
+        };
+        let limit = FailureClass::MarketingLimit;
+        assert_eq!(
+            decide(limit, tried("marketing", 1)),
+            Next::Again {
+                at: NOW.plus_seconds(MARKETING_AGAIN_SECONDS),
+                uses_try: true
+            }
+        );
         assert!(matches!(
+            decide(limit, tried("marketing", 2)),
+            Next::Fail(_)
+        ));
+        assert!(matches!(decide(limit, tried("utility", 1)), Next::Fail(_)));
+        let day = Some(MARKETING_AGAIN_SECONDS);
+        assert_eq!(after_callback(&of(limit), tried("marketing", 1), 60), day);
+        assert_eq!(after_callback(&of(limit), tried("marketing", 2), 60), None);
+    }
+
+    #[test]
+    fn a_pair_waits_four_to_the_power_of_how_often() {
+        let seconds = |in_a_row| pair_pause_micros(in_a_row) / 1_000_000;
+        assert_eq!([1, 2, 3, 4].map(seconds), [1, 4, 16, 64]);
+        assert_eq!(seconds(99), 3600);
+    }
+
+    #[test]
+    fn a_wait_is_as_long_as_the_provider_asks() {
+        let failure = Failure {
+            wait_seconds: Some(300),
+            ..of(FailureClass::WaitUntil)
+        };
+        let next = after(
+            &Outcome::Refused(failure.clone()),
+            Tried::default(),
+            NOW,
+            0,
+            &POLICY,
+        );
+        assert_eq!(
             next,
             Next::Again {
-                uses_try: false,
-                ..
+                at: NOW.plus_seconds(300),
+                uses_try: false
             }
-        ));
+        );
+        assert_eq!(after_callback(&failure, Tried::default(), 60), Some(300));
     }
 
     #[test]
     fn a_lost_answer_is_awaited_not_repeated() {
-        let now = Timestamp::from_unix_seconds(1_000);
-        let next = after(
-            &Outcome::Unknown {
-                reason: String::new(),
-            },
-            0,
-            1,
-            now,
-            500,
-            &POLICY,
+        let lost = Outcome::Unknown {
+            reason: String::new(),
+        };
+        assert_eq!(
+            after(&lost, Tried::default(), NOW, 500, &POLICY),
+            Next::Await
         );
-        assert_eq!(next, Next::Await);
     }
 
     #[test]

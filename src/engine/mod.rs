@@ -4,6 +4,7 @@ pub mod accept;
 pub mod access;
 pub mod apply;
 pub mod catalogue;
+mod consequence;
 pub mod dispatch;
 pub mod follow_up;
 pub mod heard;
@@ -21,7 +22,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -30,6 +31,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         notification::Policy,
+        pace::PairPace,
         preference::Words,
         trigger::{Trigger, Triggers},
     },
@@ -43,6 +45,8 @@ pub struct Settings {
     /// Nothing is sent while this is false.
     pub enabled: bool,
     pub send_slots: usize,
+    /// How many messages one person may get.
+    pub pair: PairPace,
     pub expires_after_seconds: i64,
     pub authentication_expires_after_seconds: i64,
     pub parked_seconds: i64,
@@ -100,6 +104,8 @@ pub struct Engine {
     /// Our clock differs from the database's: leases and due times of other
     /// processes mean something else to us, so nothing is claimed.
     clock_differs: AtomicBool,
+    /// Counts claims: the lanes take turns.
+    claims: AtomicUsize,
     /// Wakes the sender when something may be due.
     pub queued: tokio::sync::Notify,
     /// Wakes the timers when a follow-up may be due.
@@ -119,9 +125,15 @@ impl Engine {
             rules: RwLock::default(),
             heard: heard::Heard::default(),
             clock_differs: AtomicBool::new(false),
+            claims: AtomicUsize::new(0),
             queued: tokio::sync::Notify::new(),
             followed_up: tokio::sync::Notify::new(),
         }
+    }
+
+    /// The number of the next claim.
+    pub fn next_claim(&self) -> usize {
+        self.claims.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Whether this process may take work that others could take.

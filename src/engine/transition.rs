@@ -74,8 +74,7 @@ pub struct Report {
 pub struct Heard {
     /// For the first time: its provider's names of the person are news.
     pub first: bool,
-    pub contact_id: Option<Uuid>,
-    pub address: Option<String>,
+    pub facets: Facets,
 }
 
 impl Report {
@@ -83,8 +82,7 @@ impl Report {
     fn hear(&mut self, loaded: &notification::Loaded, first: bool) {
         let heard = self.heard.entry(loaded.state.id).or_insert_with(|| Heard {
             first: false,
-            contact_id: loaded.facets.contact_id,
-            address: loaded.facets.address.clone(),
+            facets: loaded.facets.clone(),
         });
         heard.first |= first;
     }
@@ -528,6 +526,7 @@ pub async fn introduce(
             sender_id: new.sender_id,
             channel: new.channel.clone(),
             template: new.template.clone(),
+            language: new.language.clone(),
             depth: new.depth,
             contact_id: new.contact_id,
             address: new.address.clone(),

@@ -106,7 +106,7 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
                     update,
                 })
                 .collect();
-            apply::learn(tx, &told, &report, now).await?;
+            apply::learn(engine, tx, &told, &report, now).await?;
             parked::remove(tx, &ids).await?;
             let forgotten = parked::expire(tx, oldest, BATCH).await?;
             metrics::counter!("herald_parked_forgotten_total").increment(forgotten);

@@ -4,11 +4,12 @@ use entity::conversation;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
 };
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, execute, locking, query, query_one},
+    dialect::{Columns, Id, Type, execute, ids, list, locking, query, query_one, rows},
 };
 use crate::domain::time::Timestamp;
 
@@ -57,6 +58,100 @@ pub async fn heard(
             heard.until.micros().into(),
             heard.wake_at.map(Timestamp::micros).into(),
             heard.free_until.map(Timestamp::micros).into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Locks what passed between a sender and these people, in order of contact, and
+/// says when each may get the next message.
+pub async fn lock_pairs(
+    tx: &DatabaseTransaction,
+    sender: Uuid,
+    contacts: &[Uuid],
+) -> Result<Vec<(Uuid, Timestamp)>, StoreError> {
+    let backend = tx.get_database_backend();
+    let given = rows(backend, &[("id", Type::Uuid)]);
+    let lock = locking(backend, "FOR UPDATE OF c");
+    let found = query(
+        tx,
+        format!(
+            "SELECT c.contact_id, c.pair_next_at FROM {given} JOIN conversation c ON c.sender_id = $2 AND c.contact_id = r.id \
+             ORDER BY c.contact_id {lock}"
+        ),
+        [ids(contacts.iter().copied())?, sender.into()],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            let contact = columns.take()?;
+            let next_at: Option<i64> = columns.take()?;
+            Ok((contact, Timestamp::from_micros(next_at.unwrap_or(0))))
+        })
+        .collect()
+}
+
+/// Notes when each of these people may get the next message.
+pub async fn take_pairs(
+    tx: &DatabaseTransaction,
+    sender: Uuid,
+    taken: &[(Uuid, Timestamp)],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    #[derive(Serialize)]
+    struct Row {
+        contact: Id,
+        next_at: i64,
+    }
+    if taken.is_empty() {
+        return Ok(());
+    }
+    let described: Vec<Row> = taken
+        .iter()
+        .map(|(contact, next_at)| Row {
+            contact: Id(*contact),
+            next_at: next_at.micros(),
+        })
+        .collect();
+    let given = rows(
+        tx.get_database_backend(),
+        &[("contact", Type::Uuid), ("next_at", Type::Int)],
+    );
+    execute(
+        tx,
+        format!(
+            "INSERT INTO conversation (sender_id, contact_id, created_at, pair_next_at) \
+             SELECT $2, r.contact, $3, r.next_at FROM {given} WHERE true \
+             ON CONFLICT (sender_id, contact_id) DO UPDATE SET pair_next_at = excluded.pair_next_at"
+        ),
+        [list(&described)?, sender.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Lets nothing pass to a person before `next_at` allows it, if that is later
+/// than what is known.
+pub async fn close_pair(
+    tx: &DatabaseTransaction,
+    sender: Uuid,
+    contact: Uuid,
+    next_at: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "INSERT INTO conversation (sender_id, contact_id, created_at, pair_next_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (sender_id, contact_id) DO UPDATE SET pair_next_at = excluded.pair_next_at \
+         WHERE coalesce(conversation.pair_next_at, 0) < excluded.pair_next_at",
+        [
+            sender.into(),
+            contact.into(),
+            now.micros().into(),
+            next_at.micros().into(),
         ],
     )
     .await?;
@@ -158,6 +253,8 @@ pub async fn of_contact(
 ) -> Result<Vec<conversation::Model>, StoreError> {
     Ok(conversation::Entity::find()
         .filter(conversation::Column::ContactId.eq(contact))
+        // Without one, only the pace of what we send is known.
+        .filter(conversation::Column::WindowUntil.is_not_null())
         .order_by_asc(conversation::Column::SenderId)
         .all(store.reader())
         .await?)

@@ -12,7 +12,7 @@ use super::{
     dialect::{execute, locking, query_one},
     first_id, new_id,
 };
-use crate::domain::time::Timestamp;
+use crate::domain::{pace, time::Timestamp};
 
 /// The sender of a phone-number id, made if there is none. The environment's
 /// credentials belong to it.
@@ -58,6 +58,9 @@ pub async fn ensure(
         unheard_since: Set(None),
         silent_at: Set(None),
         account_held_at: Set(None),
+        slowed_to: Set(1000),
+        slowed_at: Set(0),
+        marketing_held_until: Set(None),
     };
     // Another process may be making it at this moment.
     sender::Entity::insert(new)
@@ -132,6 +135,44 @@ pub async fn set_pace(
         tx,
         "UPDATE sender SET pace_next_at = $2 WHERE id = $1",
         [id.into(), next_at.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Slows a sender down, because its provider says that it is too fast.
+pub async fn slow_down(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(row) = lock(tx, id).await? else {
+        return Ok(());
+    };
+    let slowed_at = Timestamp::from_micros(row.slowed_at);
+    if let Some(slowed_to) = pace::slower(row.slowed_to, slowed_at, now) {
+        execute(
+            tx,
+            "UPDATE sender SET slowed_to = $2, slowed_at = $3 WHERE id = $1",
+            [id.into(), slowed_to.into(), now.micros().into()],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Holds the marketing of a sender until a time, if it is not held for longer.
+pub async fn hold_marketing(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE sender SET marketing_held_until = $2, updated_at = $3 \
+         WHERE id = $1 AND (marketing_held_until IS NULL OR marketing_held_until < $2)",
+        [id.into(), until.micros().into(), now.micros().into()],
     )
     .await?;
     Ok(())

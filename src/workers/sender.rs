@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::Turn;
 use crate::{
-    domain::time::Timestamp,
+    domain::{pace::Lane, time::Timestamp},
     engine::{
         Engine,
-        dispatch::{self, Answer},
+        dispatch::{self, Answer, Job, Slots},
         inbox::ErrorChain,
         read_marks, watch,
     },
@@ -109,24 +109,71 @@ pub async fn hold_turn(engine: &Engine, reason: &str, now: Timestamp) -> Result<
     })
 }
 
+/// One-time passwords have calls of their own beside the others: one for four.
+const fn otp_slots(slots: usize) -> usize {
+    if slots < 8 { 2 } else { slots / 4 }
+}
+
+/// The calls that are being made, by lane.
+#[derive(Default)]
+struct Calls {
+    set: JoinSet<Answer>,
+    otp: usize,
+    ordinary: usize,
+}
+
+impl Calls {
+    fn start(&mut self, sending: &Sending, clock: &Clock, job: Job) {
+        *self.of(job.lane) += 1;
+        let provider = Arc::clone(&sending.provider);
+        let wait = job.not_before.micros_since(clock.now()).max(0);
+        self.set.spawn(async move {
+            // Each call has its own moment, so that no second sees more than the pace.
+            if wait > 0 {
+                tokio::time::sleep(Duration::from_micros(wait.unsigned_abs())).await;
+            }
+            dispatch::call(provider.as_ref(), job).await
+        });
+    }
+
+    const fn of(&mut self, lane: Lane) -> &mut usize {
+        match lane {
+            Lane::Otp => &mut self.otp,
+            Lane::Ordinary => &mut self.ordinary,
+        }
+    }
+
+    fn ended(&mut self, answer: Option<Answer>, answers: &mut Vec<Answer>) {
+        if let Some(answer) = answer {
+            let count = self.of(answer.lane());
+            *count = count.saturating_sub(1);
+            answers.push(answer);
+        }
+        if self.set.is_empty() {
+            // A call that ended without an answer is counted no more.
+            (self.otp, self.ordinary) = (0, 0);
+        }
+    }
+
+    fn free(&self, slots: usize) -> Slots {
+        let free = |most: usize, used: usize| i64::try_from(most.saturating_sub(used)).unwrap_or(0);
+        Slots {
+            otp: free(otp_slots(slots), self.otp),
+            ordinary: free(slots, self.ordinary),
+        }
+    }
+}
+
 async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &CancellationToken) {
-    let mut calls: JoinSet<Answer> = JoinSet::new();
+    let mut calls = Calls::default();
     let slots = engine.settings.send_slots;
+    let most = slots + otp_slots(slots);
     let mut next_release = Timestamp::default();
     let mut trouble = Duration::from_millis(50);
     loop {
         let mut pause = NAP;
         if !stop.is_cancelled() {
-            match fill(
-                engine,
-                sending,
-                clock.now(),
-                slots - calls.len(),
-                &mut calls,
-                &mut next_release,
-            )
-            .await
-            {
+            match fill(engine, sending, clock, &mut calls, &mut next_release).await {
                 Ok(Filled { again_at, full }) => {
                     trouble = Duration::from_millis(50);
                     if full {
@@ -144,11 +191,11 @@ async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &Can
                     trouble = (trouble * 2).min(Duration::from_secs(5));
                 }
             }
-        } else if calls.is_empty() {
+        } else if calls.set.is_empty() {
             return;
         }
         let mut answers = Vec::new();
-        if calls.is_empty() {
+        if calls.set.is_empty() {
             if !pause.is_zero() {
                 tokio::select! {
                     () = stop.cancelled() => {}
@@ -158,15 +205,17 @@ async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &Can
             }
         } else {
             // New work may be claimed while slots are free; otherwise wait for an answer.
-            tokio::select! {
+            let room = calls.set.len() < most;
+            let ended = tokio::select! {
                 biased;
-                Some(answer) = calls.join_next() => answers.extend(answer.ok()),
-                () = engine.queued.notified(), if calls.len() < slots => {}
-                () = tokio::time::sleep(pause.max(Duration::from_millis(1))), if calls.len() < slots && !stop.is_cancelled() => {}
-            }
+                Some(answer) = calls.set.join_next() => answer.ok(),
+                () = engine.queued.notified(), if room => None,
+                () = tokio::time::sleep(pause.max(Duration::from_millis(1))), if room && !stop.is_cancelled() => None,
+            };
+            calls.ended(ended, &mut answers);
         }
-        while let Some(answer) = calls.try_join_next() {
-            answers.extend(answer.ok());
+        while let Some(answer) = calls.set.try_join_next() {
+            calls.ended(answer.ok(), &mut answers);
         }
         if !answers.is_empty() {
             dispatch::settle_surely(
@@ -191,11 +240,11 @@ struct Filled {
 async fn fill(
     engine: &Arc<Engine>,
     sending: &Sending,
-    now: Timestamp,
-    free: usize,
-    calls: &mut JoinSet<Answer>,
+    clock: &Clock,
+    calls: &mut Calls,
     next_release: &mut Timestamp,
 ) -> Result<Filled, StoreError> {
+    let now = clock.now();
     if now >= *next_release {
         let released = watch::release(engine, now).await? > 0;
         *next_release = if released {
@@ -204,22 +253,27 @@ async fn fill(
             now.plus_seconds(RELEASE_SECONDS)
         };
     }
-    // A claim costs a transaction: wait until some slots are free, unless nothing is being sent.
-    if !engine.may_claim()
-        || free == 0
-        || (free < engine.settings.send_slots / 4 && !calls.is_empty())
-    {
-        return Ok(Filled {
-            again_at: None,
-            full: false,
-        });
+    let nothing = Filled {
+        again_at: None,
+        full: false,
+    };
+    if !engine.may_claim() {
+        return Ok(nothing);
     }
-    let wanted = i64::try_from(free).unwrap_or(1);
-    let claim = dispatch::claim(engine, sending.sender, wanted, now).await?;
-    let full = claim.taken == free;
+    let mut free = calls.free(engine.settings.send_slots);
+    // A claim costs a transaction: wait until some slots are free, unless nothing is
+    // being sent. One-time passwords never wait for that.
+    let few = i64::try_from(engine.settings.send_slots / 4).unwrap_or(0);
+    if free.ordinary < few && calls.ordinary > 0 {
+        free.ordinary = 0;
+    }
+    if free.ordinary <= 0 && free.otp <= 0 {
+        return Ok(nothing);
+    }
+    let claim = dispatch::claim(engine, sending.sender, free, now).await?;
+    let full = i64::try_from(claim.taken).is_ok_and(|taken| taken > 0 && taken >= free.ordinary);
     for job in claim.jobs {
-        let provider = Arc::clone(&sending.provider);
-        calls.spawn(async move { dispatch::call(provider.as_ref(), job).await });
+        calls.start(sending, clock, job);
     }
     Ok(Filled {
         again_at: claim.again_at,

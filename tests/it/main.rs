@@ -17,10 +17,12 @@ mod callbacks;
 mod cli;
 mod config;
 mod database;
+mod errors;
 mod follow_ups;
 mod harness;
 mod letter;
 mod order;
+mod pace;
 mod sending;
 mod stopping;
 mod walls;
@@ -39,9 +41,11 @@ fn main() -> ExitCode {
         cli::tests(),
         config::tests(),
         database::tests(),
+        errors::tests(),
         follow_ups::tests(),
         letter::tests(),
         order::tests(),
+        pace::tests(),
         sending::tests(),
         stopping::tests(),
         webhook::tests(),

@@ -192,9 +192,14 @@ async fn the_policy_may_resend_instead(database: Database) {
 async fn a_process_that_dies_while_sending_leaves_an_unknown(database: Database) {
     let app = ready(&database, &[]).await;
     let id = app.order("A-1", "+12025550101").await;
-    let claim = dispatch::claim(&app.engine, app.sender, 10, app.now())
-        .await
-        .unwrap();
+    let claim = dispatch::claim(
+        &app.engine,
+        app.sender,
+        dispatch::Slots::each(10),
+        app.now(),
+    )
+    .await
+    .unwrap();
     assert_eq!(claim.jobs.len(), 1);
     drop(claim);
     assert_eq!(app.send().await, 0, "the lease protects it");
@@ -219,7 +224,7 @@ async fn no_connection_costs_no_try_and_five_in_a_row_hold_the_sender(database: 
     }
     // Slots for five calls: five in a row hold the sender.
     for _ in 0..5 {
-        let claim = dispatch::claim(&app.engine, app.sender, 1, app.now())
+        let claim = dispatch::claim(&app.engine, app.sender, dispatch::Slots::each(1), app.now())
             .await
             .unwrap();
         for job in claim.jobs {
@@ -242,13 +247,23 @@ async fn no_connection_costs_no_try_and_five_in_a_row_hold_the_sender(database: 
     assert_eq!(app.send().await, 1, "one probe, which fails too");
     assert_eq!(app.send().await, 0);
     app.pass(3);
-    let claim = dispatch::claim(&app.engine, app.sender, 64, app.now())
-        .await
-        .unwrap();
+    let claim = dispatch::claim(
+        &app.engine,
+        app.sender,
+        dispatch::Slots::each(64),
+        app.now(),
+    )
+    .await
+    .unwrap();
     assert_eq!(claim.jobs.len(), 1, "one probe at a time");
-    let second = dispatch::claim(&app.engine, app.sender, 64, app.now())
-        .await
-        .unwrap();
+    let second = dispatch::claim(
+        &app.engine,
+        app.sender,
+        dispatch::Slots::each(64),
+        app.now(),
+    )
+    .await
+    .unwrap();
     assert!(second.jobs.is_empty() && second.again_at.is_some());
     for job in claim.jobs {
         let answer = dispatch::call(&app.meta, job).await;
@@ -278,7 +293,7 @@ async fn a_dead_token_holds_the_sender_with_its_queue_intact(database: Database)
         r#"{"error":{"code":190,"message":"Error validating access token"}}"#,
     )]);
     let id = app.order("A-1", "+12025550101").await;
-    let claim = dispatch::claim(&app.engine, app.sender, 1, app.now())
+    let claim = dispatch::claim(&app.engine, app.sender, dispatch::Slots::each(1), app.now())
         .await
         .unwrap();
     for job in claim.jobs {
@@ -355,24 +370,36 @@ async fn what_was_held_goes_out_when_sending_is_switched_on(database: Database) 
 }
 
 async fn the_pace_is_kept_and_shared(database: Database) {
-    let app = ready(&database, &[("HERALD_SEND_PER_SECOND", "80")]).await;
+    let app = ready(
+        &database,
+        &[
+            ("HERALD_SEND_PER_SECOND", "80"),
+            ("HERALD_PAIR_SECONDS", "0"),
+        ],
+    )
+    .await;
     for number in 0..50 {
         app.order(&format!("A-{number}"), "+12025550101").await;
     }
     assert_eq!(
         app.send().await,
-        20,
-        "a quarter of a second's worth at once"
+        18,
+        "a quarter of a second's worth, less what is kept for one-time passwords"
     );
     // Another process asks the same row.
-    let refused = dispatch::claim(&app.engine, app.sender, 64, app.now())
-        .await
-        .unwrap();
+    let refused = dispatch::claim(
+        &app.engine,
+        app.sender,
+        dispatch::Slots::each(64),
+        app.now(),
+    )
+    .await
+    .unwrap();
     assert!(refused.jobs.is_empty() && refused.again_at.unwrap() > app.now());
     app.pass(1);
-    assert_eq!(app.send().await, 20);
+    assert_eq!(app.send().await, 18);
     app.pass(1);
-    assert_eq!(app.send().await, 10);
+    assert_eq!(app.send().await, 14);
 }
 
 async fn high_priority_passes_low(database: Database) {
@@ -388,7 +415,7 @@ async fn high_priority_passes_low(database: Database) {
     }
     let mut order = Vec::new();
     for _ in 0..4 {
-        let claim = dispatch::claim(&app.engine, app.sender, 1, app.now())
+        let claim = dispatch::claim(&app.engine, app.sender, dispatch::Slots::each(1), app.now())
             .await
             .unwrap();
         for job in claim.jobs {
@@ -517,14 +544,19 @@ async fn a_message_that_was_not_even_sent_releases_no_sender(database: Database)
         .will_answer(&[(401, r#"{"error":{"code":190,"message":"expired"}}"#)]);
     app.order("A-1", "+12025550101").await;
     app.send().await;
-    let body = json!({ "to": "+12025550102", "text": "outside the window", "priority": "high" });
+    let body = json!({ "to": "+12025550102", "text": "outside the window", "priority": "otp" });
     assert_eq!(app.post("/api/v1/notifications", &body).await.0, 202);
     app.order("A-2", "+12025550103").await;
     app.pass(61);
     // The probe is the text, for which no call is made.
-    let claim = dispatch::claim(&app.engine, app.sender, 10, app.now())
-        .await
-        .unwrap();
+    let claim = dispatch::claim(
+        &app.engine,
+        app.sender,
+        dispatch::Slots::each(10),
+        app.now(),
+    )
+    .await
+    .unwrap();
     assert_eq!(claim.jobs.len(), 1);
     for job in claim.jobs {
         let answer = dispatch::call(&app.meta, job).await;

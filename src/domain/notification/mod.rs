@@ -5,6 +5,7 @@
 //! only add facts, so their order never matters; the engine's own changes
 //! (claims, answers, time) come one at a time under the row's lock.
 
+mod again;
 mod tally;
 
 use uuid::Uuid;
@@ -13,7 +14,7 @@ use super::{
     facts::{Fact, Facts},
     failure::{Failure, FailureClass},
     outcome::Outcome,
-    retry::{self, Next, RetryPolicy},
+    retry::{self, Next, RetryPolicy, Tried},
     status::{EngineState, Status, status},
     time::Timestamp,
     trigger::{Trigger, Triggers},
@@ -186,30 +187,6 @@ impl NotificationState {
             .min(now)
     }
 
-    /// Attempts of this generation that failed for a reason of the message.
-    fn tries(&self) -> i64 {
-        let tried = self
-            .attempts
-            .iter()
-            .filter(|attempt| {
-                attempt.generation == self.generation && attempt.facts.has(Fact::Failed)
-            })
-            .count();
-        i64::try_from(tried).unwrap_or(i64::MAX)
-    }
-
-    /// Attempts of this generation since the last that said something about the
-    /// message: throttled, or not even connected.
-    fn troubles_in_a_row(&self) -> i64 {
-        let troubled = self
-            .attempts
-            .iter()
-            .rev()
-            .take_while(|attempt| attempt.generation == self.generation && attempt.facts.is_empty())
-            .count();
-        i64::try_from(troubled).unwrap_or(i64::MAX)
-    }
-
     /// What to say of a failure: the newest attempt's, or ours.
     pub fn present_failure(&self) -> Option<&Failure> {
         self.newest()
@@ -349,10 +326,7 @@ impl NotificationState {
             }
             // Throttling and account trouble say nothing about the message: no fact.
             Outcome::Refused(failure) => {
-                if !matches!(
-                    failure.class,
-                    FailureClass::Pace | FailureClass::Token | FailureClass::Account
-                ) {
+                if failure.class.is_about_the_message() {
                     attempt.facts.add_refusal(now);
                 }
                 Versioned::merge(
@@ -374,14 +348,28 @@ impl NotificationState {
             return Effect::Applied("answered late");
         }
         self.leased_until = None;
-        match retry::after(
-            outcome,
-            self.tries(),
-            provider_in_a_row.max(self.troubles_in_a_row()),
-            now,
-            jitter_permille,
-            &policy.retry,
-        ) {
+        let class = match outcome {
+            Outcome::Refused(failure) => failure.class,
+            _ => FailureClass::Unknown,
+        };
+        let tried = Tried {
+            tries: self.tries(),
+            of_this_class: self.of_class(class),
+            in_a_row: provider_in_a_row.max(self.troubles_in_a_row()),
+            category: &self.category,
+        };
+        let next = match retry::after(outcome, tried, now, jitter_permille, &policy.retry) {
+            // Only a day-long wait is longer than what most messages are given.
+            Next::Again {
+                at, uses_try: true, ..
+            } if class == FailureClass::MarketingLimit && !self.may_wait_until(at) => match outcome
+            {
+                Outcome::Refused(failure) => Next::Fail(failure.clone()),
+                _ => Next::Await,
+            },
+            next => next,
+        };
+        match next {
             Next::Accepted => {
                 self.engine = EngineState::Settled;
                 self.reason = None;
@@ -581,30 +569,16 @@ impl NotificationState {
             }
             _ => {}
         }
-        if self.engine == EngineState::Settled && !arrived && self.may_retry_after_callback(policy)
+        if self.engine == EngineState::Settled
+            && !arrived
+            && let Some(pause_seconds) = self.retry_after_callback(policy)
+            && (pause_seconds <= policy.settle_after_failed_seconds
+                || self.may_wait_until(now.plus_seconds(pause_seconds)))
         {
             self.engine = EngineState::Retrying;
-            self.due_at = Some(now.plus_seconds(policy.settle_after_failed_seconds));
+            self.due_at = Some(now.plus_seconds(pause_seconds));
             self.reason = self.present_failure().map(|failure| failure.title.clone());
         }
-    }
-
-    /// P4's named exception: a retry after a `failed` callback, which waits,
-    /// looks again, can be turned off, and is never made for authentication.
-    fn may_retry_after_callback(&self, policy: &Policy) -> bool {
-        policy.settle_after_failed_seconds >= 0
-            && self.category != "authentication"
-            && self.tries() < policy.retry.max_tries
-            && self.newest().is_some_and(|attempt| {
-                attempt.facts.has(Fact::Failed)
-                    && attempt.facts.has(Fact::Accepted)
-                    && attempt.failure.as_ref().is_some_and(|failure| {
-                        matches!(
-                            failure.value.class,
-                            FailureClass::Retry | FailureClass::Pace
-                        )
-                    })
-            })
     }
 
     /// The triggers that hold now.

@@ -236,7 +236,7 @@ async fn commit(
             } else {
                 transition::run(engine, tx, &steps, now).await?
             };
-            updates::learn(tx, &told, &changes, now).await?;
+            updates::learn(engine, tx, &told, &changes, now).await?;
             report.add(changes);
             Ok(report)
         })

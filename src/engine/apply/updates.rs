@@ -5,25 +5,21 @@ use uuid::Uuid;
 
 use super::{Work, people};
 use crate::{
-    domain::{
-        facts::Fact,
-        notification::Change,
-        preference::{Scope, Wish},
-        time::Timestamp,
+    domain::{facts::Fact, notification::Change, time::Timestamp},
+    engine::{
+        Engine,
+        consequence::{self, About},
+        transition::{Report, Step},
     },
-    engine::transition::{Report, Step},
     providers::{ItemKind, Update},
     store::{
         DatabaseTransaction, StoreError,
         alias::{self, Alias},
         attempt::{self, Lookup},
         dialect::Id,
-        new_id, parked, suppression,
+        new_id, parked,
     },
 };
-
-/// Meta's code for a person who wants no marketing of this sender any more.
-const OPTED_OUT: i64 = 131_050;
 
 /// A status of a message of ours.
 pub(in crate::engine) struct Told<'a> {
@@ -132,6 +128,7 @@ pub(in crate::engine) fn step(
 /// What statuses teach about people: how the provider calls them, and who wants
 /// no more marketing. Asked once a message, when it is first spoken of.
 pub(in crate::engine) async fn learn(
+    engine: &Engine,
     tx: &DatabaseTransaction,
     told: &[Told<'_>],
     report: &Report,
@@ -142,24 +139,26 @@ pub(in crate::engine) async fn learn(
         let Some(heard) = report.heard.get(&told.notification_id) else {
             continue;
         };
-        let Some(contact) = heard.contact_id else {
+        let facets = &heard.facets;
+        if let (Some(failure), Some(sender)) = (&told.update.failure, facets.sender_id) {
+            let language = facets.language.as_deref().unwrap_or("");
+            let about = About {
+                sender,
+                contact: facets.contact_id,
+                template: Some((facets.template.as_str(), language))
+                    .filter(|(name, _)| !name.is_empty()),
+            };
+            let (at, callback) = (told.update.at, Some(told.callback_id));
+            consequence::of_failure(engine, tx, about, &failure.value, at, callback, now).await?;
+        }
+        let Some(contact) = facets.contact_id else {
             continue;
         };
-        let failure = told.update.failure.as_ref();
-        if failure.is_some_and(|failure| failure.value.code == Some(OPTED_OUT)) {
-            let wish = Wish {
-                scope: Scope::Marketing,
-                wanted: false,
-                source: "131050",
-                at: told.update.at,
-            };
-            suppression::set(tx, contact, &wish, Some(told.callback_id), now).await?;
-        }
         if !heard.first {
             continue;
         }
         let person = &told.update.recipient;
-        let number = heard
+        let number = facets
             .address
             .as_deref()
             .map(|address| address.trim_start_matches('+'));

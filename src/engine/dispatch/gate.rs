@@ -15,7 +15,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
-        notification::{self, Claimed},
+        notification::{self, Claimed, Delay},
         suppression,
         template_sync::{self, Standing},
         timeline,
@@ -73,10 +73,16 @@ pub(super) fn never(reason: &str) -> Failure {
 pub(super) async fn hold_back(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    account_id: Option<&str>,
+    sender: Option<&entity::sender::Model>,
     claimed: &mut Vec<Claimed>,
     now: Timestamp,
 ) -> Result<(Report, Vec<(Uuid, String)>), StoreError> {
+    let account_id = sender.and_then(|row| row.waba_id.as_deref());
+    let marketing_held_until = sender
+        .and_then(|row| row.marketing_held_until)
+        .map(Timestamp::from_micros)
+        .filter(|until| *until > now);
+    let mut delays: Vec<Delay> = Vec::new();
     let contacts: Vec<Uuid> = claimed
         .iter()
         .filter_map(|claimed| claimed.contact_id)
@@ -126,8 +132,15 @@ pub(super) async fn hold_back(
                 reason: reason.to_owned(),
             };
             steps.push(Step::new(message.id, change));
+        } else if let Some(until) = marketing_held_until.filter(|_| category == "marketing") {
+            delays.push(Delay::new(
+                message.id,
+                until,
+                "marketing of this number is held: people have reported it",
+            ));
         }
     }
+    notification::delay(tx, &delays, now).await?;
     for (id, reason) in &held {
         notification::hold_for_template(tx, *id, reason, now).await?;
         timeline::note(
@@ -142,6 +155,7 @@ pub(super) async fn hold_back(
     let report = transition::run(engine, tx, &steps, now).await?;
     claimed.retain(|message| {
         held.iter().all(|(id, _)| *id != message.id)
+            && delays.iter().all(|delay| delay.id.0 != message.id)
             && steps.iter().all(|step| step.notification_id != message.id)
     });
     Ok((report, never))

@@ -6,11 +6,15 @@
 
 mod compose;
 mod gate;
+mod health;
+mod pairs;
 mod settle;
 
 use compose::{Templates, compose};
 pub use gate::{Sendable, sendable};
 pub use settle::{settle, settle_surely};
+
+use std::collections::HashMap;
 
 use serde_json::json;
 use uuid::Uuid;
@@ -20,25 +24,45 @@ use super::{
     transition::{self, Report, Step},
 };
 use crate::{
-    domain::{failure::Failure, notification::Change, outcome::Outcome, pace, time::Timestamp},
+    domain::{
+        failure::Failure,
+        notification::Change,
+        outcome::Outcome,
+        pace::{self, Grant, Lane},
+        time::Timestamp,
+    },
     providers::{Exchange, Message, Provider},
     store::{
         DatabaseTransaction, StoreError,
         attempt::{self, NewAttempt},
         dialect::Id,
-        follow_up, new_id, notification,
+        follow_up, new_id,
+        notification::{self, Claimed},
         sender::{self, Health},
     },
 };
 
-/// A claimed attempt whose call is to be made now.
+/// A claimed attempt whose call is to be made at its time.
 #[derive(Debug)]
 pub struct Job {
     pub notification_id: Uuid,
     pub attempt_id: Uuid,
+    /// When the sender's pace lets it go.
+    pub not_before: Timestamp,
+    pub lane: Lane,
     contact_id: Option<Uuid>,
+    template: Option<(String, String)>,
     /// What to send, or why nothing can be.
     message: Result<Message, Failure>,
+}
+
+impl Job {
+    /// Name and language of its template.
+    fn template(&self) -> Option<(&str, &str)> {
+        self.template
+            .as_ref()
+            .map(|(name, language)| (name.as_str(), language.as_str()))
+    }
 }
 
 /// A job whose call has come back.
@@ -46,6 +70,30 @@ pub struct Job {
 pub struct Answer {
     job: Job,
     exchange: Exchange,
+}
+
+impl Answer {
+    pub const fn lane(&self) -> Lane {
+        self.job.lane
+    }
+}
+
+/// Calls that may be made at the same time, still.
+#[derive(Clone, Copy, Debug)]
+pub struct Slots {
+    /// For one-time passwords.
+    pub otp: i64,
+    pub ordinary: i64,
+}
+
+impl Slots {
+    /// As many for each.
+    pub const fn each(slots: i64) -> Self {
+        Self {
+            otp: slots,
+            ordinary: slots,
+        }
+    }
 }
 
 /// What a claim found.
@@ -58,68 +106,95 @@ pub struct Claim {
     pub again_at: Option<Timestamp>,
 }
 
-/// Whether a sender may send, and how many calls.
-enum Permit {
-    Calls(i64),
-    NotBefore(Timestamp),
+/// How many calls of a lane a sender may make, and when.
+struct Permit {
+    lane: Lane,
+    grant: Grant,
 }
 
-/// Takes up to `slots` due messages of a sender out of the queue and commits an
-/// attempt for each.
+/// The lane of one-time passwords; the others follow by importance.
+const OTP: i64 = 0;
+
+/// Which lane goes first, claim after claim: all get their turn, the important
+/// ones more often.
+const TURNS: [[i64; 3]; 8] = [
+    [1, 2, 3],
+    [2, 1, 3],
+    [1, 2, 3],
+    [1, 2, 3],
+    [2, 1, 3],
+    [1, 2, 3],
+    [2, 1, 3],
+    [3, 1, 2],
+];
+
+/// Takes due messages of a sender out of the queue, as many as there are slots
+/// and its pace allows, and commits an attempt for each.
 pub async fn claim(
     engine: &Engine,
     sender: Uuid,
-    slots: i64,
+    slots: Slots,
     now: Timestamp,
 ) -> Result<Claim, StoreError> {
     // The pace is charged for what will be sent, not for every free slot.
-    let slots = notification::count_due(&engine.store, now, slots).await?;
-    if slots <= 0 {
+    let most = slots.otp.max(slots.ordinary);
+    let due = notification::count_due(&engine.store, now, most).await?;
+    let [otp, ordinary @ ..] = due;
+    let wanted = Slots {
+        otp: otp.min(slots.otp),
+        ordinary: ordinary.iter().sum::<i64>().min(slots.ordinary),
+    };
+    if wanted.otp <= 0 && wanted.ordinary <= 0 {
         return Ok(Claim::default());
     }
     let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
     // The pace is taken in a short transaction of its own: its row is shared by all processes.
-    let permit = engine
+    let permits = engine
         .store
-        .write(async |tx| take_pace(tx, sender, slots, lease, now).await)
+        .write(async |tx| take_pace(tx, sender, wanted, lease, now).await)
         .await?;
-    let calls = match permit {
-        Permit::Calls(calls) => calls,
-        Permit::NotBefore(again_at) => {
+    let permits = match permits {
+        Ok(permits) => permits,
+        Err(again_at) => {
             return Ok(Claim {
-                jobs: Vec::new(),
-                taken: 0,
                 again_at: Some(again_at),
+                ..Claim::default()
             });
         }
     };
+    let again_at = permits
+        .iter()
+        .filter_map(|permit| permit.grant.again_at)
+        .min();
+    let turn = engine.next_claim();
     let (jobs, taken, report) = engine
         .store
-        .write(async |tx| claim_in(engine, tx, sender, calls, lease, now).await)
+        .write(async |tx| claim_in(engine, tx, sender, &permits, turn, lease, now).await)
         .await?;
     report.publish(engine);
     Ok(Claim {
         jobs,
         taken,
-        again_at: None,
+        again_at: again_at.filter(|_| taken == 0),
     })
 }
 
+/// Takes of a sender's pace, one-time passwords first. An error says when to ask again.
 async fn take_pace(
     tx: &DatabaseTransaction,
     id: Uuid,
-    slots: i64,
+    wanted: Slots,
     lease: Timestamp,
     now: Timestamp,
-) -> Result<Permit, StoreError> {
+) -> Result<Result<Vec<Permit>, Timestamp>, StoreError> {
     let Some(row) = sender::lock(tx, id).await? else {
-        return Ok(Permit::NotBefore(now.plus_seconds(1)));
+        return Ok(Err(now.plus_seconds(1)));
     };
-    let mut wanted = slots;
+    let mut wanted = wanted;
     if row.state == "held" {
         let probe_at = row.probe_at.map_or(now, Timestamp::from_micros);
         if probe_at > now {
-            return Ok(Permit::NotBefore(probe_at));
+            return Ok(Err(probe_at));
         }
         // One probe at a time: the next may go when this one's lease has run out.
         let health = Health {
@@ -129,33 +204,60 @@ async fn take_pace(
             probe_at: Some(lease),
         };
         sender::set_health(tx, id, &health, now, now).await?;
-        wanted = 1;
+        wanted.otp = wanted.otp.min(1);
+        wanted.ordinary = wanted.ordinary.min(1 - wanted.otp);
     }
-    let grant = pace::take(
-        Timestamp::from_micros(row.pace_next_at),
-        now,
-        row.pace_per_second,
-        wanted,
-    );
-    if grant.calls > 0 && row.pace_per_second > 0 {
-        sender::set_pace(tx, id, grant.next_at).await?;
+    let slowed_at = Timestamp::from_micros(row.slowed_at);
+    let permille = pace::permille(row.slowed_to, slowed_at, now);
+    let per_second = pace::reduced(row.pace_per_second, permille);
+    let start = Timestamp::from_micros(row.pace_next_at);
+    let mut next_at = start;
+    let mut permits = Vec::with_capacity(2);
+    for (lane, wanted) in [(Lane::Otp, wanted.otp), (Lane::Ordinary, wanted.ordinary)] {
+        if wanted > 0 {
+            let grant = pace::take(next_at, now, per_second, lane, wanted);
+            next_at = grant.next_at;
+            permits.push(Permit { lane, grant });
+        }
     }
-    Ok(match grant.again_at {
-        Some(again_at) => Permit::NotBefore(again_at),
-        None => Permit::Calls(grant.calls),
-    })
+    if next_at != start {
+        sender::set_pace(tx, id, next_at).await?;
+    }
+    Ok(Ok(permits))
 }
 
 async fn claim_in(
     engine: &Engine,
     tx: &DatabaseTransaction,
     sender: Uuid,
-    calls: i64,
+    permits: &[Permit],
+    turn: usize,
     lease: Timestamp,
     now: Timestamp,
 ) -> Result<(Vec<Job>, usize, Report), StoreError> {
-    let mut claimed = notification::claim(tx, sender, engine.process, lease, now, calls).await?;
+    let mut claimed = Vec::new();
+    for permit in permits {
+        let lanes = match permit.lane {
+            Lane::Otp => &[OTP][..],
+            Lane::Ordinary => TURNS.get(turn % TURNS.len()).map_or(&[][..], |turn| turn),
+        };
+        let mut left = permit.grant.calls;
+        for lane in lanes {
+            if left <= 0 {
+                break;
+            }
+            let found =
+                notification::claim(tx, sender, *lane, engine.process, lease, now, left).await?;
+            left -= i64::try_from(found.len()).unwrap_or(left);
+            claimed.extend(found.into_iter().map(|found| (permit.lane, found)));
+        }
+    }
     let taken = claimed.len();
+    let lanes: HashMap<Uuid, Lane> = claimed
+        .iter()
+        .map(|(lane, found)| (found.id, *lane))
+        .collect();
+    let mut claimed: Vec<Claimed> = claimed.into_iter().map(|(_, found)| found).collect();
     let mut report = Report::default();
     let children: Vec<Uuid> = claimed
         .iter()
@@ -171,10 +273,11 @@ async fn claim_in(
         report = transition::run(engine, tx, &steps, now).await?;
         claimed.retain(|claimed| !overtaken.contains(&claimed.id));
     }
-    let account = sender::find(tx, sender).await?.and_then(|row| row.waba_id);
-    let (withheld, never) =
-        gate::hold_back(engine, tx, account.as_deref(), &mut claimed, now).await?;
+    let row = sender::find(tx, sender).await?;
+    let (withheld, never) = gate::hold_back(engine, tx, row.as_ref(), &mut claimed, now).await?;
     report.add(withheld);
+    let delays = pairs::keep_pace(engine, tx, sender, &mut claimed, now).await?;
+    notification::delay(tx, &delays, now).await?;
     let attempts: Vec<NewAttempt> = claimed
         .iter()
         .map(|claimed| NewAttempt {
@@ -189,11 +292,19 @@ async fn claim_in(
     }
     let mut jobs = Vec::with_capacity(claimed.len());
     let mut templates = Templates::default();
+    let mut times = Times::of(permits);
     for (claimed, attempt) in claimed.iter().zip(&attempts) {
+        let lane = lanes.get(&claimed.id).copied().unwrap_or(Lane::Ordinary);
         jobs.push(Job {
             notification_id: claimed.id,
             attempt_id: attempt.id.0,
+            not_before: times.next(lane, now),
+            lane,
             contact_id: claimed.contact_id,
+            template: (!claimed.template.is_empty()).then(|| {
+                let language = claimed.language.clone().unwrap_or_default();
+                (claimed.template.clone(), language)
+            }),
             message: match never.iter().find(|(id, _)| *id == claimed.id) {
                 Some((_, reason)) => Err(gate::never(reason)),
                 None => compose(tx, &mut templates, sender, claimed, attempt.id.0, now).await?,
@@ -201,6 +312,38 @@ async fn claim_in(
         });
     }
     Ok((jobs, taken, report))
+}
+
+/// The times that were granted, given out one after the other.
+struct Times<'a> {
+    permits: &'a [Permit],
+    given: [i64; 2],
+}
+
+impl<'a> Times<'a> {
+    const fn of(permits: &'a [Permit]) -> Self {
+        Self {
+            permits,
+            given: [0; 2],
+        }
+    }
+
+    fn next(&mut self, lane: Lane, now: Timestamp) -> Timestamp {
+        let found = self.permits.iter().find(|permit| permit.lane == lane);
+        let [otp, ordinary] = &mut self.given;
+        let given = match lane {
+            Lane::Otp => otp,
+            Lane::Ordinary => ordinary,
+        };
+        let at = found.map_or(now, |permit| {
+            permit
+                .grant
+                .first_at
+                .plus_micros(*given * permit.grant.interval_micros)
+        });
+        *given += 1;
+        at
+    }
 }
 
 /// Makes the call of a job.
@@ -226,8 +369,8 @@ pub async fn turn(
     jitter_permille: i64,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
-    let slots = i64::try_from(engine.settings.send_slots).unwrap_or(1);
-    let claim = claim(engine, sender, slots, now).await?;
+    let most = i64::try_from(engine.settings.send_slots).unwrap_or(1);
+    let claim = claim(engine, sender, Slots::each(most), now).await?;
     let answers =
         futures_util::future::join_all(claim.jobs.into_iter().map(|job| call(provider, job))).await;
     settle(engine, sender, &answers, jitter_permille, now).await?;

@@ -3,36 +3,25 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Answer, Job};
+use super::{Answer, Job, health::Seen};
 use crate::engine::{
     Engine,
     apply::{self, Told},
+    consequence::{self, About},
     inbox::ErrorChain,
     transition::{self, Step},
 };
 use crate::{
-    domain::{
-        failure::{Failure, FailureClass},
-        notification::Change,
-        outcome::Outcome,
-        preference::{Scope, Wish},
-        retry,
-        time::Timestamp,
-    },
+    domain::{notification::Change, outcome::Outcome, time::Timestamp},
     providers::{Exchange, Update},
     store::{
         StoreError,
         alias::{self, Alias},
         attempt::{self, Record},
         dialect::Id,
-        made_at, parked,
-        sender::{self, Health},
-        suppression,
+        parked, sender,
     },
 };
-
-/// Meta's code for a person who wants no marketing of this sender any more.
-const OPTED_OUT: i64 = 131_050;
 
 /// Writes down what the calls brought, joins statuses that came before, and
 /// notes the provider's health.
@@ -48,40 +37,17 @@ pub async fn settle(
     }
     let health = sender::find(engine.store.reader(), sender).await?;
     let before = health.as_ref().map_or(0, |row| row.failures_in_row);
-    let mut in_a_row = before;
-    let mut trouble: Option<&Failure> = None;
-    let mut good_answer = false;
-    // An attempt's id says when its call began.
-    let began = answers
-        .iter()
-        .map(|answer| made_at(answer.job.attempt_id))
-        .min()
-        .unwrap_or(now);
+    let mut seen = Seen::new(answers, before, now);
     let mut steps = Vec::with_capacity(answers.len());
     for answer in answers {
-        match &answer.exchange.outcome {
-            // No call was made: it says nothing about the provider.
-            _ if answer.job.message.is_err() => {}
-            // Asked to slow down: no trouble, and no sign that trouble is over.
-            Outcome::Refused(failure) if failure.class == FailureClass::Pace => {}
-            outcome if outcome.is_provider_trouble() => in_a_row += 1,
-            Outcome::Refused(failure)
-                if matches!(failure.class, FailureClass::Token | FailureClass::Account) =>
-            {
-                trouble = Some(failure);
-            }
-            _ => {
-                in_a_row = 0;
-                good_answer = true;
-            }
-        }
+        seen.note(answer);
         steps.push(Step {
             notification_id: answer.job.notification_id,
             change: Change::Answered {
                 attempt: answer.job.attempt_id,
                 lease_token: engine.process,
                 outcome: answer.exchange.outcome.clone(),
-                provider_in_a_row: in_a_row,
+                provider_in_a_row: seen.in_a_row,
                 jitter_permille,
             },
             attempt_id: Some(answer.job.attempt_id),
@@ -114,7 +80,7 @@ pub async fn settle(
         })
         .collect();
     // Written once: a sender's row is everybody's.
-    let expects = good_answer
+    let expects = seen.good_answer
         && health
             .as_ref()
             .is_some_and(|row| row.unheard_since.is_none());
@@ -136,23 +102,19 @@ pub async fn settle(
                     update,
                 })
                 .collect();
-            apply::learn(tx, &told, &report, now).await?;
+            apply::learn(engine, tx, &told, &report, now).await?;
             attempt::record(tx, &records, now).await?;
             if expects {
                 sender::expects(tx, sender, now).await?;
             }
             for answer in answers {
-                if let (Outcome::Refused(failure), Some(contact)) =
-                    (&answer.exchange.outcome, answer.job.contact_id)
-                    && failure.code == Some(OPTED_OUT)
-                {
-                    let wish = Wish {
-                        scope: Scope::Marketing,
-                        wanted: false,
-                        source: "131050",
-                        at: now,
+                if let Outcome::Refused(failure) = &answer.exchange.outcome {
+                    let about = About {
+                        sender,
+                        contact: answer.job.contact_id,
+                        template: answer.job.template(),
                     };
-                    suppression::set(tx, contact, &wish, None, now).await?;
+                    consequence::of_failure(engine, tx, about, failure, now, None, now).await?;
                 }
             }
             parked::remove(
@@ -168,18 +130,8 @@ pub async fn settle(
         say(answer);
     }
     learn_names(engine, answers, now).await?;
-    note_health(
-        engine,
-        sender,
-        in_a_row,
-        before,
-        good_answer,
-        trouble,
-        health.as_ref().map(|row| row.state.as_str()),
-        began,
-        now,
-    )
-    .await
+    let state = health.as_ref().map_or("active", |row| row.state.as_str());
+    seen.write(engine, sender, state, now).await
 }
 
 /// One line for each call that was made: ids and codes, never a number or a text.
@@ -264,61 +216,6 @@ async fn learn_names(
     engine
         .store
         .write(async |tx| alias::learn(tx, &learned, now).await)
-        .await
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what one batch of answers says of a sender"
-)]
-async fn note_health(
-    engine: &Engine,
-    sender: Uuid,
-    in_a_row: i64,
-    before: i64,
-    good_answer: bool,
-    trouble: Option<&Failure>,
-    state: Option<&str>,
-    began: Timestamp,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let health = if let Some(failure) = trouble {
-        Health {
-            state: "held",
-            reason: Some(format!(
-                "{} (code {})",
-                failure.meaning,
-                failure.counted_as()
-            )),
-            failures_in_row: in_a_row,
-            probe_at: Some(now.plus_seconds(60)),
-        }
-    } else if in_a_row >= retry::BREAKER_THRESHOLD {
-        Health {
-            state: "held",
-            reason: Some("provider unavailable".to_owned()),
-            failures_in_row: in_a_row,
-            probe_at: Some(now.plus_micros(retry::probe_after_micros(in_a_row))),
-        }
-    } else if (good_answer && state == Some("held")) || in_a_row != before {
-        Health {
-            state: "active",
-            reason: None,
-            failures_in_row: in_a_row,
-            probe_at: None,
-        }
-    } else {
-        return Ok(());
-    };
-    if health.state == "held" && state != Some("held") {
-        tracing::error!(event = "sender.held", sender.id = %sender, reason = health.reason.as_deref(), "the sender is held: its queue waits");
-    }
-    if health.state == "active" && state == Some("held") {
-        tracing::info!(event = "sender.released", sender.id = %sender, "the sender can send again");
-    }
-    engine
-        .store
-        .write(async |tx| sender::set_health(tx, sender, &health, began, now).await)
         .await
 }
 

@@ -305,7 +305,7 @@ pub fn judge(status: u16, answer: &[u8]) -> Outcome {
     };
     match status {
         401 | 403 => without_code(FailureClass::Token, "The provider refused the credentials."),
-        429 => without_code(FailureClass::Pace, "The provider asked to slow down."),
+        429 => without_code(FailureClass::PaceNumber, "The provider asked to slow down."),
         400..=499 => without_code(
             FailureClass::FixRequest,
             "The provider refused the request.",
@@ -329,7 +329,7 @@ mod tests {
         };
         assert_eq!(
             class(400, r#"{"error":{"code":130429}}"#),
-            Some(FailureClass::Pace)
+            Some(FailureClass::PaceNumber)
         );
         assert_eq!(
             class(500, r#"{"error":{"code":131026}}"#),

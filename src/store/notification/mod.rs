@@ -6,8 +6,8 @@ mod search;
 
 pub use insert::{NewNotification, fresh_state, insert};
 pub use queue::{
-    Claimed, answerable, any_woken, awaited_templates, claim, count_due, extend, hold,
-    hold_for_template, oldest_due, release, release_template, woken,
+    Claimed, Delay, LANES, answerable, any_woken, awaited_templates, claim, count_due, delay,
+    extend, hold, hold_for_template, oldest_due, release, release_template, woken,
 };
 pub use search::{Filter, find, in_transaction, of_request, open_counts, read_failure, search};
 
@@ -34,6 +34,7 @@ pub struct Facets {
     pub sender_id: Option<Uuid>,
     pub channel: String,
     pub template: String,
+    pub language: Option<String>,
     pub depth: i64,
     pub contact_id: Option<Uuid>,
     pub address: Option<String>,
@@ -49,7 +50,7 @@ pub struct Loaded {
 }
 
 const LOADED: &str = "notification.id, notification.created_at, notification.category, notification.engine_state, notification.generation, notification.triggered, notification.replied, notification.insists, notification.reason, \
-     notification.failure, notification.due_at, notification.leased_until, notification.expires_at, notification.wake_at, notification.sender_id, notification.channel, notification.template, notification.depth, notification.contact_id, notification.address";
+     notification.failure, notification.due_at, notification.leased_until, notification.expires_at, notification.wake_at, notification.sender_id, notification.channel, notification.template, notification.language, notification.depth, notification.contact_id, notification.address";
 
 fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
     let id: Uuid = columns.take()?;
@@ -87,6 +88,7 @@ fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
         sender_id: columns.take()?,
         channel: columns.take()?,
         template: columns.take()?,
+        language: columns.take()?,
         depth: columns.take()?,
         contact_id: columns.take()?,
         address: columns.take()?,
@@ -191,6 +193,8 @@ struct SavedRow {
     wake: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lease: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<i64>,
     version: i64,
 }
 
@@ -224,6 +228,7 @@ fn saved(state: &NotificationState, version: i64, policy: &Policy) -> SavedRow {
         due: state.due_at.map(Timestamp::micros),
         wake: state.wake_at(policy).map(Timestamp::micros),
         lease: state.leased_until.map(Timestamp::micros),
+        expires: state.expires_at.map(Timestamp::micros),
         version,
     }
 }
@@ -266,6 +271,7 @@ pub async fn save(
                 ("due", Type::Int),
                 ("wake", Type::Int),
                 ("lease", Type::Int),
+                ("expires", Type::Int),
                 ("version", Type::Int),
             ],
         );
@@ -274,7 +280,7 @@ pub async fn save(
             format!(
                 "UPDATE notification SET updated_at = $2, engine_state = r.engine, status = r.status, \
                  open_status = r.open, generation = r.generation, triggered = r.triggered, replied = r.replied, insists = r.insists, \
-                 reason = r.reason, failure = r.failure, due_at = r.due, wake_at = r.wake, leased_until = r.lease \
+                 reason = r.reason, failure = r.failure, due_at = r.due, wake_at = r.wake, leased_until = r.lease, expires_at = r.expires \
                  FROM {given} WHERE notification.id = r.id AND {} = r.version",
                 version(backend)
             ),

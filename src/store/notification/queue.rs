@@ -1,13 +1,19 @@
 //! The row is the job: what is due, leased, held or to be looked at.
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::domain::time::Timestamp;
 use crate::store::{
     Store, StoreError,
-    dialect::{Columns, execute, locking, prefer_index_order, query},
+    dialect::{
+        Columns, Id, Type, execute, list, locking, prefer_index_order, query, query_one, rows,
+    },
 };
+
+/// Lanes of the queue, by priority: one-time passwords, high, normal, bulk.
+pub const LANES: usize = 4;
 
 /// A notification taken out of the queue to be sent.
 #[derive(Clone, Debug)]
@@ -28,10 +34,11 @@ pub struct Claimed {
     pub subject_contact_id: Option<Uuid>,
 }
 
-/// Takes up to `limit` due notifications for a sender: by priority, then by when they are due.
+/// Takes up to `limit` due notifications of one lane for a sender, longest due first.
 pub async fn claim(
     tx: &DatabaseTransaction,
     sender: Uuid,
+    lane: i64,
     owner: Uuid,
     leased_until: Timestamp,
     now: Timestamp,
@@ -43,7 +50,7 @@ pub async fn claim(
     let claimed = query(
         tx,
         format!(
-            "WITH due AS MATERIALIZED (SELECT id AS due_id FROM notification WHERE due_at IS NOT NULL AND due_at <= $4 AND channel = 'whatsapp' \
+            "WITH due AS MATERIALIZED (SELECT id AS due_id FROM notification WHERE priority = $6 AND due_at IS NOT NULL AND due_at <= $4 AND channel = 'whatsapp' \
               AND (sender_id = $1 OR sender_id IS NULL) AND (expires_at IS NULL OR expires_at > $4) \
               ORDER BY priority, due_at LIMIT $5 {skip}) \
              UPDATE notification SET engine_state = 'sending', status = 'sending', open_status = 'sending', held_for = NULL, \
@@ -52,7 +59,7 @@ pub async fn claim(
              RETURNING id, contact_id, address, kind, template, language, category, params, body, generation, \
              attempt_count, created_at, follow_up_id, subject_contact_id"
         ),
-        [sender.into(), owner.into(), leased_until.micros().into(), now.micros().into(), limit.into()],
+        [sender.into(), owner.into(), leased_until.micros().into(), now.micros().into(), limit.into(), lane.into()],
     )
     .await?;
     let mut all = claimed
@@ -206,6 +213,54 @@ pub async fn hold_for_template(
     Ok(())
 }
 
+/// A claimed message that has to wait, before any call was made.
+#[derive(Clone, Debug, Serialize)]
+pub struct Delay {
+    pub id: Id,
+    due: i64,
+    reason: String,
+}
+
+impl Delay {
+    pub fn new(id: Uuid, until: Timestamp, reason: &str) -> Self {
+        Self {
+            id: Id(id),
+            due: until.micros(),
+            reason: format!("{reason} (not before {until})"),
+        }
+    }
+}
+
+/// Puts claimed messages back into the queue: each says what it waits for and until when.
+pub async fn delay(
+    tx: &DatabaseTransaction,
+    delays: &[Delay],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if delays.is_empty() {
+        return Ok(());
+    }
+    let given = rows(
+        tx.get_database_backend(),
+        &[
+            ("id", Type::Uuid),
+            ("due", Type::Int),
+            ("reason", Type::Text),
+        ],
+    );
+    execute(
+        tx,
+        format!(
+            "UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = r.reason, \
+             due_at = r.due, leased_until = NULL, wake_at = expires_at, updated_at = $2, attempt_count = attempt_count - 1 \
+             FROM {given} WHERE notification.id = r.id"
+        ),
+        [list(delays)?, now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Notifications of a contact and sender that a message of `at` may answer.
 pub async fn answerable(
     tx: &DatabaseTransaction,
@@ -268,13 +323,31 @@ pub async fn extend(
     Ok(())
 }
 
-/// How many messages are due, counted up to `limit`.
-pub async fn count_due(store: &Store, now: Timestamp, limit: i64) -> Result<i64, StoreError> {
-    let found = query(
+/// How many messages of each lane are due, counted up to `limit`.
+pub async fn count_due(
+    store: &Store,
+    now: Timestamp,
+    limit: i64,
+) -> Result<[i64; LANES], StoreError> {
+    let lane = |lane: usize| {
+        format!(
+            "(SELECT count(*) FROM (SELECT id FROM notification \
+             WHERE priority = {lane} AND due_at IS NOT NULL AND due_at <= $1 LIMIT $2) AS due{lane})"
+        )
+    };
+    let lanes: Vec<String> = (0..LANES).map(lane).collect();
+    let found = query_one(
         store.reader(),
-        "SELECT count(*) FROM (SELECT id FROM notification WHERE due_at IS NOT NULL AND due_at <= $1 LIMIT $2) AS due",
+        format!("SELECT {}", lanes.join(", ")),
         [now.micros().into(), limit.max(0).into()],
     )
     .await?;
-    found.first().map_or(Ok(0), |row| Columns::of(row).take())
+    let mut counts = [0; LANES];
+    if let Some(row) = found {
+        let mut columns = Columns::of(&row);
+        for count in &mut counts {
+            *count = columns.take()?;
+        }
+    }
+    Ok(counts)
 }

@@ -36,6 +36,11 @@ impl FakeMeta {
         );
     }
 
+    /// Answers that were not used are none any more.
+    pub fn forget_answers(&self) {
+        self.answers.lock().unwrap().clear();
+    }
+
     /// Whether anything but a message can be asked for.
     pub fn cannot_be_reached(&self, out_of_reach: bool) {
         self.out_of_reach.store(out_of_reach, Ordering::SeqCst);

@@ -486,9 +486,14 @@ async fn a_held_account_is_not_released_by_what_was_under_way(database: Database
     .await;
     app.order("A-1", "+12025550101").await;
     // Claimed, and its call is being made, when the account is disabled.
-    let claim = herald::engine::dispatch::claim(&app.engine, app.sender, 5, app.now())
-        .await
-        .unwrap();
+    let claim = herald::engine::dispatch::claim(
+        &app.engine,
+        app.sender,
+        herald::engine::dispatch::Slots::each(5),
+        app.now(),
+    )
+    .await
+    .unwrap();
     assert_eq!(claim.jobs.len(), 1);
     app.pass(1);
     let disabled =

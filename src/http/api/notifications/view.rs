@@ -1,7 +1,7 @@
 //! Notifications as the API shows them.
 
 use entity::{attempt, follow_up, notification, timeline};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         facts::{Fact, Facts},
+        failure::FailureClass,
         status::{Group, Status},
         time::Timestamp,
     },
@@ -37,6 +38,8 @@ pub struct NotificationSummary {
     group: Group,
     /// Why it waits, was skipped or failed.
     reason: Option<String>,
+    /// When it is looked at again, if that is known and still to come.
+    waits_until: Option<String>,
     recipient: Option<String>,
     template: Option<String>,
     event_type: Option<String>,
@@ -45,6 +48,17 @@ pub struct NotificationSummary {
     labels: Value,
     created_at: String,
     updated_at: String,
+}
+
+/// A failure with what Herald does about it.
+fn with_action(mut failure: Value) -> Value {
+    let class = failure
+        .get("class")
+        .and_then(|class| FailureClass::deserialize(class).ok());
+    if let (Some(object), Some(class)) = (failure.as_object_mut(), class) {
+        object.insert("action".to_owned(), class.action().into());
+    }
+    failure
 }
 
 pub(super) fn summary(row: &notification::Model) -> NotificationSummary {
@@ -58,6 +72,10 @@ pub(super) fn summary(row: &notification::Model) -> NotificationSummary {
             .reason
             .clone()
             .or_else(|| failure.map(|failure| failure.title)),
+        waits_until: row
+            .due_at
+            .filter(|due_at| *due_at > row.updated_at)
+            .map(time),
         recipient: row.recipient.clone(),
         template: Some(row.template.clone()).filter(|template| !template.is_empty()),
         event_type: row.event_type.clone(),
@@ -190,7 +208,7 @@ fn attempt_view(row: attempt::Model) -> AttemptView {
         http_status: row.http_status,
         provider_message_id: row.provider_message_id,
         facts: Value::Object(facts),
-        failure: value_of(row.failure),
+        failure: value_of(row.failure).map(with_action),
         pricing: value_of(row.pricing),
         request: row.request.as_deref().map(parsed),
         answer: row.answer,
@@ -240,7 +258,7 @@ pub(super) async fn detail(state: &AppState, id: Uuid) -> Result<NotificationDet
         rule: row.rule,
         due_at: row.due_at.map(time),
         expires_at: row.expires_at.map(time),
-        failure: row.failure.as_deref().map(parsed),
+        failure: row.failure.as_deref().map(parsed).map(with_action),
         attempts: attempts.into_iter().map(attempt_view).collect(),
         follow_ups: follow_ups.into_iter().map(follow_up_view).collect(),
         timeline: timeline.into_iter().map(timeline_view).collect(),

@@ -1,0 +1,90 @@
+//! Whether a message gets another attempt, as far as its history decides.
+
+use super::{NotificationState, Policy};
+use crate::domain::{
+    facts::Fact,
+    failure::FailureClass,
+    retry::{self, Tried},
+    time::Timestamp,
+};
+
+/// What a message is given unless somebody says otherwise.
+const A_DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
+
+impl NotificationState {
+    /// Attempts of this generation that failed for a reason of the message.
+    pub(super) fn tries(&self) -> i64 {
+        let tried = self
+            .attempts
+            .iter()
+            .filter(|attempt| {
+                attempt.generation == self.generation && attempt.facts.has(Fact::Failed)
+            })
+            .count();
+        i64::try_from(tried).unwrap_or(i64::MAX)
+    }
+
+    /// Attempts of this generation that failed like this one.
+    pub(super) fn of_class(&self, class: FailureClass) -> i64 {
+        let alike = self
+            .attempts
+            .iter()
+            .filter(|attempt| {
+                attempt.generation == self.generation
+                    && attempt
+                        .failure
+                        .as_ref()
+                        .is_some_and(|failure| failure.value.class == class)
+            })
+            .count();
+        i64::try_from(alike).unwrap_or(i64::MAX)
+    }
+
+    /// Whether the message may wait until then. One that was given a day or more is
+    /// still wanted a day later: its expiry moves with it.
+    pub(super) fn may_wait_until(&mut self, at: Timestamp) -> bool {
+        let Some(expires_at) = self.expires_at.filter(|expires_at| *expires_at <= at) else {
+            return true;
+        };
+        let lasts = expires_at.micros_since(self.created_at) >= A_DAY_MICROS;
+        if lasts {
+            self.expires_at = Some(at.plus_seconds(60 * 60));
+        }
+        lasts
+    }
+
+    /// Attempts of this generation since the last that said something about the
+    /// message: throttled, or not even connected.
+    pub(super) fn troubles_in_a_row(&self) -> i64 {
+        let troubled = self
+            .attempts
+            .iter()
+            .rev()
+            .take_while(|attempt| attempt.generation == self.generation && attempt.facts.is_empty())
+            .count();
+        i64::try_from(troubled).unwrap_or(i64::MAX)
+    }
+
+    /// P4's named exception: a retry after a `failed` callback, which waits,
+    /// looks again, can be turned off, and is never made for authentication.
+    pub(super) fn retry_after_callback(&self, policy: &Policy) -> Option<i64> {
+        if policy.settle_after_failed_seconds < 0
+            || self.category == "authentication"
+            || self.tries() >= policy.retry.max_tries
+        {
+            return None;
+        }
+        let attempt = self.newest()?;
+        let failure = attempt.failure.as_ref()?;
+        if !attempt.facts.has(Fact::Failed) || !attempt.facts.has(Fact::Accepted) {
+            return None;
+        }
+        let tried = Tried {
+            tries: self.tries(),
+            of_this_class: self.of_class(failure.value.class),
+            in_a_row: 0,
+            category: &self.category,
+        };
+        retry::after_callback(&failure.value, tried, policy.settle_after_failed_seconds)
+    }
+}

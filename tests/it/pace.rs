@@ -1,0 +1,182 @@
+//! How fast messages leave: to one person, and one kind beside another.
+
+use std::collections::BTreeMap;
+
+use herald::{domain::pace::Lane, engine::dispatch};
+use serde_json::json;
+
+use crate::harness::{DEMO, Database, TestApp};
+
+crate::tests![
+    one_person_gets_a_burst_and_then_one_in_six_seconds,
+    a_pair_that_is_too_fast_waits_and_nobody_else_does,
+    one_time_passwords_pass_any_backlog_in_slots_of_their_own,
+    no_lane_starves,
+    each_call_of_a_claim_has_its_own_moment,
+];
+
+async fn app(database: &Database, settings: &[(&str, &str)]) -> TestApp {
+    let app = TestApp::spawn_with(database, settings, "").await;
+    app.apply_catalogue(DEMO).await;
+    app
+}
+
+async fn one_person_gets_a_burst_and_then_one_in_six_seconds(database: Database) {
+    let app = app(&database, &[]).await;
+    let mut ids = Vec::new();
+    for number in 0..50 {
+        ids.push(app.order(&format!("A-{number}"), "+12025550101").await);
+    }
+    let other = app.order("B-1", "+12025550102").await;
+    assert_eq!(app.send().await, 45 + 1);
+    assert_eq!(app.status_of(&other).await, "accepted");
+    let mut waiting = Vec::new();
+    for id in &ids {
+        let found = app.notification(id).await;
+        if found["status"] == "queued" {
+            let reason = found["reason"].as_str().unwrap();
+            assert!(
+                reason.starts_with("this person has got many messages"),
+                "{reason}"
+            );
+            assert_eq!(found["attempts"], json!([]), "no attempt was used up");
+            waiting.push(found["waits_until"].as_str().unwrap().to_owned());
+        }
+    }
+    waiting.sort();
+    // Each has a turn of its own.
+    let turns: Vec<String> = [6, 12, 18, 24, 30]
+        .map(|seconds| app.now().plus_seconds(seconds).to_string())
+        .into();
+    assert_eq!(waiting, turns);
+    app.pass(5);
+    assert_eq!(app.send().await, 0);
+    for _ in 0..5 {
+        app.pass(6);
+        assert_eq!(app.send().await, 1);
+    }
+    assert_eq!(app.number("SELECT count(*) FROM attempt").await, 51);
+}
+
+async fn a_pair_that_is_too_fast_waits_and_nobody_else_does(database: Database) {
+    let app = app(&database, &[]).await;
+    let too_fast = r#"{"error":{"code":131056,"message":"(#131056) Pair rate limit hit"}}"#;
+    let id = app.order("A-1", "+12025550101").await;
+    let mut at = Vec::new();
+    for _ in 0..4 {
+        app.meta.will_answer(&[(400, too_fast)]);
+        let begun = app.now();
+        while app.send().await == 0 {
+            app.pass(1);
+        }
+        at.push(app.now().micros_since(begun) / 1_000_000);
+    }
+    // 4^x seconds, x from 0 (Meta), and never sooner than the pair's own six.
+    assert_eq!(at, [0, 1, 6, 16]);
+    let next = app.order("A-2", "+12025550101").await;
+    let other = app.order("B-1", "+12025550102").await;
+    assert_eq!(app.send().await, 1);
+    assert_eq!(app.status_of(&other).await, "accepted");
+    assert_eq!(
+        app.status_of(&next).await,
+        "queued",
+        "it is for the same person"
+    );
+    app.pass(70);
+    assert_eq!(app.send().await, 2);
+    assert_eq!(
+        app.status_of(&id).await,
+        "accepted",
+        "however often it was asked to wait"
+    );
+}
+
+async fn ask(app: &TestApp, number: usize, priority: &str) {
+    let body = json!({ "to": format!("+120255501{:02}", number % 100), "template": "jaspers_market_plain_text_v1", "priority": priority });
+    let (code, answer) = app.post("/api/v1/notifications", &body).await;
+    assert_eq!(code, 202, "{answer}");
+}
+
+async fn one_time_passwords_pass_any_backlog_in_slots_of_their_own(database: Database) {
+    let app = app(&database, &[("HERALD_SEND_PER_SECOND", "20")]).await;
+    for number in 0..30 {
+        ask(&app, number, "bulk").await;
+    }
+    // The backlog takes all that it may.
+    app.send().await;
+    ask(&app, 50, "otp").await;
+    ask(&app, 51, "high").await;
+    // No ordinary call is free, and the pace is used up but for what is kept.
+    let slots = dispatch::Slots {
+        otp: 2,
+        ordinary: 0,
+    };
+    let claim = dispatch::claim(&app.engine, app.sender, slots, app.now())
+        .await
+        .unwrap();
+    assert_eq!(claim.jobs.len(), 1);
+    assert_eq!(claim.jobs[0].lane, Lane::Otp);
+    let wait = claim.jobs[0].not_before.micros_since(app.now());
+    assert!(wait <= 250_000, "{wait}");
+    let ordinary = dispatch::Slots {
+        otp: 2,
+        ordinary: 9,
+    };
+    let claim = dispatch::claim(&app.engine, app.sender, ordinary, app.now())
+        .await
+        .unwrap();
+    assert!(claim.jobs.is_empty() && claim.again_at.is_some());
+}
+
+async fn no_lane_starves(database: Database) {
+    let app = app(&database, &[]).await;
+    for number in 0..40 {
+        for priority in ["high", "normal", "bulk"] {
+            ask(&app, number, priority).await;
+        }
+    }
+    let mut sent: BTreeMap<i64, usize> = BTreeMap::new();
+    for _ in 0..16 {
+        let slots = dispatch::Slots {
+            otp: 0,
+            ordinary: 2,
+        };
+        let claim = dispatch::claim(&app.engine, app.sender, slots, app.now())
+            .await
+            .unwrap();
+        for job in claim.jobs {
+            let id = job.notification_id.simple();
+            let id = if database == Database::Sqlite {
+                format!("x'{id}'")
+            } else {
+                format!("'{id}'")
+            };
+            let sql = format!("SELECT priority FROM notification WHERE id = {id}");
+            *sent.entry(app.number(&sql).await).or_default() += 1;
+        }
+    }
+    // Sixteen claims of two: the important ones get more of them.
+    assert_eq!(sent, BTreeMap::from([(1, 16), (2, 12), (3, 4)]));
+}
+
+async fn each_call_of_a_claim_has_its_own_moment(database: Database) {
+    let app = app(&database, &[("HERALD_SEND_PER_SECOND", "80")]).await;
+    for number in 0..20 {
+        ask(&app, number, "normal").await;
+    }
+    let claim = dispatch::claim(
+        &app.engine,
+        app.sender,
+        dispatch::Slots::each(64),
+        app.now(),
+    )
+    .await
+    .unwrap();
+    let moments: Vec<i64> = claim
+        .jobs
+        .iter()
+        .map(|job| job.not_before.micros_since(app.now()))
+        .collect();
+    let expected: Vec<i64> = (0..18).map(|call| call * 12_500).collect();
+    assert_eq!(moments, expected);
+}
