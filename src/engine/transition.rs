@@ -347,6 +347,9 @@ pub async fn run(
     steps: &[Step],
     now: Timestamp,
 ) -> Result<Report, StoreError> {
+    if steps.is_empty() {
+        return Ok(Report::default());
+    }
     notification::lock(tx, &notifications(steps)).await?;
     run_unlocked(engine, tx, steps, now).await
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -84,7 +84,12 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     match (obstacle(&engine, sending.as_ref()), sending) {
-        (None, Some(sending)) => send(&engine, &sending, &clock, &stop).await,
+        (None, Some(sending)) => {
+            // Answers are written down beside the loop, on its own thread.
+            LocalSet::new()
+                .run_until(send(&engine, &sending, &clock, &stop))
+                .await;
+        }
         (reason, _) => {
             let reason = reason.unwrap_or("nothing can be sent");
             tracing::warn!(
@@ -108,6 +113,10 @@ pub async fn hold_turn(engine: &Engine, reason: &str, now: Timestamp) -> Result<
         Turn::Idle
     })
 }
+
+/// Batches of answers that are written down at the same time. With more, what is
+/// answered and not yet written would grow without bound.
+const SETTLED_AT_ONCE: usize = 2;
 
 /// One-time passwords have calls of their own beside the others: one for four.
 const fn otp_slots(slots: usize) -> usize {
@@ -166,6 +175,9 @@ impl Calls {
 
 async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &CancellationToken) {
     let mut calls = Calls::default();
+    // Answers are written down while the next messages are claimed.
+    let mut settling: JoinSet<()> = JoinSet::new();
+    let mut answers = Vec::new();
     let slots = engine.settings.send_slots;
     let most = slots + otp_slots(slots);
     let mut next_release = Timestamp::default();
@@ -191,11 +203,10 @@ async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &Can
                     trouble = (trouble * 2).min(Duration::from_secs(5));
                 }
             }
-        } else if calls.set.is_empty() {
+        } else if calls.set.is_empty() && settling.is_empty() && answers.is_empty() {
             return;
         }
-        let mut answers = Vec::new();
-        if calls.set.is_empty() {
+        if calls.set.is_empty() && settling.is_empty() {
             if !pause.is_zero() {
                 tokio::select! {
                     () = stop.cancelled() => {}
@@ -205,28 +216,42 @@ async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &Can
             }
         } else {
             // New work may be claimed while slots are free; otherwise wait for an answer.
-            let room = calls.set.len() < most;
+            let room = calls.set.len() < most && !stop.is_cancelled();
             let ended = tokio::select! {
                 biased;
                 Some(answer) = calls.set.join_next() => answer.ok(),
+                Some(settled) = settling.join_next() => {
+                    surely(settled);
+                    None
+                }
                 () = engine.queued.notified(), if room => None,
-                () = tokio::time::sleep(pause.max(Duration::from_millis(1))), if room && !stop.is_cancelled() => None,
+                () = tokio::time::sleep(pause.max(Duration::from_millis(1))), if room => None,
             };
             calls.ended(ended, &mut answers);
         }
         while let Some(answer) = calls.set.try_join_next() {
             calls.ended(answer.ok(), &mut answers);
         }
-        if !answers.is_empty() {
-            dispatch::settle_surely(
-                engine,
-                sending.sender,
-                &answers,
-                draw_permille(),
-                clock.now(),
-            )
-            .await;
+        while let Some(settled) = settling.try_join_next() {
+            surely(settled);
         }
+        if !answers.is_empty() && settling.len() < SETTLED_AT_ONCE {
+            let (engine, sender, clock) = (Arc::clone(engine), sending.sender, clock.clone());
+            let answers = std::mem::take(&mut answers);
+            settling.spawn_local(async move {
+                let now = clock.now();
+                dispatch::settle_surely(&engine, sender, &answers, draw_permille(), now).await;
+            });
+        }
+    }
+}
+
+/// A panic beside the loop is one of the loop: it ends the process.
+fn surely(settled: Result<(), JoinError>) {
+    if let Err(error) = settled
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
     }
 }
 

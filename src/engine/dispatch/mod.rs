@@ -166,10 +166,17 @@ pub async fn claim(
         .iter()
         .filter_map(|permit| permit.grant.again_at)
         .min();
-    let turn = engine.next_claim();
+    // Lanes without anything due are not asked.
+    let turn = TURNS.get(engine.next_claim() % TURNS.len());
+    let lanes: Vec<i64> = turn
+        .into_iter()
+        .flatten()
+        .copied()
+        .filter(|lane| usize::try_from(*lane).is_ok_and(|lane| due.get(lane) > Some(&0)))
+        .collect();
     let (jobs, taken, report) = engine
         .store
-        .write(async |tx| claim_in(engine, tx, sender, &permits, turn, lease, now).await)
+        .write(async |tx| claim_in(engine, tx, sender, &permits, &lanes, lease, now).await)
         .await?;
     report.publish(engine);
     Ok(Claim {
@@ -231,7 +238,7 @@ async fn claim_in(
     tx: &DatabaseTransaction,
     sender: Uuid,
     permits: &[Permit],
-    turn: usize,
+    ordinary: &[i64],
     lease: Timestamp,
     now: Timestamp,
 ) -> Result<(Vec<Job>, usize, Report), StoreError> {
@@ -239,7 +246,7 @@ async fn claim_in(
     for permit in permits {
         let lanes = match permit.lane {
             Lane::Otp => &[OTP][..],
-            Lane::Ordinary => TURNS.get(turn % TURNS.len()).map_or(&[][..], |turn| turn),
+            Lane::Ordinary => ordinary,
         };
         let mut left = permit.grant.calls;
         for lane in lanes {

@@ -9,6 +9,7 @@ use crate::store::{
     Store, StoreError,
     dialect::{
         Columns, Id, Type, execute, list, locking, prefer_index_order, query, query_one, rows,
+        sort_again,
     },
 };
 
@@ -62,6 +63,7 @@ pub async fn claim(
         [sender.into(), owner.into(), leased_until.micros().into(), now.micros().into(), limit.into(), lane.into()],
     )
     .await?;
+    sort_again(tx).await?;
     let mut all = claimed
         .iter()
         .map(|row| {
