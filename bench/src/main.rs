@@ -7,6 +7,8 @@ mod database;
 mod ingest;
 mod load;
 mod memory;
+mod outbound;
+mod pace;
 mod send;
 mod server;
 mod year;
@@ -31,6 +33,8 @@ enum Command {
     Crash(crash::Crash),
     /// Messages out, against the sandbox.
     Send(send::Send),
+    /// How well the pace of a number is kept and used.
+    Pace(pace::Pace),
     /// The server's memory under the largest bodies, and over a long queue.
     Memory(memory::Memory),
     /// How large a year is, with what is old deleted.
@@ -70,6 +74,7 @@ fn main() -> ExitCode {
                 Command::Ingest(command) => command.run().await,
                 Command::Crash(command) => command.run().await,
                 Command::Send(command) => command.run().await,
+                Command::Pace(command) => command.run().await,
                 Command::Memory(command) => command.run().await,
                 Command::Year(command) => command.run().await,
             }

@@ -116,8 +116,8 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "HERALD_SEND_SLOTS",
-        Some("64"),
-        "Calls to the provider at the same time, at most.",
+        Some("512"),
+        "Calls to the provider at the same time, at most; a message takes its place up to 0.3 seconds before its call.",
     ),
     setting(
         "HERALD_SEND_PER_SECOND",

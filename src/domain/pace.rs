@@ -7,6 +7,18 @@ use super::time::Timestamp;
 /// is claimed leaves soon (design: 250 ms).
 pub const CLAIM_MICROS: i64 = 250_000;
 
+/// The calls of a second are spread over a little more than one: a limit is
+/// counted where they arrive, and not all are on their way equally long.
+const SPACED_MICROS: i64 = 1_020_000;
+
+/// The first call of a claim is made so much later: until then the claim is
+/// committed, and its calls need not hurry after their moments.
+const LEAD_MICROS: i64 = 25_000;
+
+/// A claim that would be smaller than this part of a full one waits until it is
+/// worth its transaction.
+const LEAST_PART: i64 = 4;
+
 /// So many calls of a claim are kept for one-time passwords: a backlog of other
 /// messages never takes them.
 const KEPT_FOR_OTP: i64 = 2;
@@ -50,14 +62,25 @@ pub fn take(next_at: Timestamp, now: Timestamp, per_second: i64, lane: Lane, wan
         };
     }
     // Rounded up: the pace is a limit.
-    let interval = (999_999 + per_second) / per_second;
-    let start = next_at.max(now);
+    let interval = (SPACED_MICROS - 1 + per_second) / per_second;
+    let start = next_at.max(now.plus_micros(LEAD_MICROS));
     let ahead = start.micros_since(now);
     let limit = match lane {
-        Lane::Otp => CLAIM_MICROS.max(interval * (1 + KEPT_FOR_OTP)),
-        Lane::Ordinary => (CLAIM_MICROS - interval * KEPT_FOR_OTP).max(interval),
+        Lane::Otp => (CLAIM_MICROS + LEAD_MICROS).max(LEAD_MICROS + interval * (1 + KEPT_FOR_OTP)),
+        Lane::Ordinary => {
+            (CLAIM_MICROS + LEAD_MICROS - interval * KEPT_FOR_OTP).max(LEAD_MICROS + interval)
+        }
     };
-    let calls = wanted.max(0).min((limit - ahead).max(0) / interval);
+    let room = (limit - ahead).max(0) / interval;
+    let least = match lane {
+        Lane::Otp => 1,
+        Lane::Ordinary => (limit / LEAST_PART / interval).clamp(1, wanted.max(1)),
+    };
+    let calls = if room < least {
+        0
+    } else {
+        wanted.max(0).min(room)
+    };
     Grant {
         calls,
         first_at: start,
@@ -67,8 +90,35 @@ pub fn take(next_at: Timestamp, now: Timestamp, per_second: i64, lane: Lane, wan
         } else {
             start.plus_micros(calls * interval)
         },
-        again_at: (calls == 0).then(|| start.plus_micros(interval - limit).max(now.plus_micros(1))),
+        again_at: (calls == 0).then(|| {
+            start
+                .plus_micros(least * interval - limit)
+                .max(now.plus_micros(1))
+        }),
     }
+}
+
+/// Calls that are so much later than their moments, in microseconds, get new ones.
+const LATE_MICROS: i64 = 20_000;
+
+/// New moments for calls whose own have passed while their claim was committed:
+/// the next ones that are free, an interval apart. Returns the first of them, or
+/// `None` if they are not late. They were charged already, but made now they would
+/// come on top of those that are due now.
+pub fn again(
+    next_at: Timestamp,
+    first_at: Timestamp,
+    interval_micros: i64,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let late = interval_micros > 0 && now.micros_since(first_at) > LATE_MICROS;
+    late.then(|| next_at.max(now))
+}
+
+/// No two calls of a process that was held up follow each other closer than
+/// this, in microseconds: what is late is not made up for in a burst.
+pub const fn least_apart_micros(interval_micros: i64) -> i64 {
+    interval_micros * 1_000_000 / SPACED_MICROS
 }
 
 /// After being asked to slow down, the whole pace is back after this.
@@ -140,7 +190,7 @@ impl PairPace {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Lane, PairPace, permille, reduced, slower, take};
+    use super::{LATE_MICROS, Lane, PairPace, again, permille, reduced, slower, take};
     use crate::domain::time::Timestamp;
 
     const START: Timestamp = Timestamp::from_unix_seconds(1);
@@ -163,7 +213,7 @@ mod tests {
                 next_at = grant.next_at;
                 for call in 0..grant.calls {
                     let at = grant.first_at.plus_micros(call * grant.interval_micros);
-                    prop_assert!(at >= now);
+                    prop_assert!(at > now);
                     made.push(at.micros());
                 }
             }
@@ -223,9 +273,26 @@ mod tests {
     }
 
     #[test]
+    fn calls_whose_moments_have_passed_get_the_next_free_ones() {
+        let late = START.plus_micros(300_000);
+        assert_eq!(
+            again(START, START, 1000, START.plus_micros(LATE_MICROS)),
+            None
+        );
+        assert_eq!(
+            again(START, START, 0, late),
+            None,
+            "an unlimited pace has no moments"
+        );
+        assert_eq!(again(START, START, 1000, late), Some(late));
+        let taken_until = late.plus_micros(40_000);
+        assert_eq!(again(taken_until, START, 1000, late), Some(taken_until));
+    }
+
+    #[test]
     fn a_refused_ask_says_when_to_come_back() {
         let first = take(Timestamp::default(), START, 80, Lane::Ordinary, 100);
-        assert_eq!(first.calls, 18);
+        assert_eq!(first.calls, 17);
         let second = take(first.next_at, START, 80, Lane::Ordinary, 1);
         assert_eq!(second.calls, 0);
         let again = second.again_at.unwrap();

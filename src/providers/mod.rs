@@ -93,6 +93,11 @@ pub enum AskError {
     Unreachable,
 }
 
+/// A connection that idles longer is not used again: the other side may close it just
+/// as a request goes out, and then nobody knows whether that arrived. Common servers
+/// keep theirs for five seconds and more.
+const IDLE_CONNECTION: Duration = Duration::from_secs(3);
+
 /// The one way to make an HTTP client: with time-outs, without redirects.
 pub fn http_client(
     timeout: Duration,
@@ -105,6 +110,7 @@ pub fn http_client(
         .connect_timeout(connect_timeout)
         .redirect(reqwest::redirect::Policy::none())
         .pool_max_idle_per_host(256)
+        .pool_idle_timeout(IDLE_CONNECTION)
         .tcp_nodelay(true)
         .user_agent(concat!("herald/", env!("CARGO_PKG_VERSION")))
         .build()

@@ -74,10 +74,12 @@ pub async fn lock_pairs(
     let backend = tx.get_database_backend();
     let given = rows(backend, &[("id", Type::Uuid)]);
     let lock = locking(backend, "FOR UPDATE OF c");
+    // A CROSS JOIN keeps SQLite from walking all conversations of the sender, which has
+    // the order that is asked for (measured: half of its time at 5,000 people).
     let found = query(
         tx,
         format!(
-            "SELECT c.contact_id, c.pair_next_at FROM {given} JOIN conversation c ON c.sender_id = $2 AND c.contact_id = r.id \
+            "SELECT c.contact_id, c.pair_next_at FROM {given} CROSS JOIN conversation c WHERE c.sender_id = $2 AND c.contact_id = r.id \
              ORDER BY c.contact_id {lock}"
         ),
         [ids(contacts.iter().copied())?, sender.into()],

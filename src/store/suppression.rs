@@ -58,7 +58,7 @@ pub async fn refused(
     let found = query(
         connection,
         format!(
-            "SELECT s.contact_id, s.scope FROM {given} JOIN suppression s ON s.contact_id = r.id WHERE s.wanted = false"
+            "SELECT s.contact_id, s.scope FROM {given} CROSS JOIN suppression s WHERE s.contact_id = r.id AND s.wanted = false"
         ),
         [ids(contacts.iter().copied())?],
     )

@@ -2,13 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::task::{JoinError, JoinSet, LocalSet};
+use tokio::{
+    sync::Mutex,
+    task::{JoinError, JoinSet, LocalSet},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Turn;
 use crate::{
-    domain::{pace::Lane, time::Timestamp},
+    domain::{
+        pace::{self, Lane},
+        time::Timestamp,
+    },
     engine::{
         Engine,
         dispatch::{self, Answer, Job, Slots},
@@ -118,6 +125,14 @@ pub async fn hold_turn(engine: &Engine, reason: &str, now: Timestamp) -> Result<
 /// answered and not yet written would grow without bound.
 const SETTLED_AT_ONCE: usize = 2;
 
+/// Calls that are so much late are made up for, as a timer is never exact; what is
+/// later was held up, and a burst of it would pass the limit.
+const MADE_UP_FOR: Duration = Duration::from_millis(8);
+
+/// Answers are written down at once; with more coming, so often, as a transaction
+/// for each of them is what a busy database has no time for.
+const SETTLED_EVERY: Duration = Duration::from_millis(10);
+
 /// One-time passwords have calls of their own beside the others: one for four.
 const fn otp_slots(slots: usize) -> usize {
     if slots < 8 { 2 } else { slots / 4 }
@@ -126,6 +141,8 @@ const fn otp_slots(slots: usize) -> usize {
 /// The calls that are being made, by lane.
 #[derive(Default)]
 struct Calls {
+    /// When the next ordinary call may be made, however late it is.
+    apart: Arc<Mutex<Option<Instant>>>,
     set: JoinSet<Answer>,
     otp: usize,
     ordinary: usize,
@@ -136,10 +153,19 @@ impl Calls {
         *self.of(job.lane) += 1;
         let provider = Arc::clone(&sending.provider);
         let wait = job.not_before.micros_since(clock.now()).max(0);
+        let apart = Arc::clone(&self.apart);
+        let least = pace::least_apart_micros(job.interval_micros).unsigned_abs();
         self.set.spawn(async move {
             // Each call has its own moment, so that no second sees more than the pace.
             if wait > 0 {
                 tokio::time::sleep(Duration::from_micros(wait.unsigned_abs())).await;
+            }
+            if least > 0 && job.lane == Lane::Ordinary {
+                let mut next = apart.lock().await;
+                let now = Instant::now();
+                let at = next.map_or(now, |at| at.max(now.checked_sub(MADE_UP_FOR).unwrap_or(at)));
+                tokio::time::sleep_until(at).await;
+                *next = Some(at + Duration::from_micros(least));
             }
             dispatch::call(provider.as_ref(), job).await
         });
@@ -164,6 +190,11 @@ impl Calls {
         }
     }
 
+    /// A claim costs a transaction: some slots must be free, unless nothing is being sent.
+    const fn has_room(&self, slots: usize) -> bool {
+        self.ordinary == 0 || slots.saturating_sub(self.ordinary) >= slots / 4
+    }
+
     fn free(&self, slots: usize) -> Slots {
         let free = |most: usize, used: usize| i64::try_from(most.saturating_sub(used)).unwrap_or(0);
         Slots {
@@ -181,37 +212,46 @@ async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &Can
     let slots = engine.settings.send_slots;
     let most = slots + otp_slots(slots);
     let mut next_release = Timestamp::default();
+    let mut rest = Rest::default();
     let mut trouble = Duration::from_millis(50);
+    let mut settled_at: Option<Instant> = None;
     loop {
-        let mut pause = NAP;
-        if !stop.is_cancelled() {
-            match fill(engine, sending, clock, &mut calls, &mut next_release).await {
-                Ok(Filled { again_at, full }) => {
-                    trouble = Duration::from_millis(50);
-                    if full {
-                        pause = Duration::ZERO;
-                    } else if let Some(again_at) = again_at {
-                        let micros = again_at.micros_since(clock.now()).max(1000);
-                        pause = pause.min(Duration::from_micros(micros.unsigned_abs()));
-                    }
-                }
+        if stop.is_cancelled() {
+            if calls.set.is_empty() && settling.is_empty() && answers.is_empty() {
+                return;
+            }
+        } else if clock.now() >= rest.until || (rest.crowded && calls.has_room(slots)) {
+            match fill(
+                engine,
+                sending,
+                clock,
+                &mut calls,
+                &mut next_release,
+                &mut rest,
+            )
+            .await
+            {
+                Ok(()) => trouble = Duration::from_millis(50),
                 Err(error) => {
                     metrics::counter!("herald_worker_errors_total", "worker" => "sender")
                         .increment(1);
                     tracing::error!(event = "worker.error", worker = "sender", error = %ErrorChain(&error), "a claim failed and is repeated");
-                    pause = trouble;
+                    rest.until = clock.now().plus_micros(micros(trouble));
                     trouble = (trouble * 2).min(Duration::from_secs(5));
                 }
             }
-        } else if calls.set.is_empty() && settling.is_empty() && answers.is_empty() {
-            return;
+        }
+        let left = rest.until.micros_since(clock.now()).max(0);
+        let mut pause = Duration::from_micros(left.unsigned_abs());
+        if !answers.is_empty() {
+            pause = pause.min(SETTLED_EVERY);
         }
         if calls.set.is_empty() && settling.is_empty() {
             if !pause.is_zero() {
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = tokio::time::sleep(pause) => {}
-                    () = engine.queued.notified() => {}
+                    () = engine.queued.notified() => rest.until = Timestamp::default(),
                 }
             }
         } else {
@@ -224,7 +264,10 @@ async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &Can
                     surely(settled);
                     None
                 }
-                () = engine.queued.notified(), if room => None,
+                () = engine.queued.notified(), if room => {
+                    rest.until = Timestamp::default();
+                    None
+                }
                 () = tokio::time::sleep(pause.max(Duration::from_millis(1))), if room => None,
             };
             calls.ended(ended, &mut answers);
@@ -235,7 +278,10 @@ async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &Can
         while let Some(settled) = settling.try_join_next() {
             surely(settled);
         }
-        if !answers.is_empty() && settling.len() < SETTLED_AT_ONCE {
+        let urgent = calls.set.is_empty() || answers.iter().any(|it| it.lane() == Lane::Otp);
+        let due = urgent || settled_at.is_none_or(|at| at.elapsed() >= SETTLED_EVERY);
+        if !answers.is_empty() && due && settling.len() < SETTLED_AT_ONCE {
+            settled_at = Some(Instant::now());
             let (engine, sender, clock) = (Arc::clone(engine), sending.sender, clock.clone());
             let answers = std::mem::take(&mut answers);
             settling.spawn_local(async move {
@@ -255,21 +301,27 @@ fn surely(settled: Result<(), JoinError>) {
     }
 }
 
-/// What filling the slots found.
-struct Filled {
-    again_at: Option<Timestamp>,
-    /// As much as was asked for came: there may be more.
-    full: bool,
+/// Until when there is nothing to ask the database for.
+#[derive(Default)]
+struct Rest {
+    until: Timestamp,
+    /// The pace has nothing for ordinary messages before this, however many come.
+    ordinary_until: Timestamp,
+    /// Nothing was asked for because the slots were taken.
+    crowded: bool,
 }
 
+/// Claims as much as slots are free and the pace allows, and starts its calls.
 async fn fill(
     engine: &Arc<Engine>,
     sending: &Sending,
     clock: &Clock,
     calls: &mut Calls,
     next_release: &mut Timestamp,
-) -> Result<Filled, StoreError> {
+    rest: &mut Rest,
+) -> Result<(), StoreError> {
     let now = clock.now();
+    rest.until = now.plus_micros(micros(NAP));
     if now >= *next_release {
         let released = watch::release(engine, now).await? > 0;
         *next_release = if released {
@@ -278,30 +330,41 @@ async fn fill(
             now.plus_seconds(RELEASE_SECONDS)
         };
     }
-    let nothing = Filled {
-        again_at: None,
-        full: false,
-    };
     if !engine.may_claim() {
-        return Ok(nothing);
+        return Ok(());
     }
     let mut free = calls.free(engine.settings.send_slots);
-    // A claim costs a transaction: wait until some slots are free, unless nothing is
-    // being sent. One-time passwords never wait for that.
-    let few = i64::try_from(engine.settings.send_slots / 4).unwrap_or(0);
-    if free.ordinary < few && calls.ordinary > 0 {
+    // One-time passwords never wait for the slots of the others.
+    rest.crowded = !calls.has_room(engine.settings.send_slots);
+    if rest.crowded {
         free.ordinary = 0;
     }
-    if free.ordinary <= 0 && free.otp <= 0 {
-        return Ok(nothing);
+    if now < rest.ordinary_until {
+        free.ordinary = 0;
+        rest.until = rest.ordinary_until;
     }
-    let claim = dispatch::claim(engine, sending.sender, free, now).await?;
-    let full = i64::try_from(claim.taken).is_ok_and(|taken| taken > 0 && taken >= free.ordinary);
+    if free.ordinary <= 0 && free.otp <= 0 {
+        return Ok(());
+    }
+    let mut claim = dispatch::claim(engine, sending.sender, free, now).await?;
+    // They are committed and must be made: without new moments, at their old ones.
+    if let Err(error) =
+        dispatch::catch_up(engine, sending.sender, &mut claim.jobs, clock.now()).await
+    {
+        tracing::warn!(event = "worker.late", worker = "sender", error = %ErrorChain(&error), "late calls keep their moments");
+    }
+    if claim.taken > 0 {
+        rest.until = now;
+    } else if let Some(again_at) = claim.again_at {
+        rest.until = again_at.min(now.plus_micros(micros(NAP)));
+        rest.ordinary_until = rest.until;
+    }
     for job in claim.jobs {
         calls.start(sending, clock, job);
     }
-    Ok(Filled {
-        again_at: claim.again_at,
-        full,
-    })
+    Ok(())
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }

@@ -1,0 +1,162 @@
+//! What the programs that send share: a sandbox with a ledger, and a queue filled in bulk.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::Context;
+use sea_orm::{ConnectionTrait, DbBackend};
+use serde_json::Value;
+
+use crate::{database, database::Fresh, server};
+
+/// The sandbox as a process of its own. Dropped, it is killed.
+pub struct Sandbox {
+    child: Child,
+    pub address: SocketAddr,
+    ledger: PathBuf,
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// One message that the sandbox accepted.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    pub our_id: String,
+    /// By the sandbox's clock, in microseconds.
+    pub at: i64,
+}
+
+impl Sandbox {
+    pub async fn start(directory: &Path) -> anyhow::Result<Self> {
+        let ledger = database::file(directory, "accepted.jsonl");
+        let address = server::free_address()?;
+        let child = Command::new(std::env::current_exe()?)
+            .args([
+                "herald",
+                "sandbox",
+                "--listen",
+                &address.to_string(),
+                "--ledger",
+            ])
+            .arg(&ledger)
+            .stdout(Stdio::null())
+            .spawn()?;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        Ok(Self {
+            child,
+            address,
+            ledger,
+        })
+    }
+
+    /// The settings with which a server sends to it.
+    pub fn settings(&self, per_second: u64) -> Vec<(&'static str, String)> {
+        vec![
+            ("WHATSAPP_PHONE_NUMBER_ID", "106540352242922".to_owned()),
+            ("WHATSAPP_ACCESS_TOKEN", "sandbox-token".to_owned()),
+            ("WHATSAPP_API_BASE", format!("http://{}", self.address)),
+            ("HERALD_SEND_PER_SECOND", per_second.to_string()),
+        ]
+    }
+
+    /// What it accepted so far.
+    pub fn accepted(&self) -> anyhow::Result<Vec<Accepted>> {
+        let file = std::fs::File::open(&self.ledger).context("the sandbox wrote no ledger")?;
+        Ok(BufReader::new(file)
+            .lines()
+            .map_while(Result::ok)
+            .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
+            .filter_map(|line| {
+                Some(Accepted {
+                    our_id: line.get("our_id")?.as_str()?.to_owned(),
+                    at: line.get("at")?.as_i64()?,
+                })
+            })
+            .collect())
+    }
+}
+
+/// The catalogue of what is sent.
+const CATALOGUE: &str = r#"
+name = "bench"
+
+[[template]]
+name = "bench_template"
+category = "utility"
+body = "Hello {{ name }}, this is a message."
+
+[[template]]
+name = "bench_code"
+category = "authentication"
+body = "{{ code }} is your code."
+"#;
+
+/// Applies the catalogue and fills the queue with messages of one priority, to
+/// so many people.
+pub async fn queue(fresh: &Fresh, count: u64, people: u64, priority: u8) -> anyhow::Result<()> {
+    let catalogue = fresh.directory.join("send.toml");
+    std::fs::write(&catalogue, CATALOGUE)?;
+    server::command(
+        &fresh.url,
+        &fresh.directory,
+        &["apply", &catalogue.display().to_string()],
+    )?;
+    let connection = fresh.connect().await?;
+    let postgres = connection.get_database_backend() == DbBackend::Postgres;
+    let series = |count: u64| {
+        if postgres {
+            format!("generate_series(0, {}) AS s(i)", count - 1)
+        } else {
+            format!(
+                "(WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < {}) SELECT i FROM s)",
+                count - 1
+            )
+        }
+    };
+    let id = database::id_sql(postgres, "9000");
+    let contact = database::id_sql(postgres, "a000");
+    let of_person = contact.replace("(i)", &format!("(i % {people})"));
+    let of_person = if postgres {
+        of_person
+    } else {
+        of_person.replace(", i)", &format!(", i % {people})"))
+    };
+    let number = if postgres {
+        format!("'+1202' || lpad((i % {people} + 2000000)::text, 7, '0')")
+    } else {
+        format!("'+1202' || printf('%07d', i % {people} + 2000000)")
+    };
+    let now = herald::state::Clock::System.now().micros();
+    for statement in [
+        format!(
+            "INSERT INTO contact (id, created_at) SELECT {contact}, {now} FROM {}",
+            series(people)
+        ),
+        format!(
+            "INSERT INTO notification (id, created_at, updated_at, depth, channel, contact_id, recipient, address, kind, template, language, \
+             category, params, body, labels, priority, generation, status, open_status, engine_state, triggered, replied, \
+             attempt_count, due_at) \
+             SELECT {id}, {now}, {now}, 0, 'whatsapp', {of_person}, {number}, {number}, 'template', 'bench_template', 'en_US', 'utility', \
+             '{{\"name\":\"Asha\"}}', 'Hello Asha, this is a message.', '{{}}', {priority}, 1, 'queued', 'queued', 'queued', 0, false, 0, {now} \
+             FROM {}",
+            series(count)
+        ),
+    ] {
+        connection.execute_unprepared(&statement).await?;
+    }
+    if postgres {
+        connection.execute_unprepared("VACUUM ANALYZE").await?;
+    }
+    connection.close().await?;
+    Ok(())
+}
