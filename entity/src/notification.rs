@@ -67,6 +67,10 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub held_for: Option<String>,
     pub lease_owner: Option<Uuid>,
+    #[sea_orm(column_type = "Text")]
+    pub reply_to: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub fallback: Option<String>,
     #[sea_orm(has_many)]
     pub attempts: HasMany<super::attempt::Entity>,
     #[sea_orm(has_many)]

@@ -25,6 +25,9 @@ pub struct Model {
     pub version: i64,
     #[sea_orm(column_type = "Text")]
     pub catalogue: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub extras: Option<String>,
+    pub ttl_seconds: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -19,6 +19,7 @@ mod m20261121_000006_access;
 mod m20261121_000007_callbacks_to_the_letter;
 mod m20261121_000008_names_that_return;
 mod m20261121_000009_pace;
+mod m20261121_000010_kinds;
 
 /// Every migration there is.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000007_callbacks_to_the_letter::Migration),
             Box::new(m20261121_000008_names_that_return::Migration),
             Box::new(m20261121_000009_pace::Migration),
+            Box::new(m20261121_000010_kinds::Migration),
         ]
     }
 }

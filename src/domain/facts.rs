@@ -124,6 +124,13 @@ impl Facts {
         self.get(fact).is_some()
     }
 
+    /// Whether anything is known beyond that it was accepted.
+    pub fn has_been_told(&self) -> bool {
+        Fact::ALL
+            .into_iter()
+            .any(|fact| fact != Fact::Accepted && self.has(fact))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.known.iter().all(Option::is_none)
     }

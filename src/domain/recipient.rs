@@ -11,12 +11,16 @@ pub enum RecipientSpec {
     Group(String),
     Contact(String),
     Phone(Phone),
+    /// Somebody whose number nobody told us.
+    UserId(UserId),
 }
 
 /// Why an entry means nobody.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecipientError {
-    #[error("a recipient is a phone number in E.164, user:NAME, group:NAME or contact:NAME")]
+    #[error(
+        "a recipient is a phone number in E.164, user:NAME, group:NAME, contact:NAME or a user id of WhatsApp"
+    )]
     Empty,
     #[error("{0}: needs a name after the colon")]
     NoName(&'static str),
@@ -45,14 +49,90 @@ impl RecipientSpec {
             Some(("user", name)) => named("user", name).map(Self::User),
             Some(("group", name)) => named("group", name).map(Self::Group),
             Some(("contact", name)) => named("contact", name).map(Self::Contact),
-            _ => Ok(Self::Phone(Phone::parse(text)?)),
+            _ => match UserId::parse(text) {
+                Some(user_id) => Ok(Self::UserId(user_id)),
+                None => Ok(Self::Phone(Phone::parse(text)?)),
+            },
+        }
+    }
+}
+
+/// A business-scoped user id: `US.13491208655302741918`, or `US.ENT.…` for
+/// several linked businesses (Meta, "Business-scoped user IDs").
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UserId(String);
+
+impl UserId {
+    /// Reads one; `None` if it does not look like one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (country, rest) = text.split_once('.')?;
+        let id = rest.strip_prefix("ENT.").unwrap_or(rest);
+        let reads = country.len() == 2
+            && country.bytes().all(|byte| byte.is_ascii_uppercase())
+            && (1..=128).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        reads.then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is of several linked businesses.
+    pub fn is_of_parent(&self) -> bool {
+        self.0
+            .get(2..)
+            .is_some_and(|rest| rest.starts_with(".ENT."))
+    }
+}
+
+/// Where a message goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    Phone(Phone),
+    UserId(UserId),
+}
+
+impl Address {
+    pub fn parse(text: &str) -> Option<Self> {
+        match UserId::parse(text) {
+            Some(user_id) => Some(Self::UserId(user_id)),
+            None => Phone::parse(text).ok().map(Self::Phone),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{RecipientError, RecipientSpec};
+    use super::{Address, RecipientError, RecipientSpec, UserId};
+
+    #[test]
+    fn a_user_id_is_told_from_a_number_and_a_name() {
+        assert!(matches!(
+            RecipientSpec::parse("US.13491208655302741918"),
+            Ok(RecipientSpec::UserId(_))
+        ));
+        assert!(
+            UserId::parse("US.ENT.13491208655302741918")
+                .unwrap()
+                .is_of_parent()
+        );
+        for wrong in [
+            "US.",
+            "us.12",
+            "USA.12",
+            "US.12-3",
+            "US",
+            &format!("US.{}", "1".repeat(129)),
+        ] {
+            assert_eq!(UserId::parse(wrong), None, "{wrong}");
+        }
+        assert!(matches!(
+            Address::parse("+12025550123"),
+            Some(Address::Phone(_))
+        ));
+        assert_eq!(Address::parse("nobody"), None);
+    }
 
     #[test]
     fn every_form_is_read() {

@@ -320,6 +320,8 @@ async fn drafts(
         labels: serde_json::from_str(&parent.labels).unwrap_or_default(),
         priority: parent.priority,
         expires_after_seconds: None,
+        send_at: None,
+        reply_to: None,
     };
     accept::compose(engine, tx, &draft, accept::unique(targets), now).await
 }

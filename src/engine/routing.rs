@@ -3,7 +3,11 @@
 use uuid::Uuid;
 
 use crate::{
-    domain::{phone::Phone, recipient::RecipientSpec, time::Timestamp},
+    domain::{
+        phone::Phone,
+        recipient::{RecipientSpec, UserId},
+        time::Timestamp,
+    },
     store::{
         DatabaseTransaction, StoreError,
         people::{self, Person, Staff},
@@ -34,7 +38,10 @@ impl Target {
 
     fn of(recipient: String, person: Option<Person>, missing: &str) -> Self {
         let (contact_id, address, name) = match person {
-            Some(person) => (Some(person.contact_id), person.phone, person.name),
+            Some(person) => {
+                let address = person.phone.or(person.user_id);
+                (Some(person.contact_id), address, person.name)
+            }
             None => (None, None, None),
         };
         let skipped = if contact_id.is_none() {
@@ -96,6 +103,7 @@ pub async fn resolve(
             )),
         },
         RecipientSpec::Phone(phone) => one(by_phone(tx, phone, now).await?),
+        RecipientSpec::UserId(user_id) => one(by_user_id(tx, user_id, now).await?),
         // By the name in a catalogue, or by id, as events of our own name people.
         RecipientSpec::Contact(handle) => match match handle.parse() {
             Ok(id) => people::contact(tx, id).await?,
@@ -139,6 +147,27 @@ async fn by_phone(
         contact_id: Some(person.contact_id),
         // The number asked for, not another one of the same person.
         address: Some(phone.e164().to_owned()),
+        name: person.name,
+        skipped: None,
+    })
+}
+
+/// A person whose number may be unknown.
+async fn by_user_id(
+    tx: &DatabaseTransaction,
+    user_id: &UserId,
+    now: Timestamp,
+) -> Result<Target, StoreError> {
+    let person = people::ensure_user_id(tx, user_id, now).await?;
+    Ok(Target {
+        recipient: user_id.as_str().to_owned(),
+        contact_id: Some(person.contact_id),
+        // The one that is good now.
+        address: Some(
+            person
+                .user_id
+                .unwrap_or_else(|| user_id.as_str().to_owned()),
+        ),
         name: person.name,
         skipped: None,
     })

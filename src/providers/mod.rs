@@ -17,15 +17,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::domain::{outcome::Outcome, phone::Phone};
+use crate::domain::{content, outcome::Outcome, recipient::Address, template::layout::Filled};
 
 /// One message, ready to be written for a provider.
 #[derive(Clone, Debug)]
 pub struct Message {
     /// Travels with the message and comes back in its callbacks.
     pub attempt_id: Uuid,
-    pub to: Phone,
+    pub to: Address,
     pub content: Content,
+    /// The message that it answers.
+    pub reply_to: Option<String>,
     /// The parameters hold a code: they are not kept in the record of the request.
     pub sensitive: bool,
 }
@@ -36,12 +38,10 @@ pub enum Content {
     Template {
         name: String,
         language: String,
-        /// With names when the template's parameters are named.
-        parameters: Vec<(Option<String>, String)>,
+        filled: Filled,
     },
-    Text {
-        body: String,
-    },
+    /// Everything that arrives only while the window is open.
+    Free(content::Content),
 }
 
 /// One call: what was asked, what came back, and what that means.

@@ -122,11 +122,17 @@ pub(super) async fn person_writes(
 }
 
 fn status(to: &str, wamid: &str, our_id: Option<&str>, name: &str, code: Option<i64>) -> Value {
+    // A user id has a dot, a number has none.
+    let named = if to.contains('.') {
+        "recipient_user_id"
+    } else {
+        "recipient_id"
+    };
     let mut status = json!({
         "id": wamid,
         "status": name,
         "timestamp": (unix_micros() / 1_000_000).to_string(),
-        "recipient_id": to,
+        named: to,
     });
     if let Some(object) = status.as_object_mut() {
         if let Some(our_id) = our_id {

@@ -5,6 +5,7 @@
 //! talks HTTP.
 
 mod callbacks;
+pub mod check;
 mod people;
 mod requests;
 

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{World, callbacks, graph_error, people, people::Behaviour};
+use super::{World, callbacks, check, graph_error, people, people::Behaviour};
 
 /// Whether a request carries the sandbox's token.
 pub(super) fn is_authorized(world: &World, request: &HttpRequest) -> bool {
@@ -56,15 +56,19 @@ pub(super) async fn messages(
             )
         };
     }
-    if let Err((code, details)) = check(&message) {
+    if let Err((code, details)) = check::check(&message) {
         return graph_error(400, code, "Invalid parameter", &details);
     }
-    let to = message
-        .get("to")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
-    let digits: String = to.chars().filter(char::is_ascii_digit).collect();
+    let given = |key: &str| message.get(key).and_then(Value::as_str).map(str::to_owned);
+    // The number wins when both are there.
+    let (to, user_id) = match (given("to"), given("recipient")) {
+        (Some(to), _) => (to, None),
+        (None, user_id) => (user_id.clone().unwrap_or_default(), user_id),
+    };
+    let digits: String = match &user_id {
+        Some(user_id) => user_id.clone(),
+        None => to.chars().filter(char::is_ascii_digit).collect(),
+    };
     let behaviour = people::behaviour(&digits);
     let call = world.count_call(&digits);
     match behaviour {
@@ -88,8 +92,8 @@ pub(super) async fn messages(
         .map(str::to_owned);
     let wamid = new_wamid(&digits);
     world.record(our_id.as_deref().unwrap_or_default(), &wamid);
-    let is_text = message.get("type").and_then(Value::as_str) == Some("text");
-    let behaviour = if is_text && !world.window_is_open(&digits) {
+    let is_template = message.get("type").and_then(Value::as_str) == Some("template");
+    let behaviour = if !is_template && !world.window_is_open(&digits) {
         Behaviour::Fails(131_047)
     } else {
         behaviour
@@ -109,7 +113,10 @@ pub(super) async fn messages(
     }
     HttpResponse::Ok().json(json!({
         "messaging_product": "whatsapp",
-        "contacts": [{ "input": to, "wa_id": digits }],
+        "contacts": [match user_id {
+            Some(user_id) => json!({ "input": to, "user_id": user_id }),
+            None => json!({ "input": to, "wa_id": digits }),
+        }],
         "messages": [{ "id": wamid, "message_status": "accepted" }],
     }))
 }
@@ -120,77 +127,4 @@ fn new_wamid(digits: &str) -> String {
     content.extend_from_slice(digits.as_bytes());
     content.extend_from_slice(uuid::Uuid::new_v4().as_bytes());
     format!("wamid.{}", STANDARD.encode(content))
-}
-
-fn check(message: &Value) -> Result<(), (i64, String)> {
-    let text = |pointer: &str| message.pointer(pointer).and_then(Value::as_str);
-    let missing = |what: &str| (131_008, format!("{what} is missing"));
-    if text("/messaging_product") != Some("whatsapp") {
-        return Err((100, "messaging_product must be whatsapp".to_owned()));
-    }
-    let to = text("/to").ok_or_else(|| missing("to"))?;
-    let digits = to.strip_prefix('+').ok_or((
-        131_009,
-        "to without + may be read as a local number".to_owned(),
-    ))?;
-    if !(8..=15).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err((131_009, "to is not a phone number".to_owned()));
-    }
-    if text("/biz_opaque_callback_data").is_some_and(|data| data.chars().count() > 512) {
-        return Err((
-            100,
-            "biz_opaque_callback_data is longer than 512 characters".to_owned(),
-        ));
-    }
-    match text("/type") {
-        Some("text") => {
-            let body = text("/text/body").ok_or_else(|| missing("text.body"))?;
-            if body.is_empty() || body.chars().count() > 4096 {
-                return Err((100, "text.body has 1 to 4096 characters".to_owned()));
-            }
-            Ok(())
-        }
-        Some("template") => check_template(message),
-        Some(_) => Err((131_051, "this type is not supported".to_owned())),
-        None => Err(missing("type")),
-    }
-}
-
-fn check_template(message: &Value) -> Result<(), (i64, String)> {
-    let text = |pointer: &str| message.pointer(pointer).and_then(Value::as_str);
-    let name = text("/template/name").unwrap_or_default();
-    let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    if name.is_empty() || !name.bytes().all(valid) {
-        return Err((132_001, "the template name does not exist".to_owned()));
-    }
-    if text("/template/language/code")
-        .unwrap_or_default()
-        .is_empty()
-    {
-        return Err((131_008, "template.language.code is missing".to_owned()));
-    }
-    let components = message
-        .pointer("/template/components")
-        .and_then(Value::as_array);
-    let parameters = components
-        .into_iter()
-        .flatten()
-        .filter_map(|component| component.get("parameters").and_then(Value::as_array))
-        .flatten();
-    for parameter in parameters {
-        let value = parameter
-            .get("text")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        if value.is_empty() {
-            return Err((131_008, "a parameter is empty".to_owned()));
-        }
-        if value.contains(['\n', '\t']) || value.contains("     ") {
-            return Err((
-                132_018,
-                "a parameter has a newline, a tab or more than four spaces".to_owned(),
-            ));
-        }
-    }
-    Ok(())
 }

@@ -274,6 +274,9 @@ pub struct NewTemplate {
     pub category: String,
     pub parameter_format: String,
     pub body: String,
+    /// Header, footer and buttons, as JSON.
+    pub extras: Option<String>,
+    pub ttl_seconds: Option<i64>,
 }
 
 pub async fn upsert_template(
@@ -284,10 +287,11 @@ pub async fn upsert_template(
 ) -> Result<(), StoreError> {
     execute(
         tx,
-        "INSERT INTO template (id, created_at, name, language, category, parameter_format, body, version, catalogue) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8) ON CONFLICT (name, language) DO UPDATE SET \
+        "INSERT INTO template (id, created_at, name, language, category, parameter_format, body, version, catalogue, extras, ttl_seconds) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9, $10) ON CONFLICT (name, language) DO UPDATE SET \
          category = excluded.category, parameter_format = excluded.parameter_format, body = excluded.body, \
-         catalogue = excluded.catalogue, version = template.version + 1",
+         catalogue = excluded.catalogue, extras = excluded.extras, ttl_seconds = excluded.ttl_seconds, \
+         version = template.version + 1",
         [
             new_id(now).into(),
             now.micros().into(),
@@ -297,6 +301,8 @@ pub async fn upsert_template(
             new.parameter_format.clone().into(),
             new.body.clone().into(),
             catalogue.into(),
+            new.extras.clone().into(),
+            new.ttl_seconds.into(),
         ],
     )
     .await?;

@@ -9,7 +9,7 @@ use super::{
     dialect::{Columns, execute, query, query_one},
     new_id,
 };
-use crate::domain::{phone::Phone, time::Timestamp};
+use crate::domain::{phone::Phone, recipient::UserId, time::Timestamp};
 
 /// A person, as far as sending needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,10 +18,13 @@ pub struct Person {
     pub name: Option<String>,
     pub phone: Option<String>,
     pub language: Option<String>,
+    /// What WhatsApp calls a person whose number may be unknown.
+    pub user_id: Option<String>,
 }
 
 const PERSON: &str = "c.id, c.name, c.language, \
-     (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'phone' AND a.superseded_at IS NULL)";
+     (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'phone' AND a.superseded_at IS NULL), \
+     (SELECT max(a.value) FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'bsuid' AND a.superseded_at IS NULL)";
 
 fn person(row: &sea_orm::QueryResult) -> Result<Person, StoreError> {
     let mut columns = Columns::of(row);
@@ -30,6 +33,7 @@ fn person(row: &sea_orm::QueryResult) -> Result<Person, StoreError> {
         name: columns.take()?,
         language: columns.take()?,
         phone: columns.take()?,
+        user_id: columns.take()?,
     })
 }
 
@@ -89,11 +93,13 @@ fn staff(row: &sea_orm::QueryResult) -> Result<Staff, StoreError> {
     let contact_name = columns.take()?;
     let language = columns.take()?;
     let phone = columns.take()?;
+    let whatsapp_id = columns.take()?;
     let person = contact_id.map(|contact_id| Person {
         contact_id,
         name: contact_name,
         phone,
         language,
+        user_id: whatsapp_id,
     });
     Ok(Staff {
         user_id,
@@ -103,7 +109,8 @@ fn staff(row: &sea_orm::QueryResult) -> Result<Staff, StoreError> {
 }
 
 const STAFF: &str = "u.id, u.name, c.id, c.name, c.language, \
-     (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'phone' AND a.superseded_at IS NULL)";
+     (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'phone' AND a.superseded_at IS NULL), \
+     (SELECT max(a.value) FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'bsuid' AND a.superseded_at IS NULL)";
 
 pub async fn user(
     connection: &impl ConnectionTrait,
@@ -200,7 +207,45 @@ pub async fn ensure_phone(
         name: None,
         phone: Some(phone.e164().to_owned()),
         language: None,
+        user_id: None,
     }))
+}
+
+/// The contact of a user id, made if there is none. An id that has been replaced
+/// leads to whom it was replaced for.
+pub async fn ensure_user_id(
+    tx: &DatabaseTransaction,
+    user_id: &UserId,
+    now: Timestamp,
+) -> Result<Person, StoreError> {
+    let alias = Alias {
+        kind: if user_id.is_of_parent() {
+            "parent_bsuid"
+        } else {
+            "bsuid"
+        },
+        value: user_id.as_str().to_owned(),
+    };
+    let known = query_one(
+        tx,
+        format!(
+            "SELECT {PERSON} FROM contact_alias k JOIN contact c ON c.id = k.contact_id WHERE k.kind = $1 AND k.value = $2 \
+             ORDER BY k.superseded_at IS NULL DESC LIMIT 1"
+        ),
+        [alias.kind.into(), alias.value.clone().into()],
+    )
+    .await?;
+    if let Some(row) = known {
+        return person(&row);
+    }
+    let contact_id = insert_contact(tx, None, std::slice::from_ref(&alias), now).await?;
+    Ok(Person {
+        contact_id,
+        name: None,
+        phone: None,
+        language: None,
+        user_id: Some(alias.value),
+    })
 }
 
 /// Makes this the phone number of a contact, instead of any other.

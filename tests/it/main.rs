@@ -20,6 +20,7 @@ mod database;
 mod errors;
 mod follow_ups;
 mod harness;
+mod kinds;
 mod letter;
 mod order;
 mod pace;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         database::tests(),
         errors::tests(),
         follow_ups::tests(),
+        kinds::tests(),
         letter::tests(),
         order::tests(),
         pace::tests(),

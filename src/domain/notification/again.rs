@@ -65,6 +65,19 @@ impl NotificationState {
         i64::try_from(troubled).unwrap_or(i64::MAX)
     }
 
+    /// Whether a template takes the place of what was refused outside the window
+    /// (Meta, code 131047).
+    pub(super) fn falls_back(&self, now: Timestamp) -> bool {
+        let refused = self.newest().is_some_and(|attempt| {
+            attempt.facts.has(Fact::Failed)
+                && attempt
+                    .failure
+                    .as_ref()
+                    .is_some_and(|failure| failure.value.class == FailureClass::NeedsTemplate)
+        });
+        self.has_fallback && refused && self.expires_at.is_none_or(|at| at > now)
+    }
+
     /// P4's named exception: a retry after a `failed` callback, which waits,
     /// looks again, can be turned off, and is never made for authentication.
     pub(super) fn retry_after_callback(&self, policy: &Policy) -> Option<i64> {

@@ -99,6 +99,8 @@ pub struct NotificationState {
     pub expires_at: Option<Timestamp>,
     /// When the row says that it must be looked at again.
     pub stored_wake_at: Option<Timestamp>,
+    /// A template may take its place, once, should the window be closed.
+    pub has_fallback: bool,
     pub attempts: Vec<AttemptState>,
 }
 
@@ -372,8 +374,15 @@ impl NotificationState {
         match next {
             Next::Accepted => {
                 self.engine = EngineState::Settled;
-                self.reason = None;
-                Effect::Applied("accepted")
+                self.reason = match outcome {
+                    Outcome::Accepted { kept_back, .. } => kept_back.clone(),
+                    _ => None,
+                };
+                Effect::Applied(if self.reason.is_some() {
+                    "accepted, and kept back by the provider"
+                } else {
+                    "accepted"
+                })
             }
             Next::Again { at, uses_try } => {
                 self.engine = EngineState::Retrying;
@@ -475,16 +484,8 @@ impl NotificationState {
     fn stale_at(&self, policy: &Policy) -> Option<Timestamp> {
         let newest = self.newest()?;
         let accepted = newest.facts.get(Fact::Accepted)?;
-        let heard = [
-            Fact::Sent,
-            Fact::Delivered,
-            Fact::Read,
-            Fact::Played,
-            Fact::Failed,
-        ]
-        .into_iter()
-        .any(|fact| newest.facts.has(fact));
-        (!heard).then(|| accepted.at.plus_seconds(policy.stale_after_seconds))
+        (!newest.facts.has_been_told())
+            .then(|| accepted.at.plus_seconds(policy.stale_after_seconds))
     }
 
     fn retry_asked(&mut self, even_if_delivered: bool, now: Timestamp) -> Effect {
@@ -567,9 +568,19 @@ impl NotificationState {
                 self.due_at = None;
                 self.reason = None;
             }
+            // Whatever the provider kept it back for is over.
+            EngineState::Settled if self.reason.is_some() && newest.has_been_told() => {
+                self.reason = None;
+            }
             _ => {}
         }
-        if self.engine == EngineState::Settled
+        if self.engine == EngineState::Settled && !arrived && self.falls_back(now) {
+            // The window is closed for good: nothing of it can still arrive.
+            self.has_fallback = false;
+            self.engine = EngineState::Retrying;
+            self.due_at = Some(now);
+            self.reason = Some("the window is closed: a template takes its place".to_owned());
+        } else if self.engine == EngineState::Settled
             && !arrived
             && let Some(pause_seconds) = self.retry_after_callback(policy)
             && (pause_seconds <= policy.settle_after_failed_seconds

@@ -344,6 +344,8 @@ impl Expansion<'_> {
             labels: self.plan.labels.clone(),
             priority: priority(&self.route.priority).unwrap_or(2),
             expires_after_seconds: self.route.expires_after_seconds,
+            send_at: None,
+            reply_to: None,
         };
         let mut new = match compose(self.engine, self.tx, &draft, targets, self.now).await? {
             Ok(new) => new,

@@ -6,7 +6,7 @@ mod request;
 
 pub use event::{Accepted, Conflict, Duplicate, NewEvent, RouteResult, event, raise};
 pub use expand::expand_turn;
-pub use request::{FieldError, Refusal, Request, RequestContent, request};
+pub use request::{FieldError, Refusal, Request, RequestContent, TemplateUse, request};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use super::{Engine, routing::Target};
 use crate::{
-    domain::{template::Body, time::Timestamp},
+    domain::{recipient::UserId, time::Timestamp},
+    engine::catalogue::layout,
     store::{
         DatabaseTransaction, StoreError, catalogue, new_id, notification::NewNotification, people,
     },
@@ -40,7 +41,15 @@ pub struct Draft {
     pub labels: BTreeMap<String, String>,
     pub priority: i64,
     pub expires_after_seconds: Option<i64>,
+    /// Not before then.
+    pub send_at: Option<Timestamp>,
+    /// The provider's id of the message that it answers.
+    pub reply_to: Option<String>,
 }
+
+/// Meta, code 131062.
+pub const NEEDS_PHONE: &str =
+    "A one-time password cannot be sent to a user id: a phone number is needed.";
 
 /// Lanes of the queue: a lower number goes first.
 pub fn priority(name: &str) -> Option<i64> {
@@ -74,8 +83,8 @@ pub async fn compose(
     else {
         return Ok(Err(format!("there is no template {}", draft.template)));
     };
-    let body = match Body::parse(&found.body) {
-        Ok(body) => body,
+    let layout = match layout(&found) {
+        Ok(layout) => layout,
         Err(error) => return Ok(Err(format!("the template {}: {error}", draft.template))),
     };
     let about = match draft.subject_contact_id {
@@ -83,11 +92,15 @@ pub async fn compose(
         None => None,
     };
     let authentication = found.category == "authentication";
-    let lifetime = draft.expires_after_seconds.unwrap_or(if authentication {
+    let usual = if authentication {
         engine.settings.authentication_expires_after_seconds
     } else {
         engine.settings.expires_after_seconds
-    });
+    };
+    // It is of no use here when the provider would have given it up.
+    let usual = found.ttl_seconds.map_or(usual, |ttl| ttl.min(usual));
+    let lifetime = draft.expires_after_seconds.unwrap_or(usual);
+    let starts = draft.send_at.unwrap_or(now);
     let mut new = Vec::with_capacity(targets.len());
     for target in targets {
         let mut params = draft.params.clone();
@@ -102,8 +115,8 @@ pub async fn compose(
             }
         }
         // One person without a name must not keep the others from hearing.
-        let (rendered, unusable) = match body.parameters(&params) {
-            Ok(values) => (Some(body.fill(&values)), None),
+        let (rendered, unusable) = match layout.fill(&params) {
+            Ok(filled) => (Some(layout.text(&filled.body)), None),
             Err(error) => (
                 None,
                 Some(format!(
@@ -112,6 +125,12 @@ pub async fn compose(
                 )),
             ),
         };
+        let needs_phone = authentication
+            && target
+                .address
+                .as_deref()
+                .is_some_and(|address| UserId::parse(address).is_some());
+        let unusable = unusable.or(needs_phone.then(|| NEEDS_PHONE.to_owned()));
         new.push(NewNotification {
             id: new_id(now),
             event_id: draft.event_id,
@@ -137,7 +156,10 @@ pub async fn compose(
             labels: draft.labels.clone(),
             priority: if authentication { 0 } else { draft.priority },
             skipped: target.skipped.or(unusable),
-            expires_at: Some(now.plus_seconds(lifetime)),
+            expires_at: Some(starts.plus_seconds(lifetime)),
+            send_at: draft.send_at,
+            reply_to: draft.reply_to.clone(),
+            fallback: None,
         });
     }
     Ok(Ok(new))

@@ -6,20 +6,25 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Draft, compose, unique};
+use super::{Draft, NEEDS_PHONE, compose, unique};
 use crate::engine::{
     Engine,
+    catalogue::layout,
     dispatch::{Sendable, sendable},
     routing::{self, Target},
     transition::{self, Report},
 };
 use crate::{
-    domain::{recipient::RecipientSpec, template::Body, time::Timestamp},
+    domain::{
+        content::{Broken, Content},
+        recipient::{RecipientSpec, UserId},
+        time::Timestamp,
+    },
     store::{
         DatabaseTransaction, StoreError, catalogue,
         event::{self, Used},
         new_id,
-        notification::{self, NewNotification},
+        notification::{self, Fallback, NewNotification},
         sender, template_sync,
     },
 };
@@ -34,17 +39,30 @@ pub struct Request {
     pub labels: BTreeMap<String, String>,
     pub priority: i64,
     pub expires_after_seconds: Option<i64>,
+    /// Not before then.
+    pub send_at: Option<Timestamp>,
+    /// The provider's id of the message that it answers.
+    pub reply_to: Option<String>,
 }
 
 /// What a direct request wants to say.
 #[derive(Clone, Debug)]
 pub enum RequestContent {
-    Template {
-        name: String,
-        language: Option<String>,
-        params: serde_json::Map<String, Value>,
+    Template(TemplateUse),
+    /// What arrives only while the window is open, and the template that takes its
+    /// place, once, when it is not.
+    Free {
+        content: Content,
+        fallback: Option<TemplateUse>,
     },
-    Text(String),
+}
+
+/// A template with its parameters.
+#[derive(Clone, Debug)]
+pub struct TemplateUse {
+    pub name: String,
+    pub language: Option<String>,
+    pub params: serde_json::Map<String, Value>,
 }
 
 /// A field of a request and the rule it breaks. Never the value.
@@ -53,6 +71,15 @@ pub struct FieldError {
     /// JSON pointer into the request.
     pub pointer: String,
     pub rule: String,
+}
+
+impl From<Broken> for FieldError {
+    fn from(broken: Broken) -> Self {
+        Self {
+            pointer: broken.pointer,
+            rule: broken.rule,
+        }
+    }
 }
 
 /// Why a direct request is refused.
@@ -151,7 +178,7 @@ async fn request_in(
             }
         },
     };
-    let mut draft = Draft {
+    let draft = Draft {
         event_id: None,
         route: None,
         event_type: None,
@@ -168,42 +195,34 @@ async fn request_in(
         labels: request.labels.clone(),
         priority: request.priority,
         expires_after_seconds: request.expires_after_seconds,
+        send_at: request.send_at,
+        reply_to: request.reply_to.clone(),
     };
     let new = match &request.content {
-        RequestContent::Template {
-            name,
-            language,
-            params,
-        } => {
-            check_template(tx, name, language.as_deref(), params, &mut wrong).await?;
-            draft.template.clone_from(name);
-            draft.language.clone_from(language);
-            draft.params = Value::Object(params.clone());
-            if wrong.is_empty() {
-                match compose(engine, tx, &draft, targets, now).await? {
-                    Ok(new) => new,
-                    Err(reason) => {
-                        wrong.push(FieldError {
-                            pointer: "/template".to_owned(),
-                            rule: reason,
-                        });
-                        Vec::new()
-                    }
-                }
-            } else {
+        RequestContent::Template(template) => {
+            let made = templated(engine, tx, &draft, template, "", targets, now).await?;
+            made.unwrap_or_else(|broken| {
+                wrong.extend(broken);
                 Vec::new()
-            }
+            })
         }
-        RequestContent::Text(text) => {
-            if text.trim().is_empty() || text.chars().count() > MAX_TEXT_CHARACTERS {
-                wrong.push(FieldError {
-                    pointer: "/text".to_owned(),
-                    rule: "1 to 4,096 characters".to_owned(),
-                });
+        RequestContent::Free { content, fallback } => {
+            wrong.extend(content.check().into_iter().map(FieldError::from));
+            let mut fallbacks = Vec::new();
+            if let Some(template) = fallback {
+                let targets = targets.clone();
+                match templated(engine, tx, &draft, template, "/fallback", targets, now).await? {
+                    Ok(made) => fallbacks = made,
+                    Err(broken) => wrong.extend(broken),
+                }
             }
+            let mut fallbacks = fallbacks.into_iter();
             targets
                 .into_iter()
-                .map(|target| text_notification(engine, &draft, target, text, now))
+                .map(|target| {
+                    let fallback = fallbacks.next().and_then(fallback_of);
+                    free(engine, &draft, target, content, fallback, now)
+                })
                 .collect()
         }
     };
@@ -222,14 +241,70 @@ async fn request_in(
     Ok((Ok(inserted), report))
 }
 
-/// Meta, "Text messages".
-const MAX_TEXT_CHARACTERS: usize = 4096;
+/// Notifications of a template, or what is wrong with its use; pointers begin with `at`.
+async fn templated(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    draft: &Draft,
+    template: &TemplateUse,
+    at: &str,
+    targets: Vec<Target>,
+    now: Timestamp,
+) -> Result<Result<Vec<NewNotification>, Vec<FieldError>>, StoreError> {
+    let mut wrong = Vec::new();
+    let category = check_template(tx, template, at, &mut wrong).await?;
+    let needs_phone = category.as_deref() == Some("authentication")
+        && targets.iter().any(|target| {
+            target
+                .address
+                .as_deref()
+                .is_some_and(|address| UserId::parse(address).is_some())
+        });
+    if needs_phone {
+        wrong.push(FieldError {
+            pointer: "/to".to_owned(),
+            rule: NEEDS_PHONE.to_owned(),
+        });
+    }
+    if !wrong.is_empty() {
+        return Ok(Err(wrong));
+    }
+    let draft = Draft {
+        template: template.name.clone(),
+        language: template.language.clone(),
+        params: Value::Object(template.params.clone()),
+        ..draft.clone()
+    };
+    let made = compose(engine, tx, &draft, targets, now).await?;
+    Ok(made.map_err(|reason| {
+        vec![FieldError {
+            pointer: format!("{at}/template"),
+            rule: reason,
+        }]
+    }))
+}
 
-fn text_notification(
+/// What takes the place of a message whose window is closed. One that cannot be
+/// filled in for this person takes none.
+fn fallback_of(new: NewNotification) -> Option<Fallback> {
+    if new.skipped.is_some() {
+        return None;
+    }
+    Some(Fallback {
+        template: new.template,
+        language: new.language.unwrap_or_default(),
+        category: new.category,
+        params: new.params,
+        body: new.body,
+    })
+}
+
+fn free(
     engine: &Engine,
     draft: &Draft,
     target: Target,
-    text: &str,
+    content: &Content,
+    fallback: Option<Fallback>,
     now: Timestamp,
 ) -> NewNotification {
     let lifetime = draft
@@ -250,17 +325,20 @@ fn text_notification(
         recipient: target.recipient,
         address: target.address,
         subject_contact_id: draft.subject_contact_id,
-        kind: "text",
+        kind: content.kind(),
         template: String::new(),
         language: None,
         category: "service".to_owned(),
-        params: json!({}),
-        body: Some(text.to_owned()),
+        params: json!(content),
+        body: content.readable().map(str::to_owned),
         reference: draft.reference.clone(),
         labels: draft.labels.clone(),
         priority: draft.priority,
         skipped: target.skipped,
-        expires_at: Some(now.plus_seconds(lifetime)),
+        expires_at: Some(draft.send_at.unwrap_or(now).plus_seconds(lifetime)),
+        send_at: draft.send_at,
+        reply_to: draft.reply_to.clone(),
+        fallback,
     }
 }
 
@@ -317,20 +395,27 @@ async fn direct_targets(
     Ok(unique(targets))
 }
 
+/// Checks a template and its parameters. Gives back its category, if there is one
+/// of this name.
 async fn check_template(
     tx: &DatabaseTransaction,
-    name: &str,
-    language: Option<&str>,
-    params: &serde_json::Map<String, Value>,
+    template: &TemplateUse,
+    at: &str,
     wrong: &mut Vec<FieldError>,
-) -> Result<(), StoreError> {
-    let mut refuse = |pointer: String, rule: String| wrong.push(FieldError { pointer, rule });
+) -> Result<Option<String>, StoreError> {
+    let mut refuse = |pointer: String, rule: String| {
+        wrong.push(FieldError {
+            pointer: format!("{at}{pointer}"),
+            rule,
+        });
+    };
+    let (name, language) = (&template.name, template.language.as_deref());
     let Some(found) = catalogue::template(tx, name, language).await? else {
         refuse(
             "/template".to_owned(),
             "there is no template of this name".to_owned(),
         );
-        return Ok(());
+        return Ok(None);
     };
     if language.is_some_and(|language| language != found.language) {
         refuse(
@@ -344,17 +429,17 @@ async fn check_template(
     if let Sendable::Never(reason) = sendable(name, standing.as_ref()) {
         refuse("/template".to_owned(), reason);
     }
-    let Ok(body) = Body::parse(&found.body) else {
+    let Ok(layout) = layout(&found) else {
         refuse(
             "/template".to_owned(),
             "the template cannot be read".to_owned(),
         );
-        return Ok(());
+        return Ok(Some(found.category));
     };
-    let declared = body.variables();
+    let declared = layout.variables();
     for variable in &declared {
         let provided = ["contact", "about", "related_contact_name"].contains(&variable.as_str());
-        match params.get(variable) {
+        match template.params.get(variable) {
             None if !provided => refuse(format!("/params/{variable}"), "missing".to_owned()),
             Some(Value::String(text)) if text.trim().is_empty() => {
                 refuse(
@@ -369,11 +454,15 @@ async fn check_template(
             _ => {}
         }
     }
-    for extra in params.keys().filter(|key| !declared.contains(*key)) {
+    for extra in template
+        .params
+        .keys()
+        .filter(|key| !declared.contains(*key))
+    {
         refuse(
             format!("/params/{extra}"),
             "the template has no such parameter".to_owned(),
         );
     }
-    Ok(())
+    Ok(Some(found.category))
 }

@@ -7,7 +7,7 @@ use crate::domain::{
     phone::Phone,
     recipient::RecipientSpec,
     rule::parse_duration_seconds,
-    template::{self, Body},
+    template::{self, layout},
     trigger::Trigger,
 };
 use crate::engine::accept;
@@ -58,23 +58,23 @@ fn check(catalogue: &Catalogue) -> Vec<String> {
         if !["POSITIONAL", "NAMED"].contains(&entry.parameter_format.as_str()) {
             wrong.push(format!("{at}: parameter_format is POSITIONAL or NAMED"));
         }
-        match Body::parse(&entry.body) {
-            Err(error) => wrong.push(format!("{at}: body: {error}")),
-            Ok(body) => {
-                let plain = |expression: &String| {
-                    expression
-                        .bytes()
-                        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-                };
-                if entry.parameter_format == "NAMED" && !body.expressions.iter().all(plain) {
-                    wrong.push(format!(
-                        "{at}: a NAMED template has plain names in its {{{{ }}}}"
-                    ));
-                }
+        let broken = layout::check(
+            &entry.body,
+            &entry.extras().unwrap_or_default(),
+            entry.parameter_format == "NAMED",
+            entry.category == "authentication",
+        );
+        wrong.extend(broken.into_iter().map(|broken| {
+            let field = broken.pointer.trim_start_matches('/').replace('/', ".");
+            format!("{at}: {field}: {}", broken.rule)
+        }));
+        if let Some(seconds) = entry.message_send_ttl_seconds {
+            let (least, most) = layout::ttl_bounds(&entry.category);
+            if !(least..=most).contains(&seconds) {
+                wrong.push(format!(
+                    "{at}: message_send_ttl_seconds: {least} to {most} in this category"
+                ));
             }
-        }
-        if entry.body.chars().count() > 1024 {
-            wrong.push(format!("{at}: body: at most 1,024 characters"));
         }
     }
     for entry in &catalogue.contact {

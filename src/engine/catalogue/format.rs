@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::domain::template::layout::{Button, Extras, Header};
+
 /// A catalogue file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,7 +34,26 @@ pub struct TemplateEntry {
     pub category: String,
     #[serde(default = "positional")]
     pub parameter_format: String,
+    pub header: Option<Header>,
     pub body: String,
+    pub footer: Option<String>,
+    #[serde(default)]
+    pub button: Vec<Button>,
+    /// How long the provider tries to deliver it; its notifications expire no later
+    /// unless they say otherwise.
+    pub message_send_ttl_seconds: Option<i64>,
+}
+
+impl TemplateEntry {
+    /// What it has beside its body, if anything.
+    pub fn extras(&self) -> Option<Extras> {
+        let extras = Extras {
+            header: self.header.clone(),
+            footer: self.footer.clone(),
+            buttons: self.button.clone(),
+        };
+        (!extras.is_empty()).then_some(extras)
+    }
 }
 
 fn en_us() -> String {

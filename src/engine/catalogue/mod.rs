@@ -5,6 +5,9 @@
 
 mod check;
 mod format;
+mod layout;
+
+pub use layout::layout;
 
 pub use check::{Mistakes, parse};
 pub use format::*;
@@ -181,6 +184,10 @@ async fn apply_in(
             category: entry.category.clone(),
             parameter_format: entry.parameter_format.clone(),
             body: entry.body.clone(),
+            extras: entry
+                .extras()
+                .map(|extras| serde_json::json!(extras).to_string()),
+            ttl_seconds: entry.message_send_ttl_seconds,
         };
         catalogue::upsert_template(tx, &catalogue.name, &new, now).await?;
     }

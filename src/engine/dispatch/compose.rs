@@ -7,12 +7,14 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        content,
         failure::{Failure, FailureClass},
-        phone::Phone,
-        template::Body,
+        recipient::Address,
+        template::layout::Layout,
         time::Timestamp,
         window,
     },
+    engine::{accept::NEEDS_PHONE, catalogue::layout},
     providers::{Content, Message},
     store::{DatabaseTransaction, StoreError, catalogue, conversation, notification::Claimed},
 };
@@ -25,8 +27,7 @@ pub(super) struct Templates {
 
 struct Prepared {
     language: String,
-    named: bool,
-    body: Result<Body, String>,
+    layout: Result<Layout, String>,
 }
 
 impl Templates {
@@ -45,9 +46,8 @@ impl Templates {
         }
         let prepared = catalogue::template(tx, name, language).await?.map(|row| {
             Arc::new(Prepared {
+                layout: layout(&row),
                 language: row.language,
-                named: row.parameter_format == "NAMED",
-                body: Body::parse(&row.body).map_err(|error| error.to_string()),
             })
         });
         self.known.push((
@@ -73,11 +73,7 @@ pub(super) async fn compose(
         class: FailureClass::FixRequest,
         ..Failure::ours(title, meaning, remedy)
     };
-    let Some(to) = claimed
-        .address
-        .as_deref()
-        .and_then(|address| Phone::parse(address).ok())
-    else {
+    let Some(to) = claimed.address.as_deref().and_then(Address::parse) else {
         return Ok(Err(fix(
             "no_address",
             "The recipient has no usable phone number.",
@@ -85,7 +81,15 @@ pub(super) async fn compose(
         )));
     };
     let sensitive = claimed.category == "authentication";
-    if claimed.kind == "text" {
+    if sensitive && matches!(to, Address::UserId(_)) {
+        return Ok(Err(fix(
+            "needs_phone",
+            NEEDS_PHONE,
+            "Ask the person for their number, then send it anew.",
+        )));
+    }
+    let params: Value = serde_json::from_str(&claimed.params).unwrap_or(Value::Null);
+    if claimed.kind != "template" {
         let until = match claimed.contact_id {
             Some(contact) => conversation::window_until(tx, sender, contact).await?,
             None => None,
@@ -100,11 +104,18 @@ pub(super) async fn compose(
                 )
             }));
         }
-        let body = claimed.body.clone().unwrap_or_default();
+        // What was queued by an older version has its text only.
+        let content = serde_json::from_value(params).unwrap_or_else(|_older| {
+            content::Content::Text(content::Text {
+                body: claimed.body.clone().unwrap_or_default(),
+                preview_url: false,
+            })
+        });
         return Ok(Ok(Message {
             attempt_id,
             to,
-            content: Content::Text { body },
+            content: Content::Free(content),
+            reply_to: claimed.reply_to.clone(),
             sensitive,
         }));
     }
@@ -118,8 +129,8 @@ pub(super) async fn compose(
             "Apply the catalogue that has it, then retry.",
         )));
     };
-    let body = match &prepared.body {
-        Ok(body) => body,
+    let layout = match &prepared.layout {
+        Ok(layout) => layout,
         Err(error) => {
             return Ok(Err(fix(
                 "template_unreadable",
@@ -128,25 +139,18 @@ pub(super) async fn compose(
             )));
         }
     };
-    let params: Value = serde_json::from_str(&claimed.params).unwrap_or(Value::Null);
-    match body.parameters(&params) {
-        Ok(values) => {
-            let names = body
-                .expressions
-                .iter()
-                .map(|expression| prepared.named.then(|| expression.clone()));
-            let content = Content::Template {
+    match layout.fill(&params) {
+        Ok(filled) => Ok(Ok(Message {
+            attempt_id,
+            to,
+            content: Content::Template {
                 name: claimed.template.clone(),
                 language: prepared.language.clone(),
-                parameters: names.zip(values).collect(),
-            };
-            Ok(Ok(Message {
-                attempt_id,
-                to,
-                content,
-                sensitive,
-            }))
-        }
+                filled,
+            },
+            reply_to: claimed.reply_to.clone(),
+            sensitive,
+        })),
         Err(error) => Ok(Err(fix(
             "parameters",
             &format!("The template cannot be filled: {error}."),

@@ -4,14 +4,16 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::errors;
+use super::{
+    errors,
+    request::{redacted, request_body},
+};
 use crate::{
     domain::{
         failure::{Failure, FailureClass},
         outcome::Outcome,
-        phone,
     },
-    providers::{AskError, Content, Exchange, Media, Message, Provider},
+    providers::{AskError, Exchange, Media, Message, Provider},
 };
 
 /// No answer is read further, in bytes.
@@ -90,65 +92,6 @@ impl MetaClient {
             _ => AskError::Refused(code),
         })
     }
-}
-
-/// The request body, as Meta reads it.
-pub fn request_body(message: &Message) -> Value {
-    let mut body = json!({
-        "messaging_product": "whatsapp",
-        "recipient_type": "individual",
-        "to": message.to.e164(),
-        "biz_opaque_callback_data": message.attempt_id.to_string(),
-    });
-    let (kind, content) = match &message.content {
-        Content::Text { body } => ("text", json!({ "body": body, "preview_url": false })),
-        Content::Template {
-            name,
-            language,
-            parameters,
-        } => {
-            let mut template = json!({ "name": name, "language": { "code": language } });
-            if !parameters.is_empty() {
-                let parameters: Vec<Value> = parameters
-                    .iter()
-                    .map(|(name, text)| match name {
-                        Some(name) => {
-                            json!({ "type": "text", "parameter_name": name, "text": text })
-                        }
-                        None => json!({ "type": "text", "text": text }),
-                    })
-                    .collect();
-                if let Some(template) = template.as_object_mut() {
-                    template.insert(
-                        "components".to_owned(),
-                        json!([{ "type": "body", "parameters": parameters }]),
-                    );
-                }
-            }
-            ("template", template)
-        }
-    };
-    if let Some(object) = body.as_object_mut() {
-        object.insert("type".to_owned(), json!(kind));
-        object.insert(kind.to_owned(), content);
-    }
-    body
-}
-
-/// The request as it is kept: the number masked, and no secret parameters.
-fn redacted(message: &Message) -> Value {
-    let mut body = request_body(message);
-    if let Some(object) = body.as_object_mut() {
-        object.insert("to".to_owned(), json!(phone::mask(message.to.e164())));
-        if message.sensitive {
-            for key in ["template", "text"] {
-                if let Some(content) = object.get_mut(key) {
-                    *content = json!("not kept: it holds a code");
-                }
-            }
-        }
-    }
-    body
 }
 
 #[async_trait]
@@ -265,6 +208,20 @@ impl Provider for MetaClient {
     }
 }
 
+/// What a `message_status` other than `accepted` means (Meta, "Template pacing").
+fn kept_back(message_status: &str) -> Option<String> {
+    match message_status {
+        "accepted" => None,
+        "held_for_quality_assessment" => {
+            Some("the provider keeps it until the template's quality is assessed".to_owned())
+        }
+        "paused" => {
+            Some("the provider keeps it: the template is paused for its quality".to_owned())
+        }
+        _ => Some("the provider keeps it, and does not say why in words we know".to_owned()),
+    }
+}
+
 /// What an answer means. The code decides; the HTTP status only where there is none.
 pub fn judge(status: u16, answer: &[u8]) -> Outcome {
     let parsed: Option<Value> = serde_json::from_slice(answer).ok();
@@ -290,6 +247,11 @@ pub fn judge(status: u16, answer: &[u8]) -> Outcome {
                     .and_then(|answer| answer.pointer("/contacts/0/wa_id"))
                     .and_then(Value::as_str)
                     .map(str::to_owned),
+                kept_back: parsed
+                    .as_ref()
+                    .and_then(|answer| answer.pointer("/messages/0/message_status"))
+                    .and_then(Value::as_str)
+                    .and_then(kept_back),
             },
             _ => Outcome::Unknown {
                 reason: "the provider said yes without naming the message".to_owned(),
@@ -359,7 +321,24 @@ mod tests {
         }
         assert!(matches!(
             judge(200, br#"{"messages":[{"id":"wamid.x"}]}"#),
-            Outcome::Accepted { wa_id: None, .. }
+            Outcome::Accepted {
+                wa_id: None,
+                kept_back: None,
+                ..
+            }
         ));
+        for (status, kept) in [
+            ("accepted", false),
+            ("held_for_quality_assessment", true),
+            ("paused", true),
+            ("something_new", true),
+        ] {
+            let body =
+                format!(r#"{{"messages":[{{"id":"wamid.x","message_status":"{status}"}}]}}"#);
+            assert!(
+                matches!(judge(200, body.as_bytes()), Outcome::Accepted { kept_back, .. } if kept_back.is_some() == kept),
+                "{status}"
+            );
+        }
     }
 }

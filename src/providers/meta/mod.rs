@@ -4,4 +4,5 @@ pub mod callback;
 pub mod client;
 pub mod errors;
 mod lenient;
+pub mod request;
 pub mod signature;

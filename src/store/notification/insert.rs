@@ -1,7 +1,7 @@
 //! New notifications with their labels.
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::open_status;
@@ -13,7 +13,7 @@ use crate::domain::{
 };
 use crate::store::{
     StoreError,
-    dialect::{Columns, Id, Type, execute, list, query, rows},
+    dialect::{Columns, Id, Type, execute, list, query, query_one, rows},
 };
 
 /// A notification to be stored for the first time.
@@ -34,7 +34,7 @@ pub struct NewNotification {
     pub recipient: String,
     pub address: Option<String>,
     pub subject_contact_id: Option<Uuid>,
-    /// `template` or `text`.
+    /// `template`, or what [`crate::domain::content::Content::kind`] says.
     pub kind: &'static str,
     pub template: String,
     pub language: Option<String>,
@@ -47,6 +47,22 @@ pub struct NewNotification {
     /// Why it is not sent, when it is not.
     pub skipped: Option<String>,
     pub expires_at: Option<Timestamp>,
+    /// Not before then.
+    pub send_at: Option<Timestamp>,
+    /// The provider's id of the message that it answers.
+    pub reply_to: Option<String>,
+    /// The template that takes its place should the window be closed.
+    pub fallback: Option<Fallback>,
+}
+
+/// A template that takes the place of another message, filled in and ready.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Fallback {
+    pub template: String,
+    pub language: String,
+    pub category: String,
+    pub params: serde_json::Value,
+    pub body: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -79,6 +95,8 @@ struct NewRow<'a> {
     reason: Option<&'a str>,
     due: Option<i64>,
     expires: Option<i64>,
+    reply_to: Option<&'a str>,
+    fallback: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -86,6 +104,15 @@ struct LabelRow<'a> {
     name: &'a str,
     value: &'a str,
     id: Id,
+}
+
+impl NewNotification {
+    /// Why it is not sent, or not yet.
+    fn reason(&self) -> Option<&str> {
+        self.skipped
+            .as_deref()
+            .or_else(|| self.send_at.map(|_| "asked for at a later time"))
+    }
 }
 
 /// The state of a notification that was just made.
@@ -103,9 +130,10 @@ pub fn fresh_state(new: &NewNotification, now: Timestamp) -> NotificationState {
         triggered: Triggers::NONE,
         replied: false,
         insists: false,
-        reason: new.skipped.clone(),
+        reason: new.reason().map(str::to_owned),
         failure: None,
-        due_at: new.skipped.is_none().then_some(now),
+        due_at: new.skipped.is_none().then(|| new.send_at.unwrap_or(now)),
+        has_fallback: new.fallback.is_some(),
         leased_until: None,
         expires_at: new.expires_at,
         stored_wake_at: None,
@@ -157,9 +185,17 @@ pub async fn insert(
                 priority: new.priority,
                 state: status.name(),
                 open: open_status(status),
-                reason: new.skipped.as_deref(),
-                due: new.skipped.is_none().then(|| now.micros()),
+                reason: new.reason(),
+                due: new
+                    .skipped
+                    .is_none()
+                    .then(|| new.send_at.unwrap_or(now).micros()),
                 expires: new.expires_at.map(Timestamp::micros),
+                reply_to: new.reply_to.as_deref(),
+                fallback: new
+                    .fallback
+                    .as_ref()
+                    .and_then(|fallback| serde_json::to_string(fallback).ok()),
             }
         })
         .collect();
@@ -196,6 +232,8 @@ pub async fn insert(
             text("reason"),
             ("due", Type::Int),
             ("expires", Type::Int),
+            text("reply_to"),
+            text("fallback"),
         ],
     );
     let inserted = query(
@@ -204,11 +242,11 @@ pub async fn insert(
             "INSERT INTO notification (id, created_at, updated_at, event_id, route, event_type, follow_up_id, parent_id, \
              rule, depth, sender_id, channel, contact_id, recipient, address, subject_contact_id, kind, template, \
              language, category, params, body, reference, labels, priority, generation, status, open_status, \
-             engine_state, reason, triggered, replied, attempt_count, due_at, wake_at, expires_at) \
+             engine_state, reason, triggered, replied, attempt_count, due_at, wake_at, expires_at, reply_to, fallback) \
              SELECT r.id, $2, $2, r.event_id, r.route, r.event_type, r.follow_up_id, r.parent_id, \
              r.rule, r.depth, r.sender_id, r.channel, r.contact_id, r.recipient, r.address, r.subject, r.kind, r.template, \
              r.language, r.category, r.params, r.body, r.reference, r.labels, r.priority, 1, r.state, r.open, \
-             r.state, r.reason, 0, false, 0, r.due, CASE WHEN r.due IS NULL THEN NULL ELSE r.expires END, r.expires \
+             r.state, r.reason, 0, false, 0, r.due, CASE WHEN r.due IS NULL THEN NULL ELSE r.expires END, r.expires, r.reply_to, r.fallback \
              FROM {given} WHERE true ON CONFLICT DO NOTHING RETURNING id"
         ),
         [list(&described)?, now.micros().into()],
@@ -239,4 +277,42 @@ pub async fn insert(
         .await?;
     }
     Ok(inserted)
+}
+
+/// Puts a notification's fallback in its place, once.
+pub(super) async fn fall_back(tx: &DatabaseTransaction, id: Uuid) -> Result<(), StoreError> {
+    let row = query_one(
+        tx,
+        "SELECT fallback FROM notification WHERE id = $1",
+        [id.into()],
+    )
+    .await?;
+    let stored: Option<String> = row
+        .map(|row| Columns::of(&row).take())
+        .transpose()?
+        .flatten();
+    let Some(stored) = stored else {
+        return Ok(());
+    };
+    let fallback: Fallback =
+        serde_json::from_str(&stored).map_err(|_unreadable| StoreError::Corrupt {
+            table: "notification",
+            row: id.to_string(),
+            column: "fallback",
+        })?;
+    execute(
+        tx,
+        "UPDATE notification SET kind = 'template', template = $2, language = $3, category = $4, params = $5, body = $6, \
+         fallback = NULL WHERE id = $1",
+        [
+            id.into(),
+            fallback.template.into(),
+            fallback.language.into(),
+            fallback.category.into(),
+            fallback.params.to_string().into(),
+            fallback.body.into(),
+        ],
+    )
+    .await?;
+    Ok(())
 }

@@ -4,7 +4,7 @@ mod insert;
 mod queue;
 mod search;
 
-pub use insert::{NewNotification, fresh_state, insert};
+pub use insert::{Fallback, NewNotification, fresh_state, insert};
 pub use queue::{
     Claimed, Delay, LANES, answerable, any_woken, awaited_templates, claim, count_due, delay,
     extend, hold, hold_for_template, oldest_due, release, release_template, woken,
@@ -50,7 +50,7 @@ pub struct Loaded {
 }
 
 const LOADED: &str = "notification.id, notification.created_at, notification.category, notification.engine_state, notification.generation, notification.triggered, notification.replied, notification.insists, notification.reason, \
-     notification.failure, notification.due_at, notification.leased_until, notification.expires_at, notification.wake_at, notification.sender_id, notification.channel, notification.template, notification.language, notification.depth, notification.contact_id, notification.address";
+     notification.failure, notification.due_at, notification.leased_until, notification.expires_at, notification.wake_at, notification.sender_id, notification.channel, notification.template, notification.language, notification.depth, notification.contact_id, notification.address, notification.fallback IS NOT NULL";
 
 fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
     let id: Uuid = columns.take()?;
@@ -64,7 +64,7 @@ fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
     let stored: String = columns.take()?;
     let engine_state = notification::EngineState::try_from_value(&stored)
         .map_err(|_unreadable| corrupt("engine_state"))?;
-    let state = NotificationState {
+    let mut state = NotificationState {
         id,
         created_at,
         category,
@@ -82,6 +82,7 @@ fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
         leased_until: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
         expires_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
         stored_wake_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
+        has_fallback: false,
         attempts: Vec::new(),
     };
     let facets = Facets {
@@ -93,6 +94,7 @@ fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
         contact_id: columns.take()?,
         address: columns.take()?,
     };
+    state.has_fallback = columns.take()?;
     Ok(Loaded {
         state,
         facets,
@@ -289,6 +291,11 @@ pub async fn save(
         .await?;
         if usize::try_from(saved.rows_affected()).ok() != Some(changed_rows.len()) {
             return Err(StoreError::Overtaken);
+        }
+    }
+    for (before, after) in before.iter().zip(after) {
+        if before.has_fallback && !after.state.has_fallback {
+            insert::fall_back(tx, after.state.id).await?;
         }
     }
     let changed: Vec<(&NotificationState, &NotificationState)> = before

@@ -33,6 +33,8 @@ pub struct Claimed {
     pub created_at: Timestamp,
     pub follow_up_id: Option<Uuid>,
     pub subject_contact_id: Option<Uuid>,
+    /// The message that it answers.
+    pub reply_to: Option<String>,
 }
 
 /// Takes up to `limit` due notifications of one lane for a sender, longest due first.
@@ -58,7 +60,7 @@ pub async fn claim(
              sender_id = $1, lease_owner = $2, leased_until = $3, wake_at = $3, due_at = NULL, updated_at = $4, \
              attempt_count = attempt_count + 1 FROM due WHERE id = due_id \
              RETURNING id, contact_id, address, kind, template, language, category, params, body, generation, \
-             attempt_count, created_at, follow_up_id, subject_contact_id"
+             attempt_count, created_at, follow_up_id, subject_contact_id, reply_to"
         ),
         [sender.into(), owner.into(), leased_until.micros().into(), now.micros().into(), limit.into(), lane.into()],
     )
@@ -83,6 +85,7 @@ pub async fn claim(
                 created_at: Timestamp::from_micros(columns.take()?),
                 follow_up_id: columns.take()?,
                 subject_contact_id: columns.take()?,
+                reply_to: columns.take()?,
             })
         })
         .collect::<Result<Vec<_>, StoreError>>()?;

@@ -10,8 +10,11 @@ use std::{
 
 use async_trait::async_trait;
 use herald::{
-    domain::outcome::Outcome,
-    providers::{AskError, Exchange, Message, Provider, meta::client},
+    domain::{outcome::Outcome, recipient::Address},
+    providers::{
+        AskError, Exchange, Message, Provider,
+        meta::{client, request},
+    },
 };
 use serde_json::Value;
 
@@ -64,7 +67,7 @@ impl FakeMeta {
 #[async_trait]
 impl Provider for FakeMeta {
     async fn send(&self, message: &Message) -> Exchange {
-        let request = client::request_body(message);
+        let request = request::request_body(message);
         self.requests.lock().unwrap().push(request.clone());
         let next = self.answers.lock().unwrap().pop_front();
         let number = self.count.fetch_add(1, Ordering::SeqCst);
@@ -89,9 +92,16 @@ impl Provider for FakeMeta {
                 client::judge(status, body.as_bytes()),
             ),
             None => {
-                let digits = message.to.e164().trim_start_matches('+');
+                let contact = match &message.to {
+                    Address::Phone(phone) => {
+                        format!(r#"{{"wa_id":"{}"}}"#, phone.e164().trim_start_matches('+'))
+                    }
+                    Address::UserId(user_id) => {
+                        format!(r#"{{"user_id":"{}"}}"#, user_id.as_str())
+                    }
+                };
                 let body = format!(
-                    r#"{{"contacts":[{{"wa_id":"{digits}"}}],"messages":[{{"id":"wamid.FAKE{number}"}}]}}"#
+                    r#"{{"contacts":[{contact}],"messages":[{{"id":"wamid.FAKE{number}"}}]}}"#
                 );
                 (
                     Some(200),
@@ -101,7 +111,7 @@ impl Provider for FakeMeta {
             }
         };
         Exchange {
-            request,
+            request: request::redacted(message),
             http_status,
             answer,
             outcome,

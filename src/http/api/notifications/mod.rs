@@ -19,9 +19,13 @@ use uuid::Uuid;
 
 use super::ProblemDocument;
 use crate::{
-    domain::{status::Status, time::Timestamp},
+    domain::{
+        content::{Content, Interactive, Media, Text},
+        status::Status,
+        time::Timestamp,
+    },
     engine::{
-        accept::{self, FieldError, Refusal, Request, RequestContent},
+        accept::{self, FieldError, Refusal, Request, RequestContent, TemplateUse},
         catalogue::OneOrMany,
         manual::{self, Done},
     },
@@ -45,14 +49,46 @@ pub struct NotificationBody {
     #[serde(default)]
     #[schema(value_type = Object)]
     params: Map<String, Value>,
-    /// Free text: arrives only within 24 hours of the person's last message.
-    text: Option<String>,
+    /// Free text, as a string or as `{"body", "preview_url"}`. Like `media` and
+    /// `interactive` it arrives only within 24 hours of the person's last message.
+    #[schema(value_type = Option<String>)]
+    text: Option<TextBody>,
+    /// A picture, video, sound, document or sticker.
+    media: Option<Media>,
+    /// Buttons, a list, a link, or a request for a place or a number.
+    interactive: Option<Interactive>,
+    /// The template that takes the place of `text`, `media` or `interactive`, once,
+    /// when the person has not written in the last 24 hours.
+    fallback: Option<FallbackBody>,
+    /// The provider's id (`wamid…`) of the message that this one answers.
+    reply_to: Option<String>,
+    /// RFC 3339: not before then, at most 90 days from now.
+    send_at: Option<String>,
     reference: Option<String>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
     /// `otp`, `high`, `normal` (default) or `bulk`.
     priority: Option<String>,
     expires_in_seconds: Option<i64>,
+}
+
+/// Free text, with or without options.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum TextBody {
+    Plain(String),
+    Full(Text),
+}
+
+/// A template and its parameters.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FallbackBody {
+    template: String,
+    language: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    params: Map<String, Value>,
 }
 
 /// One recipient or several.
@@ -66,30 +102,77 @@ pub enum Recipients {
 const MAX_LABELS: usize = 8;
 const MAX_EXPIRY_SECONDS: i64 = 30 * 24 * 60 * 60;
 const MAX_SHORT_BYTES: usize = 256;
+const MAX_AHEAD_SECONDS: i64 = 90 * 24 * 60 * 60;
 
-fn check(body: NotificationBody) -> Result<Request, Problem> {
+/// What a request wants to say: exactly one thing.
+fn content(body: &NotificationBody) -> Result<RequestContent, FieldError> {
+    let refused = |pointer: &str, rule: &str| {
+        Err(FieldError {
+            pointer: pointer.to_owned(),
+            rule: rule.to_owned(),
+        })
+    };
+    let mut free = Vec::new();
+    match &body.text {
+        Some(TextBody::Plain(text)) => free.push(Content::Text(Text {
+            body: text.clone(),
+            preview_url: false,
+        })),
+        Some(TextBody::Full(text)) => free.push(Content::Text(text.clone())),
+        None => {}
+    }
+    free.extend(body.media.clone().map(Content::Media));
+    free.extend(body.interactive.clone().map(Content::Interactive));
+    match (&body.template, free.pop()) {
+        (Some(_), Some(other)) => refused(
+            &format!("/{}", field(&other)),
+            &format!("either `template` or `{}`, not both", field(&other)),
+        ),
+        (Some(_), None) if body.fallback.is_some() => {
+            refused("/fallback", "a template needs none: it arrives at any time")
+        }
+        (Some(name), None) => Ok(RequestContent::Template(TemplateUse {
+            name: name.clone(),
+            language: body.language.clone(),
+            params: body.params.clone(),
+        })),
+        (None, None) => refused(
+            "/template",
+            "`template`, `text`, `media` or `interactive` is needed",
+        ),
+        (None, Some(_)) if !free.is_empty() => {
+            refused("/text", "one of `text`, `media` and `interactive`")
+        }
+        (None, Some(_)) if !body.params.is_empty() => {
+            refused("/params", "only a template has parameters")
+        }
+        (None, Some(content)) => Ok(RequestContent::Free {
+            content,
+            fallback: body.fallback.clone().map(|fallback| TemplateUse {
+                name: fallback.template,
+                language: fallback.language,
+                params: fallback.params,
+            }),
+        }),
+    }
+}
+
+const fn field(content: &Content) -> &'static str {
+    match content {
+        Content::Text(_) => "text",
+        Content::Media(_) => "media",
+        Content::Interactive(_) => "interactive",
+    }
+}
+
+fn check(body: NotificationBody, now: Timestamp) -> Result<Request, Problem> {
+    let content = content(&body);
     let mut wrong = Vec::new();
     let mut refuse = |pointer: &str, rule: &str| {
         wrong.push(FieldError {
             pointer: pointer.to_owned(),
             rule: rule.to_owned(),
         });
-    };
-    let content = match (body.template, body.text) {
-        (Some(name), None) => Some(RequestContent::Template {
-            name,
-            language: body.language,
-            params: body.params,
-        }),
-        (None, Some(text)) => Some(RequestContent::Text(text)),
-        (Some(_), Some(_)) => {
-            refuse("/text", "either `template` or `text`, not both");
-            None
-        }
-        (None, None) => {
-            refuse("/template", "`template` or `text` is needed");
-            None
-        }
     };
     let priority = accept::priority(body.priority.as_deref().unwrap_or("normal"));
     if priority.is_none() {
@@ -119,8 +202,27 @@ fn check(body: NotificationBody) -> Result<Request, Problem> {
     {
         refuse("/expires_in_seconds", "1 to 2592000");
     }
+    if body
+        .reply_to
+        .as_ref()
+        .is_some_and(|id| !id.starts_with("wamid.") || id.len() > MAX_SHORT_BYTES)
+    {
+        refuse("/reply_to", "wamid.…, at most 256 bytes");
+    }
+    let send_at = body.send_at.as_deref().map(Timestamp::parse_rfc3339);
+    match send_at {
+        Some(None) => refuse("/send_at", "RFC 3339"),
+        Some(Some(at)) if at > now.plus_seconds(MAX_AHEAD_SECONDS) => {
+            refuse("/send_at", "at most 90 days from now");
+        }
+        _ => {}
+    }
     match (content, priority) {
-        (Some(content), Some(priority)) if wrong.is_empty() => Ok(Request {
+        (Err(error), _) => {
+            wrong.insert(0, error);
+            Err(Problem::Invalid(wrong))
+        }
+        (Ok(content), Some(priority)) if wrong.is_empty() => Ok(Request {
             to: match body.to {
                 Recipients::One(one) => OneOrMany::One(one).into(),
                 Recipients::Many(many) => many,
@@ -131,6 +233,8 @@ fn check(body: NotificationBody) -> Result<Request, Problem> {
             labels: body.labels,
             priority,
             expires_after_seconds: body.expires_in_seconds,
+            send_at: send_at.flatten().filter(|at| *at > now),
+            reply_to: body.reply_to,
         }),
         _ => Err(Problem::Invalid(wrong)),
     }
@@ -168,8 +272,8 @@ pub async fn post(
     };
     let body = body.into_inner();
     let fingerprint = Sha256::digest(json!(body).to_string().as_bytes()).to_vec();
-    let request = check(body)?;
     let now = state.clock.now();
+    let request = check(body, now)?;
     let ids = accept::request(
         &state.engine,
         &client.id,

@@ -5,6 +5,8 @@
 //! appearance. Rendering is strict about what is undefined and bounded in
 //! fuel and in output.
 
+pub mod layout;
+
 use std::sync::OnceLock;
 
 use minijinja::{Environment, UndefinedBehavior, value::Serde};
@@ -39,6 +41,10 @@ pub enum TemplateError {
     EmptyParameter(String),
     #[error("cannot be rendered: {0}")]
     Render(String),
+    #[error("{0} has over {1} characters")]
+    TooLongFor(&'static str, usize),
+    #[error("the header: {0}")]
+    Header(String),
     #[error("the rendered text is longer than {MAX_RENDERED_BYTES} bytes")]
     OutputTooLong,
 }
@@ -139,6 +145,11 @@ impl Body {
             }
         }
         names
+    }
+
+    /// Whether nothing follows the last expression, or there is none.
+    pub fn ends_with_expression(&self) -> bool {
+        self.expressions.is_empty() || matches!(self.pieces.last(), Some(Piece::Expression(_)))
     }
 
     /// The text a person will read, with `parameters` filled in.
@@ -252,6 +263,16 @@ fn value_of(expression: &str, context: &serde_json::Value) -> Result<String, Tem
     } else {
         value.to_string()
     })
+}
+
+/// The names that a text asks for, sorted.
+pub fn variables_of(source: &str) -> Result<Vec<String>, TemplateError> {
+    let template = environment()
+        .template_from_str(source)
+        .map_err(|error| TemplateError::Syntax(describe(&error)))?;
+    let mut names: Vec<String> = template.undeclared_variables(false).into_iter().collect();
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// Renders a text such as a route's `to` or a rule's parameter.

@@ -1,0 +1,215 @@
+//! Messages that are answered by a tap (Meta, "Interactive messages").
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Check, Media, MediaKind, Source};
+
+const MAX_BODY: usize = 1024;
+const MAX_LIST_BODY: usize = 4096;
+const MAX_SHORT: usize = 60;
+const MAX_BUTTONS: usize = 3;
+const MAX_BUTTON: usize = 20;
+const MAX_BUTTON_ID: usize = 256;
+const MAX_ROWS: usize = 10;
+const MAX_ROW_ID: usize = 200;
+const MAX_ROW_TITLE: usize = 24;
+const MAX_ROW_DESCRIPTION: usize = 72;
+
+/// What can be tapped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Interactive {
+    /// One to three buttons.
+    Buttons {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        header: Option<Header>,
+        body: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        footer: Option<String>,
+        buttons: Vec<Reply>,
+    },
+    /// A list that opens, of up to ten rows.
+    List {
+        /// Text, at most 60 characters.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        header: Option<String>,
+        body: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        footer: Option<String>,
+        /// What opens it.
+        button: String,
+        sections: Vec<Section>,
+    },
+    /// One button that opens an address.
+    Link {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        header: Option<Header>,
+        body: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        footer: Option<String>,
+        /// On the button.
+        text: String,
+        url: String,
+    },
+    /// Asks where the person is.
+    LocationRequest { body: String },
+    /// Asks for the person's number.
+    ContactRequest { body: String },
+}
+
+/// What stands above: a text of at most 60 characters, or a picture, video or document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Header {
+    Text(String),
+    Media(Media),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reply {
+    /// Comes back when it is tapped; at most 256 characters.
+    pub id: String,
+    /// At most 20 characters.
+    pub title: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Section {
+    /// Needed when there are several; at most 24 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    pub rows: Vec<Row>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// Comes back when it is chosen; at most 200 characters.
+    pub id: String,
+    /// At most 24 characters.
+    pub title: String,
+    /// At most 72 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+impl Interactive {
+    /// What the person reads.
+    pub fn body(&self) -> &str {
+        match self {
+            Self::Buttons { body, .. }
+            | Self::List { body, .. }
+            | Self::Link { body, .. }
+            | Self::LocationRequest { body }
+            | Self::ContactRequest { body } => body,
+        }
+    }
+
+    pub(super) fn check(&self, check: &mut Check) {
+        let most = if matches!(self, Self::List { .. }) {
+            MAX_LIST_BODY
+        } else {
+            MAX_BODY
+        };
+        check.text("/interactive/body", self.body(), most);
+        let (header, footer) = match self {
+            Self::Buttons { header, footer, .. } | Self::Link { header, footer, .. } => {
+                (header.as_ref(), footer.as_ref())
+            }
+            Self::List { header, footer, .. } => {
+                if let Some(header) = header {
+                    check.text("/interactive/header", header, MAX_SHORT);
+                }
+                (None, footer.as_ref())
+            }
+            Self::LocationRequest { .. } | Self::ContactRequest { .. } => (None, None),
+        };
+        if let Some(footer) = footer {
+            check.text("/interactive/footer", footer, MAX_SHORT);
+        }
+        match header {
+            None => {}
+            Some(Header::Text(text)) => check.text("/interactive/header/text", text, MAX_SHORT),
+            Some(Header::Media(media)) => {
+                let at = "/interactive/header/media";
+                media.check(at, check);
+                if matches!(media.kind, MediaKind::Audio | MediaKind::Sticker) {
+                    check.refuse(format!("{at}/type"), "image, video or document");
+                }
+                if media.caption.is_some() {
+                    check.refuse(format!("{at}/caption"), "a header has none");
+                }
+            }
+        }
+        match self {
+            Self::Buttons { buttons, .. } => check_buttons(buttons, check),
+            Self::List {
+                button, sections, ..
+            } => {
+                check.text("/interactive/button", button, MAX_BUTTON);
+                check_sections(sections, check);
+            }
+            Self::Link { text, url, .. } => {
+                check.text("/interactive/text", text, MAX_BUTTON);
+                if let Err(rule) = Source::new(None, Some(url.clone())) {
+                    check.refuse("/interactive/url", rule);
+                }
+            }
+            Self::LocationRequest { .. } | Self::ContactRequest { .. } => {}
+        }
+    }
+}
+
+fn check_buttons(buttons: &[Reply], check: &mut Check) {
+    if buttons.is_empty() || buttons.len() > MAX_BUTTONS {
+        check.refuse("/interactive/buttons", "1 to 3");
+    }
+    let mut seen = BTreeSet::new();
+    for (index, button) in buttons.iter().enumerate() {
+        let at = format!("/interactive/buttons/{index}");
+        check.text(format!("{at}/id"), &button.id, MAX_BUTTON_ID);
+        check.text(format!("{at}/title"), &button.title, MAX_BUTTON);
+        if !seen.insert(&button.id) {
+            check.refuse(format!("{at}/id"), "stands twice");
+        }
+    }
+}
+
+fn check_sections(sections: &[Section], check: &mut Check) {
+    let mut seen = BTreeSet::new();
+    let mut count = 0;
+    for (index, section) in sections.iter().enumerate() {
+        let at = format!("/interactive/sections/{index}");
+        match &section.title {
+            Some(title) => check.text(format!("{at}/title"), title, MAX_ROW_TITLE),
+            None if sections.len() > 1 => {
+                check.refuse(format!("{at}/title"), "several sections need titles");
+            }
+            None => {}
+        }
+        for (row_index, row) in section.rows.iter().enumerate() {
+            let at = format!("{at}/rows/{row_index}");
+            count += 1;
+            check.text(format!("{at}/id"), &row.id, MAX_ROW_ID);
+            check.text(format!("{at}/title"), &row.title, MAX_ROW_TITLE);
+            if let Some(description) = &row.description {
+                check.text(
+                    format!("{at}/description"),
+                    description,
+                    MAX_ROW_DESCRIPTION,
+                );
+            }
+            if !seen.insert(&row.id) {
+                check.refuse(format!("{at}/id"), "stands twice");
+            }
+        }
+    }
+    if count == 0 || count > MAX_ROWS {
+        check.refuse("/interactive/sections", "1 to 10 rows together");
+    }
+}

@@ -1,0 +1,693 @@
+//! A whole template: header, body, footer and buttons, and what fills them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Body, TemplateError, one_line, render_text};
+use crate::domain::content::{Broken, MediaKind, Source};
+
+/// What a template has beside its body, as a catalogue writes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extras {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<Header>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub footer: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buttons: Vec<Button>,
+}
+
+impl Extras {
+    pub const fn is_empty(&self) -> bool {
+        self.header.is_none() && self.footer.is_none() && self.buttons.is_empty()
+    }
+}
+
+/// What stands above the body. Every value may hold Jinja2 expressions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Header {
+    Text {
+        text: String,
+    },
+    Image {
+        id: Option<String>,
+        link: Option<String>,
+    },
+    Video {
+        id: Option<String>,
+        link: Option<String>,
+    },
+    Document {
+        id: Option<String>,
+        link: Option<String>,
+        filename: Option<String>,
+    },
+    Location {
+        latitude: String,
+        longitude: String,
+        name: String,
+        address: String,
+    },
+}
+
+/// A button below the text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Button {
+    QuickReply {
+        text: String,
+        /// What comes back when it is tapped; its text, if absent.
+        payload: Option<String>,
+    },
+    /// Its address may end with one expression.
+    Url {
+        text: String,
+        url: String,
+    },
+    PhoneNumber {
+        text: String,
+        phone_number: String,
+    },
+    /// Copies a coupon code.
+    CopyCode {
+        code: String,
+    },
+    /// The button of an authentication template: it copies or fills in the code of the body.
+    Otp {
+        otp_type: OtpType,
+        text: Option<String>,
+    },
+    RequestContactInfo,
+}
+
+/// How a one-time password gets into the app (Meta, "Authentication templates").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OtpType {
+    CopyCode,
+    OneTap,
+    ZeroTap,
+}
+
+/// Limits of Meta, "Template components", in characters.
+const MAX_HEADER: usize = 60;
+const MAX_FOOTER: usize = 60;
+const MAX_BUTTON: usize = 25;
+const MAX_URL: usize = 2000;
+const MAX_PHONE: usize = 20;
+const MAX_COPY_CODE: usize = 15;
+const MAX_OTP: usize = 15;
+const MAX_PAYLOAD: usize = 256;
+const MAX_BUTTONS: usize = 10;
+const MAX_BODY: usize = 1024;
+
+/// The shortest and the longest time, in seconds, that Meta tries to deliver a
+/// template of a category (Meta, "Time-to-live").
+pub fn ttl_bounds(category: &str) -> (i64, i64) {
+    match category {
+        "authentication" => (30, 900),
+        "utility" => (30, 43_200),
+        _ => (43_200, 2_592_000),
+    }
+}
+
+/// A template, read and taken apart.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub body: Body,
+    extras: Extras,
+    named: bool,
+    authentication: bool,
+}
+
+/// A template with everything filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filled {
+    pub header: Option<FilledHeader>,
+    /// With names when the template's parameters are named.
+    pub body: Vec<Parameter>,
+    /// Only those that take a parameter.
+    pub buttons: Vec<FilledButton>,
+}
+
+/// A value, and its name in a template with named parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    pub name: Option<String>,
+    pub text: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum FilledHeader {
+    Text(Parameter),
+    Media {
+        kind: MediaKind,
+        source: Source,
+        filename: Option<String>,
+    },
+    Location {
+        latitude: f64,
+        longitude: f64,
+        name: String,
+        address: String,
+    },
+}
+
+/// The parameter of the button at a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilledButton {
+    pub index: usize,
+    pub value: ButtonValue,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ButtonValue {
+    /// What the address ends with.
+    UrlEnd(String),
+    Payload(String),
+    CouponCode(String),
+}
+
+impl Layout {
+    /// Reads a stored template.
+    pub fn parse(
+        body: &str,
+        extras: Extras,
+        named: bool,
+        authentication: bool,
+    ) -> Result<Self, TemplateError> {
+        for text in texts(&extras) {
+            super::check_text(text)?;
+        }
+        Ok(Self {
+            body: Body::parse(body)?,
+            extras,
+            named,
+            authentication,
+        })
+    }
+
+    /// The names a caller must provide, each once, in order.
+    pub fn variables(&self) -> Vec<String> {
+        let mut names = self.body.variables();
+        for text in texts(&self.extras) {
+            // Anything but a body of Meta's may use what it likes; what it asks for is asked for.
+            let Ok(found) = super::variables_of(text) else {
+                continue;
+            };
+            for name in found {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names
+    }
+
+    /// Fills everything in.
+    pub fn fill(&self, context: &Value) -> Result<Filled, TemplateError> {
+        let values = self.body.parameters(context)?;
+        let body: Vec<Parameter> = self
+            .body
+            .expressions
+            .iter()
+            .zip(values)
+            .map(|(expression, text)| Parameter {
+                name: self.named.then(|| expression.clone()),
+                text,
+            })
+            .collect();
+        let rendered = self.text(&body);
+        if rendered.chars().count() > MAX_BODY {
+            return Err(TemplateError::TooLongFor("the body", MAX_BODY));
+        }
+        let mut buttons = Vec::new();
+        if self.authentication {
+            // The code stands in the text and in the button (Meta, "Authentication templates").
+            if let Some(code) = body.first() {
+                if code.text.chars().count() > MAX_OTP {
+                    return Err(TemplateError::TooLongFor("a one-time password", MAX_OTP));
+                }
+                buttons.push(FilledButton {
+                    index: 0,
+                    value: ButtonValue::UrlEnd(code.text.clone()),
+                });
+            }
+        } else {
+            for (index, button) in self.extras.buttons.iter().enumerate() {
+                if let Some(value) = fill_button(button, context)? {
+                    buttons.push(FilledButton { index, value });
+                }
+            }
+        }
+        Ok(Filled {
+            header: match &self.extras.header {
+                Some(header) => fill_header(header, self.named, context)?,
+                None => None,
+            },
+            body,
+            buttons,
+        })
+    }
+
+    /// The text as the person reads it.
+    pub fn text(&self, parameters: &[Parameter]) -> String {
+        let values: Vec<String> = parameters
+            .iter()
+            .map(|parameter| parameter.text.clone())
+            .collect();
+        self.body.fill(&values)
+    }
+}
+
+/// Every text that may hold expressions.
+fn texts(extras: &Extras) -> Vec<&str> {
+    let mut texts = Vec::new();
+    match &extras.header {
+        None => {}
+        Some(Header::Text { text }) => texts.push(text.as_str()),
+        Some(Header::Image { id, link } | Header::Video { id, link }) => {
+            texts.extend(id.as_deref());
+            texts.extend(link.as_deref());
+        }
+        Some(Header::Document { id, link, filename }) => {
+            texts.extend(id.as_deref());
+            texts.extend(link.as_deref());
+            texts.extend(filename.as_deref());
+        }
+        Some(Header::Location {
+            latitude,
+            longitude,
+            name,
+            address,
+        }) => texts.extend([latitude, longitude, name, address].map(String::as_str)),
+    }
+    for button in &extras.buttons {
+        match button {
+            Button::QuickReply { payload, .. } => texts.extend(payload.as_deref()),
+            Button::Url { url, .. } => texts.push(url),
+            Button::CopyCode { code } => texts.push(code),
+            Button::PhoneNumber { .. } | Button::Otp { .. } | Button::RequestContactInfo => {}
+        }
+    }
+    texts
+}
+
+fn value(what: &'static str, text: &str, context: &Value) -> Result<String, TemplateError> {
+    let value = one_line(&render_text(text, context)?);
+    if value.is_empty() {
+        return Err(TemplateError::EmptyParameter(what.to_owned()));
+    }
+    Ok(value)
+}
+
+fn bounded(
+    what: &'static str,
+    most: usize,
+    text: &str,
+    context: &Value,
+) -> Result<String, TemplateError> {
+    let value = value(what, text, context)?;
+    if value.chars().count() > most {
+        return Err(TemplateError::TooLongFor(what, most));
+    }
+    Ok(value)
+}
+
+fn fill_header(
+    header: &Header,
+    named: bool,
+    context: &Value,
+) -> Result<Option<FilledHeader>, TemplateError> {
+    let media = |kind, id: Option<&str>, link: Option<&str>, filename: Option<&str>| {
+        let of = |text: Option<&str>, what| {
+            text.map(|text| bounded(what, MAX_URL, text, context))
+                .transpose()
+        };
+        let source = Source::new(of(id, "the header's id")?, of(link, "the header's link")?)
+            .map_err(|rule| TemplateError::Header(rule.to_owned()))?;
+        Ok(Some(FilledHeader::Media {
+            kind,
+            source,
+            filename: of(filename, "the header's filename")?,
+        }))
+    };
+    match header {
+        Header::Text { text } => {
+            let parsed = Body::parse(text)?;
+            let values = parsed.parameters(context)?;
+            if parsed.fill(&values).chars().count() > MAX_HEADER {
+                return Err(TemplateError::TooLongFor("the header", MAX_HEADER));
+            }
+            Ok(parsed
+                .expressions
+                .into_iter()
+                .zip(values)
+                .next()
+                .map(|(expression, text)| {
+                    FilledHeader::Text(Parameter {
+                        name: named.then_some(expression),
+                        text,
+                    })
+                }))
+        }
+        Header::Image { id, link } => media(MediaKind::Image, id.as_deref(), link.as_deref(), None),
+        Header::Video { id, link } => media(MediaKind::Video, id.as_deref(), link.as_deref(), None),
+        Header::Document { id, link, filename } => media(
+            MediaKind::Document,
+            id.as_deref(),
+            link.as_deref(),
+            filename.as_deref(),
+        ),
+        Header::Location {
+            latitude,
+            longitude,
+            name,
+            address,
+        } => {
+            let degrees = |what: &'static str, text: &str, most: f64| {
+                value(what, text, context)?
+                    .parse::<f64>()
+                    .ok()
+                    .filter(|degrees| degrees.abs() <= most)
+                    .ok_or_else(|| {
+                        TemplateError::Header(format!("{what}: degrees, at most {most}"))
+                    })
+            };
+            Ok(Some(FilledHeader::Location {
+                latitude: degrees("the latitude", latitude, 90.0)?,
+                longitude: degrees("the longitude", longitude, 180.0)?,
+                name: value("the place's name", name, context)?,
+                address: value("the place's address", address, context)?,
+            }))
+        }
+    }
+}
+
+fn fill_button(button: &Button, context: &Value) -> Result<Option<ButtonValue>, TemplateError> {
+    Ok(match button {
+        Button::QuickReply {
+            payload: Some(payload),
+            ..
+        } => Some(ButtonValue::Payload(bounded(
+            "a button's payload",
+            MAX_PAYLOAD,
+            payload,
+            context,
+        )?)),
+        Button::Url { url, .. } => {
+            let parsed = Body::parse(url)?;
+            let values = parsed.parameters(context)?;
+            if parsed.fill(&values).chars().count() > MAX_URL {
+                return Err(TemplateError::TooLongFor("a button's address", MAX_URL));
+            }
+            values.into_iter().next().map(ButtonValue::UrlEnd)
+        }
+        Button::CopyCode { code } => Some(ButtonValue::CouponCode(bounded(
+            "a button's code",
+            MAX_COPY_CODE,
+            code,
+            context,
+        )?)),
+        Button::QuickReply { payload: None, .. }
+        | Button::PhoneNumber { .. }
+        | Button::Otp { .. }
+        | Button::RequestContactInfo => None,
+    })
+}
+
+/// What Meta would refuse of a template when it is made (Meta, "Template components").
+pub fn check(body: &str, extras: &Extras, named: bool, authentication: bool) -> Vec<Broken> {
+    let mut wrong = Vec::new();
+    let mut refuse = |pointer: String, rule: String| wrong.push(Broken { pointer, rule });
+    let plain = |expression: &String| {
+        expression
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    match Body::parse(body) {
+        Err(error) => refuse("/body".to_owned(), error.to_string()),
+        Ok(parsed) => {
+            if named && !parsed.expressions.iter().all(plain) {
+                refuse(
+                    "/body".to_owned(),
+                    "a NAMED template has plain names in its {{ }}".to_owned(),
+                );
+            }
+            if authentication && parsed.expressions.len() != 1 {
+                refuse(
+                    "/body".to_owned(),
+                    "an authentication template has one {{ }}: the code".to_owned(),
+                );
+            }
+        }
+    }
+    if body.chars().count() > MAX_BODY {
+        refuse("/body".to_owned(), "at most 1,024 characters".to_owned());
+    }
+    match &extras.header {
+        Some(_) if authentication => refuse(
+            "/header".to_owned(),
+            "an authentication template has none".to_owned(),
+        ),
+        Some(Header::Text { text }) => match Body::parse(text) {
+            Err(error) => refuse("/header/text".to_owned(), error.to_string()),
+            Ok(parsed) if parsed.expressions.len() > 1 => {
+                refuse("/header/text".to_owned(), "at most one {{ }}".to_owned());
+            }
+            Ok(parsed) if parsed.fill(&[]).chars().count() > MAX_HEADER => {
+                refuse(
+                    "/header/text".to_owned(),
+                    "at most 60 characters".to_owned(),
+                );
+            }
+            Ok(_) => {}
+        },
+        Some(
+            Header::Image { id, link }
+            | Header::Video { id, link }
+            | Header::Document { id, link, .. },
+        ) if id.is_some() == link.is_some() => {
+            refuse("/header".to_owned(), "either `id` or `link`".to_owned());
+        }
+        _ => {}
+    }
+    if let Some(footer) = &extras.footer {
+        if footer.contains("{{") {
+            refuse("/footer".to_owned(), "without {{ }}".to_owned());
+        }
+        if footer.is_empty() || footer.chars().count() > MAX_FOOTER {
+            refuse("/footer".to_owned(), "1 to 60 characters".to_owned());
+        }
+    }
+    for text in texts(extras) {
+        if let Err(error) = super::check_text(text) {
+            refuse("/header and /buttons".to_owned(), error.to_string());
+        }
+    }
+    check_buttons(&extras.buttons, authentication, &mut refuse);
+    wrong
+}
+
+fn check_buttons(
+    buttons: &[Button],
+    authentication: bool,
+    refuse: &mut impl FnMut(String, String),
+) {
+    let mut most = |what: &str, limit: usize, is: fn(&Button) -> bool| {
+        if buttons.iter().filter(|button| is(button)).count() > limit {
+            refuse("/buttons".to_owned(), format!("at most {limit} {what}"));
+        }
+    };
+    most("buttons", MAX_BUTTONS, |_| true);
+    most("with an address", 2, |it| matches!(it, Button::Url { .. }));
+    most("with a number", 1, |it| {
+        matches!(it, Button::PhoneNumber { .. })
+    });
+    most("that copies a code", 1, |it| {
+        matches!(it, Button::CopyCode { .. } | Button::Otp { .. })
+    });
+    let replies: Vec<bool> = buttons
+        .iter()
+        .map(|button| matches!(button, Button::QuickReply { .. }))
+        .collect();
+    let changes = replies
+        .windows(2)
+        .filter(|pair| pair.first() != pair.get(1));
+    if changes.count() > 1 {
+        refuse(
+            "/buttons".to_owned(),
+            "quick replies stand together".to_owned(),
+        );
+    }
+    for (index, button) in buttons.iter().enumerate() {
+        let at = |field: &str| format!("/buttons/{index}/{field}");
+        if authentication != matches!(button, Button::Otp { .. }) {
+            refuse(
+                format!("/buttons/{index}"),
+                "otp buttons belong to authentication templates, and only they".to_owned(),
+            );
+        }
+        let text = match button {
+            Button::QuickReply { text, .. }
+            | Button::Url { text, .. }
+            | Button::PhoneNumber { text, .. } => Some(text),
+            Button::Otp { text, .. } => text.as_ref(),
+            Button::CopyCode { .. } | Button::RequestContactInfo => None,
+        };
+        if text.is_some_and(|text| text.is_empty() || text.chars().count() > MAX_BUTTON) {
+            refuse(at("text"), "1 to 25 characters".to_owned());
+        }
+        match button {
+            Button::Url { url, .. } => {
+                if url.chars().count() > MAX_URL {
+                    refuse(at("url"), "at most 2,000 characters".to_owned());
+                }
+                if !url.starts_with("https://") && !url.starts_with("http://") {
+                    refuse(at("url"), "starts with https://".to_owned());
+                }
+                match Body::parse(url) {
+                    Err(error) => refuse(at("url"), error.to_string()),
+                    Ok(parsed)
+                        if parsed.expressions.len() > 1 || !parsed.ends_with_expression() =>
+                    {
+                        refuse(at("url"), "one {{ }} at most, at the end".to_owned());
+                    }
+                    Ok(_) => {}
+                }
+            }
+            Button::PhoneNumber { phone_number, .. } => {
+                if phone_number.chars().count() > MAX_PHONE || !phone_number.starts_with('+') {
+                    refuse(
+                        at("phone_number"),
+                        "E.164, at most 20 characters".to_owned(),
+                    );
+                }
+            }
+            Button::QuickReply { .. }
+            | Button::CopyCode { .. }
+            | Button::Otp { .. }
+            | Button::RequestContactInfo => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn layout(body: &str, extras: Value, authentication: bool) -> Layout {
+        let extras = serde_json::from_value(extras).unwrap();
+        Layout::parse(body, extras, false, authentication).unwrap()
+    }
+
+    #[test]
+    fn the_code_stands_in_the_text_and_in_the_button() {
+        let filled = layout("{{ code }} is your code.", json!({}), true)
+            .fill(&json!({"code": "123456"}))
+            .unwrap();
+        assert_eq!(filled.body.first().unwrap().text, "123456");
+        assert_eq!(
+            filled.buttons,
+            [FilledButton {
+                index: 0,
+                value: ButtonValue::UrlEnd("123456".to_owned())
+            }]
+        );
+    }
+
+    #[test]
+    fn a_code_of_over_fifteen_characters_is_refused_without_showing_it() {
+        let error = layout("{{ code }}", json!({}), true)
+            .fill(&json!({"code": "1234567890123456"}))
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a one-time password has over 15 characters"
+        );
+    }
+
+    #[test]
+    fn buttons_keep_their_places_and_only_those_with_a_value_are_named() {
+        let extras = json!({"buttons": [
+            {"type": "quick_reply", "text": "Yes"},
+            {"type": "quick_reply", "text": "No", "payload": "no:{{ id }}"},
+            {"type": "url", "text": "See", "url": "https://example.org/{{ id }}"},
+            {"type": "phone_number", "text": "Call", "phone_number": "+12025550123"},
+            {"type": "copy_code", "code": "{{ coupon }}"}
+        ]});
+        let layout = layout("Hello", extras, false);
+        assert_eq!(layout.variables(), ["id", "coupon"]);
+        let filled = layout
+            .fill(&json!({"id": "7", "coupon": "SAVE10"}))
+            .unwrap();
+        let places: Vec<usize> = filled.buttons.iter().map(|button| button.index).collect();
+        assert_eq!(places, [1, 2, 4]);
+    }
+
+    #[test]
+    fn a_header_has_a_link_or_an_id_and_a_link_is_an_address() {
+        let header = |link: &str| {
+            layout(
+                "x",
+                json!({"header": {"type": "document", "link": link, "filename": "{{ n }}.pdf"}}),
+                false,
+            )
+            .fill(&json!({"n": "A1"}))
+        };
+        assert!(matches!(
+            header("https://example.org/{{ n }}").unwrap().header,
+            Some(FilledHeader::Media { kind: MediaKind::Document, source: Source::Link(link), filename: Some(name) })
+                if link == "https://example.org/A1" && name == "A1.pdf"
+        ));
+        assert!(header("ftp://example.org/{{ n }}").is_err());
+    }
+
+    #[test]
+    fn what_meta_refuses_is_found_when_it_is_written() {
+        let rules = |extras: Value, authentication| {
+            let extras: Extras = serde_json::from_value(extras).unwrap();
+            check("{{ a }}", &extras, false, authentication)
+                .into_iter()
+                .map(|broken| format!("{} {}", broken.pointer, broken.rule))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            rules(json!({"footer": "{{ a }}"}), false),
+            ["/footer without {{ }}"]
+        );
+        let text = "x".repeat(61);
+        assert_eq!(
+            rules(json!({"header": {"type": "text", "text": text}}), false),
+            ["/header/text at most 60 characters"]
+        );
+        assert_eq!(
+            rules(json!({"header": {"type": "image"}}), false),
+            ["/header either `id` or `link`"]
+        );
+        let reply = json!({"type": "quick_reply", "text": "x"});
+        let url = json!({"type": "url", "text": "x", "url": "https://example.org/{{ a }}/b"});
+        assert_eq!(
+            rules(json!({"buttons": [reply, url, reply]}), false),
+            [
+                "/buttons quick replies stand together",
+                "/buttons/1/url one {{ }} at most, at the end"
+            ]
+        );
+        assert_eq!(
+            rules(
+                json!({"buttons": [{"type": "otp", "otp_type": "copy_code"}]}),
+                false
+            ),
+            ["/buttons/0 otp buttons belong to authentication templates, and only they"]
+        );
+        assert_eq!(
+            rules(json!({"header": {"type": "text", "text": "x"}}), true),
+            ["/header an authentication template has none"]
+        );
+    }
+}

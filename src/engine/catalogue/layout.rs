@@ -1,0 +1,21 @@
+//! A stored template, taken apart.
+
+use entity::template::Model;
+
+use crate::domain::template::layout::{Extras, Layout};
+
+/// Reads a template's row; an error says in words what is wrong with it.
+pub fn layout(row: &Model) -> Result<Layout, String> {
+    let extras: Extras = match row.extras.as_deref() {
+        None => Extras::default(),
+        Some(json) => serde_json::from_str(json)
+            .map_err(|_unreadable| "its header, footer or buttons cannot be read".to_owned())?,
+    };
+    Layout::parse(
+        &row.body,
+        extras,
+        row.parameter_format == "NAMED",
+        row.category == "authentication",
+    )
+    .map_err(|error| error.to_string())
+}
