@@ -16,6 +16,8 @@ pub struct Model {
     pub fingerprint: Vec<u8>,
     pub resource_id: Uuid,
     pub created_at: i64,
+    #[sea_orm(column_type = "Text")]
+    pub answer: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

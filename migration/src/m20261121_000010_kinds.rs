@@ -30,9 +30,13 @@ ALTER TABLE notification ADD COLUMN reply_to {text};
 
 -- The template that takes its place, once, should the window be closed (JSON).
 ALTER TABLE notification ADD COLUMN fallback {text};
+
+-- What was answered, where that cannot be found out again (JSON).
+ALTER TABLE idempotency ADD COLUMN answer {text};
 ";
 
 const DOWN: &str = r"
+ALTER TABLE idempotency DROP COLUMN answer;
 ALTER TABLE notification DROP COLUMN fallback;
 ALTER TABLE notification DROP COLUMN reply_to;
 ALTER TABLE template DROP COLUMN ttl_seconds;

@@ -2,11 +2,12 @@
 //! `serve`'s settings.
 
 mod apply;
+mod by_hand;
 mod callbacks;
 mod dev;
 mod keys;
 mod migrate;
-mod retry;
+
 mod sandbox;
 mod scenario;
 mod serve;
@@ -41,7 +42,10 @@ enum Command {
     Apply(apply::Apply),
     Keys(keys::Keys),
     Callbacks(callbacks::Callbacks),
-    Retry(retry::Retry),
+    Retry(by_hand::Retry),
+    Cancel(by_hand::Cancel),
+    #[command(name = "send-now")]
+    SendNow(by_hand::SendNow),
     Sandbox(sandbox::SandboxCommand),
 }
 
@@ -84,6 +88,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Keys(command) => command.run().await,
         Command::Callbacks(command) => command.run().await,
         Command::Retry(command) => command.run().await,
+        Command::Cancel(command) => command.run().await,
+        Command::SendNow(command) => command.run().await,
         Command::Sandbox(command) => command.run().await,
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod access;
+pub mod answers;
 pub mod apply;
 pub mod catalogue;
 mod consequence;
@@ -10,6 +11,7 @@ pub mod follow_up;
 pub mod heard;
 pub mod inbox;
 pub mod manual;
+pub mod matching;
 pub mod read_marks;
 pub mod retention;
 pub mod routing;
@@ -106,6 +108,8 @@ pub struct Engine {
     clock_differs: AtomicBool,
     /// Counts claims: the lanes take turns.
     claims: AtomicUsize,
+    /// Requests that wait for the provider's answer.
+    pub answers: answers::Answers,
     /// Wakes the sender when something may be due.
     pub queued: tokio::sync::Notify,
     /// Wakes the timers when a follow-up may be due.
@@ -126,6 +130,7 @@ impl Engine {
             heard: heard::Heard::default(),
             clock_differs: AtomicBool::new(false),
             claims: AtomicUsize::new(0),
+            answers: answers::Answers::default(),
             queued: tokio::sync::Notify::new(),
             followed_up: tokio::sync::Notify::new(),
         }

@@ -8,6 +8,7 @@ pub mod webhooks;
 
 use actix_web::{HttpResponse, ResponseError, web};
 
+use api::notifications::by_hand;
 use problem::Problem;
 
 /// The API's own bodies are small.
@@ -63,20 +64,30 @@ pub fn configure(config: &mut web::ServiceConfig) {
                 .service(
                     web::resource("/notifications")
                         .route(web::post().to(api::notifications::post))
-                        .route(web::get().to(api::notifications::list))
+                        .route(web::get().to(api::notifications::filter::list))
                         .default_service(web::to(method_not_allowed)),
+                )
+                .route("/notifications/retry", web::post().to(by_hand::retry_many))
+                .route(
+                    "/notifications/cancel",
+                    web::post().to(by_hand::cancel_many),
+                )
+                .route(
+                    "/notifications/send-now",
+                    web::post().to(by_hand::send_now_many),
                 )
                 .route(
                     "/notifications/{id}",
                     web::get().to(api::notifications::get),
                 )
-                .route(
-                    "/notifications/{id}/retry",
-                    web::post().to(api::notifications::retry),
-                )
+                .route("/notifications/{id}/retry", web::post().to(by_hand::retry))
                 .route(
                     "/notifications/{id}/cancel",
-                    web::post().to(api::notifications::cancel),
+                    web::post().to(by_hand::cancel),
+                )
+                .route(
+                    "/notifications/{id}/send-now",
+                    web::post().to(by_hand::send_now),
                 )
                 .route("/messages", web::get().to(api::messages::list))
                 .route("/messages/{id}", web::get().to(api::messages::get))

@@ -182,6 +182,8 @@ pub async fn claim_dedupe(
 pub struct Used {
     pub fingerprint: Vec<u8>,
     pub resource_id: Uuid,
+    /// What was answered, where that cannot be found out again.
+    pub answer: Option<String>,
 }
 
 /// Takes an idempotency key, in the effect's own transaction. The loser of a
@@ -213,7 +215,7 @@ pub async fn take_idempotency_key(
     }
     let row = query_one(
         tx,
-        "SELECT fingerprint, resource_id FROM idempotency WHERE client = $1 AND idempotency_key = $2 AND operation = $3",
+        "SELECT fingerprint, resource_id, answer FROM idempotency WHERE client = $1 AND idempotency_key = $2 AND operation = $3",
         [client.into(), key.into(), operation.into()],
     )
     .await?;
@@ -222,9 +224,27 @@ pub async fn take_idempotency_key(
         Ok(Used {
             fingerprint: columns.take()?,
             resource_id: columns.take()?,
+            answer: columns.take()?,
         })
     })
     .transpose()
+}
+
+/// Keeps what was answered to the request of a key, for its repeats.
+pub async fn keep_answer(
+    tx: &DatabaseTransaction,
+    client: &str,
+    key: &str,
+    operation: &str,
+    answer: &str,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE idempotency SET answer = $4 WHERE client = $1 AND idempotency_key = $2 AND operation = $3",
+        [client.into(), key.into(), operation.into(), answer.into()],
+    )
+    .await?;
+    Ok(())
 }
 
 /// The notifications of an event, oldest first, at most `limit`.

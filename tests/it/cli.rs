@@ -19,7 +19,7 @@ crate::tests![
     every_command_has_help,
 ];
 
-fn herald(url: &str, folder: &Path, words: &[&str]) -> Output {
+pub fn herald(url: &str, folder: &Path, words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_herald"))
         .args(words)
         .current_dir(folder)
@@ -33,7 +33,7 @@ fn herald(url: &str, folder: &Path, words: &[&str]) -> Output {
         .unwrap()
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -280,6 +280,8 @@ async fn every_command_has_help(_: Database) {
         "keys",
         "callbacks",
         "retry",
+        "cancel",
+        "send-now",
         "sandbox",
     ] {
         let help = herald("sqlite:unused", folder.path(), &[command, "--help"]);

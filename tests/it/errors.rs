@@ -230,12 +230,12 @@ async fn a_throughput_error_slows_the_number_down_for_a_while(database: Database
         app.order(&format!("A-{number}"), "+12025550101").await;
     }
     app.meta.will_answer(&[(400, &refusal(130_429))]);
-    assert_eq!(app.send().await, 17);
+    assert_eq!(app.send().await, 19);
     app.pass(1);
     // Half the pace.
-    assert_eq!(app.send().await, 7);
+    assert_eq!(app.send().await, 8);
     app.pass(60);
-    assert_eq!(app.send().await, 17);
+    assert_eq!(app.send().await, 19);
     let (_, senders) = app.get("/api/v1/senders").await;
     assert_eq!(senders[0]["state"], "active", "it is slowed down, not held");
 }

@@ -13,6 +13,7 @@
 )]
 
 mod api;
+mod by_hand;
 mod callbacks;
 mod cli;
 mod config;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let mut trials: Vec<Trial> = walls::trials();
     for tests in [
         api::tests(),
+        by_hand::tests(),
         callbacks::tests(),
         cli::tests(),
         config::tests(),

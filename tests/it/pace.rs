@@ -177,7 +177,7 @@ async fn each_call_of_a_claim_has_its_own_moment(database: Database) {
         let since = |job: &dispatch::Job| job.not_before.micros_since(started);
         jobs.iter().map(since).collect()
     };
-    let expected: Vec<i64> = (0..17).map(|call| 25_000 + call * 12_750).collect();
+    let expected: Vec<i64> = (0..19).map(|call| call * 12_750).collect();
     assert_eq!(moments(&claim.jobs), expected);
 
     // The claim was held up for a second, and another process has taken the next moments.
@@ -191,8 +191,8 @@ async fn each_call_of_a_claim_has_its_own_moment(database: Database) {
     dispatch::catch_up(&app.engine, app.sender, &mut claim.jobs, late)
         .await
         .unwrap();
-    let expected: Vec<i64> = (0..17).map(|call| 1_127_500 + call * 12_750).collect();
+    let expected: Vec<i64> = (0..19).map(|call| 1_127_500 + call * 12_750).collect();
     assert_eq!(moments(&claim.jobs), expected);
     let next = app.number("SELECT pace_next_at FROM sender").await - started.micros();
-    assert_eq!(next, 1_127_500 + 17 * 12_750, "they were charged again");
+    assert_eq!(next, 1_127_500 + 19 * 12_750, "they were charged again");
 }

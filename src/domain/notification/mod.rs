@@ -137,6 +137,8 @@ pub enum Change {
     Cancelled {
         reason: String,
     },
+    /// A person ends its wait for a time.
+    SendNow,
     /// Claimed, and before its call was made an `unless` of its follow-up came.
     Overtaken,
     /// Claimed, and it may not be sent to this person any more.
@@ -242,6 +244,7 @@ impl NotificationState {
             Change::Woken => self.woken(now, policy),
             Change::RetryAsked { even_if_delivered } => self.retry_asked(*even_if_delivered, now),
             Change::Cancelled { reason } => self.cancelled(reason),
+            Change::SendNow => self.sent_now(now),
             Change::Overtaken => {
                 self.engine = EngineState::Cancelled;
                 self.leased_until = None;
@@ -532,6 +535,20 @@ impl NotificationState {
         self.due_at = None;
         self.reason = Some(reason.to_owned());
         Effect::Applied("cancelled")
+    }
+
+    fn sent_now(&mut self, now: Timestamp) -> Effect {
+        match (self.engine, self.due_at) {
+            (EngineState::Queued | EngineState::Retrying, Some(due_at)) if due_at > now => {
+                self.due_at = Some(now);
+                Effect::Applied("sent now")
+            }
+            (EngineState::Queued | EngineState::Retrying, _) => {
+                Effect::Ignored("it is due already: the pace decides")
+            }
+            (EngineState::Held, _) => Effect::Ignored("it is held: release what holds it"),
+            _ => Effect::Ignored("it is not waiting any more"),
+        }
     }
 
     /// It has reached its recipient, as far as another copy is concerned: any copy

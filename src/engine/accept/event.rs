@@ -6,10 +6,14 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::expand::expand;
-use crate::engine::{Engine, transition::Report};
+use crate::engine::{Engine, manual::Key, transition::Report};
 use crate::{
     domain::time::Timestamp,
-    store::{DatabaseTransaction, StoreError, event, new_id},
+    store::{
+        DatabaseTransaction, StoreError,
+        event::{self, Used},
+        new_id,
+    },
 };
 
 /// An event as a product posts it.
@@ -58,9 +62,14 @@ pub struct Accepted {
     pub routes: Vec<RouteResult>,
 }
 
-/// An event whose (source, id) is taken by another content.
+/// What stands against an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conflict;
+pub enum Conflict {
+    /// Its (source, id) is taken by another content.
+    Content,
+    /// Its idempotency key was used for another request.
+    KeyReused,
+}
 
 fn digest(new: &NewEvent) -> Vec<u8> {
     let content = json!([
@@ -105,15 +114,20 @@ fn stored<'a>(new: &'a NewEvent, data: &'a str, digest: Vec<u8>, now: Timestamp)
     }
 }
 
+/// Whose idempotency keys these are.
+const OPERATION: &str = "POST /api/v1/events";
+
 /// Stores an event and expands its first recipients, in one transaction.
 /// Nothing here waits for a provider, and no route's trouble fails the producer.
 pub async fn event(
     engine: &Engine,
     new: &NewEvent,
+    key: Option<&Key>,
     now: Timestamp,
 ) -> Result<Result<Accepted, Conflict>, StoreError> {
     let digest = digest(new);
-    let (result, report) = engine
+    let mut reused = false;
+    let stored = engine
         .store
         .write(async |tx| {
             let data = new.data.to_string();
@@ -125,9 +139,24 @@ pub async fn event(
                     column: "external_id",
                 });
             };
+            if let Some(key) = key {
+                let used = Used {
+                    fingerprint: key.fingerprint.clone(),
+                    resource_id: row.id,
+                    answer: None,
+                };
+                let before =
+                    event::take_idempotency_key(tx, &key.client, &key.key, OPERATION, &used, now)
+                        .await?;
+                if before.is_some_and(|before| before.fingerprint != key.fingerprint) {
+                    // Nothing of it may stay.
+                    reused = true;
+                    return Err(StoreError::RolledBack);
+                }
+            }
             if !fresh {
                 if row.digest != digest {
-                    return Ok((Err(Conflict), Report::default()));
+                    return Ok((Err(Conflict::Content), Report::default()));
                 }
                 return Ok((Ok(accepted(&row, true)), Report::default()));
             }
@@ -135,7 +164,11 @@ pub async fn event(
             let row = event::find(tx, row.id).await?.unwrap_or(row);
             Ok((Ok(accepted(&row, false)), report))
         })
-        .await?;
+        .await;
+    if reused && matches!(stored, Err(StoreError::RolledBack)) {
+        return Ok(Err(Conflict::KeyReused));
+    }
+    let (result, report) = stored?;
     report.publish(engine);
     if let Ok(accepted) = &result
         && !accepted.duplicate

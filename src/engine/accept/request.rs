@@ -140,6 +140,7 @@ async fn request_in(
         let used = Used {
             fingerprint: fingerprint.to_vec(),
             resource_id: batch,
+            answer: None,
         };
         let before =
             event::take_idempotency_key(tx, client, key, "POST /api/v1/notifications", &used, now)

@@ -126,6 +126,9 @@ pub async fn settle(
         })
         .await?;
     report.publish(engine);
+    engine
+        .answers
+        .tell(answers.iter().map(|answer| answer.job.notification_id));
     for answer in answers {
         say(answer);
     }

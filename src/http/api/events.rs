@@ -1,12 +1,12 @@
 //! Events: what products post.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::ProblemDocument;
+use super::{ProblemDocument, idempotency};
 use crate::{
     domain::time::Timestamp,
     engine::accept::{self, FieldError, NewEvent, RouteResult},
@@ -17,7 +17,7 @@ use crate::{
 
 /// An event, under the names of CloudEvents 1.0. The structured JSON form
 /// (`application/cloudevents+json`) is the same document.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct EventBody {
     /// Unique within its source. A repeat is answered like the first.
     id: String,
@@ -99,22 +99,29 @@ fn check(body: EventBody) -> Result<NewEvent, Problem> {
 /// Posts an event. Never waits for a provider; no route's trouble fails it.
 #[utoipa::path(
     post, path = "/api/v1/events", tag = "events", request_body = EventBody,
+    params(("Idempotency-Key" = Option<String>, Header)),
     responses(
         (status = 202, body = EventAnswer),
         (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),
-        (status = 409, description = "The same source and id with another content", body = ProblemDocument),
+        (status = 409, description = "The same source and id, or the same Idempotency-Key, with another content", body = ProblemDocument),
         (status = 422, body = ProblemDocument), (status = 503, body = ProblemDocument)
     )
 )]
 pub async fn post(
-    _client: Client,
+    client: Client,
+    request: HttpRequest,
     state: web::Data<AppState>,
     body: web::Json<EventBody>,
 ) -> Result<HttpResponse, Problem> {
-    let new = check(body.into_inner())?;
-    let accepted = accept::event(&state.engine, &new, state.clock.now())
+    let body = body.into_inner();
+    let key = idempotency::whole(&request, &client, json!(body).to_string().as_bytes())?;
+    let new = check(body)?;
+    let accepted = accept::event(&state.engine, &new, key.as_ref(), state.clock.now())
         .await?
-        .map_err(|accept::Conflict| Problem::EventConflict)?;
+        .map_err(|conflict| match conflict {
+            accept::Conflict::Content => Problem::EventConflict,
+            accept::Conflict::KeyReused => Problem::KeyReused,
+        })?;
     let notifications = event::notifications(&state.engine.store, accepted.id, 100).await?;
     Ok(HttpResponse::Accepted().json(EventAnswer {
         id: accepted.id,

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod events;
+mod idempotency;
 pub mod messages;
 pub mod notifications;
 pub mod people;
@@ -19,8 +20,9 @@ use utoipa::{
 #[openapi(
     info(title = "Herald", description = "Sends WhatsApp notifications and knows what became of them.", version = env!("CARGO_PKG_VERSION")),
     paths(
-        events::post, events::get, notifications::post, notifications::list, notifications::get,
-        notifications::retry, notifications::cancel, messages::list, messages::get, messages::media, messages::read,
+        events::post, events::get, notifications::post, notifications::filter::list, notifications::get,
+        notifications::by_hand::retry, notifications::by_hand::cancel, notifications::by_hand::send_now,
+        notifications::by_hand::retry_many, notifications::by_hand::cancel_many, notifications::by_hand::send_now_many, messages::list, messages::get, messages::media, messages::read,
         people::find, people::get, people::conflicts, people::suppressions,
         account::notices, account::templates, account::senders, stats::get
     ),

@@ -8,7 +8,7 @@ use crate::domain::time::Timestamp;
 use crate::store::{
     Store, StoreError,
     dialect::{
-        Columns, Id, Type, execute, list, locking, prefer_index_order, query, query_one, rows,
+        Columns, Id, Type, execute, ids, list, locking, prefer_index_order, query, query_one, rows,
         sort_again,
     },
 };
@@ -315,14 +315,21 @@ pub async fn any_woken(store: &Store, now: Timestamp) -> Result<bool, StoreError
 /// Gives a notification that expired, or is about to, a new expiry.
 pub async fn extend(
     tx: &DatabaseTransaction,
-    id: Uuid,
+    wanted: &[Uuid],
     until: Timestamp,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
     execute(
         tx,
-        "UPDATE notification SET expires_at = $2 WHERE id = $1 AND expires_at <= $3 AND due_at IS NULL",
-        [id.into(), until.micros().into(), now.micros().into()],
+        format!(
+            "UPDATE notification SET expires_at = $2 FROM {given} WHERE notification.id = r.id AND expires_at <= $3 AND due_at IS NULL"
+        ),
+        [
+            ids(wanted.iter().copied())?,
+            until.micros().into(),
+            now.micros().into(),
+        ],
     )
     .await?;
     Ok(())

@@ -29,6 +29,7 @@ pub struct Filter {
     pub address: Option<String>,
     pub recipient: Option<String>,
     pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
     pub before: Option<Uuid>,
     pub limit: u64,
 }
@@ -78,6 +79,9 @@ pub async fn search(
     }
     if let Some(since) = filter.since {
         select = select.filter(notification::Column::CreatedAt.gte(since.micros()));
+    }
+    if let Some(until) = filter.until {
+        select = select.filter(notification::Column::CreatedAt.lt(until.micros()));
     }
     if let Some(before) = filter.before {
         select = select.filter(notification::Column::Id.lt(before));

@@ -1,10 +1,13 @@
 //! Notifications: asking for one directly, finding them, and their story.
 
+pub mod by_hand;
+pub mod filter;
 mod view;
+mod wait;
 
 pub use view::{
-    AttemptView, FollowUpView, NotificationDetail, NotificationSummary, NotificationsAnswer, Page,
-    TimelineView,
+    AttemptView, FollowUpView, NotificationAnswer, NotificationDetail, NotificationSummary,
+    NotificationsAnswer, Page, TimelineView,
 };
 use view::{detail, summary};
 
@@ -14,22 +17,20 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::ProblemDocument;
 use crate::{
     domain::{
         content::{Content, Interactive, Media, Text},
-        status::Status,
         time::Timestamp,
     },
     engine::{
         accept::{self, FieldError, Refusal, Request, RequestContent, TemplateUse},
         catalogue::OneOrMany,
-        manual::{self, Done},
     },
-    http::{auth::Client, problem::Problem},
+    http::{api::idempotency, auth::Client, problem::Problem},
     state::AppState,
     store::notification as notifications,
 };
@@ -241,10 +242,13 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<Request, Problem> {
 }
 
 /// Asks for a message. With an `Idempotency-Key`, a repeat is answered like the first.
+/// With `Prefer: wait=N` the provider's answer is waited for, N seconds at most: 200
+/// when it is there for all, else 202. The message is sent either way.
 #[utoipa::path(
     post, path = "/api/v1/notifications", tag = "notifications", request_body = NotificationBody,
-    params(("Idempotency-Key" = Option<String>, Header)),
+    params(("Idempotency-Key" = Option<String>, Header), ("Prefer" = Option<String>, Header, description = "`wait=N`, 1 to 60 seconds")),
     responses(
+        (status = 200, description = "The provider has answered", body = NotificationsAnswer),
         (status = 202, body = NotificationsAnswer),
         (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),
         (status = 409, description = "The Idempotency-Key was used with another body", body = ProblemDocument),
@@ -257,19 +261,8 @@ pub async fn post(
     state: web::Data<AppState>,
     body: web::Json<NotificationBody>,
 ) -> Result<HttpResponse, Problem> {
-    let key = match http_request
-        .headers()
-        .get("Idempotency-Key")
-        .map(|key| key.to_str())
-    {
-        Some(Ok(key)) if !key.is_empty() && key.len() <= MAX_SHORT_BYTES => Some(key.to_owned()),
-        Some(_) => {
-            return Err(Problem::Malformed(
-                "Idempotency-Key: 1 to 256 visible characters".to_owned(),
-            ));
-        }
-        None => None,
-    };
+    let key = idempotency::key(&http_request)?;
+    let wait = wait::preference(&http_request)?;
     let body = body.into_inner();
     let fingerprint = Sha256::digest(json!(body).to_string().as_bytes()).to_vec();
     let now = state.clock.now();
@@ -287,119 +280,17 @@ pub async fn post(
         Refusal::Fields(fields) => Problem::Invalid(fields),
         Refusal::KeyReused => Problem::KeyReused,
     })?;
+    if let Some(seconds) = wait {
+        return wait::answer(&state, &ids, seconds).await;
+    }
     let mut rows = Vec::with_capacity(ids.len());
     for id in ids {
         if let Some(row) = notifications::find(&state.engine.store, id).await? {
-            rows.push(summary(&row));
+            rows.push(NotificationAnswer::of(&row));
         }
     }
     Ok(HttpResponse::Accepted().json(NotificationsAnswer {
         notifications: rows,
-    }))
-}
-
-/// What a list may ask for.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct ListQuery {
-    /// Statuses, separated by commas.
-    status: Option<String>,
-    /// An event type.
-    r#type: Option<String>,
-    template: Option<String>,
-    /// `name=value`
-    label: Option<String>,
-    reference: Option<String>,
-    /// A number in E.164, `user:NAME` or `contact:NAME`.
-    recipient: Option<String>,
-    /// RFC 3339: created at or after.
-    since: Option<String>,
-    /// From `next` of the page before.
-    cursor: Option<Uuid>,
-    /// 1 to 200; 50 if absent.
-    limit: Option<u64>,
-}
-
-/// Finds notifications, newest first.
-#[utoipa::path(
-    get, path = "/api/v1/notifications", tag = "notifications", params(ListQuery),
-    responses((status = 200, body = Page), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
-)]
-pub async fn list(
-    _client: Client,
-    state: web::Data<AppState>,
-    query: web::Query<ListQuery>,
-) -> Result<HttpResponse, Problem> {
-    let query = query.into_inner();
-    let mut wrong = Vec::new();
-    let mut refuse = |pointer: &str, rule: String| {
-        wrong.push(FieldError {
-            pointer: pointer.to_owned(),
-            rule,
-        });
-    };
-    let mut statuses = Vec::new();
-    for name in query
-        .status
-        .iter()
-        .flat_map(|names| names.split(','))
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-    {
-        match Status::parse(name) {
-            Some(status) => statuses.push(status),
-            None => refuse(
-                "status",
-                format!("one of {}", Status::ALL.map(Status::name).join(" ")),
-            ),
-        }
-    }
-    let label = query.label.as_deref().map(|label| label.split_once('='));
-    if label == Some(None) {
-        refuse("label", "name=value".to_owned());
-    }
-    let since = query.since.as_deref().map(Timestamp::parse_rfc3339);
-    if since == Some(None) {
-        refuse("since", "RFC 3339".to_owned());
-    }
-    let limit = query.limit.unwrap_or(50);
-    if !(1..=200).contains(&limit) {
-        refuse("limit", "1 to 200".to_owned());
-    }
-    if !wrong.is_empty() {
-        return Err(Problem::Invalid(wrong));
-    }
-    let by_number = query
-        .recipient
-        .as_deref()
-        .is_some_and(|recipient| recipient.starts_with('+'));
-    let filter = notifications::Filter {
-        statuses,
-        template: query.template,
-        event_type: query.r#type,
-        label: label
-            .flatten()
-            .map(|(name, value)| (name.to_owned(), value.to_owned())),
-        reference: query.reference,
-        address: query.recipient.clone().filter(|_| by_number),
-        recipient: query.recipient.filter(|_| !by_number),
-        since: since.flatten(),
-        before: query.cursor,
-        limit: limit + 1,
-    };
-    let mut rows = notifications::search(&state.engine.store, &filter).await?;
-    let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    if more {
-        rows.pop();
-    }
-    let next = if more {
-        rows.last().map(|row| row.id)
-    } else {
-        None
-    };
-    Ok(HttpResponse::Ok().json(Page {
-        notifications: rows.iter().map(summary).collect(),
-        next,
     }))
 }
 
@@ -414,79 +305,4 @@ pub async fn get(
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(detail(&state, *id).await?))
-}
-
-/// How a retry is meant.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RetryBody {
-    /// Needed for what was delivered or may have been: a second copy is accepted.
-    #[serde(default)]
-    even_if_delivered: bool,
-}
-
-/// Sends a notification again, in a new generation.
-#[utoipa::path(
-    post, path = "/api/v1/notifications/{id}/retry", tag = "notifications", params(("id" = Uuid, Path)), request_body = Option<RetryBody>,
-    responses(
-        (status = 202, body = NotificationDetail), (status = 401, body = ProblemDocument),
-        (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument)
-    )
-)]
-pub async fn retry(
-    _client: Client,
-    state: web::Data<AppState>,
-    id: web::Path<Uuid>,
-    body: bytes::Bytes,
-) -> Result<HttpResponse, Problem> {
-    let body: RetryBody = if body.iter().all(u8::is_ascii_whitespace) {
-        RetryBody::default()
-    } else {
-        serde_json::from_slice(&body).map_err(|_unreadable| {
-            Problem::Malformed("the body is empty or {\"even_if_delivered\": true}".to_owned())
-        })?
-    };
-    done(
-        &manual::retry(
-            &state.engine,
-            *id,
-            body.even_if_delivered,
-            state.clock.now(),
-        )
-        .await?,
-    )?;
-    Ok(HttpResponse::Accepted().json(detail(&state, *id).await?))
-}
-
-/// Takes a waiting notification out of the queue for good.
-#[utoipa::path(
-    post, path = "/api/v1/notifications/{id}/cancel", tag = "notifications", params(("id" = Uuid, Path)),
-    responses(
-        (status = 200, body = NotificationDetail), (status = 401, body = ProblemDocument),
-        (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument)
-    )
-)]
-pub async fn cancel(
-    _client: Client,
-    state: web::Data<AppState>,
-    id: web::Path<Uuid>,
-) -> Result<HttpResponse, Problem> {
-    done(
-        &manual::cancel(
-            &state.engine,
-            *id,
-            "cancelled by a person".to_owned(),
-            state.clock.now(),
-        )
-        .await?,
-    )?;
-    Ok(HttpResponse::Ok().json(detail(&state, *id).await?))
-}
-
-fn done(done: &Done) -> Result<(), Problem> {
-    match done {
-        Done::Yes => Ok(()),
-        Done::No(reason) => Err(Problem::State(reason)),
-        Done::NotFound => Err(Problem::NotFound),
-    }
 }

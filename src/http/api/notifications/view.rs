@@ -24,7 +24,39 @@ use crate::{
 /// The notifications of a request.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct NotificationsAnswer {
-    pub(super) notifications: Vec<NotificationSummary>,
+    pub(super) notifications: Vec<NotificationAnswer>,
+}
+
+/// What is known of a notification that was just asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotificationAnswer {
+    #[serde(flatten)]
+    summary: NotificationSummary,
+    /// The number or user id it goes to.
+    address: Option<String>,
+    /// The text as the person reads it; absent for one-time passwords.
+    text: Option<String>,
+    /// When the provider took it.
+    accepted_at: Option<String>,
+    /// Why it failed, in the provider's words and in plain ones.
+    #[schema(value_type = Option<Object>)]
+    failure: Option<Value>,
+}
+
+impl NotificationAnswer {
+    pub(super) fn of(row: &notification::Model) -> Self {
+        Self::told(row, None)
+    }
+
+    pub(super) fn told(row: &notification::Model, accepted_at: Option<i64>) -> Self {
+        Self {
+            summary: summary(row),
+            address: row.address.clone(),
+            text: row.body.clone(),
+            accepted_at: accepted_at.map(time),
+            failure: row.failure.as_deref().map(parsed).map(with_action),
+        }
+    }
 }
 
 /// A notification in a list.

@@ -1,0 +1,185 @@
+//! `herald retry|cancel|send-now`: one notification, or all that match.
+
+use anyhow::{bail, ensure};
+use clap::Args;
+use uuid::Uuid;
+
+use super::{say, settings};
+use crate::{
+    app,
+    domain::time::Timestamp,
+    engine::{
+        Engine,
+        manual::{self, Action, Batch, Done, KeyReused},
+        matching::Match,
+    },
+    state::Clock,
+};
+
+/// Queues failed notifications again, in a new generation.
+/// Examples: `herald retry 01a1fd51-1932-7b47-8061-a8647eec1a86` ·
+/// `herald retry --status failed --label class_id=7 --dry-run`
+#[derive(Debug, Args)]
+pub(super) struct Retry {
+    #[command(flatten)]
+    which: Which,
+    /// Also what was delivered, or may have been: a second copy is accepted.
+    #[arg(long)]
+    even_if_delivered: bool,
+}
+
+/// Takes waiting notifications out of the queue, for good.
+/// Example: `herald cancel --status queued,retrying --template spring_offer`
+#[derive(Debug, Args)]
+pub(super) struct Cancel {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Ends the back-off of notifications, or their wait for a time. The pace is kept.
+/// Example: `herald send-now --status retrying --since 2026-01-01T00:00:00Z`
+#[derive(Debug, Args)]
+pub(super) struct SendNow {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Which notifications: one by its id, or all that match.
+#[derive(Debug, Args)]
+struct Which {
+    /// The notification's id.
+    #[arg(conflicts_with_all = ["status", "type", "template", "label", "reference", "recipient", "since", "until", "all", "dry_run"])]
+    id: Option<Uuid>,
+    /// Statuses, separated by commas.
+    #[arg(long)]
+    status: Option<String>,
+    /// An event type.
+    #[arg(long)]
+    r#type: Option<String>,
+    #[arg(long)]
+    template: Option<String>,
+    /// `name=value`
+    #[arg(long)]
+    label: Option<String>,
+    #[arg(long)]
+    reference: Option<String>,
+    /// A number in E.164, user:NAME or contact:NAME.
+    #[arg(long)]
+    recipient: Option<String>,
+    /// Created at or after this instant (RFC 3339).
+    #[arg(long)]
+    since: Option<String>,
+    /// Created before this instant (RFC 3339).
+    #[arg(long)]
+    until: Option<String>,
+    /// All there are.
+    #[arg(long)]
+    all: bool,
+    /// Only say what would happen.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Retry {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let action = Action::Retry {
+            even_if_delivered: self.even_if_delivered,
+        };
+        self.which.run(action).await
+    }
+}
+
+impl Cancel {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        self.which.run(Action::Cancel).await
+    }
+}
+
+impl SendNow {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        self.which.run(Action::SendNow).await
+    }
+}
+
+/// What was done, and what would be done, in words.
+const fn words(action: Action) -> (&'static str, &'static str) {
+    match action {
+        Action::Retry { .. } => ("queued again", "would be queued again"),
+        Action::Cancel => ("cancelled", "would be cancelled"),
+        Action::SendNow => ("due now", "would be due now"),
+    }
+}
+
+impl Which {
+    async fn run(self, action: Action) -> anyhow::Result<()> {
+        let config = settings()?;
+        let engine = app::command_engine(&config, app::command_store(&config).await?);
+        if let Some(id) = self.id {
+            return one(&engine, id, action).await;
+        }
+        let filter = Match {
+            status: self.status,
+            r#type: self.r#type,
+            template: self.template,
+            label: self.label,
+            reference: self.reference,
+            recipient: self.recipient,
+            since: self.since,
+            until: self.until,
+        };
+        ensure!(
+            !filter.is_empty() || self.all,
+            "which ones? Give an id, a filter such as --status failed, or --all"
+        );
+        many(&engine, filter, action, self.dry_run).await
+    }
+}
+
+async fn one(engine: &Engine, id: Uuid, action: Action) -> anyhow::Result<()> {
+    match manual::one(engine, id, action, None, Clock::System.now()).await? {
+        Done::Yes => say(format!("1 {}.", words(action).0)),
+        Done::No(reason) => bail!("nothing changed: {reason}"),
+        Done::NotFound => bail!("there is no notification {id}"),
+        Done::KeyReused => bail!("this key was used before"),
+    }
+    Ok(())
+}
+
+async fn many(engine: &Engine, filter: Match, action: Action, dry_run: bool) -> anyhow::Result<()> {
+    let mut filter = filter.read("--").map_err(|wrong| {
+        let rules: Vec<String> = wrong
+            .into_iter()
+            .map(|error| format!("{}: {}", error.pointer, error.rule))
+            .collect();
+        anyhow::anyhow!("{}", rules.join("; "))
+    })?;
+    // What is made from now on is not meant.
+    let started = Clock::System.now();
+    let until: Timestamp = filter.until.map_or(started, |until| until.min(started));
+    filter.until = Some(until.plus_micros(1));
+    let (done, would) = words(action);
+    let word = if dry_run { would } else { done };
+    let mut total = Batch::default();
+    loop {
+        let batch = manual::chunk(engine, &filter, action, dry_run, None, Clock::System.now())
+            .await?
+            .map_err(|KeyReused| anyhow::anyhow!("this key was used before"))?;
+        total.add(batch);
+        filter.before = total.next;
+        if total.next.is_none() {
+            break;
+        }
+        say(format!(
+            "{} looked at, {} {word} …",
+            total.matched, total.changed
+        ));
+    }
+    say(format!(
+        "{} matched, {} {word}.",
+        total.matched, total.changed
+    ));
+    for (reason, count) in &total.left_alone {
+        say(format!("{count} left alone: {reason}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! What people do by hand: retry, cancel, send now; one, or all that match.
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{NotificationDetail, detail};
+use crate::{
+    engine::{
+        accept::FieldError,
+        manual::{self, Action, Done, KeyReused},
+        matching::Match,
+    },
+    http::{
+        api::{ProblemDocument, idempotency},
+        auth::Client,
+        problem::Problem,
+    },
+    state::AppState,
+};
+
+/// How a retry is meant.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryBody {
+    /// Needed for what was delivered or may have been: a second copy is accepted.
+    #[serde(default)]
+    even_if_delivered: bool,
+}
+
+async fn one(
+    request: &HttpRequest,
+    client: &Client,
+    state: &web::Data<AppState>,
+    id: Uuid,
+    action: Action,
+    body: &[u8],
+) -> Result<NotificationDetail, Problem> {
+    let key = idempotency::whole(request, client, body)?;
+    let now = state.clock.now();
+    match manual::one(&state.engine, id, action, key.as_ref(), now).await? {
+        Done::Yes => detail(state, id).await,
+        Done::No(reason) => Err(Problem::State(reason)),
+        Done::NotFound => Err(Problem::NotFound),
+        Done::KeyReused => Err(Problem::KeyReused),
+    }
+}
+
+/// Sends a notification again, in a new generation.
+#[utoipa::path(
+    post, path = "/api/v1/notifications/{id}/retry", tag = "notifications",
+    params(("id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = Option<RetryBody>,
+    responses(
+        (status = 202, body = NotificationDetail), (status = 401, body = ProblemDocument),
+        (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument)
+    )
+)]
+pub async fn retry(
+    client: Client,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+    body: bytes::Bytes,
+) -> Result<HttpResponse, Problem> {
+    let meant: RetryBody = if body.iter().all(u8::is_ascii_whitespace) {
+        RetryBody::default()
+    } else {
+        serde_json::from_slice(&body).map_err(|_unreadable| {
+            Problem::Malformed("the body is empty or {\"even_if_delivered\": true}".to_owned())
+        })?
+    };
+    let action = Action::Retry {
+        even_if_delivered: meant.even_if_delivered,
+    };
+    let detail = one(&request, &client, &state, *id, action, &body).await?;
+    Ok(HttpResponse::Accepted().json(detail))
+}
+
+/// Takes a waiting notification out of the queue for good.
+#[utoipa::path(
+    post, path = "/api/v1/notifications/{id}/cancel", tag = "notifications", params(("id" = Uuid, Path)),
+    responses(
+        (status = 200, body = NotificationDetail), (status = 401, body = ProblemDocument),
+        (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument)
+    )
+)]
+pub async fn cancel(
+    client: Client,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
+    let detail = one(&request, &client, &state, *id, Action::Cancel, &[]).await?;
+    Ok(HttpResponse::Ok().json(detail))
+}
+
+/// Ends a notification's back-off, or its wait for `send_at`. The pace is kept.
+#[utoipa::path(
+    post, path = "/api/v1/notifications/{id}/send-now", tag = "notifications", params(("id" = Uuid, Path)),
+    responses(
+        (status = 202, body = NotificationDetail), (status = 401, body = ProblemDocument),
+        (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument)
+    )
+)]
+pub async fn send_now(
+    client: Client,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
+    let detail = one(&request, &client, &state, *id, Action::SendNow, &[]).await?;
+    Ok(HttpResponse::Accepted().json(detail))
+}
+
+/// Something to be done to all notifications that match.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManyBody {
+    /// Which ones. Empty means all there are, and must be said by `all`.
+    #[serde(default)]
+    filter: Match,
+    #[serde(default)]
+    all: bool,
+    /// Only say what would happen.
+    #[serde(default)]
+    dry_run: bool,
+    /// Of a retry: also what was delivered, or may have been.
+    #[serde(default)]
+    even_if_delivered: bool,
+    /// From `next` of the answer before.
+    cursor: Option<Uuid>,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ManyAnswer {
+    dry_run: bool,
+    /// How many of this chunk (100 at most) matched.
+    matched: u64,
+    /// How many were changed, or would be.
+    changed: u64,
+    /// Why the others were left as they are, and how many.
+    left_alone: BTreeMap<String, u64>,
+    /// The `cursor` of the next chunk; absent when nothing is left.
+    next: Option<Uuid>,
+}
+
+async fn many(
+    request: &HttpRequest,
+    client: &Client,
+    state: &web::Data<AppState>,
+    body: &[u8],
+    action: fn(&ManyBody) -> Action,
+) -> Result<HttpResponse, Problem> {
+    let read: ManyBody = serde_json::from_slice(body).map_err(|error| {
+        Problem::Malformed(format!("the body is JSON with a `filter`: {error}"))
+    })?;
+    if read.filter.is_empty() && !read.all {
+        return Err(Problem::Invalid(vec![FieldError {
+            pointer: "/filter".to_owned(),
+            rule: "something to go by, or \"all\": true".to_owned(),
+        }]));
+    }
+    let action = action(&read);
+    let mut filter = read.filter.read("/filter/").map_err(Problem::Invalid)?;
+    filter.before = read.cursor;
+    let key = idempotency::whole(request, client, body)?;
+    let now = state.clock.now();
+    let batch = manual::chunk(
+        &state.engine,
+        &filter,
+        action,
+        read.dry_run,
+        key.as_ref(),
+        now,
+    )
+    .await?
+    .map_err(|KeyReused| Problem::KeyReused)?;
+    Ok(HttpResponse::Ok().json(ManyAnswer {
+        dry_run: read.dry_run,
+        matched: batch.matched,
+        changed: batch.changed,
+        left_alone: batch.left_alone,
+        next: batch.next,
+    }))
+}
+
+/// Sends again what matches, a chunk at a time; follow `next`.
+#[utoipa::path(
+    post, path = "/api/v1/notifications/retry", tag = "notifications", request_body = ManyBody,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses(
+        (status = 200, body = ManyAnswer), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),
+        (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)
+    )
+)]
+pub async fn retry_many(
+    client: Client,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    body: bytes::Bytes,
+) -> Result<HttpResponse, Problem> {
+    many(&request, &client, &state, &body, |body| Action::Retry {
+        even_if_delivered: body.even_if_delivered,
+    })
+    .await
+}
+
+/// Takes what matches out of the queue for good, a chunk at a time; follow `next`.
+#[utoipa::path(
+    post, path = "/api/v1/notifications/cancel", tag = "notifications", request_body = ManyBody,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses(
+        (status = 200, body = ManyAnswer), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),
+        (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)
+    )
+)]
+pub async fn cancel_many(
+    client: Client,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    body: bytes::Bytes,
+) -> Result<HttpResponse, Problem> {
+    many(&request, &client, &state, &body, |_| Action::Cancel).await
+}
+
+/// Ends the waits of what matches, a chunk at a time; follow `next`.
+#[utoipa::path(
+    post, path = "/api/v1/notifications/send-now", tag = "notifications", request_body = ManyBody,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses(
+        (status = 200, body = ManyAnswer), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),
+        (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)
+    )
+)]
+pub async fn send_now_many(
+    client: Client,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    body: bytes::Bytes,
+) -> Result<HttpResponse, Problem> {
+    many(&request, &client, &state, &body, |_| Action::SendNow).await
+}

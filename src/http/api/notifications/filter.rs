@@ -1,0 +1,92 @@
+//! Finding notifications.
+
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+use super::{Page, summary};
+use crate::{
+    engine::{accept::FieldError, matching::Match},
+    http::{api::ProblemDocument, auth::Client, problem::Problem},
+    state::AppState,
+    store::notification as notifications,
+};
+
+/// What a list may ask for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// Statuses, separated by commas.
+    status: Option<String>,
+    /// An event type.
+    r#type: Option<String>,
+    template: Option<String>,
+    /// `name=value`
+    label: Option<String>,
+    reference: Option<String>,
+    /// A number in E.164, `user:NAME` or `contact:NAME`.
+    recipient: Option<String>,
+    /// RFC 3339: created at or after.
+    since: Option<String>,
+    /// RFC 3339: created before.
+    until: Option<String>,
+    /// From `next` of the page before.
+    cursor: Option<Uuid>,
+    /// 1 to 200; 50 if absent.
+    limit: Option<u64>,
+}
+
+/// Finds notifications, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/notifications", tag = "notifications", params(ListQuery),
+    responses((status = 200, body = Page), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
+)]
+pub async fn list(
+    _client: Client,
+    state: web::Data<AppState>,
+    query: web::Query<ListQuery>,
+) -> Result<HttpResponse, Problem> {
+    let query = query.into_inner();
+    let limit = query.limit.unwrap_or(50);
+    let filter = Match {
+        status: query.status,
+        r#type: query.r#type,
+        template: query.template,
+        label: query.label,
+        reference: query.reference,
+        recipient: query.recipient,
+        since: query.since,
+        until: query.until,
+    };
+    let read = filter.read("");
+    let mut wrong = read.as_ref().err().cloned().unwrap_or_default();
+    if !(1..=200).contains(&limit) {
+        wrong.push(FieldError {
+            pointer: "limit".to_owned(),
+            rule: "1 to 200".to_owned(),
+        });
+    }
+    let filter = match read {
+        Ok(filter) if wrong.is_empty() => notifications::Filter {
+            before: query.cursor,
+            limit: limit + 1,
+            ..filter
+        },
+        _ => return Err(Problem::Invalid(wrong)),
+    };
+    let mut rows = notifications::search(&state.engine.store, &filter).await?;
+    let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    if more {
+        rows.pop();
+    }
+    let next = if more {
+        rows.last().map(|row| row.id)
+    } else {
+        None
+    };
+    Ok(HttpResponse::Ok().json(Page {
+        notifications: rows.iter().map(summary).collect(),
+        next,
+    }))
+}

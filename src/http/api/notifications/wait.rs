@@ -1,0 +1,87 @@
+//! `Prefer: wait=N` (RFC 7240): the provider's answer in the answer.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{NotificationAnswer, NotificationsAnswer};
+use crate::{
+    domain::status::Group,
+    http::problem::Problem,
+    state::AppState,
+    store::{attempt as attempts, convert, notification as notifications},
+};
+
+/// Nobody waits longer, in seconds.
+const MAX_WAIT_SECONDS: u64 = 60;
+
+/// Another process may be the one that sends: the database is asked this often.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How long the caller would wait, in seconds. Other preferences are not ours.
+pub(super) fn preference(request: &HttpRequest) -> Result<Option<u64>, Problem> {
+    let wanted = request
+        .headers()
+        .get_all("Prefer")
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .find_map(|part| {
+            let (name, value) = part.trim().split_once('=')?;
+            name.trim()
+                .eq_ignore_ascii_case("wait")
+                .then(|| value.trim().to_owned())
+        });
+    let Some(wanted) = wanted else {
+        return Ok(None);
+    };
+    match wanted.parse::<u64>() {
+        Ok(seconds) if (1..=MAX_WAIT_SECONDS).contains(&seconds) => Ok(Some(seconds)),
+        _ => Err(Problem::Malformed(format!(
+            "Prefer: wait=N, 1 to {MAX_WAIT_SECONDS} seconds"
+        ))),
+    }
+}
+
+/// Waits until the provider has answered for all of them, or the time is up. The
+/// sender's worker makes the calls: whoever hangs up changes nothing.
+pub(super) async fn answer(
+    state: &web::Data<AppState>,
+    ids: &[Uuid],
+    seconds: u64,
+) -> Result<HttpResponse, Problem> {
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let waiter = state.engine.answers.wait_for(ids);
+    loop {
+        let mut rows = Vec::with_capacity(ids.len());
+        for id in ids {
+            rows.extend(notifications::find(&state.engine.store, *id).await?);
+        }
+        let decided = rows
+            .iter()
+            .all(|row| convert::status(row.status).group() != Group::Pending);
+        if decided || Instant::now() >= until {
+            let mut answer = Vec::with_capacity(rows.len());
+            for row in &rows {
+                let made = attempts::of_notification(&state.engine.store, row.id).await?;
+                let accepted_at = made.iter().rev().find_map(|attempt| attempt.accepted_at);
+                answer.push(NotificationAnswer::told(row, accepted_at));
+            }
+            let mut response = if decided {
+                HttpResponse::Ok()
+            } else {
+                HttpResponse::Accepted()
+            };
+            return Ok(response
+                .insert_header(("Preference-Applied", format!("wait={seconds}")))
+                .json(NotificationsAnswer {
+                    notifications: answer,
+                }));
+        }
+        tokio::select! {
+            () = waiter.told() => {}
+            () = tokio::time::sleep_until(until.min(Instant::now() + LOOK_AGAIN)) => {}
+        }
+    }
+}
