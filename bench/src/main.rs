@@ -2,6 +2,7 @@
 //! own and compare those with the database; what is measured does not write
 //! the meter.
 
+mod chaos;
 mod crash;
 mod database;
 mod ingest;
@@ -31,6 +32,8 @@ enum Command {
     Ingest(ingest::Ingest),
     /// Kills the server again and again under load, and looks for what was lost.
     Crash(crash::Crash),
+    /// A bad day at the provider, and a process killed every few seconds.
+    Chaos(chaos::Chaos),
     /// Messages out, against the sandbox.
     Send(send::Send),
     /// How well the pace of a number is kept and used.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
             match cli.command {
                 Command::Ingest(command) => command.run().await,
                 Command::Crash(command) => command.run().await,
+                Command::Chaos(command) => command.run().await,
                 Command::Send(command) => command.run().await,
                 Command::Pace(command) => command.run().await,
                 Command::Memory(command) => command.run().await,

@@ -38,6 +38,11 @@ pub struct Accepted {
 
 impl Sandbox {
     pub async fn start(directory: &Path) -> anyhow::Result<Self> {
+        Self::start_with(directory, &[]).await
+    }
+
+    /// The same with more words.
+    pub async fn start_with(directory: &Path, words: &[&str]) -> anyhow::Result<Self> {
         let ledger = database::file(directory, "accepted.jsonl");
         let address = server::free_address()?;
         let child = Command::new(std::env::current_exe()?)
@@ -49,7 +54,9 @@ impl Sandbox {
                 "--ledger",
             ])
             .arg(&ledger)
+            .args(words)
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()?;
         tokio::time::sleep(Duration::from_millis(300)).await;
         Ok(Self {

@@ -8,6 +8,7 @@ use std::{
 use anyhow::ensure;
 use clap::Args;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::{
     Common, database,
@@ -15,7 +16,7 @@ use crate::{
     load,
     outbound::{self, Sandbox},
     print, progress,
-    server::Server,
+    server::{self, Server},
 };
 
 /// Messages out, against the sandbox: unpaced, callbacks off.
@@ -29,6 +30,20 @@ pub struct Send {
     /// To so many people.
     #[arg(long, default_value_t = 5_000)]
     people: u64,
+    /// Callers that wait for the provider's answer at the same time.
+    #[arg(long, default_value_t = 100)]
+    callers: usize,
+}
+
+/// Requests of each caller.
+const REQUESTS: usize = 40;
+
+/// From the request to the answer. The sandbox takes no time to speak of: what is
+/// left is our own share.
+struct Immediate {
+    per_second: f64,
+    p50_ms: f64,
+    p99_ms: f64,
 }
 
 impl Send {
@@ -52,6 +67,8 @@ impl Send {
         }
         let elapsed = started.elapsed().as_secs_f64();
         drop(server);
+        progress("immediate sends …");
+        let immediate = self.immediate(&fresh, &sandbox).await?;
         let accepted = sandbox.accepted()?;
         let distinct: HashSet<&String> = accepted.iter().map(|accepted| &accepted.our_id).collect();
         let twice = accepted.len() - distinct.len();
@@ -67,6 +84,9 @@ impl Send {
             "accepted_by_sandbox": accepted.len(),
             "accepted_twice": twice,
             "notifications_with_two_attempts": per_notification,
+            "immediate_per_second": immediate.per_second,
+            "immediate_p50_ms": immediate.p50_ms,
+            "immediate_p99_ms": immediate.p99_ms,
             "seconds": (elapsed * 10.0).round() / 10.0,
         });
         print(&result, self.common.json);
@@ -76,5 +96,51 @@ impl Send {
             "something was sent twice"
         );
         Ok(())
+    }
+
+    /// All callers at once, each with one request after the other.
+    async fn immediate(&self, fresh: &Fresh, sandbox: &Sandbox) -> anyhow::Result<Immediate> {
+        let key = server::command(&fresh.url, &fresh.directory, &["keys", "create", "bench"])?;
+        let mut settings = sandbox.settings(0);
+        settings.push(("HERALD_PAIR_SECONDS", "0".to_owned()));
+        let server = Server::start(&fresh.url, &fresh.directory, &[], &settings).await?;
+        let started = Instant::now();
+        let mut callers = JoinSet::new();
+        for caller in 0..self.callers {
+            let (address, key) = (server.address, key.trim().to_owned());
+            callers.spawn(async move {
+                let mut times = Vec::with_capacity(REQUESTS);
+                for _ in 0..REQUESTS {
+                    let body = json!({ "to": format!("+1202555{:04}", 150 + caller % 40),
+                        "template": "bench_template", "params": { "name": "Asha" } })
+                    .to_string();
+                    let text = format!(
+                        "POST /api/v1/notifications HTTP/1.1\r\nHost: herald\r\nAuthorization: Bearer {key}\r\n\
+                         Prefer: wait=30\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                        body.len()
+                    );
+                    let asked = Instant::now();
+                    let (status, answer) = server::request(address, &text).await?;
+                    ensure!(status == 200, "no answer in time: {status} {answer}");
+                    times.push(asked.elapsed().as_secs_f64() * 1000.0);
+                }
+                anyhow::Ok(times)
+            });
+        }
+        let mut times = Vec::new();
+        while let Some(caller) = callers.join_next().await {
+            times.extend(caller??);
+        }
+        let elapsed = started.elapsed().as_secs_f64();
+        times.sort_by(f64::total_cmp);
+        let at = |percent: usize| {
+            let place = (times.len() * percent).div_ceil(100).saturating_sub(1);
+            (times.get(place).copied().unwrap_or_default() * 10.0).round() / 10.0
+        };
+        Ok(Immediate {
+            per_second: (load::count(times.len()) / elapsed).round(),
+            p50_ms: at(50),
+            p99_ms: at(99),
+        })
     }
 }

@@ -71,7 +71,17 @@ impl Server {
         words: &[&str],
         settings: &[(&str, String)],
     ) -> anyhow::Result<Self> {
-        let address = free_address()?;
+        Self::start_at(free_address()?, url, directory, words, settings).await
+    }
+
+    /// The same at a known address: where it was before.
+    pub async fn start_at(
+        address: SocketAddr,
+        url: &str,
+        directory: &Path,
+        words: &[&str],
+        settings: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
         let mut command = herald(url, directory)?;
         command
             .arg("serve")

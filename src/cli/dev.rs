@@ -140,6 +140,7 @@ impl Dev {
             delivered_after: delay(1000, 50),
             read_after: delay(3000, 100),
             ledger: None,
+            chaos: None,
             workers: 1,
         };
         tracker.spawn(report(sandbox::run(

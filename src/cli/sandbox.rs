@@ -40,6 +40,12 @@ pub(super) struct SandboxCommand {
     /// Write what was accepted here, one JSON object a line.
     #[arg(long)]
     ledger: Option<PathBuf>,
+    /// A bad day: answers are lost, calls fail, callbacks come twice and in any order.
+    #[arg(long)]
+    chaos: bool,
+    /// Which bad day.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
     /// List the special numbers and stop.
     #[arg(long)]
     people: bool,
@@ -77,6 +83,7 @@ impl SandboxCommand {
             read_after: Duration::from_millis(self.read_after_milliseconds),
             ledger: self.ledger,
             workers: 2,
+            chaos: self.chaos.then_some(self.seed),
         };
         say(format!("The sandbox listens on http://{}", self.listen));
         let stop = Stop::default();

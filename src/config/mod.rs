@@ -10,7 +10,7 @@ mod settings;
 pub use settings::{SETTINGS, Setting};
 
 use crate::domain::{
-    notification::{Policy, UnknownPolicy},
+    notification::{Policy, UnknownPolicies, UnknownPolicy},
     pace::PairPace,
     preference::Words,
     retry::RetryPolicy,
@@ -289,16 +289,13 @@ impl Config {
                 .mistakes
                 .push("WHATSAPP_API_BASE: starts with https:// or http://".to_owned());
         }
-        let unknown = match reader.text("HERALD_UNKNOWN_POLICY").as_deref() {
-            Some("give_up") => UnknownPolicy::GiveUp,
-            Some("resend") => UnknownPolicy::Resend,
-            _ => {
-                reader
-                    .mistakes
-                    .push("HERALD_UNKNOWN_POLICY: give_up or resend".to_owned());
-                UnknownPolicy::GiveUp
-            }
-        };
+        let unknown = reader.text("HERALD_UNKNOWN_POLICY").unwrap_or_default();
+        let unknown = UnknownPolicies::parse(&unknown).unwrap_or_else(|| {
+            reader.mistakes.push(
+                "HERALD_UNKNOWN_POLICY: give_up or resend, perhaps with categories: give_up, utility=resend".to_owned(),
+            );
+            UnknownPolicies::all(UnknownPolicy::GiveUp)
+        });
         let log_json = match reader.text("HERALD_LOG_FORMAT").as_deref() {
             Some("json") => true,
             Some("text") => false,

@@ -167,7 +167,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "HERALD_UNKNOWN_POLICY",
         Some("give_up"),
-        "`give_up`: may be lost, visibly. `resend`: may arrive twice.",
+        "`give_up`: may be lost, visibly. `resend`: may arrive twice. By category: `give_up, utility=resend`.",
     ),
     setting(
         "HERALD_STALE_AFTER_SECONDS",

@@ -59,6 +59,11 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// Makes one call, once, without following redirects or retrying.
     async fn send(&self, message: &Message) -> Exchange;
 
+    /// Whether it answers at all, in whatever words: asked without sending anything.
+    async fn is_reachable(&self) -> bool {
+        true
+    }
+
     /// Fetches a file that a person sent, at most `max_bytes` of it.
     async fn media(&self, _id: &str, _max_bytes: usize) -> Result<Media, AskError> {
         Err(AskError::Unsupported)

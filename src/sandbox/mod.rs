@@ -5,6 +5,7 @@
 //! talks HTTP.
 
 mod callbacks;
+mod chaos;
 pub mod check;
 mod people;
 mod requests;
@@ -15,7 +16,7 @@ use std::{
     io::Write,
     net::TcpListener,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -39,6 +40,8 @@ pub struct SandboxConfig {
     /// What was accepted is written here, one JSON object a line.
     pub ledger: Option<PathBuf>,
     pub workers: usize,
+    /// A bad day, drawn from this seed: see `chaos`.
+    pub chaos: Option<u64>,
 }
 
 /// What the sandbox remembers.
@@ -51,6 +54,8 @@ struct World {
     last_inbound: Mutex<HashMap<String, i64>>,
     /// Calls of each person so far: some behave differently the second time.
     calls: Mutex<HashMap<String, u32>>,
+    /// Calls of everybody.
+    total: AtomicU64,
 }
 
 impl World {
@@ -117,6 +122,7 @@ pub async fn run(
         ledger,
         last_inbound: Mutex::default(),
         calls: Mutex::default(),
+        total: AtomicU64::new(0),
     });
     let server = HttpServer::new(move || {
         App::new()

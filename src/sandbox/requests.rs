@@ -4,7 +4,14 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{World, callbacks, check, graph_error, people, people::Behaviour};
+use std::sync::atomic::Ordering;
+
+use super::{
+    World, callbacks,
+    chaos::{self, Fate},
+    check, graph_error, people,
+    people::Behaviour,
+};
 
 /// Whether a request carries the sandbox's token.
 pub(super) fn is_authorized(world: &World, request: &HttpRequest) -> bool {
@@ -86,6 +93,17 @@ pub(super) async fn messages(
         Behaviour::BreaksDown => return HttpResponse::InternalServerError().finish(),
         _ => {}
     }
+    let day = world
+        .config
+        .chaos
+        .map(|seed| chaos::day(seed, world.total.fetch_add(1, Ordering::Relaxed)));
+    if let Some(day) = day {
+        tokio::time::sleep(day.takes).await;
+        if let Fate::Refused(status, code) = day.fate {
+            return graph_error(status, code, "Refused", "It is a bad day.");
+        }
+    }
+    let behaviour = day.map_or(behaviour, |day| day.callbacks);
     let our_id = message
         .get("biz_opaque_callback_data")
         .and_then(Value::as_str)
@@ -105,7 +123,8 @@ pub(super) async fn messages(
         our_id,
         behaviour,
     );
-    if matches!(behaviour, Behaviour::LosesAnswer | Behaviour::Vanishes) {
+    let lost = day.is_some_and(|day| day.fate == Fate::AnswerLost);
+    if lost || matches!(behaviour, Behaviour::LosesAnswer | Behaviour::Vanishes) {
         let broken = futures_util::stream::once(async {
             Err::<bytes::Bytes, _>(std::io::Error::other("the sandbox loses this answer"))
         });

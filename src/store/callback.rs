@@ -85,11 +85,12 @@ pub async fn store_batch(
     let mut repeats = Vec::new();
     let mut fresh: Vec<&DigestRow> = described.iter().collect();
     if usize::try_from(inserted).ok() != Some(batch.len()) {
+        // A CROSS JOIN keeps SQLite from walking every digest of the endpoint.
         let known = query(
             tx,
             format!(
-                "SELECT r.digest FROM {digests} JOIN callback_digest d ON d.endpoint = $2 AND d.digest = r.digest \
-                 WHERE d.callback_id <> r.id"
+                "SELECT r.digest FROM {digests} CROSS JOIN callback_digest d WHERE d.endpoint = $2 AND d.digest = r.digest \
+                 AND d.callback_id <> r.id"
             ),
             [list(&described)?, endpoint.into()],
         )
@@ -98,16 +99,7 @@ pub async fn store_batch(
             let digest: Vec<u8> = Columns::of(row).take()?;
             repeats.extend(<[u8; 32]>::try_from(digest.as_slice()).ok());
         }
-        execute(
-            tx,
-            format!(
-                "UPDATE callback_digest SET times_seen = times_seen + r.copies FROM {digests} \
-                 WHERE callback_digest.endpoint = $2 AND callback_digest.digest = r.digest \
-                 AND callback_digest.callback_id <> r.id"
-            ),
-            [list(&described)?, endpoint.into()],
-        )
-        .await?;
+        count_repeats(tx, endpoint, batch, &repeats).await?;
         fresh = described
             .iter()
             .zip(batch)
@@ -153,6 +145,53 @@ pub async fn store_batch(
     )
     .await?;
     Ok(repeats)
+}
+
+/// Counts bodies that had come before.
+async fn count_repeats(
+    tx: &DatabaseTransaction,
+    endpoint: &str,
+    batch: &[NewCallback],
+    repeats: &[[u8; 32]],
+) -> Result<(), StoreError> {
+    #[derive(Serialize)]
+    struct Repeat<'a> {
+        // Beside each digest, not once for all: SQLite would walk every digest of
+        // the endpoint (measured: 36 ms for a few, at 6,000).
+        endpoint: &'a str,
+        digest: String,
+        copies: i64,
+    }
+    let seen: Vec<Repeat<'_>> = batch
+        .iter()
+        .filter(|callback| repeats.contains(&callback.digest))
+        .map(|callback| Repeat {
+            endpoint,
+            digest: hex::encode(callback.digest),
+            copies: callback.copies,
+        })
+        .collect();
+    if seen.is_empty() {
+        return Ok(());
+    }
+    let given = rows(
+        tx.get_database_backend(),
+        &[
+            ("endpoint", Type::Text),
+            ("digest", Type::Bytes),
+            ("copies", Type::Int),
+        ],
+    );
+    execute(
+        tx,
+        format!(
+            "UPDATE callback_digest SET times_seen = times_seen + r.copies FROM {given} \
+             WHERE callback_digest.endpoint = r.endpoint AND callback_digest.digest = r.digest"
+        ),
+        [list(&seen)?],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Takes over unprocessed bodies whose lease has run out, oldest first: up to

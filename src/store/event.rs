@@ -112,8 +112,8 @@ pub async fn reached_already(
     let found = query(
         tx,
         format!(
-            "SELECT DISTINCT n.contact_id FROM {given} JOIN notification n ON n.event_id = $2 AND n.contact_id = r.id \
-             WHERE n.route = $3"
+            "SELECT DISTINCT n.contact_id FROM {given} CROSS JOIN notification n WHERE n.event_id = $2 AND n.contact_id = r.id \
+             AND n.route = $3"
         ),
         [ids(contacts.iter().copied())?, event.into(), route.into()],
     )
@@ -162,8 +162,8 @@ pub async fn claim_dedupe(
     let taken = query(
         tx,
         format!(
-            "SELECT d.recipient, d.notification_id FROM {given} JOIN dedupe d ON d.route = $2 AND d.dedupe_key = r.dedupe_key \
-             AND d.recipient = r.recipient AND d.channel = $3 WHERE d.notification_id <> r.notification_id"
+            "SELECT d.recipient, d.notification_id FROM {given} CROSS JOIN dedupe d WHERE d.route = $2 AND d.dedupe_key = r.dedupe_key \
+             AND d.recipient = r.recipient AND d.channel = $3 AND d.notification_id <> r.notification_id"
         ),
         [list(claims)?, route.into(), channel.into()],
     )

@@ -346,7 +346,8 @@ async fn fill(
     if free.ordinary <= 0 && free.otp <= 0 {
         return Ok(());
     }
-    let mut claim = dispatch::claim(engine, sending.sender, free, now).await?;
+    let mut claim =
+        dispatch::claim_with(engine, sending.provider.as_ref(), sending.sender, free, now).await?;
     // They are committed and must be made: without new moments, at their old ones.
     if let Err(error) =
         dispatch::catch_up(engine, sending.sender, &mut claim.jobs, clock.now()).await

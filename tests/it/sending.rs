@@ -16,6 +16,8 @@ crate::tests![
     a_lost_answer_is_not_repeated_and_is_resolved_by_its_callback,
     without_a_callback_the_policy_gives_up_visibly,
     the_policy_may_resend_instead,
+    a_category_may_have_a_policy_of_its_own,
+    an_hour_without_the_provider_loses_nothing,
     a_process_that_dies_while_sending_leaves_an_unknown,
     no_connection_costs_no_try_and_five_in_a_row_hold_the_sender,
     a_dead_token_holds_the_sender_with_its_queue_intact,
@@ -187,6 +189,81 @@ async fn the_policy_may_resend_instead(database: Database) {
         ),
         (&json!("accepted"), 2)
     );
+}
+
+async fn a_category_may_have_a_policy_of_its_own(database: Database) {
+    let policy = ("HERALD_UNKNOWN_POLICY", "give_up, utility=resend");
+    let app = ready(&database, &[policy]).await;
+    app.meta.will_answer(&[(1, ""), (1, "")]);
+    let utility = app.order("A-1", "+12025550101").await;
+    let other = app.order("A-2", "+12025550102").await;
+    app.sql("UPDATE notification SET category = 'marketing' WHERE address = '+12025550102'")
+        .await;
+    assert_eq!(app.send().await, 2);
+    app.pass(901);
+    app.settle().await;
+    assert_eq!(app.status_of(&utility).await, "accepted");
+    assert_eq!(app.status_of(&other).await, "gave_up");
+    // A person may think otherwise.
+    let path = format!("/api/v1/notifications/{other}/retry");
+    assert_eq!(app.post(&path, &json!({})).await.0, 409);
+    let (code, _) = app.post(&path, &json!({ "even_if_delivered": true })).await;
+    assert_eq!(code, 202);
+    assert_eq!(app.send().await, 1);
+    assert_eq!(app.status_of(&other).await, "accepted");
+}
+
+/// Nobody answers for an hour: a handful of calls are unknown, the sender is held and
+/// its provider knocked at, and then everything goes out or is visibly expired.
+async fn an_hour_without_the_provider_loses_nothing(database: Database) {
+    let settings = [("HERALD_PAIR_SECONDS", "0"), ("HERALD_SEND_SLOTS", "8")];
+    let app = ready(&database, &settings).await;
+    let mut ids = Vec::new();
+    for number in 0..60 {
+        ids.push(app.order(&format!("A-{number}"), "+12025550101").await);
+    }
+    let short = json!({
+        "to": "+12025550102", "template": "jaspers_market_plain_text_v1", "expires_in_seconds": 600
+    });
+    let (_, answer) = app.post("/api/v1/notifications", &short).await;
+    let short = answer["notifications"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    app.meta.is_dead(true);
+    for _ in 0..360 {
+        dispatch::turn(&app.engine, &app.meta, app.sender, 5, app.now())
+            .await
+            .unwrap();
+        app.pass(10);
+        app.watch().await;
+    }
+    assert!(
+        app.meta.calls() < 150,
+        "{} calls in an hour",
+        app.meta.calls()
+    );
+    let (_, senders) = app.get("/api/v1/senders").await;
+    assert_eq!(senders[0]["state"], "held");
+    assert_eq!(app.status_of(&short).await, "expired");
+    let told = app
+        .number("SELECT count(*) FROM event WHERE event_type = 'herald.sender.held'")
+        .await;
+    assert_eq!(told, 1, "the admins hear of it once");
+
+    app.meta.is_dead(false);
+    for _ in 0..120 {
+        app.settle().await;
+        app.pass(10);
+    }
+    let mut after = std::collections::BTreeMap::<String, usize>::new();
+    for id in &ids {
+        *after.entry(app.status_of(id).await).or_default() += 1;
+    }
+    let gave_up = after.get("gave_up").copied().unwrap_or(0);
+    let accepted = after.get("accepted").copied().unwrap_or(0);
+    assert_eq!(accepted + gave_up, 60, "{after:?}");
+    assert!(gave_up <= 10, "a handful: {after:?}");
 }
 
 async fn a_process_that_dies_while_sending_leaves_an_unknown(database: Database) {

@@ -7,6 +7,9 @@
 
 mod again;
 mod tally;
+mod unknown;
+
+pub use unknown::{UnknownPolicies, UnknownPolicy};
 
 use uuid::Uuid;
 
@@ -20,22 +23,13 @@ use super::{
     trigger::{Trigger, Triggers},
 };
 
-/// What becomes of a message whose fate nobody knows after the set time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownPolicy {
-    /// May be lost, visibly.
-    GiveUp,
-    /// May arrive twice.
-    Resend,
-}
-
 /// The settings that decide.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
     pub retry: RetryPolicy,
     pub lease_seconds: i64,
     pub unknown_after_seconds: i64,
-    pub unknown: UnknownPolicy,
+    pub unknown: UnknownPolicies,
     pub stale_after_seconds: i64,
     /// Wait before a retry after a `failed` callback; negative: never retry.
     pub settle_after_failed_seconds: i64,
@@ -434,7 +428,7 @@ impl NotificationState {
             }
             EngineState::Unknown if due(self.leased_until) => {
                 self.leased_until = None;
-                match policy.unknown {
+                match policy.unknown.of(&self.category) {
                     UnknownPolicy::GiveUp => {
                         self.engine = EngineState::GaveUp;
                         self.reason = Some(

@@ -17,6 +17,7 @@ use crate::{
         apply::SOURCE,
         transition::Report,
     },
+    providers::Provider,
     store::{
         DatabaseTransaction, StoreError, made_at,
         sender::{self, Health},
@@ -25,6 +26,61 @@ use crate::{
 
 /// A sender whose credentials or account are in trouble is probed after so many seconds.
 const TROUBLE_PROBE_SECONDS: i64 = 60;
+
+/// Asks the provider of a held sender whether it answers at all. One process does so
+/// at a time. `None`: it does; else when to ask again.
+pub(super) async fn knock(
+    engine: &Engine,
+    provider: &dyn Provider,
+    id: Uuid,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
+    let failures = engine
+        .store
+        .write(async |tx| {
+            let row = sender::lock(tx, id).await?;
+            let due = row.filter(|row| {
+                row.state == "held"
+                    && row
+                        .probe_at
+                        .is_none_or(|at| Timestamp::from_micros(at) <= now)
+            });
+            let Some(row) = due else {
+                return Ok(None);
+            };
+            let health = Health {
+                state: "held",
+                reason: row.state_reason,
+                failures_in_row: row.failures_in_row,
+                probe_at: Some(lease),
+            };
+            sender::set_health(tx, id, &health, now, now).await?;
+            Ok(Some(health))
+        })
+        .await?;
+    let Some(health) = failures else {
+        // Another process was first, or it is released.
+        return Ok(Some(now.plus_seconds(1)));
+    };
+    let reachable = provider.is_reachable().await;
+    let failures_in_row = health.failures_in_row + i64::from(!reachable);
+    let again_at = if reachable {
+        now
+    } else {
+        now.plus_micros(retry::probe_after_micros(failures_in_row))
+    };
+    let health = Health {
+        failures_in_row,
+        probe_at: Some(again_at),
+        ..health
+    };
+    engine
+        .store
+        .write(async |tx| sender::set_health(tx, id, &health, now, now).await)
+        .await?;
+    Ok((!reachable).then_some(again_at))
+}
 
 /// What a batch of answers says of its provider.
 #[derive(Debug)]

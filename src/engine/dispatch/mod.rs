@@ -106,6 +106,14 @@ pub struct Claim {
     pub taken: usize,
     /// When it is worth asking again, if the pace or a hold said no.
     pub again_at: Option<Timestamp>,
+    /// A held sender is due for a probe: its provider is to be knocked at first.
+    knock: bool,
+}
+
+/// Why nothing may be claimed now.
+enum NotNow {
+    Until(Timestamp),
+    Knock,
 }
 
 /// How many calls of a lane a sender may make, and when.
@@ -138,6 +146,38 @@ pub async fn claim(
     slots: Slots,
     now: Timestamp,
 ) -> Result<Claim, StoreError> {
+    claim_as(engine, sender, slots, true, now).await
+}
+
+/// The same, and a message is risked on a held sender only when its provider answers
+/// at all: one that times out would leave an unknown outcome behind each probe.
+pub async fn claim_with(
+    engine: &Engine,
+    provider: &dyn Provider,
+    sender: Uuid,
+    slots: Slots,
+    now: Timestamp,
+) -> Result<Claim, StoreError> {
+    let claim = claim_as(engine, sender, slots, false, now).await?;
+    if !claim.knock {
+        return Ok(claim);
+    }
+    match health::knock(engine, provider, sender, now).await? {
+        Some(again_at) => Ok(Claim {
+            again_at: Some(again_at),
+            ..Claim::default()
+        }),
+        None => claim_as(engine, sender, slots, true, now).await,
+    }
+}
+
+async fn claim_as(
+    engine: &Engine,
+    sender: Uuid,
+    slots: Slots,
+    knocked: bool,
+    now: Timestamp,
+) -> Result<Claim, StoreError> {
     // The pace is charged for what will be sent, not for every free slot.
     let most = slots.otp.max(slots.ordinary);
     let due = notification::count_due(&engine.store, now, most).await?;
@@ -153,13 +193,19 @@ pub async fn claim(
     // The pace is taken in a short transaction of its own: its row is shared by all processes.
     let permits = engine
         .store
-        .write(async |tx| take_pace(tx, sender, wanted, lease, now).await)
+        .write(async |tx| take_pace(tx, sender, wanted, knocked, lease, now).await)
         .await?;
     let permits = match permits {
         Ok(permits) => permits,
-        Err(again_at) => {
+        Err(NotNow::Until(again_at)) => {
             return Ok(Claim {
                 again_at: Some(again_at),
+                ..Claim::default()
+            });
+        }
+        Err(NotNow::Knock) => {
+            return Ok(Claim {
+                knock: true,
                 ..Claim::default()
             });
         }
@@ -185,25 +231,30 @@ pub async fn claim(
         jobs,
         taken,
         again_at: again_at.filter(|_| taken == 0),
+        knock: false,
     })
 }
 
-/// Takes of a sender's pace, one-time passwords first. An error says when to ask again.
+/// Takes of a sender's pace, one-time passwords first. An error says why nothing is granted.
 async fn take_pace(
     tx: &DatabaseTransaction,
     id: Uuid,
     wanted: Slots,
+    knocked: bool,
     lease: Timestamp,
     now: Timestamp,
-) -> Result<Result<Vec<Permit>, Timestamp>, StoreError> {
+) -> Result<Result<Vec<Permit>, NotNow>, StoreError> {
     let Some(row) = sender::lock(tx, id).await? else {
-        return Ok(Err(now.plus_seconds(1)));
+        return Ok(Err(NotNow::Until(now.plus_seconds(1))));
     };
     let mut wanted = wanted;
     if row.state == "held" {
         let probe_at = row.probe_at.map_or(now, Timestamp::from_micros);
         if probe_at > now {
-            return Ok(Err(probe_at));
+            return Ok(Err(NotNow::Until(probe_at)));
+        }
+        if !knocked {
+            return Ok(Err(NotNow::Knock));
         }
         // One probe at a time: the next may go when this one's lease has run out.
         let health = Health {
@@ -425,7 +476,7 @@ pub async fn turn(
     now: Timestamp,
 ) -> Result<usize, StoreError> {
     let most = i64::try_from(engine.settings.send_slots).unwrap_or(1);
-    let claim = claim(engine, sender, Slots::each(most), now).await?;
+    let claim = claim_with(engine, provider, sender, Slots::each(most), now).await?;
     let answers =
         futures_util::future::join_all(claim.jobs.into_iter().map(|job| call(provider, job))).await;
     settle(engine, sender, &answers, jitter_permille, now).await?;

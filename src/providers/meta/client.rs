@@ -27,6 +27,8 @@ pub struct MetaClient {
     base: String,
     /// Base and version: where objects are.
     graph: String,
+    /// The phone number.
+    number: String,
     /// Where messages go.
     url: String,
     token: SecretString,
@@ -42,11 +44,13 @@ impl MetaClient {
     ) -> Self {
         let base = format!("{}/", base.trim_end_matches('/'));
         let graph = format!("{base}{version}");
-        let url = format!("{graph}/{phone_number_id}/messages");
+        let number = format!("{graph}/{phone_number_id}");
+        let url = format!("{number}/messages");
         Self {
             http,
             base,
             graph,
+            number,
             url,
             token,
         }
@@ -158,6 +162,17 @@ impl Provider for MetaClient {
             answer: Some(answer),
             outcome,
         }
+    }
+
+    /// Reads the number's own id: any answer but a server error will do.
+    async fn is_reachable(&self) -> bool {
+        let answer = self
+            .http
+            .get(format!("{}?fields=id", self.number))
+            .bearer_auth(self.token.expose_secret())
+            .send()
+            .await;
+        answer.is_ok_and(|answer| answer.status().as_u16() < 500)
     }
 
     /// First where it is, then what it is: the address is good for 5 minutes (Meta, "Media").

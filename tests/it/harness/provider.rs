@@ -26,6 +26,7 @@ pub struct FakeMeta {
     count: Arc<AtomicU64>,
     marked: Arc<Mutex<Vec<String>>>,
     out_of_reach: Arc<AtomicBool>,
+    dead: Arc<AtomicBool>,
 }
 
 impl FakeMeta {
@@ -42,6 +43,11 @@ impl FakeMeta {
     /// Answers that were not used are none any more.
     pub fn forget_answers(&self) {
         self.answers.lock().unwrap().clear();
+    }
+
+    /// Whether every call finds nobody or is never answered, by turns.
+    pub fn is_dead(&self, dead: bool) {
+        self.dead.store(dead, Ordering::SeqCst);
     }
 
     /// Whether anything but a message can be asked for.
@@ -71,6 +77,11 @@ impl Provider for FakeMeta {
         self.requests.lock().unwrap().push(request.clone());
         let next = self.answers.lock().unwrap().pop_front();
         let number = self.count.fetch_add(1, Ordering::SeqCst);
+        let next = if self.dead.load(Ordering::SeqCst) {
+            Some((u16::try_from(number % 2).unwrap(), String::new()))
+        } else {
+            next
+        };
         let (http_status, answer, outcome) = match next {
             Some((0, _)) => (
                 None,
@@ -116,6 +127,10 @@ impl Provider for FakeMeta {
             answer,
             outcome,
         }
+    }
+
+    async fn is_reachable(&self) -> bool {
+        !self.dead.load(Ordering::SeqCst)
     }
 
     async fn mark_read(&self, provider_message_id: &str) -> Result<(), AskError> {

@@ -563,6 +563,7 @@ async fn with_sandbox(
         delivered_after: std::time::Duration::ZERO,
         read_after: std::time::Duration::ZERO,
         ledger: None,
+        chaos: None,
         workers: 1,
     };
     let stopping = stop.soft.clone();

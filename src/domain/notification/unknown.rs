@@ -1,0 +1,100 @@
+//! What becomes of messages whose fate nobody knows.
+
+/// What becomes of a message whose fate nobody knows after the set time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownPolicy {
+    /// May be lost, visibly.
+    GiveUp,
+    /// May arrive twice.
+    Resend,
+}
+
+/// The policy of each category.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownPolicies {
+    usual: UnknownPolicy,
+    authentication: Option<UnknownPolicy>,
+    utility: Option<UnknownPolicy>,
+    marketing: Option<UnknownPolicy>,
+    service: Option<UnknownPolicy>,
+}
+
+impl UnknownPolicies {
+    /// The same for all.
+    pub const fn all(usual: UnknownPolicy) -> Self {
+        Self {
+            usual,
+            authentication: None,
+            utility: None,
+            marketing: None,
+            service: None,
+        }
+    }
+
+    /// Reads `give_up`, or `give_up, utility=resend`: the first is everybody's but
+    /// for the categories that are named. `None` when it cannot be read.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(',').map(str::trim);
+        let mut policies = Self::all(UnknownPolicy::parse(parts.next()?)?);
+        for part in parts {
+            let (category, policy) = part.split_once('=')?;
+            let policy = Some(UnknownPolicy::parse(policy.trim())?);
+            match category.trim() {
+                "authentication" => policies.authentication = policy,
+                "utility" => policies.utility = policy,
+                "marketing" => policies.marketing = policy,
+                "service" => policies.service = policy,
+                _ => return None,
+            }
+        }
+        Some(policies)
+    }
+
+    /// What holds for a category.
+    pub fn of(&self, category: &str) -> UnknownPolicy {
+        let own = match category {
+            "authentication" => self.authentication,
+            "utility" => self.utility,
+            "marketing" => self.marketing,
+            "service" => self.service,
+            _ => None,
+        };
+        own.unwrap_or(self.usual)
+    }
+}
+
+impl UnknownPolicy {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "give_up" => Some(Self::GiveUp),
+            "resend" => Some(Self::Resend),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{UnknownPolicies, UnknownPolicy};
+
+    #[test]
+    fn a_category_may_have_its_own() {
+        let policies = UnknownPolicies::parse("give_up, utility=resend,service = resend").unwrap();
+        assert_eq!(policies.of("utility"), UnknownPolicy::Resend);
+        assert_eq!(policies.of("service"), UnknownPolicy::Resend);
+        assert_eq!(policies.of("authentication"), UnknownPolicy::GiveUp);
+        assert_eq!(
+            UnknownPolicies::parse("resend"),
+            Some(UnknownPolicies::all(UnknownPolicy::Resend))
+        );
+        for wrong in [
+            "",
+            "maybe",
+            "give_up,",
+            "give_up, news=resend",
+            "utility=resend",
+        ] {
+            assert_eq!(UnknownPolicies::parse(wrong), None, "{wrong}");
+        }
+    }
+}

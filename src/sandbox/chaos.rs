@@ -1,0 +1,74 @@
+//! A bad day at the provider: answers are lost, calls fail, callbacks come twice
+//! and in any order.
+
+use std::time::Duration;
+
+use super::Behaviour;
+
+/// What happens to one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Answered,
+    /// Accepted, and the answer is lost.
+    AnswerLost,
+    /// Not accepted: this HTTP status and code.
+    Refused(u16, i64),
+}
+
+/// One call's fate, how long it takes, and how its callbacks come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Day {
+    pub fate: Fate,
+    pub takes: Duration,
+    pub callbacks: Behaviour,
+}
+
+/// The fate of call number `call`: 5 % lose their answer after accepting, 5 % are
+/// HTTP 5xx with Meta's code, 3 % are 130429, 2 % are 131056. Three in ten of the
+/// rest get their callbacks twice and newest first.
+pub(super) fn day(seed: u64, call: u64) -> Day {
+    let drawn = mix(seed ^ mix(call));
+    let fate = match drawn % 1000 {
+        0..50 => Fate::AnswerLost,
+        50..75 => Fate::Refused(500, 131_000),
+        75..100 => Fate::Refused(503, 131_016),
+        100..130 => Fate::Refused(429, 130_429),
+        130..150 => Fate::Refused(400, 131_056),
+        _ => Fate::Answered,
+    };
+    let callbacks = if (drawn >> 32) % 10 < 3 {
+        Behaviour::Confuses
+    } else {
+        Behaviour::Reads
+    };
+    Day {
+        fate,
+        takes: Duration::from_millis(20 + (drawn >> 40) % 180),
+        callbacks,
+    }
+}
+
+/// `SplitMix64`: a number that looks like chance.
+const fn mix(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fate, day};
+
+    #[test]
+    fn as_many_calls_go_wrong_as_was_said() {
+        let days: Vec<_> = (0..100_000).map(|call| day(7, call)).collect();
+        let share = |is: &dyn Fn(Fate) -> bool| {
+            days.iter().filter(|day| is(day.fate)).count() * 1000 / days.len()
+        };
+        assert!((48..=52).contains(&share(&|fate| fate == Fate::AnswerLost)));
+        assert!((48..=52).contains(&share(&|fate| matches!(fate, Fate::Refused(500.., _)))));
+        assert!((28..=32).contains(&share(&|fate| fate == Fate::Refused(429, 130_429))));
+        assert!((18..=22).contains(&share(&|fate| fate == Fate::Refused(400, 131_056))));
+    }
+}
