@@ -1,0 +1,228 @@
+//! What Meta refuses of a template when it is made (Meta, "Template components").
+
+use super::{Body, Button, Extras, Header, MAX_BODY, MAX_HEADER, MAX_URL, texts};
+use crate::domain::{content::Broken, template::check_text};
+
+/// Limits in characters.
+const MAX_FOOTER: usize = 60;
+const MAX_BUTTON: usize = 25;
+const MAX_PHONE: usize = 20;
+const MAX_BUTTONS: usize = 10;
+
+/// The shortest and the longest time, in seconds, that Meta tries to deliver a
+/// template of a category (Meta, "Time-to-live").
+pub fn ttl_bounds(category: &str) -> (i64, i64) {
+    match category {
+        "authentication" => (30, 900),
+        "utility" => (30, 43_200),
+        _ => (43_200, 2_592_000),
+    }
+}
+
+/// What Meta would refuse of a template when it is made (Meta, "Template components").
+pub fn check(body: &str, extras: &Extras, named: bool, authentication: bool) -> Vec<Broken> {
+    let mut wrong = Vec::new();
+    let mut refuse = |pointer: String, rule: String| wrong.push(Broken { pointer, rule });
+    let plain = |expression: &String| {
+        expression
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    match Body::parse(body) {
+        Err(error) => refuse("/body".to_owned(), error.to_string()),
+        Ok(parsed) => {
+            if named && !parsed.expressions.iter().all(plain) {
+                refuse(
+                    "/body".to_owned(),
+                    "a NAMED template has plain names in its {{ }}".to_owned(),
+                );
+            }
+            if authentication && parsed.expressions.len() != 1 {
+                refuse(
+                    "/body".to_owned(),
+                    "an authentication template has one {{ }}: the code".to_owned(),
+                );
+            }
+        }
+    }
+    if body.chars().count() > MAX_BODY {
+        refuse("/body".to_owned(), "at most 1,024 characters".to_owned());
+    }
+    match &extras.header {
+        Some(_) if authentication => refuse(
+            "/header".to_owned(),
+            "an authentication template has none".to_owned(),
+        ),
+        Some(Header::Text { text }) => match Body::parse(text) {
+            Err(error) => refuse("/header/text".to_owned(), error.to_string()),
+            Ok(parsed) if parsed.expressions.len() > 1 => {
+                refuse("/header/text".to_owned(), "at most one {{ }}".to_owned());
+            }
+            Ok(parsed) if parsed.fill(&[]).chars().count() > MAX_HEADER => {
+                refuse(
+                    "/header/text".to_owned(),
+                    "at most 60 characters".to_owned(),
+                );
+            }
+            Ok(_) => {}
+        },
+        Some(
+            Header::Image { id, link }
+            | Header::Video { id, link }
+            | Header::Document { id, link, .. },
+        ) if id.is_some() == link.is_some() => {
+            refuse("/header".to_owned(), "either `id` or `link`".to_owned());
+        }
+        _ => {}
+    }
+    if let Some(footer) = &extras.footer {
+        if footer.contains("{{") {
+            refuse("/footer".to_owned(), "without {{ }}".to_owned());
+        }
+        if footer.is_empty() || footer.chars().count() > MAX_FOOTER {
+            refuse("/footer".to_owned(), "1 to 60 characters".to_owned());
+        }
+    }
+    for text in texts(extras) {
+        if let Err(error) = check_text(text) {
+            refuse("/header and /buttons".to_owned(), error.to_string());
+        }
+    }
+    check_buttons(&extras.buttons, authentication, &mut refuse);
+    wrong
+}
+
+fn check_buttons(
+    buttons: &[Button],
+    authentication: bool,
+    refuse: &mut impl FnMut(String, String),
+) {
+    let mut most = |what: &str, limit: usize, is: fn(&Button) -> bool| {
+        if buttons.iter().filter(|button| is(button)).count() > limit {
+            refuse("/buttons".to_owned(), format!("at most {limit} {what}"));
+        }
+    };
+    most("buttons", MAX_BUTTONS, |_| true);
+    most("with an address", 2, |it| matches!(it, Button::Url { .. }));
+    most("with a number", 1, |it| {
+        matches!(it, Button::PhoneNumber { .. })
+    });
+    most("that copies a code", 1, |it| {
+        matches!(it, Button::CopyCode { .. } | Button::Otp { .. })
+    });
+    let replies: Vec<bool> = buttons
+        .iter()
+        .map(|button| matches!(button, Button::QuickReply { .. }))
+        .collect();
+    let changes = replies
+        .windows(2)
+        .filter(|pair| pair.first() != pair.get(1));
+    if changes.count() > 1 {
+        refuse(
+            "/buttons".to_owned(),
+            "quick replies stand together".to_owned(),
+        );
+    }
+    for (index, button) in buttons.iter().enumerate() {
+        let at = |field: &str| format!("/buttons/{index}/{field}");
+        if authentication != matches!(button, Button::Otp { .. }) {
+            refuse(
+                format!("/buttons/{index}"),
+                "otp buttons belong to authentication templates, and only they".to_owned(),
+            );
+        }
+        let text = match button {
+            Button::QuickReply { text, .. }
+            | Button::Url { text, .. }
+            | Button::PhoneNumber { text, .. } => Some(text),
+            Button::Otp { text, .. } => text.as_ref(),
+            Button::CopyCode { .. } | Button::RequestContactInfo => None,
+        };
+        if text.is_some_and(|text| text.is_empty() || text.chars().count() > MAX_BUTTON) {
+            refuse(at("text"), "1 to 25 characters".to_owned());
+        }
+        match button {
+            Button::Url { url, .. } => {
+                if url.chars().count() > MAX_URL {
+                    refuse(at("url"), "at most 2,000 characters".to_owned());
+                }
+                if !url.starts_with("https://") && !url.starts_with("http://") {
+                    refuse(at("url"), "starts with https://".to_owned());
+                }
+                match Body::parse(url) {
+                    Err(error) => refuse(at("url"), error.to_string()),
+                    Ok(parsed)
+                        if parsed.expressions.len() > 1 || !parsed.ends_with_expression() =>
+                    {
+                        refuse(at("url"), "one {{ }} at most, at the end".to_owned());
+                    }
+                    Ok(_) => {}
+                }
+            }
+            Button::PhoneNumber { phone_number, .. } => {
+                if phone_number.chars().count() > MAX_PHONE || !phone_number.starts_with('+') {
+                    refuse(
+                        at("phone_number"),
+                        "E.164, at most 20 characters".to_owned(),
+                    );
+                }
+            }
+            Button::QuickReply { .. }
+            | Button::CopyCode { .. }
+            | Button::Otp { .. }
+            | Button::RequestContactInfo => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::check;
+    use crate::domain::template::layout::Extras;
+
+    #[test]
+    fn what_meta_refuses_is_found_when_it_is_written() {
+        let rules = |extras: Value, authentication| {
+            let extras: Extras = serde_json::from_value(extras).unwrap();
+            check("{{ a }}", &extras, false, authentication)
+                .into_iter()
+                .map(|broken| format!("{} {}", broken.pointer, broken.rule))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            rules(json!({"footer": "{{ a }}"}), false),
+            ["/footer without {{ }}"]
+        );
+        let text = "x".repeat(61);
+        assert_eq!(
+            rules(json!({"header": {"type": "text", "text": text}}), false),
+            ["/header/text at most 60 characters"]
+        );
+        assert_eq!(
+            rules(json!({"header": {"type": "image"}}), false),
+            ["/header either `id` or `link`"]
+        );
+        let reply = json!({"type": "quick_reply", "text": "x"});
+        let url = json!({"type": "url", "text": "x", "url": "https://example.org/{{ a }}/b"});
+        assert_eq!(
+            rules(json!({"buttons": [reply, url, reply]}), false),
+            [
+                "/buttons quick replies stand together",
+                "/buttons/1/url one {{ }} at most, at the end"
+            ]
+        );
+        assert_eq!(
+            rules(
+                json!({"buttons": [{"type": "otp", "otp_type": "copy_code"}]}),
+                false
+            ),
+            ["/buttons/0 otp buttons belong to authentication templates, and only they"]
+        );
+        assert_eq!(
+            rules(json!({"header": {"type": "text", "text": "x"}}), true),
+            ["/header an authentication template has none"]
+        );
+    }
+}
