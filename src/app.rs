@@ -16,14 +16,17 @@ use uuid::Uuid;
 
 use crate::{
     config::Config,
+    domain::{credential::Ageing, time::Timestamp},
     engine::{
-        Engine, Retention, Settings, access,
+        Engine, Retention, Settings,
         inbox::{Handover, Inbox, Intake},
+        keyring::{Environment, Keys, REVISION},
+        vault::{self, KeyCheck, Vault},
     },
     http,
-    providers::{self, meta::client::MetaClient},
+    providers::Connector,
     shutdown::Stop,
-    state::{AppState, Clock, Ingest},
+    state::{AppState, Clock, Ingest, random_bytes},
     store::{self, Store, callback, connect, migrate, sender},
     telemetry, workers,
 };
@@ -45,7 +48,6 @@ pub struct Options {
 pub struct App {
     pub state: web::Data<AppState>,
     pub handover: Arc<Handover>,
-    pub sending: Option<workers::sender::Sending>,
     listener: TcpListener,
     intake: Intake,
     options: Options,
@@ -81,6 +83,7 @@ pub fn settings(config: &Config) -> Settings {
         policy: config.policy,
         enabled: config.whatsapp_enabled,
         send_slots: config.send_slots,
+        send_per_second: config.send_per_second,
         pair: config.pair,
         expires_after_seconds: config.expires_after_seconds,
         authentication_expires_after_seconds: config.authentication_expires_after_seconds,
@@ -93,6 +96,10 @@ pub fn settings(config: &Config) -> Settings {
             bodies_days: config.bodies_days,
             timeline_days: config.timeline_days,
             notifications_days: config.notifications_days,
+        },
+        ageing: Ageing {
+            old_after_days: config.credential_old_days,
+            warn_before_days: config.credential_warning_days,
         },
     }
 }
@@ -107,19 +114,7 @@ impl App {
     ) -> anyhow::Result<Self> {
         let store = open_store(config, options.migrate).await?;
         let now = options.clock.now();
-        let mut nonce = [0; 24];
-        getrandom::fill(&mut nonce).context("the system gives no random bytes")?;
-        match access::check_secret_key(&store, secret_key, nonce, now).await? {
-            access::KeyCheck::Fits => {}
-            access::KeyCheck::Unusable => {
-                bail!("HERALD_SECRET_KEY: 64 hex digits, such as `openssl rand -hex 32` prints")
-            }
-            access::KeyCheck::Wrong => {
-                bail!(
-                    "HERALD_SECRET_KEY: not the key this database was made with. Set the old key; without it, what is encrypted cannot be read"
-                )
-            }
-        }
+        let vault = self::vault(config, secret_key, &store, now).await?;
         let process = Uuid::new_v4();
         if store.is_sqlite() {
             // The file's lock is ours: whoever else holds a lease is dead.
@@ -127,34 +122,31 @@ impl App {
                 .write(async |tx| callback::release_all(tx, process).await)
                 .await?;
         }
-        let sending = sending(config, &store, now).await?;
+        ensure_sender(config, &store, now).await?;
         let durability = store::setting::durability(&store).await?;
-        let engine = Arc::new(Engine::new(store, settings(config), process));
+        let engine =
+            Engine::new(store, settings(config), process).with_keys(keys(config, Some(vault))?);
+        let engine = Arc::new(engine);
+        let ring = engine.refresh_keyring().await?;
         let (inbox, intake) = Inbox::new(config.inbox_bytes, config.inbox_wait);
         let state = web::Data::new(AppState {
             engine,
             inbox: Arc::new(inbox),
-            provider: sending
-                .as_ref()
-                .map(|sending| Arc::clone(&sending.provider)),
             clock: options.clock.clone(),
             started_at: now,
-            app_secrets: config.app_secrets.clone(),
-            verify_token: config.verify_token.clone(),
             metrics: telemetry::metrics().map_err(anyhow::Error::msg)?,
             durability,
             ingest: options.ingest,
         });
-        if config.app_secrets.is_empty() {
+        if ring.signers.is_empty() {
             tracing::warn!(
                 event = "config.no_app_secret",
-                "WHATSAPP_APP_SECRET is not set: callbacks are answered 503 until it is"
+                "no app secret is known (WHATSAPP_APP_SECRET, or of a sender): callbacks are answered 503 until one is"
             );
         }
         Ok(Self {
             state,
             handover: Arc::new(Handover::default()),
-            sending,
             listener,
             intake,
             options,
@@ -167,7 +159,6 @@ impl App {
         let Self {
             state,
             handover,
-            sending,
             listener,
             intake,
             options,
@@ -198,13 +189,9 @@ impl App {
             let stop = stop.soft.clone();
             threads.start("herald-work", move || async move {
                 tokio::join!(
-                    workers::sender::mark_read(
-                        Arc::clone(&engine),
-                        sending.clone(),
-                        clock.clone(),
-                        stop.clone()
-                    ),
-                    workers::sender::run(Arc::clone(&engine), sending, clock.clone(), stop.clone()),
+                    workers::senders::mark_read(Arc::clone(&engine), clock.clone(), stop.clone()),
+                    workers::senders::look_after(Arc::clone(&engine), clock.clone(), stop.clone()),
+                    workers::senders::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::timers::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::timers::expand(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::watchdog::run(Arc::clone(&engine), clock.clone(), stop.clone()),
@@ -312,39 +299,76 @@ async fn stop_server(handle: ServerHandle, stop: &Stop) {
     handle.stop(true).await;
 }
 
-/// What the environment lets us send with.
-async fn sending(
+/// The keys of this installation, which must fit what is encrypted in the database.
+async fn vault(
     config: &Config,
+    secret_key: &SecretString,
     store: &Store,
-    now: crate::domain::time::Timestamp,
-) -> anyhow::Result<Option<workers::sender::Sending>> {
-    let Some(credentials) = &config.credentials else {
-        return Ok(None);
+    now: Timestamp,
+) -> anyhow::Result<Vault> {
+    let Ok(vault) = Vault::new(secret_key, config.secret_key_previous.as_ref()) else {
+        bail!("HERALD_SECRET_KEY: 64 hex digits, such as `openssl rand -hex 32` prints")
     };
-    let row = store
+    let checked = vault::check(store, &vault, || random_bytes().ok(), now)
+        .await
+        .context("HERALD_SECRET_KEY could not be compared with what the database holds")?;
+    match checked {
+        KeyCheck::Fits => {}
+        KeyCheck::Rotated(count) => {
+            tracing::warn!(
+                event = "secret_key.rotated",
+                count,
+                "credentials are encrypted with the new HERALD_SECRET_KEY now: HERALD_SECRET_KEY_PREVIOUS is needed no more once every process has the new one"
+            );
+        }
+        KeyCheck::Wrong => bail!(
+            "HERALD_SECRET_KEY: not the key this database was made with. Set the old key; to change it, set the new key and the old one as HERALD_SECRET_KEY_PREVIOUS. Without the old one, what is encrypted cannot be read"
+        ),
+    }
+    Ok(vault)
+}
+
+/// What opens doors: the keys, and what the environment says.
+fn keys(config: &Config, vault: Option<Vault>) -> anyhow::Result<Keys> {
+    let connector = Connector::new(config.send_timeout, config.connect_timeout)?;
+    let environment = Environment {
+        phone_number_id: config
+            .credentials
+            .as_ref()
+            .map(|credentials| credentials.phone_number_id.clone()),
+        access_token: config
+            .credentials
+            .as_ref()
+            .map(|credentials| credentials.access_token.clone()),
+        app_secrets: config.app_secrets.clone(),
+        verify_token: config.verify_token.clone(),
+        api_version: config.api_version.clone(),
+        api_base: config.api_base.clone(),
+    };
+    Ok(Keys::new(vault, environment, Some(connector)))
+}
+
+/// The sender that the environment's credentials belong to, made if there is none.
+async fn ensure_sender(config: &Config, store: &Store, now: Timestamp) -> anyhow::Result<()> {
+    let Some(credentials) = &config.credentials else {
+        return Ok(());
+    };
+    let (number, waba_id) = (
+        credentials.phone_number_id.as_str(),
+        credentials.waba_id.as_deref(),
+    );
+    let known = sender::by_phone_number_id(store.reader(), number).await?;
+    if known.is_some_and(|row| waba_id.is_none() || row.waba_id.as_deref() == waba_id) {
+        return Ok(());
+    }
+    store
         .write(async |tx| {
-            sender::ensure(
-                tx,
-                &credentials.phone_number_id,
-                credentials.waba_id.as_deref(),
-                config.send_per_second,
-                now,
-            )
-            .await
+            // Whoever changes senders waits here for whoever else does.
+            store::setting::count_up(tx, REVISION, now).await?;
+            sender::ensure(tx, number, waba_id, now).await
         })
         .await?;
-    let http = providers::http_client(config.send_timeout, config.connect_timeout)?;
-    let client = MetaClient::new(
-        http,
-        &config.api_base,
-        &config.api_version,
-        &credentials.phone_number_id,
-        credentials.access_token.clone(),
-    );
-    Ok(Some(workers::sender::Sending {
-        sender: row.id,
-        provider: Arc::new(client),
-    }))
+    Ok(())
 }
 
 /// The store for a command beside a server.
@@ -364,9 +388,18 @@ pub async fn command_store(config: &Config) -> anyhow::Result<Store> {
     Ok(store)
 }
 
-/// An engine for a command beside a server.
-pub fn command_engine(config: &Config, store: Store) -> Engine {
-    Engine::new(store, settings(config), store::new_id(Clock::System.now()))
+/// An engine for a command beside a server. It knows what is secret if it is given
+/// the key.
+pub async fn command_engine(config: &Config, store: Store) -> anyhow::Result<Engine> {
+    let now = Clock::System.now();
+    let vault = match &config.secret_key {
+        Some(secret_key) => Some(self::vault(config, secret_key, &store, now).await?),
+        None => None,
+    };
+    let engine =
+        Engine::new(store, settings(config), store::new_id(now)).with_keys(keys(config, vault)?);
+    engine.refresh_keyring().await?;
+    Ok(engine)
 }
 
 #[cfg(test)]

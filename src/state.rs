@@ -6,12 +6,10 @@ use std::sync::{
 };
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use secrecy::SecretString;
 
 use crate::{
     domain::time::Timestamp,
     engine::{Engine, inbox::Inbox},
-    providers::Provider,
 };
 
 /// Where `now` is made: whole microseconds of UTC, never backwards of 1970.
@@ -47,18 +45,20 @@ pub fn draw_permille() -> i64 {
     )
 }
 
+/// Random bytes of the system, for keys and nonces.
+pub fn random_bytes<const COUNT: usize>() -> Result<[u8; COUNT], getrandom::Error> {
+    let mut bytes = [0; COUNT];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Shared by all handlers.
 #[derive(Debug)]
 pub struct AppState {
     pub engine: Arc<Engine>,
     pub inbox: Arc<Inbox>,
-    /// Whom to ask for what people sent; none while nothing is configured.
-    pub provider: Option<Arc<dyn Provider>>,
     pub clock: Clock,
     pub started_at: Timestamp,
-    /// Secrets of the apps whose callbacks are ours.
-    pub app_secrets: Vec<SecretString>,
-    pub verify_token: Option<SecretString>,
     pub metrics: PrometheusHandle,
     /// The durability settings of the database, read back at the start.
     pub durability: Vec<(String, String)>,

@@ -56,7 +56,7 @@ impl Year {
             [("DATABASE_URL".to_owned(), fresh.url.clone())].into();
         let config = Config::read(&values, Strictness::Production)
             .map_err(|mistakes| anyhow::anyhow!("{mistakes:?}"))?;
-        let engine = app::command_engine(&config, app::command_store(&config).await?);
+        let engine = app::command_engine(&config, app::command_store(&config).await?).await?;
         let connection = fresh.connect().await?;
         // A bulk load needs no durability; what is measured is size.
         connection

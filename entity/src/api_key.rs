@@ -16,6 +16,8 @@ pub struct Model {
     pub prefix: String,
     pub digest: Vec<u8>,
     pub revoked_at: Option<i64>,
+    #[sea_orm(column_type = "Text")]
+    pub role: String,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -19,6 +19,8 @@ pub struct Model {
     pub processed_at: Option<i64>,
     pub items: Option<i64>,
     pub dead_items: Option<i64>,
+    #[sea_orm(column_type = "Text")]
+    pub signed_by: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

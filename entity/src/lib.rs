@@ -5,6 +5,7 @@
 pub mod account_fact;
 pub mod api_key;
 pub mod attempt;
+pub mod audit;
 pub mod callback;
 pub mod callback_body;
 pub mod callback_digest;
@@ -14,6 +15,7 @@ pub mod contact_alias;
 pub mod contact_conflict;
 pub mod conversation;
 pub mod counter;
+pub mod credential;
 pub mod dead_letter;
 pub mod dedupe;
 pub mod event;

@@ -38,6 +38,8 @@ pub struct Model {
     pub priority: String,
     pub expires_after_seconds: Option<i64>,
     #[sea_orm(column_type = "Text")]
+    pub sender: Option<String>,
+    #[sea_orm(column_type = "Text")]
     pub catalogue: Option<String>,
 }
 

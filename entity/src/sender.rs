@@ -40,6 +40,16 @@ pub struct Model {
     pub slowed_to: i64,
     pub slowed_at: i64,
     pub marketing_held_until: Option<i64>,
+    #[sea_orm(column_type = "Text")]
+    pub app_id: Option<String>,
+    pub off_at: Option<i64>,
+    #[sea_orm(column_type = "Text")]
+    pub off_reason: Option<String>,
+    pub credentials_at: i64,
+    pub revision: i64,
+    pub pace_set: Option<i64>,
+    pub pace_reported: Option<i64>,
+    pub pace_asked_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

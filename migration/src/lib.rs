@@ -20,6 +20,7 @@ mod m20261121_000007_callbacks_to_the_letter;
 mod m20261121_000008_names_that_return;
 mod m20261121_000009_pace;
 mod m20261121_000010_kinds;
+mod m20261121_000011_credentials;
 
 /// Every migration there is.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000008_names_that_return::Migration),
             Box::new(m20261121_000009_pace::Migration),
             Box::new(m20261121_000010_kinds::Migration),
+            Box::new(m20261121_000011_credentials::Migration),
         ]
     }
 }

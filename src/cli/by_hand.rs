@@ -106,6 +106,7 @@ const fn words(action: Action) -> (&'static str, &'static str) {
     match action {
         Action::Retry { .. } => ("queued again", "would be queued again"),
         Action::Cancel => ("cancelled", "would be cancelled"),
+        Action::Discard => ("discarded", "would be discarded"),
         Action::SendNow => ("due now", "would be due now"),
     }
 }
@@ -113,7 +114,7 @@ const fn words(action: Action) -> (&'static str, &'static str) {
 impl Which {
     async fn run(self, action: Action) -> anyhow::Result<()> {
         let config = settings()?;
-        let engine = app::command_engine(&config, app::command_store(&config).await?);
+        let engine = app::command_engine(&config, app::command_store(&config).await?).await?;
         if let Some(id) = self.id {
             return one(&engine, id, action).await;
         }

@@ -80,10 +80,10 @@ async fn show(store: &Store, id: Uuid) -> anyhow::Result<()> {
     match callback::body(store.reader(), id).await? {
         None => say("body       deleted: it was old enough"),
         Some(body) => {
-            let pretty = serde_json::from_slice::<serde_json::Value>(&body)
+            let pretty = serde_json::from_slice::<serde_json::Value>(&body.body)
                 .ok()
                 .and_then(|value| serde_json::to_string_pretty(&value).ok());
-            say(pretty.unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned()));
+            say(pretty.unwrap_or_else(|| String::from_utf8_lossy(&body.body).into_owned()));
         }
     }
     Ok(())
@@ -154,7 +154,7 @@ impl Callbacks {
                 since,
                 until,
             } => {
-                let engine = app::command_engine(&config, store.clone());
+                let engine = app::command_engine(&config, store.clone()).await?;
                 if let Some(since) = since {
                     let until = until.unwrap_or_else(|| Clock::System.now());
                     ids.extend(callback::between(&store, since, until).await?);

@@ -249,8 +249,9 @@ async fn dev_key(directory: &Path, store: &crate::store::Store) -> anyhow::Resul
         let now = Clock::System.now();
         store
             .write(async |tx| {
-                crate::store::access::insert_key(tx, "herald dev", &prefix, digest.clone(), now)
-                    .await
+                let role = access::Role::Admin.name();
+                let digest = digest.clone();
+                crate::store::access::insert_key(tx, "herald dev", role, &prefix, digest, now).await
             })
             .await?;
     }

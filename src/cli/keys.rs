@@ -5,7 +5,13 @@ use clap::{Args, Subcommand};
 use secrecy::ExposeSecret;
 
 use super::{say, settings};
-use crate::{app, domain::time::Timestamp, engine::access, state::Clock, store};
+use crate::{
+    app,
+    domain::time::Timestamp,
+    engine::access::{self, Role},
+    state::{Clock, random_bytes},
+    store,
+};
 
 /// API keys. A key is shown once; only its digest is kept.
 #[derive(Debug, Args)]
@@ -20,6 +26,9 @@ enum Action {
     Create {
         /// Who will use it.
         name: String,
+        /// It may change senders and their credentials as well.
+        #[arg(long)]
+        admin: bool,
     },
     /// Lists the keys by prefix.
     List,
@@ -36,10 +45,10 @@ impl Keys {
         let store = app::command_store(&config).await?;
         let now = Clock::System.now();
         match self.action {
-            Action::Create { name } => {
-                let mut random = [0; 32];
-                getrandom::fill(&mut random).context("the system gives no random bytes")?;
-                let key = access::create_key(&store, &name, &random, now).await?;
+            Action::Create { name, admin } => {
+                let random = random_bytes().context("the system gives no random bytes")?;
+                let role = if admin { Role::Admin } else { Role::Product };
+                let key = access::create_key(&store, &name, role, &random, now).await?;
                 say(key.text.expose_secret());
             }
             Action::List => {
@@ -50,8 +59,9 @@ impl Keys {
                         "active"
                     };
                     say(format!(
-                        "{}…  {state:<8} {}  {}",
+                        "{}…  {state:<8} {:<8} {}  {}",
                         key.prefix,
+                        key.role,
                         Timestamp::from_micros(key.created_at),
                         key.name
                     ));

@@ -10,6 +10,7 @@ mod migrate;
 
 mod sandbox;
 mod scenario;
+mod senders;
 mod serve;
 
 use std::{io::Write, process::ExitCode};
@@ -46,6 +47,7 @@ enum Command {
     Cancel(by_hand::Cancel),
     #[command(name = "send-now")]
     SendNow(by_hand::SendNow),
+    Senders(senders::Senders),
     Sandbox(sandbox::SandboxCommand),
 }
 
@@ -90,6 +92,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Retry(command) => command.run().await,
         Command::Cancel(command) => command.run().await,
         Command::SendNow(command) => command.run().await,
+        Command::Senders(command) => command.run().await,
         Command::Sandbox(command) => command.run().await,
     }
 }

@@ -10,23 +10,12 @@ mod settings;
 pub use settings::{SETTINGS, Setting};
 
 use crate::domain::{
+    credential::PUBLISHED,
     notification::{Policy, UnknownPolicies, UnknownPolicy},
     pace::PairPace,
     preference::Words,
     retry::RetryPolicy,
 };
-
-/// Secrets that stand in documents, and so protect nothing.
-const PUBLISHED: &[&str] = &[
-    "changeme",
-    "secret",
-    "password",
-    "test_app_secret",
-    "otro_secreto",
-    "verify_token",
-    "your_app_secret",
-    "example",
-];
 
 /// What is wrong with the settings, all of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,6 +66,8 @@ pub struct Config {
     pub database_url: SecretString,
     pub database_connections: u32,
     pub secret_key: Option<SecretString>,
+    /// The key that was used until now: what it encrypted is encrypted anew.
+    pub secret_key_previous: Option<SecretString>,
     pub whatsapp_enabled: bool,
     /// Absent when the number or the token is missing: then the queue is held.
     pub credentials: Option<Credentials>,
@@ -85,7 +76,8 @@ pub struct Config {
     pub api_version: String,
     pub api_base: String,
     pub send_slots: usize,
-    pub send_per_second: i64,
+    /// None: as the provider of each number reports it.
+    pub send_per_second: Option<i64>,
     pub pair: PairPace,
     pub send_timeout: Duration,
     pub connect_timeout: Duration,
@@ -100,6 +92,8 @@ pub struct Config {
     pub bodies_days: i64,
     pub timeline_days: i64,
     pub notifications_days: i64,
+    pub credential_old_days: i64,
+    pub credential_warning_days: i64,
     pub inbox_bytes: usize,
     pub inbox_wait: Duration,
     pub http_workers: usize,
@@ -143,6 +137,15 @@ pub fn from_environment() -> Result<HashMap<String, String>, ConfigError> {
     } else {
         Err(ConfigError(mistakes))
     }
+}
+
+/// Who types, as far as the system says: for the audit.
+pub fn operator() -> Result<String, ConfigError> {
+    let values = from_environment()?;
+    Ok(["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| values.get(name).filter(|name| !name.is_empty()))
+        .map_or_else(|| "unknown".to_owned(), String::clone))
 }
 
 struct Reader<'a> {
@@ -200,6 +203,24 @@ impl Reader<'_> {
         }
     }
 
+    /// 32 bytes in hex. A key that anybody would try protects nothing.
+    fn key(&mut self, name: &str) -> Option<SecretString> {
+        let text = self.text(name)?;
+        match hex::decode(&text).as_deref() {
+            Ok([first, rest @ ..]) if rest.len() == 31 => {
+                if rest.iter().all(|byte| byte == first) {
+                    self.mistakes.push(format!(
+                        "{name}: one byte again and again protects nothing: `openssl rand -hex 32`"
+                    ));
+                }
+            }
+            _ => self.mistakes.push(format!(
+                "{name}: 64 hex digits, such as `openssl rand -hex 32` prints"
+            )),
+        }
+        Some(SecretString::from(text))
+    }
+
     fn secret(&mut self, name: &str, value: &str, strictness: Strictness) -> SecretString {
         if strictness == Strictness::Production
             && PUBLISHED.contains(&value.to_lowercase().as_str())
@@ -239,15 +260,8 @@ impl Config {
                 .mistakes
                 .push("DATABASE_URL: starts with postgres:// or sqlite:".to_owned());
         }
-        let secret_key = reader.text("HERALD_SECRET_KEY").map(SecretString::from);
-        if let Some(key) = &secret_key
-            && hex::decode(key.expose_secret()).map_or(0, |bytes| bytes.len()) != 32
-        {
-            reader.mistakes.push(
-                "HERALD_SECRET_KEY: 64 hex digits, such as `openssl rand -hex 32` prints"
-                    .to_owned(),
-            );
-        }
+        let secret_key = reader.key("HERALD_SECRET_KEY");
+        let secret_key_previous = reader.key("HERALD_SECRET_KEY_PREVIOUS");
         let whatsapp_enabled = reader.flag("WHATSAPP_ENABLED");
         let phone_number_id = reader.text("WHATSAPP_PHONE_NUMBER_ID");
         if phone_number_id
@@ -340,6 +354,7 @@ impl Config {
             ))
             .unwrap_or(10),
             secret_key,
+            secret_key_previous,
             whatsapp_enabled,
             credentials,
             app_secrets,
@@ -347,7 +362,10 @@ impl Config {
             api_version: reader.text("WHATSAPP_API_VERSION").unwrap_or_default(),
             api_base,
             send_slots: usize::try_from(reader.number("HERALD_SEND_SLOTS", 1, 1000)).unwrap_or(1),
-            send_per_second: reader.number("HERALD_SEND_PER_SECOND", 0, 10_000),
+            send_per_second: reader
+                .text("HERALD_SEND_PER_SECOND")
+                .is_some()
+                .then(|| reader.number("HERALD_SEND_PER_SECOND", 0, 10_000)),
             pair: PairPace {
                 interval_seconds: reader.number("HERALD_PAIR_SECONDS", 0, 3600),
                 burst: reader.number("HERALD_PAIR_BURST", 1, 1000),
@@ -379,6 +397,8 @@ impl Config {
             bodies_days: reader.number("HERALD_KEEP_BODIES_DAYS", 9, 3650),
             timeline_days: reader.number("HERALD_KEEP_TIMELINE_DAYS", 9, 3650),
             notifications_days: reader.number("HERALD_KEEP_NOTIFICATIONS_DAYS", 9, 3650),
+            credential_old_days: reader.number("HERALD_CREDENTIAL_OLD_DAYS", 1, 3650),
+            credential_warning_days: reader.number("HERALD_CREDENTIAL_WARNING_DAYS", 1, 365),
             inbox_bytes: usize::try_from(reader.number("HERALD_INBOX_MEGABYTES", 4, 4096))
                 .unwrap_or(4)
                 * 1024
@@ -414,22 +434,11 @@ impl Config {
     }
 }
 
-/// A token as people may see it: first 8 … last 3, and wholly masked when shorter than 24.
-pub fn masked(secret: &str) -> String {
-    let length = secret.chars().count();
-    if length < 24 {
-        return "•".repeat(8);
-    }
-    let head: String = secret.chars().take(8).collect();
-    let tail: String = secret.chars().skip(length - 3).collect();
-    format!("{head}…{tail}")
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
-    use super::{Config, SETTINGS, Strictness, masked};
+    use super::{Config, SETTINGS, Strictness};
 
     fn read(pairs: &[(&str, &str)]) -> Result<Config, super::ConfigError> {
         let values: HashMap<String, String> = pairs
@@ -499,12 +508,6 @@ mod tests {
             ])
             .is_err()
         );
-    }
-
-    #[test]
-    fn a_short_secret_shows_nothing_of_itself() {
-        assert_eq!(masked("short"), "••••••••");
-        assert_eq!(masked("0123456789abcdefghijklmn"), "01234567…lmn");
     }
 
     #[test]

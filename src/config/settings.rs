@@ -58,6 +58,14 @@ pub const SETTINGS: &[Setting] = &[
             "32 random bytes as 64 hex digits: encrypts what is secret at rest. Needed by `serve`.",
         )
     },
+    Setting {
+        secret: true,
+        ..setting(
+            "HERALD_SECRET_KEY_PREVIOUS",
+            None,
+            "The key used until now, while it is being replaced: what it encrypted is encrypted anew at the start.",
+        )
+    },
     setting(
         "WHATSAPP_ENABLED",
         Some("true"),
@@ -121,8 +129,8 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "HERALD_SEND_PER_SECOND",
-        Some("80"),
-        "Messages per second and number (Meta's default throughput); 0 means unlimited.",
+        None,
+        "Messages per second and number; 0 means unlimited. Default: what Meta reports for the number, 80 until it has. A sender's own limit goes first.",
     ),
     setting(
         "HERALD_PAIR_SECONDS",
@@ -241,6 +249,16 @@ pub const SETTINGS: &[Setting] = &[
         "HERALD_SILENT_AFTER_MINUTES",
         Some("30"),
         "`herald.silence` is raised when messages are accepted and no callback comes for so long.",
+    ),
+    setting(
+        "HERALD_CREDENTIAL_OLD_DAYS",
+        Some("90"),
+        "`herald.credential.old` is raised for a credential that has been in use for so long.",
+    ),
+    setting(
+        "HERALD_CREDENTIAL_WARNING_DAYS",
+        Some("7"),
+        "`herald.credential.expiring` is raised so long before a credential expires.",
     ),
     setting(
         "HERALD_KEEP_BODIES_DAYS",

@@ -5,6 +5,8 @@
 
 pub mod content;
 pub mod country;
+pub mod credential;
+pub mod edit;
 pub mod facts;
 pub mod failure;
 pub mod notification;

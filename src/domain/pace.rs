@@ -23,6 +23,32 @@ const LEAST_PART: i64 = 4;
 /// messages never takes them.
 const KEPT_FOR_OTP: i64 = 2;
 
+/// What a number may send per second unless its provider says otherwise (Meta, "Throughput").
+pub const USUAL_PER_SECOND: i64 = 80;
+
+/// How many messages per second a sender may send: as a person set it for this sender,
+/// else for all of them, else as its provider reports it. 0 means unlimited.
+pub fn allowed(of_sender: Option<i64>, of_all: Option<i64>, reported: Option<i64>) -> i64 {
+    of_sender
+        .or(of_all)
+        .or(reported)
+        .unwrap_or(USUAL_PER_SECOND)
+}
+
+/// Who says so: the sender itself, the setting for all, the provider, or nobody yet.
+pub const fn allowed_by(
+    of_sender: Option<i64>,
+    of_all: Option<i64>,
+    reported: Option<i64>,
+) -> &'static str {
+    match (of_sender, of_all, reported) {
+        (Some(_), _, _) => "sender",
+        (None, Some(_), _) => "setting",
+        (None, None, Some(_)) => "provider",
+        (None, None, None) => "usual",
+    }
+}
+
 /// Which share of the pace a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {

@@ -30,6 +30,10 @@ pub struct Send {
     /// Parameter name → Jinja2 text over `notification`, `contact`, `event`, `failure`.
     #[serde(default)]
     pub params: BTreeMap<String, String>,
+    /// The name of a sender; absent: for `same` the one that the notification had,
+    /// else the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
 }
 
 fn whatsapp() -> String {
@@ -140,6 +144,7 @@ mod tests {
                 language: None,
                 channel: "whatsapp".to_owned(),
                 params: std::collections::BTreeMap::new(),
+                sender: None,
             },
             chain: false,
         }

@@ -302,6 +302,15 @@ async fn drafts(
             unknown.join("; ")
         }));
     }
+    let from = match &send.sender {
+        // Whoever hears from one number is not reminded from another.
+        None if send.to.iter().all(|to| to == "same") => parent.sender_id,
+        None => None,
+        Some(named) => match accept::named_sender(tx, named).await? {
+            Some(row) => Some(row.id),
+            None => return Ok(Err(format!("there is no sender named {named}"))),
+        },
+    };
     let draft = Draft {
         event_id: parent.event_id,
         route: None,
@@ -311,6 +320,7 @@ async fn drafts(
         rule: Some(due.rule_name.clone()),
         depth: depth + 1,
         channel: send.channel.clone(),
+        sender_id: from,
         template: send.template.clone(),
         language: send.language.clone(),
         params: Value::Object(params),

@@ -66,6 +66,7 @@ impl Busy {
 
 struct Waiting {
     body: Bytes,
+    signed_by: Option<String>,
     digest: [u8; 32],
     answer: oneshot::Sender<Result<Receipt, Busy>>,
     /// Given back when the body is, not when its sender has stopped waiting.
@@ -147,13 +148,19 @@ impl Inbox {
     }
 
     /// Takes a body and waits until it is stored.
-    pub async fn submit(&self, body: Bytes, room: Room) -> Result<Receipt, Busy> {
+    pub async fn submit(
+        &self,
+        body: Bytes,
+        signed_by: Option<String>,
+        room: Room,
+    ) -> Result<Receipt, Busy> {
         let digest = Sha256::digest(&body).into();
         let (answer, stored) = oneshot::channel();
         if self
             .queue
             .send(Waiting {
                 body,
+                signed_by,
                 digest,
                 answer,
                 _room: Some(room),
@@ -260,6 +267,7 @@ async fn store(
                 digest: waiting.digest,
                 body: waiting.body.clone(),
                 copies: 1,
+                signed_by: waiting.signed_by.clone(),
             }),
         }
     }
@@ -295,6 +303,7 @@ async fn store(
                     id: callback.id,
                     body: callback.body.clone(),
                     tries: 0,
+                    signed_by: callback.signed_by.clone(),
                 }),
         );
     }
@@ -333,6 +342,7 @@ impl Inbox {
         &self,
         engine: &Engine,
         body: Bytes,
+        signed_by: Option<String>,
         now: Timestamp,
     ) -> Result<Receipt, Busy> {
         let (answer, stored) = oneshot::channel();
@@ -342,6 +352,7 @@ impl Inbox {
             engine,
             vec![Waiting {
                 body,
+                signed_by,
                 digest,
                 answer,
                 _room: None,

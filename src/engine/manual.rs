@@ -28,6 +28,8 @@ pub enum Action {
     Retry { even_if_delivered: bool },
     /// Never mind: out of the queue, for good.
     Cancel,
+    /// The same, because it has waited too long for its sender.
+    Discard,
     /// Ends a back-off or a wait for a time; the pace is kept.
     SendNow,
 }
@@ -37,6 +39,7 @@ impl Action {
         match self {
             Self::Retry { .. } => "retry",
             Self::Cancel => "cancel",
+            Self::Discard => "discard",
             Self::SendNow => "send-now",
         }
     }
@@ -46,6 +49,9 @@ impl Action {
             Self::Retry { even_if_delivered } => Change::RetryAsked { even_if_delivered },
             Self::Cancel => Change::Cancelled {
                 reason: "cancelled by a person".to_owned(),
+            },
+            Self::Discard => Change::Cancelled {
+                reason: "discarded: it waited too long for its sender".to_owned(),
             },
             Self::SendNow => Change::SendNow,
         }

@@ -100,6 +100,7 @@ impl Match {
             reference: self.reference,
             address: self.recipient.clone().filter(|_| by_number),
             recipient: self.recipient.filter(|_| !by_number),
+            sender: None,
             since,
             until,
             before: None,

@@ -10,21 +10,24 @@ pub mod dispatch;
 pub mod follow_up;
 pub mod heard;
 pub mod inbox;
+pub mod keyring;
 pub mod manual;
 pub mod matching;
 pub mod read_marks;
 pub mod retention;
 pub mod routing;
+pub mod senders;
 pub mod silence;
 pub mod transition;
+pub mod vault;
 pub mod watch;
 pub mod window;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
-        Arc, RwLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -32,6 +35,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        credential::Ageing,
         notification::Policy,
         pace::PairPace,
         preference::Words,
@@ -47,6 +51,9 @@ pub struct Settings {
     /// Nothing is sent while this is false.
     pub enabled: bool,
     pub send_slots: usize,
+    /// Messages per second of every sender that has no limit of its own; none: as
+    /// their providers report it.
+    pub send_per_second: Option<i64>,
     /// How many messages one person may get.
     pub pair: PairPace,
     pub expires_after_seconds: i64,
@@ -61,6 +68,8 @@ pub struct Settings {
     /// A sender that accepts and of which nothing is heard for so long is silent.
     pub silent_after_seconds: i64,
     pub retention: Retention,
+    /// When people are warned of old credentials.
+    pub ageing: Ageing,
 }
 
 /// How long things are kept, in days.
@@ -106,12 +115,16 @@ pub struct Engine {
     /// Our clock differs from the database's: leases and due times of other
     /// processes mean something else to us, so nothing is claimed.
     clock_differs: AtomicBool,
-    /// Counts claims: the lanes take turns.
-    claims: AtomicUsize,
+    /// Counts the claims of each sender: the lanes take turns.
+    claims: Mutex<HashMap<Uuid, usize>>,
+    /// Who can send and with what.
+    pub keys: keyring::Keys,
+    /// Counts changes of senders that this process has seen.
+    pub senders_changed: tokio::sync::watch::Sender<u64>,
     /// Requests that wait for the provider's answer.
     pub answers: answers::Answers,
-    /// Wakes the sender when something may be due.
-    pub queued: tokio::sync::Notify,
+    /// Wakes the senders when something may be due: counts up.
+    pub queued: tokio::sync::watch::Sender<u64>,
     /// Wakes the timers when a follow-up may be due.
     pub followed_up: tokio::sync::Notify,
 }
@@ -129,16 +142,34 @@ impl Engine {
             rules: RwLock::default(),
             heard: heard::Heard::default(),
             clock_differs: AtomicBool::new(false),
-            claims: AtomicUsize::new(0),
+            claims: Mutex::default(),
+            keys: keyring::Keys::default(),
+            senders_changed: tokio::sync::watch::Sender::new(0),
             answers: answers::Answers::default(),
-            queued: tokio::sync::Notify::new(),
+            queued: tokio::sync::watch::Sender::new(0),
             followed_up: tokio::sync::Notify::new(),
         }
     }
 
-    /// The number of the next claim.
-    pub fn next_claim(&self) -> usize {
-        self.claims.fetch_add(1, Ordering::Relaxed)
+    /// The same with keys: it can read and keep what is secret.
+    #[must_use]
+    pub fn with_keys(self, keys: keyring::Keys) -> Self {
+        Self { keys, ..self }
+    }
+
+    /// The number of a sender's next claim.
+    pub fn next_claim(&self, sender: Uuid) -> usize {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = claims.entry(sender).or_default();
+        let number = *count;
+        *count = count.wrapping_add(1);
+        number
+    }
+
+    /// Says that something may be due.
+    pub fn wake_senders(&self) {
+        self.queued
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Whether this process may take work that others could take.
@@ -158,10 +189,7 @@ impl Engine {
     ) -> Result<Arc<RuleSet>, StoreError> {
         let revision = crate::store::catalogue::revision(connection).await?;
         {
-            let kept = self
-                .rules
-                .read()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let kept = self.rules.read().unwrap_or_else(PoisonError::into_inner);
             if kept.revision == revision {
                 return Ok(Arc::clone(&kept));
             }
@@ -179,10 +207,7 @@ impl Engine {
             by_trigger,
             unless_ever,
         });
-        *self
-            .rules
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::clone(&fresh);
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&fresh);
         Ok(fresh)
     }
 }

@@ -107,7 +107,7 @@ impl Report {
                 .increment(*count);
         }
         if self.wake_sender {
-            engine.queued.notify_one();
+            engine.wake_senders();
         }
         if self.wake_timers {
             engine.followed_up.notify_one();

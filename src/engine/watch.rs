@@ -12,7 +12,11 @@ use super::{
 use crate::{
     domain::{notification::Change, time::Timestamp},
     providers::Update,
-    store::{StoreError, notification, parked, setting, template_sync},
+    store::{
+        StoreError,
+        notification::{self, Whose},
+        parked, setting, template_sync,
+    },
 };
 
 /// A clock that is off by more than this is not to be worked with.
@@ -74,10 +78,19 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
         return Ok(0);
     }
     let oldest = now.plus_seconds(-engine.settings.parked_seconds);
+    let ring = engine.refresh_keyring().await?;
     let (count, report) = engine
         .store
         .write(async |tx| {
             let found = parked::joinable(tx, BATCH).await?;
+            let (found, foreign): (Vec<_>, Vec<_>) = found.into_iter().partition(|joinable| {
+                ring.speaks_for(
+                    joinable.parked.phone_number_id.as_deref(),
+                    joinable.sender_id,
+                )
+            });
+            let foreign: Vec<Uuid> = foreign.iter().map(|joinable| joinable.parked.id).collect();
+            parked::disown(tx, &foreign).await?;
             let mut ids = Vec::with_capacity(found.len());
             let mut steps = Vec::with_capacity(found.len());
             let mut updates: Vec<(Uuid, Uuid, Update)> = Vec::with_capacity(found.len());
@@ -118,24 +131,50 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
 }
 
 /// Moves due messages out of the queue while nothing can be sent. Says how many.
-pub async fn hold(engine: &Engine, reason: &str, now: Timestamp) -> Result<u64, StoreError> {
-    if notification::oldest_due(&engine.store, now)
-        .await?
-        .is_none()
-    {
+pub async fn hold(
+    engine: &Engine,
+    whose: Whose,
+    reason: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    if !notification::any_due(&engine.store, whose, now).await? {
         return Ok(0);
     }
     engine
         .store
-        .write(async |tx| notification::hold(tx, reason, now, BATCH).await)
+        .write(async |tx| notification::hold(tx, whose, reason, now, BATCH).await)
         .await
 }
 
-/// Puts held messages back. Says how many.
+/// Moves out of the queue what cannot be sent now, sender by sender, each with its
+/// reason. Says how many.
+pub async fn hold_blocked(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
+    let ring = engine.keyring();
+    let mut held = 0;
+    for account in &ring.accounts {
+        if let Some(reason) = engine.obstacle(Some(account.id)) {
+            held += hold(engine, Whose::Of(account.id), &reason, now).await?;
+        }
+    }
+    if let Some(reason) = engine.obstacle(None) {
+        held += hold(engine, Whose::Nobodys, &reason, now).await?;
+    }
+    Ok(held)
+}
+
+/// Puts back what was held for senders that can send again. Says how many.
 pub async fn release(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
+    let ring = engine.refresh_keyring().await?;
+    let able: Vec<Uuid> = ring
+        .accounts
+        .iter()
+        .map(|account| account.id)
+        .filter(|id| engine.obstacle(Some(*id)).is_none())
+        .collect();
+    let nobodys = engine.obstacle(None).is_none();
     let released = engine
         .store
-        .write(async |tx| notification::release(tx, now, BATCH).await)
+        .write(async |tx| notification::release(tx, &able, nobodys, now, BATCH).await)
         .await?;
     Ok(released + release_templates(engine, now).await?)
 }

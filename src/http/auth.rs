@@ -5,13 +5,40 @@ use std::{future::Future, pin::Pin};
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
 
 use super::problem::Problem;
-use crate::{engine::access::key_digest, state::AppState, store::access};
+use crate::{
+    engine::access::{Role, key_digest},
+    state::AppState,
+    store::access,
+};
 
 /// A caller with a valid API key.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// The key's id: whose idempotency keys these are.
     pub id: String,
+    /// Who that is, for the audit: `key:PREFIX`.
+    pub actor: String,
+    pub role: Role,
+}
+
+/// A caller whose key may change senders and their credentials.
+#[derive(Clone, Debug)]
+pub struct Admin(pub Client);
+
+impl FromRequest for Admin {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let client = Client::from_request(request, payload);
+        Box::pin(async move {
+            let client = client.await?;
+            match client.role {
+                Role::Admin => Ok(Self(client)),
+                Role::Product => Err(Problem::Forbidden),
+            }
+        })
+    }
 }
 
 impl FromRequest for Client {
@@ -35,6 +62,8 @@ impl FromRequest for Client {
             match access::key_by_digest(&state.engine.store, &digest).await? {
                 Some(key) => Ok(Self {
                     id: key.id.to_string(),
+                    actor: format!("key:{}", key.prefix),
+                    role: Role::of(&key.role),
                 }),
                 None => Err(Problem::Unauthorized),
             }

@@ -8,7 +8,10 @@ pub mod webhooks;
 
 use actix_web::{HttpResponse, ResponseError, web};
 
-use api::notifications::by_hand;
+use api::{
+    notifications::by_hand,
+    senders::{self, credentials, switch},
+};
 use problem::Problem;
 
 /// The API's own bodies are small.
@@ -99,14 +102,48 @@ pub fn configure(config: &mut web::ServiceConfig) {
                 .route("/suppressions", web::get().to(api::people::suppressions))
                 .route("/notices", web::get().to(api::account::notices))
                 .route("/templates", web::get().to(api::account::templates))
-                .route("/senders", web::get().to(api::account::senders))
+                .service(
+                    web::resource("/senders")
+                        .route(web::get().to(senders::list))
+                        .route(web::post().to(senders::add))
+                        .default_service(web::to(method_not_allowed)),
+                )
+                .service(
+                    web::resource("/senders/{sender}")
+                        .route(web::get().to(senders::get))
+                        .route(web::patch().to(senders::change))
+                        .default_service(web::to(method_not_allowed)),
+                )
+                .route(
+                    "/senders/{sender}/default",
+                    web::post().to(switch::make_default),
+                )
+                .route("/senders/{sender}/hold", web::post().to(switch::hold))
+                .route("/senders/{sender}/release", web::post().to(switch::release))
+                .route(
+                    "/senders/{sender}/credentials",
+                    web::post().to(credentials::add),
+                )
+                .route(
+                    "/senders/{sender}/credentials/{id}",
+                    web::delete().to(credentials::remove),
+                )
+                .route(
+                    "/senders/{sender}/credentials/{id}/activate",
+                    web::post().to(credentials::activate),
+                )
+                .route(
+                    "/senders/{sender}/credentials/{id}/deactivate",
+                    web::post().to(credentials::deactivate),
+                )
+                .route("/audit", web::get().to(api::audit::list))
                 .route("/stats", web::get().to(api::stats::get)),
         )
         .default_service(web::to(not_found));
 }
 
 /// What is wrong with a document and where, with quoted values left out.
-fn readable(error: &serde_json::Error) -> String {
+pub(crate) fn readable(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let hides_value = text.starts_with("invalid type") || text.starts_with("invalid value");
     if hides_value {

@@ -12,6 +12,7 @@ use crate::{
     engine::{
         accept::FieldError,
         inbox::{Busy, ErrorChain},
+        senders,
     },
     store::StoreError,
 };
@@ -29,6 +30,8 @@ pub enum Problem {
     NoAppSecret,
     TooLarge,
     Unauthorized,
+    /// The key is good, and not for this.
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     /// The body or a parameter cannot be read; this is what is wrong with it.
@@ -47,13 +50,14 @@ const RETRY_AFTER_SECONDS: &str = "2";
 
 impl Problem {
     /// Every identifier there is.
-    pub const CODES: [&'static str; 15] = [
+    pub const CODES: [&'static str; 16] = [
         "signature",
         "verification",
         "busy",
         "no-app-secret",
         "too-large",
         "unauthorized",
+        "forbidden",
         "not-found",
         "method-not-allowed",
         "malformed",
@@ -74,6 +78,7 @@ impl Problem {
             Self::NoAppSecret => "no-app-secret",
             Self::TooLarge => "too-large",
             Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::Malformed(_) => "malformed",
@@ -94,6 +99,9 @@ impl Problem {
             Self::NoAppSecret => "No app secret is set, so no callback can be verified",
             Self::TooLarge => "The body is too large",
             Self::Unauthorized => "An API key is needed: Authorization: Bearer KEY",
+            Self::Forbidden => {
+                "This API key may not do that: an admin key is needed (herald keys create --admin)"
+            }
             Self::NotFound => "There is no such thing",
             Self::MethodNotAllowed => "This address does not take this method",
             Self::Malformed(_) => "The request cannot be read",
@@ -123,7 +131,7 @@ impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Signature | Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Verification => StatusCode::FORBIDDEN,
+            Self::Verification | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Busy(_) | Self::NoAppSecret | Self::Unavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -165,6 +173,17 @@ impl ResponseError for Problem {
     }
 }
 
+impl From<senders::Refused> for Problem {
+    fn from(refused: senders::Refused) -> Self {
+        match refused {
+            senders::Refused::Fields(fields) => Self::Invalid(fields),
+            senders::Refused::NotFound => Self::NotFound,
+            senders::Refused::KeyReused => Self::KeyReused,
+            senders::Refused::NoKey => Self::Internal,
+        }
+    }
+}
+
 impl From<StoreError> for Problem {
     /// The one place where a request's storage error is logged.
     fn from(error: StoreError) -> Self {
@@ -191,6 +210,7 @@ mod tests {
             Problem::NoAppSecret,
             Problem::TooLarge,
             Problem::Unauthorized,
+            Problem::Forbidden,
             Problem::NotFound,
             Problem::MethodNotAllowed,
             Problem::Malformed(String::new()),

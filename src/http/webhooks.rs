@@ -14,7 +14,10 @@ use serde::Deserialize;
 
 use super::problem::Problem;
 use crate::{
-    engine::inbox::{Busy, Receipt},
+    engine::{
+        inbox::{Busy, Receipt},
+        keyring::Keyring,
+    },
     providers::meta::signature,
     state::{AppState, Ingest},
 };
@@ -41,10 +44,13 @@ pub async fn verify(
     query: web::Query<Handshake>,
 ) -> Result<HttpResponse, Problem> {
     let query = query.into_inner();
-    let token_fits = match (&state.verify_token, &query.token) {
-        (Some(expected), Some(given)) => signature::tokens_match(expected, given),
-        _ => false,
-    };
+    // A person waits for this at a form: a token given a moment ago must do.
+    let ring = state.engine.refresh_keyring().await?;
+    let token_fits = query.token.as_ref().is_some_and(|given| {
+        ring.verify_tokens.iter().fold(false, |fits, expected| {
+            signature::tokens_match(expected, given) | fits
+        })
+    });
     match query.challenge {
         Some(challenge)
             if token_fits
@@ -59,7 +65,7 @@ pub async fn verify(
         _ => {
             tracing::warn!(
                 event = "webhook.verification_failed",
-                "a webhook verification failed: check WHATSAPP_WEBHOOK_VERIFY_TOKEN"
+                "a webhook verification failed: check WHATSAPP_WEBHOOK_VERIFY_TOKEN, or the verify token of the sender"
             );
             Err(Problem::Verification)
         }
@@ -74,13 +80,12 @@ pub async fn receive(
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let started = Instant::now();
-    if state.app_secrets.is_empty() {
-        metrics::counter!("herald_callbacks_total", "result" => "no_secret").increment(1);
-        tracing::error!(
-            event = "webhook.no_secret",
-            "a callback came and WHATSAPP_APP_SECRET is not set: answered 503"
-        );
-        return Err(Problem::NoAppSecret);
+    let mut ring = state.engine.keyring();
+    if ring.signers.is_empty() {
+        ring = state.engine.look_again(started).await?;
+    }
+    if ring.signers.is_empty() {
+        return Err(no_secret());
     }
     let header = request
         .headers()
@@ -97,18 +102,32 @@ pub async fn receive(
         Ok(body) => body?,
         Err(_) => return Err(busy(Busy::Late)),
     };
-    if !signature::verify(&state.app_secrets, header, &body) {
+    let verify = |ring: &Keyring| {
+        signature::fitting(ring.signers.iter().map(|it| &it.secret), header, &body)
+    };
+    let mut fitting = verify(&ring);
+    if fitting.is_empty() {
+        // It may bear the signature of a secret that was given to another process.
+        ring = state.engine.look_again(started).await?;
+        fitting = verify(&ring);
+    }
+    if fitting.is_empty() {
         // Who is slowed must not hold room meanwhile.
         drop((room, body));
+        if ring.unreadable_secrets > 0 {
+            // It may be right, and we cannot tell: that is no reason to lose it.
+            return Err(no_secret());
+        }
         return Err(refuse(&request, &failures, started).await);
     }
+    let signed_by = ring.signed_by(&fitting);
     let room = room.shrink(body.len());
     let result = match state.ingest {
-        Ingest::Durable => state.inbox.submit(body, room).await,
+        Ingest::Durable => state.inbox.submit(body, signed_by, room).await,
         Ingest::PerRequest => {
             state
                 .inbox
-                .submit_alone(&state.engine, body, state.clock.now())
+                .submit_alone(&state.engine, body, signed_by, state.clock.now())
                 .await
         }
         Ingest::Bare => Ok(Receipt::Stored),
@@ -137,6 +156,16 @@ async fn refuse(request: &HttpRequest, failures: &Failures, now: Instant) -> Pro
         tokio::time::sleep(delay).await;
     }
     Problem::Signature
+}
+
+/// No signature can be checked: whatever comes is to come again later.
+fn no_secret() -> Problem {
+    metrics::counter!("herald_callbacks_total", "result" => "no_secret").increment(1);
+    tracing::error!(
+        event = "webhook.no_secret",
+        "a callback came and its app secret is missing, or encrypted with another HERALD_SECRET_KEY: answered 503"
+    );
+    Problem::NoAppSecret
 }
 
 /// Counts why a callback was not taken.

@@ -12,9 +12,10 @@ pub use item::{
     PersonIds, Subject, TemplateChange, TemplateNews, Update,
 };
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::domain::{content, outcome::Outcome, recipient::Address, template::layout::Filled};
@@ -64,6 +65,11 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
         true
     }
 
+    /// How many messages per second it allows the number; `None`: it does not say.
+    async fn per_second(&self) -> Result<Option<i64>, AskError> {
+        Err(AskError::Unsupported)
+    }
+
     /// Fetches a file that a person sent, at most `max_bytes` of it.
     async fn media(&self, _id: &str, _max_bytes: usize) -> Result<Media, AskError> {
         Err(AskError::Unsupported)
@@ -102,6 +108,57 @@ pub enum AskError {
 /// as a request goes out, and then nobody knows whether that arrived. Common servers
 /// keep theirs for five seconds and more.
 const IDLE_CONNECTION: Duration = Duration::from_secs(3);
+
+/// Makes what a sender sends with.
+#[derive(Clone, Debug)]
+pub struct Connector(reqwest::Client);
+
+impl Connector {
+    pub fn new(timeout: Duration, connect_timeout: Duration) -> Result<Self, reqwest::Error> {
+        http_client(timeout, connect_timeout).map(Self)
+    }
+
+    /// A provider of this kind; none if this version does not know it.
+    pub fn connect(
+        &self,
+        kind: &str,
+        base: &str,
+        version: &str,
+        number: &str,
+        token: SecretString,
+    ) -> Option<Arc<dyn Provider>> {
+        match kind {
+            "meta" => {
+                let client =
+                    meta::client::MetaClient::new(self.0.clone(), base, version, number, token);
+                Some(Arc::new(client))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Stands where nothing can send, with the reason: no call is made, and none is lost.
+#[derive(Clone, Debug)]
+pub struct Nobody(pub String);
+
+#[async_trait]
+impl Provider for Nobody {
+    async fn send(&self, _message: &Message) -> Exchange {
+        Exchange {
+            request: serde_json::json!("no call was made"),
+            http_status: None,
+            answer: None,
+            outcome: Outcome::Unavailable {
+                reason: self.0.clone(),
+            },
+        }
+    }
+
+    async fn is_reachable(&self) -> bool {
+        false
+    }
+}
 
 /// The one way to make an HTTP client: with time-outs, without redirects.
 pub fn http_client(

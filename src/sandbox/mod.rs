@@ -7,6 +7,7 @@
 mod callbacks;
 mod chaos;
 pub mod check;
+mod number;
 mod people;
 mod requests;
 
@@ -24,6 +25,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use number::Number;
 pub use people::{BEHAVIOURS, Behaviour};
 
 /// How the sandbox behaves.
@@ -56,6 +58,7 @@ struct World {
     calls: Mutex<HashMap<String, u32>>,
     /// Calls of everybody.
     total: AtomicU64,
+    number: Mutex<Number>,
 }
 
 impl World {
@@ -115,6 +118,12 @@ pub async fn run(
         .build()?;
     let tasks = TaskTracker::new();
     let workers = config.workers;
+    let number = Number {
+        token: config.access_token.clone(),
+        expired: None,
+        throughput: "STANDARD".to_owned(),
+        on_business_app: false,
+    };
     let world = web::Data::new(World {
         config,
         http,
@@ -123,6 +132,7 @@ pub async fn run(
         last_inbound: Mutex::default(),
         calls: Mutex::default(),
         total: AtomicU64::new(0),
+        number: Mutex::new(number),
     });
     let server = HttpServer::new(move || {
         App::new()
@@ -133,6 +143,7 @@ pub async fn run(
                 web::post().to(requests::messages),
             )
             .route("/sandbox/reply", web::post().to(reply))
+            .route("/sandbox/number", web::post().to(number::change))
             .route("/sandbox/media/{id}", web::get().to(media_content))
             .route("/{version}/{id}", web::get().to(media_place))
             .default_service(web::to(|| async {
@@ -182,7 +193,7 @@ async fn reply(world: web::Data<World>, body: web::Json<Value>) -> HttpResponse 
     HttpResponse::Ok().json(json!({ "success": true }))
 }
 
-/// `GET /{version}/{media-id}`: where a file is. The sandbox has every file whose
+/// `GET /{version}/{id}`: the number itself, or where a file is. The sandbox has every file whose
 /// id begins with `media`; one that begins with `medialarge` is larger than it says.
 async fn media_place(
     world: web::Data<World>,
@@ -190,13 +201,11 @@ async fn media_place(
     path: web::Path<(String, String)>,
 ) -> HttpResponse {
     let (_, id) = path.into_inner();
-    if !requests::is_authorized(&world, &request) {
-        return graph_error(
-            401,
-            190,
-            "Invalid OAuth access token",
-            "The token is not the sandbox's.",
-        );
+    if let Some(refused) = number::refusal(&world, &request) {
+        return refused;
+    }
+    if id == world.config.phone_number_id {
+        return number::object(&world);
     }
     if !id.starts_with("media") {
         return graph_error(
@@ -220,7 +229,7 @@ async fn media_content(
     request: HttpRequest,
     path: web::Path<String>,
 ) -> HttpResponse {
-    if !requests::is_authorized(&world, &request) {
+    if number::refusal(&world, &request).is_some() {
         return HttpResponse::Unauthorized().finish();
     }
     let size = if path.starts_with("medialarge") {

@@ -1,6 +1,6 @@
 //! `POST /{version}/{phone-number-id}/messages`, checked as Meta checks it.
 
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
@@ -9,19 +9,9 @@ use std::sync::atomic::Ordering;
 use super::{
     World, callbacks,
     chaos::{self, Fate},
-    check, graph_error, people,
+    check, graph_error, number, people,
     people::Behaviour,
 };
-
-/// Whether a request carries the sandbox's token.
-pub(super) fn is_authorized(world: &World, request: &HttpRequest) -> bool {
-    request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "))
-        == Some(world.config.access_token.as_str())
-}
 
 /// Takes a message.
 pub(super) async fn messages(
@@ -30,13 +20,8 @@ pub(super) async fn messages(
     path: web::Path<(String, String)>,
     body: web::Bytes,
 ) -> HttpResponse {
-    if !is_authorized(&world, &request) {
-        return graph_error(
-            401,
-            190,
-            "Invalid OAuth access token",
-            "The token is not the sandbox's.",
-        );
+    if let Some(refused) = number::refusal(&world, &request) {
+        return refused;
     }
     let (version, phone_number_id) = path.into_inner();
     if !version.starts_with('v') || phone_number_id != world.config.phone_number_id {

@@ -13,6 +13,7 @@ use crate::domain::time::Timestamp;
 pub async fn insert_key(
     tx: &DatabaseTransaction,
     name: &str,
+    role: &str,
     prefix: &str,
     digest: Vec<u8>,
     now: Timestamp,
@@ -25,6 +26,7 @@ pub async fn insert_key(
         prefix: Set(prefix.to_owned()),
         digest: Set(digest),
         revoked_at: Set(None),
+        role: Set(role.to_owned()),
     }
     .insert(tx)
     .await?;

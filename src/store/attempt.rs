@@ -83,6 +83,7 @@ pub struct Found {
     pub position: usize,
     pub attempt_id: Uuid,
     pub notification_id: Uuid,
+    pub sender_id: Uuid,
 }
 
 /// Finds attempts by our id, else by the provider's message id.
@@ -98,7 +99,7 @@ pub async fn find(tx: &DatabaseTransaction, wanted: &[Lookup]) -> Result<Vec<Fou
         let answer = query(
             tx,
             format!(
-                "SELECT r.position, a.id, a.notification_id FROM {given} JOIN attempt a ON a.id = r.our_id"
+                "SELECT r.position, a.id, a.notification_id, a.sender_id FROM {given} JOIN attempt a ON a.id = r.our_id"
             ),
             [list(&by_our_id)?],
         )
@@ -116,7 +117,7 @@ pub async fn find(tx: &DatabaseTransaction, wanted: &[Lookup]) -> Result<Vec<Fou
         let answer = query(
             tx,
             format!(
-                "SELECT r.position, a.id, a.notification_id FROM {given} \
+                "SELECT r.position, a.id, a.notification_id, a.sender_id FROM {given} \
                  JOIN attempt a ON a.provider_message_id = r.message"
             ),
             [list(&by_message)?],
@@ -135,6 +136,7 @@ fn read_found(answer: &[QueryResult], found: &mut Vec<Found>) -> Result<(), Stor
             position: usize::try_from(position).unwrap_or(usize::MAX),
             attempt_id: columns.take()?,
             notification_id: columns.take()?,
+            sender_id: columns.take()?,
         });
     }
     Ok(())

@@ -18,6 +18,8 @@ pub struct NewCallback {
     pub body: bytes::Bytes,
     /// How often it stands in this batch.
     pub copies: i64,
+    /// Whose signature it bore, where there are several apps.
+    pub signed_by: Option<String>,
 }
 
 /// A body to be processed.
@@ -27,6 +29,8 @@ pub struct Body {
     pub body: bytes::Bytes,
     /// How often it was taken up: more than once means that a process died over it.
     pub tries: i64,
+    /// Whose signature it bore, where there are several apps.
+    pub signed_by: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -36,6 +40,8 @@ struct DigestRow {
     copies: i64,
     start: usize,
     size: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_by: Option<String>,
 }
 
 /// Stores a batch, sorted by digest, in one transaction: the digests first, then
@@ -59,6 +65,7 @@ pub async fn store_batch(
                 copies: callback.copies,
                 start,
                 size: callback.body.len(),
+                signed_by: callback.signed_by.clone(),
             };
             start += callback.body.len();
             row
@@ -117,13 +124,14 @@ pub async fn store_batch(
             ("id", Type::Uuid),
             ("start", Type::Int),
             ("size", Type::Int),
+            ("signed_by", Type::Text),
         ],
     );
     execute(
         tx,
         format!(
-            "INSERT INTO callback (id, created_at, endpoint, size_bytes, owner, leased_until, tries) \
-             SELECT r.id, $2, $3, r.size, $4, $5, 0 FROM {ids}"
+            "INSERT INTO callback (id, created_at, endpoint, size_bytes, owner, leased_until, tries, signed_by) \
+             SELECT r.id, $2, $3, r.size, $4, $5, 0, r.signed_by FROM {ids}"
         ),
         [all.clone(), now.micros().into(), endpoint.into(), owner.into(), leased_until.micros().into()],
     )
@@ -235,7 +243,7 @@ pub async fn claim(
         tx,
         format!(
             "UPDATE callback SET owner = $2, leased_until = $3, tries = tries + 1 FROM {given} \
-             WHERE callback.id = r.id RETURNING callback.id, callback.tries"
+             WHERE callback.id = r.id RETURNING callback.id, callback.tries, callback.signed_by"
         ),
         [
             ids(wanted.iter().copied())?,
@@ -250,6 +258,7 @@ pub async fn claim(
         bodies.push(Body {
             id: columns.take()?,
             tries: columns.take()?,
+            signed_by: columns.take()?,
             body: bytes::Bytes::new(),
         });
     }
@@ -376,18 +385,25 @@ pub async fn waiting(store: &Store) -> Result<(i64, Option<Timestamp>), StoreErr
     ))
 }
 
-/// The body of one callback, for replay and for people.
-pub async fn body(
-    connection: &impl ConnectionTrait,
-    id: Uuid,
-) -> Result<Option<Vec<u8>>, StoreError> {
+/// The body of one callback, for replay and for people, and whose signature it bore.
+pub async fn body(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<Body>, StoreError> {
     let row = query_one(
         connection,
-        "SELECT body FROM callback_body WHERE callback_id = $1",
+        "SELECT b.body, c.signed_by FROM callback_body b JOIN callback c ON c.id = b.callback_id WHERE c.id = $1",
         [id.into()],
     )
     .await?;
-    row.map(|row| Columns::of(&row).take()).transpose()
+    row.map(|row| {
+        let mut columns = Columns::of(&row);
+        let body: Vec<u8> = columns.take()?;
+        Ok(Body {
+            id,
+            body: body.into(),
+            tries: 0,
+            signed_by: columns.take()?,
+        })
+    })
+    .transpose()
 }
 
 /// A callback as the list shows it.

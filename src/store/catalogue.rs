@@ -365,6 +365,7 @@ pub struct NewRoute {
     pub dedupe_key: Option<String>,
     pub priority: String,
     pub expires_after_seconds: Option<i64>,
+    pub sender: Option<String>,
 }
 
 pub async fn upsert_route(
@@ -382,8 +383,8 @@ pub async fn upsert_route(
     execute(
         tx,
         "INSERT INTO route (id, created_at, name, event_type, condition, recipients, about, template, language, channel, \
-         params, labels, reference, dedupe_key, priority, expires_after_seconds, catalogue) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+         params, labels, reference, dedupe_key, priority, expires_after_seconds, catalogue, sender) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
         [
             new_id(now).into(),
             now.micros().into(),
@@ -402,6 +403,7 @@ pub async fn upsert_route(
             new.priority.clone().into(),
             new.expires_after_seconds.into(),
             catalogue.into(),
+            new.sender.clone().into(),
         ],
     )
     .await?;

@@ -63,6 +63,7 @@ pub struct Parked {
     pub id: Uuid,
     pub callback_id: Uuid,
     pub update: String,
+    pub phone_number_id: Option<String>,
 }
 
 /// What an attempt is known by.
@@ -81,8 +82,8 @@ pub async fn of(tx: &DatabaseTransaction, known: &[Known]) -> Result<Vec<Parked>
     let found = query(
         tx,
         format!(
-            "SELECT p.id, p.callback_id, p.update_json FROM {given} JOIN parked_status p ON p.provider_message_id = r.message \
-             UNION SELECT p.id, p.callback_id, p.update_json FROM {given} JOIN parked_status p ON p.our_id = r.our_id"
+            "SELECT p.id, p.callback_id, p.update_json, p.phone_number_id FROM {given} JOIN parked_status p ON p.provider_message_id = r.message \
+             UNION SELECT p.id, p.callback_id, p.update_json, p.phone_number_id FROM {given} JOIN parked_status p ON p.our_id = r.our_id"
         ),
         [list(known)?],
     )
@@ -95,9 +96,27 @@ pub async fn of(tx: &DatabaseTransaction, known: &[Known]) -> Result<Vec<Parked>
                 id: columns.take()?,
                 callback_id: columns.take()?,
                 update: columns.take()?,
+                phone_number_id: columns.take()?,
             })
         })
         .collect()
+}
+
+/// Says of parked statuses that they are not ours.
+pub async fn disown(tx: &DatabaseTransaction, parked: &[Uuid]) -> Result<(), StoreError> {
+    if parked.is_empty() {
+        return Ok(());
+    }
+    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    execute(
+        tx,
+        format!(
+            "UPDATE parked_status SET state = 'not_ours' WHERE id IN (SELECT r.id FROM {given})"
+        ),
+        [ids(parked.iter().copied())?],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Removes parked statuses that were joined.
@@ -132,6 +151,7 @@ pub struct Joinable {
     pub parked: Parked,
     pub attempt_id: Uuid,
     pub notification_id: Uuid,
+    pub sender_id: Uuid,
 }
 
 /// Parked statuses whose message is known after all: the status was parked while
@@ -142,7 +162,7 @@ pub async fn joinable(
 ) -> Result<Vec<Joinable>, StoreError> {
     let found = query(
         connection,
-        "SELECT p.id, p.callback_id, p.update_json, a.id, a.notification_id FROM parked_status p \
+        "SELECT p.id, p.callback_id, p.update_json, p.phone_number_id, a.id, a.notification_id, a.sender_id FROM parked_status p \
          JOIN attempt a ON a.provider_message_id = p.provider_message_id WHERE p.state = 'parked' ORDER BY a.notification_id LIMIT $1",
         [limit.into()],
     )
@@ -156,9 +176,11 @@ pub async fn joinable(
                     id: columns.take()?,
                     callback_id: columns.take()?,
                     update: columns.take()?,
+                    phone_number_id: columns.take()?,
                 },
                 attempt_id: columns.take()?,
                 notification_id: columns.take()?,
+                sender_id: columns.take()?,
             })
         })
         .collect()

@@ -1,10 +1,10 @@
 //! Facts about the installation.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use super::{
     StoreError,
-    dialect::{Columns, execute, query_one},
+    dialect::{Columns, execute, locking, query_one},
 };
 use crate::domain::time::Timestamp;
 
@@ -37,6 +37,54 @@ pub async fn get_or_insert(
     Ok(get(connection, name)
         .await?
         .unwrap_or_else(|| value.to_owned()))
+}
+
+/// A value, locked until the transaction ends.
+pub async fn lock(tx: &DatabaseTransaction, name: &str) -> Result<Option<String>, StoreError> {
+    let lock = locking(tx.get_database_backend(), "FOR UPDATE");
+    let row = query_one(
+        tx,
+        format!("SELECT value FROM setting WHERE name = $1 {lock}"),
+        [name.into()],
+    )
+    .await?;
+    row.map(|row| Columns::of(&row).take()).transpose()
+}
+
+/// Replaces a value that is there.
+pub async fn set(tx: &DatabaseTransaction, name: &str, value: &str) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE setting SET value = $2 WHERE name = $1",
+        [name.into(), value.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Adds one to a number that starts at nothing: whoever keeps a copy of something
+/// sees by it that the copy is old.
+pub async fn count_up(
+    tx: &DatabaseTransaction,
+    name: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "INSERT INTO setting (name, created_at, value) VALUES ($1, $2, '1') \
+         ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(setting.value AS bigint) + 1 AS text)",
+        [name.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A number that was counted up so far.
+pub async fn number(connection: &impl ConnectionTrait, name: &str) -> Result<i64, StoreError> {
+    Ok(get(connection, name)
+        .await?
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(0))
 }
 
 /// How far the database's clock is ahead of ours, in microseconds. The one

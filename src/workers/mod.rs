@@ -4,12 +4,13 @@ pub mod checkpoint;
 pub mod cleanup;
 pub mod inbox;
 pub mod sender;
+pub mod senders;
 pub mod timers;
 pub mod watchdog;
 
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::JoinError};
 use tokio_util::sync::CancellationToken;
 
 use crate::{engine::inbox::ErrorChain, store::StoreError};
@@ -24,6 +25,15 @@ pub enum Turn {
 
 /// The pause after a turn that failed: it doubles up to this.
 const MAX_TROUBLE: Duration = Duration::from_secs(5);
+
+/// A panic beside a loop is one of the loop: it ends the process.
+fn surely(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
+}
 
 /// Turns until stopped; naps only when idle, and wakes early when told.
 pub async fn run<F>(

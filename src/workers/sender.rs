@@ -1,16 +1,12 @@
-//! Keeps the call slots full: claims, calls, settles.
+//! Keeps the call slots of one sender full: claims, calls, settles.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::Mutex,
-    task::{JoinError, JoinSet, LocalSet},
-    time::Instant,
-};
+use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Turn;
+use super::surely;
 use crate::{
     domain::{
         pace::{self, Lane},
@@ -20,7 +16,6 @@ use crate::{
         Engine,
         dispatch::{self, Answer, Job, Slots},
         inbox::ErrorChain,
-        read_marks, watch,
     },
     providers::Provider,
     state::{Clock, draw_permille},
@@ -29,97 +24,6 @@ use crate::{
 
 /// Without a signal, the queue is looked at this often.
 const NAP: Duration = Duration::from_secs(1);
-
-/// Held messages are looked for this often: another process may have held them.
-const RELEASE_SECONDS: i64 = 10;
-
-/// Marks what people write as read, until stopped.
-pub async fn mark_read(
-    engine: Arc<Engine>,
-    sending: Option<Sending>,
-    clock: Clock,
-    stop: CancellationToken,
-) {
-    let Some(sending) = sending.filter(|_| engine.settings.mark_read && engine.settings.enabled)
-    else {
-        return;
-    };
-    super::run(
-        "read marks",
-        stop,
-        Duration::from_secs(2),
-        None,
-        async || {
-            let marked = read_marks::turn(
-                &engine,
-                sending.provider.as_ref(),
-                sending.sender,
-                clock.now(),
-            )
-            .await?;
-            Ok(if marked > 0 { Turn::Worked } else { Turn::Idle })
-        },
-    )
-    .await;
-}
-
-/// What a sender sends with.
-#[derive(Clone)]
-pub struct Sending {
-    pub sender: Uuid,
-    pub provider: Arc<dyn Provider>,
-}
-
-/// Why nothing can be sent, in words for people.
-pub fn obstacle(engine: &Engine, sending: Option<&Sending>) -> Option<&'static str> {
-    if !engine.settings.enabled {
-        Some("sending is switched off: WHATSAPP_ENABLED is false")
-    } else if sending.is_none() {
-        Some(
-            "WhatsApp is not configured: WHATSAPP_PHONE_NUMBER_ID and WHATSAPP_ACCESS_TOKEN are needed",
-        )
-    } else {
-        None
-    }
-}
-
-/// Sends until stopped; then finishes the calls that are being made.
-pub async fn run(
-    engine: Arc<Engine>,
-    sending: Option<Sending>,
-    clock: Clock,
-    stop: CancellationToken,
-) {
-    match (obstacle(&engine, sending.as_ref()), sending) {
-        (None, Some(sending)) => {
-            // Answers are written down beside the loop, on its own thread.
-            LocalSet::new()
-                .run_until(send(&engine, &sending, &clock, &stop))
-                .await;
-        }
-        (reason, _) => {
-            let reason = reason.unwrap_or("nothing can be sent");
-            tracing::warn!(
-                event = "sender.held",
-                reason,
-                "messages are accepted and held"
-            );
-            super::run("sender", stop, NAP, Some(&engine.queued), async || {
-                hold_turn(&engine, reason, clock.now()).await
-            })
-            .await;
-        }
-    }
-}
-
-/// Moves what is due out of the queue.
-pub async fn hold_turn(engine: &Engine, reason: &str, now: Timestamp) -> Result<Turn, StoreError> {
-    Ok(if watch::hold(engine, reason, now).await? > 0 {
-        Turn::Worked
-    } else {
-        Turn::Idle
-    })
-}
 
 /// Batches of answers that are written down at the same time. With more, what is
 /// answered and not yet written would grow without bound.
@@ -149,9 +53,9 @@ struct Calls {
 }
 
 impl Calls {
-    fn start(&mut self, sending: &Sending, clock: &Clock, job: Job) {
+    fn start(&mut self, provider: &Arc<dyn Provider>, clock: &Clock, job: Job) {
         *self.of(job.lane) += 1;
-        let provider = Arc::clone(&sending.provider);
+        let provider = Arc::clone(provider);
         let wait = job.not_before.micros_since(clock.now()).max(0);
         let apart = Arc::clone(&self.apart);
         let least = pace::least_apart_micros(job.interval_micros).unsigned_abs();
@@ -204,14 +108,17 @@ impl Calls {
     }
 }
 
-async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &CancellationToken) {
+/// Sends for one sender until stopped; then finishes the calls that are being made.
+/// To be run beside others on one thread: answers are written down beside the loop.
+pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: CancellationToken) {
+    let (engine, clock, stop) = (&engine, &clock, &stop);
+    let mut queued = engine.queued.subscribe();
     let mut calls = Calls::default();
     // Answers are written down while the next messages are claimed.
     let mut settling: JoinSet<()> = JoinSet::new();
     let mut answers = Vec::new();
     let slots = engine.settings.send_slots;
     let most = slots + otp_slots(slots);
-    let mut next_release = Timestamp::default();
     let mut rest = Rest::default();
     let mut trouble = Duration::from_millis(50);
     let mut settled_at: Option<Instant> = None;
@@ -221,16 +128,7 @@ async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &Can
                 return;
             }
         } else if clock.now() >= rest.until || (rest.crowded && calls.has_room(slots)) {
-            match fill(
-                engine,
-                sending,
-                clock,
-                &mut calls,
-                &mut next_release,
-                &mut rest,
-            )
-            .await
-            {
+            match fill(engine, sender, clock, &mut calls, &mut rest).await {
                 Ok(()) => trouble = Duration::from_millis(50),
                 Err(error) => {
                     metrics::counter!("herald_worker_errors_total", "worker" => "sender")
@@ -251,7 +149,7 @@ async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &Can
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = tokio::time::sleep(pause) => {}
-                    () = engine.queued.notified() => rest.until = Timestamp::default(),
+                    _ = queued.changed() => rest.until = Timestamp::default(),
                 }
             }
         } else {
@@ -264,7 +162,7 @@ async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &Can
                     surely(settled);
                     None
                 }
-                () = engine.queued.notified(), if room => {
+                _ = queued.changed(), if room => {
                     rest.until = Timestamp::default();
                     None
                 }
@@ -282,22 +180,13 @@ async fn send(engine: &Arc<Engine>, sending: &Sending, clock: &Clock, stop: &Can
         let due = urgent || settled_at.is_none_or(|at| at.elapsed() >= SETTLED_EVERY);
         if !answers.is_empty() && due && settling.len() < SETTLED_AT_ONCE {
             settled_at = Some(Instant::now());
-            let (engine, sender, clock) = (Arc::clone(engine), sending.sender, clock.clone());
+            let (engine, clock) = (Arc::clone(engine), clock.clone());
             let answers = std::mem::take(&mut answers);
             settling.spawn_local(async move {
                 let now = clock.now();
                 dispatch::settle_surely(&engine, sender, &answers, draw_permille(), now).await;
             });
         }
-    }
-}
-
-/// A panic beside the loop is one of the loop: it ends the process.
-fn surely(settled: Result<(), JoinError>) {
-    if let Err(error) = settled
-        && let Ok(panic) = error.try_into_panic()
-    {
-        std::panic::resume_unwind(panic);
     }
 }
 
@@ -314,22 +203,13 @@ struct Rest {
 /// Claims as much as slots are free and the pace allows, and starts its calls.
 async fn fill(
     engine: &Arc<Engine>,
-    sending: &Sending,
+    sender: Uuid,
     clock: &Clock,
     calls: &mut Calls,
-    next_release: &mut Timestamp,
     rest: &mut Rest,
 ) -> Result<(), StoreError> {
     let now = clock.now();
     rest.until = now.plus_micros(micros(NAP));
-    if now >= *next_release {
-        let released = watch::release(engine, now).await? > 0;
-        *next_release = if released {
-            now
-        } else {
-            now.plus_seconds(RELEASE_SECONDS)
-        };
-    }
     if !engine.may_claim() {
         return Ok(());
     }
@@ -346,12 +226,9 @@ async fn fill(
     if free.ordinary <= 0 && free.otp <= 0 {
         return Ok(());
     }
-    let mut claim =
-        dispatch::claim_with(engine, sending.provider.as_ref(), sending.sender, free, now).await?;
+    let (mut claim, provider) = dispatch::claim_current(engine, sender, free, now).await?;
     // They are committed and must be made: without new moments, at their old ones.
-    if let Err(error) =
-        dispatch::catch_up(engine, sending.sender, &mut claim.jobs, clock.now()).await
-    {
+    if let Err(error) = dispatch::catch_up(engine, sender, &mut claim.jobs, clock.now()).await {
         tracing::warn!(event = "worker.late", worker = "sender", error = %ErrorChain(&error), "late calls keep their moments");
     }
     if claim.taken > 0 {
@@ -361,7 +238,7 @@ async fn fill(
         rest.ordinary_until = rest.until;
     }
     for job in claim.jobs {
-        calls.start(sending, clock, job);
+        calls.start(&provider, clock, job);
     }
     Ok(())
 }

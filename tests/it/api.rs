@@ -529,6 +529,7 @@ async fn the_openapi_document_names_every_route(database: Database) {
     assert_eq!(
         paths,
         [
+            "/api/v1/audit",
             "/api/v1/contacts",
             "/api/v1/contacts/conflicts",
             "/api/v1/contacts/{id}",
@@ -548,6 +549,14 @@ async fn the_openapi_document_names_every_route(database: Database) {
             "/api/v1/notifications/{id}/retry",
             "/api/v1/notifications/{id}/send-now",
             "/api/v1/senders",
+            "/api/v1/senders/{sender}",
+            "/api/v1/senders/{sender}/credentials",
+            "/api/v1/senders/{sender}/credentials/{id}",
+            "/api/v1/senders/{sender}/credentials/{id}/activate",
+            "/api/v1/senders/{sender}/credentials/{id}/deactivate",
+            "/api/v1/senders/{sender}/default",
+            "/api/v1/senders/{sender}/hold",
+            "/api/v1/senders/{sender}/release",
             "/api/v1/stats",
             "/api/v1/suppressions",
             "/api/v1/templates",

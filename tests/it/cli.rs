@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::harness::{DEMO, Database, TestApp, fresh_database};
+use crate::harness::{DEMO, Database, SECRET_KEY, TestApp, fresh_database};
 
 crate::tests![
     migrate_says_what_it_did_and_serve_refuses_an_old_schema,
@@ -20,7 +20,13 @@ crate::tests![
 ];
 
 pub fn herald(url: &str, folder: &Path, words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_herald"))
+    command(url, folder, words).output().unwrap()
+}
+
+/// The same, to be given more before it runs.
+pub fn command(url: &str, folder: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_herald"));
+    command
         .args(words)
         .current_dir(folder)
         .env_clear()
@@ -28,9 +34,8 @@ pub fn herald(url: &str, folder: &Path, words: &[&str]) -> Output {
         .env("DATABASE_URL", url)
         .env("HERALD_LISTEN", "127.0.0.1:0")
         .env("HERALD_LOG", "error")
-        .env("HERALD_SECRET_KEY", "00".repeat(32))
-        .output()
-        .unwrap()
+        .env("HERALD_SECRET_KEY", SECRET_KEY);
+    command
 }
 
 pub fn text(output: &Output) -> String {
@@ -99,7 +104,10 @@ async fn a_wrong_secret_key_is_a_clear_start_error(database: Database) {
     let app = TestApp::spawn(&database).await;
     let (url, _keep) = app.shut_down().await;
     let folder = tempfile::tempdir().unwrap();
-    let refused = herald(&url, folder.path(), &["serve"]);
+    let refused = command(&url, folder.path(), &["serve"])
+        .env("HERALD_SECRET_KEY", "0123456789abcdef".repeat(4))
+        .output()
+        .unwrap();
     assert_eq!(refused.status.code(), Some(1));
     assert!(
         text(&refused).contains("not the key this database was made with"),
@@ -278,6 +286,7 @@ async fn every_command_has_help(_: Database) {
         "migrate",
         "apply",
         "keys",
+        "senders",
         "callbacks",
         "retry",
         "cancel",

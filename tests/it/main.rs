@@ -25,6 +25,7 @@ mod kinds;
 mod letter;
 mod order;
 mod pace;
+mod senders;
 mod sending;
 mod stopping;
 mod walls;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         letter::tests(),
         order::tests(),
         pace::tests(),
+        senders::tests(),
         sending::tests(),
         stopping::tests(),
         webhook::tests(),

@@ -2,8 +2,8 @@
 
 use herald::{
     engine::{dispatch, watch},
-    store,
-    workers::sender::{hold_turn, obstacle},
+    store::{self, notification::Whose},
+    workers::senders::hold_turn,
 };
 use serde_json::json;
 
@@ -408,9 +408,9 @@ async fn while_switched_off_everything_is_accepted_held_and_expires(database: Da
     ] {
         let app = ready(&database, &settings).await;
         let id = app.order("A-1", "+12025550101").await;
-        let reason = obstacle(&app.engine, None).unwrap();
+        let reason = app.engine.obstacle(None).unwrap();
         assert!(reason.contains(words), "{reason}");
-        hold_turn(&app.engine, reason, app.now()).await.unwrap();
+        hold_turn(&app.engine, app.now()).await.unwrap();
         let held = app.notification(&id).await;
         assert_eq!(
             (&held["status"], &held["reason"]),
@@ -436,9 +436,7 @@ async fn while_switched_off_everything_is_accepted_held_and_expires(database: Da
 async fn what_was_held_goes_out_when_sending_is_switched_on(database: Database) {
     let off = ready(&database, &[("WHATSAPP_ENABLED", "false")]).await;
     let id = off.order("A-1", "+12025550101").await;
-    hold_turn(&off.engine, obstacle(&off.engine, None).unwrap(), off.now())
-        .await
-        .unwrap();
+    hold_turn(&off.engine, off.now()).await.unwrap();
     let (url, _folder) = off.shut_down().await;
     let app = TestApp::start(&url, &[]).await;
     assert_eq!(watch::release(&app.engine, app.now()).await.unwrap(), 1);
@@ -667,9 +665,14 @@ async fn a_retry_that_is_held_is_neither_failed_nor_forgotten(database: Database
     app.send().await;
     app.told(&id, "failed", Some(131_000)).await;
     app.pass(61);
-    hold_turn(&app.engine, "switched off", app.now())
-        .await
-        .unwrap();
+    watch::hold(
+        &app.engine,
+        Whose::Of(app.sender),
+        "switched off",
+        app.now(),
+    )
+    .await
+    .unwrap();
     app.told(&id, "failed", Some(131_000)).await;
     assert_eq!(app.status_of(&id).await, "retrying");
     assert!(

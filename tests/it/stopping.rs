@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{DEMO, Database, fresh_database};
+use crate::harness::{DEMO, Database, SECRET_KEY, fresh_database};
 
 crate::tests![
     a_stop_finishes_the_calls_that_are_being_made,
@@ -33,12 +33,14 @@ fn command(url: &str, folder: &Path, meta: &str) -> Command {
         .envs([
             ("DATABASE_URL", url),
             ("HERALD_LISTEN", "127.0.0.1:0"),
-            ("HERALD_SECRET_KEY", &"00".repeat(32)),
+            ("HERALD_SECRET_KEY", SECRET_KEY),
             ("WHATSAPP_PHONE_NUMBER_ID", "106540352242922"),
             ("WHATSAPP_ACCESS_TOKEN", "token-for-tests"),
             ("WHATSAPP_APP_SECRET", "app-secret-for-tests"),
             ("WHATSAPP_WEBHOOK_VERIFY_TOKEN", "verify-token-for-tests"),
             ("WHATSAPP_API_BASE", meta),
+            // Otherwise the number is asked what it may send.
+            ("HERALD_SEND_PER_SECOND", "80"),
         ]);
     command
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Draft, Duplicate, RouteResult, compose, priority, unique};
+use super::{Draft, Duplicate, RouteResult, compose, named_sender, priority, unique};
 use crate::engine::{
     Engine,
     routing::{self, Target},
@@ -327,6 +327,13 @@ impl Expansion<'_> {
             },
             _ => None,
         };
+        let from = match &self.route.sender {
+            None => None,
+            Some(named) => match named_sender(self.tx, named).await? {
+                Some(row) => Some(row.id),
+                None => return Ok(Err(format!("there is no sender named {named}"))),
+            },
+        };
         let draft = Draft {
             event_id: Some(self.row.id),
             route: Some(self.route.name.clone()),
@@ -336,6 +343,7 @@ impl Expansion<'_> {
             rule: None,
             depth: 0,
             channel: self.route.channel.clone(),
+            sender_id: from,
             template: self.route.template.clone(),
             language: self.route.language.clone(),
             params: self.plan.params.clone(),

@@ -19,6 +19,7 @@ use crate::{
     engine::catalogue::layout,
     store::{
         DatabaseTransaction, StoreError, catalogue, new_id, notification::NewNotification, people,
+        sender,
     },
 };
 
@@ -33,6 +34,8 @@ pub struct Draft {
     pub rule: Option<String>,
     pub depth: i64,
     pub channel: String,
+    /// The sender that is named; none: the default, when it is sent.
+    pub sender_id: Option<Uuid>,
     pub template: String,
     pub language: Option<String>,
     pub params: Value,
@@ -50,6 +53,17 @@ pub struct Draft {
 /// Meta, code 131062.
 pub const NEEDS_PHONE: &str =
     "A one-time password cannot be sent to a user id: a phone number is needed.";
+
+/// The sender of a name or an id.
+pub async fn named_sender(
+    tx: &DatabaseTransaction,
+    named: &str,
+) -> Result<Option<entity::sender::Model>, StoreError> {
+    match Uuid::parse_str(named) {
+        Ok(id) => sender::find(tx, id).await,
+        Err(_name) => sender::by_name(tx, named).await,
+    }
+}
 
 /// Lanes of the queue: a lower number goes first.
 pub fn priority(name: &str) -> Option<i64> {
@@ -140,7 +154,7 @@ pub async fn compose(
             parent_id: draft.parent_id,
             rule: draft.rule.clone(),
             depth: draft.depth,
-            sender_id: None,
+            sender_id: draft.sender_id,
             channel: draft.channel.clone(),
             contact_id: target.contact_id,
             recipient: target.recipient,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Draft, NEEDS_PHONE, compose, unique};
+use super::{Draft, NEEDS_PHONE, compose, named_sender, unique};
 use crate::engine::{
     Engine,
     catalogue::layout,
@@ -34,6 +34,8 @@ use crate::{
 pub struct Request {
     pub to: Vec<String>,
     pub about: Option<String>,
+    /// The name or id of a sender; none: the default.
+    pub sender: Option<String>,
     pub content: RequestContent,
     pub reference: Option<String>,
     pub labels: BTreeMap<String, String>,
@@ -179,6 +181,19 @@ async fn request_in(
             }
         },
     };
+    let from = match &request.sender {
+        None => None,
+        Some(named) => {
+            let found = named_sender(tx, named).await?;
+            if found.is_none() {
+                wrong.push(FieldError {
+                    pointer: "/sender".to_owned(),
+                    rule: "no sender has this name".to_owned(),
+                });
+            }
+            found
+        }
+    };
     let draft = Draft {
         event_id: None,
         route: None,
@@ -188,6 +203,7 @@ async fn request_in(
         rule: None,
         depth: 0,
         channel: "whatsapp".to_owned(),
+        sender_id: from.as_ref().map(|row| row.id),
         template: String::new(),
         language: None,
         params: json!({}),
@@ -253,7 +269,7 @@ async fn templated(
     now: Timestamp,
 ) -> Result<Result<Vec<NewNotification>, Vec<FieldError>>, StoreError> {
     let mut wrong = Vec::new();
-    let category = check_template(tx, template, at, &mut wrong).await?;
+    let category = check_template(tx, draft.sender_id, template, at, &mut wrong).await?;
     let needs_phone = category.as_deref() == Some("authentication")
         && targets.iter().any(|target| {
             target
@@ -320,7 +336,7 @@ fn free(
         parent_id: None,
         rule: None,
         depth: 0,
-        sender_id: None,
+        sender_id: draft.sender_id,
         channel: draft.channel.clone(),
         contact_id: target.contact_id,
         recipient: target.recipient,
@@ -400,6 +416,7 @@ async fn direct_targets(
 /// of this name.
 async fn check_template(
     tx: &DatabaseTransaction,
+    sender_id: Option<Uuid>,
     template: &TemplateUse,
     at: &str,
     wrong: &mut Vec<FieldError>,
@@ -425,7 +442,11 @@ async fn check_template(
         );
     }
     // What waits for approval waits in the queue; what is refused for good is refused here.
-    let account = sender::default_account(tx).await?;
+    let from = match sender_id {
+        Some(id) => sender::find(tx, id).await?,
+        None => sender::default_one(tx).await?,
+    };
+    let account = from.and_then(|row| row.waba_id);
     let standing = template_sync::standing(tx, account.as_deref(), name, &found.language).await?;
     if let Sendable::Never(reason) = sendable(name, standing.as_ref()) {
         refuse("/template".to_owned(), reason);

@@ -62,6 +62,7 @@ pub async fn process(
     bodies: &[Body],
     now: Timestamp,
 ) -> Result<Applied, StoreError> {
+    engine.refresh_keyring().await?;
     let mut applied = Applied::default();
     let (alone, together): (Vec<&Body>, Vec<&Body>) = bodies
         .iter()
@@ -95,17 +96,14 @@ async fn batch(
     let mut dead: Vec<(Uuid, Dead)> = Vec::new();
     let mut marks = Vec::with_capacity(bodies.len());
     for body in bodies {
-        let parsed = meta::callback::parse(&body.body, made_at(body.id));
+        let (items, lost) = read(engine, body);
         marks.push(Processed {
             id: Id(body.id),
-            items: i64::try_from(parsed.items.len() + parsed.dead.len()).unwrap_or(i64::MAX),
-            dead_items: i64::try_from(parsed.dead.len()).unwrap_or(i64::MAX),
+            items: i64::try_from(items.len() + lost.len()).unwrap_or(i64::MAX),
+            dead_items: i64::try_from(lost.len()).unwrap_or(i64::MAX),
         });
-        work.extend(parsed.items.into_iter().map(|item| Work {
-            callback_id: body.id,
-            item,
-        }));
-        dead.extend(parsed.dead.into_iter().map(|dead| (body.id, dead)));
+        work.extend(items);
+        dead.extend(lost.into_iter().map(|dead| (body.id, dead)));
     }
     marks.sort_by_key(|mark| mark.id.0);
     let all: Vec<&Work> = work.iter().collect();
@@ -176,6 +174,34 @@ async fn batch(
     Ok(())
 }
 
+/// What stands in a body, and what of it cannot be applied. A signature is good for
+/// the numbers and accounts of its own app, and for no other's.
+fn read(engine: &Engine, body: &Body) -> (Vec<Work>, Vec<Dead>) {
+    let parsed = meta::callback::parse(&body.body, made_at(body.id));
+    let ring = engine.keyring();
+    let signed_by = body.signed_by.as_deref();
+    let (own, foreign): (Vec<Item>, Vec<Item>) = parsed.items.into_iter().partition(|item| {
+        ring.is_own_word(
+            signed_by,
+            item.phone_number_id.as_deref(),
+            item.account_id.as_deref(),
+        )
+    });
+    let mut dead = parsed.dead;
+    dead.extend(foreign.into_iter().map(|item| Dead {
+        pointer: item.pointer,
+        reason: FOREIGN.to_owned(),
+    }));
+    let work = own.into_iter().map(|item| Work {
+        callback_id: body.id,
+        item,
+    });
+    (work.collect(), dead)
+}
+
+/// Why a word of another app is not applied.
+const FOREIGN: &str = "signed by another app than that of the number it speaks of";
+
 /// A body over which processes died again and again, the last time alone.
 async fn isolate(engine: &Engine, body: &Body, now: Timestamp) -> Result<(), StoreError> {
     let mark = Processed {
@@ -228,7 +254,7 @@ async fn commit(
             // Who somebody is comes before what they say.
             news::identities(tx, &work, now).await?;
             let mut report = news::apply(engine, tx, &work, now).await?;
-            let (mut steps, told) = updates::steps(tx, &work, now).await?;
+            let (mut steps, told) = updates::steps(engine, tx, &work, now).await?;
             steps.extend(inbound::steps(engine, tx, &work, &mut report, now).await?);
             tries += 1;
             let changes = if tries == 1 {

@@ -2,18 +2,12 @@
 
 use uuid::Uuid;
 
-use super::{Applied, REPLAYED, Work, commit};
+use super::{Applied, REPLAYED, commit, read};
 use crate::{
     domain::time::Timestamp,
     engine::Engine,
-    providers::{Dead, meta},
-    store::{
-        StoreError,
-        callback::{self, Body},
-        dead_letter,
-        dialect::Id,
-        made_at, new_id,
-    },
+    providers::Dead,
+    store::{StoreError, callback, dead_letter, dialect::Id, new_id},
 };
 
 /// Applies the dead letters of one callback again. Everything else in it was
@@ -26,19 +20,9 @@ pub async fn replay(
     let Some(body) = callback::body(engine.store.reader(), callback_id).await? else {
         return Ok(None);
     };
+    engine.refresh_keyring().await?;
     let mut applied = Applied::default();
-    let body = Body {
-        id: callback_id,
-        body: body.into(),
-        tries: 0,
-    };
-    let parsed = meta::callback::parse(&body.body, made_at(body.id));
-    let work: Vec<Work> = parsed
-        .items
-        .into_iter()
-        .map(|item| Work { callback_id, item })
-        .collect();
-    let mut dead = parsed.dead;
+    let (work, mut dead) = read(engine, &body);
     applied.bodies = 1;
     applied.items = work.len();
     for piece in work.chunks(REPLAYED) {

@@ -3,7 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Work, people};
+use super::{FOREIGN, Work, people};
 use crate::{
     domain::{facts::Fact, notification::Change, time::Timestamp},
     engine::{
@@ -16,6 +16,7 @@ use crate::{
         DatabaseTransaction, StoreError,
         alias::{self, Alias},
         attempt::{self, Lookup},
+        dead_letter,
         dialect::Id,
         new_id, parked,
     },
@@ -30,6 +31,7 @@ pub(in crate::engine) struct Told<'a> {
 
 /// Matches statuses to attempts, and parks the rest.
 pub(super) async fn steps<'a>(
+    engine: &Engine,
     tx: &DatabaseTransaction,
     work: &[&'a Work],
     now: Timestamp,
@@ -61,9 +63,20 @@ pub(super) async fn steps<'a>(
     }
     let mut steps = Vec::with_capacity(updates.len());
     let mut told = Vec::with_capacity(updates.len());
-    let mut unknown = Vec::new();
+    let (mut unknown, mut foreign) = (Vec::new(), Vec::new());
+    let ring = engine.keyring();
     for ((work, update), found) in updates.into_iter().zip(found) {
         match found {
+            Some(found)
+                if !ring.speaks_for(work.item.phone_number_id.as_deref(), found.sender_id) =>
+            {
+                foreign.push(dead_letter::New {
+                    id: Id(new_id(now)),
+                    callback_id: Id(work.callback_id),
+                    pointer: work.item.pointer.clone(),
+                    reason: FOREIGN.to_owned(),
+                });
+            }
             Some(found) => {
                 steps.extend(step(
                     update,
@@ -87,6 +100,14 @@ pub(super) async fn steps<'a>(
                 update_json: serde_json::to_string(update).unwrap_or_default(),
             }),
         }
+    }
+    if !foreign.is_empty() {
+        tracing::warn!(
+            event = "callback.foreign",
+            count = foreign.len(),
+            "statuses spoke of another sender's messages: kept as dead letters"
+        );
+        dead_letter::insert(tx, &foreign, now).await?;
     }
     if !unknown.is_empty() {
         metrics::counter!("herald_callback_parked_total")

@@ -131,6 +131,8 @@ pub struct RouteEntry {
     #[serde(default = "normal")]
     pub priority: String,
     pub expires_after: Option<String>,
+    /// The name of a sender; absent: the default.
+    pub sender: Option<String>,
 }
 
 fn whatsapp() -> String {
@@ -165,4 +167,7 @@ pub struct SendEntry {
     pub channel: String,
     #[serde(default)]
     pub params: BTreeMap<String, String>,
+    /// The name of a sender; absent: for `same` the one that the notification had,
+    /// else the default.
+    pub sender: Option<String>,
 }

@@ -341,6 +341,7 @@ fn new_route(entry: &RouteEntry) -> NewRoute {
             .expires_after
             .as_deref()
             .and_then(parse_duration_seconds),
+        sender: entry.sender.clone(),
     }
 }
 
@@ -366,6 +367,7 @@ fn new_rule(entry: &RuleEntry) -> Option<Rule> {
             language: entry.send.language.clone(),
             channel: entry.send.channel.clone(),
             params: entry.send.params.clone(),
+            sender: entry.send.sender.clone(),
         },
         chain: entry.chain,
     })

@@ -73,13 +73,13 @@ pub(super) fn never(reason: &str) -> Failure {
 pub(super) async fn hold_back(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    sender: Option<&entity::sender::Model>,
+    sender: &entity::sender::Model,
     claimed: &mut Vec<Claimed>,
     now: Timestamp,
 ) -> Result<(Report, Vec<(Uuid, String)>), StoreError> {
-    let account_id = sender.and_then(|row| row.waba_id.as_deref());
+    let account_id = sender.waba_id.as_deref();
     let marketing_held_until = sender
-        .and_then(|row| row.marketing_held_until)
+        .marketing_held_until
         .map(Timestamp::from_micros)
         .filter(|until| *until > now);
     let mut delays: Vec<Delay> = Vec::new();

@@ -198,7 +198,9 @@ impl<'a> Seen<'a> {
         let Some(row) = sender::lock(tx, sender).await? else {
             return Ok((None, Report::default()));
         };
-        let Some(health) = self.health(&row.state, now) else {
+        // With other credentials since then, refused ones say nothing.
+        let replaced = self.trouble.is_some() && row.credentials_at > self.began.micros();
+        let Some(health) = self.health(&row.state, now).filter(|_| !replaced) else {
             return Ok((None, Report::default()));
         };
         sender::set_health(tx, sender, &health, self.began, now).await?;

@@ -14,13 +14,14 @@ use compose::{Templates, compose};
 pub use gate::{Sendable, sendable};
 pub use settle::{settle, settle_surely};
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{
     Engine,
+    inbox::ErrorChain,
     transition::{self, Report, Step},
 };
 use crate::{
@@ -37,7 +38,7 @@ use crate::{
         attempt::{self, NewAttempt},
         dialect::Id,
         follow_up, new_id,
-        notification::{self, Claimed},
+        notification::{self, Claimed, Whose},
         sender::{self, Health},
     },
 };
@@ -108,6 +109,8 @@ pub struct Claim {
     pub again_at: Option<Timestamp>,
     /// A held sender is due for a probe: its provider is to be knocked at first.
     knock: bool,
+    /// What the sender sends with has changed since this process last looked.
+    outdated: bool,
 }
 
 /// Why nothing may be claimed now.
@@ -171,6 +174,26 @@ pub async fn claim_with(
     }
 }
 
+/// The same with what the sender sends with, looked up again if that has changed: its
+/// calls are made with the newest credentials there were when they were claimed.
+pub async fn claim_current(
+    engine: &Engine,
+    sender: Uuid,
+    slots: Slots,
+    now: Timestamp,
+) -> Result<(Claim, Arc<dyn Provider>), StoreError> {
+    let provider = engine.provider_or_none(sender);
+    let claim = claim_with(engine, provider.as_ref(), sender, slots, now).await?;
+    if !claim.outdated {
+        return Ok((claim, provider));
+    }
+    // It is committed: a database that fails now must not take it from us.
+    if let Err(error) = engine.refresh_keyring().await {
+        tracing::error!(event = "sender.outdated", error = %ErrorChain(&error), "what a sender sends with has changed and cannot be read");
+    }
+    Ok((claim, engine.provider_or_none(sender)))
+}
+
 async fn claim_as(
     engine: &Engine,
     sender: Uuid,
@@ -180,7 +203,14 @@ async fn claim_as(
 ) -> Result<Claim, StoreError> {
     // The pace is charged for what will be sent, not for every free slot.
     let most = slots.otp.max(slots.ordinary);
-    let due = notification::count_due(&engine.store, now, most).await?;
+    let ring = engine.keyring();
+    let known = ring.account(sender);
+    let whose = if known.is_some_and(|account| account.is_default) {
+        Whose::OfOrNobodys(sender)
+    } else {
+        Whose::Of(sender)
+    };
+    let due = notification::count_due(&engine.store, whose, now, most).await?;
     let [otp, ordinary @ ..] = due;
     let wanted = Slots {
         otp: otp.min(slots.otp),
@@ -193,7 +223,7 @@ async fn claim_as(
     // The pace is taken in a short transaction of its own: its row is shared by all processes.
     let permits = engine
         .store
-        .write(async |tx| take_pace(tx, sender, wanted, knocked, lease, now).await)
+        .write(async |tx| take_pace(engine, tx, sender, wanted, knocked, now).await)
         .await?;
     let permits = match permits {
         Ok(permits) => permits,
@@ -215,38 +245,42 @@ async fn claim_as(
         .filter_map(|permit| permit.grant.again_at)
         .min();
     // Lanes without anything due are not asked.
-    let turn = TURNS.get(engine.next_claim() % TURNS.len());
+    let turn = TURNS.get(engine.next_claim(sender) % TURNS.len());
     let lanes: Vec<i64> = turn
         .into_iter()
         .flatten()
         .copied()
         .filter(|lane| usize::try_from(*lane).is_ok_and(|lane| due.get(lane) > Some(&0)))
         .collect();
-    let (jobs, taken, report) = engine
+    let found = engine
         .store
         .write(async |tx| claim_in(engine, tx, sender, &permits, &lanes, lease, now).await)
         .await?;
-    report.publish(engine);
+    found.report.publish(engine);
     Ok(Claim {
-        jobs,
-        taken,
-        again_at: again_at.filter(|_| taken == 0),
+        jobs: found.jobs,
+        taken: found.taken,
+        again_at: again_at.filter(|_| found.taken == 0),
         knock: false,
+        outdated: known.map(|account| account.revision) != Some(found.revision),
     })
 }
 
 /// Takes of a sender's pace, one-time passwords first. An error says why nothing is granted.
 async fn take_pace(
+    engine: &Engine,
     tx: &DatabaseTransaction,
     id: Uuid,
     wanted: Slots,
     knocked: bool,
-    lease: Timestamp,
     now: Timestamp,
 ) -> Result<Result<Vec<Permit>, NotNow>, StoreError> {
     let Some(row) = sender::lock(tx, id).await? else {
         return Ok(Err(NotNow::Until(now.plus_seconds(1))));
     };
+    if row.off_at.is_some() {
+        return Ok(Err(NotNow::Until(now.plus_seconds(1))));
+    }
     let mut wanted = wanted;
     if row.state == "held" {
         let probe_at = row.probe_at.map_or(now, Timestamp::from_micros);
@@ -261,7 +295,7 @@ async fn take_pace(
             state: "held",
             reason: row.state_reason.clone(),
             failures_in_row: row.failures_in_row,
-            probe_at: Some(lease),
+            probe_at: Some(now.plus_seconds(engine.settings.policy.lease_seconds)),
         };
         sender::set_health(tx, id, &health, now, now).await?;
         wanted.otp = wanted.otp.min(1);
@@ -269,7 +303,12 @@ async fn take_pace(
     }
     let slowed_at = Timestamp::from_micros(row.slowed_at);
     let permille = pace::permille(row.slowed_to, slowed_at, now);
-    let per_second = pace::reduced(row.pace_per_second, permille);
+    let allowed = pace::allowed(
+        row.pace_set,
+        engine.settings.send_per_second,
+        row.pace_reported,
+    );
+    let per_second = pace::reduced(allowed, permille);
     let start = Timestamp::from_micros(row.pace_next_at);
     let mut next_at = start;
     let mut permits = Vec::with_capacity(2);
@@ -331,6 +370,16 @@ pub async fn catch_up(
     Ok(())
 }
 
+/// What one claim's transaction found.
+#[derive(Default)]
+struct Found {
+    jobs: Vec<Job>,
+    taken: usize,
+    report: Report,
+    /// Of what the sender sends with.
+    revision: i64,
+}
+
 async fn claim_in(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -339,7 +388,16 @@ async fn claim_in(
     ordinary: &[i64],
     lease: Timestamp,
     now: Timestamp,
-) -> Result<(Vec<Job>, usize, Report), StoreError> {
+) -> Result<Found, StoreError> {
+    let Some(row) = sender::find(tx, sender).await? else {
+        return Ok(Found::default());
+    };
+    // Read here, not remembered: the default may have been switched a moment ago.
+    let whose = if row.is_default {
+        Whose::OfOrNobodys(sender)
+    } else {
+        Whose::Of(sender)
+    };
     let mut claimed = Vec::new();
     for permit in permits {
         let lanes = match permit.lane {
@@ -352,7 +410,8 @@ async fn claim_in(
                 break;
             }
             let found =
-                notification::claim(tx, sender, *lane, engine.process, lease, now, left).await?;
+                notification::claim(tx, sender, whose, *lane, (engine.process, lease), now, left)
+                    .await?;
             left -= i64::try_from(found.len()).unwrap_or(left);
             claimed.extend(found.into_iter().map(|found| (permit.lane, found)));
         }
@@ -378,8 +437,7 @@ async fn claim_in(
         report = transition::run(engine, tx, &steps, now).await?;
         claimed.retain(|claimed| !overtaken.contains(&claimed.id));
     }
-    let row = sender::find(tx, sender).await?;
-    let (withheld, never) = gate::hold_back(engine, tx, row.as_ref(), &mut claimed, now).await?;
+    let (withheld, never) = gate::hold_back(engine, tx, &row, &mut claimed, now).await?;
     report.add(withheld);
     let delays = pairs::keep_pace(engine, tx, sender, &mut claimed, now).await?;
     notification::delay(tx, &delays, now).await?;
@@ -418,7 +476,12 @@ async fn claim_in(
             },
         });
     }
-    Ok((jobs, taken, report))
+    Ok(Found {
+        jobs,
+        taken,
+        report,
+        revision: row.revision,
+    })
 }
 
 /// The times that were granted, given out one after the other.
@@ -467,7 +530,27 @@ pub async fn call(provider: &dyn Provider, job: Job) -> Answer {
     Answer { job, exchange }
 }
 
-/// Claims, calls and settles once, one batch: for tests and for commands.
+/// Claims, calls and settles once, one batch, with what the sender sends with.
+pub async fn turn_of(
+    engine: &Engine,
+    sender: Uuid,
+    jitter_permille: i64,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    let most = i64::try_from(engine.settings.send_slots).unwrap_or(1);
+    let (claim, provider) = claim_current(engine, sender, Slots::each(most), now).await?;
+    make_all(
+        engine,
+        provider.as_ref(),
+        sender,
+        claim,
+        jitter_permille,
+        now,
+    )
+    .await
+}
+
+/// The same with a given provider: for tests.
 pub async fn turn(
     engine: &Engine,
     provider: &dyn Provider,
@@ -477,6 +560,17 @@ pub async fn turn(
 ) -> Result<usize, StoreError> {
     let most = i64::try_from(engine.settings.send_slots).unwrap_or(1);
     let claim = claim_with(engine, provider, sender, Slots::each(most), now).await?;
+    make_all(engine, provider, sender, claim, jitter_permille, now).await
+}
+
+async fn make_all(
+    engine: &Engine,
+    provider: &dyn Provider,
+    sender: Uuid,
+    claim: Claim,
+    jitter_permille: i64,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
     let answers =
         futures_util::future::join_all(claim.jobs.into_iter().map(|job| call(provider, job))).await;
     settle(engine, sender, &answers, jitter_permille, now).await?;

@@ -79,6 +79,7 @@ pub async fn settle(
             },
         })
         .collect();
+    let ring = engine.keyring();
     // Written once: a sender's row is everybody's.
     let expects = seen.good_answer
         && health
@@ -87,7 +88,8 @@ pub async fn settle(
     let report = engine
         .store
         .write(async |tx| {
-            let parked = parked::of(tx, &known).await?;
+            let mut parked = parked::of(tx, &known).await?;
+            parked.retain(|parked| ring.speaks_for(parked.phone_number_id.as_deref(), sender));
             let joined = join_parked(&parked, answers);
             let mut all = steps.clone();
             all.extend(joined.iter().filter_map(|(update, job, callback)| {

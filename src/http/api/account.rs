@@ -12,7 +12,7 @@ use crate::{
     engine::dispatch::{Sendable, sendable},
     http::{auth::Client, problem::Problem},
     state::AppState,
-    store::{account_fact, notice, sender, template_sync},
+    store::{notice, template_sync},
 };
 
 fn text(at: Option<i64>) -> Option<String> {
@@ -148,69 +148,6 @@ pub async fn templates(
                 sendable,
                 status_at: text(row.status_at),
             }
-        })
-        .collect();
-    Ok(HttpResponse::Ok().json(found))
-}
-
-/// A sender, without its credentials.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct SenderView {
-    id: Uuid,
-    name: String,
-    phone_number_id: Option<String>,
-    account: Option<String>,
-    /// `active`, `held` or `off`.
-    state: String,
-    reason: Option<String>,
-    /// When the next try may go out, while it is held.
-    probe_at: Option<String>,
-    /// Since when it has accepted messages of which nothing was heard.
-    unheard_since: Option<String>,
-    /// What the provider says of its account and numbers, newest of each.
-    facts: Vec<FactView>,
-}
-
-/// A property of an account or of one of its numbers.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct FactView {
-    property: String,
-    number: Option<String>,
-    #[schema(value_type = Object)]
-    value: Value,
-    at: String,
-}
-
-/// Who can send, and what the provider says of them.
-#[utoipa::path(
-    get, path = "/api/v1/senders", tag = "account",
-    responses((status = 200, body = Vec<SenderView>))
-)]
-pub async fn senders(_client: Client, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
-    let store = &state.engine.store;
-    let facts = account_fact::all(store).await?;
-    let found: Vec<SenderView> = sender::all(store)
-        .await?
-        .into_iter()
-        .map(|row| SenderView {
-            id: row.id,
-            name: row.name,
-            facts: facts
-                .iter()
-                .filter(|fact| Some(&fact.account_id) == row.waba_id.as_ref())
-                .map(|fact| FactView {
-                    property: fact.property.clone(),
-                    number: (!fact.number.is_empty()).then(|| fact.number.clone()),
-                    value: serde_json::from_str(&fact.value).unwrap_or(Value::Null),
-                    at: Timestamp::from_micros(fact.provider_at).to_string(),
-                })
-                .collect(),
-            phone_number_id: row.phone_number_id,
-            account: row.waba_id,
-            state: row.state,
-            reason: row.state_reason,
-            probe_at: text(row.probe_at),
-            unheard_since: text(row.unheard_since),
         })
         .collect();
     Ok(HttpResponse::Ok().json(found))

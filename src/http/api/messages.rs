@@ -1,5 +1,7 @@
 //! What people wrote to us.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, http::header, web};
 use entity::inbound_message;
 use serde::{Deserialize, Serialize};
@@ -11,7 +13,7 @@ use super::{ProblemDocument, instant, page_size, wrong};
 use crate::{
     domain::{phone::Phone, time::Timestamp},
     http::{auth::Client, problem::Problem},
-    providers::AskError,
+    providers::{AskError, Provider},
     state::AppState,
     store::{
         inbound::{self, Filter},
@@ -183,10 +185,7 @@ pub async fn media(
 ) -> Result<HttpResponse, Problem> {
     let row = found(&state, *id).await?;
     let media = row.media_id.ok_or(Problem::NotFound)?;
-    let provider = state
-        .provider
-        .as_ref()
-        .ok_or(Problem::State("WhatsApp is not configured"))?;
+    let provider = provider(&state, row.sender_id)?;
     let media = provider
         .media(&media, MAX_MEDIA_BYTES)
         .await
@@ -216,15 +215,21 @@ pub async fn read(
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
     let row = found(&state, *id).await?;
-    let provider = state
-        .provider
-        .as_ref()
-        .ok_or(Problem::State("WhatsApp is not configured"))?;
+    let provider = provider(&state, row.sender_id)?;
     provider
         .mark_read(&row.provider_message_id)
         .await
         .map_err(asked)?;
     Ok(HttpResponse::Ok().json(json!({ "read": true })))
+}
+
+/// The provider that the message came through.
+fn provider(state: &AppState, sender: Option<Uuid>) -> Result<Arc<dyn Provider>, Problem> {
+    let engine = &state.engine;
+    let sender = sender.or_else(|| engine.keyring().default_account().map(|it| it.id));
+    sender
+        .and_then(|sender| engine.provider(sender).ok())
+        .ok_or(Problem::State("its sender cannot be used now"))
 }
 
 fn asked(error: AskError) -> Problem {

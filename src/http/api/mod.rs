@@ -1,11 +1,13 @@
 //! `/api/v1`.
 
 pub mod account;
+pub mod audit;
 pub mod events;
 mod idempotency;
 pub mod messages;
 pub mod notifications;
 pub mod people;
+pub mod senders;
 pub mod stats;
 
 use crate::{domain::time::Timestamp, engine::accept::FieldError, http::problem::Problem};
@@ -24,7 +26,10 @@ use utoipa::{
         notifications::by_hand::retry, notifications::by_hand::cancel, notifications::by_hand::send_now,
         notifications::by_hand::retry_many, notifications::by_hand::cancel_many, notifications::by_hand::send_now_many, messages::list, messages::get, messages::media, messages::read,
         people::find, people::get, people::conflicts, people::suppressions,
-        account::notices, account::templates, account::senders, stats::get
+        account::notices, account::templates, stats::get,
+        senders::list, senders::get, senders::add, senders::change, senders::switch::make_default,
+        senders::switch::hold, senders::switch::release, senders::credentials::add,
+        senders::credentials::activate, senders::credentials::deactivate, senders::credentials::remove, audit::list
     ),
     components(schemas(ProblemDocument)),
     modifiers(&ApiKey),
@@ -78,6 +83,11 @@ fn wrong(pointer: &str, rule: String) -> Problem {
         pointer: pointer.to_owned(),
         rule,
     }])
+}
+
+/// A document out of a body that was read whole.
+fn read_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::Malformed(super::readable(&error)))
 }
 
 /// How many rows a page has: 50, unless something from 1 to 200 is asked for.

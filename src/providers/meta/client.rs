@@ -175,6 +175,24 @@ impl Provider for MetaClient {
         answer.is_ok_and(|answer| answer.status().as_u16() < 500)
     }
 
+    /// `throughput.level` of the number (Meta, "Throughput"): numbers that are used
+    /// with the WhatsApp Business app as well may send 20 a second.
+    async fn per_second(&self) -> Result<Option<i64>, AskError> {
+        let url = format!("{}?fields=throughput,is_on_biz_app", self.number);
+        let (_, answer) = self.ask(self.http.get(url), MAX_ANSWER_BYTES).await?;
+        let answer: Value = serde_json::from_slice(&answer).unwrap_or(Value::Null);
+        if answer.get("is_on_biz_app") == Some(&Value::Bool(true)) {
+            return Ok(Some(20));
+        }
+        Ok(
+            match answer.pointer("/throughput/level").and_then(Value::as_str) {
+                Some("HIGH") => Some(1000),
+                Some("STANDARD") => Some(80),
+                _ => None,
+            },
+        )
+    }
+
     /// First where it is, then what it is: the address is good for 5 minutes (Meta, "Media").
     async fn media(&self, id: &str, max_bytes: usize) -> Result<Media, AskError> {
         // An id is a name of an object, and nothing else of the graph.

@@ -9,21 +9,28 @@ use subtle::ConstantTimeEq;
 const PREFIX: &str = "sha256=";
 const DIGEST_BYTES: usize = 32;
 
-/// Whether `header` signs `body` with any of `secrets`.
+/// Which of `secrets` `header` signs `body` with, by position: none, if it does not.
 ///
 /// Every secret is tried, in constant time each, so that neither a byte of the
 /// digest nor which secret fits can be learned from how long this takes.
-pub fn verify(secrets: &[SecretString], header: Option<&str>, body: &[u8]) -> bool {
+pub fn fitting<'a>(
+    secrets: impl IntoIterator<Item = &'a SecretString>,
+    header: Option<&str>,
+    body: &[u8],
+) -> Vec<usize> {
     let Some(claimed) = header.and_then(parse) else {
-        return false;
+        return Vec::new();
     };
-    let mut valid = subtle::Choice::from(0);
-    for secret in secrets {
-        if let Some(expected) = digest(secret, body) {
-            valid |= expected.as_slice().ct_eq(&claimed);
-        }
-    }
-    valid.into()
+    let fits = |secret| digest(secret, body).is_some_and(|it| it.as_slice().ct_eq(&claimed).into());
+    secrets
+        .into_iter()
+        .map(fits)
+        // All of them, before anything is made of it.
+        .collect::<Vec<bool>>()
+        .into_iter()
+        .enumerate()
+        .filter_map(|(position, fits)| fits.then_some(position))
+        .collect()
 }
 
 /// Whether a header could be a signature: what is not need not be read to be refused.
@@ -58,7 +65,11 @@ mod tests {
     use proptest::prelude::*;
     use secrecy::SecretString;
 
-    use super::{digest, verify};
+    use super::{digest, fitting};
+
+    fn verify(secrets: &[SecretString], header: Option<&str>, body: &[u8]) -> bool {
+        !fitting(secrets, header, body).is_empty()
+    }
 
     fn secrets(names: &[&str]) -> Vec<SecretString> {
         names.iter().map(|name| SecretString::from(*name)).collect()

@@ -37,25 +37,83 @@ pub struct Claimed {
     pub reply_to: Option<String>,
 }
 
+/// Whose messages are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Of this sender.
+    Of(Uuid),
+    /// The same, and those that have no sender yet: it is the default.
+    OfOrNobodys(Uuid),
+    /// Those that have no sender yet.
+    Nobodys,
+}
+
+impl Whose {
+    /// A condition on `sender_id`, which is parameter `$1`.
+    fn conditions(self) -> &'static [&'static str] {
+        // Compared with the parameter in any case: it must have a use and a type.
+        match self {
+            Self::Of(_) => &["sender_id = $1"],
+            Self::OfOrNobodys(_) => &["sender_id = $1", "sender_id IS NULL"],
+            Self::Nobodys => &["sender_id IS NULL AND CAST($1 AS uuid) IS NULL"],
+        }
+    }
+
+    const fn sender(self) -> Option<Uuid> {
+        match self {
+            Self::Of(sender) | Self::OfOrNobodys(sender) => Some(sender),
+            Self::Nobodys => None,
+        }
+    }
+}
+
+/// Due messages, first those that are due longest: one look into the index for each
+/// of the conditions, so that one sender's backlog is not in the way of another's.
+fn due(whose: Whose, rest: &str, limit: &str, lock: &str) -> String {
+    let part = |condition: &&str| {
+        format!(
+            "SELECT id AS due_id, due_at AS due_since FROM notification WHERE {condition} AND due_at IS NOT NULL \
+             AND {rest} ORDER BY due_at LIMIT {limit} {lock}"
+        )
+    };
+    let mut parts: Vec<String> = whose.conditions().iter().map(part).collect();
+    if parts.len() == 1 {
+        return parts.remove(0);
+    }
+    let parts: Vec<String> = parts
+        .iter()
+        .zip(["own", "nobodys"])
+        .map(|(part, name)| format!("SELECT * FROM ({part}) AS {name}"))
+        .collect();
+    format!(
+        "SELECT due_id, due_since FROM ({}) AS both_kinds ORDER BY due_since LIMIT {limit}",
+        parts.join(" UNION ALL ")
+    )
+}
+
 /// Takes up to `limit` due notifications of one lane for a sender, longest due first.
 pub async fn claim(
     tx: &DatabaseTransaction,
     sender: Uuid,
+    whose: Whose,
     lane: i64,
-    owner: Uuid,
-    leased_until: Timestamp,
+    lease: (Uuid, Timestamp),
     now: Timestamp,
     limit: i64,
 ) -> Result<Vec<Claimed>, StoreError> {
+    let (owner, leased_until) = lease;
     let backend = tx.get_database_backend();
-    let skip = locking(backend, "FOR UPDATE SKIP LOCKED");
+    let due = due(
+        whose,
+        "priority = $6 AND due_at <= $4 AND channel = 'whatsapp' AND (expires_at IS NULL OR expires_at > $4)",
+        "$5",
+        locking(backend, "FOR UPDATE SKIP LOCKED"),
+    );
     prefer_index_order(tx).await?;
     let claimed = query(
         tx,
         format!(
-            "WITH due AS MATERIALIZED (SELECT id AS due_id FROM notification WHERE priority = $6 AND due_at IS NOT NULL AND due_at <= $4 AND channel = 'whatsapp' \
-              AND (sender_id = $1 OR sender_id IS NULL) AND (expires_at IS NULL OR expires_at > $4) \
-              ORDER BY priority, due_at LIMIT $5 {skip}) \
+            "WITH due AS MATERIALIZED ({due}) \
              UPDATE notification SET engine_state = 'sending', status = 'sending', open_status = 'sending', held_for = NULL, \
              sender_id = $1, lease_owner = $2, leased_until = $3, wake_at = $3, due_at = NULL, updated_at = $4, \
              attempt_count = attempt_count + 1 FROM due WHERE id = due_id \
@@ -113,42 +171,71 @@ pub async fn woken(
 /// Says how many.
 pub async fn hold(
     tx: &DatabaseTransaction,
+    whose: Whose,
     reason: &str,
     now: Timestamp,
     limit: i64,
 ) -> Result<u64, StoreError> {
-    let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
+    let due = due(
+        whose,
+        "due_at <= $3 AND channel = 'whatsapp'",
+        "$4",
+        locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED"),
+    );
     let held = execute(
         tx,
         format!(
-            "WITH due AS MATERIALIZED (SELECT id AS due_id FROM notification WHERE due_at IS NOT NULL AND due_at <= $2 AND channel = 'whatsapp' \
-              ORDER BY priority, due_at LIMIT $3 {skip}) \
-             UPDATE notification SET engine_state = 'held', status = 'held', open_status = 'held', reason = $1, held_for = 'sender', \
-             due_at = NULL, updated_at = $2 FROM due WHERE id = due_id"
+            "WITH due AS MATERIALIZED ({due}) \
+             UPDATE notification SET engine_state = 'held', status = 'held', open_status = 'held', reason = $2, held_for = 'sender', \
+             due_at = NULL, updated_at = $3 FROM due WHERE id = due_id"
         ),
-        [reason.into(), now.micros().into(), limit.into()],
+        [
+            whose.sender().into(),
+            reason.into(),
+            now.micros().into(),
+            limit.into(),
+        ],
     )
     .await?;
     Ok(held.rows_affected())
 }
 
-/// Puts held messages back into the queue. Says how many.
+/// Whether anything is due.
+pub async fn any_due(store: &Store, whose: Whose, now: Timestamp) -> Result<bool, StoreError> {
+    let due = due(whose, "due_at <= $2 AND channel = 'whatsapp'", "1", "");
+    let found = query(
+        store.reader(),
+        due,
+        [whose.sender().into(), now.micros().into()],
+    )
+    .await?;
+    Ok(!found.is_empty())
+}
+
+/// Puts messages back into the queue that were held for these senders; with
+/// `nobodys`, those that have no sender yet as well. Says how many.
 pub async fn release(
     tx: &DatabaseTransaction,
+    senders: &[Uuid],
+    nobodys: bool,
     now: Timestamp,
     limit: i64,
 ) -> Result<u64, StoreError> {
-    let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
+    let backend = tx.get_database_backend();
+    let skip = locking(backend, "FOR UPDATE SKIP LOCKED");
+    let given = rows(backend, &[("id", Type::Uuid)]);
+    let whose = if nobodys { "sender_id IS NULL OR" } else { "" };
     let released = execute(
         tx,
         format!(
             "WITH due AS MATERIALIZED (SELECT id AS due_id FROM notification WHERE open_status IN ('held', 'retrying') AND engine_state = 'held' \
               AND (held_for IS NULL OR held_for <> 'template') \
-              ORDER BY id LIMIT $2 {skip}) \
+              AND ({whose} sender_id IN (SELECT r.id FROM {given})) \
+              ORDER BY id LIMIT $3 {skip}) \
              UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
-             due_at = $1, updated_at = $1 FROM due WHERE id = due_id"
+             due_at = $2, updated_at = $2 FROM due WHERE id = due_id"
         ),
-        [now.micros().into(), limit.into()],
+        [ids(senders.iter().copied())?, now.micros().into(), limit.into()],
     )
     .await?;
     Ok(released.rows_affected())
@@ -338,27 +425,40 @@ pub async fn extend(
 /// How many messages of each lane are due, counted up to `limit`.
 pub async fn count_due(
     store: &Store,
+    whose: Whose,
     now: Timestamp,
     limit: i64,
 ) -> Result<[i64; LANES], StoreError> {
     let lane = |lane: usize| {
-        format!(
-            "(SELECT count(*) FROM (SELECT id FROM notification \
-             WHERE priority = {lane} AND due_at IS NOT NULL AND due_at <= $1 LIMIT $2) AS due{lane})"
-        )
+        let parts: Vec<String> = whose
+            .conditions()
+            .iter()
+            .enumerate()
+            .map(|(part, condition)| {
+                format!(
+                    "(SELECT count(*) FROM (SELECT id FROM notification WHERE {condition} \
+                     AND priority = {lane} AND due_at IS NOT NULL AND due_at <= $2 LIMIT $3) AS due{lane}{part})"
+                )
+            })
+            .collect();
+        parts.join(" + ")
     };
     let lanes: Vec<String> = (0..LANES).map(lane).collect();
     let found = query_one(
         store.reader(),
         format!("SELECT {}", lanes.join(", ")),
-        [now.micros().into(), limit.max(0).into()],
+        [
+            whose.sender().into(),
+            now.micros().into(),
+            limit.max(0).into(),
+        ],
     )
     .await?;
     let mut counts = [0; LANES];
     if let Some(row) = found {
         let mut columns = Columns::of(&row);
         for count in &mut counts {
-            *count = columns.take()?;
+            *count = columns.take::<i64>()?.min(limit.max(0));
         }
     }
     Ok(counts)

@@ -28,6 +28,8 @@ pub struct Filter {
     pub reference: Option<String>,
     pub address: Option<String>,
     pub recipient: Option<String>,
+    /// Of this sender; true: those that have none yet as well.
+    pub sender: Option<(Uuid, bool)>,
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
     pub before: Option<Uuid>,
@@ -56,6 +58,14 @@ pub async fn search(
             notification::Column::Status
         };
         select = select.filter(column.is_in(names));
+    }
+    if let Some((sender, or_none)) = filter.sender {
+        let mut of_sender =
+            sea_orm::Condition::any().add(notification::Column::SenderId.eq(sender));
+        if or_none {
+            of_sender = of_sender.add(notification::Column::SenderId.is_null());
+        }
+        select = select.filter(of_sender);
     }
     for (column, value) in [
         (notification::Column::Template, &filter.template),

@@ -14,10 +14,15 @@ use herald::{
     config::{Config, Strictness},
     domain::time::Timestamp,
     engine::{
-        Engine, accept, access, apply, catalogue, dispatch, follow_up, inbox::Handover, watch,
+        Engine, accept,
+        access::{self, Role},
+        apply, catalogue, dispatch, follow_up,
+        inbox::Handover,
+        keyring::REVISION,
+        watch,
     },
     shutdown::Stop,
-    state::Clock,
+    state::{Clock, random_bytes},
     store::{self, Store, sender},
     workers::inbox::Processor,
 };
@@ -33,7 +38,7 @@ use super::{Database, FakeMeta, postgres};
 pub const APP_SECRET: &str = "app-secret-for-tests";
 pub const VERIFY_TOKEN: &str = "verify-token-for-tests";
 pub const PHONE_NUMBER_ID: &str = "106540352242922";
-const SECRET_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+pub const SECRET_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// 2026-01-01T00:00:00Z
 pub const START: i64 = 1_767_225_600;
@@ -42,6 +47,8 @@ pub const START: i64 = 1_767_225_600;
 pub struct TestApp {
     pub base: String,
     pub key: String,
+    /// A key that may change senders.
+    pub admin_key: String,
     pub http: reqwest::Client,
     pub engine: Arc<Engine>,
     pub store: Store,
@@ -137,30 +144,28 @@ impl TestApp {
         let now = Timestamp::from_micros(clock.load(Ordering::SeqCst));
         let sender = store
             .write(async |tx| {
-                sender::ensure(tx, PHONE_NUMBER_ID, None, config.send_per_second, now).await
+                store::setting::count_up(tx, REVISION, now).await?;
+                Ok(sender::ensure(tx, PHONE_NUMBER_ID, None, now).await?.id)
             })
             .await
-            .unwrap()
-            .id;
-        let key = access::create_key(
-            &store,
-            "tests",
-            Uuid::new_v4()
-                .simple()
-                .to_string()
-                .as_bytes()
-                .try_into()
-                .unwrap(),
-            now,
-        )
-        .await
-        .unwrap();
+            .unwrap();
+        engine.refresh_keyring().await.unwrap();
+        let mut keys = Vec::new();
+        for role in [Role::Product, Role::Admin] {
+            let random = random_bytes().unwrap();
+            let key = access::create_key(&store, "tests", role, &random, now)
+                .await
+                .unwrap();
+            keys.push(key.text.expose_secret().to_owned());
+        }
+        let [key, admin_key] = keys.try_into().unwrap();
         let stop = Stop::default();
         let stopping = stop.clone();
         let server = tokio::spawn(async move { app.run(stopping).await.unwrap() });
         Self {
             base: format!("http://{address}"),
-            key: key.text.expose_secret().to_owned(),
+            key,
+            admin_key,
             http: herald::providers::http_client(
                 std::time::Duration::from_secs(20),
                 std::time::Duration::from_secs(5),
@@ -231,6 +236,37 @@ impl TestApp {
             answer.status().as_u16(),
             answer.json().await.unwrap_or(Value::Null),
         )
+    }
+
+    /// What somebody with an admin key asks for.
+    pub async fn admin(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.base))
+            .bearer_auth(&self.admin_key);
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        let answer = request.send().await.unwrap();
+        (
+            answer.status().as_u16(),
+            answer.json().await.unwrap_or(Value::Null),
+        )
+    }
+
+    /// Sends what is due with what a sender sends with. Says how many calls were made.
+    pub async fn send_of(&self, sender: Uuid) -> usize {
+        let mut calls = 0;
+        loop {
+            let made = dispatch::turn_of(&self.engine, sender, 500, self.now())
+                .await
+                .unwrap();
+            calls += made;
+            if made == 0 {
+                return calls;
+            }
+        }
     }
 
     /// Posts an event and gives back its answer.

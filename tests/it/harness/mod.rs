@@ -2,16 +2,18 @@
 
 mod app;
 mod blocker;
+mod graph;
 mod postgres;
 mod provider;
 
 use std::{future::Future, pin::Pin};
 
 pub use app::{
-    APP_SECRET, PHONE_NUMBER_ID, START, TestApp, VERIFY_TOKEN, fresh_database, sign, status, value,
-    without_ids,
+    APP_SECRET, PHONE_NUMBER_ID, SECRET_KEY, START, TestApp, VERIFY_TOKEN, fresh_database, sign,
+    status, value, without_ids,
 };
 pub use blocker::fresh_blocker;
+pub use graph::Graph;
 use libtest_mimic::Trial;
 pub use postgres::{POSTGRES_MISSING, postgres, stop_postgres};
 pub use provider::FakeMeta;

@@ -44,6 +44,8 @@ pub struct NotificationBody {
     to: Recipients,
     /// Whom the message is about, when that is not its recipient.
     about: Option<String>,
+    /// The name or id of a sender; absent: the default.
+    sender: Option<String>,
     /// A template's name, with `params`; or `text`.
     template: Option<String>,
     language: Option<String>,
@@ -229,6 +231,7 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<Request, Problem> {
                 Recipients::Many(many) => many,
             },
             about: body.about,
+            sender: body.sender,
             content,
             reference: body.reference,
             labels: body.labels,

@@ -1,0 +1,23 @@
+//! Something that a person, or a program on their behalf, did.
+
+use sea_orm::entity::prelude::*;
+
+/// Something that a person, or a program on their behalf, did.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "audit")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub created_at: i64,
+    #[sea_orm(column_type = "Text")]
+    pub actor: String,
+    #[sea_orm(column_type = "Text")]
+    pub action: String,
+    #[sea_orm(column_type = "Text")]
+    pub subject: String,
+    #[sea_orm(column_type = "Text")]
+    pub detail: String,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

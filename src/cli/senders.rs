@@ -1,0 +1,485 @@
+//! `herald senders list|add|set|default|hold|release`
+
+use std::{io::Read, path::PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, Subcommand};
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use super::{say, settings};
+use crate::{
+    app,
+    config::operator,
+    domain::{credential::Kind, edit::Edit, pace, rule::parse_duration_seconds, time::Timestamp},
+    engine::{
+        Engine,
+        senders::{self, By, NewCredential, Refused},
+    },
+    state::{Clock, random_bytes},
+    store::sender::{self, Changes, New},
+};
+
+/// The accounts that send: their credentials, the default, holding and releasing.
+///
+/// Credentials are read from files, or from `-` (standard input), never from the
+/// command line, where others could see them. They are encrypted with HERALD_SECRET_KEY
+/// and never shown again. Running servers use what is changed from the next call on.
+#[derive(Debug, Args)]
+pub(super) struct Senders {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Lists the senders and their credentials, masked.
+    List {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Adds a sender. Example: `herald senders add shop --phone-number-id 106540352242922 --access-token-file token.txt`
+    Add {
+        /// What people call it.
+        name: String,
+        /// Meta's id of the number.
+        #[arg(long)]
+        phone_number_id: String,
+        #[command(flatten)]
+        details: Details,
+        #[command(flatten)]
+        given: Given,
+        /// Use it when none is named.
+        #[arg(long)]
+        default: bool,
+    },
+    /// Changes a sender or gives it credentials. Example: `herald senders set shop --access-token-file - < token.txt`
+    Set {
+        /// Its name or its id.
+        sender: String,
+        /// Its new name.
+        #[arg(long)]
+        rename: Option<String>,
+        #[command(flatten)]
+        details: Details,
+        #[command(flatten)]
+        given: Given,
+        /// Take a credential out of use; `list` shows the ids.
+        #[arg(long, value_name = "ID")]
+        deactivate: Vec<Uuid>,
+        /// Put a credential into use again.
+        #[arg(long, value_name = "ID")]
+        activate: Vec<Uuid>,
+        /// Forget a credential for good.
+        #[arg(long, value_name = "ID")]
+        remove: Vec<Uuid>,
+    },
+    /// Makes a sender the one that is used when none is named. Example: `herald senders default shop`
+    Default {
+        /// Its name or its id.
+        sender: String,
+    },
+    /// Holds a sender: messages are accepted and wait. Example: `herald senders hold shop --reason "moving the number"`
+    Hold {
+        /// Its name or its id.
+        sender: String,
+        /// Shown with everything that waits.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Lets a held sender go on. Example: `herald senders release shop --discard-older-than 2h`
+    Release {
+        /// Its name or its id.
+        sender: String,
+        /// What was asked for longer ago is not sent any more: a number and s, m, h or d.
+        #[arg(long, value_name = "DURATION")]
+        discard_older_than: Option<String>,
+        /// Only say what would be discarded.
+        #[arg(long, requires = "discard_older_than")]
+        dry_run: bool,
+    },
+}
+
+/// What a sender is. An empty text takes a value away.
+#[derive(Debug, Args)]
+struct Details {
+    /// Meta's id of the business account.
+    #[arg(long)]
+    waba_id: Option<String>,
+    /// Meta's id of the app that is subscribed; numbers of one app share its secrets.
+    #[arg(long)]
+    app_id: Option<String>,
+    /// Such as v26.0.
+    #[arg(long)]
+    api_version: Option<String>,
+    /// Where its Graph API is, if not where WHATSAPP_API_BASE says.
+    #[arg(long)]
+    api_base: Option<String>,
+    /// A number; 0: unlimited; `auto`: as the provider reports it.
+    #[arg(long)]
+    messages_per_second: Option<String>,
+}
+
+/// Credentials to be given to a sender.
+#[derive(Debug, Args)]
+struct Given {
+    /// A file with the access token, or `-`.
+    #[arg(long, value_name = "FILE")]
+    access_token_file: Option<PathBuf>,
+    /// When the access token expires (RFC 3339).
+    #[arg(long, value_name = "INSTANT", requires = "access_token_file")]
+    access_token_expires: Option<String>,
+    /// A file with an app secret, or `-`. Those before stay in use.
+    #[arg(long, value_name = "FILE")]
+    app_secret_file: Option<PathBuf>,
+    /// A file with a verify token, or `-`. Those before stay in use.
+    #[arg(long, value_name = "FILE")]
+    verify_token_file: Option<PathBuf>,
+}
+
+impl Given {
+    fn read(&self) -> anyhow::Result<Vec<NewCredential>> {
+        let expires_at = self
+            .access_token_expires
+            .as_deref()
+            .map(|text| {
+                Timestamp::parse_rfc3339(text)
+                    .context("--access-token-expires: an instant such as 2026-12-01T00:00:00Z")
+            })
+            .transpose()?;
+        let files = [
+            (Kind::AccessToken, &self.access_token_file),
+            (Kind::AppSecret, &self.app_secret_file),
+            (Kind::VerifyToken, &self.verify_token_file),
+        ];
+        let from_input = files
+            .iter()
+            .filter(|(_, path)| path.as_ref().is_some_and(|path| path.as_os_str() == "-"))
+            .count();
+        ensure!(
+            from_input <= 1,
+            "only one credential can come from standard input"
+        );
+        let mut all = Vec::new();
+        for (kind, path) in files {
+            let Some(path) = path else { continue };
+            let text = if path.as_os_str() == "-" {
+                let mut text = String::new();
+                std::io::stdin()
+                    .read_to_string(&mut text)
+                    .context("standard input cannot be read")?;
+                text
+            } else {
+                std::fs::read_to_string(path)
+                    .with_context(|| format!("{} cannot be read", path.display()))?
+            };
+            all.push(NewCredential {
+                kind,
+                value: SecretString::from(text.trim().to_owned()),
+                expires_at: expires_at.filter(|_| kind == Kind::AccessToken),
+            });
+        }
+        Ok(all)
+    }
+}
+
+/// What is said, unless it is nothing.
+fn some(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+/// An option that is not given changes nothing; an empty one takes away.
+fn edit(text: Option<String>) -> Edit<String> {
+    text.map_or(Edit::Keep, |text| Edit::To(some(Some(text))))
+}
+
+/// A limit in words.
+fn per_second(text: Option<&str>) -> anyhow::Result<Option<i64>> {
+    match text {
+        None | Some("auto") => Ok(None),
+        Some(text) => text
+            .parse()
+            .map(Some)
+            .context("--messages-per-second: a number, or auto"),
+    }
+}
+
+/// What was refused, in words, with the options' names.
+fn done<T>(outcome: Result<T, Refused>) -> anyhow::Result<T> {
+    outcome.map_err(|refused| match refused {
+        Refused::Fields(fields) => {
+            let rules: Vec<String> = fields
+                .into_iter()
+                .map(|field| {
+                    let name = field.pointer.trim_start_matches('/').replace('_', "-");
+                    format!("{name}: {}", field.rule)
+                })
+                .collect();
+            anyhow::anyhow!("{}", rules.join("; "))
+        }
+        Refused::NotFound => anyhow::anyhow!("there is no such sender or credential"),
+        Refused::NoKey => anyhow::anyhow!("HERALD_SECRET_KEY: needed to encrypt credentials"),
+        Refused::KeyReused => anyhow::anyhow!("this key was used before"),
+    })
+}
+
+impl Senders {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let config = settings()?;
+        let engine = app::command_engine(&config, app::command_store(&config).await?).await?;
+        let actor = format!("cli:{}", operator()?);
+        let by = By {
+            actor: &actor,
+            now: Clock::System.now(),
+            key: None,
+        };
+        match self.action {
+            Action::List { json } => list(&engine, json).await,
+            Action::Add {
+                name,
+                phone_number_id,
+                details,
+                given,
+                default,
+            } => {
+                let new = New {
+                    kind: "meta".to_owned(),
+                    name: name.clone(),
+                    phone_number_id: Some(phone_number_id),
+                    waba_id: some(details.waba_id),
+                    app_id: some(details.app_id),
+                    api_version: some(details.api_version),
+                    base_url: some(details.api_base),
+                    per_second: per_second(details.messages_per_second.as_deref())?,
+                };
+                let credentials = given.read()?;
+                let nonces = credentials
+                    .iter()
+                    .map(|_| nonce())
+                    .collect::<anyhow::Result<Vec<_>>>()?;
+                let id = done(senders::add(&engine, by, &new, &credentials, &nonces).await?)?;
+                if default {
+                    done(senders::make_default(&engine, by, id).await?)?;
+                }
+                say(format!("Added {name} ({id})."));
+                if let Some(obstacle) = engine.obstacle(Some(id)) {
+                    say(format!("It cannot send yet: {obstacle}"));
+                }
+                Ok(())
+            }
+            Action::Set {
+                sender,
+                rename,
+                details,
+                given,
+                deactivate,
+                activate,
+                remove,
+            } => {
+                let row = found(&engine, &sender).await?;
+                change(&engine, by, row.id, rename, details).await?;
+                for new in given.read()? {
+                    let kept = senders::add_credential(&engine, by, row.id, &new, nonce()?).await?;
+                    done(kept)?;
+                    say(format!("{} kept.", new.kind.name()));
+                }
+                for id in activate {
+                    done(senders::set_active(&engine, by, row.id, id, true).await?)?;
+                    say(format!("{id} is in use."));
+                }
+                for id in deactivate {
+                    done(senders::set_active(&engine, by, row.id, id, false).await?)?;
+                    say(format!("{id} is not in use any more."));
+                }
+                for id in remove {
+                    done(senders::remove(&engine, by, row.id, id).await?)?;
+                    say(format!("{id} is forgotten."));
+                }
+                match engine.obstacle(Some(row.id)) {
+                    Some(obstacle) => say(format!("It cannot send: {obstacle}")),
+                    None => say("It can send."),
+                }
+                Ok(())
+            }
+            Action::Default { sender } => {
+                let row = found(&engine, &sender).await?;
+                done(senders::make_default(&engine, by, row.id).await?)?;
+                say(format!("{} is the default.", row.name));
+                Ok(())
+            }
+            Action::Hold { sender, reason } => {
+                let row = found(&engine, &sender).await?;
+                ensure!(!reason.trim().is_empty(), "--reason: say why");
+                done(senders::hold(&engine, by, row.id, reason.trim()).await?)?;
+                say(format!(
+                    "{} is held. Messages are accepted and wait.",
+                    row.name
+                ));
+                Ok(())
+            }
+            Action::Release {
+                sender,
+                discard_older_than,
+                dry_run,
+            } => release(&engine, by, &sender, discard_older_than.as_deref(), dry_run).await,
+        }
+    }
+}
+
+fn nonce() -> anyhow::Result<[u8; 24]> {
+    random_bytes().context("the system gives no random bytes")
+}
+
+async fn found(engine: &Engine, named: &str) -> anyhow::Result<entity::sender::Model> {
+    match senders::find(engine, named).await? {
+        Some(row) => Ok(row),
+        None => bail!("there is no sender {named}: `herald senders list` shows them"),
+    }
+}
+
+async fn change(
+    engine: &Engine,
+    by: By<'_>,
+    id: Uuid,
+    rename: Option<String>,
+    details: Details,
+) -> anyhow::Result<()> {
+    let changes = Changes {
+        name: rename,
+        waba_id: edit(details.waba_id),
+        app_id: edit(details.app_id),
+        api_version: edit(details.api_version),
+        base_url: edit(details.api_base),
+        per_second: match details.messages_per_second {
+            Some(text) => Edit::To(per_second(Some(&text))?),
+            None => Edit::Keep,
+        },
+    };
+    if changes == Changes::default() {
+        return Ok(());
+    }
+    done(senders::set(engine, by, id, &changes).await?)?;
+    say("Changed.");
+    Ok(())
+}
+
+async fn release(
+    engine: &Engine,
+    by: By<'_>,
+    named: &str,
+    older_than: Option<&str>,
+    dry_run: bool,
+) -> anyhow::Result<()> {
+    let row = found(engine, named).await?;
+    if let Some(text) = older_than {
+        let seconds = parse_duration_seconds(text)
+            .context("--discard-older-than: a number and s, m, h or d, such as 2h")?;
+        let before = by.now.plus_seconds(-seconds);
+        let batch = senders::discard(engine, by, row.id, before, dry_run)
+            .await?
+            .context("there is no such sender")?;
+        let word = if dry_run {
+            "would be discarded"
+        } else {
+            "discarded"
+        };
+        say(format!("{} of {} {word}.", batch.changed, batch.matched));
+    }
+    if !dry_run {
+        done(senders::release(engine, by, row.id).await?)?;
+        say(format!("{} goes on.", row.name));
+    }
+    Ok(())
+}
+
+async fn list(engine: &Engine, json: bool) -> anyhow::Result<()> {
+    let rows = sender::all(&engine.store).await?;
+    let unreadable = if engine.vault().is_some() {
+        "encrypted with another HERALD_SECRET_KEY"
+    } else {
+        "encrypted (HERALD_SECRET_KEY is not set here)"
+    };
+    if rows.is_empty() && !json {
+        say(
+            "There is no sender: `herald senders add`, or set WHATSAPP_PHONE_NUMBER_ID and WHATSAPP_ACCESS_TOKEN.",
+        );
+    }
+    for row in rows {
+        let credentials = senders::shown(engine, &row).await?;
+        let (state, reason) = senders::standing(engine, &row);
+        let of_all = engine.settings.send_per_second;
+        let pace = pace::allowed(row.pace_set, of_all, row.pace_reported);
+        if json {
+            let shown: Vec<serde_json::Value> = credentials
+                .iter()
+                .map(|it| {
+                    serde_json::json!({
+                        "id": it.id,
+                        "kind": it.kind.name(),
+                        "source": if it.id.is_some() { "database" } else { "environment" },
+                        "masked": it.masked,
+                        "active": it.active,
+                        "created_at": it.created_at.map(|at| at.to_string()),
+                        "expires_at": it.expires_at.map(|at| at.to_string()),
+                        "added_by": it.added_by,
+                    })
+                })
+                .collect();
+            say(serde_json::json!({
+                "id": row.id, "name": row.name, "kind": row.kind, "default": row.is_default, "state": state, "reason": reason,
+                "phone_number_id": row.phone_number_id, "account": row.waba_id, "app": row.app_id,
+                "messages_per_second": pace, "credentials": shown,
+            })
+            .to_string());
+            continue;
+        }
+        let default = if row.is_default { "  (default)" } else { "" };
+        say(format!("{}{default}", row.name));
+        let line = |name: &str, value: &str| say(format!("  {name:<14} {value}"));
+        line("id", &row.id.to_string());
+        line(
+            "state",
+            &reason.map_or_else(|| state.to_owned(), |reason| format!("{state}: {reason}")),
+        );
+        for (name, value) in [
+            ("number id", &row.phone_number_id),
+            ("account (WABA)", &row.waba_id),
+            ("app", &row.app_id),
+        ] {
+            if let Some(value) = value {
+                line(name, value);
+            }
+        }
+        let pace = if pace == 0 {
+            "unlimited".to_owned()
+        } else {
+            let by = match pace::allowed_by(row.pace_set, of_all, row.pace_reported) {
+                "sender" => "its own limit",
+                "setting" => "HERALD_SEND_PER_SECOND",
+                "provider" => "as the provider reports",
+                _ => "until the provider is asked",
+            };
+            format!("{pace} messages per second ({by})")
+        };
+        line("pace", &pace);
+        for it in &credentials {
+            let mut words = vec![it.masked.clone().unwrap_or_else(|| unreadable.to_owned())];
+            match it.id {
+                Some(id) => words.push(id.to_string()),
+                None => words.push("from the environment".to_owned()),
+            }
+            if !it.active {
+                words.push("not in use".to_owned());
+            }
+            if let Some(at) = it.created_at {
+                words.push(format!("since {at}"));
+            }
+            if let Some(at) = it.expires_at {
+                words.push(format!("expires {at}"));
+            }
+            line(it.kind.name(), &words.join("  "));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! How much a number may send per second, asked of its provider.
+
+use uuid::Uuid;
+
+use crate::{
+    domain::time::Timestamp,
+    engine::Engine,
+    providers::{AskError, Provider},
+    store::{StoreError, sender},
+};
+
+/// A number is asked about again after this. What Meta announces by callback
+/// (`THROUGHPUT_UPGRADE`) is asked about at once.
+const AGAIN_SECONDS: i64 = 6 * 60 * 60;
+
+/// A provider that did not answer is asked again after this.
+const AGAIN_AFTER_TROUBLE_SECONDS: i64 = 5 * 60;
+
+/// Asks, if it is time. Says whether anything was learnt.
+pub async fn turn(
+    engine: &Engine,
+    provider: &dyn Provider,
+    id: Uuid,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let Some(row) = sender::find(engine.store.reader(), id).await? else {
+        return Ok(false);
+    };
+    let asked_at = row.pace_asked_at.map(Timestamp::from_micros);
+    if asked_at.is_some_and(|at| now.micros_since(at) < AGAIN_SECONDS * 1_000_000) {
+        return Ok(false);
+    }
+    let (reported, asked_at) = match provider.per_second().await {
+        Ok(reported) => (reported, now),
+        // It is no error of the message that waits: the usual pace is kept meanwhile.
+        Err(AskError::Unsupported) => (None, now),
+        Err(_) => (
+            None,
+            now.plus_seconds(AGAIN_AFTER_TROUBLE_SECONDS - AGAIN_SECONDS),
+        ),
+    };
+    engine
+        .store
+        .write(async |tx| sender::set_reported_pace(tx, id, reported, asked_at).await)
+        .await?;
+    if reported.is_some() && reported != row.pace_reported {
+        tracing::info!(event = "sender.throughput", sender.id = %id, per_second = reported, "the provider allows so many messages per second");
+    }
+    Ok(reported.is_some())
+}

@@ -1,0 +1,289 @@
+//! What is secret at rest: XChaCha20-Poly1305 under `HERALD_SECRET_KEY`.
+//!
+//! A ciphertext reads `v1:KEY:NONCE:TEXT`: which key made it, its nonce, and the
+//! sealed bytes, all in hex. It is bound to its table and row: copied to another
+//! row it does not open.
+
+use chacha20poly1305::{
+    XChaCha20Poly1305, XNonce,
+    aead::{Aead, KeyInit, Payload},
+};
+use hmac::{Hmac, Mac};
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroize};
+use sha2::{Digest, Sha256};
+
+use super::Engine;
+use crate::{
+    domain::time::Timestamp,
+    store::{DatabaseTransaction, Store, StoreError, credential, setting},
+};
+
+/// Random bytes of a nonce.
+pub type Nonce = [u8; 24];
+
+const VERSION: &str = "v1";
+
+/// A key with the name by which its ciphertexts know it.
+#[derive(Clone)]
+struct Key {
+    id: String,
+    cipher: XChaCha20Poly1305,
+    mac: Hmac<Sha256>,
+}
+
+impl Key {
+    /// A key out of 64 hex digits.
+    fn parse(text: &SecretString) -> Option<Self> {
+        let mut bytes = hex::decode(text.expose_secret()).ok()?;
+        let cipher = XChaCha20Poly1305::new_from_slice(&bytes).ok();
+        // Enough of a digest to tell keys apart, too little to guess one by.
+        let digest = Sha256::new()
+            .chain_update(b"herald key id")
+            .chain_update(&bytes)
+            .finalize();
+        let mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&bytes).ok();
+        bytes.zeroize();
+        let id = digest.iter().take(4).map(|byte| format!("{byte:02x}"));
+        Some(Self {
+            id: id.collect(),
+            cipher: cipher?,
+            mac: mac?,
+        })
+    }
+
+    fn digest(&self, text: &[u8]) -> Vec<u8> {
+        let mut mac = self.mac.clone();
+        mac.update(b"herald fingerprint");
+        mac.update(text);
+        mac.finalize().into_bytes().to_vec()
+    }
+}
+
+/// The keys of this installation.
+#[derive(Clone)]
+pub struct Vault {
+    current: Key,
+    previous: Option<Key>,
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Vault")
+            .field("current", &self.current.id)
+            .field("previous", &self.previous.as_ref().map(|key| &key.id))
+            .finish()
+    }
+}
+
+/// A key is not 32 bytes in hex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a secret key has 64 hex digits")]
+pub struct Unusable;
+
+impl Vault {
+    /// The key that seals, and one that only opens what it sealed before.
+    pub fn new(current: &SecretString, previous: Option<&SecretString>) -> Result<Self, Unusable> {
+        Ok(Self {
+            current: Key::parse(current).ok_or(Unusable)?,
+            previous: previous
+                .map(|key| Key::parse(key).ok_or(Unusable))
+                .transpose()?,
+        })
+    }
+
+    /// Seals a text for one row.
+    pub fn seal(&self, place: &str, text: &str, nonce: Nonce) -> Result<String, Unusable> {
+        let payload = Payload {
+            msg: text.as_bytes(),
+            aad: place.as_bytes(),
+        };
+        let sealed = self
+            .current
+            .cipher
+            .encrypt(&XNonce::from(nonce), payload)
+            .map_err(|_opaque| Unusable)?;
+        Ok(format!(
+            "{VERSION}:{}:{}:{}",
+            self.current.id,
+            hex::encode(nonce),
+            hex::encode(sealed)
+        ))
+    }
+
+    /// Opens what was sealed for this row; `None`: with another key, or for another row.
+    pub fn open(&self, place: &str, sealed: &str) -> Option<SecretString> {
+        let mut parts = sealed.split(':');
+        let (version, key_id) = (parts.next()?, parts.next()?);
+        let nonce = <Nonce>::try_from(hex::decode(parts.next()?).ok()?).ok()?;
+        let text = hex::decode(parts.next()?).ok()?;
+        if version != VERSION || parts.next().is_some() {
+            return None;
+        }
+        let key = [Some(&self.current), self.previous.as_ref()]
+            .into_iter()
+            .flatten()
+            .find(|key| key.id == key_id)?;
+        let payload = Payload {
+            msg: &text,
+            aad: place.as_bytes(),
+        };
+        let opened = key.cipher.decrypt(&XNonce::from(nonce), payload).ok()?;
+        String::from_utf8(opened).ok().map(SecretString::from)
+    }
+
+    /// A digest that tells whether two texts are the same, and to nobody without the
+    /// key what they are.
+    pub fn fingerprint(&self, text: &[u8]) -> Vec<u8> {
+        self.current.digest(text)
+    }
+
+    /// Whether the key that seals now sealed it.
+    fn is_current(&self, sealed: &str) -> bool {
+        sealed.split(':').nth(1) == Some(self.current.id.as_str())
+    }
+}
+
+/// What a credential's ciphertext is bound to.
+pub fn place(credential: uuid::Uuid) -> String {
+    format!("{}/{credential}", credential::TABLE)
+}
+
+/// Whether the keys fit what is encrypted in this database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyCheck {
+    Fits,
+    /// The previous key fitted; so many credentials are encrypted anew.
+    Rotated(usize),
+    /// What is encrypted here was encrypted with another key.
+    Wrong,
+}
+
+const CHECK_NAME: &str = "secret_key_check";
+const CHECK_TEXT: &str = "herald";
+
+/// Compares the keys with the check row, which is made at the first start. What the
+/// previous key sealed is sealed anew, the check row last, all in one transaction; it
+/// is rolled back when no nonce can be drawn.
+pub async fn check(
+    store: &Store,
+    vault: &Vault,
+    mut nonce: impl FnMut() -> Option<Nonce>,
+    now: Timestamp,
+) -> Result<KeyCheck, StoreError> {
+    store
+        .write(async |tx| check_in(tx, vault, &mut nonce, now).await)
+        .await
+}
+
+async fn check_in(
+    tx: &DatabaseTransaction,
+    vault: &Vault,
+    nonce: &mut impl FnMut() -> Option<Nonce>,
+    now: Timestamp,
+) -> Result<KeyCheck, StoreError> {
+    let sealed = credential::all(tx).await?;
+    let mut draw = || nonce().ok_or(StoreError::RolledBack);
+    let Ok(fresh) = vault.seal(CHECK_NAME, CHECK_TEXT, draw()?) else {
+        return Ok(KeyCheck::Wrong);
+    };
+    if setting::lock(tx, CHECK_NAME).await?.is_none() {
+        // A check row that is gone must not make every key look right.
+        let opens = sealed
+            .first()
+            .is_none_or(|row| vault.open(&place(row.id), &row.sealed).is_some());
+        if !opens {
+            return Ok(KeyCheck::Wrong);
+        }
+        setting::get_or_insert(tx, CHECK_NAME, &fresh, now).await?;
+    }
+    let mut kept = setting::lock(tx, CHECK_NAME).await?.unwrap_or_default();
+    if kept.split(':').count() == 3 {
+        // The first versions wrote no key id into it.
+        kept = kept.replacen(':', &format!(":{}:", vault.current.id), 1);
+    }
+    if vault.open(CHECK_NAME, &kept).is_none() {
+        return Ok(KeyCheck::Wrong);
+    }
+    if vault.is_current(&kept) {
+        return Ok(KeyCheck::Fits);
+    }
+    let mut resealed = 0;
+    for row in sealed.iter().filter(|row| !vault.is_current(&row.sealed)) {
+        // What no key opens stays as it is, and is shown as unreadable.
+        let place = place(row.id);
+        if let Some(text) = vault.open(&place, &row.sealed)
+            && let Ok(anew) = vault.seal(&place, text.expose_secret(), draw()?)
+        {
+            credential::reseal(tx, row.id, &anew).await?;
+            resealed += 1;
+        }
+    }
+    setting::set(tx, CHECK_NAME, &fresh).await?;
+    setting::count_up(tx, super::keyring::REVISION, now).await?;
+    Ok(KeyCheck::Rotated(resealed))
+}
+
+impl Engine {
+    /// The keys, where there are any: commands may run without.
+    pub const fn vault(&self) -> Option<&Vault> {
+        self.keys.vault.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use secrecy::{ExposeSecret, SecretString};
+
+    use super::Vault;
+
+    fn key(byte: u8) -> SecretString {
+        SecretString::from(hex::encode([byte; 32]))
+    }
+
+    #[test]
+    fn what_is_sealed_opens_in_its_place_only_and_with_its_key_only() {
+        let vault = Vault::new(&key(1), None).unwrap();
+        let sealed = vault.seal("credential/1", "a token", [7; 24]).unwrap();
+        assert!(sealed.starts_with("v1:") && !sealed.contains("token"));
+        let opened = vault.open("credential/1", &sealed).unwrap();
+        assert_eq!(opened.expose_secret(), "a token");
+        assert!(vault.open("credential/2", &sealed).is_none());
+        assert!(vault.open("setting/1", &sealed).is_none());
+        let other = Vault::new(&key(2), None).unwrap();
+        assert!(other.open("credential/1", &sealed).is_none());
+        let rotated = Vault::new(&key(2), Some(&key(1))).unwrap();
+        assert!(rotated.open("credential/1", &sealed).is_some());
+        assert!(!rotated.is_current(&sealed));
+    }
+
+    #[test]
+    fn a_key_of_the_wrong_length_is_none() {
+        for text in ["", "ab", "not hex", &"00".repeat(31), &"00".repeat(33)] {
+            assert!(
+                Vault::new(&SecretString::from(text), None).is_err(),
+                "{text}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_change_of_a_ciphertext_is_noticed(
+            text in ".{0,60}",
+            nonce in any::<[u8; 24]>(),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let vault = Vault::new(&key(3), None).unwrap();
+            let sealed = vault.seal("credential/9", &text, nonce).unwrap();
+            let opened = vault.open("credential/9", &sealed).unwrap();
+            prop_assert_eq!(opened.expose_secret(), text.as_str());
+            let mut bytes = sealed.clone().into_bytes();
+            let at = at.index(bytes.len());
+            bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
+            let changed = String::from_utf8(bytes).unwrap();
+            prop_assert!(vault.open("credential/9", &changed).is_none());
+        }
+    }
+}

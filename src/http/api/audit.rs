@@ -1,0 +1,84 @@
+//! Who did what.
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{ProblemDocument, page_size};
+use crate::{
+    domain::time::Timestamp,
+    http::{auth::Admin, problem::Problem},
+    state::AppState,
+    store::audit,
+};
+
+/// Which entries.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct AuditQuery {
+    /// What it was done to, such as the name of a sender.
+    subject: Option<String>,
+    /// From `next` of the page before.
+    cursor: Option<Uuid>,
+    /// 1 to 200; 50 if absent.
+    limit: Option<u64>,
+}
+
+/// Something that somebody did.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AuditView {
+    id: Uuid,
+    at: String,
+    /// `key:PREFIX` or `cli:NAME`.
+    actor: String,
+    action: String,
+    subject: String,
+    #[schema(value_type = Object)]
+    detail: Value,
+}
+
+/// A page of the audit.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AuditPage {
+    entries: Vec<AuditView>,
+    next: Option<Uuid>,
+}
+
+/// Who did what, newest first. Needs an admin key.
+#[utoipa::path(
+    get, path = "/api/v1/audit", tag = "account", params(AuditQuery),
+    responses((status = 200, body = AuditPage), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
+)]
+pub async fn list(
+    _admin: Admin,
+    state: web::Data<AppState>,
+    query: web::Query<AuditQuery>,
+) -> Result<HttpResponse, Problem> {
+    let limit = page_size(query.limit)?;
+    let mut rows = audit::newest(
+        &state.engine.store,
+        query.subject.as_deref(),
+        query.cursor,
+        limit + 1,
+    )
+    .await?;
+    let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    if more {
+        rows.pop();
+    }
+    let next = rows.last().filter(|_| more).map(|row| row.id);
+    let entries = rows
+        .into_iter()
+        .map(|row| AuditView {
+            id: row.id,
+            at: Timestamp::from_micros(row.created_at).to_string(),
+            actor: row.actor,
+            action: row.action,
+            subject: row.subject,
+            detail: serde_json::from_str(&row.detail).unwrap_or(Value::Null),
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(AuditPage { entries, next }))
+}

@@ -1,0 +1,176 @@
+//! Senders: who can send, with what, and whether they do.
+
+pub mod credentials;
+pub mod switch;
+mod view;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{ProblemDocument, idempotency};
+use crate::{
+    domain::edit::Edit,
+    engine::{
+        manual::Key,
+        senders::{self, By},
+    },
+    http::{
+        auth::{Admin, Client},
+        problem::Problem,
+    },
+    state::{AppState, random_bytes},
+    store::sender::{Changes, New},
+};
+pub use view::SenderView;
+
+/// A sender to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSender {
+    name: String,
+    /// `meta`, if absent.
+    kind: Option<String>,
+    /// Meta's id of the number.
+    phone_number_id: String,
+    /// Meta's id of the business account.
+    waba_id: Option<String>,
+    /// Meta's id of the app that is subscribed. Numbers of one app share its secrets.
+    app_id: Option<String>,
+    api_version: Option<String>,
+    api_base: Option<String>,
+    /// Absent: as the provider reports it. 0: unlimited.
+    messages_per_second: Option<i64>,
+    /// Write-only.
+    #[serde(default)]
+    credentials: Vec<credentials::CredentialBody>,
+}
+
+/// What is to be changed: what is absent stays, `null` takes it away.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SenderChanges {
+    name: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    waba_id: Edit<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    app_id: Edit<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    api_version: Edit<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    api_base: Edit<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<i64>)]
+    messages_per_second: Edit<i64>,
+}
+
+/// Who does it, for the audit.
+fn by<'a>(state: &AppState, admin: &'a Admin, key: Option<&'a Key>) -> By<'a> {
+    By {
+        actor: &admin.0.actor,
+        now: state.clock.now(),
+        key,
+    }
+}
+
+/// The sender that an address names, by id or by name.
+async fn found(state: &AppState, named: &str) -> Result<entity::sender::Model, Problem> {
+    senders::find(&state.engine, named)
+        .await?
+        .ok_or(Problem::NotFound)
+}
+
+/// Random bytes for a credential.
+fn nonce() -> Result<[u8; 24], Problem> {
+    random_bytes().map_err(|_none| Problem::Internal)
+}
+
+/// All senders.
+#[utoipa::path(
+    get, path = "/api/v1/senders", tag = "senders",
+    responses((status = 200, body = Vec<SenderView>))
+)]
+pub async fn list(client: Client, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(view::all(&state, &client).await?))
+}
+
+/// One sender, by its id or its name. Its credentials are shown, masked, to admin keys.
+#[utoipa::path(
+    get, path = "/api/v1/senders/{sender}", tag = "senders", params(("sender" = String, Path)),
+    responses((status = 200, body = SenderView), (status = 404, body = ProblemDocument))
+)]
+pub async fn get(
+    client: Client,
+    state: web::Data<AppState>,
+    named: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let row = found(&state, &named).await?;
+    Ok(HttpResponse::Ok().json(view::one(&state, &client, row).await?))
+}
+
+/// Adds a sender. Needs an admin key. With an `Idempotency-Key`, once.
+#[utoipa::path(
+    post, path = "/api/v1/senders", tag = "senders", request_body = NewSender,
+    responses((status = 201, body = SenderView), (status = 403, body = ProblemDocument), (status = 409, body = ProblemDocument),
+        (status = 422, body = ProblemDocument))
+)]
+pub async fn add(
+    admin: Admin,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> Result<HttpResponse, Problem> {
+    let key = idempotency::whole(&request, &admin.0, &body)?;
+    let asked: NewSender = super::read_json(&body)?;
+    let credentials = credentials::read_all(asked.credentials)?;
+    let new = New {
+        kind: asked.kind.unwrap_or_else(|| "meta".to_owned()),
+        name: asked.name,
+        phone_number_id: Some(asked.phone_number_id),
+        waba_id: asked.waba_id,
+        app_id: asked.app_id,
+        api_version: asked.api_version,
+        base_url: asked.api_base,
+        per_second: asked.messages_per_second,
+    };
+    let by = by(&state, &admin, key.as_ref());
+    let nonces = credentials
+        .iter()
+        .map(|_| nonce())
+        .collect::<Result<Vec<_>, _>>()?;
+    let id = senders::add(&state.engine, by, &new, &credentials, &nonces).await??;
+    let row = found(&state, &id.to_string()).await?;
+    Ok(HttpResponse::Created().json(view::one(&state, &admin.0, row).await?))
+}
+
+/// Changes what a sender is. Needs an admin key.
+#[utoipa::path(
+    patch, path = "/api/v1/senders/{sender}", tag = "senders", params(("sender" = String, Path)), request_body = SenderChanges,
+    responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
+        (status = 422, body = ProblemDocument))
+)]
+pub async fn change(
+    admin: Admin,
+    state: web::Data<AppState>,
+    named: web::Path<String>,
+    asked: web::Json<SenderChanges>,
+) -> Result<HttpResponse, Problem> {
+    let row = found(&state, &named).await?;
+    let asked = asked.into_inner();
+    let changes = Changes {
+        name: asked.name,
+        waba_id: asked.waba_id,
+        app_id: asked.app_id,
+        api_version: asked.api_version,
+        base_url: asked.api_base,
+        per_second: asked.messages_per_second,
+    };
+    let by = by(&state, &admin, None);
+    senders::set(&state.engine, by, row.id, &changes).await??;
+    let row = found(&state, &row.id.to_string()).await?;
+    Ok(HttpResponse::Ok().json(view::one(&state, &admin.0, row).await?))
+}

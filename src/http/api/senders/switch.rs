@@ -1,0 +1,122 @@
+//! The default sender; holding one and letting it go on.
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{SenderView, by, found, view};
+use crate::{
+    engine::{manual, senders},
+    http::{
+        api::{ProblemDocument, read_json, wrong},
+        auth::Admin,
+        problem::Problem,
+    },
+    state::AppState,
+};
+
+/// A reason is at most so long, in characters.
+const MAX_REASON: usize = 200;
+
+/// Makes a sender the one that is used when none is named. Needs an admin key.
+#[utoipa::path(
+    post, path = "/api/v1/senders/{sender}/default", tag = "senders", params(("sender" = String, Path)),
+    responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
+)]
+pub async fn make_default(
+    admin: Admin,
+    state: web::Data<AppState>,
+    named: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let row = found(&state, &named).await?;
+    senders::make_default(&state.engine, by(&state, &admin, None), row.id).await??;
+    let row = found(&state, &row.id.to_string()).await?;
+    Ok(HttpResponse::Ok().json(view::one(&state, &admin.0, row).await?))
+}
+
+/// Why a sender is held.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hold {
+    reason: String,
+}
+
+/// Holds a sender: what is asked for is accepted and waits, and expires as always.
+/// Needs an admin key.
+#[utoipa::path(
+    post, path = "/api/v1/senders/{sender}/hold", tag = "senders", params(("sender" = String, Path)), request_body = Hold,
+    responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
+        (status = 422, body = ProblemDocument))
+)]
+pub async fn hold(
+    admin: Admin,
+    state: web::Data<AppState>,
+    named: web::Path<String>,
+    asked: web::Json<Hold>,
+) -> Result<HttpResponse, Problem> {
+    let row = found(&state, &named).await?;
+    let reason = asked.reason.trim();
+    if reason.is_empty() || reason.chars().count() > MAX_REASON {
+        return Err(wrong("/reason", format!("1 to {MAX_REASON} characters")));
+    }
+    senders::hold(&state.engine, by(&state, &admin, None), row.id, reason).await??;
+    let row = found(&state, &row.id.to_string()).await?;
+    Ok(HttpResponse::Ok().json(view::one(&state, &admin.0, row).await?))
+}
+
+/// How to let a sender go on.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// What was asked for longer ago than this, in seconds, is not sent any more.
+    discard_older_than_seconds: Option<i64>,
+    /// Only say what would be discarded; the sender stays as it is.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// A sender that goes on, and what was thrown away.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Released {
+    discarded: u64,
+    sender: SenderView,
+}
+
+/// Lets a held sender go on. Needs an admin key.
+#[utoipa::path(
+    post, path = "/api/v1/senders/{sender}/release", tag = "senders", params(("sender" = String, Path)), request_body = Release,
+    responses((status = 200, body = Released), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
+        (status = 422, body = ProblemDocument))
+)]
+pub async fn release(
+    admin: Admin,
+    state: web::Data<AppState>,
+    named: web::Path<String>,
+    body: web::Bytes,
+) -> Result<HttpResponse, Problem> {
+    let asked: Release = if body.is_empty() {
+        Release::default()
+    } else {
+        read_json(&body)?
+    };
+    let row = found(&state, &named).await?;
+    let (engine, by) = (&state.engine, by(&state, &admin, None));
+    let mut discarded = manual::Batch::default();
+    if let Some(seconds) = asked.discard_older_than_seconds {
+        if seconds < 0 {
+            return Err(wrong("/discard_older_than_seconds", "0 or more".to_owned()));
+        }
+        let before = by.now.plus_seconds(seconds.saturating_neg());
+        discarded = senders::discard(engine, by, row.id, before, asked.dry_run)
+            .await?
+            .ok_or(Problem::NotFound)?;
+    }
+    if !asked.dry_run {
+        senders::release(engine, by, row.id).await??;
+    }
+    let row = found(&state, &row.id.to_string()).await?;
+    Ok(HttpResponse::Ok().json(Released {
+        discarded: discarded.changed,
+        sender: view::one(&state, &admin.0, row).await?,
+    }))
+}

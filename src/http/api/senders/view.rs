@@ -1,0 +1,162 @@
+//! How a sender is shown.
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    domain::{pace, time::Timestamp},
+    engine::{
+        access::Role,
+        senders::{self, Shown},
+    },
+    http::{auth::Client, problem::Problem},
+    state::AppState,
+    store::{account_fact, sender},
+};
+
+/// A sender.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SenderView {
+    id: Uuid,
+    name: String,
+    kind: String,
+    phone_number_id: Option<String>,
+    /// Meta's id of the business account.
+    account: Option<String>,
+    /// Meta's id of the app whose secrets sign its callbacks.
+    app: Option<String>,
+    /// It is used when none is named.
+    default: bool,
+    /// `active`; `held`: its provider refuses or is away; `off`: held by a person; `blocked`:
+    /// something is missing.
+    state: &'static str,
+    /// Why it is not active.
+    reason: Option<String>,
+    /// Since when a person holds it.
+    off_since: Option<String>,
+    /// When the next try may go out, while it is held.
+    probe_at: Option<String>,
+    /// Since when it has accepted messages of which nothing was heard.
+    unheard_since: Option<String>,
+    /// 0: unlimited.
+    messages_per_second: i64,
+    /// Who says so: `sender`, `setting`, `provider`, or `usual` while nobody does.
+    messages_per_second_by: &'static str,
+    /// What the provider says of its account and numbers, newest of each.
+    facts: Vec<FactView>,
+    /// For admin keys only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credentials: Option<Vec<CredentialView>>,
+}
+
+/// A property of an account or of one of its numbers.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct FactView {
+    property: String,
+    number: Option<String>,
+    #[schema(value_type = Object)]
+    value: Value,
+    at: String,
+}
+
+/// A credential, as far as it is shown.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CredentialView {
+    /// Absent: it stands in the environment.
+    id: Option<Uuid>,
+    kind: &'static str,
+    source: &'static str,
+    /// First 8 … last 3 characters; absent when it was encrypted with another key.
+    masked: Option<String>,
+    /// Whether it is in use.
+    active: bool,
+    created_at: Option<String>,
+    expires_at: Option<String>,
+    added_by: Option<String>,
+}
+
+impl From<Shown> for CredentialView {
+    fn from(shown: Shown) -> Self {
+        Self {
+            id: shown.id,
+            kind: shown.kind.name(),
+            source: if shown.id.is_some() {
+                "database"
+            } else {
+                "environment"
+            },
+            masked: shown.masked,
+            active: shown.active,
+            created_at: shown.created_at.map(|at| at.to_string()),
+            expires_at: shown.expires_at.map(|at| at.to_string()),
+            added_by: shown.added_by,
+        }
+    }
+}
+
+/// All senders, as this caller may see them.
+pub(super) async fn all(state: &AppState, client: &Client) -> Result<Vec<SenderView>, Problem> {
+    let mut views = Vec::new();
+    let facts = account_fact::all(&state.engine.store).await?;
+    for row in sender::all(&state.engine.store).await? {
+        views.push(view(state, client, row, &facts).await?);
+    }
+    Ok(views)
+}
+
+/// One sender, as this caller may see it.
+pub(super) async fn one(
+    state: &AppState,
+    client: &Client,
+    row: entity::sender::Model,
+) -> Result<SenderView, Problem> {
+    let facts = account_fact::all(&state.engine.store).await?;
+    view(state, client, row, &facts).await
+}
+
+async fn view(
+    state: &AppState,
+    client: &Client,
+    row: entity::sender::Model,
+    facts: &[entity::account_fact::Model],
+) -> Result<SenderView, Problem> {
+    let credentials = match client.role {
+        Role::Admin => {
+            let shown = senders::shown(&state.engine, &row).await?;
+            Some(shown.into_iter().map(CredentialView::from).collect())
+        }
+        Role::Product => None,
+    };
+    let text = |at: Option<i64>| at.map(|at| Timestamp::from_micros(at).to_string());
+    let of_all = state.engine.settings.send_per_second;
+    let (state_name, reason) = senders::standing(&state.engine, &row);
+    Ok(SenderView {
+        id: row.id,
+        facts: facts
+            .iter()
+            .filter(|fact| Some(&fact.account_id) == row.waba_id.as_ref())
+            .map(|fact| FactView {
+                property: fact.property.clone(),
+                number: (!fact.number.is_empty()).then(|| fact.number.clone()),
+                value: serde_json::from_str(&fact.value).unwrap_or(Value::Null),
+                at: Timestamp::from_micros(fact.provider_at).to_string(),
+            })
+            .collect(),
+        messages_per_second: pace::allowed(row.pace_set, of_all, row.pace_reported),
+        messages_per_second_by: pace::allowed_by(row.pace_set, of_all, row.pace_reported),
+        state: state_name,
+        reason,
+        off_since: text(row.off_at),
+        probe_at: text(row.probe_at),
+        unheard_since: text(row.unheard_since),
+        name: row.name,
+        kind: row.kind,
+        phone_number_id: row.phone_number_id,
+        account: row.waba_id,
+        app: row.app_id,
+        default: row.is_default,
+        credentials,
+    })
+}

@@ -1,0 +1,78 @@
+//! The number: its token, which may be replaced, and what it may send.
+
+use std::sync::PoisonError;
+
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use serde_json::{Value, json};
+
+use super::{World, graph_error};
+
+/// What can be changed while the sandbox runs.
+#[derive(Clone, Debug)]
+pub(super) struct Number {
+    /// The token that is taken.
+    pub token: String,
+    /// The one before it, which has expired.
+    pub expired: Option<String>,
+    /// `STANDARD`, `HIGH` or `NOT_APPLICABLE`.
+    pub throughput: String,
+    /// It is used with the WhatsApp Business app as well.
+    pub on_business_app: bool,
+}
+
+/// The answer to a request without the right token, as Meta gives it; none if it has it.
+pub(super) fn refusal(world: &World, request: &HttpRequest) -> Option<HttpResponse> {
+    let given = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    let number = world.number.lock().unwrap_or_else(PoisonError::into_inner);
+    if given == Some(number.token.as_str()) {
+        return None;
+    }
+    if given.is_some() && given == number.expired.as_deref() {
+        return Some(HttpResponse::Unauthorized().json(json!({
+            "error": {
+                "message": "Error validating access token: Session has expired",
+                "type": "OAuthException",
+                "code": 190,
+                "error_subcode": 463,
+                "fbtrace_id": "SandboxTrace",
+            }
+        })));
+    }
+    Some(graph_error(
+        401,
+        190,
+        "Invalid OAuth access token",
+        "The token is not the sandbox's.",
+    ))
+}
+
+/// `POST /sandbox/number {"token": "…", "throughput": "HIGH", "on_business_app": true}`:
+/// another token (the one before has expired), another throughput.
+pub(super) async fn change(world: web::Data<World>, body: web::Json<Value>) -> HttpResponse {
+    let mut number = world.number.lock().unwrap_or_else(PoisonError::into_inner);
+    let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
+    if let Some(token) = text("token") {
+        number.expired = Some(std::mem::replace(&mut number.token, token));
+    }
+    if let Some(throughput) = text("throughput") {
+        number.throughput = throughput;
+    }
+    if let Some(on) = body.get("on_business_app").and_then(Value::as_bool) {
+        number.on_business_app = on;
+    }
+    HttpResponse::Ok().json(json!({ "success": true }))
+}
+
+/// `GET /{version}/{phone-number-id}`: what the number is.
+pub(super) fn object(world: &World) -> HttpResponse {
+    let number = world.number.lock().unwrap_or_else(PoisonError::into_inner);
+    HttpResponse::Ok().json(json!({
+        "id": world.config.phone_number_id,
+        "throughput": { "level": number.throughput },
+        "is_on_biz_app": number.on_business_app,
+    }))
+}

@@ -1,0 +1,61 @@
+//! Who did what.
+
+use entity::audit;
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect,
+};
+use uuid::Uuid;
+
+use super::{Store, StoreError, new_id};
+use crate::domain::time::Timestamp;
+
+/// Something done. `detail` never holds a secret.
+#[derive(Clone, Debug)]
+pub struct New<'a> {
+    /// Such as `key:herald_Ab3dEf9h` or `cli:root`.
+    pub actor: &'a str,
+    /// Such as `sender.held`.
+    pub action: &'a str,
+    /// What it was done to.
+    pub subject: &'a str,
+    /// JSON.
+    pub detail: String,
+}
+
+pub async fn note(
+    tx: &DatabaseTransaction,
+    new: New<'_>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    audit::ActiveModel {
+        id: Set(new_id(now)),
+        created_at: Set(now.micros()),
+        actor: Set(new.actor.to_owned()),
+        action: Set(new.action.to_owned()),
+        subject: Set(new.subject.to_owned()),
+        detail: Set(new.detail),
+    }
+    .insert(tx)
+    .await?;
+    Ok(())
+}
+
+/// The newest entries, about one subject if it is named.
+pub async fn newest(
+    store: &Store,
+    subject: Option<&str>,
+    before: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<audit::Model>, StoreError> {
+    let mut select = audit::Entity::find()
+        .order_by_desc(audit::Column::Id)
+        .limit(limit);
+    if let Some(subject) = subject {
+        select = select.filter(audit::Column::Subject.eq(subject));
+    }
+    if let Some(before) = before {
+        select = select.filter(audit::Column::Id.lt(before));
+    }
+    Ok(select.all(store.reader()).await?)
+}

@@ -1,0 +1,153 @@
+//! Credentials, encrypted: what they are worth is known to the engine alone.
+
+use entity::credential;
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction,
+    EntityTrait, QueryFilter, QueryOrder,
+};
+use uuid::Uuid;
+
+use super::{StoreError, dialect::execute};
+use crate::domain::{credential::Kind, time::Timestamp};
+
+/// The table's name: every ciphertext is bound to it and to its row.
+pub const TABLE: &str = "credential";
+
+/// A credential to be kept.
+#[derive(Clone, Debug)]
+pub struct New {
+    pub id: Uuid,
+    /// `sender:ID`, or `app:ID` for what the numbers of an app share.
+    pub scope: String,
+    pub kind: Kind,
+    pub sealed: String,
+    pub expires_at: Option<Timestamp>,
+    pub added_by: String,
+}
+
+pub async fn insert(
+    tx: &DatabaseTransaction,
+    new: New,
+    now: Timestamp,
+) -> Result<credential::Model, StoreError> {
+    Ok(credential::ActiveModel {
+        id: Set(new.id),
+        created_at: Set(now.micros()),
+        updated_at: Set(now.micros()),
+        scope: Set(new.scope),
+        kind: Set(new.kind.name().to_owned()),
+        sealed: Set(new.sealed),
+        active: Set(true),
+        expires_at: Set(new.expires_at.map(Timestamp::micros)),
+        added_by: Set(new.added_by),
+        age_told_at: Set(None),
+        expiry_told_at: Set(None),
+    }
+    .insert(tx)
+    .await?)
+}
+
+/// All of them, oldest first.
+pub async fn all(connection: &impl ConnectionTrait) -> Result<Vec<credential::Model>, StoreError> {
+    Ok(credential::Entity::find()
+        .order_by_asc(credential::Column::Id)
+        .all(connection)
+        .await?)
+}
+
+pub async fn find(
+    connection: &impl ConnectionTrait,
+    id: Uuid,
+) -> Result<Option<credential::Model>, StoreError> {
+    Ok(credential::Entity::find_by_id(id).one(connection).await?)
+}
+
+/// Those in use of one kind and owner, newest first.
+pub async fn active_of(
+    connection: &impl ConnectionTrait,
+    scope: &str,
+    kind: Kind,
+) -> Result<Vec<credential::Model>, StoreError> {
+    Ok(credential::Entity::find()
+        .filter(credential::Column::Scope.eq(scope))
+        .filter(credential::Column::Kind.eq(kind.name()))
+        .filter(credential::Column::Active.eq(true))
+        .order_by_desc(credential::Column::Id)
+        .all(connection)
+        .await?)
+}
+
+/// Puts a credential into use, or out of it.
+pub async fn set_active(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    active: bool,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE credential SET active = $2, updated_at = $3 WHERE id = $1",
+        [id.into(), active.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Forgets a credential for good.
+pub async fn remove(tx: &DatabaseTransaction, id: Uuid) -> Result<(), StoreError> {
+    execute(tx, "DELETE FROM credential WHERE id = $1", [id.into()]).await?;
+    Ok(())
+}
+
+/// Replaces what is encrypted by the same, encrypted anew.
+pub async fn reseal(tx: &DatabaseTransaction, id: Uuid, sealed: &str) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE credential SET sealed = $2 WHERE id = $1",
+        [id.into(), sealed.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Gives what a sender has, its token excepted, to its app.
+pub async fn move_to_app(
+    tx: &DatabaseTransaction,
+    sender_scope: &str,
+    app_scope: &str,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE credential SET scope = $2 WHERE scope = $1 AND kind <> 'access_token'",
+        [sender_scope.into(), app_scope.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What people were told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    Age,
+    Expiry,
+}
+
+/// Notes that people were told, unless they had been. Says whether this is news.
+pub async fn tell(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    what: Told,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let column = match what {
+        Told::Age => "age_told_at",
+        Told::Expiry => "expiry_told_at",
+    };
+    let told = execute(
+        tx,
+        format!("UPDATE credential SET {column} = $2 WHERE id = $1 AND {column} IS NULL"),
+        [id.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(told.rows_affected() > 0)
+}

@@ -1,0 +1,252 @@
+//! What people decide of a sender.
+
+use entity::sender;
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait,
+    QueryFilter, sea_query::OnConflict,
+};
+use uuid::Uuid;
+
+use super::by_phone_number_id;
+use crate::{
+    domain::{edit::Edit, pace, time::Timestamp},
+    store::{StoreError, dialect::execute, new_id},
+};
+
+/// A sender to be kept.
+#[derive(Clone, Debug)]
+pub struct New {
+    pub kind: String,
+    pub name: String,
+    pub phone_number_id: Option<String>,
+    pub waba_id: Option<String>,
+    pub app_id: Option<String>,
+    pub api_version: Option<String>,
+    pub base_url: Option<String>,
+    pub per_second: Option<i64>,
+}
+
+/// Keeps a new sender; none if its name or number is taken. The first of all is the default.
+pub async fn insert(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    new: New,
+    now: Timestamp,
+) -> Result<Option<sender::Model>, StoreError> {
+    let first = sender::Entity::find()
+        .filter(sender::Column::IsDefault.eq(true))
+        .one(tx)
+        .await?
+        .is_none();
+    let row = sender::ActiveModel {
+        id: Set(id),
+        created_at: Set(now.micros()),
+        updated_at: Set(now.micros()),
+        kind: Set(new.kind),
+        name: Set(new.name),
+        phone_number_id: Set(new.phone_number_id),
+        waba_id: Set(new.waba_id),
+        api_version: Set(new.api_version),
+        base_url: Set(new.base_url),
+        credentials: Set(None),
+        is_default: Set(first),
+        state: Set("active".to_owned()),
+        state_reason: Set(None),
+        pace_per_second: Set(pace::USUAL_PER_SECOND),
+        pace_next_at: Set(0),
+        failures_in_row: Set(0),
+        probe_at: Set(None),
+        unheard_since: Set(None),
+        silent_at: Set(None),
+        account_held_at: Set(None),
+        slowed_to: Set(1000),
+        slowed_at: Set(0),
+        marketing_held_until: Set(None),
+        app_id: Set(new.app_id),
+        off_at: Set(None),
+        off_reason: Set(None),
+        credentials_at: Set(now.micros()),
+        revision: Set(0),
+        pace_set: Set(new.per_second),
+        pace_reported: Set(None),
+        pace_asked_at: Set(None),
+    };
+    // Another process may be making it at this moment.
+    match sender::Entity::insert(row)
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec(tx)
+        .await
+    {
+        Ok(_) | Err(DbErr::RecordNotInserted) => super::find(tx, id).await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The sender of a phone-number id, made if there is none. The environment's
+/// credentials belong to it.
+pub async fn ensure(
+    tx: &DatabaseTransaction,
+    phone_number_id: &str,
+    waba_id: Option<&str>,
+    now: Timestamp,
+) -> Result<sender::Model, StoreError> {
+    if let Some(found) = by_phone_number_id(tx, phone_number_id).await? {
+        if waba_id.is_none() || found.waba_id.as_deref() == waba_id {
+            return Ok(found);
+        }
+        let mut changed: sender::ActiveModel = found.into();
+        changed.waba_id = Set(waba_id.map(str::to_owned));
+        changed.updated_at = Set(now.micros());
+        return Ok(changed.update(tx).await?);
+    }
+    let new = New {
+        kind: "meta".to_owned(),
+        name: format!("meta {phone_number_id}"),
+        phone_number_id: Some(phone_number_id.to_owned()),
+        waba_id: waba_id.map(str::to_owned),
+        app_id: None,
+        api_version: None,
+        base_url: None,
+        per_second: None,
+    };
+    let made = insert(tx, new_id(now), new, now).await?;
+    let found = match made {
+        Some(made) => Some(made),
+        None => by_phone_number_id(tx, phone_number_id).await?,
+    };
+    found.ok_or(StoreError::Corrupt {
+        table: "sender",
+        row: "the new one".to_owned(),
+        column: "phone_number_id",
+    })
+}
+
+/// What is to be changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub name: Option<String>,
+    pub waba_id: Edit<String>,
+    pub app_id: Edit<String>,
+    pub api_version: Edit<String>,
+    pub base_url: Edit<String>,
+    pub per_second: Edit<i64>,
+}
+
+/// Changes a sender.
+pub async fn set(
+    tx: &DatabaseTransaction,
+    row: sender::Model,
+    changes: Changes,
+    now: Timestamp,
+) -> Result<sender::Model, StoreError> {
+    let revision = row.revision + 1;
+    let mut row: sender::ActiveModel = row.into();
+    row.revision = Set(revision);
+    if let Some(name) = changes.name {
+        row.name = Set(name);
+    }
+    if changes.api_version != Edit::Keep || changes.base_url != Edit::Keep {
+        row.credentials_at = Set(now.micros());
+    }
+    for (column, edit) in [
+        (&mut row.waba_id, changes.waba_id),
+        (&mut row.app_id, changes.app_id),
+        (&mut row.api_version, changes.api_version),
+        (&mut row.base_url, changes.base_url),
+    ] {
+        if let Edit::To(value) = edit {
+            *column = Set(value);
+        }
+    }
+    if let Edit::To(per_second) = changes.per_second {
+        row.pace_set = Set(per_second);
+    }
+    row.updated_at = Set(now.micros());
+    Ok(row.update(tx).await?)
+}
+
+/// Makes a sender the one that is used when none is named: never two, never none.
+pub async fn make_default(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE sender SET is_default = false, updated_at = $2 WHERE is_default AND id <> $1",
+        [id.into(), now.micros().into()],
+    )
+    .await?;
+    execute(
+        tx,
+        "UPDATE sender SET is_default = true, updated_at = $2 WHERE id = $1 AND NOT is_default",
+        [id.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Holds a sender by hand, for this reason, or lets it go on: then what its provider
+/// had said is forgotten, too.
+pub async fn switch(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    off: Option<&str>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let off_at = off.map(|_| now.micros());
+    execute(
+        tx,
+        "UPDATE sender SET off_at = $2, off_reason = $3, updated_at = $4 WHERE id = $1",
+        [
+            id.into(),
+            off_at.into(),
+            off.map(str::to_owned).into(),
+            now.micros().into(),
+        ],
+    )
+    .await?;
+    if off.is_none() {
+        forget_trouble(tx, id, now).await?;
+    }
+    Ok(())
+}
+
+/// Another credential, or a person's word: what was wrong before says nothing now.
+/// A hold of the whole account by its provider stays.
+pub async fn forget_trouble(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE sender SET credentials_at = $2, revision = revision + 1, updated_at = $2 WHERE id = $1",
+        [id.into(), now.micros().into()],
+    )
+    .await?;
+    execute(
+        tx,
+        "UPDATE sender SET state = 'active', state_reason = NULL, failures_in_row = 0, probe_at = NULL \
+         WHERE id = $1 AND state = 'held' AND account_held_at IS NULL",
+        [id.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes how many messages per second the provider allows; `None`: it did not say.
+pub async fn set_reported_pace(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    per_second: Option<i64>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE sender SET pace_asked_at = $3, pace_reported = coalesce($2, pace_reported) WHERE id = $1",
+        [id.into(), per_second.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Senders: the accounts that can send, their pace and whether they are held.
+
+mod health;
+mod manage;
+
+pub use health::{
+    Health, any_silent, expects, heard, hold_account, release_account, set_health, silent,
+};
+pub use manage::{
+    Changes, New, ensure, forget_trouble, insert, make_default, set, set_reported_pace, switch,
+};
+
+use entity::sender;
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+};
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    dialect::{execute, locking, query_one},
+};
+use crate::domain::{pace, time::Timestamp};
+
+/// The sender of a phone-number id.
+pub async fn by_phone_number_id(
+    connection: &impl ConnectionTrait,
+    phone_number_id: &str,
+) -> Result<Option<sender::Model>, StoreError> {
+    Ok(sender::Entity::find()
+        .filter(sender::Column::PhoneNumberId.eq(phone_number_id))
+        .one(connection)
+        .await?)
+}
+
+/// The sender that is used when none is named.
+pub async fn default_one(
+    connection: &impl ConnectionTrait,
+) -> Result<Option<sender::Model>, StoreError> {
+    Ok(sender::Entity::find()
+        .filter(sender::Column::IsDefault.eq(true))
+        .one(connection)
+        .await?)
+}
+
+pub async fn find(
+    connection: &impl ConnectionTrait,
+    id: Uuid,
+) -> Result<Option<sender::Model>, StoreError> {
+    Ok(sender::Entity::find_by_id(id).one(connection).await?)
+}
+
+pub async fn all(store: &Store) -> Result<Vec<sender::Model>, StoreError> {
+    Ok(sender::Entity::find()
+        .order_by_asc(sender::Column::Id)
+        .all(store.reader())
+        .await?)
+}
+
+/// The sender of a name.
+pub async fn by_name(
+    connection: &impl ConnectionTrait,
+    name: &str,
+) -> Result<Option<sender::Model>, StoreError> {
+    Ok(sender::Entity::find()
+        .filter(sender::Column::Name.eq(name))
+        .one(connection)
+        .await?)
+}
+
+/// Locks a sender's row, to take of its pace or to note its health.
+pub async fn lock(tx: &DatabaseTransaction, id: Uuid) -> Result<Option<sender::Model>, StoreError> {
+    let lock = locking(tx.get_database_backend(), "FOR UPDATE");
+    if query_one(
+        tx,
+        format!("SELECT id FROM sender WHERE id = $1 {lock}"),
+        [id.into()],
+    )
+    .await?
+    .is_none()
+    {
+        return Ok(None);
+    }
+    find(tx, id).await
+}
+
+/// Notes how much of the pace is taken.
+pub async fn set_pace(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    next_at: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE sender SET pace_next_at = $2 WHERE id = $1",
+        [id.into(), next_at.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Slows a sender down, because its provider says that it is too fast.
+pub async fn slow_down(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(row) = lock(tx, id).await? else {
+        return Ok(());
+    };
+    let slowed_at = Timestamp::from_micros(row.slowed_at);
+    if let Some(slowed_to) = pace::slower(row.slowed_to, slowed_at, now) {
+        execute(
+            tx,
+            "UPDATE sender SET slowed_to = $2, slowed_at = $3 WHERE id = $1",
+            [id.into(), slowed_to.into(), now.micros().into()],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Holds the marketing of a sender until a time, if it is not held for longer.
+pub async fn hold_marketing(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE sender SET marketing_held_until = $2, updated_at = $3 \
+         WHERE id = $1 AND (marketing_held_until IS NULL OR marketing_held_until < $2)",
+        [id.into(), until.micros().into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! Watches over the senders: one loop for each that can send; what waits for the
+//! others is out of the queue and says what for.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{Turn, sender, surely};
+use crate::{
+    domain::time::Timestamp,
+    engine::{Engine, inbox::ErrorChain, read_marks, senders, watch},
+    state::Clock,
+    store::StoreError,
+};
+
+/// Another process may change a sender: this often it is looked for.
+const NAP: Duration = Duration::from_secs(1);
+
+/// Held messages are looked for this often: another process may have held them.
+const RELEASE_SECONDS: i64 = 10;
+
+/// A sender's loop.
+struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// Sends with every sender that can until stopped; then finishes the calls that are
+/// being made.
+pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
+    LocalSet::new()
+        .run_until(watch_over(&engine, &clock, &stop))
+        .await;
+}
+
+async fn watch_over(engine: &Arc<Engine>, clock: &Clock, stop: &CancellationToken) {
+    let mut running: HashMap<Uuid, Running> = HashMap::new();
+    let mut queued = engine.queued.subscribe();
+    let mut changed = engine.senders_changed.subscribe();
+    let mut next_release = Timestamp::default();
+    let mut said = None;
+    while !stop.is_cancelled() {
+        let now = clock.now();
+        changed.mark_unchanged();
+        queued.mark_unchanged();
+        let blocked = match turn(engine, &mut next_release, now).await {
+            Ok(blocked) => blocked,
+            Err(error) => {
+                metrics::counter!("herald_worker_errors_total", "worker" => "senders").increment(1);
+                tracing::error!(event = "worker.error", worker = "senders", error = %ErrorChain(&error), "a turn failed and is repeated");
+                false
+            }
+        };
+        let ring = engine.keyring();
+        for account in &ring.accounts {
+            let able = engine.obstacle(Some(account.id)).is_none();
+            if able && !running.contains_key(&account.id) {
+                let stop = stop.child_token();
+                let loops =
+                    sender::run(Arc::clone(engine), account.id, clock.clone(), stop.clone());
+                let task = spawn_local(loops);
+                running.insert(account.id, Running { stop, task });
+            } else if !able && let Some(other) = running.get(&account.id) {
+                // It finishes its calls; until then it is not started again.
+                other.stop.cancel();
+            }
+        }
+        let obstacle = engine.obstacle(None);
+        if obstacle != said {
+            if let Some(reason) = &obstacle {
+                tracing::warn!(
+                    event = "sender.blocked",
+                    reason,
+                    "messages are accepted and held"
+                );
+            }
+            said = obstacle;
+        }
+        let ended: Vec<Uuid> = running
+            .iter()
+            .filter(|(_, it)| it.task.is_finished())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ended {
+            if let Some(it) = running.remove(&id) {
+                surely(it.task.await);
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(NAP) => {}
+            _ = changed.changed() => {}
+            _ = queued.changed(), if blocked => {}
+        }
+    }
+    for (_, it) in running {
+        surely(it.task.await);
+    }
+}
+
+/// Looks at who can send, and moves what waits. Says whether anybody cannot.
+async fn turn(
+    engine: &Engine,
+    next_release: &mut Timestamp,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let before = engine.keyring();
+    let ring = engine.refresh_keyring().await?;
+    if !engine.may_claim() {
+        return Ok(false);
+    }
+    // What was held when a sender could not send goes on at once when it can.
+    if now >= *next_release || !Arc::ptr_eq(&before, &ring) {
+        let released = watch::release(engine, now).await? > 0;
+        *next_release = if released {
+            now
+        } else {
+            now.plus_seconds(RELEASE_SECONDS)
+        };
+    }
+    let blocked = engine.obstacle(None).is_some()
+        || ring
+            .accounts
+            .iter()
+            .any(|account| engine.obstacle(Some(account.id)).is_some());
+    if blocked {
+        hold_turn(engine, now).await?;
+    }
+    Ok(blocked)
+}
+
+/// Moves what cannot be sent out of the queue.
+pub async fn hold_turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
+    Ok(if watch::hold_blocked(engine, now).await? > 0 {
+        engine.wake_senders();
+        Turn::Worked
+    } else {
+        Turn::Idle
+    })
+}
+
+/// Marks what people write as read, until stopped.
+pub async fn mark_read(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
+    if !engine.settings.mark_read {
+        return;
+    }
+    let nap = Duration::from_secs(2);
+    super::run("read marks", stop, nap, None, async || {
+        let mut marked = 0;
+        for account in &engine.keyring().accounts {
+            if engine.obstacle(Some(account.id)).is_some() {
+                continue;
+            }
+            let provider = engine.provider_or_none(account.id);
+            marked += read_marks::turn(&engine, provider.as_ref(), account.id, clock.now()).await?;
+        }
+        Ok(if marked > 0 { Turn::Worked } else { Turn::Idle })
+    })
+    .await;
+}
+
+/// Tells of credentials that expire or are old, and asks what numbers may send, until
+/// stopped.
+pub async fn look_after(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
+    let nap = Duration::from_secs(30);
+    super::run("senders", stop, nap, None, async || {
+        if !engine.may_claim() {
+            return Ok(Turn::Idle);
+        }
+        let now = clock.now();
+        senders::ageing_turn(&engine, now).await?;
+        // Nobody needs to know where a limit is set for all.
+        if engine.settings.send_per_second.is_none() {
+            for account in &engine.keyring().accounts {
+                if engine.obstacle(Some(account.id)).is_none() {
+                    let provider = engine.provider_or_none(account.id);
+                    senders::throughput_turn(&engine, provider.as_ref(), account.id, now).await?;
+                }
+            }
+        }
+        Ok(Turn::Idle)
+    })
+    .await;
+}

@@ -1,0 +1,309 @@
+//! Several apps behind one webhook: whose signature is good for what.
+
+use herald::engine::watch;
+use serde_json::{Value, json};
+
+use super::{SECOND, add, ask, with_graph};
+use crate::harness::{APP_SECRET, Database, PHONE_NUMBER_ID, TestApp, VERIFY_TOKEN, sign, status};
+
+crate::tests![
+    each_app_speaks_of_its_own_numbers_only,
+    a_word_of_another_app_is_not_joined_later,
+    a_secret_is_replaced_without_losing_anything,
+    numbers_of_one_app_share_its_secret,
+    every_verify_token_answers_the_handshake,
+    a_secret_that_no_key_opens_makes_503_and_never_401,
+    a_callback_of_another_apps_account_changes_nothing,
+];
+
+const OTHER_SECRET: &str = "secret-of-the-other-app";
+
+/// A callback about a number's message.
+fn about(number: &str, statuses: Value) -> Vec<u8> {
+    json!({
+        "object": "whatsapp_business_account",
+        "entry": [{ "id": "1", "changes": [{ "field": "messages", "value": {
+            "messaging_product": "whatsapp",
+            "metadata": { "display_phone_number": "15550783881", "phone_number_id": number },
+            "statuses": statuses,
+        }}]}],
+    })
+    .to_string()
+    .into_bytes()
+}
+
+async fn tell(app: &TestApp, secret: &str, body: Vec<u8>) -> u16 {
+    let signature = sign(secret, &body);
+    let (code, _) = app.callback_with(body, Some(&signature)).await;
+    app.process().await;
+    code
+}
+
+async fn dead(app: &TestApp) -> i64 {
+    app.number("SELECT count(*) FROM dead_letter WHERE reason LIKE 'signed by another app%'")
+        .await
+}
+
+/// Two numbers of two apps, and an accepted message of each: (attempt, wamid, id).
+async fn two_apps(database: &Database) -> (TestApp, Vec<(String, String, String)>) {
+    let (app, _graph) = with_graph(database, &[]).await;
+    let shop = add(
+        &app,
+        "shop",
+        SECOND,
+        json!({ "app_id": "222", "credentials": [
+            { "kind": "access_token", "value": "token-of-shop-0123456789" },
+            { "kind": "app_secret", "value": OTHER_SECRET },
+        ]}),
+    )
+    .await;
+    let mut messages = Vec::new();
+    for (named, sender) in [(None, app.sender), (Some("shop"), shop)] {
+        let id = ask(&app, "+12025550150", named).await;
+        app.send_of(sender).await;
+        let attempt = app.notification(&id).await["attempts"][0].clone();
+        messages.push((
+            attempt["id"].as_str().unwrap().to_owned(),
+            attempt["provider_message_id"].as_str().unwrap().to_owned(),
+            id,
+        ));
+    }
+    (app, messages)
+}
+
+async fn each_app_speaks_of_its_own_numbers_only(database: Database) {
+    let (app, messages) = two_apps(&database).await;
+    let at = app.now().unix_seconds();
+    let [(ours, our_wamid, first), (_, their_wamid, second)] = messages.try_into().unwrap();
+    // The other app's signature, our number.
+    let forged = about(
+        PHONE_NUMBER_ID,
+        json!([status(&our_wamid, Some(&ours), "read", at, None)]),
+    );
+    assert_eq!(
+        tell(&app, OTHER_SECRET, forged).await,
+        200,
+        "stored, and not believed"
+    );
+    assert_eq!(
+        (app.status_of(&first).await.as_str(), dead(&app).await),
+        ("accepted", 1)
+    );
+    // The other app's signature and number, our message: by our id, and by its wamid.
+    for our_id in [Some(ours.as_str()), None] {
+        let forged = about(
+            SECOND,
+            json!([status(&our_wamid, our_id, "read", at, None)]),
+        );
+        tell(&app, OTHER_SECRET, forged).await;
+        assert_eq!(app.status_of(&first).await, "accepted");
+    }
+    assert_eq!(dead(&app).await, 3);
+    // A number that nobody knows, our message.
+    let forged = about(
+        "999",
+        json!([status(&our_wamid, Some(&ours), "read", at, None)]),
+    );
+    tell(&app, OTHER_SECRET, forged).await;
+    assert_eq!(
+        (app.status_of(&first).await.as_str(), dead(&app).await),
+        ("accepted", 4)
+    );
+    // Each of its own.
+    let own = about(
+        SECOND,
+        json!([status(&their_wamid, None, "delivered", at, None)]),
+    );
+    assert_eq!(tell(&app, OTHER_SECRET, own).await, 200);
+    let own = about(
+        PHONE_NUMBER_ID,
+        json!([status(&our_wamid, Some(&ours), "delivered", at, None)]),
+    );
+    assert_eq!(tell(&app, APP_SECRET, own).await, 200);
+    assert_eq!(
+        (
+            app.status_of(&first).await.as_str(),
+            app.status_of(&second).await.as_str(),
+            dead(&app).await
+        ),
+        ("delivered", "delivered", 4)
+    );
+    assert_eq!(
+        tell(&app, "nobodys-secret", about(SECOND, json!([]))).await,
+        401
+    );
+}
+
+async fn a_word_of_another_app_is_not_joined_later(database: Database) {
+    let (app, _) = two_apps(&database).await;
+    let at = app.now().unix_seconds();
+    let id = ask(&app, "+12025550151", None).await;
+    // It guesses the next message id, before there is such a message.
+    let forged = about(
+        SECOND,
+        json!([status("wamid.GRAPH3", None, "read", at, None)]),
+    );
+    tell(&app, OTHER_SECRET, forged).await;
+    app.send_of(app.sender).await;
+    assert_eq!(app.status_of(&id).await, "accepted");
+    watch::parked_turn(&app.engine, app.now()).await.unwrap();
+    assert_eq!(app.status_of(&id).await, "accepted");
+}
+
+async fn a_secret_is_replaced_without_losing_anything(database: Database) {
+    let (app, messages) = two_apps(&database).await;
+    let at = app.now().unix_seconds();
+    let (_, wamid, id) = messages[1].clone();
+    let body = json!({ "kind": "app_secret", "value": "the-next-secret" });
+    let (code, view) = app
+        .admin("POST", "/api/v1/senders/shop/credentials", &body)
+        .await;
+    assert_eq!(code, 201);
+    // Both are good while the app is being changed over.
+    for (secret, word) in [
+        (OTHER_SECRET, "sent"),
+        ("the-next-secret", "delivered"),
+        (OTHER_SECRET, "read"),
+    ] {
+        let told = about(SECOND, json!([status(&wamid, None, word, at, None)]));
+        assert_eq!(tell(&app, secret, told).await, 200);
+    }
+    assert_eq!(app.status_of(&id).await, "read");
+    let old = view["credentials"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["kind"] == "app_secret")
+        .unwrap();
+    let path = format!(
+        "/api/v1/senders/shop/credentials/{}",
+        old["id"].as_str().unwrap()
+    );
+    assert_eq!(app.admin("DELETE", &path, &Value::Null).await.0, 200);
+    assert_eq!(
+        tell(&app, OTHER_SECRET, about(SECOND, json!([]))).await,
+        401
+    );
+    assert_eq!(
+        tell(&app, "the-next-secret", about(SECOND, json!([]))).await,
+        200
+    );
+}
+
+async fn numbers_of_one_app_share_its_secret(database: Database) {
+    let (app, _graph) = with_graph(&database, &[]).await;
+    let secret = json!([{ "kind": "access_token", "value": "token-of-the-first-0123" }, { "kind": "app_secret", "value": OTHER_SECRET }]);
+    add(
+        &app,
+        "first",
+        SECOND,
+        json!({ "app_id": "222", "credentials": secret }),
+    )
+    .await;
+    let third = add(&app, "third", "106540352242924", json!({ "app_id": "222" })).await;
+    let id = ask(&app, "+12025550150", Some("third")).await;
+    app.send_of(third).await;
+    let at = app.now().unix_seconds();
+    let told = about(
+        "106540352242924",
+        json!([status("wamid.GRAPH1", None, "delivered", at, None)]),
+    );
+    assert_eq!(tell(&app, APP_SECRET, told.clone()).await, 200);
+    assert_eq!(
+        app.status_of(&id).await,
+        "accepted",
+        "the environment's app is another"
+    );
+    let told = about(
+        "106540352242924",
+        json!([status("wamid.GRAPH1", None, "read", at, None)]),
+    );
+    assert_eq!(tell(&app, OTHER_SECRET, told).await, 200);
+    assert_eq!(app.status_of(&id).await, "read");
+    // A number that names no app has the environment's.
+    let fourth = add(&app, "fourth", "106540352242925", json!({})).await;
+    let id = ask(&app, "+12025550151", Some("fourth")).await;
+    app.send_of(fourth).await;
+    let told = about(
+        "106540352242925",
+        json!([status("wamid.GRAPH2", None, "delivered", at, None)]),
+    );
+    assert_eq!(tell(&app, APP_SECRET, told).await, 200);
+    assert_eq!(app.status_of(&id).await, "delivered");
+}
+
+async fn every_verify_token_answers_the_handshake(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let verify = async |token: &str| {
+        let path = format!(
+            "/webhooks/meta?hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token={token}"
+        );
+        app.text(&path).await
+    };
+    assert_eq!(verify("another-verify-token").await.0, 403);
+    add(
+        &app,
+        "shop",
+        SECOND,
+        json!({ "credentials": [{ "kind": "verify_token", "value": "another-verify-token" }] }),
+    )
+    .await;
+    for token in [VERIFY_TOKEN, "another-verify-token"] {
+        assert_eq!(verify(token).await, (200, "1158201444".to_owned()));
+    }
+    assert_eq!(verify("nobodys").await.0, 403);
+}
+
+async fn a_secret_that_no_key_opens_makes_503_and_never_401(database: Database) {
+    let (app, _) = two_apps(&database).await;
+    // As a process sees it that has the old key still, after the key was replaced.
+    app.sql("UPDATE credential SET sealed = 'v1:00000000:' || substr(sealed, 13)")
+        .await;
+    app.sql("UPDATE setting SET value = '1000' WHERE name = 'senders_revision'")
+        .await;
+    assert_eq!(
+        tell(&app, "nobodys-secret", about(SECOND, json!([]))).await,
+        503,
+        "it may be right"
+    );
+    assert_eq!(
+        tell(&app, OTHER_SECRET, about(SECOND, json!([]))).await,
+        503
+    );
+    assert_eq!(
+        tell(&app, APP_SECRET, about(PHONE_NUMBER_ID, json!([]))).await,
+        200
+    );
+    let (_, view) = app.admin("GET", "/api/v1/senders/shop", &Value::Null).await;
+    assert!(
+        view["reason"]
+            .as_str()
+            .unwrap()
+            .contains("another HERALD_SECRET_KEY"),
+        "{view}"
+    );
+    assert_eq!(view["credentials"][0]["masked"], Value::Null);
+}
+
+async fn a_callback_of_another_apps_account_changes_nothing(database: Database) {
+    let (app, _) = two_apps(&database).await;
+    app.admin(
+        "PATCH",
+        &format!("/api/v1/senders/{}", app.sender),
+        &json!({ "waba_id": "102290129340398" }),
+    )
+    .await;
+    let restricted = json!({
+        "object": "whatsapp_business_account",
+        "entry": [{ "id": "102290129340398", "time": app.now().unix_seconds(), "changes": [{ "field": "account_update",
+            "value": { "event": "DISABLED_UPDATE", "ban_info": { "waba_ban_state": "DISABLE", "waba_ban_date": "January 1, 2026" } } }] }],
+    });
+    let body = restricted.to_string().into_bytes();
+    assert_eq!(tell(&app, OTHER_SECRET, body.clone()).await, 200);
+    let state =
+        async || app.get(&format!("/api/v1/senders/{}", app.sender)).await.1["state"].clone();
+    assert_eq!((state().await, dead(&app).await), (json!("active"), 1));
+    let again = [body, b" ".to_vec()].concat();
+    assert_eq!(tell(&app, APP_SECRET, again).await, 200);
+    assert_eq!(state().await, "held");
+}

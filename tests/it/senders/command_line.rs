@@ -1,0 +1,212 @@
+//! `herald senders`, and replacing the secret key.
+
+use serde_json::Value;
+
+use super::SECOND;
+use crate::{
+    cli::{command, herald, text},
+    harness::{Database, SECRET_KEY, TestApp, fresh_database},
+};
+
+crate::tests![
+    senders_are_managed_from_the_command_line,
+    the_secret_key_is_replaced_and_everything_still_opens,
+    a_lost_key_is_a_clear_error,
+];
+
+const TOKEN: &str = "token-in-a-file-0123456789";
+
+async fn senders_are_managed_from_the_command_line(database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(&database, folder.path()).await;
+    let run = |words: &[&str]| {
+        let output = herald(&url, folder.path(), words);
+        (output.status.code().unwrap(), text(&output))
+    };
+    assert_eq!(run(&["migrate", "up"]).0, 0);
+    assert!(run(&["senders", "list"]).1.contains("There is no sender"));
+    std::fs::write(folder.path().join("token"), format!("{TOKEN}\n")).unwrap();
+    let (code, said) = run(&[
+        "senders",
+        "add",
+        "shop",
+        "--phone-number-id",
+        SECOND,
+        "--app-id",
+        "222",
+    ]);
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.contains("It cannot send yet: WhatsApp is not configured"),
+        "{said}"
+    );
+    let (code, said) = run(&[
+        "senders",
+        "add",
+        "shop",
+        "--phone-number-id",
+        "x",
+        "--messages-per-second",
+        "-1",
+    ]);
+    assert_ne!(code, 0, "{said}");
+    let (code, said) = run(&["senders", "add", "shop", "--phone-number-id", "x"]);
+    assert!(
+        code == 1 && said.contains("phone-number-id: digits only"),
+        "{said}"
+    );
+    let (code, said) = run(&[
+        "senders",
+        "set",
+        "shop",
+        "--access-token-file",
+        "token",
+        "--access-token-expires",
+        "2099-01-01T00:00:00Z",
+        "--messages-per-second",
+        "20",
+    ]);
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.contains("It can send.") && !said.contains(TOKEN),
+        "{said}"
+    );
+    let (_, said) = run(&["senders", "list"]);
+    for words in [
+        "shop  (default)",
+        "active",
+        "token-in…789",
+        "expires 2099-01-01",
+        "20 messages per second (its own limit)",
+    ] {
+        assert!(said.contains(words), "{words} in {said}");
+    }
+    let (_, said) = run(&["senders", "list", "--json"]);
+    let shown: Value = serde_json::from_str(said.trim()).unwrap();
+    let id = shown["credentials"][0]["id"].as_str().unwrap().to_owned();
+    let (_, said) = run(&["senders", "set", "shop", "--deactivate", &id]);
+    assert!(
+        said.contains("It cannot send: WhatsApp is not configured"),
+        "{said}"
+    );
+    let (_, said) = run(&["senders", "set", "shop", "--activate", &id]);
+    assert!(said.contains("It can send."), "{said}");
+    run(&["senders", "add", "other", "--phone-number-id", "1"]);
+    assert!(
+        run(&["senders", "default", "other"])
+            .1
+            .contains("other is the default.")
+    );
+    assert!(
+        run(&["senders", "hold", "shop", "--reason", "a test"])
+            .1
+            .contains("shop is held.")
+    );
+    assert!(run(&["senders", "list"]).1.contains("off: a test"));
+    let (code, said) = run(&["senders", "release", "shop", "--discard-older-than", "soon"]);
+    assert!(
+        code == 1 && said.contains("a number and s, m, h or d"),
+        "{said}"
+    );
+    let (_, said) = run(&[
+        "senders",
+        "release",
+        "shop",
+        "--discard-older-than",
+        "2h",
+        "--dry-run",
+    ]);
+    assert!(said.contains("0 of 0 would be discarded."), "{said}");
+    assert!(run(&["senders", "list"]).1.contains("off: a test"));
+    assert!(
+        run(&["senders", "release", "shop"])
+            .1
+            .contains("shop goes on.")
+    );
+    let (_, said) = run(&[
+        "senders", "set", "shop", "--remove", &id, "--rename", "store", "--app-id", "",
+    ]);
+    assert!(said.contains("is forgotten"), "{said}");
+    let (code, said) = run(&["senders", "hold", "shop", "--reason", "x"]);
+    assert!(
+        code == 1 && said.contains("there is no sender shop"),
+        "{said}"
+    );
+}
+
+/// Runs `herald senders list` with these keys.
+fn list(url: &str, folder: &std::path::Path, key: &str, previous: Option<&str>) -> (i32, String) {
+    let mut command = command(url, folder, &["senders", "list"]);
+    command.env("HERALD_SECRET_KEY", key);
+    if let Some(previous) = previous {
+        command.env("HERALD_SECRET_KEY_PREVIOUS", previous);
+    }
+    let output = command.output().unwrap();
+    (output.status.code().unwrap(), text(&output))
+}
+
+async fn the_secret_key_is_replaced_and_everything_still_opens(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    super::add(&app, "shop", SECOND, serde_json::json!({})).await;
+    let (url, folder) = app.shut_down().await;
+    let folder = folder.unwrap();
+    let next = "f0e1d2c3b4a5968778695a4b3c2d1e0f".repeat(2);
+    let shown = "token-of…789";
+    let (code, said) = list(&url, folder.path(), SECRET_KEY, None);
+    assert!(code == 0 && said.contains(shown), "{said}");
+    let (code, said) = list(&url, folder.path(), &next, None);
+    assert!(
+        code == 1 && said.contains("HERALD_SECRET_KEY_PREVIOUS"),
+        "{said}"
+    );
+    let (code, said) = list(&url, folder.path(), &next, Some(SECRET_KEY));
+    assert!(code == 0 && said.contains(shown), "{said}");
+    let (code, said) = list(&url, folder.path(), &next, None);
+    assert!(
+        code == 0 && said.contains(shown),
+        "the new key is enough now: {said}"
+    );
+    let (code, said) = list(&url, folder.path(), SECRET_KEY, None);
+    assert!(
+        code == 1 && said.contains("not the key this database was made with"),
+        "{said}"
+    );
+    let (code, said) = list(&url, folder.path(), SECRET_KEY, Some("ab"));
+    assert!(
+        code == 2 && said.contains("HERALD_SECRET_KEY_PREVIOUS: 64 hex digits"),
+        "{said}"
+    );
+}
+
+async fn a_lost_key_is_a_clear_error(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    super::add(&app, "shop", SECOND, serde_json::json!({})).await;
+    // Whoever restores a part of the tables has no check row.
+    app.sql("DELETE FROM setting WHERE name = 'secret_key_check'")
+        .await;
+    let (url, folder) = app.shut_down().await;
+    let folder = folder.unwrap();
+    let other = "f0e1d2c3b4a5968778695a4b3c2d1e0f".repeat(2);
+    let (code, said) = list(&url, folder.path(), &other, None);
+    assert!(
+        code == 1 && said.contains("not the key this database was made with"),
+        "{said}"
+    );
+    let (code, said) = list(&url, folder.path(), SECRET_KEY, None);
+    assert!(code == 0 && said.contains("token-of"), "{said}");
+    let missing = command(&url, folder.path(), &["serve"])
+        .env_remove("HERALD_SECRET_KEY")
+        .output()
+        .unwrap();
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(
+        text(&missing).contains("HERALD_SECRET_KEY: missing"),
+        "{}",
+        text(&missing)
+    );
+    let published = command(&url, folder.path(), &["serve"])
+        .env("HERALD_SECRET_KEY", "00".repeat(32))
+        .output()
+        .unwrap();
+    assert_eq!(published.status.code(), Some(2), "{}", text(&published));
+}

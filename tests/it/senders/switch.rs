@@ -1,0 +1,236 @@
+//! The default, named senders, holding by hand and going on.
+
+use herald::{engine::watch, workers::senders::hold_turn};
+use serde_json::{Value, json};
+
+use super::{SECOND, add, ask, with_graph};
+use crate::harness::{Database, TestApp};
+
+crate::tests![
+    the_default_is_switched_for_what_has_no_sender_yet,
+    there_is_never_a_second_default,
+    a_named_sender_sends_and_its_backlog_is_in_nobodys_way,
+    whoever_heard_from_a_number_is_reminded_from_it,
+    a_route_names_its_sender,
+    a_sender_held_by_hand_keeps_its_queue,
+    what_waited_too_long_is_discarded_when_it_goes_on,
+];
+
+async fn post(app: &TestApp, path: &str, body: Value) -> Value {
+    let (code, answer) = app.admin("POST", path, &body).await;
+    assert_eq!(code, 200, "{path} {answer}");
+    answer
+}
+
+async fn the_default_is_switched_for_what_has_no_sender_yet(database: Database) {
+    let (app, graph) = with_graph(&database, &[]).await;
+    let shop = add(&app, "shop", SECOND, json!({})).await;
+    ask(&app, "+12025550150", None).await;
+    assert_eq!(app.send_of(shop).await, 0, "it is not the default");
+    assert_eq!(app.send_of(app.sender).await, 1);
+    ask(&app, "+12025550151", None).await;
+    post(&app, "/api/v1/senders/shop/default", json!({})).await;
+    assert_eq!(app.send_of(app.sender).await, 0);
+    assert_eq!(app.send_of(shop).await, 1);
+    assert_eq!(graph.last().0, SECOND);
+    let (_, senders) = app.get("/api/v1/senders").await;
+    let defaults: Vec<&Value> = senders
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|it| it["default"] == true)
+        .collect();
+    assert_eq!((defaults.len(), &defaults[0]["name"]), (1, &json!("shop")));
+}
+
+async fn there_is_never_a_second_default(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    for (name, number) in [("a", "1"), ("b", "2"), ("c", "3")] {
+        add(&app, name, number, json!({})).await;
+    }
+    let switches = ["a", "b", "c", "a", "c", "b"].map(async |name| {
+        let path = format!("/api/v1/senders/{name}/default");
+        app.admin("POST", &path, &json!({})).await.0
+    });
+    let codes = futures_util::future::join_all(switches).await;
+    assert_eq!(codes, [200; 6]);
+    assert_eq!(
+        app.number("SELECT count(*) FROM sender WHERE is_default")
+            .await,
+        1
+    );
+    let second = app
+        .store
+        .write(async |tx| {
+            herald::store::dialect::execute(tx, "UPDATE sender SET is_default = true", []).await?;
+            Ok(())
+        })
+        .await;
+    assert!(second.is_err(), "the database itself refuses it");
+}
+
+async fn a_named_sender_sends_and_its_backlog_is_in_nobodys_way(database: Database) {
+    let (app, graph) = with_graph(&database, &[("HERALD_SEND_SLOTS", "2")]).await;
+    let shop = add(&app, "shop", SECOND, json!({})).await;
+    for number in 150..155 {
+        ask(&app, &format!("+12025550{number}"), Some("shop")).await;
+    }
+    let id = ask(&app, "+12025550160", None).await;
+    assert_eq!(app.send_of(app.sender).await, 1, "only what is its own");
+    assert_eq!(app.status_of(&id).await, "accepted");
+    assert_eq!(app.send_of(shop).await, 5);
+    assert_eq!(
+        graph.last(),
+        (SECOND.to_owned(), "token-of-shop-0123456789".to_owned())
+    );
+    let body = json!({ "to": "+12025550150", "template": "jaspers_market_plain_text_v1", "sender": "nobody" });
+    let (code, problem) = app.post("/api/v1/notifications", &body).await;
+    assert_eq!(
+        (code, &problem["errors"][0]["pointer"]),
+        (422, &json!("/sender"))
+    );
+}
+
+async fn whoever_heard_from_a_number_is_reminded_from_it(database: Database) {
+    let (app, graph) = with_graph(&database, &[]).await;
+    app.apply_catalogue(
+        r#"
+        name = "reminders"
+        [[rule]]
+        name = "again"
+        on = "accepted"
+        [rule.send]
+        to = "same"
+        template = "jaspers_market_plain_text_v1"
+        "#,
+    )
+    .await;
+    let shop = add(&app, "shop", SECOND, json!({})).await;
+    ask(&app, "+12025550150", Some("shop")).await;
+    assert_eq!(app.send_of(shop).await, 1);
+    app.follow_up().await;
+    assert_eq!(
+        (app.send_of(app.sender).await, app.send_of(shop).await),
+        (0, 1)
+    );
+    assert_eq!(graph.last().0, SECOND);
+}
+
+async fn a_route_names_its_sender(database: Database) {
+    let (app, graph) = with_graph(&database, &[]).await;
+    app.apply_catalogue(
+        r#"
+        name = "routes"
+        [[route]]
+        name = "from-the-shop"
+        event = "routes.sold"
+        to = "{{ data.phone }}"
+        template = "jaspers_market_plain_text_v1"
+        sender = "shop"
+        "#,
+    )
+    .await;
+    let early = app
+        .event("1", "routes.sold", json!({ "phone": "+12025550150" }))
+        .await;
+    assert_eq!(early["routes"][0]["outcome"], "error", "{early}");
+    assert!(
+        early.to_string().contains("there is no sender named shop"),
+        "{early}"
+    );
+    let shop = add(&app, "shop", SECOND, json!({})).await;
+    app.event("2", "routes.sold", json!({ "phone": "+12025550150" }))
+        .await;
+    assert_eq!(app.send_of(shop).await, 1);
+    assert_eq!(graph.last().0, SECOND);
+}
+
+async fn a_sender_held_by_hand_keeps_its_queue(database: Database) {
+    let (app, graph) = with_graph(&database, &[]).await;
+    let shop = add(&app, "shop", SECOND, json!({})).await;
+    let view = post(
+        &app,
+        "/api/v1/senders/shop/hold",
+        json!({ "reason": "moving the number" }),
+    )
+    .await;
+    assert_eq!(
+        (&view["state"], &view["reason"]),
+        (&json!("off"), &json!("moving the number"))
+    );
+    let waits = ask(&app, "+12025550150", Some("shop")).await;
+    assert_eq!(app.send_of(shop).await, 0);
+    hold_turn(&app.engine, app.now()).await.unwrap();
+    let held = app.notification(&waits).await;
+    assert_eq!(
+        (&held["status"], &held["reason"]),
+        (
+            &json!("held"),
+            &json!("the sender shop is held by hand: moving the number")
+        )
+    );
+    // Another sender goes on, and time alone releases nothing.
+    let goes = ask(&app, "+12025550151", None).await;
+    assert_eq!(app.send_of(app.sender).await, 1);
+    assert_eq!(app.status_of(&goes).await, "accepted");
+    app.pass(3600);
+    watch::release(&app.engine, app.now()).await.unwrap();
+    assert_eq!(app.send_of(shop).await, 0);
+    let late = ask(&app, "+12025550152", Some("shop")).await;
+    app.pass(23 * 3600 + 1);
+    app.watch().await;
+    assert_eq!(
+        app.status_of(&waits).await,
+        "expired",
+        "what is held expires as always"
+    );
+    let released = post(&app, "/api/v1/senders/shop/release", Value::Null).await;
+    assert_eq!(
+        (&released["discarded"], &released["sender"]["state"]),
+        (&json!(0), &json!("active"))
+    );
+    assert_eq!(app.send_of(shop).await, 1);
+    assert_eq!(
+        (app.status_of(&late).await.as_str(), graph.last().0.as_str()),
+        ("accepted", SECOND)
+    );
+}
+
+async fn what_waited_too_long_is_discarded_when_it_goes_on(database: Database) {
+    let (app, graph) = with_graph(&database, &[]).await;
+    let name = format!("/api/v1/senders/{}", app.sender);
+    post(
+        &app,
+        &format!("{name}/hold"),
+        json!({ "reason": "restored from a backup" }),
+    )
+    .await;
+    let old = ask(&app, "+12025550150", None).await;
+    hold_turn(&app.engine, app.now()).await.unwrap();
+    app.pass(3 * 3600);
+    let young = ask(&app, "+12025550151", None).await;
+    let wish = json!({ "discard_older_than_seconds": 7200, "dry_run": true });
+    let would = post(&app, &format!("{name}/release"), wish).await;
+    assert_eq!(
+        (&would["discarded"], &would["sender"]["state"]),
+        (&json!(1), &json!("off"))
+    );
+    assert_eq!(app.status_of(&old).await, "held");
+    let wish = json!({ "discard_older_than_seconds": 7200 });
+    assert_eq!(
+        post(&app, &format!("{name}/release"), wish).await["discarded"],
+        1
+    );
+    app.send_of(app.sender).await;
+    let discarded = app.notification(&old).await;
+    assert_eq!(discarded["status"], "cancelled");
+    assert!(
+        discarded["reason"]
+            .as_str()
+            .unwrap()
+            .contains("waited too long"),
+        "{discarded}"
+    );
+    assert_eq!(app.status_of(&young).await, "accepted");
+    assert_eq!(graph.calls().len(), 1);
+}
