@@ -53,10 +53,11 @@ impl MigratorTrait for Migrator {
 /// | `{text}` | `text COLLATE "C"`: sorts bytewise | `text` |
 /// | `{bool}` | `boolean` | `boolean` |
 /// | `{clustered}` | nothing | `WITHOUT ROWID`: the primary key is the table |
+/// | `{nil}` | the nil UUID | the same |
 /// | `{hot}` | `WITH (fillfactor = 75)`: room for updates in place | nothing |
 pub(crate) async fn ddl(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
     let connection = manager.get_connection();
-    let words: [(&str, &str); 6] = if connection.get_database_backend() == DbBackend::Postgres {
+    let words: [(&str, &str); 7] = if connection.get_database_backend() == DbBackend::Postgres {
         [
             ("{uuid}", "uuid"),
             ("{bytes}", "bytea"),
@@ -64,6 +65,7 @@ pub(crate) async fn ddl(manager: &SchemaManager<'_>, sql: &str) -> Result<(), Db
             ("{bool}", "boolean"),
             ("{clustered}", ""),
             ("{hot}", "WITH (fillfactor = 75)"),
+            ("{nil}", "'00000000-0000-0000-0000-000000000000'::uuid"),
         ]
     } else {
         [
@@ -73,6 +75,7 @@ pub(crate) async fn ddl(manager: &SchemaManager<'_>, sql: &str) -> Result<(), Db
             ("{bool}", "boolean"),
             ("{clustered}", "WITHOUT ROWID"),
             ("{hot}", ""),
+            ("{nil}", "x'00000000000000000000000000000000'"),
         ]
     };
     let filled = words.iter().fold(sql.to_owned(), |sql, (word, meaning)| {

@@ -74,9 +74,10 @@ ALTER TABLE callback ADD COLUMN signed_by {text};
 -- The sender that a route names; none: the default.
 ALTER TABLE route ADD COLUMN sender {text};
 
--- One sender's backlog is not in the way of another's.
+-- One sender's backlog is not in the way of another's. What has no sender yet is
+-- under a value, not under NULL: PostgreSQL would not know that it is in order.
 DROP INDEX notification_due;
-CREATE INDEX notification_queue ON notification (sender_id, priority, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX notification_queue ON notification (coalesce(sender_id, {nil}), priority, due_at) WHERE due_at IS NOT NULL;
 ";
 
 const DOWN: &str = r"

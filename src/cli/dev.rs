@@ -139,6 +139,7 @@ impl Dev {
             sent_after: delay(500, 50),
             delivered_after: delay(1000, 50),
             read_after: delay(3000, 100),
+            takes: Duration::ZERO,
             ledger: None,
             chaos: None,
             workers: 1,

@@ -37,6 +37,9 @@ pub(super) struct SandboxCommand {
     delivered_after_milliseconds: u64,
     #[arg(long, default_value_t = 2000)]
     read_after_milliseconds: u64,
+    /// How long it takes to answer.
+    #[arg(long, default_value_t = 0)]
+    takes_milliseconds: u64,
     /// Write what was accepted here, one JSON object a line.
     #[arg(long)]
     ledger: Option<PathBuf>,
@@ -81,6 +84,7 @@ impl SandboxCommand {
             sent_after: Duration::from_millis(self.sent_after_milliseconds),
             delivered_after: Duration::from_millis(self.delivered_after_milliseconds),
             read_after: Duration::from_millis(self.read_after_milliseconds),
+            takes: Duration::from_millis(self.takes_milliseconds),
             ledger: self.ledger,
             workers: 2,
             chaos: self.chaos.then_some(self.seed),

@@ -39,6 +39,8 @@ pub struct SandboxConfig {
     pub sent_after: Duration,
     pub delivered_after: Duration,
     pub read_after: Duration,
+    /// How long an answer takes.
+    pub takes: Duration,
     /// What was accepted is written here, one JSON object a line.
     pub ledger: Option<PathBuf>,
     pub workers: usize,

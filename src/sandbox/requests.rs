@@ -78,6 +78,9 @@ pub(super) async fn messages(
         Behaviour::BreaksDown => return HttpResponse::InternalServerError().finish(),
         _ => {}
     }
+    if !world.config.takes.is_zero() {
+        tokio::time::sleep(world.config.takes).await;
+    }
     let day = world
         .config
         .chaos

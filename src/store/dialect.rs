@@ -56,6 +56,15 @@ pub fn rows(backend: DbBackend, columns: &[(&str, Type)]) -> String {
     }
 }
 
+/// The nil UUID as a literal.
+pub fn nil(backend: DbBackend) -> &'static str {
+    if backend == DbBackend::Postgres {
+        "'00000000-0000-0000-0000-000000000000'::uuid"
+    } else {
+        "x'00000000000000000000000000000000'"
+    }
+}
+
 /// `FOR UPDATE` and the like; SQLite has one writer and needs none.
 pub fn locking(backend: DbBackend, clause: &'static str) -> &'static str {
     if backend == DbBackend::Postgres {

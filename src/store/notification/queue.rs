@@ -1,6 +1,6 @@
 //! The row is the job: what is due, leased, held or to be looked at.
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -8,8 +8,8 @@ use crate::domain::time::Timestamp;
 use crate::store::{
     Store, StoreError,
     dialect::{
-        Columns, Id, Type, execute, ids, list, locking, prefer_index_order, query, query_one, rows,
-        sort_again,
+        Columns, Id, Type, execute, ids, list, locking, nil, prefer_index_order, query, query_one,
+        rows, sort_again,
     },
 };
 
@@ -49,13 +49,15 @@ pub enum Whose {
 }
 
 impl Whose {
-    /// A condition on `sender_id`, which is parameter `$1`.
-    fn conditions(self) -> &'static [&'static str] {
-        // Compared with the parameter in any case: it must have a use and a type.
+    /// Conditions on whose it is, as the queue's index knows them; `$1` is the sender.
+    fn conditions(self, backend: DbBackend) -> Vec<String> {
+        let nil = nil(backend);
+        let of = |whom: &str| format!("coalesce(sender_id, {nil}) = {whom}");
         match self {
-            Self::Of(_) => &["sender_id = $1"],
-            Self::OfOrNobodys(_) => &["sender_id = $1", "sender_id IS NULL"],
-            Self::Nobodys => &["sender_id IS NULL AND CAST($1 AS uuid) IS NULL"],
+            Self::Of(_) => vec![of("$1")],
+            Self::OfOrNobodys(_) => vec![of("$1"), of(nil)],
+            // The parameter must have a use and a type.
+            Self::Nobodys => vec![of(nil) + " AND CAST($1 AS uuid) IS NULL"],
         }
     }
 
@@ -69,14 +71,14 @@ impl Whose {
 
 /// Due messages, first those that are due longest: one look into the index for each
 /// of the conditions, so that one sender's backlog is not in the way of another's.
-fn due(whose: Whose, rest: &str, limit: &str, lock: &str) -> String {
-    let part = |condition: &&str| {
+fn due(backend: DbBackend, whose: Whose, rest: &str, limit: &str, lock: &str) -> String {
+    let part = |condition: &String| {
         format!(
             "SELECT id AS due_id, due_at AS due_since FROM notification WHERE {condition} AND due_at IS NOT NULL \
-             AND {rest} ORDER BY due_at LIMIT {limit} {lock}"
+             AND {rest} ORDER BY priority, due_at LIMIT {limit} {lock}"
         )
     };
-    let mut parts: Vec<String> = whose.conditions().iter().map(part).collect();
+    let mut parts: Vec<String> = whose.conditions(backend).iter().map(part).collect();
     if parts.len() == 1 {
         return parts.remove(0);
     }
@@ -104,6 +106,7 @@ pub async fn claim(
     let (owner, leased_until) = lease;
     let backend = tx.get_database_backend();
     let due = due(
+        backend,
         whose,
         "priority = $6 AND due_at <= $4 AND channel = 'whatsapp' AND (expires_at IS NULL OR expires_at > $4)",
         "$5",
@@ -176,11 +179,13 @@ pub async fn hold(
     now: Timestamp,
     limit: i64,
 ) -> Result<u64, StoreError> {
+    let backend = tx.get_database_backend();
     let due = due(
+        backend,
         whose,
         "due_at <= $3 AND channel = 'whatsapp'",
         "$4",
-        locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED"),
+        locking(backend, "FOR UPDATE SKIP LOCKED"),
     );
     let held = execute(
         tx,
@@ -202,7 +207,8 @@ pub async fn hold(
 
 /// Whether anything is due.
 pub async fn any_due(store: &Store, whose: Whose, now: Timestamp) -> Result<bool, StoreError> {
-    let due = due(whose, "due_at <= $2 AND channel = 'whatsapp'", "1", "");
+    let backend = store.reader().get_database_backend();
+    let due = due(backend, whose, "due_at <= $2 AND channel = 'whatsapp'", "1", "");
     let found = query(
         store.reader(),
         due,
@@ -429,9 +435,10 @@ pub async fn count_due(
     now: Timestamp,
     limit: i64,
 ) -> Result<[i64; LANES], StoreError> {
+    let backend = store.reader().get_database_backend();
     let lane = |lane: usize| {
         let parts: Vec<String> = whose
-            .conditions()
+            .conditions(backend)
             .iter()
             .enumerate()
             .map(|(part, condition)| {
