@@ -16,18 +16,21 @@ use uuid::Uuid;
 
 use crate::{
     config::Config,
-    domain::{credential::Ageing, time::Timestamp},
+    domain::{
+        credential::{Ageing, Kind},
+        time::Timestamp,
+    },
     engine::{
         Engine, Retention, Settings,
         inbox::{Handover, Inbox, Intake},
-        keyring::{Environment, Keys, REVISION},
+        keyring::{Environment, Keys, REVISION, token_scope},
         vault::{self, KeyCheck, Vault},
     },
     http,
     providers::Connector,
     shutdown::Stop,
     state::{AppState, Clock, Ingest, random_bytes},
-    store::{self, Store, callback, connect, migrate, sender},
+    store::{self, Store, callback, connect, credential, migrate, sender},
     telemetry, workers,
 };
 
@@ -114,7 +117,7 @@ impl App {
     ) -> anyhow::Result<Self> {
         let store = open_store(config, options.migrate).await?;
         let now = options.clock.now();
-        let vault = self::vault(config, secret_key, &store, now).await?;
+        let vault = self::vault(config, secret_key, &store, true, now).await?;
         let process = Uuid::new_v4();
         if store.is_sqlite() {
             // The file's lock is ours: whoever else holds a lease is dead.
@@ -304,12 +307,13 @@ async fn vault(
     config: &Config,
     secret_key: &SecretString,
     store: &Store,
+    rotate: bool,
     now: Timestamp,
 ) -> anyhow::Result<Vault> {
     let Ok(vault) = Vault::new(secret_key, config.secret_key_previous.as_ref()) else {
         bail!("HERALD_SECRET_KEY: 64 hex digits, such as `openssl rand -hex 32` prints")
     };
-    let checked = vault::check(store, &vault, || random_bytes().ok(), now)
+    let checked = vault::check(store, &vault, rotate, || random_bytes().ok(), now)
         .await
         .context("HERALD_SECRET_KEY could not be compared with what the database holds")?;
     match checked {
@@ -332,14 +336,8 @@ async fn vault(
 fn keys(config: &Config, vault: Option<Vault>) -> anyhow::Result<Keys> {
     let connector = Connector::new(config.send_timeout, config.connect_timeout)?;
     let environment = Environment {
-        phone_number_id: config
-            .credentials
-            .as_ref()
-            .map(|credentials| credentials.phone_number_id.clone()),
-        access_token: config
-            .credentials
-            .as_ref()
-            .map(|credentials| credentials.access_token.clone()),
+        phone_number_id: config.phone_number_id.clone(),
+        access_token: config.access_token.clone(),
         app_secrets: config.app_secrets.clone(),
         verify_token: config.verify_token.clone(),
         api_version: config.api_version.clone(),
@@ -348,26 +346,62 @@ fn keys(config: &Config, vault: Option<Vault>) -> anyhow::Result<Keys> {
     Ok(Keys::new(vault, environment, Some(connector)))
 }
 
-/// The sender that the environment's credentials belong to, made if there is none.
+/// The sender that the environment's credentials belong to, made if there is none. It
+/// is the default when the default has nothing to send with.
 async fn ensure_sender(config: &Config, store: &Store, now: Timestamp) -> anyhow::Result<()> {
-    let Some(credentials) = &config.credentials else {
+    let Some(number) = config.phone_number_id.as_deref() else {
         return Ok(());
     };
-    let (number, waba_id) = (
-        credentials.phone_number_id.as_str(),
-        credentials.waba_id.as_deref(),
-    );
-    let known = sender::by_phone_number_id(store.reader(), number).await?;
-    if known.is_some_and(|row| waba_id.is_none() || row.waba_id.as_deref() == waba_id) {
+    let waba_id = config.waba_id.as_deref();
+    let reader = store.reader();
+    let known = sender::by_phone_number_id(reader, number).await?;
+    let default = sender::default_one(reader).await?;
+    let as_known = known
+        .as_ref()
+        .is_some_and(|row| waba_id.is_none() || row.waba_id.as_deref() == waba_id);
+    let sends = match &default {
+        Some(default) if default.phone_number_id.as_deref() != Some(number) => {
+            let scope = token_scope(default.id);
+            let own = credential::active_of(reader, &scope, Kind::AccessToken).await?;
+            !own.is_empty()
+        }
+        Some(_) => true,
+        None => false,
+    };
+    let takes_over = !sends && config.access_token.is_some();
+    if as_known && !takes_over {
         return Ok(());
     }
-    store
+    let name = store
         .write(async |tx| {
             // Whoever changes senders waits here for whoever else does.
             store::setting::count_up(tx, REVISION, now).await?;
-            sender::ensure(tx, number, waba_id, now).await
+            let row = sender::ensure(tx, number, waba_id, now).await?;
+            if takes_over && !row.is_default {
+                sender::make_default(tx, row.id, now).await?;
+                let entry = store::audit::New {
+                    actor: "herald",
+                    action: "sender.default",
+                    subject: &row.name,
+                    detail: serde_json::json!({
+                        "before": default.as_ref().map(|row| row.name.as_str()),
+                        "because": "the default has nothing to send with, and this is the environment's number",
+                    })
+                    .to_string(),
+                };
+                store::audit::note(tx, entry, now).await?;
+                return Ok(Some(row.name));
+            }
+            Ok(None)
         })
         .await?;
+    if let Some(name) = name {
+        tracing::warn!(
+            event = "sender.default",
+            name,
+            "the environment's number is the default sender now: the one before has nothing to send with"
+        );
+    }
     Ok(())
 }
 
@@ -393,7 +427,7 @@ pub async fn command_store(config: &Config) -> anyhow::Result<Store> {
 pub async fn command_engine(config: &Config, store: Store) -> anyhow::Result<Engine> {
     let now = Clock::System.now();
     let vault = match &config.secret_key {
-        Some(secret_key) => Some(self::vault(config, secret_key, &store, now).await?),
+        Some(secret_key) => Some(self::vault(config, secret_key, &store, false, now).await?),
         None => None,
     };
     let engine =

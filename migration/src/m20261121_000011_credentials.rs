@@ -78,9 +78,11 @@ ALTER TABLE route ADD COLUMN sender {text};
 -- under a value, not under NULL: PostgreSQL would not know that it is in order.
 DROP INDEX notification_due;
 CREATE INDEX notification_queue ON notification (coalesce(sender_id, {nil}), priority, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX notification_held ON notification (coalesce(sender_id, {nil}), priority, id) WHERE engine_state = 'held';
 ";
 
 const DOWN: &str = r"
+DROP INDEX notification_held;
 DROP INDEX notification_queue;
 CREATE INDEX notification_due ON notification (priority, due_at) WHERE due_at IS NOT NULL;
 ALTER TABLE route DROP COLUMN sender;

@@ -220,6 +220,9 @@ fn done<T>(outcome: Result<T, Refused>) -> anyhow::Result<T> {
         }
         Refused::NotFound => anyhow::anyhow!("there is no such sender or credential"),
         Refused::NoKey => anyhow::anyhow!("HERALD_SECRET_KEY: needed to encrypt credentials"),
+        Refused::KeyReplaced => anyhow::anyhow!(
+            "HERALD_SECRET_KEY: the key is being replaced; start the servers with the new one first"
+        ),
         Refused::KeyReused => anyhow::anyhow!("this key was used before"),
     })
 }

@@ -50,14 +50,6 @@ pub enum Strictness {
     Development,
 }
 
-/// Credentials of the sender that the environment describes.
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    pub phone_number_id: String,
-    pub waba_id: Option<String>,
-    pub access_token: SecretString,
-}
-
 /// The settings, read and checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -69,8 +61,11 @@ pub struct Config {
     /// The key that was used until now: what it encrypted is encrypted anew.
     pub secret_key_previous: Option<SecretString>,
     pub whatsapp_enabled: bool,
-    /// Absent when the number or the token is missing: then the queue is held.
-    pub credentials: Option<Credentials>,
+    /// Meta's id of the environment's number.
+    pub phone_number_id: Option<String>,
+    pub waba_id: Option<String>,
+    /// Absent: the number's sender has one in the database, or its queue is held.
+    pub access_token: Option<SecretString>,
     pub app_secrets: Vec<SecretString>,
     pub verify_token: Option<SecretString>,
     pub api_version: String,
@@ -274,15 +269,9 @@ impl Config {
             );
         }
         let waba_id = reader.text("WHATSAPP_WABA_ID");
-        let access_token = reader.text("WHATSAPP_ACCESS_TOKEN");
-        let credentials = match (phone_number_id, access_token) {
-            (Some(phone_number_id), Some(token)) => Some(Credentials {
-                phone_number_id,
-                waba_id,
-                access_token: reader.secret("WHATSAPP_ACCESS_TOKEN", &token, strictness),
-            }),
-            _ => None,
-        };
+        let access_token = reader
+            .text("WHATSAPP_ACCESS_TOKEN")
+            .map(|token| reader.secret("WHATSAPP_ACCESS_TOKEN", &token, strictness));
         let app_secrets = reader
             .text("WHATSAPP_APP_SECRET")
             .unwrap_or_default()
@@ -356,7 +345,9 @@ impl Config {
             secret_key,
             secret_key_previous,
             whatsapp_enabled,
-            credentials,
+            phone_number_id,
+            waba_id,
+            access_token,
             app_secrets,
             verify_token,
             api_version: reader.text("WHATSAPP_API_VERSION").unwrap_or_default(),
@@ -451,7 +442,7 @@ mod tests {
     #[test]
     fn nothing_set_is_a_working_configuration() {
         let config = read(&[]).unwrap();
-        assert!(config.is_sqlite() && config.credentials.is_none() && config.whatsapp_enabled);
+        assert!(config.is_sqlite() && config.access_token.is_none() && config.whatsapp_enabled);
     }
 
     #[test]
@@ -489,13 +480,13 @@ mod tests {
             ("WABA_ID", "1"),
         ])
         .unwrap();
-        let credentials = config.credentials.unwrap();
         assert_eq!(
             (
-                credentials.phone_number_id.as_str(),
-                credentials.waba_id.as_deref()
+                config.phone_number_id.as_deref(),
+                config.waba_id.as_deref(),
+                config.access_token.is_some()
             ),
-            ("106540352242922", Some("1"))
+            (Some("106540352242922"), Some("1"), true)
         );
     }
 

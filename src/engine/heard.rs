@@ -7,7 +7,8 @@ use std::{
 
 use crate::{
     domain::time::Timestamp,
-    store::{Store, StoreError, sender},
+    engine::{Engine, keyring::REVISION},
+    store::{StoreError, sender, setting},
 };
 
 /// That a number was heard of is written down once in so many microseconds.
@@ -26,7 +27,7 @@ impl Heard {
     /// Notes that these numbers were heard of, with their accounts.
     pub async fn note<'a>(
         &self,
-        store: &Store,
+        engine: &Engine,
         numbers: impl Iterator<Item = (&'a str, Option<&'a str>)>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
@@ -34,10 +35,18 @@ impl Heard {
         if due.is_empty() {
             return Ok(());
         }
-        store
+        let ring = engine.keyring();
+        engine
+            .store
             .write(async |tx| {
                 for (number, account) in &due {
-                    sender::heard(tx, number, account.as_deref(), now).await?;
+                    // No number walks into an account of another app.
+                    let account = account
+                        .as_deref()
+                        .filter(|account| ring.may_be_in(number, account));
+                    if sender::heard(tx, number, account, now).await? {
+                        setting::count_up(tx, REVISION, now).await?;
+                    }
                 }
                 Ok(())
             })

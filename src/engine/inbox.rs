@@ -14,7 +14,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::Engine;
+use super::{Engine, keyring::Signature};
 use crate::{
     domain::time::Timestamp,
     store::{
@@ -66,6 +66,7 @@ impl Busy {
 
 struct Waiting {
     body: Bytes,
+    /// Labels of the secrets it was signed with, where there are several apps.
     signed_by: Option<String>,
     digest: [u8; 32],
     answer: oneshot::Sender<Result<Receipt, Busy>>,
@@ -151,16 +152,16 @@ impl Inbox {
     pub async fn submit(
         &self,
         body: Bytes,
-        signed_by: Option<String>,
+        signature: Option<Signature>,
         room: Room,
     ) -> Result<Receipt, Busy> {
-        let digest = Sha256::digest(&body).into();
+        let digest = digest(&body, signature.as_ref());
         let (answer, stored) = oneshot::channel();
         if self
             .queue
             .send(Waiting {
                 body,
-                signed_by,
+                signed_by: signature.map(|signature| signature.labels),
                 digest,
                 answer,
                 _room: Some(room),
@@ -175,6 +176,18 @@ impl Inbox {
             Err(_) => Err(Busy::Late),
         }
     }
+}
+
+/// What a repeat is known by. The same bytes of two apps are two callbacks: one of
+/// them may be believed where the other is not.
+fn digest(body: &Bytes, signature: Option<&Signature>) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    if let Some(signature) = signature {
+        digest.update(signature.scopes.as_bytes());
+        digest.update([0]);
+    }
+    digest.update(body);
+    digest.finalize().into()
 }
 
 /// Bodies on their way to the processor without a trip through the table.
@@ -342,17 +355,17 @@ impl Inbox {
         &self,
         engine: &Engine,
         body: Bytes,
-        signed_by: Option<String>,
+        signature: Option<Signature>,
         now: Timestamp,
     ) -> Result<Receipt, Busy> {
         let (answer, stored) = oneshot::channel();
         let size = body.len();
-        let digest = Sha256::digest(&body).into();
+        let digest = digest(&body, signature.as_ref());
         store(
             engine,
             vec![Waiting {
                 body,
-                signed_by,
+                signed_by: signature.map(|signature| signature.labels),
                 digest,
                 answer,
                 _room: None,

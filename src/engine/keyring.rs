@@ -17,7 +17,7 @@ use super::{
 use crate::{
     domain::credential::Kind,
     providers::{Connector, Nobody, Provider},
-    store::{StoreError, credential, sender, setting},
+    store::{StoreError, credential, notification::Whose, sender, setting},
 };
 
 /// Counts every change of a sender or a credential.
@@ -100,7 +100,18 @@ impl Account {
 #[derive(Clone, Debug)]
 pub struct Signer {
     pub secret: SecretString,
-    pub scope: String,
+    /// What is written down of it: a credential's id, or `environment`.
+    label: String,
+    scope: String,
+}
+
+/// Which secrets a callback was signed with, where there are several apps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// Labels of the secrets: they stay what they are when a number changes its app.
+    pub labels: String,
+    /// Whose they are: the same bytes of two apps are two callbacks.
+    pub scopes: String,
 }
 
 /// All of it, as it was at one revision.
@@ -112,6 +123,8 @@ pub struct Keyring {
     pub verify_tokens: Vec<SecretString>,
     /// App secrets that no key of ours opens: what does not verify may still be right.
     pub unreadable_secrets: usize,
+    /// Whose each secret is, those out of use included, by label.
+    scopes: HashMap<String, String>,
     /// There is one app, so that every signature is everybody's.
     one_app: bool,
 }
@@ -124,6 +137,32 @@ impl Keyring {
     /// The sender that is used when none is named.
     pub fn default_account(&self) -> Option<&Account> {
         self.accounts.iter().find(|account| account.is_default)
+    }
+
+    /// Whose messages an account's word is about. A sender whose account is not known is
+    /// in the only one there is.
+    pub fn of_account(&self, account_id: Option<&str>) -> Vec<Whose> {
+        let mut known: Vec<&str> = self
+            .accounts
+            .iter()
+            .filter_map(|account| account.waba_id.as_deref())
+            .collect();
+        known.sort_unstable();
+        known.dedup();
+        self.accounts
+            .iter()
+            .filter(|account| match account.waba_id.as_deref() {
+                Some(own) => Some(own) == account_id,
+                None => known.iter().all(|other| Some(*other) == account_id),
+            })
+            .map(|account| {
+                if account.is_default {
+                    Whose::OfOrNobodys(account.id)
+                } else {
+                    Whose::Of(account.id)
+                }
+            })
+            .collect()
     }
 
     pub fn account_of_number(&self, phone_number_id: &str) -> Option<&Account> {
@@ -142,39 +181,59 @@ impl Keyring {
     }
 
     /// Whether an item with this signature is about numbers and accounts of the app
-    /// that signed it. What is about nobody we know concerns nobody.
+    /// that signed it. With several apps, what is about nobody we know is nobody's word.
     pub fn is_own_word(
         &self,
         signed_by: Option<&str>,
         phone_number_id: Option<&str>,
         account_id: Option<&str>,
     ) -> bool {
-        let Some(scopes) = signed_by else { return true };
-        let fits = |account: &Account| scopes.split(' ').any(|scope| scope == account.scope);
-        if let Some(account) = phone_number_id.and_then(|number| self.account_of_number(number)) {
-            return fits(account);
+        let Some(labels) = signed_by else { return true };
+        let scopes: Vec<&str> = labels
+            .split(' ')
+            .filter_map(|label| self.scopes.get(label).map(String::as_str))
+            .collect();
+        let fits = |account: &Account| scopes.contains(&account.scope.as_str());
+        match phone_number_id {
+            Some(number) => self.account_of_number(number).is_some_and(fits),
+            None => self
+                .accounts
+                .iter()
+                .filter(|account| account.waba_id.is_some())
+                .any(|account| account.waba_id.as_deref() == account_id && fits(account)),
         }
-        let mut concerned = self
-            .accounts
+    }
+
+    /// Whether a number may be taken to be in this account: none of another app is.
+    pub fn may_be_in(&self, phone_number_id: &str, account_id: &str) -> bool {
+        let scope = self
+            .account_of_number(phone_number_id)
+            .map(|account| account.scope.as_str());
+        self.accounts
             .iter()
-            .filter(|account| account.waba_id.is_some() && account.waba_id.as_deref() == account_id)
-            .peekable();
-        concerned.peek().is_none() || concerned.any(fits)
+            .filter(|account| account.waba_id.as_deref() == Some(account_id))
+            .all(|account| Some(account.scope.as_str()) == scope)
     }
 
     /// Whose signature it is, for the record; nothing where there is one app only.
-    pub fn signed_by(&self, fitting: &[usize]) -> Option<String> {
+    pub fn signed_by(&self, fitting: &[usize]) -> Option<Signature> {
         if self.one_app {
             return None;
         }
-        let mut scopes: Vec<&str> = fitting
-            .iter()
-            .filter_map(|position| self.signers.get(*position))
-            .map(|signer| signer.scope.as_str())
-            .collect();
-        scopes.sort_unstable();
-        scopes.dedup();
-        Some(scopes.join(" "))
+        let joined = |of: fn(&Signer) -> &str| {
+            let mut all: Vec<&str> = fitting
+                .iter()
+                .filter_map(|position| self.signers.get(*position))
+                .map(of)
+                .collect();
+            all.sort_unstable();
+            all.dedup();
+            all.join(" ")
+        };
+        Some(Signature {
+            labels: joined(|signer| &signer.label),
+            scopes: joined(|signer| &signer.scope),
+        })
     }
 }
 
@@ -199,7 +258,8 @@ pub struct Keys {
     current: RwLock<Arc<Keyring>>,
     /// What senders send with.
     made: Mutex<HashMap<Uuid, Made>>,
-    looked_at: Mutex<Option<Instant>>,
+    /// When the last look of [`Engine::look_again`] began that is done.
+    looked_at: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// The revision of its account, and the provider.
@@ -250,21 +310,20 @@ impl Engine {
         Ok(fresh)
     }
 
-    /// The same for whoever does not verify: now and then, so that a flood of forged
-    /// callbacks asks the database for nothing.
-    pub async fn look_again(&self, now: Instant) -> Result<Arc<Keyring>, StoreError> {
-        {
-            let mut looked_at = self
-                .keys
-                .looked_at
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if looked_at.is_some_and(|at| now.duration_since(at) < LOOK_AGAIN) {
-                return Ok(self.keyring());
+    /// The same for a request that came at `since` and does not verify: what is given
+    /// back is newer than it. A flood of forged requests makes few looks: whoever comes
+    /// too soon after the last one waits for the next.
+    pub async fn look_again(&self, since: Instant) -> Result<Arc<Keyring>, StoreError> {
+        let mut looked_at = self.keys.looked_at.lock().await;
+        if looked_at.is_none_or(|at| at < since) {
+            if let Some(at) = *looked_at {
+                tokio::time::sleep_until((at + LOOK_AGAIN).into()).await;
             }
-            *looked_at = Some(now);
+            let began = tokio::time::Instant::now().into_std();
+            self.refresh_keyring().await?;
+            *looked_at = Some(began);
         }
-        self.refresh_keyring().await
+        Ok(self.keyring())
     }
 
     /// What a sender sends with, as this process last read it; or why it cannot.
@@ -356,11 +415,13 @@ fn build(
     let is_environments = |row: &entity::sender::Model| {
         row.phone_number_id.is_some() && row.phone_number_id == environment.phone_number_id
     };
+    // Naming an app is not enough: without a secret of its own, its callbacks bear the
+    // environment's.
     let own_app = |row: &entity::sender::Model| {
         let own = scope_of(row);
-        let has_own = row.app_id.is_some()
-            || active(Kind::AppSecret).any(|credential| credential.scope == own);
-        has_own.then_some(own)
+        active(Kind::AppSecret)
+            .any(|credential| credential.scope == own)
+            .then_some(own)
     };
     // The environment's secrets are those of its number's app.
     let environments_app = rows
@@ -408,17 +469,26 @@ fn build(
     ring.signers
         .extend(environment.app_secrets.iter().map(|secret| Signer {
             secret: secret.clone(),
+            label: ENVIRONMENT.to_owned(),
             scope: environments_app.clone(),
         }));
     for row in active(Kind::AppSecret) {
         match open(row) {
             Some(secret) => ring.signers.push(Signer {
                 secret,
+                label: row.id.to_string(),
                 scope: row.scope.clone(),
             }),
             None => ring.unreadable_secrets += 1,
         }
     }
+    ring.scopes = credentials
+        .iter()
+        .filter(|row| row.kind == Kind::AppSecret.name())
+        .map(|row| (row.id.to_string(), row.scope.clone()))
+        .collect();
+    ring.scopes
+        .insert(ENVIRONMENT.to_owned(), environments_app.clone());
     ring.verify_tokens.extend(environment.verify_token.clone());
     ring.verify_tokens
         .extend(active(Kind::VerifyToken).filter_map(open));

@@ -101,6 +101,7 @@ impl Match {
             address: self.recipient.clone().filter(|_| by_number),
             recipient: self.recipient.filter(|_| !by_number),
             sender: None,
+            due_by: None,
             since,
             until,
             before: None,

@@ -138,6 +138,26 @@ impl Vault {
         self.current.digest(text)
     }
 
+    /// Whether any of the keys made the check row. The first versions wrote no key's id
+    /// into it.
+    fn opens_check(&self, kept: &str) -> bool {
+        let keys = [Some(&self.current), self.previous.as_ref()];
+        keys.into_iter().flatten().any(|key| {
+            let named = if Self::is_legacy(kept) {
+                kept.replacen(':', &format!(":{}:", key.id), 1)
+            } else {
+                kept.to_owned()
+            };
+            self.open(CHECK_NAME, &named)
+                .is_some_and(|text| text.expose_secret() == CHECK_TEXT)
+        })
+    }
+
+    /// Whether it names no key.
+    fn is_legacy(kept: &str) -> bool {
+        kept.split(':').count() == 3
+    }
+
     /// Whether the key that seals now sealed it.
     fn is_current(&self, sealed: &str) -> bool {
         sealed.split(':').nth(1) == Some(self.current.id.as_str())
@@ -164,21 +184,23 @@ const CHECK_TEXT: &str = "herald";
 
 /// Compares the keys with the check row, which is made at the first start. What the
 /// previous key sealed is sealed anew, the check row last, all in one transaction; it
-/// is rolled back when no nonce can be drawn.
+/// is rolled back when no nonce can be drawn. Without `rotate` they are only compared.
 pub async fn check(
     store: &Store,
     vault: &Vault,
+    rotate: bool,
     mut nonce: impl FnMut() -> Option<Nonce>,
     now: Timestamp,
 ) -> Result<KeyCheck, StoreError> {
     store
-        .write(async |tx| check_in(tx, vault, &mut nonce, now).await)
+        .write(async |tx| check_in(tx, vault, rotate, &mut nonce, now).await)
         .await
 }
 
 async fn check_in(
     tx: &DatabaseTransaction,
     vault: &Vault,
+    rotate: bool,
     nonce: &mut impl FnMut() -> Option<Nonce>,
     now: Timestamp,
 ) -> Result<KeyCheck, StoreError> {
@@ -197,15 +219,11 @@ async fn check_in(
         }
         setting::get_or_insert(tx, CHECK_NAME, &fresh, now).await?;
     }
-    let mut kept = setting::lock(tx, CHECK_NAME).await?.unwrap_or_default();
-    if kept.split(':').count() == 3 {
-        // The first versions wrote no key id into it.
-        kept = kept.replacen(':', &format!(":{}:", vault.current.id), 1);
-    }
-    if vault.open(CHECK_NAME, &kept).is_none() {
+    let kept = setting::lock(tx, CHECK_NAME).await?.unwrap_or_default();
+    if !vault.opens_check(&kept) {
         return Ok(KeyCheck::Wrong);
     }
-    if vault.is_current(&kept) {
+    if !rotate {
         return Ok(KeyCheck::Fits);
     }
     let mut resealed = 0;
@@ -219,9 +237,26 @@ async fn check_in(
             resealed += 1;
         }
     }
-    setting::set(tx, CHECK_NAME, &fresh).await?;
+    let was_current = vault.is_current(&kept);
+    if !was_current {
+        setting::set(tx, CHECK_NAME, &fresh).await?;
+    }
+    if was_current && resealed == 0 {
+        return Ok(KeyCheck::Fits);
+    }
     setting::count_up(tx, super::keyring::REVISION, now).await?;
-    Ok(KeyCheck::Rotated(resealed))
+    Ok(if was_current || Vault::is_legacy(&kept) {
+        KeyCheck::Fits
+    } else {
+        KeyCheck::Rotated(resealed)
+    })
+}
+
+/// Whether what is sealed now could be opened by every process that is started from
+/// now on: not while this one still has the key of before.
+pub async fn may_seal(tx: &DatabaseTransaction, vault: &Vault) -> Result<bool, StoreError> {
+    let kept = setting::lock(tx, CHECK_NAME).await?.unwrap_or_default();
+    Ok(vault.is_current(&kept))
 }
 
 impl Engine {

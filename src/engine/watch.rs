@@ -7,6 +7,7 @@ use super::{
     Engine,
     apply::{self, Told},
     dispatch::{Sendable, sendable},
+    keyring::{Account, Keyring, Token},
     transition::{self, Step},
 };
 use crate::{
@@ -147,16 +148,20 @@ pub async fn hold(
 }
 
 /// Moves out of the queue what cannot be sent now, sender by sender, each with its
-/// reason. Says how many.
+/// reason. Says how many. A token that cannot be read here may be read elsewhere: that
+/// is no reason to take the queue from others.
 pub async fn hold_blocked(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
     let ring = engine.keyring();
+    let readable = |account: &Account| !matches!(account.token, Token::Unreadable);
     let mut held = 0;
-    for account in &ring.accounts {
+    for account in ring.accounts.iter().filter(|account| readable(account)) {
         if let Some(reason) = engine.obstacle(Some(account.id)) {
             held += hold(engine, Whose::Of(account.id), &reason, now).await?;
         }
     }
-    if let Some(reason) = engine.obstacle(None) {
+    if let Some(reason) = engine.obstacle(None)
+        && ring.default_account().is_none_or(readable)
+    {
         held += hold(engine, Whose::Nobodys, &reason, now).await?;
     }
     Ok(held)
@@ -165,33 +170,58 @@ pub async fn hold_blocked(engine: &Engine, now: Timestamp) -> Result<u64, StoreE
 /// Puts back what was held for senders that can send again. Says how many.
 pub async fn release(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
     let ring = engine.refresh_keyring().await?;
-    let able: Vec<Uuid> = ring
+    let mut able: Vec<Whose> = ring
         .accounts
         .iter()
-        .map(|account| account.id)
-        .filter(|id| engine.obstacle(Some(*id)).is_none())
+        .filter(|account| engine.obstacle(Some(account.id)).is_none())
+        .map(|account| Whose::Of(account.id))
         .collect();
-    let nobodys = engine.obstacle(None).is_none();
-    let released = engine
-        .store
-        .write(async |tx| notification::release(tx, &able, nobodys, now, BATCH).await)
-        .await?;
-    Ok(released + release_templates(engine, now).await?)
+    if engine.obstacle(None).is_none() {
+        able.push(Whose::Nobodys);
+    }
+    let mut released = 0;
+    for whose in able {
+        // Read before anything is written: mostly nothing waits.
+        while notification::any_held(&engine.store, whose).await? {
+            let chunk = engine
+                .store
+                .write(async |tx| notification::release(tx, whose, now, BATCH).await)
+                .await?;
+            released += chunk;
+            if chunk < BATCH.unsigned_abs() {
+                break;
+            }
+            engine.wake_senders();
+        }
+    }
+    Ok(released + release_templates(engine, &ring, now).await?)
 }
 
 /// Puts back what waited for a template that waits no more: it may be sent, or
 /// never, and then the claim says why. Says how many.
-async fn release_templates(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
+async fn release_templates(
+    engine: &Engine,
+    ring: &Keyring,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
     let mut released = 0;
-    for (template, language) in notification::awaited_templates(&engine.store).await? {
+    for awaited in notification::awaited_templates(&engine.store).await? {
+        let (template, language) = (&awaited.template, &awaited.language);
+        // The word of its own account counts, and no other's.
+        let (whose, account) = if awaited.sender.is_nil() {
+            (Whose::Nobodys, ring.default_account())
+        } else {
+            (Whose::Of(awaited.sender), ring.account(awaited.sender))
+        };
+        let account_id = account.and_then(|account| account.waba_id.as_deref());
         released += engine
             .store
             .write(async |tx| {
-                let standing = template_sync::standing(tx, None, &template, &language).await?;
-                match sendable(&template, standing.as_ref()) {
+                let standing = template_sync::standing(tx, account_id, template, language).await?;
+                match sendable(template, standing.as_ref()) {
                     Sendable::Later(_) => Ok(0),
                     Sendable::Yes | Sendable::Never(_) => {
-                        notification::release_template(tx, &template, &language, now).await
+                        notification::release_template(tx, whose, template, language, now).await
                     }
                 }
             })

@@ -180,6 +180,9 @@ impl From<senders::Refused> for Problem {
             senders::Refused::NotFound => Self::NotFound,
             senders::Refused::KeyReused => Self::KeyReused,
             senders::Refused::NoKey => Self::Internal,
+            senders::Refused::KeyReplaced => {
+                Self::State("the secret key was replaced: this process has the one of before")
+            }
         }
     }
 }

@@ -337,6 +337,19 @@ pub async fn mark_processed(
     Ok(done_elsewhere)
 }
 
+/// Counts items that turned out dead while they were applied, one for each entry.
+pub async fn count_dead(tx: &DatabaseTransaction, callbacks: &[Uuid]) -> Result<(), StoreError> {
+    for id in callbacks {
+        execute(
+            tx,
+            "UPDATE callback SET dead_items = coalesce(dead_items, 0) + 1 WHERE id = $1",
+            [(*id).into()],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
 /// Keeps the leases of bodies that are still being worked on.
 pub async fn renew(
     tx: &DatabaseTransaction,

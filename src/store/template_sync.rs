@@ -113,8 +113,8 @@ pub struct Standing {
     pub category: Option<String>,
 }
 
-/// The standing of a template in the account of a sender; in any, when the
-/// sender's account is not known. None: nobody has said anything.
+/// The standing of a template in the account of a sender; when that is not known, in
+/// the only account there is. None: nobody has said anything.
 pub async fn standing(
     connection: &impl ConnectionTrait,
     account_id: Option<&str>,
@@ -124,7 +124,9 @@ pub async fn standing(
     let row = query_one(
         connection,
         "SELECT status, status_reason, category FROM template_sync \
-         WHERE name = $2 AND language = $3 AND (account_id = $1 OR $1 IS NULL) ORDER BY (status_at IS NULL), status_at DESC LIMIT 1",
+         WHERE name = $2 AND language = $3 AND (account_id = $1 OR $1 IS NULL AND NOT EXISTS \
+         (SELECT 1 FROM template_sync o WHERE o.account_id <> template_sync.account_id)) \
+         ORDER BY (status_at IS NULL), status_at DESC LIMIT 1",
         [account_id.into(), name.into(), language.into()],
     )
     .await?;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Turn, sender, surely};
 use crate::{
     domain::time::Timestamp,
-    engine::{Engine, inbox::ErrorChain, read_marks, senders, watch},
+    engine::{Engine, inbox::ErrorChain, keyring::Keyring, read_marks, senders, watch},
     state::Clock,
     store::StoreError,
 };
@@ -40,12 +40,13 @@ async fn watch_over(engine: &Arc<Engine>, clock: &Clock, stop: &CancellationToke
     let mut queued = engine.queued.subscribe();
     let mut changed = engine.senders_changed.subscribe();
     let mut next_release = Timestamp::default();
+    let mut seen = engine.keyring();
     let mut said = None;
     while !stop.is_cancelled() {
         let now = clock.now();
         changed.mark_unchanged();
         queued.mark_unchanged();
-        let blocked = match turn(engine, &mut next_release, now).await {
+        let blocked = match turn(engine, &mut seen, &mut next_release, now).await {
             Ok(blocked) => blocked,
             Err(error) => {
                 metrics::counter!("herald_worker_errors_total", "worker" => "senders").increment(1);
@@ -103,22 +104,21 @@ async fn watch_over(engine: &Arc<Engine>, clock: &Clock, stop: &CancellationToke
 /// Looks at who can send, and moves what waits. Says whether anybody cannot.
 async fn turn(
     engine: &Engine,
+    seen: &mut Arc<Keyring>,
     next_release: &mut Timestamp,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let before = engine.keyring();
     let ring = engine.refresh_keyring().await?;
     if !engine.may_claim() {
         return Ok(false);
     }
     // What was held when a sender could not send goes on at once when it can.
-    if now >= *next_release || !Arc::ptr_eq(&before, &ring) {
-        let released = watch::release(engine, now).await? > 0;
-        *next_release = if released {
-            now
-        } else {
-            now.plus_seconds(RELEASE_SECONDS)
-        };
+    if now >= *next_release || !Arc::ptr_eq(seen, &ring) {
+        if watch::release(engine, now).await? > 0 {
+            engine.wake_senders();
+        }
+        *next_release = now.plus_seconds(RELEASE_SECONDS);
+        *seen = Arc::clone(&ring);
     }
     let blocked = engine.obstacle(None).is_some()
         || ring

@@ -47,7 +47,7 @@ pub(super) async fn steps(
         return Ok(Vec::new());
     }
     let mut people = people::of_messages(tx, &messages, now).await?;
-    let quoted = find_quoted(tx, &messages).await?;
+    let quoted = find_quoted(engine, tx, &messages).await?;
     // An event for each message only if some route listens to it.
     let listened = !catalogue::routes(tx, RECEIVED).await?.is_empty();
     let mut senders: HashMap<&str, Option<Uuid>> = HashMap::new();
@@ -164,6 +164,7 @@ fn wish(engine: &Engine, message: &Inbound) -> Option<Wish> {
 
 /// The notification each message quotes.
 async fn find_quoted(
+    engine: &Engine,
     tx: &DatabaseTransaction,
     messages: &[(&Work, &Inbound)],
 ) -> Result<HashMap<usize, Uuid>, StoreError> {
@@ -182,8 +183,15 @@ async fn find_quoted(
         return Ok(HashMap::new());
     }
     let found = attempt::find(tx, &lookups).await?;
+    let ring = engine.keyring();
     Ok(found
         .into_iter()
+        // Nobody answers what another number has said.
+        .filter(|found| {
+            messages.get(found.position).is_some_and(|(work, _)| {
+                ring.speaks_for(work.item.phone_number_id.as_deref(), found.sender_id)
+            })
+        })
         .map(|found| (found.position, found.notification_id))
         .collect())
 }

@@ -110,15 +110,20 @@ async fn batch(
     let (most, rest) = all.split_at(all.len() - all.len() % MOST_TOGETHER);
     // No transaction of unbounded size: the marks come with the last piece, and
     // applying a piece twice changes nothing.
+    let mut foreign = Vec::new();
     let mut together = Ok(());
     for piece in most.chunks(MOST_TOGETHER) {
-        together = commit(engine, piece, &[], &[], now).await;
+        together = commit(engine, piece, &[], &[], now)
+            .await
+            .map(|refused| foreign.extend(refused));
         if together.is_err() {
             break;
         }
     }
     if together.is_ok() {
-        together = commit(engine, rest, &marks, &dead, now).await;
+        together = commit(engine, rest, &marks, &dead, now)
+            .await
+            .map(|refused| foreign.extend(refused));
     }
     match together {
         Ok(()) => {}
@@ -132,7 +137,7 @@ async fn batch(
                 .collect();
             while let Some(piece) = pieces.pop() {
                 match commit(engine, &piece, &[], &[], now).await {
-                    Ok(()) => {}
+                    Ok(refused) => foreign.extend(refused),
                     Err(error) if error.is_transient() => return Err(error),
                     Err(error) if piece.len() <= 1 => {
                         for work in piece {
@@ -160,6 +165,17 @@ async fn batch(
             }
             commit(engine, &[], &marks, &dead, now).await?;
         }
+    }
+    foreign.sort_by(|one, other| (one.0, &one.1.pointer).cmp(&(other.0, &other.1.pointer)));
+    foreign.dedup();
+    if !foreign.is_empty() {
+        // Rare, and only a number for people.
+        let callbacks: Vec<Uuid> = foreign.iter().map(|(callback, _)| *callback).collect();
+        engine
+            .store
+            .write(async |tx| callback::count_dead(tx, &callbacks).await)
+            .await?;
+        dead.extend(foreign);
     }
     if !dead.is_empty() {
         tracing::warn!(
@@ -213,21 +229,37 @@ async fn isolate(engine: &Engine, body: &Body, now: Timestamp) -> Result<(), Sto
         pointer: String::new(),
         reason: "processing it ended the process several times".to_owned(),
     };
-    commit(engine, &[], &[mark], &[(body.id, dead)], now).await
+    commit(engine, &[], &[mark], &[(body.id, dead)], now).await?;
+    Ok(())
 }
 
-/// One transaction: marks, inbound messages, updates, dead letters.
+/// Dead letters as they are kept.
+fn letters<'a>(
+    dead: impl Iterator<Item = &'a (Uuid, Dead)>,
+    now: Timestamp,
+) -> Vec<dead_letter::New> {
+    dead.map(|(callback, dead)| dead_letter::New {
+        id: Id(new_id(now)),
+        callback_id: Id(*callback),
+        pointer: dead.pointer.clone(),
+        reason: dead.reason.clone(),
+    })
+    .collect()
+}
+
+/// One transaction: marks, inbound messages, updates, dead letters. Gives back what
+/// was not believed: words about another sender's messages.
 async fn commit(
     engine: &Engine,
     work: &[&Work],
     marks: &[Processed],
     dead: &[(Uuid, Dead)],
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<Vec<(Uuid, Dead)>, StoreError> {
     // Rarely does anybody else touch the same notifications at the same moment,
     // and locking them costs as much as changing them: only the loser locks.
     let mut tries = 0;
-    let report = engine
+    let (report, foreign) = engine
         .store
         .write(async |tx| {
             let elsewhere = if marks.is_empty() {
@@ -240,21 +272,15 @@ async fn commit(
                 .copied()
                 .filter(|work| !elsewhere.contains(&work.callback_id))
                 .collect();
-            let letters: Vec<dead_letter::New> = dead
+            let dead = dead
                 .iter()
-                .filter(|(callback, _)| !elsewhere.contains(callback))
-                .map(|(callback, dead)| dead_letter::New {
-                    id: Id(new_id(now)),
-                    callback_id: Id(*callback),
-                    pointer: dead.pointer.clone(),
-                    reason: dead.reason.clone(),
-                })
-                .collect();
-            dead_letter::insert(tx, &letters, now).await?;
+                .filter(|(callback, _)| !elsewhere.contains(callback));
+            dead_letter::insert(tx, &letters(dead, now), now).await?;
             // Who somebody is comes before what they say.
             news::identities(tx, &work, now).await?;
             let mut report = news::apply(engine, tx, &work, now).await?;
-            let (mut steps, told) = updates::steps(engine, tx, &work, now).await?;
+            let (mut steps, told, foreign) = updates::steps(engine, tx, &work, now).await?;
+            dead_letter::insert(tx, &letters(foreign.iter(), now), now).await?;
             steps.extend(inbound::steps(engine, tx, &work, &mut report, now).await?);
             tries += 1;
             let changes = if tries == 1 {
@@ -264,7 +290,7 @@ async fn commit(
             };
             updates::learn(engine, tx, &told, &changes, now).await?;
             report.add(changes);
-            Ok(report)
+            Ok((report, foreign))
         })
         .await?;
     report.publish(engine);
@@ -272,7 +298,7 @@ async fn commit(
         let number = work.item.phone_number_id.as_deref()?;
         Some((number, work.item.account_id.as_deref()))
     });
-    engine.heard.note(&engine.store, numbers, now).await?;
+    engine.heard.note(engine, numbers, now).await?;
     for work in work {
         match &work.item.kind {
             ItemKind::Other { what } => {
@@ -292,5 +318,5 @@ async fn commit(
             | ItemKind::News(_) => {}
         }
     }
-    Ok(())
+    Ok(foreign)
 }

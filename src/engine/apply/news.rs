@@ -214,9 +214,12 @@ async fn apply_template(
     {
         // The first of them now; the rest, and those that are being held at this
         // moment, when the sender looks (`watch::release`).
-        let released =
-            notification::release_template(tx, &template.name, &template.language, now).await?;
-        report.wake_sender |= released > 0;
+        for whose in engine.keyring().of_account(news.account_id.as_deref()) {
+            let released =
+                notification::release_template(tx, whose, &template.name, &template.language, now)
+                    .await?;
+            report.wake_sender |= released > 0;
+        }
     }
     let data = json!({
         "template": template.name,

@@ -28,7 +28,7 @@ pub async fn replay(
     for piece in work.chunks(REPLAYED) {
         for work in piece {
             match commit(engine, &[work], &[], &[], now).await {
-                Ok(()) => {}
+                Ok(foreign) => dead.extend(foreign.into_iter().map(|(_, dead)| dead)),
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {
                     let letter = Dead {

@@ -11,12 +11,11 @@ use crate::{
         consequence::{self, About},
         transition::{Report, Step},
     },
-    providers::{ItemKind, Update},
+    providers::{Dead, ItemKind, Update},
     store::{
         DatabaseTransaction, StoreError,
         alias::{self, Alias},
         attempt::{self, Lookup},
-        dead_letter,
         dialect::Id,
         new_id, parked,
     },
@@ -35,7 +34,7 @@ pub(super) async fn steps<'a>(
     tx: &DatabaseTransaction,
     work: &[&'a Work],
     now: Timestamp,
-) -> Result<(Vec<Step>, Vec<Told<'a>>), StoreError> {
+) -> Result<(Vec<Step>, Vec<Told<'a>>, Vec<(Uuid, Dead)>), StoreError> {
     let updates: Vec<(&Work, &'a Update)> = work
         .iter()
         .filter_map(|work| match &work.item.kind {
@@ -44,7 +43,7 @@ pub(super) async fn steps<'a>(
         })
         .collect();
     if updates.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok((Vec::new(), Vec::new(), Vec::new()));
     }
     let lookups: Vec<Lookup> = updates
         .iter()
@@ -70,12 +69,11 @@ pub(super) async fn steps<'a>(
             Some(found)
                 if !ring.speaks_for(work.item.phone_number_id.as_deref(), found.sender_id) =>
             {
-                foreign.push(dead_letter::New {
-                    id: Id(new_id(now)),
-                    callback_id: Id(work.callback_id),
+                let dead = Dead {
                     pointer: work.item.pointer.clone(),
                     reason: FOREIGN.to_owned(),
-                });
+                };
+                foreign.push((work.callback_id, dead));
             }
             Some(found) => {
                 steps.extend(step(
@@ -107,14 +105,13 @@ pub(super) async fn steps<'a>(
             count = foreign.len(),
             "statuses spoke of another sender's messages: kept as dead letters"
         );
-        dead_letter::insert(tx, &foreign, now).await?;
     }
     if !unknown.is_empty() {
         metrics::counter!("herald_callback_parked_total")
             .increment(u64::try_from(unknown.len()).unwrap_or(0));
         parked::insert(tx, &unknown, now).await?;
     }
-    Ok((steps, told))
+    Ok((steps, told, foreign))
 }
 
 /// A status of a known attempt as a change. A status this version does not know is none.

@@ -12,7 +12,7 @@ use crate::{
     },
     engine::{
         Engine, keyring,
-        vault::{Nonce, place},
+        vault::{Nonce, may_seal, place},
     },
     store::{DatabaseTransaction, StoreError, credential, new_id, sender},
 };
@@ -58,6 +58,9 @@ pub(super) async fn insert(
     let Some(vault) = engine.vault() else {
         return Ok(Err(Refused::NoKey));
     };
+    if !may_seal(tx, vault).await? {
+        return Ok(Err(Refused::KeyReplaced));
+    }
     let sealed = match vault.seal(&place(id), new.value.expose_secret(), nonce) {
         Ok(sealed) => sealed,
         Err(unusable) => return Ok(Err(unusable.into())),

@@ -20,7 +20,7 @@ use super::{
     vault::{Nonce, Unusable},
 };
 use crate::{
-    domain::time::Timestamp,
+    domain::{credential::Kind, time::Timestamp},
     engine::{accept::FieldError, manual::Key},
     store::{
         DatabaseTransaction, StoreError, audit, credential, event, new_id,
@@ -45,6 +45,8 @@ pub enum Refused {
     NotFound,
     /// Credentials cannot be encrypted without a key.
     NoKey,
+    /// The secret key was replaced: this process has the one of before.
+    KeyReplaced,
     /// The idempotency key was used for something else.
     KeyReused,
 }
@@ -312,11 +314,38 @@ pub async fn set(engine: &Engine, by: By<'_>, id: Uuid, changes: &Changes) -> Ou
         if old != new && before.app_id.is_none() {
             credential::move_to_app(tx, &old, &new).await?;
         }
-        let detail = differences(&before, &after);
+        let mut detail = differences(&before, &after);
+        if old != new && before.app_id.is_some() {
+            // An app without a number has nobody to speak of, and nobody would see its secrets.
+            let retired = retire_app(tx, before.app_id.as_deref(), &old, by.now).await?;
+            if let (true, Some(detail)) = (retired > 0, detail.as_object_mut()) {
+                detail.insert("secrets_deactivated".to_owned(), json!(retired));
+            }
+        }
         changed(tx, by, "sender.changed", &after.name, &detail).await?;
         Ok(Ok(()))
     })
     .await
+}
+
+/// Takes the secrets of an app out of use that no sender names any more. Says how many.
+async fn retire_app(
+    tx: &DatabaseTransaction,
+    app_id: Option<&str>,
+    scope: &str,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    if sender::any_of_app(tx, app_id).await? {
+        return Ok(0);
+    }
+    let mut retired = 0;
+    for kind in [Kind::AppSecret, Kind::VerifyToken] {
+        for row in credential::active_of(tx, scope, kind).await? {
+            credential::set_active(tx, row.id, false, now).await?;
+            retired += 1;
+        }
+    }
+    Ok(retired)
 }
 
 /// What was changed, before and after.

@@ -65,6 +65,8 @@ pub async fn discard(
         statuses: vec![Status::Queued, Status::Held, Status::Retrying],
         sender: Some((id, row.is_default)),
         until: Some(before),
+        // What is to leave on Friday has not waited.
+        due_by: Some(by.now),
         ..Filter::default()
     };
     let mut all = Batch::default();

@@ -6,9 +6,9 @@ mod search;
 
 pub use insert::{Fallback, NewNotification, fresh_state, insert};
 pub use queue::{
-    Claimed, Delay, LANES, Whose, answerable, any_due, any_woken, awaited_templates, claim,
-    count_due, delay, extend, hold, hold_for_template, oldest_due, release, release_template,
-    woken,
+    Awaited, Claimed, Delay, LANES, Whose, answerable, any_due, any_held, any_woken,
+    awaited_templates, claim, count_due, delay, extend, hold, hold_for_template, oldest_due,
+    release, release_template, woken,
 };
 pub use search::{Filter, find, in_transaction, of_request, open_counts, read_failure, search};
 

@@ -208,7 +208,13 @@ pub async fn hold(
 /// Whether anything is due.
 pub async fn any_due(store: &Store, whose: Whose, now: Timestamp) -> Result<bool, StoreError> {
     let backend = store.reader().get_database_backend();
-    let due = due(backend, whose, "due_at <= $2 AND channel = 'whatsapp'", "1", "");
+    let due = due(
+        backend,
+        whose,
+        "due_at <= $2 AND channel = 'whatsapp'",
+        "1",
+        "",
+    );
     let found = query(
         store.reader(),
         due,
@@ -218,30 +224,50 @@ pub async fn any_due(store: &Store, whose: Whose, now: Timestamp) -> Result<bool
     Ok(!found.is_empty())
 }
 
-/// Puts messages back into the queue that were held for these senders; with
-/// `nobodys`, those that have no sender yet as well. Says how many.
+/// A condition on what is held: of the sender `$1`, or of nobody.
+fn held(backend: DbBackend, whose: Whose) -> String {
+    let any: Vec<String> = whose
+        .conditions(backend)
+        .iter()
+        .map(|condition| format!("({condition})"))
+        .collect();
+    format!("engine_state = 'held' AND ({})", any.join(" OR "))
+}
+
+/// Whether anything waits for a sender.
+pub async fn any_held(store: &Store, whose: Whose) -> Result<bool, StoreError> {
+    let held = held(store.reader().get_database_backend(), whose);
+    let found = query(
+        store.reader(),
+        format!(
+            "SELECT id FROM notification WHERE {held} AND (held_for IS NULL OR held_for <> 'template') LIMIT 1"
+        ),
+        [whose.sender().into()],
+    )
+    .await?;
+    Ok(!found.is_empty())
+}
+
+/// Puts messages back into the queue that were held for their sender, the important
+/// ones first. Says how many.
 pub async fn release(
     tx: &DatabaseTransaction,
-    senders: &[Uuid],
-    nobodys: bool,
+    whose: Whose,
     now: Timestamp,
     limit: i64,
 ) -> Result<u64, StoreError> {
     let backend = tx.get_database_backend();
     let skip = locking(backend, "FOR UPDATE SKIP LOCKED");
-    let given = rows(backend, &[("id", Type::Uuid)]);
-    let whose = if nobodys { "sender_id IS NULL OR" } else { "" };
+    let held = held(backend, whose);
     let released = execute(
         tx,
         format!(
-            "WITH due AS MATERIALIZED (SELECT id AS due_id FROM notification WHERE open_status IN ('held', 'retrying') AND engine_state = 'held' \
-              AND (held_for IS NULL OR held_for <> 'template') \
-              AND ({whose} sender_id IN (SELECT r.id FROM {given})) \
-              ORDER BY id LIMIT $3 {skip}) \
+            "WITH due AS MATERIALIZED (SELECT id AS due_id FROM notification WHERE {held} \
+              AND (held_for IS NULL OR held_for <> 'template') ORDER BY priority, id LIMIT $3 {skip}) \
              UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
              due_at = $2, updated_at = $2 FROM due WHERE id = due_id"
         ),
-        [ids(senders.iter().copied())?, now.micros().into(), limit.into()],
+        [whose.sender().into(), now.micros().into(), limit.into()],
     )
     .await?;
     Ok(released.rows_affected())
@@ -253,17 +279,22 @@ const RELEASED_AT_ONCE: i64 = 200;
 /// Puts back what waited for a template that may be sent again. Says how many.
 pub async fn release_template(
     tx: &DatabaseTransaction,
+    whose: Whose,
     template: &str,
     language: &str,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
+    let held = held(tx.get_database_backend(), whose);
     let released = execute(
         tx,
-        "UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
-         held_for = NULL, due_at = $3, updated_at = $3 \
-         WHERE id IN (SELECT id FROM notification WHERE open_status IN ('held', 'retrying') AND engine_state = 'held' \
-         AND held_for = 'template' AND template = $1 AND (language = $2 OR language IS NULL) ORDER BY id LIMIT $4)",
+        format!(
+            "UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
+             held_for = NULL, due_at = $4, updated_at = $4 \
+             WHERE id IN (SELECT id FROM notification WHERE {held} \
+             AND held_for = 'template' AND template = $2 AND (language = $3 OR language IS NULL) ORDER BY priority, id LIMIT $5)"
+        ),
         [
+            whose.sender().into(),
             template.into(),
             language.into(),
             now.micros().into(),
@@ -274,12 +305,23 @@ pub async fn release_template(
     Ok(released.rows_affected())
 }
 
+/// A template that messages of a sender wait for; of nobody, while it is the nil id.
+#[derive(Clone, Debug)]
+pub struct Awaited {
+    pub sender: Uuid,
+    pub template: String,
+    pub language: String,
+}
+
 /// Templates that messages wait for.
-pub async fn awaited_templates(store: &Store) -> Result<Vec<(String, String)>, StoreError> {
+pub async fn awaited_templates(store: &Store) -> Result<Vec<Awaited>, StoreError> {
+    let nil = nil(store.reader().get_database_backend());
     let found = query(
         store.reader(),
-        "SELECT DISTINCT template, coalesce(language, '') FROM notification \
-         WHERE open_status IN ('held', 'retrying') AND engine_state = 'held' AND held_for = 'template' LIMIT 100",
+        format!(
+            "SELECT DISTINCT coalesce(sender_id, {nil}), template, coalesce(language, '') FROM notification \
+             WHERE engine_state = 'held' AND held_for = 'template' LIMIT 100"
+        ),
         [],
     )
     .await?;
@@ -287,7 +329,11 @@ pub async fn awaited_templates(store: &Store) -> Result<Vec<(String, String)>, S
         .iter()
         .map(|row| {
             let mut columns = Columns::of(row);
-            Ok((columns.take()?, columns.take()?))
+            Ok(Awaited {
+                sender: columns.take()?,
+                template: columns.take()?,
+                language: columns.take()?,
+            })
         })
         .collect()
 }

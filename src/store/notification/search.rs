@@ -30,6 +30,8 @@ pub struct Filter {
     pub recipient: Option<String>,
     /// Of this sender; true: those that have none yet as well.
     pub sender: Option<(Uuid, bool)>,
+    /// What waits for a time after this one is not meant.
+    pub due_by: Option<Timestamp>,
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
     pub before: Option<Uuid>,
@@ -58,6 +60,13 @@ pub async fn search(
             notification::Column::Status
         };
         select = select.filter(column.is_in(names));
+    }
+    if let Some(due_by) = filter.due_by {
+        select = select.filter(
+            sea_orm::Condition::any()
+                .add(notification::Column::DueAt.is_null())
+                .add(notification::Column::DueAt.lte(due_by.micros())),
+        );
     }
     if let Some((sender, or_none)) = filter.sender {
         let mut of_sender =

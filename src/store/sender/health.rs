@@ -101,19 +101,22 @@ pub async fn expects(tx: &DatabaseTransaction, id: Uuid, now: Timestamp) -> Resu
     Ok(())
 }
 
-/// Notes that a number was heard of, and whose account it is in.
+/// Notes that a number was heard of, and whose account it is in. Says whether that
+/// account is news.
 pub async fn heard(
     tx: &DatabaseTransaction,
     phone_number_id: &str,
     account_id: Option<&str>,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let known = by_phone_number_id(tx, phone_number_id).await?;
+    let mut learned = false;
     if let (Some(row), Some(account_id)) = (&known, account_id)
         && row.waba_id.is_none()
     {
         // The account's standing may have been told before we knew whose account it is.
         let standing = account_fact::standing(tx, account_id).await?;
+        learned = true;
         execute(
             tx,
             "UPDATE sender SET waba_id = $2 WHERE id = $1 AND waba_id IS NULL",
@@ -132,7 +135,7 @@ pub async fn heard(
         [phone_number_id.into()],
     )
     .await?;
-    Ok(())
+    Ok(learned)
 }
 
 /// Locks senders that have accepted messages since before `since` without

@@ -33,6 +33,18 @@ pub async fn by_phone_number_id(
         .await?)
 }
 
+/// Whether any sender names this app.
+pub async fn any_of_app(
+    connection: &impl ConnectionTrait,
+    app_id: Option<&str>,
+) -> Result<bool, StoreError> {
+    Ok(sender::Entity::find()
+        .filter(sender::Column::AppId.eq(app_id))
+        .one(connection)
+        .await?
+        .is_some())
+}
+
 /// The sender that is used when none is named.
 pub async fn default_one(
     connection: &impl ConnectionTrait,

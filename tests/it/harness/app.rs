@@ -135,7 +135,10 @@ impl TestApp {
             no_workers: true,
             ..Options::default()
         };
-        let app = App::build(&config, &SecretString::from(SECRET_KEY), listener, options)
+        let secret_key = values
+            .get("HERALD_SECRET_KEY")
+            .map_or(SECRET_KEY, String::as_str);
+        let app = App::build(&config, &SecretString::from(secret_key), listener, options)
             .await
             .unwrap();
         let engine = Arc::clone(&app.state.engine);

@@ -562,6 +562,7 @@ async fn with_sandbox(
         sent_after: std::time::Duration::ZERO,
         delivered_after: std::time::Duration::ZERO,
         read_after: std::time::Duration::ZERO,
+        takes: std::time::Duration::ZERO,
         ledger: None,
         chaos: None,
         workers: 1,

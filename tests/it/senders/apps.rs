@@ -14,6 +14,13 @@ crate::tests![
     every_verify_token_answers_the_handshake,
     a_secret_that_no_key_opens_makes_503_and_never_401,
     a_callback_of_another_apps_account_changes_nothing,
+    an_account_that_was_only_heard_of_is_protected_too,
+    a_reply_to_another_apps_message_is_none,
+    what_an_app_has_signed_is_its_own_after_the_number_names_it,
+    the_same_bytes_of_two_apps_are_two_callbacks,
+    the_environments_secret_stays_good_when_its_token_moves,
+    what_was_not_believed_stays_dead_when_it_is_replayed,
+    an_app_without_a_number_has_no_secrets,
 ];
 
 const OTHER_SECRET: &str = "secret-of-the-other-app";
@@ -306,4 +313,254 @@ async fn a_callback_of_another_apps_account_changes_nothing(database: Database) 
     let again = [body, b" ".to_vec()].concat();
     assert_eq!(tell(&app, APP_SECRET, again).await, 200);
     assert_eq!(state().await, "held");
+}
+
+fn restricted(account: &str, number: Option<&str>, at: i64) -> Vec<u8> {
+    let mut changes = vec![json!({ "field": "account_update",
+        "value": { "event": "DISABLED_UPDATE", "ban_info": { "waba_ban_state": "DISABLE", "waba_ban_date": "January 1, 2026" } } })];
+    if let Some(number) = number {
+        changes.push(json!({ "field": "messages", "value": { "messaging_product": "whatsapp",
+            "metadata": { "phone_number_id": number }, "statuses": [status("wamid.NOBODYS", None, "sent", at, None)] } }));
+    }
+    json!({ "object": "whatsapp_business_account", "entry": [{ "id": account, "time": at, "changes": changes }] })
+        .to_string()
+        .into_bytes()
+}
+
+async fn an_account_that_was_only_heard_of_is_protected_too(database: Database) {
+    let (app, messages) = two_apps(&database).await;
+    let at = app.now().unix_seconds();
+    let state = async || app.get(&format!("/api/v1/senders/{}", app.sender)).await.1;
+    // Nobody has this account yet: with several apps that is nobody's word.
+    tell(&app, OTHER_SECRET, restricted("102290129340398", None, at)).await;
+    // Our number is heard of, with its account.
+    let (attempt, wamid, _) = messages[0].clone();
+    let heard = json!({ "object": "whatsapp_business_account", "entry": [{ "id": "102290129340398", "changes": [{ "field": "messages",
+        "value": { "messaging_product": "whatsapp", "metadata": { "phone_number_id": PHONE_NUMBER_ID },
+            "statuses": [status(&wamid, Some(&attempt), "sent", at, None)] } }] }] });
+    assert_eq!(
+        tell(&app, APP_SECRET, heard.to_string().into_bytes()).await,
+        200
+    );
+    assert_eq!(
+        (&state().await["account"], &state().await["state"]),
+        (&json!("102290129340398"), &json!("active"))
+    );
+    // The other app's number does not walk into it, and its word is not taken.
+    tell(
+        &app,
+        OTHER_SECRET,
+        restricted("102290129340398", Some(SECOND), at + 1),
+    )
+    .await;
+    let (_, shop) = app.get("/api/v1/senders/shop").await;
+    assert_eq!(
+        (&shop["account"], &state().await["state"]),
+        (&Value::Null, &json!("active"))
+    );
+    tell(
+        &app,
+        OTHER_SECRET,
+        restricted("102290129340398", None, at + 2),
+    )
+    .await;
+    assert_eq!(state().await["state"], "active");
+    tell(
+        &app,
+        APP_SECRET,
+        restricted("102290129340398", None, at + 3),
+    )
+    .await;
+    assert_eq!(state().await["state"], "held");
+}
+
+fn reply(number: &str, id: &str, to: &str, at: i64) -> Vec<u8> {
+    json!({ "object": "whatsapp_business_account", "entry": [{ "id": "1", "changes": [{ "field": "messages", "value": {
+        "messaging_product": "whatsapp", "metadata": { "phone_number_id": number },
+        "contacts": [{ "wa_id": "12025550199", "profile": { "name": "Asha" } }],
+        "messages": [{ "from": "12025550199", "id": id, "timestamp": at.to_string(), "type": "text",
+            "text": { "body": "STOP" }, "context": { "id": to } }] } }] }] })
+    .to_string()
+    .into_bytes()
+}
+
+async fn a_reply_to_another_apps_message_is_none(database: Database) {
+    let (app, messages) = two_apps(&database).await;
+    let (_, wamid, id) = messages[0].clone();
+    let at = app.now().unix_seconds();
+    tell(&app, OTHER_SECRET, reply(SECOND, "wamid.IN1", &wamid, at)).await;
+    assert_eq!(
+        app.number("SELECT count(*) FROM notification WHERE replied")
+            .await,
+        0
+    );
+    // And nobody opts out by a number that nobody knows.
+    let before = app.number("SELECT count(*) FROM inbound_message").await;
+    tell(&app, OTHER_SECRET, reply("999", "wamid.IN2", &wamid, at)).await;
+    assert_eq!(
+        app.number("SELECT count(*) FROM inbound_message").await,
+        before
+    );
+    tell(
+        &app,
+        APP_SECRET,
+        reply(PHONE_NUMBER_ID, "wamid.IN3", &wamid, at),
+    )
+    .await;
+    assert_eq!(
+        app.number("SELECT count(*) FROM notification WHERE replied")
+            .await,
+        1
+    );
+    assert_eq!(app.status_of(&id).await, "accepted");
+}
+
+async fn what_an_app_has_signed_is_its_own_after_the_number_names_it(database: Database) {
+    let (app, graph) = with_graph(&database, &[]).await;
+    let shop = add(&app, "shop", SECOND, json!({ "credentials": [
+        { "kind": "access_token", "value": "token-of-shop-0123456789" }, { "kind": "app_secret", "value": OTHER_SECRET } ] })).await;
+    let id = ask(&app, "+12025550150", Some("shop")).await;
+    app.send_of(shop).await;
+    assert_eq!(graph.accepted(), 1);
+    let body = about(
+        SECOND,
+        json!([status(
+            "wamid.GRAPH1",
+            None,
+            "delivered",
+            app.now().unix_seconds(),
+            None
+        )]),
+    );
+    let signature = sign(OTHER_SECRET, &body);
+    assert_eq!(app.callback_with(body, Some(&signature)).await.0, 200);
+    // Stored, and not yet processed, when the number is said to be of app 222.
+    let (code, _) = app
+        .admin("PATCH", "/api/v1/senders/shop", &json!({ "app_id": "222" }))
+        .await;
+    assert_eq!(code, 200);
+    app.process().await;
+    assert_eq!(
+        (app.status_of(&id).await.as_str(), dead(&app).await),
+        ("delivered", 0)
+    );
+}
+
+async fn the_same_bytes_of_two_apps_are_two_callbacks(database: Database) {
+    let (app, messages) = two_apps(&database).await;
+    let (attempt, wamid, id) = messages[0].clone();
+    let body = about(
+        PHONE_NUMBER_ID,
+        json!([status(
+            &wamid,
+            Some(&attempt),
+            "delivered",
+            app.now().unix_seconds(),
+            None
+        )]),
+    );
+    assert_eq!(tell(&app, OTHER_SECRET, body.clone()).await, 200);
+    assert_eq!(app.status_of(&id).await, "accepted");
+    assert_eq!(tell(&app, APP_SECRET, body.clone()).await, 200);
+    assert_eq!(
+        app.status_of(&id).await,
+        "delivered",
+        "the right app's copy is no repeat"
+    );
+    let stored = app.number("SELECT count(*) FROM callback").await;
+    assert_eq!(tell(&app, APP_SECRET, body).await, 200);
+    assert_eq!(
+        app.number("SELECT count(*) FROM callback").await,
+        stored,
+        "this one is"
+    );
+}
+
+async fn the_environments_secret_stays_good_when_its_token_moves(database: Database) {
+    let (app, graph) = with_graph(&database, &[]).await;
+    let path = format!("/api/v1/senders/{}", app.sender);
+    let (code, _) = app.admin("PATCH", &path, &json!({ "app_id": "111" })).await;
+    assert_eq!(code, 200);
+    let body = json!({ "kind": "access_token", "value": "token-of-the-database-01" });
+    assert_eq!(
+        app.admin("POST", &format!("{path}/credentials"), &body)
+            .await
+            .0,
+        201
+    );
+    let (url, _folder) = app.shut_down().await;
+    let app = TestApp::start(
+        &url,
+        &[
+            ("WHATSAPP_ACCESS_TOKEN", ""),
+            ("WHATSAPP_API_BASE", &graph.base),
+        ],
+    )
+    .await;
+    app.apply_catalogue(crate::harness::DEMO).await;
+    let id = ask(&app, "+12025550150", None).await;
+    app.send_of(app.sender).await;
+    let told = about(
+        PHONE_NUMBER_ID,
+        json!([status(
+            "wamid.GRAPH1",
+            None,
+            "delivered",
+            app.now().unix_seconds(),
+            None
+        )]),
+    );
+    assert_eq!(tell(&app, APP_SECRET, told).await, 200);
+    assert_eq!(
+        (app.status_of(&id).await.as_str(), dead(&app).await),
+        ("delivered", 0)
+    );
+}
+
+async fn what_was_not_believed_stays_dead_when_it_is_replayed(database: Database) {
+    let (app, messages) = two_apps(&database).await;
+    let (attempt, wamid, id) = messages[0].clone();
+    let forged = about(
+        SECOND,
+        json!([status(
+            &wamid,
+            Some(&attempt),
+            "read",
+            app.now().unix_seconds(),
+            None
+        )]),
+    );
+    tell(&app, OTHER_SECRET, forged).await;
+    let callback = app.newest_callback().await;
+    let listed = "SELECT dead_items FROM callback ORDER BY id DESC LIMIT 1";
+    assert_eq!((dead(&app).await, app.number(listed).await), (1, 1));
+    let applied = app.replay(callback).await;
+    assert_eq!(applied.dead, 1);
+    let open = app
+        .number("SELECT count(*) FROM dead_letter WHERE replayed_at IS NULL")
+        .await;
+    assert_eq!((open, app.status_of(&id).await.as_str()), (1, "accepted"));
+}
+
+async fn an_app_without_a_number_has_no_secrets(database: Database) {
+    let (app, _) = two_apps(&database).await;
+    assert_eq!(
+        app.admin("PATCH", "/api/v1/senders/shop", &json!({ "app_id": "333" }))
+            .await
+            .0,
+        200
+    );
+    assert_eq!(
+        app.number("SELECT count(*) FROM credential WHERE active AND kind = 'app_secret'")
+            .await,
+        0
+    );
+    assert_eq!(
+        tell(&app, OTHER_SECRET, about(SECOND, json!([]))).await,
+        401
+    );
+    let (_, page) = app
+        .admin("GET", "/api/v1/audit?subject=shop&limit=1", &Value::Null)
+        .await;
+    assert_eq!(page["entries"][0]["detail"]["secrets_deactivated"], 1);
 }

@@ -11,6 +11,7 @@ use crate::{
 crate::tests![
     senders_are_managed_from_the_command_line,
     the_secret_key_is_replaced_and_everything_still_opens,
+    a_row_that_was_left_behind_is_sealed_anew_at_the_next_start,
     a_lost_key_is_a_clear_error,
 ];
 
@@ -145,30 +146,43 @@ fn list(url: &str, folder: &std::path::Path, key: &str, previous: Option<&str>) 
     (output.status.code().unwrap(), text(&output))
 }
 
+const NEXT_KEY: &str = "f0e1d2c3b4a5968778695a4b3c2d1e0ff0e1d2c3b4a5968778695a4b3c2d1e0f";
+
 async fn the_secret_key_is_replaced_and_everything_still_opens(database: Database) {
     let app = TestApp::spawn(&database).await;
     super::add(&app, "shop", SECOND, serde_json::json!({})).await;
     let (url, folder) = app.shut_down().await;
     let folder = folder.unwrap();
-    let next = "f0e1d2c3b4a5968778695a4b3c2d1e0f".repeat(2);
     let shown = "token-of…789";
-    let (code, said) = list(&url, folder.path(), SECRET_KEY, None);
-    assert!(code == 0 && said.contains(shown), "{said}");
-    let (code, said) = list(&url, folder.path(), &next, None);
-    assert!(
-        code == 1 && said.contains("HERALD_SECRET_KEY_PREVIOUS"),
-        "{said}"
+    let lists = |key: &str, previous: Option<&str>| {
+        let (code, said) = list(&url, folder.path(), key, previous);
+        (code == 0 && said.contains(shown), said)
+    };
+    assert!(lists(SECRET_KEY, None).0);
+    let (_, said) = lists(NEXT_KEY, None);
+    assert!(said.contains("HERALD_SECRET_KEY_PREVIOUS"), "{said}");
+    // A command compares; it is the server's start that replaces.
+    assert!(lists(NEXT_KEY, Some(SECRET_KEY)).0);
+    assert!(!lists(NEXT_KEY, None).0);
+    let both = [
+        ("HERALD_SECRET_KEY", NEXT_KEY),
+        ("HERALD_SECRET_KEY_PREVIOUS", SECRET_KEY),
+    ];
+    let app = TestApp::start(&url, &both).await;
+    // What somebody with the key of before would keep now, nobody could read later.
+    std::fs::write(folder.path().join("token"), TOKEN).unwrap();
+    let old = herald(
+        &url,
+        folder.path(),
+        &["senders", "set", "shop", "--access-token-file", "token"],
     );
-    let (code, said) = list(&url, folder.path(), &next, Some(SECRET_KEY));
-    assert!(code == 0 && said.contains(shown), "{said}");
-    let (code, said) = list(&url, folder.path(), &next, None);
+    assert_eq!(old.status.code(), Some(1), "{}", text(&old));
+    drop(app.shut_down().await);
+    let (opens, said) = lists(NEXT_KEY, None);
+    assert!(opens, "the new key is enough now: {said}");
+    let (_, said) = lists(SECRET_KEY, None);
     assert!(
-        code == 0 && said.contains(shown),
-        "the new key is enough now: {said}"
-    );
-    let (code, said) = list(&url, folder.path(), SECRET_KEY, None);
-    assert!(
-        code == 1 && said.contains("not the key this database was made with"),
+        said.contains("not the key this database was made with"),
         "{said}"
     );
     let (code, said) = list(&url, folder.path(), SECRET_KEY, Some("ab"));
@@ -176,6 +190,30 @@ async fn the_secret_key_is_replaced_and_everything_still_opens(database: Databas
         code == 2 && said.contains("HERALD_SECRET_KEY_PREVIOUS: 64 hex digits"),
         "{said}"
     );
+}
+
+async fn a_row_that_was_left_behind_is_sealed_anew_at_the_next_start(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    super::add(&app, "shop", SECOND, serde_json::json!({})).await;
+    let behind = app.number("SELECT count(*) FROM credential").await;
+    assert_eq!(behind, 1);
+    // The check row is of the new key already; a row of the old key came in meanwhile.
+    app.sql("CREATE TABLE kept AS SELECT * FROM credential")
+        .await;
+    let (url, folder) = app.shut_down().await;
+    let folder = folder.unwrap();
+    let both = [
+        ("HERALD_SECRET_KEY", NEXT_KEY),
+        ("HERALD_SECRET_KEY_PREVIOUS", SECRET_KEY),
+    ];
+    let app = TestApp::start(&url, &both).await;
+    app.sql("DELETE FROM credential").await;
+    app.sql("INSERT INTO credential SELECT * FROM kept").await;
+    drop(app.shut_down().await);
+    let app = TestApp::start(&url, &both).await;
+    drop(app.shut_down().await);
+    let (code, said) = list(&url, folder.path(), NEXT_KEY, None);
+    assert!(code == 0 && said.contains("token-of…789"), "{said}");
 }
 
 async fn a_lost_key_is_a_clear_error(database: Database) {

@@ -14,6 +14,10 @@ crate::tests![
     a_route_names_its_sender,
     a_sender_held_by_hand_keeps_its_queue,
     what_waited_too_long_is_discarded_when_it_goes_on,
+    a_new_number_in_the_environment_is_the_default_when_the_old_one_cannot_send,
+    a_token_that_cannot_be_read_here_takes_no_queue_from_others,
+    a_template_waits_for_its_own_account_only,
+    the_important_ones_go_first_when_it_goes_on,
 ];
 
 async fn post(app: &TestApp, path: &str, body: Value) -> Value {
@@ -209,18 +213,31 @@ async fn what_waited_too_long_is_discarded_when_it_goes_on(database: Database) {
     hold_turn(&app.engine, app.now()).await.unwrap();
     app.pass(3 * 3600);
     let young = ask(&app, "+12025550151", None).await;
+    let friday = json!({ "to": "+12025550152", "template": "jaspers_market_plain_text_v1", "send_at": "2026-01-09T00:00:00Z" });
+    let (_, friday) = app.post("/api/v1/notifications", &friday).await;
+    let friday = friday["notifications"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    app.pass(3 * 3600);
+    let young = if app.status_of(&young).await == "queued" {
+        ask(&app, "+12025550153", None).await
+    } else {
+        young
+    };
     let wish = json!({ "discard_older_than_seconds": 7200, "dry_run": true });
     let would = post(&app, &format!("{name}/release"), wish).await;
     assert_eq!(
         (&would["discarded"], &would["sender"]["state"]),
-        (&json!(1), &json!("off"))
+        (&json!(2), &json!("off"))
     );
     assert_eq!(app.status_of(&old).await, "held");
     let wish = json!({ "discard_older_than_seconds": 7200 });
     assert_eq!(
         post(&app, &format!("{name}/release"), wish).await["discarded"],
-        1
+        2
     );
+    assert_eq!(app.status_of(&friday).await, "queued", "it has not waited");
     app.send_of(app.sender).await;
     let discarded = app.notification(&old).await;
     assert_eq!(discarded["status"], "cancelled");
@@ -233,4 +250,124 @@ async fn what_waited_too_long_is_discarded_when_it_goes_on(database: Database) {
     );
     assert_eq!(app.status_of(&young).await, "accepted");
     assert_eq!(graph.calls().len(), 1);
+}
+
+async fn a_new_number_in_the_environment_is_the_default_when_the_old_one_cannot_send(
+    database: Database,
+) {
+    let (app, graph) = with_graph(&database, &[]).await;
+    let (url, _folder) = app.shut_down().await;
+    let settings = [
+        ("WHATSAPP_API_BASE", graph.base.as_str()),
+        ("WHATSAPP_PHONE_NUMBER_ID", SECOND),
+    ];
+    let app = TestApp::start(&url, &settings).await;
+    let (_, senders) = app.get("/api/v1/senders").await;
+    let default = senders
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["default"] == true)
+        .unwrap();
+    assert_eq!(default["phone_number_id"], SECOND);
+    let id = default["id"].as_str().unwrap().parse().unwrap();
+    ask(&app, "+12025550150", None).await;
+    assert_eq!(app.send_of(id).await, 1);
+    assert_eq!(graph.last().0, SECOND);
+    let (_, page) = app.admin("GET", "/api/v1/audit", &Value::Null).await;
+    assert_eq!(page["entries"][0]["actor"], "herald");
+}
+
+async fn a_token_that_cannot_be_read_here_takes_no_queue_from_others(database: Database) {
+    let (app, _graph) = with_graph(&database, &[]).await;
+    add(&app, "shop", SECOND, json!({})).await;
+    let id = ask(&app, "+12025550150", Some("shop")).await;
+    app.sql("UPDATE credential SET sealed = 'v1:00000000:' || substr(sealed, 13)")
+        .await;
+    app.sql("UPDATE setting SET value = '1000' WHERE name = 'senders_revision'")
+        .await;
+    app.engine.refresh_keyring().await.unwrap();
+    assert!(app.engine.obstacle(None).is_none());
+    hold_turn(&app.engine, app.now()).await.unwrap();
+    assert_eq!(
+        app.status_of(&id).await,
+        "queued",
+        "another process may have the key"
+    );
+    let (_, shop) = app.get("/api/v1/senders/shop").await;
+    assert_eq!(shop["state"], "blocked");
+}
+
+async fn a_template_waits_for_its_own_account_only(database: Database) {
+    let (app, _graph) = with_graph(&database, &[]).await;
+    let path = format!("/api/v1/senders/{}", app.sender);
+    app.admin("PATCH", &path, &json!({ "waba_id": "1" })).await;
+    let shop = add(&app, "shop", SECOND, json!({ "waba_id": "2" })).await;
+    let at = app.now().micros();
+    let says = async |account: &str, status: &str, at: i64| {
+        app.sql(&format!(
+            "DELETE FROM template_sync WHERE account_id = '{account}'"
+        ))
+        .await;
+        app.sql(&format!(
+            "INSERT INTO template_sync (account_id, name, language, created_at, updated_at, status, status_at) \
+             VALUES ('{account}', 'jaspers_market_plain_text_v1', 'en_US', {at}, {at}, '{status}', {at})"
+        ))
+        .await;
+    };
+    says("1", "PAUSED", at).await;
+    says("2", "APPROVED", at + 1).await;
+    let waits = ask(&app, "+12025550150", None).await;
+    let goes = ask(&app, "+12025550151", Some("shop")).await;
+    app.send_of(app.sender).await;
+    app.send_of(shop).await;
+    assert_eq!(app.status_of(&goes).await, "accepted");
+    assert_eq!(app.status_of(&waits).await, "held");
+    for _ in 0..3 {
+        assert_eq!(watch::release(&app.engine, app.now()).await.unwrap(), 0);
+    }
+    // The other account's newer word holds nothing back, either.
+    says("2", "PENDING", at + 3).await;
+    says("1", "APPROVED", at + 2).await;
+    assert_eq!(watch::release(&app.engine, app.now()).await.unwrap(), 1);
+    app.send_of(app.sender).await;
+    assert_eq!(app.status_of(&waits).await, "accepted");
+}
+
+async fn the_important_ones_go_first_when_it_goes_on(database: Database) {
+    let (app, _graph) = with_graph(&database, &[]).await;
+    let path = format!("/api/v1/senders/{}", app.sender);
+    post(&app, &format!("{path}/hold"), json!({ "reason": "a test" })).await;
+    let bulk = "INSERT INTO notification (id, created_at, updated_at, depth, channel, recipient, address, kind, template, language, \
+        category, params, labels, priority, generation, status, open_status, engine_state, triggered, replied, attempt_count, held_for) ";
+    let ids = if database == Database::Sqlite {
+        "WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 450) SELECT randomblob(16), 1, 1, 0, 'whatsapp', '+1', '+1', \
+         'template', 'jaspers_market_plain_text_v1', 'en_US', 'utility', '{}', '{}', 3, 1, 'held', 'held', 'held', 0, false, 0, 'sender' FROM s"
+    } else {
+        "SELECT gen_random_uuid(), 1, 1, 0, 'whatsapp', '+1', '+1', \
+         'template', 'jaspers_market_plain_text_v1', 'en_US', 'utility', '{}', '{}', 3, 1, 'held', 'held', 'held', 0, false, 0, 'sender' \
+         FROM generate_series(1, 450)"
+    };
+    app.sql(&format!("{bulk}{ids}")).await;
+    let body = json!({ "to": "+12025550150", "template": "jaspers_market_plain_text_v1", "priority": "otp" });
+    app.post("/api/v1/notifications", &body).await;
+    hold_turn(&app.engine, app.now()).await.unwrap();
+    let (app, engine) = (&app, &app.engine);
+    let whose = herald::store::notification::Whose::Nobodys;
+    let released = engine
+        .store
+        .write(async |tx| herald::store::notification::release(tx, whose, app.now(), 1).await)
+        .await
+        .unwrap();
+    let first = app
+        .number("SELECT priority FROM notification WHERE due_at IS NOT NULL")
+        .await;
+    assert_eq!((released, first), (1, 0));
+    post(app, &format!("{path}/release"), Value::Null).await;
+    assert_eq!(
+        app.number("SELECT count(*) FROM notification WHERE engine_state = 'held'")
+            .await,
+        0,
+        "all of them, at once"
+    );
 }
