@@ -21,7 +21,7 @@ use crate::{
         time::Timestamp,
     },
     engine::{
-        Engine, Retention, Settings,
+        Engine, Retention, Settings, accept,
         inbox::{Handover, Inbox, Intake},
         keyring::{Environment, Keys, REVISION, token_scope},
         vault::{self, KeyCheck, Vault},
@@ -53,6 +53,7 @@ pub struct App {
     pub handover: Arc<Handover>,
     listener: TcpListener,
     intake: Intake,
+    requests: accept::Queue,
     options: Options,
     http_workers: usize,
 }
@@ -131,10 +132,12 @@ impl App {
             Engine::new(store, settings(config), process).with_keys(keys(config, Some(vault))?);
         let engine = Arc::new(engine);
         let ring = engine.refresh_keyring().await?;
+        let (door, requests) = accept::open();
         let (inbox, intake) = Inbox::new(config.inbox_bytes, config.inbox_wait);
         let state = web::Data::new(AppState {
             engine,
             inbox: Arc::new(inbox),
+            door,
             clock: options.clock.clone(),
             started_at: now,
             metrics: telemetry::metrics().map_err(anyhow::Error::msg)?,
@@ -152,6 +155,7 @@ impl App {
             handover: Arc::new(Handover::default()),
             listener,
             intake,
+            requests,
             options,
             http_workers: config.http_workers,
         })
@@ -164,6 +168,7 @@ impl App {
             handover,
             listener,
             intake,
+            requests,
             options,
             http_workers,
         } = self;
@@ -180,6 +185,10 @@ impl App {
         let (for_store, store_clock) = (Arc::clone(&engine), clock.clone());
         threads.start("herald-store", move || {
             workers::inbox::store(for_store, intake, memory, store_clock)
+        })?;
+        let (for_requests, requests_clock) = (Arc::clone(&engine), clock.clone());
+        threads.start("herald-accept", move || {
+            workers::accept::run(for_requests, requests, requests_clock)
         })?;
         if !options.no_workers {
             if !options.no_apply {

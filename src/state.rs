@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::{
     domain::time::Timestamp,
-    engine::{Engine, inbox::Inbox},
+    engine::{Engine, accept::Door, inbox::Inbox},
 };
 
 /// Where `now` is made: whole microseconds of UTC, never backwards of 1970.
@@ -57,6 +57,8 @@ pub fn random_bytes<const COUNT: usize>() -> Result<[u8; COUNT], getrandom::Erro
 pub struct AppState {
     pub engine: Arc<Engine>,
     pub inbox: Arc<Inbox>,
+    /// Where direct requests come in.
+    pub door: Door,
     pub clock: Clock,
     pub started_at: Timestamp,
     pub metrics: PrometheusHandle,

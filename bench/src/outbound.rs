@@ -34,6 +34,8 @@ pub struct Accepted {
     pub our_id: String,
     /// By the sandbox's clock, in microseconds.
     pub at: i64,
+    /// How long the answer took it, in microseconds.
+    pub took: f64,
 }
 
 impl Sandbox {
@@ -87,6 +89,7 @@ impl Sandbox {
                 Some(Accepted {
                     our_id: line.get("our_id")?.as_str()?.to_owned(),
                     at: line.get("at")?.as_i64()?,
+                    took: line.get("took")?.as_f64()?,
                 })
             })
             .collect())

@@ -37,7 +37,7 @@ pub(super) struct SandboxCommand {
     delivered_after_milliseconds: u64,
     #[arg(long, default_value_t = 2000)]
     read_after_milliseconds: u64,
-    /// How long it takes to answer.
+    /// How long it takes to answer, on average: from half of it to half as much again.
     #[arg(long, default_value_t = 0)]
     takes_milliseconds: u64,
     /// Write what was accepted here, one JSON object a line.

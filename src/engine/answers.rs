@@ -8,52 +8,71 @@ use std::{
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use crate::domain::time::Timestamp;
+
 /// Requests that wait for the answers to their notifications. Only a shortcut:
 /// whoever waits looks into the database as well, as another process may send.
+#[derive(Clone, Debug, Default)]
+pub struct Answers(Arc<Mutex<Row>>);
+
+/// Who waits for which notification.
+type Row = HashMap<Uuid, Vec<Arc<Place>>>;
+
+/// One who waits.
 #[derive(Debug, Default)]
-pub struct Answers {
-    waiting: Mutex<HashMap<Uuid, Vec<Arc<Notify>>>>,
+struct Place {
+    notify: Notify,
+    /// When the provider took what is waited for, as far as it was told.
+    accepted: Mutex<HashMap<Uuid, Timestamp>>,
 }
 
 /// A place in the row, given up when it is dropped.
 #[derive(Debug)]
-pub struct Waiter<'a> {
-    answers: &'a Answers,
+pub struct Waiter {
+    answers: Answers,
     ids: Vec<Uuid>,
-    notify: Arc<Notify>,
+    place: Arc<Place>,
 }
 
 impl Answers {
     /// From now on, answers to these notifications are told.
-    pub fn wait_for(&self, ids: &[Uuid]) -> Waiter<'_> {
-        let notify = Arc::new(Notify::new());
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn wait_for(&self, ids: &[Uuid]) -> Waiter {
+        let place = Arc::new(Place::default());
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for id in ids {
-            waiting.entry(*id).or_default().push(Arc::clone(&notify));
+            waiting.entry(*id).or_default().push(Arc::clone(&place));
         }
         Waiter {
-            answers: self,
+            answers: self.clone(),
             ids: ids.to_vec(),
-            notify,
+            place,
         }
     }
 
-    /// Something is known of these notifications, and committed.
-    pub fn tell(&self, ids: impl Iterator<Item = Uuid>) {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Something is known of these notifications, and committed; when the provider took
+    /// them, if it did.
+    pub fn tell(&self, told: impl Iterator<Item = (Uuid, Option<Timestamp>)>) {
+        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.is_empty() {
             return;
         }
-        for id in ids {
-            for notify in waiting.get(&id).into_iter().flatten() {
-                notify.notify_one();
+        for (id, accepted_at) in told {
+            for place in waiting.get(&id).into_iter().flatten() {
+                if let Some(at) = accepted_at {
+                    let mut accepted = place
+                        .accepted
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner);
+                    accepted.insert(id, at);
+                }
+                place.notify.notify_one();
             }
         }
     }
 
     /// How many notifications are waited for.
     pub fn len(&self) -> usize {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.len()
     }
 
@@ -62,23 +81,33 @@ impl Answers {
     }
 }
 
-impl Waiter<'_> {
+impl Waiter {
     /// Until something was told since the last time.
     pub async fn told(&self) {
-        self.notify.notified().await;
+        self.place.notify.notified().await;
+    }
+
+    /// When the provider took a notification, if that was told.
+    pub fn accepted_at(&self, id: Uuid) -> Option<Timestamp> {
+        let accepted = self
+            .place
+            .accepted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        accepted.get(&id).copied()
     }
 }
 
-impl Drop for Waiter<'_> {
+impl Drop for Waiter {
     fn drop(&mut self) {
         let mut waiting = self
             .answers
-            .waiting
+            .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         for id in &self.ids {
             if let Some(row) = waiting.get_mut(id) {
-                row.retain(|notify| !Arc::ptr_eq(notify, &self.notify));
+                row.retain(|place| !Arc::ptr_eq(place, &self.place));
                 if row.is_empty() {
                     waiting.remove(id);
                 }
@@ -91,7 +120,7 @@ impl Drop for Waiter<'_> {
 mod tests {
     use uuid::Uuid;
 
-    use super::Answers;
+    use super::{Answers, Timestamp};
 
     #[tokio::test]
     async fn whoever_waits_is_told_and_leaves_nothing_behind() {
@@ -100,9 +129,12 @@ mod tests {
         let first = answers.wait_for(&[mine]);
         let second = answers.wait_for(&[mine, other]);
         // Told before anybody listened: it is not lost.
-        answers.tell([mine].into_iter());
+        let at = Timestamp::from_unix_seconds(1);
+        answers.tell([(mine, Some(at))].into_iter());
         first.told().await;
         second.told().await;
+        assert_eq!(first.accepted_at(mine), Some(at));
+        assert_eq!(second.accepted_at(other), None);
         drop(first);
         assert_eq!(answers.len(), 2);
         drop(second);

@@ -333,7 +333,8 @@ async fn drafts(
         send_at: None,
         reply_to: None,
     };
-    accept::compose(engine, tx, &draft, accept::unique(targets), now).await
+    let reading = &mut accept::Reading::default();
+    accept::compose(engine, tx, reading, &draft, accept::unique(targets), now).await
 }
 
 async fn original(

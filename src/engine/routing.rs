@@ -60,6 +60,17 @@ impl Target {
         }
     }
 
+    /// A person at a number: the one asked for, not another one of the same person.
+    pub fn at(phone: &Phone, person: Person) -> Self {
+        Self {
+            recipient: phone.e164().to_owned(),
+            contact_id: Some(person.contact_id),
+            address: Some(phone.e164().to_owned()),
+            name: person.name,
+            skipped: None,
+        }
+    }
+
     fn of_staff(staff: Staff) -> Self {
         Self::of(
             format!("user:{}", staff.name),
@@ -142,18 +153,11 @@ async fn by_phone(
     now: Timestamp,
 ) -> Result<Target, StoreError> {
     let person = people::ensure_phone(tx, phone, now).await?;
-    Ok(Target {
-        recipient: phone.e164().to_owned(),
-        contact_id: Some(person.contact_id),
-        // The number asked for, not another one of the same person.
-        address: Some(phone.e164().to_owned()),
-        name: person.name,
-        skipped: None,
-    })
+    Ok(Target::at(phone, person))
 }
 
 /// A person whose number may be unknown.
-async fn by_user_id(
+pub async fn by_user_id(
     tx: &DatabaseTransaction,
     user_id: &UserId,
     now: Timestamp,

@@ -17,7 +17,10 @@ use std::{
     io::Write,
     net::TcpListener,
     path::PathBuf,
-    sync::{Mutex, PoisonError, atomic::AtomicU64},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -39,7 +42,7 @@ pub struct SandboxConfig {
     pub sent_after: Duration,
     pub delivered_after: Duration,
     pub read_after: Duration,
-    /// How long an answer takes.
+    /// How long an answer takes, on average: each its own, from half of it to half as much again.
     pub takes: Duration,
     /// What was accepted is written here, one JSON object a line.
     pub ledger: Option<PathBuf>,
@@ -64,9 +67,21 @@ struct World {
 }
 
 impl World {
-    fn record(&self, our_id: &str, wamid: &str) {
+    /// How long this call takes.
+    fn takes(&self) -> Duration {
+        if self.config.takes.is_zero() {
+            return Duration::ZERO;
+        }
+        let call = self.total.fetch_add(1, Ordering::Relaxed);
+        let permille = u32::try_from(chaos::mix(call) % 1001).unwrap_or(0);
+        self.config.takes * (500 + permille) / 1000
+    }
+
+    fn record(&self, our_id: &str, wamid: &str, took: Duration) {
         if let Some(ledger) = &self.ledger {
-            let line = json!({ "our_id": our_id, "wamid": wamid, "at": unix_micros() });
+            let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            let line =
+                json!({ "our_id": our_id, "wamid": wamid, "at": unix_micros(), "took": took });
             let mut file = ledger.lock().unwrap_or_else(PoisonError::into_inner);
             if let Err(error) = writeln!(file, "{line}") {
                 tracing::error!(event = "sandbox.ledger", %error, "the ledger cannot be written");

@@ -78,8 +78,9 @@ pub(super) async fn messages(
         Behaviour::BreaksDown => return HttpResponse::InternalServerError().finish(),
         _ => {}
     }
-    if !world.config.takes.is_zero() {
-        tokio::time::sleep(world.config.takes).await;
+    let took = world.takes();
+    if !took.is_zero() {
+        tokio::time::sleep(took).await;
     }
     let day = world
         .config
@@ -97,7 +98,7 @@ pub(super) async fn messages(
         .and_then(Value::as_str)
         .map(str::to_owned);
     let wamid = new_wamid(&digits);
-    world.record(our_id.as_deref().unwrap_or_default(), &wamid);
+    world.record(our_id.as_deref().unwrap_or_default(), &wamid, took);
     let is_template = message.get("type").and_then(Value::as_str) == Some("template");
     let behaviour = if !is_template && !world.window_is_open(&digits) {
         Behaviour::Fails(131_047)

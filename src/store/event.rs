@@ -213,6 +213,16 @@ pub async fn take_idempotency_key(
     if inserted.rows_affected() > 0 {
         return Ok(None);
     }
+    idempotency_key(tx, client, key, operation).await
+}
+
+/// What a key was used for, if it was.
+pub async fn idempotency_key(
+    tx: &DatabaseTransaction,
+    client: &str,
+    key: &str,
+    operation: &str,
+) -> Result<Option<Used>, StoreError> {
     let row = query_one(
         tx,
         "SELECT fingerprint, resource_id, answer FROM idempotency WHERE client = $1 AND idempotency_key = $2 AND operation = $3",

@@ -1,12 +1,13 @@
 //! Contacts, staff and groups.
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     StoreError,
     alias::{self, Alias},
-    dialect::{Columns, execute, query, query_one},
+    dialect::{Columns, Type, execute, list, query, query_one, rows},
     new_id,
 };
 use crate::domain::{phone::Phone, recipient::UserId, time::Timestamp};
@@ -75,6 +76,44 @@ pub async fn contact_by_phone(
     )
     .await?;
     row.as_ref().map(person).transpose()
+}
+
+/// The contacts of many numbers, by number; whoever is not known is left out.
+pub async fn by_phones(
+    connection: &impl ConnectionTrait,
+    phones: &[Phone],
+) -> Result<Vec<(String, Person)>, StoreError> {
+    #[derive(Serialize)]
+    struct Row<'a> {
+        value: &'a str,
+    }
+    if phones.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted: Vec<Row<'_>> = phones
+        .iter()
+        .map(|phone| Row {
+            value: phone.e164(),
+        })
+        .collect();
+    let given = rows(connection.get_database_backend(), &[("value", Type::Text)]);
+    // A CROSS JOIN keeps SQLite from walking every number there is.
+    let found = query(
+        connection,
+        format!(
+            "SELECT {PERSON}, k.value FROM {given} CROSS JOIN contact_alias k CROSS JOIN contact c \
+             WHERE k.kind = 'phone' AND k.value = r.value AND k.superseded_at IS NULL AND c.id = k.contact_id"
+        ),
+        [list(&wanted)?],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let number: String = row.try_get_by_index(5)?;
+            Ok((number, person(row)?))
+        })
+        .collect()
 }
 
 /// A member of staff. The person is absent when no contact is linked.

@@ -1,5 +1,6 @@
 //! What runs without a request. A worker is a loop over a turn: tests call the turn.
 
+pub mod accept;
 pub mod checkpoint;
 pub mod cleanup;
 pub mod inbox;

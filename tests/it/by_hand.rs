@@ -351,7 +351,7 @@ async fn whoever_hangs_up_changes_nothing(database: Database) {
         .send();
     {
         let waiting = async {
-            while app.engine.answers.is_empty() {
+            while app.number("SELECT count(*) FROM notification").await == 0 {
                 tokio::task::yield_now().await;
             }
         };

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Draft, Duplicate, RouteResult, compose, named_sender, priority, unique};
+use super::{Draft, Duplicate, Reading, RouteResult, compose, named_sender, priority, unique};
 use crate::engine::{
     Engine,
     routing::{self, Target},
@@ -355,10 +355,12 @@ impl Expansion<'_> {
             send_at: None,
             reply_to: None,
         };
-        let mut new = match compose(self.engine, self.tx, &draft, targets, self.now).await? {
-            Ok(new) => new,
-            Err(reason) => return Ok(Err(reason)),
-        };
+        let reading = &mut Reading::default();
+        let mut new =
+            match compose(self.engine, self.tx, reading, &draft, targets, self.now).await? {
+                Ok(new) => new,
+                Err(reason) => return Ok(Err(reason)),
+            };
         self.drop_duplicates(&mut new, result).await?;
         let (inserted, made) = transition::introduce(self.engine, self.tx, &new, self.now).await?;
         report.wake_sender |= made.wake_sender;

@@ -2,11 +2,15 @@
 
 mod event;
 mod expand;
+mod gather;
+mod reading;
 mod request;
 
 pub use event::{Accepted, Conflict, Duplicate, NewEvent, RouteResult, event, raise};
 pub use expand::expand_turn;
-pub use request::{FieldError, Refusal, Request, RequestContent, TemplateUse, request};
+pub use gather::{Door, NotNow, Queue, Stored, many, open};
+pub use reading::Reading;
+pub use request::{Asked, FieldError, Refusal, Request, RequestContent, TemplateUse};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,10 +20,8 @@ use uuid::Uuid;
 use super::{Engine, routing::Target};
 use crate::{
     domain::{recipient::UserId, time::Timestamp},
-    engine::catalogue::layout,
     store::{
-        DatabaseTransaction, StoreError, catalogue, new_id, notification::NewNotification, people,
-        sender,
+        DatabaseTransaction, StoreError, new_id, notification::NewNotification, people, sender,
     },
 };
 
@@ -89,15 +91,19 @@ pub fn unique(targets: Vec<Target>) -> Vec<Target> {
 pub async fn compose(
     engine: &Engine,
     tx: &DatabaseTransaction,
+    reading: &mut Reading,
     draft: &Draft,
     targets: Vec<Target>,
     now: Timestamp,
 ) -> Result<Result<Vec<NewNotification>, String>, StoreError> {
-    let Some(found) = catalogue::template(tx, &draft.template, draft.language.as_deref()).await?
-    else {
+    let found = reading
+        .template(tx, &draft.template, draft.language.as_deref())
+        .await?;
+    let Some(template) = found else {
         return Ok(Err(format!("there is no template {}", draft.template)));
     };
-    let layout = match layout(&found) {
+    let found = &template.row;
+    let layout = match &template.layout {
         Ok(layout) => layout,
         Err(error) => return Ok(Err(format!("the template {}: {error}", draft.template))),
     };

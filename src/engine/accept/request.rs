@@ -6,26 +6,24 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Draft, NEEDS_PHONE, compose, named_sender, unique};
+use super::{Draft, NEEDS_PHONE, Reading, compose, unique};
 use crate::engine::{
     Engine,
-    catalogue::layout,
     dispatch::{Sendable, sendable},
     routing::{self, Target},
-    transition::{self, Report},
 };
 use crate::{
     domain::{
         content::{Broken, Content},
+        phone::Phone,
         recipient::{RecipientSpec, UserId},
         time::Timestamp,
     },
     store::{
-        DatabaseTransaction, StoreError, catalogue,
+        DatabaseTransaction, StoreError,
         event::{self, Used},
         new_id,
         notification::{self, Fallback, NewNotification},
-        sender, template_sync,
     },
 };
 
@@ -95,104 +93,114 @@ pub enum Refusal {
 /// Members of groups that a direct request may reach; larger fan-outs are events.
 const MAX_DIRECT_TARGETS: usize = 1000;
 
-/// Checks a direct request completely, then stores it. Gives back its notifications.
-pub async fn request(
-    engine: &Engine,
-    client: &str,
-    key: Option<&str>,
-    fingerprint: Vec<u8>,
-    request: &Request,
-    now: Timestamp,
-) -> Result<Result<Vec<Uuid>, Refusal>, StoreError> {
-    let mut refusal = None;
-    let stored = engine
-        .store
-        .write(async |tx| {
-            match request_in(engine, tx, client, key, &fingerprint, request, now).await? {
-                (Ok(ids), report) => Ok((ids, report)),
-                // Nothing of a refused request may stay, its idempotency key included.
-                (Err(refused), _) => {
-                    refusal = Some(refused);
-                    Err(StoreError::RolledBack)
-                }
-            }
-        })
-        .await;
-    match (stored, refusal) {
-        (Err(StoreError::RolledBack), Some(refused)) => Ok(Err(refused)),
-        (stored, _) => {
-            let (ids, report) = stored?;
-            report.publish(engine);
-            Ok(Ok(ids))
-        }
+/// A request with whose it is.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub client: String,
+    /// The idempotency key.
+    pub key: Option<String>,
+    /// A digest of the body.
+    pub fingerprint: Vec<u8>,
+    pub request: Request,
+}
+
+impl Asked {
+    /// What no two requests of one transaction may have in common.
+    pub(super) fn whole_key(&self) -> Option<(&str, &str)> {
+        Some((self.client.as_str(), self.key.as_deref()?))
     }
 }
 
-async fn request_in(
+/// What came of checking one request.
+pub(super) enum Checked {
+    /// It was asked before: these are its notifications.
+    Before(Vec<Uuid>),
+    Refused(Refusal),
+    /// To be stored, under the id of the request.
+    New(Uuid, Vec<NewNotification>),
+}
+
+/// Names of idempotency keys' uses.
+const OPERATION: &str = "POST /api/v1/notifications";
+
+/// Checks a request completely; what it refuses has written nothing, but for a user id
+/// that cannot be sent this template. Says so with `true`.
+pub(super) async fn check(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    client: &str,
-    key: Option<&str>,
-    fingerprint: &[u8],
-    request: &Request,
+    reading: &mut Reading,
+    asked: &Asked,
     now: Timestamp,
-) -> Result<(Result<Vec<Uuid>, Refusal>, Report), StoreError> {
-    let batch = new_id(now);
-    if let Some(key) = key {
-        let used = Used {
-            fingerprint: fingerprint.to_vec(),
-            resource_id: batch,
-            answer: None,
-        };
-        let before =
-            event::take_idempotency_key(tx, client, key, "POST /api/v1/notifications", &used, now)
-                .await?;
-        if let Some(before) = before {
-            if before.fingerprint != fingerprint {
-                return Ok((Err(Refusal::KeyReused), Report::default()));
-            }
-            return Ok((
-                Ok(notification::of_request(tx, before.resource_id).await?),
-                Report::default(),
-            ));
-        }
+) -> Result<(Checked, bool), StoreError> {
+    let request = &asked.request;
+    let used = Used {
+        fingerprint: asked.fingerprint.clone(),
+        resource_id: new_id(now),
+        answer: None,
+    };
+    if let Some(key) = &asked.key
+        && let Some(before) = event::idempotency_key(tx, &asked.client, key, OPERATION).await?
+    {
+        return Ok((repeated(tx, &used, &before).await?, false));
     }
     let mut wrong = Vec::new();
-    let targets = direct_targets(tx, request, &mut wrong, now).await?;
-    let about = match &request.about {
-        None => None,
-        Some(about) => match RecipientSpec::parse(about) {
-            Ok(spec) => match routing::resolve(tx, &spec, None, None, now).await? {
-                Ok(page) => page.targets.first().and_then(|target| target.contact_id),
-                Err(unknown) => {
-                    wrong.push(FieldError {
-                        pointer: "/about".to_owned(),
-                        rule: unknown.0,
-                    });
-                    None
-                }
-            },
-            Err(error) => {
-                wrong.push(FieldError {
-                    pointer: "/about".to_owned(),
-                    rule: error.to_string(),
-                });
-                None
-            }
-        },
-    };
+    let mut recipients = recipients(tx, request, &mut wrong, now).await?;
+    let about = about(tx, request, &mut wrong, now).await?;
     let from = match &request.sender {
         None => None,
         Some(named) => {
-            let found = named_sender(tx, named).await?;
+            let found = reading.sender(tx, named).await?;
             if found.is_none() {
                 wrong.push(FieldError {
                     pointer: "/sender".to_owned(),
                     rule: "no sender has this name".to_owned(),
                 });
             }
-            found
+            found.map(|row| row.id)
         }
+    };
+    let templates: Vec<(&TemplateUse, &str)> = match &request.content {
+        RequestContent::Template(template) => vec![(template, "")],
+        RequestContent::Free { content, fallback } => {
+            wrong.extend(content.check().into_iter().map(FieldError::from));
+            fallback.iter().map(|it| (it, "/fallback")).collect()
+        }
+    };
+    let mut is_code = false;
+    for (template, at) in &templates {
+        let category = check_template(tx, reading, from, template, at, &mut wrong).await?;
+        is_code |= category.as_deref() == Some("authentication");
+    }
+    let named_by_id = |target: &Target| {
+        let address = target.address.as_deref();
+        address.is_some_and(|address| UserId::parse(address).is_some())
+    };
+    if is_code
+        && recipients
+            .iter()
+            .any(|it| it.needs_user_id() || it.found(named_by_id))
+    {
+        wrong.push(FieldError {
+            pointer: "/to".to_owned(),
+            rule: NEEDS_PHONE.to_owned(),
+        });
+    }
+    if !wrong.is_empty() {
+        return Ok((Checked::Refused(Refusal::Fields(wrong)), false));
+    }
+    // Only now is anybody made who is not known yet.
+    let mut targets = Vec::with_capacity(recipients.len());
+    for recipient in recipients.drain(..) {
+        targets.extend(recipient.settle(tx, reading, now).await?);
+    }
+    let targets = unique(targets);
+    let about = match about {
+        Some(recipient) => recipient
+            .settle(tx, reading, now)
+            .await?
+            .first()
+            .and_then(|target| target.contact_id),
+        None => None,
     };
     let draft = Draft {
         event_id: None,
@@ -203,7 +211,7 @@ async fn request_in(
         rule: None,
         depth: 0,
         channel: "whatsapp".to_owned(),
-        sender_id: from.as_ref().map(|row| row.id),
+        sender_id: from,
         template: String::new(),
         language: None,
         params: json!({}),
@@ -215,84 +223,89 @@ async fn request_in(
         send_at: request.send_at,
         reply_to: request.reply_to.clone(),
     };
-    let new = match &request.content {
+    let made = match &request.content {
         RequestContent::Template(template) => {
-            let made = templated(engine, tx, &draft, template, "", targets, now).await?;
-            made.unwrap_or_else(|broken| {
-                wrong.extend(broken);
-                Vec::new()
-            })
+            templated(engine, tx, reading, &draft, template, "", targets, now).await?
         }
         RequestContent::Free { content, fallback } => {
-            wrong.extend(content.check().into_iter().map(FieldError::from));
-            let mut fallbacks = Vec::new();
-            if let Some(template) = fallback {
-                let targets = targets.clone();
-                match templated(engine, tx, &draft, template, "/fallback", targets, now).await? {
-                    Ok(made) => fallbacks = made,
-                    Err(broken) => wrong.extend(broken),
+            let fallbacks = match fallback {
+                None => Ok(Vec::new()),
+                Some(template) => {
+                    let (at, targets) = ("/fallback", targets.clone());
+                    templated(engine, tx, reading, &draft, template, at, targets, now).await?
                 }
-            }
-            let mut fallbacks = fallbacks.into_iter();
-            targets
-                .into_iter()
-                .map(|target| {
-                    let fallback = fallbacks.next().and_then(fallback_of);
-                    free(engine, &draft, target, content, fallback, now)
-                })
-                .collect()
+            };
+            fallbacks.map(|fallbacks| {
+                let mut fallbacks = fallbacks.into_iter();
+                targets
+                    .into_iter()
+                    .map(|target| {
+                        let fallback = fallbacks.next().and_then(fallback_of);
+                        free(engine, &draft, target, content, fallback, now)
+                    })
+                    .collect()
+            })
         }
     };
-    if !wrong.is_empty() {
-        return Ok((Err(Refusal::Fields(wrong)), Report::default()));
+    let new = match made {
+        Ok(new) => new,
+        Err(wrong) => return Ok((Checked::Refused(Refusal::Fields(wrong)), true)),
+    };
+    if let Some(key) = &asked.key {
+        // Another process may have been faster since we looked.
+        let before =
+            event::take_idempotency_key(tx, &asked.client, key, OPERATION, &used, now).await?;
+        if let Some(before) = before {
+            return Ok((repeated(tx, &used, &before).await?, true));
+        }
     }
-    let new: Vec<NewNotification> = new
+    let new = new
         .into_iter()
         .map(|new| NewNotification {
             parent_id: None,
-            event_id: Some(batch),
+            event_id: Some(used.resource_id),
             ..new
         })
         .collect();
-    let (inserted, report) = transition::introduce(engine, tx, &new, now).await?;
-    Ok((Ok(inserted), report))
+    Ok((Checked::New(used.resource_id, new), false))
 }
 
-/// Notifications of a template, or what is wrong with its use; pointers begin with `at`.
+/// The answer to a request whose key was used before.
+async fn repeated(
+    tx: &DatabaseTransaction,
+    used: &Used,
+    before: &Used,
+) -> Result<Checked, StoreError> {
+    if before.fingerprint != used.fingerprint {
+        return Ok(Checked::Refused(Refusal::KeyReused));
+    }
+    let ids = notification::of_request(tx, before.resource_id).await?;
+    Ok(Checked::Before(ids))
+}
+
+/// Notifications of a template that was checked, or why there are none; pointers begin
+/// with `at`.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one use of a template in its transaction: a struct for one call says no more"
+)]
 async fn templated(
     engine: &Engine,
     tx: &DatabaseTransaction,
+    reading: &mut Reading,
     draft: &Draft,
     template: &TemplateUse,
     at: &str,
     targets: Vec<Target>,
     now: Timestamp,
 ) -> Result<Result<Vec<NewNotification>, Vec<FieldError>>, StoreError> {
-    let mut wrong = Vec::new();
-    let category = check_template(tx, draft.sender_id, template, at, &mut wrong).await?;
-    let needs_phone = category.as_deref() == Some("authentication")
-        && targets.iter().any(|target| {
-            target
-                .address
-                .as_deref()
-                .is_some_and(|address| UserId::parse(address).is_some())
-        });
-    if needs_phone {
-        wrong.push(FieldError {
-            pointer: "/to".to_owned(),
-            rule: NEEDS_PHONE.to_owned(),
-        });
-    }
-    if !wrong.is_empty() {
-        return Ok(Err(wrong));
-    }
     let draft = Draft {
         template: template.name.clone(),
         language: template.language.clone(),
         params: Value::Object(template.params.clone()),
         ..draft.clone()
     };
-    let made = compose(engine, tx, &draft, targets, now).await?;
+    let made = compose(engine, tx, reading, &draft, targets, now).await?;
     Ok(made.map_err(|reason| {
         vec![FieldError {
             pointer: format!("{at}/template"),
@@ -359,13 +372,80 @@ fn free(
     }
 }
 
-async fn direct_targets(
+/// One recipient of a request: found, or to be made when the request is good.
+enum Recipient {
+    Found(Vec<Target>),
+    Phone(Phone),
+    UserId(UserId),
+}
+
+impl Recipient {
+    const fn needs_user_id(&self) -> bool {
+        matches!(self, Self::UserId(_))
+    }
+
+    fn found(&self, is: impl Fn(&Target) -> bool) -> bool {
+        matches!(self, Self::Found(targets) if targets.iter().any(is))
+    }
+
+    /// Finds them, or makes them.
+    async fn settle(
+        self,
+        tx: &DatabaseTransaction,
+        reading: &mut Reading,
+        now: Timestamp,
+    ) -> Result<Vec<Target>, StoreError> {
+        Ok(match self {
+            Self::Found(targets) => targets,
+            Self::Phone(phone) => {
+                let person = reading.person(tx, &phone, now).await?;
+                vec![Target::at(&phone, person)]
+            }
+            Self::UserId(user_id) => vec![routing::by_user_id(tx, &user_id, now).await?],
+        })
+    }
+}
+
+/// One entry, as far as that takes no writing.
+async fn recipient(
+    tx: &DatabaseTransaction,
+    spec: RecipientSpec,
+    now: Timestamp,
+) -> Result<Result<Recipient, String>, StoreError> {
+    let spec = match spec {
+        RecipientSpec::Phone(phone) => return Ok(Ok(Recipient::Phone(phone))),
+        RecipientSpec::UserId(user_id) => return Ok(Ok(Recipient::UserId(user_id))),
+        other => other,
+    };
+    let mut targets = Vec::new();
+    let mut after = None;
+    loop {
+        match routing::resolve(tx, &spec, None, after, now).await? {
+            Ok(page) => {
+                targets.extend(page.targets);
+                after = page.next;
+            }
+            Err(unknown) => return Ok(Err(unknown.0)),
+        }
+        if targets.len() > MAX_DIRECT_TARGETS {
+            return Ok(Err(format!(
+                "more than {MAX_DIRECT_TARGETS} people: post an event instead"
+            )));
+        }
+        if after.is_none() {
+            return Ok(Ok(Recipient::Found(targets)));
+        }
+    }
+}
+
+/// Whom a request is for.
+async fn recipients(
     tx: &DatabaseTransaction,
     request: &Request,
     wrong: &mut Vec<FieldError>,
     now: Timestamp,
-) -> Result<Vec<Target>, StoreError> {
-    let mut targets = Vec::new();
+) -> Result<Vec<Recipient>, StoreError> {
+    let mut found = Vec::with_capacity(request.to.len());
     if request.to.is_empty() {
         wrong.push(FieldError {
             pointer: "/to".to_owned(),
@@ -373,49 +453,52 @@ async fn direct_targets(
         });
     }
     for (index, entry) in request.to.iter().enumerate() {
-        let mut refuse = |rule: String| {
-            wrong.push(FieldError {
+        let read = match RecipientSpec::parse(entry) {
+            Ok(spec) => recipient(tx, spec, now).await?,
+            Err(error) => Err(error.to_string()),
+        };
+        match read {
+            Ok(recipient) => found.push(recipient),
+            Err(rule) => wrong.push(FieldError {
                 pointer: format!("/to/{index}"),
                 rule,
-            });
-        };
-        let spec = match RecipientSpec::parse(entry) {
-            Ok(spec) => spec,
-            Err(error) => {
-                refuse(error.to_string());
-                continue;
-            }
-        };
-        let mut after = None;
-        loop {
-            match routing::resolve(tx, &spec, None, after, now).await? {
-                Ok(page) => {
-                    targets.extend(page.targets);
-                    after = page.next;
-                }
-                Err(unknown) => {
-                    refuse(unknown.0);
-                    break;
-                }
-            }
-            if targets.len() > MAX_DIRECT_TARGETS {
-                refuse(format!(
-                    "more than {MAX_DIRECT_TARGETS} people: post an event instead"
-                ));
-                break;
-            }
-            if after.is_none() {
-                break;
-            }
+            }),
         }
     }
-    Ok(unique(targets))
+    Ok(found)
+}
+
+/// Whom a request is about.
+async fn about(
+    tx: &DatabaseTransaction,
+    request: &Request,
+    wrong: &mut Vec<FieldError>,
+    now: Timestamp,
+) -> Result<Option<Recipient>, StoreError> {
+    let Some(about) = &request.about else {
+        return Ok(None);
+    };
+    let read = match RecipientSpec::parse(about) {
+        Ok(spec) => recipient(tx, spec, now).await?,
+        Err(error) => Err(error.to_string()),
+    };
+    match read {
+        Ok(recipient) => Ok(Some(recipient)),
+        Err(rule) => {
+            wrong.push(FieldError {
+                pointer: "/about".to_owned(),
+                rule,
+            });
+            Ok(None)
+        }
+    }
 }
 
 /// Checks a template and its parameters. Gives back its category, if there is one
 /// of this name.
 async fn check_template(
     tx: &DatabaseTransaction,
+    reading: &mut Reading,
     sender_id: Option<Uuid>,
     template: &TemplateUse,
     at: &str,
@@ -428,13 +511,14 @@ async fn check_template(
         });
     };
     let (name, language) = (&template.name, template.language.as_deref());
-    let Some(found) = catalogue::template(tx, name, language).await? else {
+    let Some(known) = reading.template(tx, name, language).await? else {
         refuse(
             "/template".to_owned(),
             "there is no template of this name".to_owned(),
         );
         return Ok(None);
     };
+    let found = &known.row;
     if language.is_some_and(|language| language != found.language) {
         refuse(
             "/language".to_owned(),
@@ -442,21 +526,20 @@ async fn check_template(
         );
     }
     // What waits for approval waits in the queue; what is refused for good is refused here.
-    let from = match sender_id {
-        Some(id) => sender::find(tx, id).await?,
-        None => sender::default_one(tx).await?,
-    };
-    let account = from.and_then(|row| row.waba_id);
-    let standing = template_sync::standing(tx, account.as_deref(), name, &found.language).await?;
+    let account = reading.account(tx, sender_id).await?;
+    let standing = reading
+        .standing(tx, account.as_deref(), name, &found.language)
+        .await?;
     if let Sendable::Never(reason) = sendable(name, standing.as_ref()) {
         refuse("/template".to_owned(), reason);
     }
-    let Ok(layout) = layout(&found) else {
+    let category = Some(found.category.clone());
+    let Ok(layout) = &known.layout else {
         refuse(
             "/template".to_owned(),
             "the template cannot be read".to_owned(),
         );
-        return Ok(Some(found.category));
+        return Ok(category);
     };
     let declared = layout.variables();
     for variable in &declared {
@@ -486,5 +569,5 @@ async fn check_template(
             "the template has no such parameter".to_owned(),
         );
     }
-    Ok(Some(found.category))
+    Ok(category)
 }

@@ -128,9 +128,10 @@ pub async fn settle(
         })
         .await?;
     report.publish(engine);
-    engine
-        .answers
-        .tell(answers.iter().map(|answer| answer.job.notification_id));
+    engine.answers.tell(answers.iter().map(|answer| {
+        let accepted = matches!(answer.exchange.outcome, Outcome::Accepted { .. });
+        (answer.job.notification_id, accepted.then_some(now))
+    }));
     for answer in answers {
         say(answer);
     }

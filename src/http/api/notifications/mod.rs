@@ -27,7 +27,7 @@ use crate::{
         time::Timestamp,
     },
     engine::{
-        accept::{self, FieldError, Refusal, Request, RequestContent, TemplateUse},
+        accept::{self, Asked, FieldError, NotNow, Refusal, Request, RequestContent, TemplateUse},
         catalogue::OneOrMany,
     },
     http::{api::idempotency, auth::Client, problem::Problem},
@@ -270,24 +270,24 @@ pub async fn post(
     let fingerprint = Sha256::digest(json!(body).to_string().as_bytes()).to_vec();
     let now = state.clock.now();
     let request = check(body, now)?;
-    let ids = accept::request(
-        &state.engine,
-        &client.id,
-        key.as_deref(),
+    let asked = Asked {
+        client: client.id,
+        key,
         fingerprint,
-        &request,
-        now,
-    )
-    .await?
-    .map_err(|refusal| match refusal {
-        Refusal::Fields(fields) => Problem::Invalid(fields),
-        Refusal::KeyReused => Problem::KeyReused,
-    })?;
+        request,
+    };
+    let stored = match state.door.ask(asked).await {
+        Ok(Ok(stored)) => stored,
+        Ok(Err(Refusal::Fields(fields))) => return Err(Problem::Invalid(fields)),
+        Ok(Err(Refusal::KeyReused)) => return Err(Problem::KeyReused),
+        Err(NotNow::Later) => return Err(Problem::Unavailable),
+        Err(NotNow::Never) => return Err(Problem::Internal),
+    };
     if let Some(seconds) = wait {
-        return wait::answer(&state, &ids, seconds).await;
+        return wait::answer(&state, &stored, seconds).await;
     }
-    let mut rows = Vec::with_capacity(ids.len());
-    for id in ids {
+    let mut rows = Vec::with_capacity(stored.ids.len());
+    for id in stored.ids {
         if let Some(row) = notifications::find(&state.engine.store, id).await? {
             rows.push(NotificationAnswer::of(&row));
         }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::{NotificationAnswer, NotificationsAnswer};
 use crate::{
     domain::status::Group,
+    engine::accept::Stored,
     http::problem::Problem,
     state::AppState,
     store::{attempt as attempts, convert, notification as notifications},
@@ -48,12 +48,20 @@ pub(super) fn preference(request: &HttpRequest) -> Result<Option<u64>, Problem> 
 /// sender's worker makes the calls: whoever hangs up changes nothing.
 pub(super) async fn answer(
     state: &web::Data<AppState>,
-    ids: &[Uuid],
+    stored: &Stored,
     seconds: u64,
 ) -> Result<HttpResponse, Problem> {
     let until = Instant::now() + Duration::from_secs(seconds);
-    let waiter = state.engine.answers.wait_for(ids);
+    let ids = &stored.ids;
+    // Of what is new there is nothing to be read yet.
+    let mut wait_first = stored.fresh;
     loop {
+        if std::mem::take(&mut wait_first) {
+            tokio::select! {
+                () = stored.waiter.told() => {}
+                () = tokio::time::sleep_until(until.min(Instant::now() + LOOK_AGAIN)) => {}
+            }
+        }
         let mut rows = Vec::with_capacity(ids.len());
         for id in ids {
             rows.extend(notifications::find(&state.engine.store, *id).await?);
@@ -64,8 +72,15 @@ pub(super) async fn answer(
         if decided || Instant::now() >= until {
             let mut answer = Vec::with_capacity(rows.len());
             for row in &rows {
-                let made = attempts::of_notification(&state.engine.store, row.id).await?;
-                let accepted_at = made.iter().rev().find_map(|attempt| attempt.accepted_at);
+                let accepted_at = match stored.waiter.accepted_at(row.id) {
+                    Some(at) => Some(at.micros()),
+                    // Another process has sent it, or it was asked for before.
+                    None => attempts::of_notification(&state.engine.store, row.id)
+                        .await?
+                        .iter()
+                        .rev()
+                        .find_map(|attempt| attempt.accepted_at),
+                };
                 answer.push(NotificationAnswer::told(row, accepted_at));
             }
             let mut response = if decided {
@@ -79,9 +94,6 @@ pub(super) async fn answer(
                     notifications: answer,
                 }));
         }
-        tokio::select! {
-            () = waiter.told() => {}
-            () = tokio::time::sleep_until(until.min(Instant::now() + LOOK_AGAIN)) => {}
-        }
+        wait_first = true;
     }
 }

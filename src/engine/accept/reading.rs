@@ -1,0 +1,138 @@
+//! What was read in one transaction, read once, however many requests are in it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use uuid::Uuid;
+
+use super::named_sender;
+use crate::{
+    domain::{phone::Phone, template::layout::Layout, time::Timestamp},
+    engine::catalogue::layout,
+    store::{
+        DatabaseTransaction, StoreError, catalogue,
+        people::{self, Person},
+        sender,
+        template_sync::{self, Standing},
+    },
+};
+
+/// A template, taken apart.
+#[derive(Debug)]
+pub struct Template {
+    pub row: entity::template::Model,
+    /// Or what is wrong with it, in words.
+    pub layout: Result<Layout, String>,
+}
+
+type Named = (String, Option<String>);
+
+/// What was read so far.
+#[derive(Debug, Default)]
+pub struct Reading {
+    templates: HashMap<Named, Option<Arc<Template>>>,
+    accounts: HashMap<Option<Uuid>, Option<String>>,
+    standings: HashMap<(Option<String>, String, String), Option<Standing>>,
+    senders: HashMap<String, Option<entity::sender::Model>>,
+    people: HashMap<String, Person>,
+}
+
+impl Reading {
+    /// A template of a name, in this language or the nearest.
+    pub async fn template(
+        &mut self,
+        tx: &DatabaseTransaction,
+        name: &str,
+        language: Option<&str>,
+    ) -> Result<Option<Arc<Template>>, StoreError> {
+        let key = (name.to_owned(), language.map(str::to_owned));
+        if let Some(found) = self.templates.get(&key) {
+            return Ok(found.clone());
+        }
+        let found = catalogue::template(tx, name, language).await?.map(|row| {
+            let layout = layout(&row);
+            Arc::new(Template { row, layout })
+        });
+        self.templates.insert(key, found.clone());
+        Ok(found)
+    }
+
+    /// The account of a sender, or of the default.
+    pub async fn account(
+        &mut self,
+        tx: &DatabaseTransaction,
+        sender_id: Option<Uuid>,
+    ) -> Result<Option<String>, StoreError> {
+        if let Some(found) = self.accounts.get(&sender_id) {
+            return Ok(found.clone());
+        }
+        let row = match sender_id {
+            Some(id) => sender::find(tx, id).await?,
+            None => sender::default_one(tx).await?,
+        };
+        let account = row.and_then(|row| row.waba_id);
+        self.accounts.insert(sender_id, account.clone());
+        Ok(account)
+    }
+
+    /// What an account says of a template.
+    pub async fn standing(
+        &mut self,
+        tx: &DatabaseTransaction,
+        account: Option<&str>,
+        name: &str,
+        language: &str,
+    ) -> Result<Option<Standing>, StoreError> {
+        let key = (
+            account.map(str::to_owned),
+            name.to_owned(),
+            language.to_owned(),
+        );
+        if let Some(found) = self.standings.get(&key) {
+            return Ok(found.clone());
+        }
+        let found = template_sync::standing(tx, account, name, language).await?;
+        self.standings.insert(key, found.clone());
+        Ok(found)
+    }
+
+    /// The sender of a name or an id.
+    pub async fn sender(
+        &mut self,
+        tx: &DatabaseTransaction,
+        named: &str,
+    ) -> Result<Option<entity::sender::Model>, StoreError> {
+        if let Some(found) = self.senders.get(named) {
+            return Ok(found.clone());
+        }
+        let found = named_sender(tx, named).await?;
+        self.senders.insert(named.to_owned(), found.clone());
+        Ok(found)
+    }
+
+    /// Looks for everybody at once; whoever is not there is made when needed.
+    pub async fn look_for(
+        &mut self,
+        tx: &DatabaseTransaction,
+        phones: &[Phone],
+    ) -> Result<(), StoreError> {
+        for (number, person) in people::by_phones(tx, phones).await? {
+            self.people.insert(number, person);
+        }
+        Ok(())
+    }
+
+    /// The contact of a number, made if there is none.
+    pub async fn person(
+        &mut self,
+        tx: &DatabaseTransaction,
+        phone: &Phone,
+        now: Timestamp,
+    ) -> Result<Person, StoreError> {
+        if let Some(person) = self.people.get(phone.e164()) {
+            return Ok(person.clone());
+        }
+        let person = people::ensure_phone(tx, phone, now).await?;
+        self.people.insert(phone.e164().to_owned(), person.clone());
+        Ok(person)
+    }
+}
