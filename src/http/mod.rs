@@ -25,6 +25,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
             web::JsonConfig::default()
                 .limit(MAX_JSON_BYTES)
                 .content_type(|_| true)
+                .content_type_required(false)
                 .error_handler(|error, _| {
                     use actix_web::error::JsonPayloadError;
                     match error {

@@ -2,7 +2,8 @@
 
 use entity::conversation;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter,
+    QueryOrder,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -73,16 +74,21 @@ pub async fn lock_pairs(
 ) -> Result<Vec<(Uuid, Timestamp)>, StoreError> {
     let backend = tx.get_database_backend();
     let given = rows(backend, &[("id", Type::Uuid)]);
-    let lock = locking(backend, "FOR UPDATE OF c");
-    // A CROSS JOIN keeps SQLite from walking all conversations of the sender, which has
-    // the order that is asked for (measured: half of its time at 5,000 people).
+    // Both databases would walk all conversations of the sender, which have the order
+    // that is asked for (measured at 5,000 people: half of SQLite's time, and 100 ms a
+    // claim on PostgreSQL, whose statistics call a table empty that has just filled).
+    let looked_up = if backend == DbBackend::Postgres {
+        "CROSS JOIN LATERAL (SELECT contact_id, pair_next_at FROM conversation \
+         WHERE sender_id = $2 AND contact_id = r.id FOR UPDATE) AS c"
+    } else {
+        "CROSS JOIN conversation c WHERE c.sender_id = $2 AND c.contact_id = r.id"
+    };
+    let mut in_order = contacts.to_vec();
+    in_order.sort_unstable();
     let found = query(
         tx,
-        format!(
-            "SELECT c.contact_id, c.pair_next_at FROM {given} CROSS JOIN conversation c WHERE c.sender_id = $2 AND c.contact_id = r.id \
-             ORDER BY c.contact_id {lock}"
-        ),
-        [ids(contacts.iter().copied())?, sender.into()],
+        format!("SELECT c.contact_id, c.pair_next_at FROM {given} {looked_up}"),
+        [ids(in_order)?, sender.into()],
     )
     .await?;
     found
