@@ -74,30 +74,6 @@ pub fn locking(backend: DbBackend, clause: &'static str) -> &'static str {
     }
 }
 
-/// Tells PostgreSQL to walk an index in order rather than to sort, until
-/// [`sort_again`] or the end of the transaction. A queue that has just filled looks empty to its
-/// statistics, and every claim would sort all of it (measured: 15 ms a claim at
-/// 35,000 rows due).
-pub async fn prefer_index_order(connection: &impl ConnectionTrait) -> Result<(), StoreError> {
-    if connection.get_database_backend() == DbBackend::Postgres {
-        connection
-            .execute_unprepared("SET LOCAL enable_sort = off")
-            .await?;
-    }
-    Ok(())
-}
-
-/// Ends [`prefer_index_order`]: a few rows by their keys are to be sorted, not
-/// looked for along a whole index (measured: 8 ms for sixteen).
-pub async fn sort_again(connection: &impl ConnectionTrait) -> Result<(), StoreError> {
-    if connection.get_database_backend() == DbBackend::Postgres {
-        connection
-            .execute_unprepared("SET LOCAL enable_sort = on")
-            .await?;
-    }
-    Ok(())
-}
-
 /// A list as the JSON parameter of [`rows`]. A field that is left out is null,
 /// and costs less than one that says so.
 pub fn list<T: Serialize>(items: &[T]) -> Result<Value, StoreError> {

@@ -108,27 +108,56 @@ impl Calls {
     }
 }
 
+/// Answers on their way into the database, beside the loop.
+#[derive(Default)]
+struct Desk {
+    answers: Vec<Answer>,
+    settling: JoinSet<()>,
+    settled_at: Option<Instant>,
+}
+
+impl Desk {
+    /// Starts to write down what has come back, if it is time; at once, if nothing more
+    /// is on its way.
+    fn settle(&mut self, engine: &Arc<Engine>, sender: Uuid, clock: &Clock, last: bool) {
+        let urgent = last || self.answers.iter().any(|it| it.lane() == Lane::Otp);
+        let settled_at = self.settled_at;
+        let due = urgent || settled_at.is_none_or(|at| at.elapsed() >= SETTLED_EVERY);
+        if self.answers.is_empty() || !due || self.settling.len() >= SETTLED_AT_ONCE {
+            return;
+        }
+        self.settled_at = Some(Instant::now());
+        let (engine, clock) = (Arc::clone(engine), clock.clone());
+        let answers = std::mem::take(&mut self.answers);
+        self.settling.spawn_local(async move {
+            let now = clock.now();
+            dispatch::settle_surely(&engine, sender, &answers, draw_permille(), now).await;
+        });
+    }
+
+    fn is_empty(&self) -> bool {
+        self.answers.is_empty() && self.settling.is_empty()
+    }
+}
+
 /// Sends for one sender until stopped; then finishes the calls that are being made.
 /// To be run beside others on one thread: answers are written down beside the loop.
 pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: CancellationToken) {
     let (engine, clock, stop) = (&engine, &clock, &stop);
     let mut queued = engine.queued.subscribe();
     let mut calls = Calls::default();
-    // Answers are written down while the next messages are claimed.
-    let mut settling: JoinSet<()> = JoinSet::new();
-    let mut answers = Vec::new();
+    let mut desk = Desk::default();
     let slots = engine.settings.send_slots;
     let most = slots + otp_slots(slots);
     let mut rest = Rest::default();
     let mut trouble = Duration::from_millis(50);
-    let mut settled_at: Option<Instant> = None;
     loop {
         if stop.is_cancelled() {
-            if calls.set.is_empty() && settling.is_empty() && answers.is_empty() {
+            if calls.set.is_empty() && desk.is_empty() {
                 return;
             }
         } else if clock.now() >= rest.until || (rest.crowded && calls.has_room(slots)) {
-            match fill(engine, sender, clock, &mut calls, &mut rest).await {
+            match fill(engine, sender, clock, &mut calls, &mut desk, &mut rest).await {
                 Ok(()) => trouble = Duration::from_millis(50),
                 Err(error) => {
                     metrics::counter!("herald_worker_errors_total", "worker" => "sender")
@@ -141,10 +170,10 @@ pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: Cancella
         }
         let left = rest.until.micros_since(clock.now()).max(0);
         let mut pause = Duration::from_micros(left.unsigned_abs());
-        if !answers.is_empty() {
+        if !desk.answers.is_empty() {
             pause = pause.min(SETTLED_EVERY);
         }
-        if calls.set.is_empty() && settling.is_empty() {
+        if calls.set.is_empty() && desk.settling.is_empty() {
             if !pause.is_zero() {
                 tokio::select! {
                     () = stop.cancelled() => {}
@@ -158,7 +187,7 @@ pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: Cancella
             let ended = tokio::select! {
                 biased;
                 Some(answer) = calls.set.join_next() => answer.ok(),
-                Some(settled) = settling.join_next() => {
+                Some(settled) = desk.settling.join_next() => {
                     surely(settled);
                     None
                 }
@@ -168,25 +197,15 @@ pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: Cancella
                 }
                 () = tokio::time::sleep(pause.max(Duration::from_millis(1))), if room => None,
             };
-            calls.ended(ended, &mut answers);
+            calls.ended(ended, &mut desk.answers);
         }
         while let Some(answer) = calls.set.try_join_next() {
-            calls.ended(answer.ok(), &mut answers);
+            calls.ended(answer.ok(), &mut desk.answers);
         }
-        while let Some(settled) = settling.try_join_next() {
+        while let Some(settled) = desk.settling.try_join_next() {
             surely(settled);
         }
-        let urgent = calls.set.is_empty() || answers.iter().any(|it| it.lane() == Lane::Otp);
-        let due = urgent || settled_at.is_none_or(|at| at.elapsed() >= SETTLED_EVERY);
-        if !answers.is_empty() && due && settling.len() < SETTLED_AT_ONCE {
-            settled_at = Some(Instant::now());
-            let (engine, clock) = (Arc::clone(engine), clock.clone());
-            let answers = std::mem::take(&mut answers);
-            settling.spawn_local(async move {
-                let now = clock.now();
-                dispatch::settle_surely(&engine, sender, &answers, draw_permille(), now).await;
-            });
-        }
+        desk.settle(engine, sender, clock, calls.set.is_empty());
     }
 }
 
@@ -206,6 +225,7 @@ async fn fill(
     sender: Uuid,
     clock: &Clock,
     calls: &mut Calls,
+    desk: &mut Desk,
     rest: &mut Rest,
 ) -> Result<(), StoreError> {
     let now = clock.now();
@@ -226,11 +246,26 @@ async fn fill(
     if free.ordinary <= 0 && free.otp <= 0 {
         return Ok(());
     }
-    let (mut claim, provider) = dispatch::claim_current(engine, sender, free, now).await?;
-    // They are committed and must be made: without new moments, at their old ones.
-    if let Err(error) = dispatch::catch_up(engine, sender, &mut claim.jobs, clock.now()).await {
-        tracing::warn!(event = "worker.late", worker = "sender", error = %ErrorChain(&error), "late calls keep their moments");
-    }
+    let claiming = async {
+        let (mut claim, provider) = dispatch::claim_current(engine, sender, free, now).await?;
+        // They are committed and must be made: without new moments, at their old ones.
+        if let Err(error) = dispatch::catch_up(engine, sender, &mut claim.jobs, clock.now()).await {
+            tracing::warn!(event = "worker.late", worker = "sender", error = %ErrorChain(&error), "late calls keep their moments");
+        }
+        Ok::<_, StoreError>((claim, provider))
+    };
+    tokio::pin!(claiming);
+    let (claim, provider) = loop {
+        tokio::select! {
+            biased;
+            claimed = &mut claiming => break claimed?,
+            // What comes back does not wait for a claim.
+            Some(answer) = calls.set.join_next() => {
+                calls.ended(answer.ok(), &mut desk.answers);
+                desk.settle(engine, sender, clock, calls.set.is_empty());
+            }
+        }
+    };
     if claim.taken > 0 {
         rest.until = now;
     } else if let Some(again_at) = claim.again_at {

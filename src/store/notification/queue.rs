@@ -7,10 +7,7 @@ use uuid::Uuid;
 use crate::domain::time::Timestamp;
 use crate::store::{
     Store, StoreError,
-    dialect::{
-        Columns, Id, Type, execute, ids, list, locking, nil, prefer_index_order, query, query_one,
-        rows, sort_again,
-    },
+    dialect::{Columns, Id, Type, execute, ids, list, locking, nil, query, query_one, rows},
 };
 
 /// Lanes of the queue, by priority: one-time passwords, high, normal, bulk.
@@ -112,7 +109,6 @@ pub async fn claim(
         "$5",
         locking(backend, "FOR UPDATE SKIP LOCKED"),
     );
-    prefer_index_order(tx).await?;
     let claimed = query(
         tx,
         format!(
@@ -126,7 +122,6 @@ pub async fn claim(
         [sender.into(), owner.into(), leased_until.micros().into(), now.micros().into(), limit.into(), lane.into()],
     )
     .await?;
-    sort_again(tx).await?;
     let mut all = claimed
         .iter()
         .map(|row| {

@@ -12,14 +12,12 @@ pub use manage::{
 
 use entity::sender;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
 
-use super::{
-    Store, StoreError,
-    dialect::{execute, locking, query_one},
-};
+use super::{Store, StoreError, dialect::execute};
 use crate::domain::{pace, time::Timestamp};
 
 /// The sender of a phone-number id.
@@ -82,18 +80,14 @@ pub async fn by_name(
 
 /// Locks a sender's row, to take of its pace or to note its health.
 pub async fn lock(tx: &DatabaseTransaction, id: Uuid) -> Result<Option<sender::Model>, StoreError> {
-    let lock = locking(tx.get_database_backend(), "FOR UPDATE");
-    if query_one(
-        tx,
-        format!("SELECT id FROM sender WHERE id = $1 {lock}"),
-        [id.into()],
-    )
-    .await?
-    .is_none()
-    {
-        return Ok(None);
-    }
-    find(tx, id).await
+    let found = sender::Entity::find_by_id(id);
+    // SQLite has one writer, and no word for it.
+    let found = if tx.get_database_backend() == DbBackend::Postgres {
+        found.lock_exclusive()
+    } else {
+        found
+    };
+    Ok(found.one(tx).await?)
 }
 
 /// Notes how much of the pace is taken.
