@@ -28,6 +28,7 @@ mod pace;
 mod senders;
 mod sending;
 mod stopping;
+mod together;
 mod walls;
 mod webhook;
 
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         senders::tests(),
         sending::tests(),
         stopping::tests(),
+        together::tests(),
         webhook::tests(),
     ] {
         trials.extend(tests.into_iter().flat_map(harness::on_both_databases));
