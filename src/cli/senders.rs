@@ -335,7 +335,7 @@ fn nonce() -> anyhow::Result<[u8; 24]> {
 }
 
 async fn found(engine: &Engine, named: &str) -> anyhow::Result<entity::sender::Model> {
-    match senders::find(engine, named).await? {
+    match sender::named(engine.store.reader(), named).await? {
         Some(row) => Ok(row),
         None => bail!("there is no sender {named}: `herald senders list` shows them"),
     }

@@ -15,7 +15,7 @@ use crate::{
         DatabaseTransaction, StoreError, callback, catalogue, context,
         dialect::Id,
         follow_up::{self, Due},
-        new_id, notification, people, timeline,
+        new_id, notification, people, sender, timeline,
     },
 };
 use entity::follow_up::State;
@@ -306,7 +306,7 @@ async fn drafts(
         // Whoever hears from one number is not reminded from another.
         None if send.to.iter().all(|to| to == "same") => parent.sender_id,
         None => None,
-        Some(named) => match accept::named_sender(tx, named).await? {
+        Some(named) => match sender::named(tx, named).await? {
             Some(row) => Some(row.id),
             None => return Ok(Err(format!("there is no sender named {named}"))),
         },

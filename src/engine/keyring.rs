@@ -366,7 +366,7 @@ impl Engine {
     }
 
     /// The same; what cannot send answers every call with the reason.
-    pub fn provider_or_none(&self, sender: Uuid) -> Arc<dyn Provider> {
+    pub fn provider_or_nobody(&self, sender: Uuid) -> Arc<dyn Provider> {
         self.provider(sender)
             .unwrap_or_else(|reason| Arc::new(Nobody(reason)))
     }

@@ -153,7 +153,7 @@ pub async fn mark_read(engine: Arc<Engine>, clock: Clock, stop: CancellationToke
             if engine.obstacle(Some(account.id)).is_some() {
                 continue;
             }
-            let provider = engine.provider_or_none(account.id);
+            let provider = engine.provider_or_nobody(account.id);
             marked += read_marks::turn(&engine, provider.as_ref(), account.id, clock.now()).await?;
         }
         Ok(if marked > 0 { Turn::Worked } else { Turn::Idle })
@@ -175,7 +175,7 @@ pub async fn look_after(engine: Arc<Engine>, clock: Clock, stop: CancellationTok
         if engine.settings.send_per_second.is_none() {
             for account in &engine.keyring().accounts {
                 if engine.obstacle(Some(account.id)).is_none() {
-                    let provider = engine.provider_or_none(account.id);
+                    let provider = engine.provider_or_nobody(account.id);
                     senders::throughput_turn(&engine, provider.as_ref(), account.id, now).await?;
                 }
             }

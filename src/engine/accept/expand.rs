@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Draft, Duplicate, Reading, RouteResult, compose, named_sender, priority, unique};
+use super::{Draft, Duplicate, Reading, RouteResult, compose, priority, unique};
 use crate::engine::{
     Engine,
     routing::{self, Target},
@@ -19,6 +19,7 @@ use crate::{
         dialect::Id,
         event::{self, DedupeClaim},
         notification::{self, NewNotification},
+        sender,
     },
 };
 
@@ -329,7 +330,7 @@ impl Expansion<'_> {
         };
         let from = match &self.route.sender {
             None => None,
-            Some(named) => match named_sender(self.tx, named).await? {
+            Some(named) => match sender::named(self.tx, named).await? {
                 Some(row) => Some(row.id),
                 None => return Ok(Err(format!("there is no sender named {named}"))),
             },

@@ -20,9 +20,7 @@ use uuid::Uuid;
 use super::{Engine, routing::Target};
 use crate::{
     domain::{recipient::UserId, time::Timestamp},
-    store::{
-        DatabaseTransaction, StoreError, new_id, notification::NewNotification, people, sender,
-    },
+    store::{DatabaseTransaction, StoreError, new_id, notification::NewNotification, people},
 };
 
 /// Everything about a message but whom it is for.
@@ -55,17 +53,6 @@ pub struct Draft {
 /// Meta, code 131062.
 pub const NEEDS_PHONE: &str =
     "A one-time password cannot be sent to a user id: a phone number is needed.";
-
-/// The sender of a name or an id.
-pub async fn named_sender(
-    tx: &DatabaseTransaction,
-    named: &str,
-) -> Result<Option<entity::sender::Model>, StoreError> {
-    match Uuid::parse_str(named) {
-        Ok(id) => sender::find(tx, id).await,
-        Err(_name) => sender::by_name(tx, named).await,
-    }
-}
 
 /// Lanes of the queue: a lower number goes first.
 pub fn priority(name: &str) -> Option<i64> {

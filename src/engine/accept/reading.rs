@@ -4,7 +4,6 @@ use std::{collections::HashMap, sync::Arc};
 
 use uuid::Uuid;
 
-use super::named_sender;
 use crate::{
     domain::{phone::Phone, template::layout::Layout, time::Timestamp},
     engine::catalogue::layout,
@@ -104,7 +103,7 @@ impl Reading {
         if let Some(found) = self.senders.get(named) {
             return Ok(found.clone());
         }
-        let found = named_sender(tx, named).await?;
+        let found = sender::named(tx, named).await?;
         self.senders.insert(named.to_owned(), found.clone());
         Ok(found)
     }

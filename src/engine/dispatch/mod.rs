@@ -182,7 +182,7 @@ pub async fn claim_current(
     slots: Slots,
     now: Timestamp,
 ) -> Result<(Claim, Arc<dyn Provider>), StoreError> {
-    let provider = engine.provider_or_none(sender);
+    let provider = engine.provider_or_nobody(sender);
     let claim = claim_with(engine, provider.as_ref(), sender, slots, now).await?;
     if !claim.outdated {
         return Ok((claim, provider));
@@ -191,7 +191,7 @@ pub async fn claim_current(
     if let Err(error) = engine.refresh_keyring().await {
         tracing::error!(event = "sender.outdated", error = %ErrorChain(&error), "what a sender sends with has changed and cannot be read");
     }
-    Ok((claim, engine.provider_or_none(sender)))
+    Ok((claim, engine.provider_or_nobody(sender)))
 }
 
 async fn claim_as(

@@ -170,17 +170,6 @@ pub fn standing(engine: &Engine, row: &entity::sender::Model) -> (&'static str, 
     }
 }
 
-/// Finds a sender by its name or its id.
-pub async fn find(
-    engine: &Engine,
-    named: &str,
-) -> Result<Option<entity::sender::Model>, StoreError> {
-    if let Ok(id) = Uuid::parse_str(named) {
-        return sender::find(engine.store.reader(), id).await;
-    }
-    sender::by_name(engine.store.reader(), named).await
-}
-
 fn check_name(name: &str, wrong: &mut Vec<FieldError>) {
     if name.trim().is_empty() || name.chars().count() > MAX_NAME || Uuid::parse_str(name).is_ok() {
         wrong.push(field("/name", "1 to 64 characters, and not an id"));

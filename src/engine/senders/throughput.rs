@@ -9,8 +9,7 @@ use crate::{
     store::{StoreError, sender},
 };
 
-/// A number is asked about again after this. What Meta announces by callback
-/// (`THROUGHPUT_UPGRADE`) is asked about at once.
+/// A number is asked about again after this.
 const AGAIN_SECONDS: i64 = 6 * 60 * 60;
 
 /// A provider that did not answer is asked again after this.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{ProblemDocument, page_size};
+use super::{ProblemDocument, cut, page_size};
 use crate::{
     domain::time::Timestamp,
     engine::dispatch::{Sendable, sendable},
@@ -73,11 +73,7 @@ pub async fn notices(
         limit + 1,
     )
     .await?;
-    let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    if more {
-        rows.pop();
-    }
-    let next = rows.last().filter(|_| more).map(|row| row.id);
+    let next = cut(&mut rows, limit, |row| row.id);
     let notices = rows
         .into_iter()
         .map(|row| NoticeView {

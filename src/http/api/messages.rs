@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{ProblemDocument, instant, page_size, wrong};
+use super::{ProblemDocument, cut, instant, page_size, wrong};
 use crate::{
     domain::{phone::Phone, time::Timestamp},
     http::{auth::Client, problem::Problem},
@@ -143,11 +143,7 @@ pub async fn list(
         before: query.cursor,
     };
     let mut rows = inbound::newest(store, filter, limit + 1).await?;
-    let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    if more {
-        rows.pop();
-    }
-    let next = rows.last().filter(|_| more).map(|row| row.id);
+    let next = cut(&mut rows, limit, |row| row.id);
     let messages = rows.into_iter().map(view).collect();
     Ok(HttpResponse::Ok().json(InboundPage { messages, next }))
 }

@@ -16,6 +16,7 @@ use utoipa::{
     Modify, OpenApi,
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
+use uuid::Uuid;
 
 /// The API's description.
 #[derive(OpenApi)]
@@ -96,6 +97,15 @@ fn page_size(limit: Option<u64>) -> Result<u64, Problem> {
         limit @ 1..=200 => Ok(limit),
         _ => Err(wrong("limit", "1 to 200".to_owned())),
     }
+}
+
+/// Cuts a page out of rows of which one more than `limit` was read: where the next one
+/// begins, if there is one.
+fn cut<T>(rows: &mut Vec<T>, limit: u64, id: impl Fn(&T) -> Uuid) -> Option<Uuid> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    rows.last().filter(|_| more).map(id)
 }
 
 /// An instant in RFC 3339.

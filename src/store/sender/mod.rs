@@ -78,6 +78,17 @@ pub async fn by_name(
         .await?)
 }
 
+/// The sender of a name or an id, as people say it.
+pub async fn named(
+    connection: &impl ConnectionTrait,
+    text: &str,
+) -> Result<Option<sender::Model>, StoreError> {
+    match Uuid::parse_str(text) {
+        Ok(id) => find(connection, id).await,
+        Err(_name) => by_name(connection, text).await,
+    }
+}
+
 /// Locks a sender's row, to take of its pace or to note its health.
 pub async fn lock(tx: &DatabaseTransaction, id: Uuid) -> Result<Option<sender::Model>, StoreError> {
     let found = sender::Entity::find_by_id(id);

@@ -8,7 +8,11 @@ use uuid::Uuid;
 use super::{Page, summary};
 use crate::{
     engine::{accept::FieldError, matching::Match},
-    http::{api::ProblemDocument, auth::Client, problem::Problem},
+    http::{
+        api::{ProblemDocument, cut},
+        auth::Client,
+        problem::Problem,
+    },
     state::AppState,
     store::notification as notifications,
 };
@@ -76,15 +80,7 @@ pub async fn list(
         _ => return Err(Problem::Invalid(wrong)),
     };
     let mut rows = notifications::search(&state.engine.store, &filter).await?;
-    let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    if more {
-        rows.pop();
-    }
-    let next = if more {
-        rows.last().map(|row| row.id)
-    } else {
-        None
-    };
+    let next = cut(&mut rows, limit, |row| row.id);
     Ok(HttpResponse::Ok().json(Page {
         notifications: rows.iter().map(summary).collect(),
         next,

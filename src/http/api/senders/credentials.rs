@@ -6,7 +6,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{by, found, nonce, view};
+use super::{answer, by, found, nonce, view};
 use crate::{
     domain::credential::Kind,
     engine::{
@@ -94,8 +94,7 @@ async fn switched(
 ) -> Result<HttpResponse, Problem> {
     let row = found(state, &named).await?;
     senders::set_active(&state.engine, by(state, admin, None), row.id, id, active).await??;
-    let row = found(state, &row.id.to_string()).await?;
-    Ok(HttpResponse::Ok().json(view::one(state, &admin.0, row).await?))
+    answer(state, admin, row.id).await
 }
 
 /// Puts a credential into use again. Needs an admin key.
@@ -141,6 +140,5 @@ pub async fn remove(
     let (named, id) = path.into_inner();
     let row = found(&state, &named).await?;
     senders::remove(&state.engine, by(&state, &admin, None), row.id, id).await??;
-    let row = found(&state, &row.id.to_string()).await?;
-    Ok(HttpResponse::Ok().json(view::one(&state, &admin.0, row).await?))
+    answer(&state, &admin, row.id).await
 }

@@ -7,6 +7,7 @@ mod view;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::{ProblemDocument, idempotency};
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
         problem::Problem,
     },
     state::{AppState, random_bytes},
-    store::sender::{Changes, New},
+    store::sender::{self, Changes, New},
 };
 pub use view::SenderView;
 
@@ -79,9 +80,16 @@ fn by<'a>(state: &AppState, admin: &'a Admin, key: Option<&'a Key>) -> By<'a> {
 
 /// The sender that an address names, by id or by name.
 async fn found(state: &AppState, named: &str) -> Result<entity::sender::Model, Problem> {
-    senders::find(&state.engine, named)
+    sender::named(state.engine.store.reader(), named)
         .await?
         .ok_or(Problem::NotFound)
+}
+
+/// The sender as it is after a change.
+async fn answer(state: &AppState, admin: &Admin, id: Uuid) -> Result<HttpResponse, Problem> {
+    let row = sender::find(state.engine.store.reader(), id).await?;
+    let row = row.ok_or(Problem::NotFound)?;
+    Ok(HttpResponse::Ok().json(view::one(state, &admin.0, row).await?))
 }
 
 /// Random bytes for a credential.
@@ -171,6 +179,5 @@ pub async fn change(
     };
     let by = by(&state, &admin, None);
     senders::set(&state.engine, by, row.id, &changes).await??;
-    let row = found(&state, &row.id.to_string()).await?;
-    Ok(HttpResponse::Ok().json(view::one(&state, &admin.0, row).await?))
+    answer(&state, &admin, row.id).await
 }

@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{SenderView, by, found, view};
+use super::{SenderView, answer, by, found, view};
 use crate::{
     engine::{manual, senders},
     http::{
@@ -30,8 +30,7 @@ pub async fn make_default(
 ) -> Result<HttpResponse, Problem> {
     let row = found(&state, &named).await?;
     senders::make_default(&state.engine, by(&state, &admin, None), row.id).await??;
-    let row = found(&state, &row.id.to_string()).await?;
-    Ok(HttpResponse::Ok().json(view::one(&state, &admin.0, row).await?))
+    answer(&state, &admin, row.id).await
 }
 
 /// Why a sender is held.
@@ -60,8 +59,7 @@ pub async fn hold(
         return Err(wrong("/reason", format!("1 to {MAX_REASON} characters")));
     }
     senders::hold(&state.engine, by(&state, &admin, None), row.id, reason).await??;
-    let row = found(&state, &row.id.to_string()).await?;
-    Ok(HttpResponse::Ok().json(view::one(&state, &admin.0, row).await?))
+    answer(&state, &admin, row.id).await
 }
 
 /// How to let a sender go on.
