@@ -13,6 +13,8 @@ crate::tests![
     what_is_refused_spares_the_others_and_leaves_nothing,
     one_key_is_one_message_within_a_batch_too,
     a_full_door_says_come_again,
+    no_transaction_takes_more_than_its_share,
+    one_that_the_database_refuses_spares_the_others,
     a_hundred_at_once_are_stored_once_each,
 ];
 
@@ -137,4 +139,55 @@ async fn a_hundred_at_once_are_stored_once_each(database: Database) {
         100
     );
     assert_eq!(app.number("SELECT count(*) FROM notification").await, 100);
+}
+
+async fn no_transaction_takes_more_than_its_share(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(DEMO).await;
+    let turns = async |all: Vec<Asked>| {
+        let (door, mut queue) = accept::open();
+        let mut asking: Vec<_> = all.into_iter().map(|one| Box::pin(door.ask(one))).collect();
+        for one in &mut asking {
+            assert!(futures_util::poll!(one.as_mut()).is_pending());
+        }
+        let mut counts = Vec::new();
+        while counts.iter().sum::<usize>() < asking.len() {
+            counts.push(queue.turn(&app.engine, || app.now()).await.unwrap());
+        }
+        for one in asking {
+            assert!(matches!(one.await, Ok(Ok(_))));
+        }
+        counts
+    };
+    let one = || asked("+12025550150", PLAIN, None);
+    assert_eq!(turns((0..70).map(|_| one()).collect()).await, [64, 6]);
+    let mut wide = one();
+    wide.request.to = (0..120)
+        .map(|number| format!("+1202556{number:04}"))
+        .collect();
+    let wide = vec![wide.clone(), wide.clone(), wide];
+    assert_eq!(turns(wide).await, [2, 1], "240 people, then the rest");
+}
+
+async fn one_that_the_database_refuses_spares_the_others(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(DEMO).await;
+    let mut poison = asked("+12025550151", PLAIN, Some("poison"));
+    // PostgreSQL keeps no text with this character; SQLite does.
+    poison.request.reference = Some("a\0b".to_owned());
+    let all = [
+        asked("+12025550150", PLAIN, None),
+        poison,
+        asked("+12025550152", PLAIN, None),
+    ];
+    let answers = accept::many(&app.engine, &all, app.now()).await;
+    let said: Vec<&str> = answers.iter().map(pointer).collect();
+    let (expected, stored) = match database {
+        Database::Sqlite => (["stored", "stored", "stored"], 3),
+        Database::Postgres => (["stored", "not now", "stored"], 2),
+    };
+    assert_eq!(said, expected);
+    let count = "SELECT count(*) FROM notification";
+    assert_eq!(app.number(count).await, stored);
+    assert_eq!(app.send().await, usize::try_from(stored).unwrap());
 }

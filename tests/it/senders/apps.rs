@@ -1,9 +1,16 @@
 //! Several apps behind one webhook: whose signature is good for what.
 
-use herald::engine::watch;
+use herald::{
+    domain::credential::Kind,
+    engine::{
+        senders::{self, By, NewCredential},
+        watch,
+    },
+};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::{SECOND, add, ask, with_graph};
+use super::{SECOND, add, ask, elsewhere, with_graph};
 use crate::harness::{APP_SECRET, Database, PHONE_NUMBER_ID, TestApp, VERIFY_TOKEN, sign, status};
 
 crate::tests![
@@ -21,6 +28,7 @@ crate::tests![
     the_environments_secret_stays_good_when_its_token_moves,
     what_was_not_believed_stays_dead_when_it_is_replayed,
     an_app_without_a_number_has_no_secrets,
+    a_secret_given_to_another_process_is_good_for_the_very_next_callback,
 ];
 
 const OTHER_SECRET: &str = "secret-of-the-other-app";
@@ -563,4 +571,45 @@ async fn an_app_without_a_number_has_no_secrets(database: Database) {
         .admin("GET", "/api/v1/audit?subject=shop&limit=1", &Value::Null)
         .await;
     assert_eq!(page["entries"][0]["detail"]["secrets_deactivated"], 1);
+}
+
+async fn a_secret_given_to_another_process_is_good_for_the_very_next_callback(database: Database) {
+    let (app, _) = two_apps(&database).await;
+    let body = about(SECOND, json!([]));
+    // Somebody forges, so that this process has just looked.
+    assert_eq!(tell(&app, "forged", body.clone()).await, 401);
+    let other = elsewhere(&app);
+    let new = NewCredential {
+        kind: Kind::AppSecret,
+        value: SecretString::from("the-next-secret"),
+        expires_at: None,
+    };
+    let by = By {
+        actor: "tests",
+        now: app.now(),
+        key: None,
+    };
+    let shop = herald::store::sender::named(app.store.reader(), "shop")
+        .await
+        .unwrap()
+        .unwrap();
+    senders::add_credential(&other, by, shop.id, &new, [7; 24])
+        .await
+        .unwrap()
+        .unwrap();
+    // A flood of forged ones beside it changes nothing.
+    let forged = (0..10).map(async |number| tell_of(&app, "forged", number).await);
+    let (code, forged) = tokio::join!(
+        tell(&app, "the-next-secret", body),
+        futures_util::future::join_all(forged)
+    );
+    assert_eq!(code, 200);
+    assert_eq!(forged, [401; 10]);
+}
+
+/// A callback that differs from the others.
+async fn tell_of(app: &TestApp, secret: &str, number: i64) -> u16 {
+    let body = about(SECOND, json!([number]));
+    let signature = sign(secret, &body);
+    app.callback_with(body, Some(&signature)).await.0
 }

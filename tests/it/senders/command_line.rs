@@ -1,6 +1,8 @@
 //! `herald senders`, and replacing the secret key.
 
-use serde_json::Value;
+use herald::engine::vault::{self, KeyCheck, Vault};
+use secrecy::SecretString;
+use serde_json::{Value, json};
 
 use super::SECOND;
 use crate::{
@@ -13,6 +15,8 @@ crate::tests![
     the_secret_key_is_replaced_and_everything_still_opens,
     a_row_that_was_left_behind_is_sealed_anew_at_the_next_start,
     a_lost_key_is_a_clear_error,
+    a_process_with_the_key_of_before_keeps_nothing_new,
+    a_check_row_of_the_first_versions_is_understood_and_replaced,
 ];
 
 const TOKEN: &str = "token-in-a-file-0123456789";
@@ -247,4 +251,56 @@ async fn a_lost_key_is_a_clear_error(database: Database) {
         .output()
         .unwrap();
     assert_eq!(published.status.code(), Some(2), "{}", text(&published));
+}
+
+fn next_vault() -> Vault {
+    Vault::new(
+        &SecretString::from(NEXT_KEY),
+        Some(&SecretString::from(SECRET_KEY)),
+    )
+    .unwrap()
+}
+
+async fn a_process_with_the_key_of_before_keeps_nothing_new(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    super::add(&app, "shop", SECOND, json!({})).await;
+    let replaced = vault::check(&app.store, &next_vault(), true, || Some([1; 24]), app.now())
+        .await
+        .unwrap();
+    assert_eq!(replaced, KeyCheck::Rotated(1));
+    let body = json!({ "kind": "app_secret", "value": "some-new-secret" });
+    let path = "/api/v1/senders/shop/credentials";
+    let (code, problem) = app.admin("POST", path, &body).await;
+    assert_eq!((code, &problem["type"]), (409, &json!("/problems/state")));
+    assert_eq!(app.number("SELECT count(*) FROM credential").await, 1);
+    // Without random bytes nothing is half done.
+    let failed = vault::check(&app.store, &next_vault(), true, || None, app.now()).await;
+    assert!(failed.is_err());
+}
+
+async fn a_check_row_of_the_first_versions_is_understood_and_replaced(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    super::add(&app, "shop", SECOND, json!({})).await;
+    let kept = herald::store::setting::get(app.store.reader(), "secret_key_check")
+        .await
+        .unwrap()
+        .unwrap();
+    let mut parts: Vec<&str> = kept.split(':').collect();
+    parts.remove(1);
+    let legacy = parts.join(":");
+    app.sql(&format!(
+        "UPDATE setting SET value = '{legacy}' WHERE name = 'secret_key_check'"
+    ))
+    .await;
+    let (url, folder) = app.shut_down().await;
+    let folder = folder.unwrap();
+    assert_eq!(list(&url, folder.path(), SECRET_KEY, None).0, 0);
+    assert_eq!(list(&url, folder.path(), NEXT_KEY, None).0, 1);
+    let both = [
+        ("HERALD_SECRET_KEY", NEXT_KEY),
+        ("HERALD_SECRET_KEY_PREVIOUS", SECRET_KEY),
+    ];
+    drop(TestApp::start(&url, &both).await.shut_down().await);
+    let (code, said) = list(&url, folder.path(), NEXT_KEY, None);
+    assert!(code == 0 && said.contains("token-of…789"), "{said}");
 }

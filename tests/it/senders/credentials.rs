@@ -156,6 +156,11 @@ async fn wrong_senders_and_credentials_are_refused_field_by_field(database: Data
         ),
         ("/api/v1/senders/shop/hold", json!({ "reason": " " }), 422),
         (
+            "/api/v1/senders/shop/hold",
+            json!({ "reason": "x".repeat(201) }),
+            422,
+        ),
+        (
             "/api/v1/senders/shop/release",
             json!({ "discard_older_than_seconds": -1 }),
             422,
@@ -489,6 +494,28 @@ async fn a_number_may_send_what_its_provider_reports(database: Database) {
     assert_eq!(ask().await.0, 1000, "it is not asked all the time");
     app.pass(6 * 60 * 60);
     assert_eq!(ask().await, (20, "provider".to_owned()));
+    // One that does not answer is asked again in five minutes, not in six hours.
+    app.pass(6 * 60 * 60);
+    let nobody = herald::providers::Connector::new(
+        std::time::Duration::from_secs(1),
+        std::time::Duration::from_secs(1),
+    )
+    .unwrap()
+    .connect(
+        "meta",
+        "http://127.0.0.1:9",
+        "v26.0",
+        PHONE_NUMBER_ID,
+        "token".into(),
+    )
+    .unwrap();
+    let learnt = throughput_turn(&app.engine, nobody.as_ref(), app.sender, app.now()).await;
+    assert!(!learnt.unwrap());
+    graph.says(json!({ "throughput": { "level": "STANDARD" } }));
+    app.pass(299);
+    assert_eq!(ask().await.0, 20);
+    app.pass(1);
+    assert_eq!(ask().await, (80, "provider".to_owned()));
     let (code, _) = app
         .admin(
             "PATCH",

@@ -6,10 +6,16 @@ mod command_line;
 mod credentials;
 mod switch;
 
+use herald::engine::{
+    Engine,
+    keyring::{Environment, Keys},
+    vault::Vault,
+};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{DEMO, Database, Graph, Test, TestApp};
+use crate::harness::{DEMO, Database, Graph, SECRET_KEY, Test, TestApp};
 
 pub fn tests() -> Vec<Test> {
     [
@@ -63,4 +69,15 @@ async fn ask(app: &TestApp, to: &str, sender: Option<&str>) -> String {
         .as_str()
         .unwrap()
         .to_owned()
+}
+
+/// What another process is on the same database: it has read everything for itself.
+fn elsewhere(app: &TestApp) -> Engine {
+    let vault = Vault::new(&SecretString::from(SECRET_KEY), None).unwrap();
+    Engine::new(
+        app.store.clone(),
+        app.engine.settings.clone(),
+        Uuid::new_v4(),
+    )
+    .with_keys(Keys::new(Some(vault), Environment::default(), None))
 }
