@@ -1,14 +1,17 @@
 //! Notifications: loading them for a change, saving what changed, the queue, and lists.
 
+mod held;
 mod insert;
 mod queue;
 mod search;
 
+pub use held::{
+    Awaited, any_held, awaited_templates, hold, hold_for_template, release, release_template,
+};
 pub use insert::{Fallback, NewNotification, fresh_state, insert};
 pub use queue::{
-    Awaited, Claimed, Delay, LANES, Whose, answerable, any_due, any_held, any_woken,
-    awaited_templates, claim, count_due, delay, extend, hold, hold_for_template, oldest_due,
-    release, release_template, woken,
+    Claimed, Delay, LANES, Whose, answerable, any_due, any_woken, claim, count_due, delay, extend,
+    oldest_due, woken,
 };
 pub use search::{Filter, find, in_transaction, of_request, open_counts, read_failure, search};
 

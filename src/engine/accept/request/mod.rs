@@ -1,5 +1,8 @@
 //! Direct requests: checked completely before anything is stored.
 
+mod recipients;
+mod template;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -7,16 +10,14 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Draft, NEEDS_PHONE, Reading, compose, unique};
-use crate::engine::{
-    Engine,
-    dispatch::{Sendable, sendable},
-    routing::{self, Target},
-};
+use recipients::{about, recipients};
+use template::check_template;
+
+use crate::engine::{Engine, routing::Target};
 use crate::{
     domain::{
         content::{Broken, Content},
-        phone::Phone,
-        recipient::{RecipientSpec, UserId},
+        recipient::UserId,
         time::Timestamp,
     },
     store::{
@@ -89,9 +90,6 @@ pub enum Refusal {
     /// The idempotency key was used for another body.
     KeyReused,
 }
-
-/// Members of groups that a direct request may reach; larger fan-outs are events.
-const MAX_DIRECT_TARGETS: usize = 1000;
 
 /// A request with whose it is.
 #[derive(Clone, Debug)]
@@ -370,204 +368,4 @@ fn free(
         reply_to: draft.reply_to.clone(),
         fallback,
     }
-}
-
-/// One recipient of a request: found, or to be made when the request is good.
-enum Recipient {
-    Found(Vec<Target>),
-    Phone(Phone),
-    UserId(UserId),
-}
-
-impl Recipient {
-    const fn needs_user_id(&self) -> bool {
-        matches!(self, Self::UserId(_))
-    }
-
-    fn found(&self, is: impl Fn(&Target) -> bool) -> bool {
-        matches!(self, Self::Found(targets) if targets.iter().any(is))
-    }
-
-    /// Finds them, or makes them.
-    async fn settle(
-        self,
-        tx: &DatabaseTransaction,
-        reading: &mut Reading,
-        now: Timestamp,
-    ) -> Result<Vec<Target>, StoreError> {
-        Ok(match self {
-            Self::Found(targets) => targets,
-            Self::Phone(phone) => {
-                let person = reading.person(tx, &phone, now).await?;
-                vec![Target::at(&phone, person)]
-            }
-            Self::UserId(user_id) => vec![routing::by_user_id(tx, &user_id, now).await?],
-        })
-    }
-}
-
-/// One entry, as far as that takes no writing.
-async fn recipient(
-    tx: &DatabaseTransaction,
-    spec: RecipientSpec,
-    now: Timestamp,
-) -> Result<Result<Recipient, String>, StoreError> {
-    let spec = match spec {
-        RecipientSpec::Phone(phone) => return Ok(Ok(Recipient::Phone(phone))),
-        RecipientSpec::UserId(user_id) => return Ok(Ok(Recipient::UserId(user_id))),
-        other => other,
-    };
-    let mut targets = Vec::new();
-    let mut after = None;
-    loop {
-        match routing::resolve(tx, &spec, None, after, now).await? {
-            Ok(page) => {
-                targets.extend(page.targets);
-                after = page.next;
-            }
-            Err(unknown) => return Ok(Err(unknown.0)),
-        }
-        if targets.len() > MAX_DIRECT_TARGETS {
-            return Ok(Err(format!(
-                "more than {MAX_DIRECT_TARGETS} people: post an event instead"
-            )));
-        }
-        if after.is_none() {
-            return Ok(Ok(Recipient::Found(targets)));
-        }
-    }
-}
-
-/// Whom a request is for.
-async fn recipients(
-    tx: &DatabaseTransaction,
-    request: &Request,
-    wrong: &mut Vec<FieldError>,
-    now: Timestamp,
-) -> Result<Vec<Recipient>, StoreError> {
-    let mut found = Vec::with_capacity(request.to.len());
-    if request.to.is_empty() {
-        wrong.push(FieldError {
-            pointer: "/to".to_owned(),
-            rule: "at least one recipient".to_owned(),
-        });
-    }
-    for (index, entry) in request.to.iter().enumerate() {
-        let read = match RecipientSpec::parse(entry) {
-            Ok(spec) => recipient(tx, spec, now).await?,
-            Err(error) => Err(error.to_string()),
-        };
-        match read {
-            Ok(recipient) => found.push(recipient),
-            Err(rule) => wrong.push(FieldError {
-                pointer: format!("/to/{index}"),
-                rule,
-            }),
-        }
-    }
-    Ok(found)
-}
-
-/// Whom a request is about.
-async fn about(
-    tx: &DatabaseTransaction,
-    request: &Request,
-    wrong: &mut Vec<FieldError>,
-    now: Timestamp,
-) -> Result<Option<Recipient>, StoreError> {
-    let Some(about) = &request.about else {
-        return Ok(None);
-    };
-    let read = match RecipientSpec::parse(about) {
-        Ok(spec) => recipient(tx, spec, now).await?,
-        Err(error) => Err(error.to_string()),
-    };
-    match read {
-        Ok(recipient) => Ok(Some(recipient)),
-        Err(rule) => {
-            wrong.push(FieldError {
-                pointer: "/about".to_owned(),
-                rule,
-            });
-            Ok(None)
-        }
-    }
-}
-
-/// Checks a template and its parameters. Gives back its category, if there is one
-/// of this name.
-async fn check_template(
-    tx: &DatabaseTransaction,
-    reading: &mut Reading,
-    sender_id: Option<Uuid>,
-    template: &TemplateUse,
-    at: &str,
-    wrong: &mut Vec<FieldError>,
-) -> Result<Option<String>, StoreError> {
-    let mut refuse = |pointer: String, rule: String| {
-        wrong.push(FieldError {
-            pointer: format!("{at}{pointer}"),
-            rule,
-        });
-    };
-    let (name, language) = (&template.name, template.language.as_deref());
-    let Some(known) = reading.template(tx, name, language).await? else {
-        refuse(
-            "/template".to_owned(),
-            "there is no template of this name".to_owned(),
-        );
-        return Ok(None);
-    };
-    let found = &known.row;
-    if language.is_some_and(|language| language != found.language) {
-        refuse(
-            "/language".to_owned(),
-            format!("the template exists in {} only", found.language),
-        );
-    }
-    // What waits for approval waits in the queue; what is refused for good is refused here.
-    let account = reading.account(tx, sender_id).await?;
-    let standing = reading
-        .standing(tx, account.as_deref(), name, &found.language)
-        .await?;
-    if let Sendable::Never(reason) = sendable(name, standing.as_ref()) {
-        refuse("/template".to_owned(), reason);
-    }
-    let category = Some(found.category.clone());
-    let Ok(layout) = &known.layout else {
-        refuse(
-            "/template".to_owned(),
-            "the template cannot be read".to_owned(),
-        );
-        return Ok(category);
-    };
-    let declared = layout.variables();
-    for variable in &declared {
-        let provided = ["contact", "about", "related_contact_name"].contains(&variable.as_str());
-        match template.params.get(variable) {
-            None if !provided => refuse(format!("/params/{variable}"), "missing".to_owned()),
-            Some(Value::String(text)) if text.trim().is_empty() => {
-                refuse(
-                    format!("/params/{variable}"),
-                    "empty: Meta refuses empty parameters".to_owned(),
-                );
-            }
-            Some(Value::Null) => refuse(
-                format!("/params/{variable}"),
-                "empty: Meta refuses empty parameters".to_owned(),
-            ),
-            _ => {}
-        }
-    }
-    for extra in template
-        .params
-        .keys()
-        .filter(|key| !declared.contains(*key))
-    {
-        refuse(
-            format!("/params/{extra}"),
-            "the template has no such parameter".to_owned(),
-        );
-    }
-    Ok(category)
 }

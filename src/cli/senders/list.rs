@@ -1,0 +1,100 @@
+//! `herald senders list`
+
+use super::super::say;
+use crate::{
+    domain::pace,
+    engine::{Engine, senders},
+    store::sender,
+};
+
+/// Prints the senders and their credentials, masked.
+pub(super) async fn list(engine: &Engine, json: bool) -> anyhow::Result<()> {
+    let rows = sender::all(&engine.store).await?;
+    let unreadable = if engine.vault().is_some() {
+        "encrypted with another HERALD_SECRET_KEY"
+    } else {
+        "encrypted (HERALD_SECRET_KEY is not set here)"
+    };
+    if rows.is_empty() && !json {
+        say(
+            "There is no sender: `herald senders add`, or set WHATSAPP_PHONE_NUMBER_ID and WHATSAPP_ACCESS_TOKEN.",
+        );
+    }
+    for row in rows {
+        let credentials = senders::shown(engine, &row).await?;
+        let (state, reason) = senders::standing(engine, &row);
+        let of_all = engine.settings.send_per_second;
+        let pace = pace::allowed(row.pace_set, of_all, row.pace_reported);
+        if json {
+            let shown: Vec<serde_json::Value> = credentials
+                .iter()
+                .map(|it| {
+                    serde_json::json!({
+                        "id": it.id,
+                        "kind": it.kind.name(),
+                        "source": if it.id.is_some() { "database" } else { "environment" },
+                        "masked": it.masked,
+                        "active": it.active,
+                        "created_at": it.created_at.map(|at| at.to_string()),
+                        "expires_at": it.expires_at.map(|at| at.to_string()),
+                        "added_by": it.added_by,
+                    })
+                })
+                .collect();
+            say(serde_json::json!({
+                "id": row.id, "name": row.name, "kind": row.kind, "default": row.is_default, "state": state, "reason": reason,
+                "phone_number_id": row.phone_number_id, "account": row.waba_id, "app": row.app_id,
+                "messages_per_second": pace, "credentials": shown,
+            })
+            .to_string());
+            continue;
+        }
+        let default = if row.is_default { "  (default)" } else { "" };
+        say(format!("{}{default}", row.name));
+        let line = |name: &str, value: &str| say(format!("  {name:<14} {value}"));
+        line("id", &row.id.to_string());
+        line(
+            "state",
+            &reason.map_or_else(|| state.to_owned(), |reason| format!("{state}: {reason}")),
+        );
+        for (name, value) in [
+            ("number id", &row.phone_number_id),
+            ("account (WABA)", &row.waba_id),
+            ("app", &row.app_id),
+        ] {
+            if let Some(value) = value {
+                line(name, value);
+            }
+        }
+        let pace = if pace == 0 {
+            "unlimited".to_owned()
+        } else {
+            let by = match pace::allowed_by(row.pace_set, of_all, row.pace_reported) {
+                "sender" => "its own limit",
+                "setting" => "HERALD_SEND_PER_SECOND",
+                "provider" => "as the provider reports",
+                _ => "until the provider is asked",
+            };
+            format!("{pace} messages per second ({by})")
+        };
+        line("pace", &pace);
+        for it in &credentials {
+            let mut words = vec![it.masked.clone().unwrap_or_else(|| unreadable.to_owned())];
+            match it.id {
+                Some(id) => words.push(id.to_string()),
+                None => words.push("from the environment".to_owned()),
+            }
+            if !it.active {
+                words.push("not in use".to_owned());
+            }
+            if let Some(at) = it.created_at {
+                words.push(format!("since {at}"));
+            }
+            if let Some(at) = it.expires_at {
+                words.push(format!("expires {at}"));
+            }
+            line(it.kind.name(), &words.join("  "));
+        }
+    }
+    Ok(())
+}

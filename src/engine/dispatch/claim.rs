@@ -1,0 +1,298 @@
+//! Takes due messages of a sender out of the queue, and commits an attempt for each.
+
+use std::{collections::HashMap, sync::Arc};
+
+use uuid::Uuid;
+
+use super::{
+    Job, Slots,
+    compose::{Templates, compose},
+    gate, health, pairs,
+    permits::{NotNow, Permit, Times, take_pace},
+};
+use crate::{
+    domain::{notification::Change, pace::Lane, time::Timestamp},
+    engine::{
+        Engine,
+        inbox::ErrorChain,
+        transition::{self, Report, Step},
+    },
+    providers::Provider,
+    store::{
+        DatabaseTransaction, StoreError,
+        attempt::{self, NewAttempt},
+        dialect::Id,
+        follow_up, new_id,
+        notification::{self, Claimed, Whose},
+        sender,
+    },
+};
+
+/// What a claim found.
+#[derive(Debug, Default)]
+pub struct Claim {
+    pub jobs: Vec<Job>,
+    /// How many were taken, those that were held back included.
+    pub taken: usize,
+    /// When it is worth asking again, if the pace or a hold said no.
+    pub again_at: Option<Timestamp>,
+    /// A held sender is due for a probe: its provider is to be knocked at first.
+    knock: bool,
+    /// What the sender sends with has changed since this process last looked.
+    outdated: bool,
+}
+
+/// The lane of one-time passwords; the others follow by importance.
+const OTP: i64 = 0;
+
+/// Which lane goes first, claim after claim: all get their turn, the important
+/// ones more often.
+const TURNS: [[i64; 3]; 8] = [
+    [1, 2, 3],
+    [2, 1, 3],
+    [1, 2, 3],
+    [1, 2, 3],
+    [2, 1, 3],
+    [1, 2, 3],
+    [2, 1, 3],
+    [3, 1, 2],
+];
+
+/// Takes due messages of a sender out of the queue, as many as there are slots
+/// and its pace allows, and commits an attempt for each.
+pub async fn claim(
+    engine: &Engine,
+    sender: Uuid,
+    slots: Slots,
+    now: Timestamp,
+) -> Result<Claim, StoreError> {
+    claim_as(engine, sender, slots, true, now).await
+}
+
+/// The same, and a message is risked on a held sender only when its provider answers
+/// at all: one that times out would leave an unknown outcome behind each probe.
+pub async fn claim_with(
+    engine: &Engine,
+    provider: &dyn Provider,
+    sender: Uuid,
+    slots: Slots,
+    now: Timestamp,
+) -> Result<Claim, StoreError> {
+    let claim = claim_as(engine, sender, slots, false, now).await?;
+    if !claim.knock {
+        return Ok(claim);
+    }
+    match health::knock(engine, provider, sender, now).await? {
+        Some(again_at) => Ok(Claim {
+            again_at: Some(again_at),
+            ..Claim::default()
+        }),
+        None => claim_as(engine, sender, slots, true, now).await,
+    }
+}
+
+/// The same with what the sender sends with, looked up again if that has changed: its
+/// calls are made with the newest credentials there were when they were claimed.
+pub async fn claim_current(
+    engine: &Engine,
+    sender: Uuid,
+    slots: Slots,
+    now: Timestamp,
+) -> Result<(Claim, Arc<dyn Provider>), StoreError> {
+    let provider = engine.provider_or_nobody(sender);
+    let claim = claim_with(engine, provider.as_ref(), sender, slots, now).await?;
+    if !claim.outdated {
+        return Ok((claim, provider));
+    }
+    // It is committed: a database that fails now must not take it from us.
+    if let Err(error) = engine.refresh_keyring().await {
+        tracing::error!(event = "sender.outdated", error = %ErrorChain(&error), "what a sender sends with has changed and cannot be read");
+    }
+    Ok((claim, engine.provider_or_nobody(sender)))
+}
+
+async fn claim_as(
+    engine: &Engine,
+    sender: Uuid,
+    slots: Slots,
+    knocked: bool,
+    now: Timestamp,
+) -> Result<Claim, StoreError> {
+    // The pace is charged for what will be sent, not for every free slot.
+    let most = slots.otp.max(slots.ordinary);
+    let ring = engine.keyring();
+    let known = ring.account(sender);
+    let whose = if known.is_some_and(|account| account.is_default) {
+        Whose::OfOrNobodys(sender)
+    } else {
+        Whose::Of(sender)
+    };
+    let due = notification::count_due(&engine.store, whose, now, most).await?;
+    let [otp, ordinary @ ..] = due;
+    let wanted = Slots {
+        otp: otp.min(slots.otp),
+        ordinary: ordinary.iter().sum::<i64>().min(slots.ordinary),
+    };
+    if wanted.otp <= 0 && wanted.ordinary <= 0 {
+        return Ok(Claim::default());
+    }
+    let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
+    // The pace is taken in a short transaction of its own: its row is shared by all processes.
+    let permits = engine
+        .store
+        .write(async |tx| take_pace(engine, tx, sender, wanted, knocked, now).await)
+        .await?;
+    let permits = match permits {
+        Ok(permits) => permits,
+        Err(NotNow::Until(again_at)) => {
+            return Ok(Claim {
+                again_at: Some(again_at),
+                ..Claim::default()
+            });
+        }
+        Err(NotNow::Knock) => {
+            return Ok(Claim {
+                knock: true,
+                ..Claim::default()
+            });
+        }
+    };
+    let again_at = permits
+        .iter()
+        .filter_map(|permit| permit.grant.again_at)
+        .min();
+    // Lanes without anything due are not asked.
+    let turn = TURNS.get(engine.next_claim(sender) % TURNS.len());
+    let lanes: Vec<i64> = turn
+        .into_iter()
+        .flatten()
+        .copied()
+        .filter(|lane| usize::try_from(*lane).is_ok_and(|lane| due.get(lane) > Some(&0)))
+        .collect();
+    let found = engine
+        .store
+        .write(async |tx| claim_in(engine, tx, sender, &permits, &lanes, lease, now).await)
+        .await?;
+    found.report.publish(engine);
+    Ok(Claim {
+        jobs: found.jobs,
+        taken: found.taken,
+        again_at: again_at.filter(|_| found.taken == 0),
+        knock: false,
+        outdated: known.map(|account| account.revision) != Some(found.revision),
+    })
+}
+
+/// What one claim's transaction found.
+#[derive(Default)]
+struct Found {
+    jobs: Vec<Job>,
+    taken: usize,
+    report: Report,
+    /// Of what the sender sends with.
+    revision: i64,
+}
+
+async fn claim_in(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    sender: Uuid,
+    permits: &[Permit],
+    ordinary: &[i64],
+    lease: Timestamp,
+    now: Timestamp,
+) -> Result<Found, StoreError> {
+    let Some(row) = sender::find(tx, sender).await? else {
+        return Ok(Found::default());
+    };
+    // Read here, not remembered: the default may have been switched a moment ago.
+    let whose = if row.is_default {
+        Whose::OfOrNobodys(sender)
+    } else {
+        Whose::Of(sender)
+    };
+    let mut claimed = Vec::new();
+    for permit in permits {
+        let lanes = match permit.lane {
+            Lane::Otp => &[OTP][..],
+            Lane::Ordinary => ordinary,
+        };
+        let mut left = permit.grant.calls;
+        for lane in lanes {
+            if left <= 0 {
+                break;
+            }
+            let found =
+                notification::claim(tx, sender, whose, *lane, (engine.process, lease), now, left)
+                    .await?;
+            left -= i64::try_from(found.len()).unwrap_or(left);
+            claimed.extend(found.into_iter().map(|found| (permit.lane, found)));
+        }
+    }
+    let taken = claimed.len();
+    let lanes: HashMap<Uuid, Lane> = claimed
+        .iter()
+        .map(|(lane, found)| (found.id, *lane))
+        .collect();
+    let mut claimed: Vec<Claimed> = claimed.into_iter().map(|(_, found)| found).collect();
+    let mut report = Report::default();
+    let children: Vec<Uuid> = claimed
+        .iter()
+        .filter(|claimed| claimed.follow_up_id.is_some())
+        .map(|claimed| claimed.id)
+        .collect();
+    if !children.is_empty() {
+        let overtaken = follow_up::overtaken(tx, &children).await?;
+        let steps: Vec<Step> = overtaken
+            .iter()
+            .map(|id| Step::new(*id, Change::Overtaken))
+            .collect();
+        report = transition::run(engine, tx, &steps, now).await?;
+        claimed.retain(|claimed| !overtaken.contains(&claimed.id));
+    }
+    let (withheld, never) = gate::hold_back(engine, tx, &row, &mut claimed, now).await?;
+    report.add(withheld);
+    let delays = pairs::keep_pace(engine, tx, sender, &mut claimed, now).await?;
+    notification::delay(tx, &delays, now).await?;
+    let attempts: Vec<NewAttempt> = claimed
+        .iter()
+        .map(|claimed| NewAttempt {
+            id: Id(new_id(now)),
+            notification_id: Id(claimed.id),
+            number: claimed.attempt_count,
+            generation: claimed.generation,
+        })
+        .collect();
+    if !attempts.is_empty() {
+        attempt::insert(tx, &attempts, sender, engine.process, now).await?;
+    }
+    let mut jobs = Vec::with_capacity(claimed.len());
+    let mut templates = Templates::default();
+    let mut times = Times::of(permits);
+    for (claimed, attempt) in claimed.iter().zip(&attempts) {
+        let lane = lanes.get(&claimed.id).copied().unwrap_or(Lane::Ordinary);
+        let (not_before, interval_micros) = times.next(lane, now);
+        jobs.push(Job {
+            notification_id: claimed.id,
+            attempt_id: attempt.id.0,
+            not_before,
+            interval_micros,
+            lane,
+            contact_id: claimed.contact_id,
+            template: (!claimed.template.is_empty()).then(|| {
+                let language = claimed.language.clone().unwrap_or_default();
+                (claimed.template.clone(), language)
+            }),
+            message: match never.iter().find(|(id, _)| *id == claimed.id) {
+                Some((_, reason)) => Err(gate::never(reason)),
+                None => compose(tx, &mut templates, sender, claimed, attempt.id.0, now).await?,
+            },
+        });
+    }
+    Ok(Found {
+        jobs,
+        taken,
+        report,
+        revision: row.revision,
+    })
+}

@@ -1,0 +1,163 @@
+//! What a sender's pace allows: how many calls, and when each may be made.
+
+use uuid::Uuid;
+
+use super::{Job, Slots};
+use crate::{
+    domain::{
+        pace::{self, Grant, Lane},
+        time::Timestamp,
+    },
+    engine::Engine,
+    store::{
+        DatabaseTransaction, StoreError,
+        sender::{self, Health},
+    },
+};
+
+/// Why nothing may be claimed now.
+pub(super) enum NotNow {
+    Until(Timestamp),
+    Knock,
+}
+
+/// How many calls of a lane a sender may make, and when.
+pub(super) struct Permit {
+    pub lane: Lane,
+    pub grant: Grant,
+}
+
+/// Takes of a sender's pace, one-time passwords first. An error says why nothing is granted.
+pub(super) async fn take_pace(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    wanted: Slots,
+    knocked: bool,
+    now: Timestamp,
+) -> Result<Result<Vec<Permit>, NotNow>, StoreError> {
+    let Some(row) = sender::lock(tx, id).await? else {
+        return Ok(Err(NotNow::Until(now.plus_seconds(1))));
+    };
+    if row.off_at.is_some() {
+        return Ok(Err(NotNow::Until(now.plus_seconds(1))));
+    }
+    let mut wanted = wanted;
+    if row.state == "held" {
+        let probe_at = row.probe_at.map_or(now, Timestamp::from_micros);
+        if probe_at > now {
+            return Ok(Err(NotNow::Until(probe_at)));
+        }
+        if !knocked {
+            return Ok(Err(NotNow::Knock));
+        }
+        // One probe at a time: the next may go when this one's lease has run out.
+        let health = Health {
+            state: "held",
+            reason: row.state_reason.clone(),
+            failures_in_row: row.failures_in_row,
+            probe_at: Some(now.plus_seconds(engine.settings.policy.lease_seconds)),
+        };
+        sender::set_health(tx, id, &health, now, now).await?;
+        wanted.otp = wanted.otp.min(1);
+        wanted.ordinary = wanted.ordinary.min(1 - wanted.otp);
+    }
+    let slowed_at = Timestamp::from_micros(row.slowed_at);
+    let permille = pace::permille(row.slowed_to, slowed_at, now);
+    let allowed = pace::allowed(
+        row.pace_set,
+        engine.settings.send_per_second,
+        row.pace_reported,
+    );
+    let per_second = pace::reduced(allowed, permille);
+    let start = Timestamp::from_micros(row.pace_next_at);
+    let mut next_at = start;
+    let mut permits = Vec::with_capacity(2);
+    for (lane, wanted) in [(Lane::Otp, wanted.otp), (Lane::Ordinary, wanted.ordinary)] {
+        if wanted > 0 {
+            let grant = pace::take(next_at, now, per_second, lane, wanted);
+            next_at = grant.next_at;
+            permits.push(Permit { lane, grant });
+        }
+    }
+    if next_at != start {
+        sender::set_pace(tx, id, next_at).await?;
+    }
+    Ok(Ok(permits))
+}
+
+/// Gives new moments to claimed messages whose own have passed, because the claim
+/// was held up: two processes that make up for it together would pass the limit.
+/// One-time passwords are left as they are.
+pub async fn catch_up(
+    engine: &Engine,
+    id: Uuid,
+    jobs: &mut [Job],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut late: Vec<&mut Job> = jobs
+        .iter_mut()
+        .filter(|job| job.lane == Lane::Ordinary)
+        .collect();
+    let Some((first_at, interval)) = late
+        .first()
+        .map(|job| (job.not_before, job.interval_micros))
+    else {
+        return Ok(());
+    };
+    if pace::again(Timestamp::default(), first_at, interval, now).is_none() {
+        return Ok(());
+    }
+    let count = i64::try_from(late.len()).unwrap_or(0);
+    let first_at = engine
+        .store
+        .write(async |tx| {
+            let Some(row) = sender::lock(tx, id).await? else {
+                return Ok(None);
+            };
+            let next_at = Timestamp::from_micros(row.pace_next_at);
+            let first_at = pace::again(next_at, first_at, interval, now);
+            if let Some(first_at) = first_at {
+                sender::set_pace(tx, id, first_at.plus_micros(count * interval)).await?;
+            }
+            Ok(first_at)
+        })
+        .await?;
+    if let Some(first_at) = first_at {
+        for (job, at) in late.iter_mut().zip(0..) {
+            job.not_before = first_at.plus_micros(at * interval);
+        }
+    }
+    Ok(())
+}
+
+/// The times that were granted, given out one after the other.
+pub(super) struct Times<'a> {
+    permits: &'a [Permit],
+    given: [i64; 2],
+}
+
+impl<'a> Times<'a> {
+    pub(super) const fn of(permits: &'a [Permit]) -> Self {
+        Self {
+            permits,
+            given: [0; 2],
+        }
+    }
+
+    pub(super) fn next(&mut self, lane: Lane, now: Timestamp) -> (Timestamp, i64) {
+        let found = self.permits.iter().find(|permit| permit.lane == lane);
+        let [otp, ordinary] = &mut self.given;
+        let given = match lane {
+            Lane::Otp => otp,
+            Lane::Ordinary => ordinary,
+        };
+        let next = found.map_or((now, 0), |permit| {
+            let interval = permit.grant.interval_micros;
+            let at = permit.grant.first_at.plus_micros(*given * interval);
+            (at, interval)
+        });
+        *given += 1;
+        next
+    }
+}

@@ -1,0 +1,179 @@
+//! What waits out of the queue, and says what for: a sender, a template.
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
+use uuid::Uuid;
+
+use super::queue::{Whose, due};
+use crate::domain::time::Timestamp;
+use crate::store::{
+    Store, StoreError,
+    dialect::{Columns, execute, locking, nil, query},
+};
+
+/// Moves queued messages out of the due queue, because their sender cannot send.
+/// Says how many.
+pub async fn hold(
+    tx: &DatabaseTransaction,
+    whose: Whose,
+    reason: &str,
+    now: Timestamp,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let backend = tx.get_database_backend();
+    let due = due(
+        backend,
+        whose,
+        "due_at <= $3 AND channel = 'whatsapp'",
+        "$4",
+        locking(backend, "FOR UPDATE SKIP LOCKED"),
+    );
+    let held = execute(
+        tx,
+        format!(
+            "WITH due AS MATERIALIZED ({due}) \
+             UPDATE notification SET engine_state = 'held', status = 'held', open_status = 'held', reason = $2, held_for = 'sender', \
+             due_at = NULL, updated_at = $3 FROM due WHERE id = due_id"
+        ),
+        [
+            whose.sender().into(),
+            reason.into(),
+            now.micros().into(),
+            limit.into(),
+        ],
+    )
+    .await?;
+    Ok(held.rows_affected())
+}
+
+/// A condition on what is held: of the sender `$1`, or of nobody.
+fn held(backend: DbBackend, whose: Whose) -> String {
+    let any: Vec<String> = whose
+        .conditions(backend)
+        .iter()
+        .map(|condition| format!("({condition})"))
+        .collect();
+    format!("engine_state = 'held' AND ({})", any.join(" OR "))
+}
+
+/// Whether anything waits for a sender.
+pub async fn any_held(store: &Store, whose: Whose) -> Result<bool, StoreError> {
+    let held = held(store.reader().get_database_backend(), whose);
+    let found = query(
+        store.reader(),
+        format!(
+            "SELECT id FROM notification WHERE {held} AND (held_for IS NULL OR held_for <> 'template') LIMIT 1"
+        ),
+        [whose.sender().into()],
+    )
+    .await?;
+    Ok(!found.is_empty())
+}
+
+/// Puts messages back into the queue that were held for their sender, the important
+/// ones first. Says how many.
+pub async fn release(
+    tx: &DatabaseTransaction,
+    whose: Whose,
+    now: Timestamp,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let backend = tx.get_database_backend();
+    let skip = locking(backend, "FOR UPDATE SKIP LOCKED");
+    let held = held(backend, whose);
+    let released = execute(
+        tx,
+        format!(
+            "WITH due AS MATERIALIZED (SELECT id AS due_id FROM notification WHERE {held} \
+              AND (held_for IS NULL OR held_for <> 'template') ORDER BY priority, id LIMIT $3 {skip}) \
+             UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
+             due_at = $2, updated_at = $2 FROM due WHERE id = due_id"
+        ),
+        [whose.sender().into(), now.micros().into(), limit.into()],
+    )
+    .await?;
+    Ok(released.rows_affected())
+}
+
+/// Rows that one release puts back.
+const RELEASED_AT_ONCE: i64 = 200;
+
+/// Puts back what waited for a template that may be sent again. Says how many.
+pub async fn release_template(
+    tx: &DatabaseTransaction,
+    whose: Whose,
+    template: &str,
+    language: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let held = held(tx.get_database_backend(), whose);
+    let released = execute(
+        tx,
+        format!(
+            "UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
+             held_for = NULL, due_at = $4, updated_at = $4 \
+             WHERE id IN (SELECT id FROM notification WHERE {held} \
+             AND held_for = 'template' AND template = $2 AND (language = $3 OR language IS NULL) ORDER BY priority, id LIMIT $5)"
+        ),
+        [
+            whose.sender().into(),
+            template.into(),
+            language.into(),
+            now.micros().into(),
+            RELEASED_AT_ONCE.into(),
+        ],
+    )
+    .await?;
+    Ok(released.rows_affected())
+}
+
+/// A template that messages of a sender wait for; of nobody, while it is the nil id.
+#[derive(Clone, Debug)]
+pub struct Awaited {
+    pub sender: Uuid,
+    pub template: String,
+    pub language: String,
+}
+
+/// Templates that messages wait for.
+pub async fn awaited_templates(store: &Store) -> Result<Vec<Awaited>, StoreError> {
+    let nil = nil(store.reader().get_database_backend());
+    let found = query(
+        store.reader(),
+        format!(
+            "SELECT DISTINCT coalesce(sender_id, {nil}), template, coalesce(language, '') FROM notification \
+             WHERE engine_state = 'held' AND held_for = 'template' LIMIT 100"
+        ),
+        [],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Awaited {
+                sender: columns.take()?,
+                template: columns.take()?,
+                language: columns.take()?,
+            })
+        })
+        .collect()
+}
+
+/// Takes a claimed message out of the queue again, before any call was made: it
+/// waits for its template.
+pub async fn hold_for_template(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE notification SET engine_state = 'held', status = 'held', open_status = 'held', reason = $2, \
+         held_for = 'template', due_at = NULL, leased_until = NULL, wake_at = expires_at, updated_at = $3, \
+         attempt_count = attempt_count - 1 WHERE id = $1",
+        [id.into(), reason.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
