@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use entity::notification;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -12,59 +13,79 @@ use crate::domain::time::Timestamp;
 
 /// Requests that wait for the answers to their notifications. Only a shortcut:
 /// whoever waits looks into the database as well, as another process may send.
-#[derive(Clone, Debug, Default)]
-pub struct Answers(Arc<Mutex<Row>>);
+#[derive(Clone, Debug)]
+pub struct Answers<News = Told>(Arc<Mutex<Row<News>>>);
 
 /// Who waits for which notification.
-type Row = HashMap<Uuid, Vec<Arc<Place>>>;
+type Row<News> = HashMap<Uuid, Vec<Arc<Place<News>>>>;
+
+impl<News> Default for Answers<News> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
 
 /// One who waits.
-#[derive(Debug, Default)]
-struct Place {
+#[derive(Debug)]
+struct Place<News> {
     notify: Notify,
-    /// When the provider took what is waited for, as far as it was told.
-    accepted: Mutex<HashMap<Uuid, Timestamp>>,
+    /// What is waited for, as far as it was told.
+    told: Mutex<HashMap<Uuid, News>>,
+}
+
+/// What became of a notification, committed.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub row: notification::Model,
+    /// When the provider took it, if it did.
+    pub accepted_at: Option<Timestamp>,
 }
 
 /// A place in the row, given up when it is dropped.
 #[derive(Debug)]
-pub struct Waiter {
-    answers: Answers,
+pub struct Waiter<News = Told> {
+    answers: Answers<News>,
     ids: Vec<Uuid>,
-    place: Arc<Place>,
+    place: Arc<Place<News>>,
 }
 
-impl Answers {
+impl<News: Clone> Answers<News> {
     /// From now on, answers to these notifications are told.
-    pub fn wait_for(&self, ids: &[Uuid]) -> Waiter {
-        let place = Arc::new(Place::default());
+    pub fn wait_for(&self, ids: &[Uuid]) -> Waiter<News> {
+        let place = Arc::new(Place {
+            notify: Notify::new(),
+            told: Mutex::default(),
+        });
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for id in ids {
             waiting.entry(*id).or_default().push(Arc::clone(&place));
         }
         Waiter {
-            answers: self.clone(),
+            answers: Self(Arc::clone(&self.0)),
             ids: ids.to_vec(),
             place,
         }
     }
 
-    /// Something is known of these notifications, and committed; when the provider took
-    /// them, if it did.
-    pub fn tell(&self, told: impl Iterator<Item = (Uuid, Option<Timestamp>)>) {
+    /// Which of these are waited for.
+    pub fn waited_for(&self, ids: impl Iterator<Item = Uuid>) -> Vec<Uuid> {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.is_empty() {
-            return;
+            return Vec::new();
         }
-        for (id, accepted_at) in told {
+        ids.filter(|id| waiting.contains_key(id)).collect()
+    }
+
+    /// Tells what became of notifications.
+    pub fn tell(&self, news: impl Iterator<Item = (Uuid, News)>) {
+        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, told) in news {
             for place in waiting.get(&id).into_iter().flatten() {
-                if let Some(at) = accepted_at {
-                    let mut accepted = place
-                        .accepted
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner);
-                    accepted.insert(id, at);
-                }
+                place
+                    .told
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(id, told.clone());
                 place.notify.notify_one();
             }
         }
@@ -81,24 +102,24 @@ impl Answers {
     }
 }
 
-impl Waiter {
+impl<News: Clone> Waiter<News> {
     /// Until something was told since the last time.
     pub async fn told(&self) {
         self.place.notify.notified().await;
     }
 
-    /// When the provider took a notification, if that was told.
-    pub fn accepted_at(&self, id: Uuid) -> Option<Timestamp> {
-        let accepted = self
+    /// What was told of a notification last.
+    pub fn news_of(&self, id: Uuid) -> Option<News> {
+        let told = self
             .place
-            .accepted
+            .told
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        accepted.get(&id).copied()
+        told.get(&id).cloned()
     }
 }
 
-impl Drop for Waiter {
+impl<News> Drop for Waiter<News> {
     fn drop(&mut self) {
         let mut waiting = self
             .answers
@@ -120,21 +141,21 @@ impl Drop for Waiter {
 mod tests {
     use uuid::Uuid;
 
-    use super::{Answers, Timestamp};
+    use super::Answers;
 
     #[tokio::test]
     async fn whoever_waits_is_told_and_leaves_nothing_behind() {
-        let answers = Answers::default();
+        let answers: Answers<&str> = Answers::default();
         let (mine, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let first = answers.wait_for(&[mine]);
         let second = answers.wait_for(&[mine, other]);
         // Told before anybody listened: it is not lost.
-        let at = Timestamp::from_unix_seconds(1);
-        answers.tell([(mine, Some(at))].into_iter());
+        assert_eq!(answers.waited_for([mine].into_iter()), [mine]);
+        answers.tell([(mine, "sent")].into_iter());
         first.told().await;
         second.told().await;
-        assert_eq!(first.accepted_at(mine), Some(at));
-        assert_eq!(second.accepted_at(other), None);
+        assert_eq!(first.news_of(mine), Some("sent"));
+        assert_eq!(second.news_of(other), None);
         drop(first);
         assert_eq!(answers.len(), 2);
         drop(second);

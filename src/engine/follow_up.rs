@@ -155,7 +155,8 @@ async fn decide(
     match drafts(engine, tx, due, &stored.rule.send, depth, now).await? {
         Err(reason) => end(tx, due, State::Skipped, &reason, now).await,
         Ok(new) => {
-            let (inserted, made) = transition::introduce(engine, tx, &new, now).await?;
+            let rules = engine.in_force(tx).await?;
+            let (inserted, made) = transition::introduce(engine, tx, &rules, &new, now).await?;
             report.wake_sender |= made.wake_sender;
             report.wake_timers |= made.wake_timers;
             for (trigger, count) in made.triggered {
@@ -181,7 +182,7 @@ async fn still_named(
     tx: &DatabaseTransaction,
     name: &str,
 ) -> Result<bool, StoreError> {
-    let rules = engine.rules(tx).await?;
+    let rules = engine.in_force(tx).await?;
     Ok(crate::domain::trigger::Trigger::ALL
         .into_iter()
         .any(|trigger| rules.on(trigger).iter().any(|rule| rule.rule.name == name)))

@@ -9,6 +9,7 @@ mod consequence;
 pub mod dispatch;
 pub mod follow_up;
 pub mod heard;
+pub mod in_force;
 pub mod inbox;
 pub mod keyring;
 pub mod manual;
@@ -24,7 +25,7 @@ pub mod watch;
 pub mod window;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -34,14 +35,8 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    domain::{
-        credential::Ageing,
-        notification::Policy,
-        pace::PairPace,
-        preference::Words,
-        trigger::{Trigger, Triggers},
-    },
-    store::{ConnectionTrait, Store, StoreError, catalogue::StoredRule},
+    domain::{credential::Ageing, notification::Policy, pace::PairPace, preference::Words},
+    store::Store,
 };
 
 /// Settings that the engine decides by.
@@ -80,26 +75,6 @@ pub struct Retention {
     pub notifications_days: i64,
 }
 
-/// The rules in force, by trigger.
-#[derive(Debug, Default)]
-pub struct RuleSet {
-    revision: i64,
-    by_trigger: BTreeMap<Trigger, Vec<StoredRule>>,
-    /// What any version of any rule names as its `unless`.
-    unless_ever: Triggers,
-}
-
-impl RuleSet {
-    /// Whether a pending follow-up may be waiting for one of these not to come.
-    pub const fn may_cancel(&self, reached: Triggers) -> bool {
-        !self.unless_ever.intersection(reached).is_empty()
-    }
-
-    pub fn on(&self, trigger: Trigger) -> &[StoredRule] {
-        self.by_trigger.get(&trigger).map_or(&[], Vec::as_slice)
-    }
-}
-
 /// What every change needs to know.
 #[derive(Debug)]
 pub struct Engine {
@@ -109,7 +84,7 @@ pub struct Engine {
     pub process: Uuid,
     /// This process's slot in the counters.
     pub slot: i64,
-    rules: RwLock<Arc<RuleSet>>,
+    in_force: RwLock<Arc<in_force::InForce>>,
     /// Numbers that were heard of lately.
     pub heard: heard::Heard,
     /// Our clock differs from the database's: leases and due times of other
@@ -139,7 +114,7 @@ impl Engine {
             settings,
             process,
             slot: i64::try_from(process.as_u128() % SLOTS).unwrap_or(0),
-            rules: RwLock::default(),
+            in_force: RwLock::default(),
             heard: heard::Heard::default(),
             clock_differs: AtomicBool::new(false),
             claims: Mutex::default(),
@@ -180,34 +155,5 @@ impl Engine {
     /// Says whether our clock agrees with the database's. Gives back what held before.
     pub fn set_clock_differs(&self, differs: bool) -> bool {
         self.clock_differs.swap(differs, Ordering::AcqRel)
-    }
-
-    /// The rules in force; read again only when a catalogue has changed.
-    pub async fn rules(
-        &self,
-        connection: &impl ConnectionTrait,
-    ) -> Result<Arc<RuleSet>, StoreError> {
-        let revision = crate::store::catalogue::revision(connection).await?;
-        {
-            let kept = self.rules.read().unwrap_or_else(PoisonError::into_inner);
-            if kept.revision == revision {
-                return Ok(Arc::clone(&kept));
-            }
-        }
-        let mut by_trigger: BTreeMap<Trigger, Vec<StoredRule>> = BTreeMap::new();
-        let mut unless_ever = Triggers::NONE;
-        for rule in crate::store::catalogue::rules(connection).await? {
-            unless_ever = unless_ever.union(rule.rule.unless);
-            if rule.active {
-                by_trigger.entry(rule.rule.on).or_default().push(rule);
-            }
-        }
-        let fresh = Arc::new(RuleSet {
-            revision,
-            by_trigger,
-            unless_ever,
-        });
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&fresh);
-        Ok(fresh)
     }
 }

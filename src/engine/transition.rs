@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Engine, RuleSet};
+use super::{Engine, in_force::InForce};
 use crate::{
     domain::{
         country,
@@ -20,8 +20,8 @@ use crate::{
         trigger::{Trigger, Triggers},
     },
     store::{
-        DatabaseTransaction, StoreError, catalogue::StoredRule, context, counter, dialect::Id,
-        follow_up, new_id, notification, notification::Facets, suppression, timeline,
+        DatabaseTransaction, StoreError, attempt, catalogue::StoredRule, context, counter,
+        dialect::Id, follow_up, new_id, notification, notification::Facets, suppression, timeline,
     },
 };
 
@@ -195,7 +195,7 @@ impl<'a> Consequences<'a> {
         facets: &Facets,
         trigger: Trigger,
         occurrence: &str,
-        rules: &'a RuleSet,
+        rules: &'a InForce,
     ) {
         let fact = match trigger {
             Trigger::Accepted => Some(Fact::Accepted),
@@ -350,8 +350,19 @@ pub async fn run(
     if steps.is_empty() {
         return Ok(Report::default());
     }
+    run_recorded(engine, tx, steps, &[], now).await
+}
+
+/// The same for answers to calls: with the record of each call.
+pub async fn run_recorded(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    steps: &[Step],
+    records: &[attempt::Record],
+    now: Timestamp,
+) -> Result<Report, StoreError> {
     notification::lock(tx, &notifications(steps)).await?;
-    run_unlocked(engine, tx, steps, now).await
+    change(engine, tx, steps, records, now).await
 }
 
 /// The notifications of a batch, each once, in order of id.
@@ -370,12 +381,22 @@ pub async fn run_unlocked(
     steps: &[Step],
     now: Timestamp,
 ) -> Result<Report, StoreError> {
-    let mut report = Report::default();
     if steps.is_empty() {
-        return Ok(report);
+        return Ok(Report::default());
     }
+    change(engine, tx, steps, &[], now).await
+}
+
+async fn change(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    steps: &[Step],
+    records: &[attempt::Record],
+    now: Timestamp,
+) -> Result<Report, StoreError> {
+    let mut report = Report::default();
     let policy = &engine.settings.policy;
-    let rules = engine.rules(tx).await?;
+    let rules = engine.in_force(tx).await?;
     let mut loaded = notification::load(tx, &notifications(steps)).await?;
     let before: Vec<NotificationState> = loaded.iter().map(|loaded| loaded.state.clone()).collect();
     let mut follow = Consequences::new(engine, now);
@@ -478,7 +499,7 @@ pub async fn run_unlocked(
             );
         }
     }
-    notification::save(tx, &before, &loaded, policy, now).await?;
+    notification::save(tx, &before, &loaded, records, policy, now).await?;
     follow.write(tx, &mut report).await?;
     Ok(report)
 }
@@ -512,6 +533,7 @@ async fn without_refused(
 pub async fn introduce(
     engine: &Engine,
     tx: &DatabaseTransaction,
+    rules: &InForce,
     new: &[notification::NewNotification],
     now: Timestamp,
 ) -> Result<(Vec<Uuid>, Report), StoreError> {
@@ -519,7 +541,6 @@ pub async fn introduce(
     if new.is_empty() {
         return Ok((Vec::new(), report));
     }
-    let rules = engine.rules(tx).await?;
     let new = &without_refused(tx, new).await?;
     let inserted = notification::insert(tx, new, now).await?;
     let mut follow = Consequences::new(engine, now);
@@ -548,7 +569,7 @@ pub async fn introduce(
         let triggers = state.finish(&before, now, &engine.settings.policy);
         for trigger in triggers.iter() {
             *report.triggered.entry(trigger).or_default() += 1;
-            follow.start(&state, &facets, trigger, "", &rules);
+            follow.start(&state, &facets, trigger, "", rules);
         }
         follow.count(&state, &facets, 1);
         report.wake_sender |= new.skipped.is_none();

@@ -33,16 +33,19 @@ pub struct Known {
 }
 
 /// Who is known by these names.
-pub async fn find(tx: &DatabaseTransaction, aliases: &[Alias]) -> Result<Vec<Known>, StoreError> {
+pub async fn find(
+    connection: &impl ConnectionTrait,
+    aliases: &[Alias],
+) -> Result<Vec<Known>, StoreError> {
     if aliases.is_empty() {
         return Ok(Vec::new());
     }
     let given = rows(
-        tx.get_database_backend(),
+        connection.get_database_backend(),
         &[("kind", Type::Text), ("value", Type::Text)],
     );
     let found = query(
-        tx,
+        connection,
         format!(
             "SELECT k.kind, k.value, k.contact_id, k.superseded_at FROM {given} \
              JOIN contact_alias k ON k.kind = r.kind AND k.value = r.value"
@@ -127,6 +130,25 @@ pub async fn supersede(
     )
     .await?;
     Ok(())
+}
+
+/// Of names that answers have taught us, those that are not known as this contact's.
+pub async fn unlearned(
+    store: &Store,
+    learned: &[(Uuid, Alias)],
+) -> Result<Vec<(Uuid, Alias)>, StoreError> {
+    let aliases: Vec<Alias> = learned.iter().map(|(_, alias)| alias.clone()).collect();
+    let known = find(store.reader(), &aliases).await?;
+    let is_known = |contact: Uuid, alias: &Alias| {
+        known.iter().any(|known| {
+            known.contact_id == contact && known.kind == alias.kind && known.value == alias.value
+        })
+    };
+    Ok(learned
+        .iter()
+        .filter(|(contact, alias)| !is_known(*contact, alias))
+        .cloned()
+        .collect())
 }
 
 /// Adds names that answers have taught us; one that is taken stays where it is,

@@ -202,128 +202,142 @@ struct FactsRow {
     failed: Option<i64>,
 }
 
-/// Saves the attempts that changed.
+/// What happens once in an attempt's life: it is answered.
+#[derive(Serialize)]
+struct AnsweredRow<'a> {
+    #[serde(flatten)]
+    facts: FactsRow,
+    outcome: Option<&'a str>,
+    message: Option<&'a str>,
+    #[serde(flatten)]
+    record: Option<&'a Record>,
+    answered: Option<i64>,
+}
+
+const FACTS: [(&str, Type); 10] = [
+    ("id", Type::Uuid),
+    ("implied", Type::Int),
+    ("failure", Type::Text),
+    ("pricing", Type::Text),
+    ("accepted", Type::Int),
+    ("sent", Type::Int),
+    ("delivered", Type::Int),
+    ("read_time", Type::Int),
+    ("played", Type::Int),
+    ("failed", Type::Int),
+];
+
+const SET_FACTS: &str = "implied = r.implied, failure = r.failure, pricing = r.pricing, accepted_at = r.accepted, sent_at = r.sent, \
+     delivered_at = r.delivered, read_at = r.read_time, played_at = r.played, failed_at = r.failed";
+
+/// Saves the attempts that changed, and keeps what was asked and answered of those that
+/// have a record.
 pub(super) async fn save(
     tx: &DatabaseTransaction,
     changed: &[(&NotificationState, &NotificationState)],
+    records: &[Record],
+    now: Timestamp,
 ) -> Result<(), StoreError> {
-    let at = |attempt: &AttemptState, fact| attempt.facts.get(fact).map(|known| known.at.micros());
-    let facts: Vec<FactsRow> = changed
-        .iter()
-        .flat_map(|(before, after)| {
-            after
-                .attempts
-                .iter()
-                .filter(|attempt| !before.attempts.contains(attempt))
-                .map(|attempt| FactsRow {
-                    id: Id(attempt.id),
-                    implied: attempt.facts.implied_mask(),
-                    failure: attempt
-                        .failure
-                        .as_ref()
-                        .and_then(|failure| serde_json::to_string(failure).ok()),
-                    pricing: attempt
-                        .pricing
-                        .as_ref()
-                        .and_then(|pricing| serde_json::to_string(pricing).ok()),
-                    accepted: at(attempt, Fact::Accepted),
-                    sent: at(attempt, Fact::Sent),
-                    delivered: at(attempt, Fact::Delivered),
-                    read_time: at(attempt, Fact::Read),
-                    played: at(attempt, Fact::Played),
-                    failed: at(attempt, Fact::Failed),
-                })
-        })
-        .collect();
-    if facts.is_empty() {
-        return Ok(());
-    }
-    let given = rows(
-        tx.get_database_backend(),
-        &[
-            ("id", Type::Uuid),
-            ("implied", Type::Int),
-            ("failure", Type::Text),
-            ("pricing", Type::Text),
-            ("accepted", Type::Int),
-            ("sent", Type::Int),
-            ("delivered", Type::Int),
-            ("read_time", Type::Int),
-            ("played", Type::Int),
-            ("failed", Type::Int),
-        ],
-    );
-    execute(
-        tx,
-        format!(
-            "UPDATE attempt SET implied = r.implied, failure = r.failure, pricing = r.pricing, accepted_at = r.accepted, sent_at = r.sent, \
-             delivered_at = r.delivered, read_at = r.read_time, played_at = r.played, failed_at = r.failed \
-             FROM {given} WHERE attempt.id = r.id"
-        ),
-        [list(&facts)?],
-    )
-    .await?;
-    save_names(tx, changed).await
-}
-
-#[derive(Serialize)]
-struct NameRow<'a> {
-    id: Id,
-    outcome: Option<&'a str>,
-    message: Option<&'a str>,
-}
-
-/// Outcome and message id change once in an attempt's life; the id has an index
-/// that most callbacks need not touch.
-async fn save_names(
-    tx: &DatabaseTransaction,
-    changed: &[(&NotificationState, &NotificationState)],
-) -> Result<(), StoreError> {
-    let names: Vec<NameRow<'_>> = changed
-        .iter()
-        .flat_map(|(before, after)| {
-            after
-                .attempts
-                .iter()
-                .filter(|attempt| {
-                    before.attempts.iter().all(|known| {
-                        known.id != attempt.id
-                            || known.outcome != attempt.outcome
-                            || known.provider_message_id != attempt.provider_message_id
-                    })
-                })
-                .map(|attempt| NameRow {
-                    id: Id(attempt.id),
+    let mut told: Vec<FactsRow> = Vec::new();
+    let mut answered: Vec<AnsweredRow<'_>> = Vec::new();
+    for (before, after) in changed {
+        for attempt in &after.attempts {
+            if before.attempts.contains(attempt) {
+                continue;
+            }
+            let facts = facts_of(attempt);
+            let record = records.iter().find(|record| record.id.0 == attempt.id);
+            // The message id has an index that most callbacks need not touch.
+            let named = before.attempts.iter().any(|known| {
+                known.id == attempt.id
+                    && known.outcome == attempt.outcome
+                    && known.provider_message_id == attempt.provider_message_id
+            });
+            if named && record.is_none() {
+                told.push(facts);
+            } else {
+                answered.push(AnsweredRow {
+                    facts,
                     outcome: attempt.outcome.as_deref(),
                     message: attempt.provider_message_id.as_deref(),
-                })
-        })
-        .collect();
-    if names.is_empty() {
-        return Ok(());
+                    record,
+                    answered: record.map(|_| now.micros()),
+                });
+            }
+        }
     }
-    let given = rows(
-        tx.get_database_backend(),
-        &[
-            ("id", Type::Uuid),
-            ("outcome", Type::Text),
-            ("message", Type::Text),
-        ],
-    );
-    execute(
-        tx,
-        format!(
-            "UPDATE attempt SET outcome = r.outcome, provider_message_id = r.message FROM {given} WHERE attempt.id = r.id"
-        ),
-        [list(&names)?],
-    )
-    .await?;
-    Ok(())
+    let backend = tx.get_database_backend();
+    if !told.is_empty() {
+        let given = rows(backend, &FACTS);
+        execute(
+            tx,
+            format!("UPDATE attempt SET {SET_FACTS} FROM {given} WHERE attempt.id = r.id"),
+            [list(&told)?],
+        )
+        .await?;
+    }
+    if !answered.is_empty() {
+        let given = rows(
+            backend,
+            &[
+                &FACTS[..],
+                &[
+                    ("outcome", Type::Text),
+                    ("message", Type::Text),
+                    ("http_status", Type::Int),
+                    ("request", Type::Text),
+                    ("answer", Type::Text),
+                    ("answered", Type::Int),
+                ],
+            ]
+            .concat(),
+        );
+        execute(
+            tx,
+            format!(
+                "UPDATE attempt SET {SET_FACTS}, outcome = r.outcome, provider_message_id = r.message, \
+                 http_status = coalesce(r.http_status, attempt.http_status), request = coalesce(r.request, attempt.request), \
+                 answer = coalesce(r.answer, attempt.answer), answered_at = coalesce(r.answered, attempt.answered_at) \
+                 FROM {given} WHERE attempt.id = r.id"
+            ),
+            [list(&answered)?],
+        )
+        .await?;
+    }
+    // What came too late to change anything is kept all the same.
+    let rest: Vec<&Record> = records
+        .iter()
+        .filter(|record| answered.iter().all(|row| row.facts.id.0 != record.id.0))
+        .collect();
+    record(tx, &rest, now).await
+}
+
+fn facts_of(attempt: &AttemptState) -> FactsRow {
+    let at = |fact| attempt.facts.get(fact).map(|known| known.at.micros());
+    FactsRow {
+        id: Id(attempt.id),
+        implied: attempt.facts.implied_mask(),
+        failure: attempt
+            .failure
+            .as_ref()
+            .and_then(|failure| serde_json::to_string(failure).ok()),
+        pricing: attempt
+            .pricing
+            .as_ref()
+            .and_then(|pricing| serde_json::to_string(pricing).ok()),
+        accepted: at(Fact::Accepted),
+        sent: at(Fact::Sent),
+        delivered: at(Fact::Delivered),
+        read_time: at(Fact::Read),
+        played: at(Fact::Played),
+        failed: at(Fact::Failed),
+    }
 }
 
 /// The record of a call, for the audit.
 #[derive(Clone, Debug, Serialize)]
 pub struct Record {
+    #[serde(skip)]
     pub id: Id,
     pub http_status: Option<u16>,
     pub request: String,
@@ -331,11 +345,27 @@ pub struct Record {
 }
 
 /// Keeps what was asked and answered.
-pub async fn record(
+async fn record(
     tx: &DatabaseTransaction,
-    records: &[Record],
+    records: &[&Record],
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    #[derive(Serialize)]
+    struct Row<'a> {
+        id: Id,
+        #[serde(flatten)]
+        record: &'a Record,
+    }
+    if records.is_empty() {
+        return Ok(());
+    }
+    let described: Vec<Row<'_>> = records
+        .iter()
+        .map(|record| Row {
+            id: record.id,
+            record,
+        })
+        .collect();
     let given = rows(
         tx.get_database_backend(),
         &[
@@ -351,7 +381,7 @@ pub async fn record(
             "UPDATE attempt SET http_status = r.http_status, request = r.request, answer = r.answer, answered_at = $2 \
              FROM {given} WHERE attempt.id = r.id"
         ),
-        [list(records)?, now.micros().into()],
+        [list(&described)?, now.micros().into()],
     )
     .await?;
     Ok(())

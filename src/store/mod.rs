@@ -47,7 +47,7 @@ use std::{
 pub use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use sea_orm::{
     DatabaseConnection, DbBackend, DbErr, RuntimeErr, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait, sqlx,
+    TransactionTrait, Value, sqlx,
 };
 use uuid::Uuid;
 
@@ -234,6 +234,17 @@ impl Store {
                 result => return result,
             }
         }
+    }
+
+    /// One statement that is a transaction of its own. Says how many rows it changed.
+    pub async fn write_alone(
+        &self,
+        sql: &str,
+        values: impl IntoIterator<Item = Value>,
+    ) -> Result<u64, StoreError> {
+        let done = dialect::execute(&self.writer, sql, values).await?;
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Ok(done.rows_affected())
     }
 
     async fn write_once<T, F>(&self, work: &mut F) -> Result<T, StoreError>

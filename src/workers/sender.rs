@@ -33,9 +33,10 @@ const SETTLED_AT_ONCE: usize = 2;
 /// later was held up, and a burst of it would pass the limit.
 const MADE_UP_FOR: Duration = Duration::from_millis(8);
 
-/// Answers are written down at once; with more coming, so often, as a transaction
-/// for each of them is what a busy database has no time for.
-const SETTLED_EVERY: Duration = Duration::from_millis(10);
+/// Claims begin at least so far apart, and so do the batches of answers that are
+/// written down: the first of either at once, but what comes after it together, as a
+/// transaction for each message is what a busy database has no time for.
+const APART: Duration = Duration::from_millis(6);
 
 /// One-time passwords have calls of their own beside the others: one for four.
 const fn otp_slots(slots: usize) -> usize {
@@ -122,7 +123,7 @@ impl Desk {
     fn settle(&mut self, engine: &Arc<Engine>, sender: Uuid, clock: &Clock, last: bool) {
         let urgent = last || self.answers.iter().any(|it| it.lane() == Lane::Otp);
         let settled_at = self.settled_at;
-        let due = urgent || settled_at.is_none_or(|at| at.elapsed() >= SETTLED_EVERY);
+        let due = urgent || settled_at.is_none_or(|at| at.elapsed() >= APART);
         if self.answers.is_empty() || !due || self.settling.len() >= SETTLED_AT_ONCE {
             return;
         }
@@ -156,7 +157,8 @@ pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: Cancella
             if calls.set.is_empty() && desk.is_empty() {
                 return;
             }
-        } else if clock.now() >= rest.until || (rest.crowded && calls.has_room(slots)) {
+        } else if rest.is_over(clock.now(), calls.has_room(slots)) {
+            rest.claimed_at = Some(Instant::now());
             match fill(engine, sender, clock, &mut calls, &mut desk, &mut rest).await {
                 Ok(()) => trouble = Duration::from_millis(50),
                 Err(error) => {
@@ -168,10 +170,9 @@ pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: Cancella
                 }
             }
         }
-        let left = rest.until.micros_since(clock.now()).max(0);
-        let mut pause = Duration::from_micros(left.unsigned_abs());
+        let mut pause = rest.left(clock.now());
         if !desk.answers.is_empty() {
-            pause = pause.min(SETTLED_EVERY);
+            pause = pause.min(APART);
         }
         if calls.set.is_empty() && desk.settling.is_empty() {
             if !pause.is_zero() {
@@ -217,6 +218,27 @@ struct Rest {
     ordinary_until: Timestamp,
     /// Nothing was asked for because the slots were taken.
     crowded: bool,
+    /// When the last claim began.
+    claimed_at: Option<Instant>,
+}
+
+impl Rest {
+    /// Whether it is time to ask.
+    fn is_over(&self, now: Timestamp, has_room: bool) -> bool {
+        self.apart().is_zero() && (now >= self.until || (self.crowded && has_room))
+    }
+
+    /// How long there is nothing to do.
+    fn left(&self, now: Timestamp) -> Duration {
+        let left = self.until.micros_since(now).max(0).unsigned_abs();
+        Duration::from_micros(left).max(self.apart())
+    }
+
+    /// How long until another claim may begin.
+    fn apart(&self) -> Duration {
+        self.claimed_at
+            .map_or(Duration::ZERO, |at| APART.saturating_sub(at.elapsed()))
+    }
 }
 
 /// Claims as much as slots are free and the pace allows, and starts its calls.

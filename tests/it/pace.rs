@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use herald::{domain::pace::Lane, engine::dispatch};
+use herald::{domain::pace::Lane, engine::dispatch, store::sender};
 use serde_json::json;
 
 use crate::harness::{DEMO, Database, TestApp};
@@ -13,6 +13,9 @@ crate::tests![
     one_time_passwords_pass_any_backlog_in_slots_of_their_own,
     no_lane_starves,
     each_call_of_a_claim_has_its_own_moment,
+    the_pace_is_taken_once_even_by_two_that_read_it_together,
+    an_answer_that_comes_too_late_is_kept_all_the_same,
+    templates_are_read_once_until_a_catalogue_changes,
 ];
 
 async fn app(database: &Database, settings: &[(&str, &str)]) -> TestApp {
@@ -195,4 +198,75 @@ async fn each_call_of_a_claim_has_its_own_moment(database: Database) {
     assert_eq!(moments(&claim.jobs), expected);
     let next = app.number("SELECT pace_next_at FROM sender").await - started.micros();
     assert_eq!(next, 1_127_500 + 19 * 12_750, "they were charged again");
+}
+
+async fn the_pace_is_taken_once_even_by_two_that_read_it_together(database: Database) {
+    let app = app(&database, &[("HERALD_SEND_PER_SECOND", "80")]).await;
+    let row = sender::find(app.store.reader(), app.sender)
+        .await
+        .unwrap()
+        .unwrap();
+    let soon = app.now().plus_seconds(1);
+    assert!(sender::take_pace(&app.store, &row, soon).await.unwrap());
+    assert!(
+        !sender::take_pace(&app.store, &row, soon.plus_seconds(1))
+            .await
+            .unwrap(),
+        "the row is not as it was read"
+    );
+    let taken = app.number("SELECT pace_next_at FROM sender").await;
+    assert_eq!(taken, soon.micros());
+}
+
+async fn an_answer_that_comes_too_late_is_kept_all_the_same(database: Database) {
+    let app = app(&database, &[]).await;
+    let id = app.order("A-1", "+12025550101").await;
+    let slots = dispatch::Slots::each(1);
+    let mut claim = dispatch::claim(&app.engine, app.sender, slots, app.now())
+        .await
+        .unwrap();
+    let job = claim.jobs.pop().unwrap();
+    let answer = dispatch::call(&app.meta, job).await;
+    for _ in 0..2 {
+        app.pass(3_600);
+        app.settle().await;
+    }
+    assert_eq!(app.status_of(&id).await, "gave_up");
+    dispatch::settle(&app.engine, app.sender, &[answer], 0, app.now())
+        .await
+        .unwrap();
+    let attempt = &app.notification(&id).await["attempts"][0];
+    assert_eq!(attempt["http_status"], 200);
+    assert!(
+        attempt["request"].is_object() && attempt["answered_at"].is_string(),
+        "{attempt}"
+    );
+}
+
+async fn templates_are_read_once_until_a_catalogue_changes(database: Database) {
+    let app = app(&database, &[]).await;
+    let in_force = app.engine.in_force(app.store.reader()).await.unwrap();
+    let body = async || {
+        let in_force = app.engine.in_force(app.store.reader()).await.unwrap();
+        let found = in_force
+            .template(app.store.reader(), "jaspers_market_plain_text_v1", None)
+            .await
+            .unwrap();
+        found.unwrap().row.body.clone()
+    };
+    let first = body().await;
+    let before = app.store.statements();
+    assert_eq!(body().await, first);
+    assert_eq!(app.store.statements() - before, 1, "the revision, no more");
+    // Languages are the caller's to choose: they do not fill the memory.
+    for number in 0..1_100 {
+        let language = format!("x{number}");
+        let name = "jaspers_market_plain_text_v1";
+        let found = in_force.template(app.store.reader(), name, Some(&language));
+        assert!(found.await.unwrap().is_some());
+    }
+    assert!(in_force.templates_kept() <= 1_000);
+    app.apply_catalogue(&DEMO.replace("Welcome to", "Be welcome to"))
+        .await;
+    assert_ne!(body().await, first);
 }

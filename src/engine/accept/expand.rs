@@ -363,7 +363,9 @@ impl Expansion<'_> {
                 Err(reason) => return Ok(Err(reason)),
             };
         self.drop_duplicates(&mut new, result).await?;
-        let (inserted, made) = transition::introduce(self.engine, self.tx, &new, self.now).await?;
+        let rules = reading.in_force(self.engine, self.tx).await?;
+        let (inserted, made) =
+            transition::introduce(self.engine, self.tx, &rules, &new, self.now).await?;
         report.wake_sender |= made.wake_sender;
         report.wake_timers |= made.wake_timers;
         for (trigger, count) in made.triggered {

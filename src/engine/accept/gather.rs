@@ -53,6 +53,7 @@ pub enum NotNow {
 /// What came of a request.
 pub type Answer = Result<Result<Stored, Refusal>, NotNow>;
 
+#[derive(Debug)]
 struct Waiting {
     asked: Asked,
     answer: oneshot::Sender<Answer>,
@@ -64,12 +65,20 @@ pub struct Door(mpsc::Sender<Waiting>);
 
 /// The other end, owned by the worker that stores.
 #[derive(Debug)]
-pub struct Queue(mpsc::Receiver<Waiting>);
+pub struct Queue {
+    receiver: mpsc::Receiver<Waiting>,
+    /// The first in the row, if it was looked for.
+    first: Option<Waiting>,
+}
 
 /// Both ends.
 pub fn open() -> (Door, Queue) {
     let (sender, receiver) = mpsc::channel(WAITING);
-    (Door(sender), Queue(receiver))
+    let queue = Queue {
+        receiver,
+        first: None,
+    };
+    (Door(sender), queue)
 }
 
 impl Door {
@@ -84,14 +93,25 @@ impl Door {
 }
 
 impl Queue {
+    /// Waits until there is something; false when the door is closed.
+    pub async fn ready(&mut self) -> bool {
+        if self.first.is_none() {
+            self.first = self.receiver.recv().await;
+        }
+        self.first.is_some()
+    }
+
     /// Stores what has gathered. Waits until there is something; `None` when the door is
     /// closed.
     pub async fn turn(&mut self, engine: &Engine, clock: impl Fn() -> Timestamp) -> Option<usize> {
-        let first = self.0.recv().await?;
+        self.ready().await;
+        let first = self.first.take()?;
         let mut recipients = first.asked.request.to.len();
         let mut batch = vec![first];
         while batch.len() < MOST_TOGETHER && recipients < MOST_RECIPIENTS {
-            let Ok(next) = self.0.try_recv() else { break };
+            let Ok(next) = self.receiver.try_recv() else {
+                break;
+            };
             recipients += next.asked.request.to.len();
             batch.push(next);
         }
@@ -245,7 +265,8 @@ async fn store(
         });
         return Ok((results.collect(), Report::default(), true));
     }
-    let (inserted, report) = transition::introduce(engine, tx, &all, now).await?;
+    let rules = reading.in_force(engine, tx).await?;
+    let (inserted, report) = transition::introduce(engine, tx, &rules, &all, now).await?;
     let inserted: HashSet<Uuid> = inserted.into_iter().collect();
     let results = checked.into_iter().map(|result| {
         result.map(|which| match which {

@@ -84,7 +84,7 @@ pub async fn compose(
     now: Timestamp,
 ) -> Result<Result<Vec<NewNotification>, String>, StoreError> {
     let found = reading
-        .template(tx, &draft.template, draft.language.as_deref())
+        .template(engine, tx, &draft.template, draft.language.as_deref())
         .await?;
     let Some(template) = found else {
         return Ok(Err(format!("there is no template {}", draft.template)));

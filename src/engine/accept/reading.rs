@@ -5,30 +5,23 @@ use std::{collections::HashMap, sync::Arc};
 use uuid::Uuid;
 
 use crate::{
-    domain::{phone::Phone, template::layout::Layout, time::Timestamp},
-    engine::catalogue::layout,
+    domain::{phone::Phone, time::Timestamp},
+    engine::{
+        Engine,
+        in_force::{InForce, Template},
+    },
     store::{
-        DatabaseTransaction, StoreError, catalogue,
+        DatabaseTransaction, StoreError,
         people::{self, Person},
         sender,
         template_sync::{self, Standing},
     },
 };
 
-/// A template, taken apart.
-#[derive(Debug)]
-pub struct Template {
-    pub row: entity::template::Model,
-    /// Or what is wrong with it, in words.
-    pub layout: Result<Layout, String>,
-}
-
-type Named = (String, Option<String>);
-
 /// What was read so far.
 #[derive(Debug, Default)]
 pub struct Reading {
-    templates: HashMap<Named, Option<Arc<Template>>>,
+    in_force: Option<Arc<InForce>>,
     accounts: HashMap<Option<Uuid>, Option<String>>,
     standings: HashMap<(Option<String>, String, String), Option<Standing>>,
     senders: HashMap<String, Option<entity::sender::Model>>,
@@ -36,23 +29,30 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// The rules and templates in force, as of this transaction.
+    pub async fn in_force(
+        &mut self,
+        engine: &Engine,
+        tx: &DatabaseTransaction,
+    ) -> Result<Arc<InForce>, StoreError> {
+        if let Some(known) = &self.in_force {
+            return Ok(Arc::clone(known));
+        }
+        let found = engine.in_force(tx).await?;
+        self.in_force = Some(Arc::clone(&found));
+        Ok(found)
+    }
+
     /// A template of a name, in this language or the nearest.
     pub async fn template(
         &mut self,
+        engine: &Engine,
         tx: &DatabaseTransaction,
         name: &str,
         language: Option<&str>,
     ) -> Result<Option<Arc<Template>>, StoreError> {
-        let key = (name.to_owned(), language.map(str::to_owned));
-        if let Some(found) = self.templates.get(&key) {
-            return Ok(found.clone());
-        }
-        let found = catalogue::template(tx, name, language).await?.map(|row| {
-            let layout = layout(&row);
-            Arc::new(Template { row, layout })
-        });
-        self.templates.insert(key, found.clone());
-        Ok(found)
+        let in_force = self.in_force(engine, tx).await?;
+        in_force.template(tx, name, language).await
     }
 
     /// The account of a sender, or of the default.

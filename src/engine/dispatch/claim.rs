@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     Job, Slots,
-    compose::{Templates, compose},
+    compose::compose,
     gate, health, pairs,
     permits::{NotNow, Permit, Times, take_pace},
 };
@@ -127,7 +127,10 @@ async fn claim_as(
     } else {
         Whose::Of(sender)
     };
-    let due = notification::count_due(&engine.store, whose, now, most).await?;
+    let (due, row) = tokio::try_join!(
+        notification::count_due(&engine.store, whose, now, most),
+        sender::find(engine.store.reader(), sender),
+    )?;
     let [otp, ordinary @ ..] = due;
     let wanted = Slots {
         otp: otp.min(slots.otp),
@@ -137,12 +140,13 @@ async fn claim_as(
         return Ok(Claim::default());
     }
     let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
-    // The pace is taken in a short transaction of its own: its row is shared by all processes.
-    let permits = engine
-        .store
-        .write(async |tx| take_pace(engine, tx, sender, wanted, knocked, now).await)
-        .await?;
-    let permits = match permits {
+    let Some(row) = row else {
+        return Ok(Claim {
+            again_at: Some(now.plus_seconds(1)),
+            ..Claim::default()
+        });
+    };
+    let permits = match take_pace(engine, &row, wanted, knocked, now).await? {
         Ok(permits) => permits,
         Err(NotNow::Until(again_at)) => {
             return Ok(Claim {
@@ -263,11 +267,17 @@ async fn claim_in(
             generation: claimed.generation,
         })
         .collect();
-    if !attempts.is_empty() {
-        attempt::insert(tx, &attempts, sender, engine.process, now).await?;
+    if attempts.is_empty() {
+        return Ok(Found {
+            jobs: Vec::new(),
+            taken,
+            report,
+            revision: row.revision,
+        });
     }
+    attempt::insert(tx, &attempts, sender, engine.process, now).await?;
     let mut jobs = Vec::with_capacity(claimed.len());
-    let mut templates = Templates::default();
+    let in_force = engine.in_force(tx).await?;
     let mut times = Times::of(permits);
     for (claimed, attempt) in claimed.iter().zip(&attempts) {
         let lane = lanes.get(&claimed.id).copied().unwrap_or(Lane::Ordinary);
@@ -285,7 +295,7 @@ async fn claim_in(
             }),
             message: match never.iter().find(|(id, _)| *id == claimed.id) {
                 Some((_, reason)) => Err(gate::never(reason)),
-                None => compose(tx, &mut templates, sender, claimed, attempt.id.0, now).await?,
+                None => compose(tx, &in_force, sender, claimed, attempt.id.0, now).await?,
             },
         });
     }

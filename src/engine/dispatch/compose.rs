@@ -1,7 +1,5 @@
 //! A claimed notification becomes a message, judged at the moment of sending.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -10,60 +8,19 @@ use crate::{
         content,
         failure::{Failure, FailureClass},
         recipient::Address,
-        template::layout::Layout,
         time::Timestamp,
         window,
     },
-    engine::{accept::NEEDS_PHONE, catalogue::layout},
+    engine::{accept::NEEDS_PHONE, in_force::InForce},
     providers::{Content, Message},
-    store::{DatabaseTransaction, StoreError, catalogue, conversation, notification::Claimed},
+    store::{DatabaseTransaction, StoreError, conversation, notification::Claimed},
 };
-
-/// Template bodies, read and taken apart once in a claim.
-#[derive(Default)]
-pub(super) struct Templates {
-    known: Vec<(String, Option<String>, Option<Arc<Prepared>>)>,
-}
-
-struct Prepared {
-    language: String,
-    layout: Result<Layout, String>,
-}
-
-impl Templates {
-    async fn get(
-        &mut self,
-        tx: &DatabaseTransaction,
-        name: &str,
-        language: Option<&str>,
-    ) -> Result<Option<Arc<Prepared>>, StoreError> {
-        if let Some((_, _, known)) = self
-            .known
-            .iter()
-            .find(|(known, in_language, _)| known == name && in_language.as_deref() == language)
-        {
-            return Ok(known.clone());
-        }
-        let prepared = catalogue::template(tx, name, language).await?.map(|row| {
-            Arc::new(Prepared {
-                layout: layout(&row),
-                language: row.language,
-            })
-        });
-        self.known.push((
-            name.to_owned(),
-            language.map(str::to_owned),
-            prepared.clone(),
-        ));
-        Ok(prepared)
-    }
-}
 
 /// Writes the message at the moment of sending: the window and the template are
 /// judged now, not when it was queued.
 pub(super) async fn compose(
     tx: &DatabaseTransaction,
-    templates: &mut Templates,
+    in_force: &InForce,
     sender: Uuid,
     claimed: &Claimed,
     attempt_id: Uuid,
@@ -119,8 +76,8 @@ pub(super) async fn compose(
             sensitive,
         }));
     }
-    let Some(prepared) = templates
-        .get(tx, &claimed.template, claimed.language.as_deref())
+    let Some(template) = in_force
+        .template(tx, &claimed.template, claimed.language.as_deref())
         .await?
     else {
         return Ok(Err(fix(
@@ -129,7 +86,7 @@ pub(super) async fn compose(
             "Apply the catalogue that has it, then retry.",
         )));
     };
-    let layout = match &prepared.layout {
+    let layout = match &template.layout {
         Ok(layout) => layout,
         Err(error) => {
             return Ok(Err(fix(
@@ -145,7 +102,7 @@ pub(super) async fn compose(
             to,
             content: Content::Template {
                 name: claimed.template.clone(),
-                language: prepared.language.clone(),
+                language: template.row.language.clone(),
                 filled,
             },
             reply_to: claimed.reply_to.clone(),

@@ -85,9 +85,10 @@ pub(super) async fn knock(
 /// What a batch of answers says of its provider.
 #[derive(Debug)]
 pub(super) struct Seen<'a> {
-    /// The provider's own troubles before this batch, and since the last real answer.
-    before: i64,
+    /// The provider's own troubles since the last real answer.
     pub in_a_row: i64,
+    /// Something was said of the provider at all.
+    spoken: bool,
     /// Something was answered that was about a message.
     pub good_answer: bool,
     /// Credentials or account are refused.
@@ -99,8 +100,8 @@ pub(super) struct Seen<'a> {
 impl<'a> Seen<'a> {
     pub(super) fn new(answers: &'a [Answer], before: i64, now: Timestamp) -> Self {
         Self {
-            before,
             in_a_row: before,
+            spoken: false,
             good_answer: false,
             trouble: None,
             // An attempt's id says when its call began.
@@ -117,7 +118,10 @@ impl<'a> Seen<'a> {
         match &answer.exchange.outcome {
             // No call was made: it says nothing about the provider.
             _ if answer.job.message.is_err() => {}
-            outcome if outcome.is_provider_trouble() => self.in_a_row += 1,
+            outcome if outcome.is_provider_trouble() => {
+                self.in_a_row += 1;
+                self.spoken = true;
+            }
             Outcome::Refused(failure) => match failure.class {
                 // Asked to wait: no trouble, and no sign that trouble is over.
                 FailureClass::PaceNumber | FailureClass::PacePair | FailureClass::WaitUntil => {}
@@ -130,11 +134,12 @@ impl<'a> Seen<'a> {
 
     const fn good(&mut self) {
         self.in_a_row = 0;
+        self.spoken = true;
         self.good_answer = true;
     }
 
     /// What is to be written down of a sender in this state, if anything.
-    fn health(&self, state: &str, now: Timestamp) -> Option<Health> {
+    fn health(&self, row: &entity::sender::Model, now: Timestamp) -> Option<Health> {
         let held = |reason, probe_at| {
             Some(Health {
                 state: "held",
@@ -151,23 +156,25 @@ impl<'a> Seen<'a> {
             let probe_at = now.plus_micros(retry::probe_after_micros(self.in_a_row));
             return held("provider unavailable".to_owned(), probe_at);
         }
-        ((self.good_answer && state == "held") || self.in_a_row != self.before).then_some(Health {
-            state: "active",
-            reason: None,
-            failures_in_row: self.in_a_row,
-            probe_at: None,
-        })
+        ((self.good_answer && row.state == "held")
+            || (self.spoken && self.in_a_row != row.failures_in_row))
+            .then_some(Health {
+                state: "active",
+                reason: None,
+                failures_in_row: self.in_a_row,
+                probe_at: None,
+            })
     }
 
     /// Writes it down, and tells whoever listens when the sender is held or released.
     pub(super) async fn write(
         &self,
         engine: &Engine,
-        sender: Uuid,
-        known_state: &str,
+        row: &entity::sender::Model,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        if self.health(known_state, now).is_none() {
+        let sender = row.id;
+        if self.health(row, now).is_none() {
             return Ok(());
         }
         let (change, report) = engine
@@ -200,7 +207,7 @@ impl<'a> Seen<'a> {
         };
         // With other credentials since then, refused ones say nothing.
         let replaced = self.trouble.is_some() && row.credentials_at > self.began.micros();
-        let Some(health) = self.health(&row.state, now).filter(|_| !replaced) else {
+        let Some(health) = self.health(&row, now).filter(|_| !replaced) else {
             return Ok((None, Report::default()));
         };
         sender::set_health(tx, sender, &health, self.began, now).await?;

@@ -27,22 +27,48 @@ pub(super) struct Permit {
     pub grant: Grant,
 }
 
-/// Takes of a sender's pace, one-time passwords first. An error says why nothing is granted.
+type Taken = Result<Vec<Permit>, NotNow>;
+
+/// Takes of a sender's pace, one-time passwords first. An error says why nothing is
+/// granted.
+///
+/// The pace is shared by all processes. One statement takes of it, if nobody has since
+/// the row was read; else it is taken again under the row's lock.
 pub(super) async fn take_pace(
     engine: &Engine,
-    tx: &DatabaseTransaction,
-    id: Uuid,
+    row: &entity::sender::Model,
     wanted: Slots,
     knocked: bool,
     now: Timestamp,
-) -> Result<Result<Vec<Permit>, NotNow>, StoreError> {
+) -> Result<Taken, StoreError> {
+    if row.off_at.is_none() && row.state != "held" {
+        let (permits, next_at) = weigh(engine, row, wanted, now);
+        if next_at.micros() == row.pace_next_at
+            || sender::take_pace(&engine.store, row, next_at).await?
+        {
+            return Ok(Ok(permits));
+        }
+    }
+    engine
+        .store
+        .write(async |tx| take_locked(engine, tx, row.id, wanted, knocked, now).await)
+        .await
+}
+
+async fn take_locked(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    mut wanted: Slots,
+    knocked: bool,
+    now: Timestamp,
+) -> Result<Taken, StoreError> {
     let Some(row) = sender::lock(tx, id).await? else {
         return Ok(Err(NotNow::Until(now.plus_seconds(1))));
     };
     if row.off_at.is_some() {
         return Ok(Err(NotNow::Until(now.plus_seconds(1))));
     }
-    let mut wanted = wanted;
     if row.state == "held" {
         let probe_at = row.probe_at.map_or(now, Timestamp::from_micros);
         if probe_at > now {
@@ -62,6 +88,21 @@ pub(super) async fn take_pace(
         wanted.otp = wanted.otp.min(1);
         wanted.ordinary = wanted.ordinary.min(1 - wanted.otp);
     }
+    let (permits, next_at) = weigh(engine, &row, wanted, now);
+    if next_at.micros() != row.pace_next_at {
+        sender::set_pace(tx, id, next_at).await?;
+    }
+    Ok(Ok(permits))
+}
+
+/// What a sender's pace allows of what is wanted, and when the next call may be made
+/// after it.
+fn weigh(
+    engine: &Engine,
+    row: &entity::sender::Model,
+    wanted: Slots,
+    now: Timestamp,
+) -> (Vec<Permit>, Timestamp) {
     let slowed_at = Timestamp::from_micros(row.slowed_at);
     let permille = pace::permille(row.slowed_to, slowed_at, now);
     let allowed = pace::allowed(
@@ -70,8 +111,7 @@ pub(super) async fn take_pace(
         row.pace_reported,
     );
     let per_second = pace::reduced(allowed, permille);
-    let start = Timestamp::from_micros(row.pace_next_at);
-    let mut next_at = start;
+    let mut next_at = Timestamp::from_micros(row.pace_next_at);
     let mut permits = Vec::with_capacity(2);
     for (lane, wanted) in [(Lane::Otp, wanted.otp), (Lane::Ordinary, wanted.ordinary)] {
         if wanted > 0 {
@@ -80,10 +120,7 @@ pub(super) async fn take_pace(
             permits.push(Permit { lane, grant });
         }
     }
-    if next_at != start {
-        sender::set_pace(tx, id, next_at).await?;
-    }
-    Ok(Ok(permits))
+    (permits, next_at)
 }
 
 /// Gives new moments to claimed messages whose own have passed, because the claim

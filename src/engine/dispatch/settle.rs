@@ -6,7 +6,8 @@ use uuid::Uuid;
 use super::{Answer, Job, health::Seen};
 use crate::engine::{
     Engine,
-    apply::{self, Told},
+    answers::Told,
+    apply,
     consequence::{self, About},
     inbox::ErrorChain,
     transition::{self, Step},
@@ -17,9 +18,9 @@ use crate::{
     store::{
         StoreError,
         alias::{self, Alias},
-        attempt::{self, Record},
+        attempt::Record,
         dialect::Id,
-        parked, sender,
+        notification, parked, sender,
     },
 };
 
@@ -35,8 +36,16 @@ pub async fn settle(
     if answers.is_empty() {
         return Ok(());
     }
-    let health = sender::find(engine.store.reader(), sender).await?;
-    let before = health.as_ref().map_or(0, |row| row.failures_in_row);
+    // Where all was accepted, how it was before decides nothing about the messages.
+    let all_accepted = answers
+        .iter()
+        .all(|answer| matches!(answer.exchange.outcome, Outcome::Accepted { .. }));
+    let before = if all_accepted {
+        0
+    } else {
+        let row = sender::find(engine.store.reader(), sender).await?;
+        row.map_or(0, |row| row.failures_in_row)
+    };
     let mut seen = Seen::new(answers, before, now);
     let mut steps = Vec::with_capacity(answers.len());
     for answer in answers {
@@ -80,11 +89,6 @@ pub async fn settle(
         })
         .collect();
     let ring = engine.keyring();
-    // Written once: a sender's row is everybody's.
-    let expects = seen.good_answer
-        && health
-            .as_ref()
-            .is_some_and(|row| row.unheard_since.is_none());
     let report = engine
         .store
         .write(async |tx| {
@@ -95,20 +99,16 @@ pub async fn settle(
             all.extend(joined.iter().filter_map(|(update, job, callback)| {
                 apply::update_step(update, job.notification_id, job.attempt_id, *callback)
             }));
-            let report = transition::run(engine, tx, &all, now).await?;
-            let told: Vec<Told<'_>> = joined
+            let report = transition::run_recorded(engine, tx, &all, &records, now).await?;
+            let told: Vec<apply::Told<'_>> = joined
                 .iter()
-                .map(|(update, job, callback)| Told {
+                .map(|(update, job, callback)| apply::Told {
                     notification_id: job.notification_id,
                     callback_id: *callback,
                     update,
                 })
                 .collect();
             apply::learn(engine, tx, &told, &report, now).await?;
-            attempt::record(tx, &records, now).await?;
-            if expects {
-                sender::expects(tx, sender, now).await?;
-            }
             for answer in answers {
                 if let Outcome::Refused(failure) = &answer.exchange.outcome {
                     let about = About {
@@ -128,16 +128,58 @@ pub async fn settle(
         })
         .await?;
     report.publish(engine);
-    engine.answers.tell(answers.iter().map(|answer| {
-        let accepted = matches!(answer.exchange.outcome, Outcome::Accepted { .. });
-        (answer.job.notification_id, accepted.then_some(now))
-    }));
+    tell(engine, answers, now).await;
     for answer in answers {
         say(answer);
     }
     learn_names(engine, answers, now).await?;
-    let state = health.as_ref().map_or("active", |row| row.state.as_str());
-    seen.write(engine, sender, state, now).await
+    note_health(engine, sender, &seen, now).await
+}
+
+/// Tells those who wait for these notifications what became of them: read once, for all
+/// of them. They look for themselves when they are not told.
+async fn tell(engine: &Engine, answers: &[Answer], now: Timestamp) {
+    let ids = answers.iter().map(|answer| answer.job.notification_id);
+    let wanted = engine.answers.waited_for(ids);
+    if wanted.is_empty() {
+        return;
+    }
+    let rows = match notification::find_all(&engine.store, &wanted).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            tracing::warn!(event = "send.not_told", error = %ErrorChain(&error), "those who wait for an answer look for themselves");
+            return;
+        }
+    };
+    engine.answers.tell(rows.into_iter().map(|row| {
+        let accepted = answers.iter().any(|answer| {
+            answer.job.notification_id == row.id
+                && matches!(answer.exchange.outcome, Outcome::Accepted { .. })
+        });
+        let accepted_at = accepted.then_some(now);
+        (row.id, Told { row, accepted_at })
+    }));
+}
+
+/// What the answers say of their sender. Nobody waits for this; a crash before it costs
+/// what the next answer says again.
+async fn note_health(
+    engine: &Engine,
+    sender: Uuid,
+    seen: &Seen<'_>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(row) = sender::find(engine.store.reader(), sender).await? else {
+        return Ok(());
+    };
+    // Written once: a sender's row is everybody's.
+    if seen.good_answer && row.unheard_since.is_none() {
+        engine
+            .store
+            .write(async |tx| sender::expects(tx, sender, now).await)
+            .await?;
+    }
+    seen.write(engine, &row, now).await
 }
 
 /// One line for each call that was made: ids and codes, never a number or a text.
@@ -216,12 +258,14 @@ async fn learn_names(
             },
         )
         .collect();
-    if learned.is_empty() {
+    // Most of them are known for long: nothing is written for these.
+    let unknown = alias::unlearned(&engine.store, &learned).await?;
+    if unknown.is_empty() {
         return Ok(());
     }
     engine
         .store
-        .write(async |tx| alias::learn(tx, &learned, now).await)
+        .write(async |tx| alias::learn(tx, &unknown, now).await)
         .await
 }
 

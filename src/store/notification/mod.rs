@@ -13,7 +13,9 @@ pub use queue::{
     Claimed, Delay, LANES, Whose, answerable, any_due, any_woken, claim, count_due, delay, extend,
     oldest_due, woken,
 };
-pub use search::{Filter, find, in_transaction, of_request, open_counts, read_failure, search};
+pub use search::{
+    Filter, find, find_all, in_transaction, of_request, open_counts, read_failure, search,
+};
 
 use entity::notification;
 use sea_orm::{ActiveEnum, ConnectionTrait, DatabaseTransaction, DbBackend};
@@ -248,6 +250,7 @@ pub async fn save(
     tx: &DatabaseTransaction,
     before: &[NotificationState],
     after: &[Loaded],
+    records: &[attempt::Record],
     policy: &Policy,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -306,5 +309,5 @@ pub async fn save(
         .iter()
         .zip(after.iter().map(|after| &after.state))
         .collect();
-    attempt::save(tx, &changed).await
+    attempt::save(tx, &changed, records, now).await
 }

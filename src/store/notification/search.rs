@@ -1,20 +1,38 @@
 //! Finding notifications, for people and for the API.
 
 use entity::notification;
-use sea_orm::{DatabaseTransaction, EntityTrait};
+use sea_orm::{DatabaseTransaction, EntityTrait, Statement};
 use uuid::Uuid;
 
 use super::open_status;
 use crate::domain::{failure::Failure, status::Status, time::Timestamp};
 use crate::store::{
     Store, StoreError,
-    dialect::{Columns, query},
+    dialect::{Columns, Type, ids, query, rows},
 };
 
 /// One notification.
 pub async fn find(store: &Store, id: Uuid) -> Result<Option<notification::Model>, StoreError> {
     Ok(notification::Entity::find_by_id(id)
         .one(store.reader())
+        .await?)
+}
+
+/// Several notifications, in order of id; those that are not there are left out.
+pub async fn find_all(
+    store: &Store,
+    wanted: &[Uuid],
+) -> Result<Vec<notification::Model>, StoreError> {
+    let backend = store.reader().get_database_backend();
+    let given = rows(backend, &[("id", Type::Uuid)]);
+    let statement = Statement::from_sql_and_values(
+        backend,
+        format!("SELECT n.* FROM {given} JOIN notification n ON n.id = r.id ORDER BY n.id"),
+        [ids(wanted.iter().copied())?],
+    );
+    Ok(notification::Entity::find()
+        .from_raw_sql(statement)
+        .all(store.reader())
         .await?)
 }
 

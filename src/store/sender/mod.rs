@@ -116,6 +116,26 @@ pub async fn set_pace(
     Ok(())
 }
 
+/// Notes how much of the pace is taken, unless somebody has taken of it since the row
+/// was read. Says whether that went well.
+pub async fn take_pace(
+    store: &Store,
+    row: &sender::Model,
+    next_at: Timestamp,
+) -> Result<bool, StoreError> {
+    let taken = store
+        .write_alone(
+            "UPDATE sender SET pace_next_at = $2 WHERE id = $1 AND pace_next_at = $3",
+            [
+                row.id.into(),
+                next_at.micros().into(),
+                row.pace_next_at.into(),
+            ],
+        )
+        .await?;
+    Ok(taken > 0)
+}
+
 /// Slows a sender down, because its provider says that it is too fast.
 pub async fn slow_down(
     tx: &DatabaseTransaction,

@@ -166,7 +166,7 @@ pub(super) async fn check(
     };
     let mut is_code = false;
     for (template, at) in &templates {
-        let category = check_template(tx, reading, from, template, at, &mut wrong).await?;
+        let category = check_template(engine, tx, reading, from, template, at, &mut wrong).await?;
         is_code |= category.as_deref() == Some("authentication");
     }
     let named_by_id = |target: &Target| {

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::{FieldError, TemplateUse};
 use crate::{
     engine::{
+        Engine,
         accept::Reading,
         dispatch::{Sendable, sendable},
     },
@@ -15,6 +16,7 @@ use crate::{
 /// Checks a template and its parameters. Gives back its category, if there is one
 /// of this name.
 pub(super) async fn check_template(
+    engine: &Engine,
     tx: &DatabaseTransaction,
     reading: &mut Reading,
     sender_id: Option<Uuid>,
@@ -29,7 +31,7 @@ pub(super) async fn check_template(
         });
     };
     let (name, language) = (&template.name, template.language.as_deref());
-    let Some(known) = reading.template(tx, name, language).await? else {
+    let Some(known) = reading.template(engine, tx, name, language).await? else {
         refuse(
             "/template".to_owned(),
             "there is no template of this name".to_owned(),

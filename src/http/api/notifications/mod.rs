@@ -286,14 +286,9 @@ pub async fn post(
     if let Some(seconds) = wait {
         return wait::answer(&state, &stored, seconds).await;
     }
-    let mut rows = Vec::with_capacity(stored.ids.len());
-    for id in stored.ids {
-        if let Some(row) = notifications::find(&state.engine.store, id).await? {
-            rows.push(NotificationAnswer::of(&row));
-        }
-    }
+    let rows = notifications::find_all(&state.engine.store, &stored.ids).await?;
     Ok(HttpResponse::Accepted().json(NotificationsAnswer {
-        notifications: rows,
+        notifications: rows.iter().map(NotificationAnswer::of).collect(),
     }))
 }
 

@@ -48,12 +48,12 @@ impl NotificationAnswer {
         Self::told(row, None)
     }
 
-    pub(super) fn told(row: &notification::Model, accepted_at: Option<i64>) -> Self {
+    pub(super) fn told(row: &notification::Model, accepted_at: Option<Timestamp>) -> Self {
         Self {
             summary: summary(row),
             address: row.address.clone(),
             text: row.body.clone(),
-            accepted_at: accepted_at.map(time),
+            accepted_at: accepted_at.map(|at| at.to_string()),
             failure: row.failure.as_deref().map(parsed).map(with_action),
         }
     }

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::{NotificationAnswer, NotificationsAnswer};
 use crate::{
-    domain::status::Group,
-    engine::accept::Stored,
+    domain::{status::Group, time::Timestamp},
+    engine::{accept::Stored, answers::Told},
     http::problem::Problem,
     state::AppState,
     store::{attempt as attempts, convert, notification as notifications},
@@ -56,33 +56,27 @@ pub(super) async fn answer(
     // Of what is new there is nothing to be read yet.
     let mut wait_first = stored.fresh;
     loop {
+        let mut known: Option<Vec<Told>> = None;
         if std::mem::take(&mut wait_first) {
             tokio::select! {
-                () = stored.waiter.told() => {}
+                () = stored.waiter.told() => {
+                    known = ids.iter().map(|id| stored.waiter.news_of(*id)).collect();
+                }
                 () = tokio::time::sleep_until(until.min(Instant::now() + LOOK_AGAIN)) => {}
             }
         }
-        let mut rows = Vec::with_capacity(ids.len());
-        for id in ids {
-            rows.extend(notifications::find(&state.engine.store, *id).await?);
-        }
-        let decided = rows
+        let known = match known {
+            Some(known) => known,
+            None => look(state, stored).await?,
+        };
+        let decided = known
             .iter()
-            .all(|row| convert::status(row.status).group() != Group::Pending);
+            .all(|told| convert::status(told.row.status).group() != Group::Pending);
         if decided || Instant::now() >= until {
-            let mut answer = Vec::with_capacity(rows.len());
-            for row in &rows {
-                let accepted_at = match stored.waiter.accepted_at(row.id) {
-                    Some(at) => Some(at.micros()),
-                    // Another process has sent it, or it was asked for before.
-                    None => attempts::of_notification(&state.engine.store, row.id)
-                        .await?
-                        .iter()
-                        .rev()
-                        .find_map(|attempt| attempt.accepted_at),
-                };
-                answer.push(NotificationAnswer::told(row, accepted_at));
-            }
+            let notifications = known
+                .iter()
+                .map(|told| NotificationAnswer::told(&told.row, told.accepted_at))
+                .collect();
             let mut response = if decided {
                 HttpResponse::Ok()
             } else {
@@ -90,10 +84,29 @@ pub(super) async fn answer(
             };
             return Ok(response
                 .insert_header(("Preference-Applied", format!("wait={seconds}")))
-                .json(NotificationsAnswer {
-                    notifications: answer,
-                }));
+                .json(NotificationsAnswer { notifications }));
         }
         wait_first = true;
     }
+}
+
+/// What the database knows of them.
+async fn look(state: &web::Data<AppState>, stored: &Stored) -> Result<Vec<Told>, Problem> {
+    let store = &state.engine.store;
+    let mut known = Vec::with_capacity(stored.ids.len());
+    for row in notifications::find_all(store, &stored.ids).await? {
+        let told = stored.waiter.news_of(row.id);
+        let accepted_at = match told.and_then(|told| told.accepted_at) {
+            Some(at) => Some(at),
+            // Another process has sent it, or it was asked for before.
+            None => attempts::of_notification(store, row.id)
+                .await?
+                .iter()
+                .rev()
+                .find_map(|attempt| attempt.accepted_at)
+                .map(Timestamp::from_micros),
+        };
+        known.push(Told { row, accepted_at });
+    }
+    Ok(known)
 }

@@ -1,0 +1,131 @@
+//! What the catalogues say, kept in memory while none of them changes: rules and templates.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{Engine, catalogue::layout};
+use crate::{
+    domain::{
+        template::layout::Layout,
+        trigger::{Trigger, Triggers},
+    },
+    store::{
+        ConnectionTrait, StoreError,
+        catalogue::{self, StoredRule},
+    },
+};
+
+/// Names and languages that people ask for are theirs to choose: no more are kept.
+const MOST_TEMPLATES: usize = 1000;
+
+/// A template, taken apart.
+#[derive(Debug)]
+pub struct Template {
+    pub row: entity::template::Model,
+    /// Or what is wrong with it, in words.
+    pub layout: Result<Layout, String>,
+}
+
+/// What is asked for: a name, and a language if it matters.
+type Named = (String, Option<String>);
+
+/// What is in force as of one revision of the catalogues.
+#[derive(Debug, Default)]
+pub struct InForce {
+    revision: i64,
+    by_trigger: BTreeMap<Trigger, Vec<StoredRule>>,
+    /// What any version of any rule names as its `unless`.
+    unless_ever: Triggers,
+    /// Templates that were asked for.
+    templates: Mutex<HashMap<Named, Arc<Template>>>,
+}
+
+impl InForce {
+    /// Whether a pending follow-up may be waiting for one of these not to come.
+    pub const fn may_cancel(&self, reached: Triggers) -> bool {
+        !self.unless_ever.intersection(reached).is_empty()
+    }
+
+    /// The rules of a trigger.
+    pub fn on(&self, trigger: Trigger) -> &[StoredRule] {
+        self.by_trigger.get(&trigger).map_or(&[], Vec::as_slice)
+    }
+
+    /// A template of a name, in this language or the nearest.
+    pub async fn template(
+        &self,
+        connection: &impl ConnectionTrait,
+        name: &str,
+        language: Option<&str>,
+    ) -> Result<Option<Arc<Template>>, StoreError> {
+        let key = (name.to_owned(), language.map(str::to_owned));
+        {
+            let known = self
+                .templates
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if let Some(template) = known.get(&key) {
+                return Ok(Some(Arc::clone(template)));
+            }
+        }
+        let Some(row) = catalogue::template(connection, name, language).await? else {
+            return Ok(None);
+        };
+        let layout = layout(&row);
+        let template = Arc::new(Template { row, layout });
+        let mut known = self
+            .templates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_TEMPLATES {
+            known.clear();
+        }
+        known.insert(key, Arc::clone(&template));
+        Ok(Some(template))
+    }
+
+    /// How many templates are kept.
+    pub fn templates_kept(&self) -> usize {
+        self.templates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+}
+
+impl Engine {
+    /// What is in force; read again only when a catalogue has changed.
+    pub async fn in_force(
+        &self,
+        connection: &impl ConnectionTrait,
+    ) -> Result<Arc<InForce>, StoreError> {
+        let revision = catalogue::revision(connection).await?;
+        {
+            let kept = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
+            if kept.revision == revision {
+                return Ok(Arc::clone(&kept));
+            }
+        }
+        let mut by_trigger: BTreeMap<Trigger, Vec<StoredRule>> = BTreeMap::new();
+        let mut unless_ever = Triggers::NONE;
+        for rule in catalogue::rules(connection).await? {
+            unless_ever = unless_ever.union(rule.rule.unless);
+            if rule.active {
+                by_trigger.entry(rule.rule.on).or_default().push(rule);
+            }
+        }
+        let fresh = Arc::new(InForce {
+            revision,
+            by_trigger,
+            unless_ever,
+            templates: Mutex::default(),
+        });
+        *self
+            .in_force
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::clone(&fresh);
+        Ok(fresh)
+    }
+}
