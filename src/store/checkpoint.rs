@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering;
 
 use super::{Store, StoreError, dialect::query_one};
 
-/// A log of so many pages (16 MiB) is begun anew, for which the writer waits a moment.
-pub const RESTART_PAGES: i64 = 4_000;
+/// A log of so many pages (64 MiB) is begun anew by force, for which the writer waits.
+/// Between bursts it begins anew by itself (measured: p99 of immediate sends after
+/// 40,000 others 84 to 116 ms with 4,000 pages, 30 to 33 ms with 16,000).
+pub const RESTART_PAGES: i64 = 16_000;
 
 /// Takes what no reader needs and waits for nobody. Answers how long the log is.
 const WRITE_BACK: &str = "PRAGMA wal_checkpoint(PASSIVE)";

@@ -33,7 +33,7 @@ const WRITER_CACHE_KIB: i64 = 32 * 1024;
 
 /// A server writes the log back beside its writer ([`super::checkpoint`]); the
 /// writer does it itself only when the log has grown to this many pages.
-const SERVER_CHECKPOINT_PAGES: i64 = 32_000;
+const SERVER_CHECKPOINT_PAGES: i64 = 64_000;
 
 /// A command writes the log back when it has this many pages (SQLite's own default).
 const COMMAND_CHECKPOINT_PAGES: i64 = 1000;
