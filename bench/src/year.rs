@@ -192,8 +192,8 @@ impl Year {
             // Ten templates with seven facts in each quarter of an hour.
             format!(
                 "WITH RECURSIVE q(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM q WHERE i < 95), k(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM k WHERE n < 69) \
-                INSERT INTO counter (bucket, sender_id, channel, template, fact, code, slot, created_at, count) \
-                SELECT ({start} + i * 900000) * 1000, zeroblob(16), 'whatsapp', 'template_' || (n / 7), 'fact_' || (n % 7), '', 1, 0, 10 FROM q, k"
+                INSERT INTO counter (grain, bucket, sender_id, channel, template, event_type, fact, code, slot, created_at, count) \
+                SELECT 900, ({start} + i * 900000) * 1000, zeroblob(16), 'whatsapp', 'template_' || (n / 7), 'order.created', 'fact_' || (n % 7), '', 1, 0, 10 FROM q, k"
             ),
         ];
         for statement in statements {

@@ -1,12 +1,15 @@
-//! Counted facts of a quarter-hour cohort.
+//! Counted facts of a cohort.
 
 use sea_orm::entity::prelude::*;
 
-/// Counted facts of a quarter-hour cohort.
+/// Counted facts of a cohort.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "counter")]
 pub struct Model {
+    /// The length of the cohort in seconds.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub grain: i64,
     #[sea_orm(primary_key, auto_increment = false)]
     pub bucket: i64,
     #[sea_orm(primary_key, auto_increment = false)]
@@ -15,6 +18,8 @@ pub struct Model {
     pub channel: String,
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub template: String,
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub event_type: String,
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub fact: String,
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]

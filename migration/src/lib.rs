@@ -21,6 +21,7 @@ mod m20261121_000008_names_that_return;
 mod m20261121_000009_pace;
 mod m20261121_000010_kinds;
 mod m20261121_000011_credentials;
+mod m20261121_000012_statistics;
 
 /// Every migration there is.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000009_pace::Migration),
             Box::new(m20261121_000010_kinds::Migration),
             Box::new(m20261121_000011_credentials::Migration),
+            Box::new(m20261121_000012_statistics::Migration),
         ]
     }
 }

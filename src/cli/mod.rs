@@ -12,6 +12,7 @@ mod sandbox;
 mod scenario;
 mod senders;
 mod serve;
+mod stats;
 
 use std::{io::Write, process::ExitCode};
 
@@ -48,6 +49,7 @@ enum Command {
     #[command(name = "send-now")]
     SendNow(by_hand::SendNow),
     Senders(senders::Senders),
+    Stats(stats::Stats),
     Sandbox(sandbox::SandboxCommand),
 }
 
@@ -93,6 +95,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Cancel(command) => command.run().await,
         Command::SendNow(command) => command.run().await,
         Command::Senders(command) => command.run().await,
+        Command::Stats(command) => command.run().await,
         Command::Sandbox(command) => command.run().await,
     }
 }

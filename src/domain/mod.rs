@@ -3,12 +3,14 @@
 //! What time it is and which number chance drew are arguments, so that a test
 //! walks through a day in a millisecond.
 
+pub mod cohort;
 pub mod content;
 pub mod country;
 pub mod credential;
 pub mod edit;
 pub mod facts;
 pub mod failure;
+pub mod latency;
 pub mod notification;
 pub mod outcome;
 pub mod pace;

@@ -91,8 +91,41 @@ impl fmt::Display for Phone {
     }
 }
 
+/// A number, or an id made of digits, as it is shown to whoever need not know it: the
+/// country and the last two digits. What holds fewer than seven digits is no number.
+pub fn masked(text: &str) -> String {
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    if digits < 7 {
+        return text.to_owned();
+    }
+    let mut seen = 0;
+    text.chars()
+        .map(|character| {
+            if !character.is_ascii_digit() {
+                return character;
+            }
+            seen += 1;
+            if seen <= 2 || seen > digits - 2 {
+                character
+            } else {
+                '*'
+            }
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_masked_number_shows_its_ends_only() {
+        assert_eq!(super::masked("+12025550150"), "+12*******50");
+        assert_eq!(
+            super::masked("US.13491208655302741918"),
+            "US.13****************18"
+        );
+        assert_eq!(super::masked("group:Support 24"), "group:Support 24");
+    }
+
     use proptest::prelude::*;
 
     use super::{Phone, PhoneError};

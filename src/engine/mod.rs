@@ -19,6 +19,7 @@ pub mod retention;
 pub mod routing;
 pub mod senders;
 pub mod silence;
+pub mod statistics;
 pub mod transition;
 pub mod vault;
 pub mod watch;

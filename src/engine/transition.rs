@@ -10,8 +10,10 @@ use uuid::Uuid;
 use super::{Engine, in_force::InForce};
 use crate::{
     domain::{
+        cohort::Grain,
         country,
         facts::Fact,
+        latency,
         notification::{Change, Effect, NotificationState},
         preference,
         rule::NotStarted,
@@ -139,12 +141,12 @@ struct Start<'a> {
 }
 
 impl<'a> Consequences<'a> {
-    const fn new(engine: &'a Engine, now: Timestamp) -> Self {
+    fn new(engine: &'a Engine, now: Timestamp) -> Self {
         Self {
             engine,
             now,
             timeline: Vec::new(),
-            counters: BTreeMap::new(),
+            counters: counter::Changes::default(),
             reached: Vec::new(),
             overruled: Vec::new(),
             starts: Vec::new(),
@@ -164,28 +166,32 @@ impl<'a> Consequences<'a> {
     }
 
     fn count(&mut self, state: &NotificationState, facets: &Facets, sign: i64) {
+        let mut key = counter::Key {
+            grain: Grain::Quarter,
+            bucket: state.created_at,
+            sender_id: facets.sender_id.unwrap_or_default(),
+            channel: facets.channel.clone(),
+            template: facets.template.clone(),
+            event_type: facets.event_type.clone().unwrap_or_default(),
+            fact: "",
+            code: String::new(),
+        };
+        let mut add = |key: &counter::Key| self.counters.add(state.created_at, key, sign);
         for (fact, code) in state.tally() {
-            let key = counter::Key {
-                bucket: state.created_at.bucket(),
-                sender_id: facets.sender_id.unwrap_or_default(),
-                channel: facets.channel.clone(),
-                template: facets.template.clone(),
-                fact,
-                code,
-            };
-            *self.counters.entry(key).or_default() += sign;
+            (key.fact, key.code) = (fact, code);
+            add(&key);
         }
         for (category, kind) in state.prices() {
             let country = facets.address.as_deref().map_or("ZZ", country::of_number);
-            let key = counter::Key {
-                bucket: state.created_at.bucket(),
-                sender_id: facets.sender_id.unwrap_or_default(),
-                channel: facets.channel.clone(),
-                template: facets.template.clone(),
-                fact: counter::PRICED,
-                code: format!("{category}/{kind}/{country}"),
-            };
-            *self.counters.entry(key).or_default() += sign;
+            key.fact = counter::PRICED;
+            key.code = format!("{category}/{kind}/{country}");
+            add(&key);
+        }
+        // By sender and channel only: there are many classes.
+        (key.template, key.event_type) = (String::new(), String::new());
+        for (name, class) in state.took() {
+            (key.fact, key.code) = (name, latency::code(class));
+            add(&key);
         }
     }
 
@@ -550,6 +556,7 @@ pub async fn introduce(
             sender_id: new.sender_id,
             channel: new.channel.clone(),
             template: new.template.clone(),
+            event_type: new.event_type.clone(),
             language: new.language.clone(),
             depth: new.depth,
             contact_id: new.contact_id,

@@ -1,8 +1,8 @@
-//! Counters: quarter-hour cohorts of notifications by their creation.
+//! Counters: cohorts of notifications by their creation, in three grains.
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -10,7 +10,10 @@ use super::{
     Store, StoreError,
     dialect::{Columns, Id, Type, execute, list, query, rows},
 };
-use crate::domain::time::Timestamp;
+use crate::domain::{
+    cohort::{Grain, Piece},
+    time::Timestamp,
+};
 
 /// The fact of a price: its code is `category/type/country`.
 pub const PRICED: &str = "priced";
@@ -18,23 +21,54 @@ pub const PRICED: &str = "priced";
 /// What is counted; ordered, so that processes lock rows in one order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
+    pub grain: Grain,
     pub bucket: Timestamp,
     pub sender_id: Uuid,
     pub channel: String,
     pub template: String,
+    pub event_type: String,
     pub fact: &'static str,
     pub code: String,
 }
 
 /// Differences to be added.
-pub type Changes = BTreeMap<Key, i64>;
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes(BTreeMap<Key, i64>);
+
+impl Changes {
+    /// Adds to a cohort of a quarter of an hour, and to the coarser ones it is in.
+    pub fn add(&mut self, created_at: Timestamp, quarter: &Key, difference: i64) {
+        for grain in Grain::ALL {
+            let bucket = grain.start(created_at);
+            let key = match grain {
+                // For charts: a row for each sender and fact, no more.
+                Grain::Hour => Key {
+                    grain,
+                    bucket,
+                    template: String::new(),
+                    event_type: String::new(),
+                    code: String::new(),
+                    ..quarter.clone()
+                },
+                Grain::Quarter | Grain::Day => Key {
+                    grain,
+                    bucket,
+                    ..quarter.clone()
+                },
+            };
+            *self.0.entry(key).or_default() += difference;
+        }
+    }
+}
 
 #[derive(Serialize)]
 struct Row<'a> {
+    grain: i64,
     bucket: i64,
     sender: Id,
     channel: &'a str,
     template: &'a str,
+    event: &'a str,
     fact: &'a str,
     code: &'a str,
     delta: i64,
@@ -48,13 +82,16 @@ pub async fn add(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let different: Vec<Row<'_>> = changes
+        .0
         .iter()
         .filter(|(_, delta)| **delta != 0)
         .map(|(key, delta)| Row {
+            grain: key.grain.seconds(),
             bucket: key.bucket.micros(),
             sender: Id(key.sender_id),
             channel: &key.channel,
             template: &key.template,
+            event: &key.event_type,
             fact: key.fact,
             code: &key.code,
             delta: *delta,
@@ -66,10 +103,12 @@ pub async fn add(
     let given = rows(
         tx.get_database_backend(),
         &[
+            ("grain", Type::Int),
             ("bucket", Type::Int),
             ("sender", Type::Uuid),
             ("channel", Type::Text),
             ("template", Type::Text),
+            ("event", Type::Text),
             ("fact", Type::Text),
             ("code", Type::Text),
             ("delta", Type::Int),
@@ -78,9 +117,10 @@ pub async fn add(
     execute(
         tx,
         format!(
-            "INSERT INTO counter (bucket, sender_id, channel, template, fact, code, slot, created_at, count) \
-             SELECT r.bucket, r.sender, r.channel, r.template, r.fact, r.code, $2, $3, r.delta FROM {given} WHERE true \
-             ON CONFLICT (bucket, sender_id, channel, template, fact, code, slot) \
+            "INSERT INTO counter (grain, bucket, sender_id, channel, template, event_type, fact, code, slot, created_at, count) \
+             SELECT r.grain, r.bucket, r.sender, r.channel, r.template, r.event, r.fact, r.code, $2, $3, r.delta \
+             FROM {given} WHERE true \
+             ON CONFLICT (grain, bucket, sender_id, channel, template, event_type, fact, code, slot) \
              DO UPDATE SET count = counter.count + excluded.count"
         ),
         [list(&different)?, slot.into(), now.micros().into()],
@@ -89,34 +129,172 @@ pub async fn add(
     Ok(())
 }
 
+/// Which notifications are meant; what is absent does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub sender_id: Option<Uuid>,
+    pub channel: Option<String>,
+    pub template: Option<String>,
+    pub event_type: Option<String>,
+}
+
+impl Filter {
+    /// Whether the counters by hour can answer it.
+    const fn is_coarse(&self) -> bool {
+        self.template.is_none() && self.event_type.is_none()
+    }
+
+    /// Conditions after the first `used` parameters, and their values.
+    fn conditions(&self, used: usize) -> (String, Vec<Value>) {
+        let wanted: [(&str, Option<Value>); 4] = [
+            ("sender_id", self.sender_id.map(Value::from)),
+            ("channel", self.channel.clone().map(Value::from)),
+            ("template", self.template.clone().map(Value::from)),
+            ("event_type", self.event_type.clone().map(Value::from)),
+        ];
+        wanted
+            .into_iter()
+            .filter_map(|(column, value)| Some((column, value?)))
+            .zip(used + 1..)
+            .map(|((column, value), place)| (format!(" AND {column} = ${place}"), value))
+            .unzip()
+    }
+}
+
+/// What sums are told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dimension {
+    Sender,
+    Channel,
+    Template,
+    EventType,
+}
+
+impl Dimension {
+    /// Reads `sender`, `channel`, `template` and `event_type`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "sender" => Some(Self::Sender),
+            "channel" => Some(Self::Channel),
+            "template" => Some(Self::Template),
+            "event_type" => Some(Self::EventType),
+            _ => None,
+        }
+    }
+
+    const fn column(self) -> &'static str {
+        match self {
+            Self::Sender => "sender_id",
+            Self::Channel => "channel",
+            Self::Template => "template",
+            Self::EventType => "event_type",
+        }
+    }
+}
+
 /// A sum over the slots.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sum {
+    /// Of what it is told apart by; the sender's id as text.
+    pub group: String,
     pub fact: String,
-    pub channel: String,
-    pub template: String,
     pub code: String,
     pub count: i64,
 }
 
-/// Sums since a bucket.
-pub async fn sums_since(store: &Store, since: Timestamp) -> Result<Vec<Sum>, StoreError> {
+/// Sums of a time.
+pub async fn sums(
+    store: &Store,
+    pieces: &[Piece],
+    filter: &Filter,
+    by: Dimension,
+) -> Result<Vec<Sum>, StoreError> {
+    let mut sums: BTreeMap<(String, String, String), i64> = BTreeMap::new();
+    let column = by.column();
+    for piece in pieces {
+        let (conditions, more) = filter.conditions(3);
+        let mut values: Vec<Value> = vec![
+            piece.grain.seconds().into(),
+            piece.since.micros().into(),
+            piece.until.micros().into(),
+        ];
+        values.extend(more);
+        let found = query(
+            store.reader(),
+            format!(
+                "SELECT {column}, fact, code, CAST(sum(count) AS bigint) FROM counter \
+                 WHERE grain = $1 AND bucket >= $2 AND bucket < $3{conditions} GROUP BY {column}, fact, code"
+            ),
+            values,
+        )
+        .await?;
+        for row in &found {
+            let mut columns = Columns::of(row);
+            let group = match by {
+                Dimension::Sender => columns.take::<Uuid>()?.to_string(),
+                Dimension::Channel | Dimension::Template | Dimension::EventType => {
+                    columns.take()?
+                }
+            };
+            let (fact, code) = (columns.take()?, columns.take()?);
+            let count: i64 = columns.take()?;
+            *sums.entry((group, fact, code)).or_default() += count;
+        }
+    }
+    Ok(sums
+        .into_iter()
+        .filter(|(_, count)| *count != 0)
+        .map(|((group, fact, code), count)| Sum {
+            group,
+            fact,
+            code,
+            count,
+        })
+        .collect())
+}
+
+/// A fact's count in one cohort.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    pub bucket: Timestamp,
+    pub fact: String,
+    pub count: i64,
+}
+
+/// Facts by cohort, oldest first: of hours where they know enough, else of quarters.
+pub async fn series(
+    store: &Store,
+    since: Timestamp,
+    until: Timestamp,
+    filter: &Filter,
+    finest: Grain,
+) -> Result<Vec<Point>, StoreError> {
+    let grain = if filter.is_coarse() && finest != Grain::Quarter {
+        Grain::Hour
+    } else {
+        Grain::Quarter
+    };
+    // Written out, so that the index of a template or of a kind of event is seen to fit.
+    let (conditions, more) = filter.conditions(2);
+    let mut values: Vec<Value> = vec![since.micros().into(), until.micros().into()];
+    values.extend(more);
     let found = query(
         store.reader(),
-        "SELECT fact, channel, template, code, CAST(sum(count) AS bigint) FROM counter WHERE bucket >= $1 \
-         GROUP BY fact, channel, template, code HAVING sum(count) <> 0 ORDER BY fact, channel, template, code",
-        [since.bucket().micros().into()],
+        format!(
+            "SELECT bucket, fact, CAST(sum(count) AS bigint) FROM counter \
+             WHERE grain = {} AND bucket >= $1 AND bucket < $2{conditions} GROUP BY bucket, fact ORDER BY bucket, fact",
+            grain.seconds()
+        ),
+        values,
     )
     .await?;
     found
         .iter()
         .map(|row| {
             let mut columns = Columns::of(row);
-            Ok(Sum {
+            Ok(Point {
+                bucket: Timestamp::from_micros(columns.take()?),
                 fact: columns.take()?,
-                channel: columns.take()?,
-                template: columns.take()?,
-                code: columns.take()?,
                 count: columns.take()?,
             })
         })

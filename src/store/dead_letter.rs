@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Id, Type, execute, list, rows},
+    dialect::{Columns, Id, Type, execute, list, query_one, rows},
 };
 use crate::domain::time::Timestamp;
 
@@ -83,4 +83,15 @@ pub async fn replayed(
     )
     .await?;
     Ok(noted.rows_affected())
+}
+
+/// How many are open.
+pub async fn count_open(store: &Store) -> Result<i64, StoreError> {
+    let row = query_one(
+        store.reader(),
+        "SELECT count(*) FROM dead_letter WHERE replayed_at IS NULL",
+        [],
+    )
+    .await?;
+    row.map_or(Ok(0), |row| Columns::of(&row).take())
 }

@@ -292,6 +292,7 @@ async fn every_command_has_help(_: Database) {
         "cancel",
         "send-now",
         "sandbox",
+        "stats",
     ] {
         let help = herald("sqlite:unused", folder.path(), &[command, "--help"]);
         assert!(

@@ -27,6 +27,7 @@ mod order;
 mod pace;
 mod senders;
 mod sending;
+mod statistics;
 mod stopping;
 mod together;
 mod walls;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         pace::tests(),
         senders::tests(),
         sending::tests(),
+        statistics::tests(),
         stopping::tests(),
         together::tests(),
         webhook::tests(),

@@ -7,6 +7,8 @@
 
 mod again;
 mod tally;
+
+pub use tally::{OUT, TOOK};
 mod unknown;
 
 pub use unknown::{UnknownPolicies, UnknownPolicy};

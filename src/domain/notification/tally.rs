@@ -1,13 +1,43 @@
 //! What a notification adds to the counters.
 
-use super::NotificationState;
+use super::{AttemptState, NotificationState};
 use crate::domain::{
     facts::Fact,
     failure::Failure,
+    latency,
     status::{Group, Status},
 };
 
+/// Counted of what went out and has not failed: the group of the statuses `accepted` to
+/// `played`.
+pub const OUT: &str = "out";
+
+/// From acceptance to what the provider calls sent, and on: see [`NotificationState::took`].
+pub const TOOK: [&str; 3] = ["took_sent", "took_delivered", "took_read"];
+
 impl NotificationState {
+    /// How long it took from acceptance to `sent`, on to `delivered`, and on to `read`, as
+    /// classes of [`latency`]: of the first attempt that was told both ends.
+    pub fn took(&self) -> Vec<(&'static str, usize)> {
+        let told = |attempt: &AttemptState, fact| {
+            let known = attempt.facts.get(fact).filter(|known| !known.implied)?;
+            Some(known.at)
+        };
+        let between = |from, to| {
+            self.attempts
+                .iter()
+                .find_map(|attempt| Some(told(attempt, to)?.micros_since(told(attempt, from)?)))
+        };
+        TOOK.into_iter()
+            .zip([
+                (Fact::Accepted, Fact::Sent),
+                (Fact::Sent, Fact::Delivered),
+                (Fact::Delivered, Fact::Read),
+            ])
+            .filter_map(|(name, (from, to))| Some((name, latency::class_of(between(from, to)?))))
+            .collect()
+    }
+
     /// What was billed for it, by category and type: once for each message that
     /// went out, however often and on whichever status its price was told.
     pub fn prices(&self) -> Vec<(String, String)> {
@@ -47,6 +77,9 @@ impl NotificationState {
             }
         }
         let status = self.status();
+        if status.group() == Group::Sent {
+            tally.push((OUT, String::new()));
+        }
         if status.group() == Group::Failed {
             let code = self
                 .present_failure()

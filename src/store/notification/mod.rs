@@ -40,6 +40,7 @@ pub struct Facets {
     pub sender_id: Option<Uuid>,
     pub channel: String,
     pub template: String,
+    pub event_type: Option<String>,
     pub language: Option<String>,
     pub depth: i64,
     pub contact_id: Option<Uuid>,
@@ -56,7 +57,7 @@ pub struct Loaded {
 }
 
 const LOADED: &str = "notification.id, notification.created_at, notification.category, notification.engine_state, notification.generation, notification.triggered, notification.replied, notification.insists, notification.reason, \
-     notification.failure, notification.due_at, notification.leased_until, notification.expires_at, notification.wake_at, notification.sender_id, notification.channel, notification.template, notification.language, notification.depth, notification.contact_id, notification.address, notification.fallback IS NOT NULL";
+     notification.failure, notification.due_at, notification.leased_until, notification.expires_at, notification.wake_at, notification.sender_id, notification.channel, notification.template, notification.event_type, notification.language, notification.depth, notification.contact_id, notification.address, notification.fallback IS NOT NULL";
 
 fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
     let id: Uuid = columns.take()?;
@@ -95,6 +96,7 @@ fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
         sender_id: columns.take()?,
         channel: columns.take()?,
         template: columns.take()?,
+        event_type: columns.take()?,
         language: columns.take()?,
         depth: columns.take()?,
         contact_id: columns.take()?,

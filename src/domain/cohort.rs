@@ -1,0 +1,229 @@
+//! Cohorts: the notifications that were created in one stretch of time, and how a longer
+//! time is made of such stretches.
+
+use chrono::{DateTime, Days, LocalResult, NaiveTime, TimeZone, Utc};
+use chrono_tz::Tz;
+
+use super::time::Timestamp;
+
+/// How long a counted stretch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Grain {
+    Quarter,
+    Hour,
+    /// A day in UTC.
+    Day,
+}
+
+impl Grain {
+    pub const ALL: [Self; 3] = [Self::Quarter, Self::Hour, Self::Day];
+
+    /// Its length in seconds.
+    pub const fn seconds(self) -> i64 {
+        match self {
+            Self::Quarter => 900,
+            Self::Hour => 3_600,
+            Self::Day => 86_400,
+        }
+    }
+
+    /// The start of the stretch that an instant lies in.
+    pub const fn start(self, at: Timestamp) -> Timestamp {
+        let seconds = self.seconds();
+        Timestamp::from_unix_seconds(at.unix_seconds().div_euclid(seconds) * seconds)
+    }
+
+    /// The first start that is not before an instant.
+    pub fn start_from(self, at: Timestamp) -> Timestamp {
+        let start = self.start(at);
+        if start < at {
+            start.plus_seconds(self.seconds())
+        } else {
+            start
+        }
+    }
+}
+
+/// A stretch of time that is read from counters of one grain: from its start, up to and
+/// without its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    pub grain: Grain,
+    pub since: Timestamp,
+    pub until: Timestamp,
+}
+
+/// Takes a time apart into as few counters as can be: whole days, and quarters of an
+/// hour before and after them. Both ends are taken to the start of their quarter.
+pub fn pieces(since: Timestamp, until: Timestamp) -> Vec<Piece> {
+    let (since, until) = (
+        Grain::Quarter.start(since),
+        Grain::Quarter.start_from(until),
+    );
+    let piece = |grain, since, until| Piece {
+        grain,
+        since,
+        until,
+    };
+    let (first_day, last_day) = (Grain::Day.start_from(since), Grain::Day.start(until));
+    let all = if first_day < last_day {
+        vec![
+            piece(Grain::Quarter, since, first_day),
+            piece(Grain::Day, first_day, last_day),
+            piece(Grain::Quarter, last_day, until),
+        ]
+    } else {
+        vec![piece(Grain::Quarter, since, until)]
+    };
+    all.into_iter()
+        .filter(|piece| piece.since < piece.until)
+        .collect()
+}
+
+/// What a chart has one point for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Quarter,
+    Hour,
+    /// A day in the zone that is asked for: 23 or 25 hours when clocks change.
+    Day,
+}
+
+impl Step {
+    /// Reads `quarter`, `hour` and `day`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "quarter" => Some(Self::Quarter),
+            "hour" => Some(Self::Hour),
+            "day" => Some(Self::Day),
+            _ => None,
+        }
+    }
+
+    /// The start of the point that an instant belongs to, in this zone.
+    pub fn start(self, at: Timestamp, zone: Tz) -> Timestamp {
+        let Some(utc) = DateTime::<Utc>::from_timestamp(at.unix_seconds(), 0) else {
+            return at;
+        };
+        let local = utc.with_timezone(&zone);
+        match self {
+            // Zones lie whole quarters of an hour apart.
+            Self::Quarter => Grain::Quarter.start(at),
+            Self::Hour => {
+                let past = i64::from(chrono::Timelike::minute(&local)) * 60
+                    + i64::from(chrono::Timelike::second(&local));
+                Timestamp::from_unix_seconds(at.unix_seconds() - past)
+            }
+            Self::Day => midnight(local.date_naive(), zone).unwrap_or(at),
+        }
+    }
+
+    /// The start of the point after the one that begins at `start`.
+    pub fn after(self, start: Timestamp, zone: Tz) -> Timestamp {
+        match self {
+            Self::Quarter => start.plus_seconds(Grain::Quarter.seconds()),
+            Self::Hour => start.plus_seconds(Grain::Hour.seconds()),
+            Self::Day => DateTime::<Utc>::from_timestamp(start.unix_seconds(), 0)
+                .and_then(|utc| {
+                    let date = utc.with_timezone(&zone).date_naive();
+                    midnight(date.checked_add_days(Days::new(1))?, zone)
+                })
+                .unwrap_or_else(|| start.plus_seconds(Grain::Day.seconds())),
+        }
+    }
+}
+
+/// When a day begins: at midnight, or when clocks jump over it, right after.
+fn midnight(date: chrono::NaiveDate, zone: Tz) -> Option<Timestamp> {
+    let mut at = date.and_time(NaiveTime::MIN);
+    for _quarter in 0..12 {
+        match zone.from_local_datetime(&at) {
+            LocalResult::Single(start) | LocalResult::Ambiguous(start, _) => {
+                return Some(Timestamp::from_unix_seconds(start.timestamp()));
+            }
+            LocalResult::None => at += chrono::TimeDelta::minutes(15),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono_tz::Tz;
+    use proptest::prelude::*;
+
+    use super::{Grain, Step, pieces};
+    use crate::domain::time::Timestamp;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse_rfc3339(text).unwrap()
+    }
+
+    fn zone(name: &str) -> Tz {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn a_day_in_a_zone_begins_at_its_midnight() {
+        let noon = at("2026-11-21T12:00:00Z");
+        let india = zone("Asia/Kolkata");
+        assert_eq!(Step::Day.start(noon, india), at("2026-11-20T18:30:00Z"));
+        assert_eq!(
+            Step::Hour.start(at("2026-11-21T12:29:59Z"), india),
+            at("2026-11-21T11:30:00Z")
+        );
+        assert_eq!(Step::Day.start(noon, Tz::UTC), at("2026-11-21T00:00:00Z"));
+    }
+
+    #[test]
+    fn a_day_has_23_or_25_hours_when_clocks_change() {
+        let berlin = zone("Europe/Berlin");
+        let hours = |text: &str| {
+            let start = Step::Day.start(at(text), berlin);
+            Step::Day.after(start, berlin).micros_since(start) / 3_600_000_000
+        };
+        assert_eq!(hours("2026-03-29T12:00:00Z"), 23);
+        assert_eq!(hours("2026-10-25T12:00:00Z"), 25);
+        assert_eq!(hours("2026-11-21T12:00:00Z"), 24);
+    }
+
+    #[test]
+    fn a_day_without_midnight_begins_right_after() {
+        // Clocks in Beirut jump from midnight to one.
+        let beirut = zone("Asia/Beirut");
+        let start = Step::Day.start(at("2026-03-29T12:00:00Z"), beirut);
+        assert_eq!(start, at("2026-03-28T22:00:00Z"));
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_cover_a_time_once_and_to_the_quarter(since in 0_i64..4_000_000, length in 0_i64..4_000_000) {
+            let (since, until) = (Timestamp::from_unix_seconds(since), Timestamp::from_unix_seconds(since + length));
+            let pieces = pieces(since, until);
+            let mut next = Grain::Quarter.start(since);
+            for piece in &pieces {
+                prop_assert_eq!(piece.since, next);
+                prop_assert_eq!(piece.grain.start(piece.since), piece.since);
+                prop_assert_eq!(piece.grain.start(piece.until), piece.until);
+                next = piece.until;
+            }
+            prop_assert_eq!(next, if pieces.is_empty() { next } else { Grain::Quarter.start_from(until) });
+            prop_assert!(pieces.len() <= 3);
+        }
+
+        #[test]
+        fn points_follow_each_other_without_a_gap(start in 1_700_000_000_i64..1_800_000_000, zone in prop::sample::select(vec!["UTC", "Asia/Kolkata", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"])) {
+            let zone: Tz = zone.parse().unwrap();
+            for step in [Step::Quarter, Step::Hour, Step::Day] {
+                let mut point = step.start(Timestamp::from_unix_seconds(start), zone);
+                for _ in 0..40 {
+                    let next = step.after(point, zone);
+                    prop_assert!(next > point);
+                    prop_assert_eq!(step.start(next, zone), next);
+                    prop_assert_eq!(step.start(next.plus_seconds(-1), zone), point);
+                    point = next;
+                }
+            }
+        }
+    }
+}

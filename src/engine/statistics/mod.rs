@@ -1,0 +1,381 @@
+//! Numbers of a time, for the API, the command line and the pages alike: from counters,
+//! never from counting history.
+
+mod question;
+
+pub use question::{Asked, Question};
+
+use std::collections::BTreeMap;
+
+use chrono_tz::Tz;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        cohort::{Grain, Step, pieces},
+        failure::Failure,
+        latency,
+        notification::{OUT, TOOK},
+        status::{Group, Status},
+        time::Timestamp,
+    },
+    store::{
+        Store, StoreError, callback,
+        counter::{self, Dimension, Filter, Sum},
+        dead_letter, notification,
+    },
+};
+
+/// Counts by name.
+type Counts = BTreeMap<String, i64>;
+
+/// Numbers of the notifications created in a time, and of what is open now. Rates are of
+/// cohorts: none exceeds 1.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Statistics {
+    pub since: String,
+    pub until: String,
+    /// Of the points of `series`.
+    pub zone: String,
+    /// Notifications created in this time.
+    pub total: i64,
+    /// The same by how they stand: `pending`, `sent`, `failed`, `not_sent`.
+    pub groups: Counts,
+    pub accepted: i64,
+    pub sent: i64,
+    pub delivered: i64,
+    pub read: i64,
+    pub played: i64,
+    pub replied: i64,
+    pub failed: i64,
+    pub skipped: i64,
+    pub cancelled: i64,
+    pub rates: Rates,
+    pub latency: Latencies,
+    /// Failures by code, or by name where there is no code.
+    pub failures: Counts,
+    /// The newest that failed.
+    pub failed_newest: Vec<Failed>,
+    /// Facts by template, unless something else was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_template: Option<BTreeMap<String, Counts>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_sender: Option<BTreeMap<String, Counts>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_channel: Option<BTreeMap<String, Counts>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_event_type: Option<BTreeMap<String, Counts>>,
+    /// What was billed, each message once: messages by `category/type/country`.
+    pub priced: Counts,
+    /// With `step`: facts by quarter of an hour, hour or day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub series: Option<Vec<Point>>,
+    /// What is waiting now, whenever it was created.
+    pub pending_now: i64,
+    pub open_now: Counts,
+    /// For how long the longest-waiting message is due, in seconds.
+    pub queue_age_seconds: i64,
+    pub callbacks: Callbacks,
+}
+
+/// Parts of a cohort, 0 to 1; absent where there is nothing to be a part of.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Rates {
+    /// Delivered of accepted.
+    pub delivery: Option<f64>,
+    /// Read of delivered.
+    pub read: Option<f64>,
+    /// Failed of created.
+    pub failure: Option<f64>,
+}
+
+/// How long the steps of a message took, by the provider's times.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Latencies {
+    pub accepted_to_sent: Option<Latency>,
+    pub sent_to_delivered: Option<Latency>,
+    pub delivered_to_read: Option<Latency>,
+}
+
+/// Percentiles, to the class that was counted.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Latency {
+    pub count: i64,
+    pub p50_ms: i64,
+    pub p90_ms: i64,
+    pub p99_ms: i64,
+}
+
+/// A notification that failed.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Failed {
+    pub id: Uuid,
+    pub status: &'static str,
+    pub recipient: Option<String>,
+    pub address: Option<String>,
+    pub template: String,
+    pub created_at: String,
+    /// The provider's code, or a name of ours.
+    pub code: Option<String>,
+    /// What it means, in words.
+    pub reason: Option<String>,
+    pub remedy: Option<String>,
+}
+
+/// One point of a chart.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Point {
+    pub start: String,
+    pub counts: Counts,
+}
+
+/// What has come from providers and is not worked off.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Callbacks {
+    pub waiting: i64,
+    pub oldest_waiting_seconds: i64,
+    pub dead_letters: i64,
+}
+
+/// Facts that charts are drawn from.
+const DRAWN: [&str; 6] = ["created", "accepted", "sent", "delivered", "read", "failed"];
+
+/// Answers a question.
+pub async fn answer(
+    store: &Store,
+    question: &Question,
+    now: Timestamp,
+) -> Result<Statistics, StoreError> {
+    let Question {
+        since,
+        until,
+        filter,
+        by,
+        step,
+        zone,
+        failed_limit,
+    } = question;
+    let (since, until) = (
+        Grain::Quarter.start(*since),
+        Grain::Quarter.start_from(*until),
+    );
+    let sums = counter::sums(store, &pieces(since, until), filter, *by).await?;
+    let series = match step {
+        Some(step) => Some(series(store, since, until, filter, *step, *zone).await?),
+        None => None,
+    };
+    let open_now: Counts = notification::open_counts(store)
+        .await?
+        .into_iter()
+        .collect();
+    let pending_now = open_now
+        .iter()
+        .filter(|(name, _)| {
+            Status::parse(name).is_some_and(|status| status.group() == Group::Pending)
+        })
+        .map(|(_, count)| count)
+        .sum();
+    let age = |at: Option<Timestamp>| at.map_or(0, |at| now.micros_since(at).max(0) / 1_000_000);
+    let (waiting, oldest) = callback::waiting(store).await?;
+    let total = |fact: &str| total(&sums, fact);
+    let (created, failed) = (total("created"), total("failed"));
+    let not_sent = total("skipped") + total("cancelled");
+    let out = total(OUT);
+    let groups = [
+        ("pending", created - out - failed - not_sent),
+        ("sent", out),
+        ("failed", failed),
+        ("not_sent", not_sent),
+    ];
+    let mut told_apart = BTreeMap::from([(*by as usize, by_group(&sums))]);
+    let mut of = |dimension: Dimension| told_apart.remove(&(dimension as usize));
+    Ok(Statistics {
+        since: since.to_string(),
+        until: until.to_string(),
+        zone: zone.name().to_owned(),
+        total: created,
+        groups: groups
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect(),
+        accepted: total("accepted"),
+        sent: total("sent"),
+        delivered: total("delivered"),
+        read: total("read"),
+        played: total("played"),
+        replied: total("replied"),
+        failed,
+        skipped: total("skipped"),
+        cancelled: total("cancelled"),
+        rates: Rates {
+            delivery: part(total("delivered"), total("accepted")),
+            read: part(total("read"), total("delivered")),
+            failure: part(failed, created),
+        },
+        latency: latencies(&sums),
+        failures: by_code(&sums, "failed"),
+        failed_newest: newest(store, since, until, filter, *failed_limit).await?,
+        by_template: of(Dimension::Template),
+        by_sender: of(Dimension::Sender),
+        by_channel: of(Dimension::Channel),
+        by_event_type: of(Dimension::EventType),
+        priced: by_code(&sums, counter::PRICED),
+        series,
+        pending_now,
+        open_now,
+        queue_age_seconds: age(notification::oldest_due(store, now).await?),
+        callbacks: Callbacks {
+            waiting,
+            oldest_waiting_seconds: age(oldest),
+            dead_letters: dead_letter::count_open(store).await?,
+        },
+    })
+}
+
+fn total(sums: &[Sum], fact: &str) -> i64 {
+    sums.iter()
+        .filter(|sum| sum.fact == fact)
+        .map(|sum| sum.count)
+        .sum()
+}
+
+fn by_code(sums: &[Sum], fact: &str) -> Counts {
+    let mut counts = Counts::new();
+    for sum in sums.iter().filter(|sum| sum.fact == fact) {
+        *counts.entry(sum.code.clone()).or_default() += sum.count;
+    }
+    counts
+}
+
+/// Facts by what they are told apart by; prices and times are not facts of a message's life.
+fn by_group(sums: &[Sum]) -> BTreeMap<String, Counts> {
+    let mut groups: BTreeMap<String, Counts> = BTreeMap::new();
+    let facts = sums.iter().filter(|sum| {
+        sum.fact != counter::PRICED && sum.fact != OUT && !TOOK.contains(&sum.fact.as_str())
+    });
+    for sum in facts {
+        *groups
+            .entry(sum.group.clone())
+            .or_default()
+            .entry(sum.fact.clone())
+            .or_default() += sum.count;
+    }
+    groups
+}
+
+/// A part to four digits.
+fn part(part: i64, of: i64) -> Option<f64> {
+    let (part, of) = (i32::try_from(part).ok()?, i32::try_from(of).ok()?);
+    (of > 0).then(|| (f64::from(part) / f64::from(of) * 10_000.0).round() / 10_000.0)
+}
+
+fn latencies(sums: &[Sum]) -> Latencies {
+    let of = |name: &str| {
+        let mut counts = [0; latency::CLASSES];
+        for sum in sums.iter().filter(|sum| sum.fact == name) {
+            if let Some(count) = latency::class(&sum.code).and_then(|at| counts.get_mut(at)) {
+                *count += sum.count;
+            }
+        }
+        let at = |permille| latency::percentile_millis(&counts, permille);
+        Some(Latency {
+            count: counts.iter().sum(),
+            p50_ms: at(500)?,
+            p90_ms: at(900)?,
+            p99_ms: at(990)?,
+        })
+    };
+    let [sent, delivered, read] = TOOK;
+    Latencies {
+        accepted_to_sent: of(sent),
+        sent_to_delivered: of(delivered),
+        delivered_to_read: of(read),
+    }
+}
+
+/// A point for each step of the time, those without anything included.
+async fn series(
+    store: &Store,
+    since: Timestamp,
+    until: Timestamp,
+    filter: &Filter,
+    step: Step,
+    zone: Tz,
+) -> Result<Vec<Point>, StoreError> {
+    let mut points: BTreeMap<Timestamp, Counts> = BTreeMap::new();
+    let mut start = step.start(since, zone);
+    while start < until {
+        let counts = DRAWN.iter().map(|fact| ((*fact).to_owned(), 0)).collect();
+        points.insert(start, counts);
+        start = step.after(start, zone);
+    }
+    let first = points.keys().next().copied().unwrap_or(since);
+    // Hours make up a point, unless points begin within one.
+    let whole = points
+        .keys()
+        .all(|start| Grain::Hour.start(*start) == *start);
+    let finest = if step == Step::Quarter || !whole {
+        Grain::Quarter
+    } else {
+        Grain::Hour
+    };
+    for found in counter::series(store, first, until, filter, finest).await? {
+        let point = points.range_mut(..=found.bucket).next_back();
+        if let Some(count) = point.and_then(|(_, counts)| counts.get_mut(&found.fact)) {
+            *count += found.count;
+        }
+    }
+    Ok(points
+        .into_iter()
+        .map(|(start, counts)| Point {
+            start: start.to_string(),
+            counts,
+        })
+        .collect())
+}
+
+async fn newest(
+    store: &Store,
+    since: Timestamp,
+    until: Timestamp,
+    filter: &Filter,
+    limit: u64,
+) -> Result<Vec<Failed>, StoreError> {
+    let statuses = Status::ALL
+        .into_iter()
+        .filter(|status| status.group() == Group::Failed)
+        .collect();
+    let wanted = notification::Filter {
+        statuses,
+        template: filter.template.clone(),
+        event_type: filter.event_type.clone(),
+        sender: filter.sender_id.map(|sender| (sender, false)),
+        since: Some(since),
+        until: Some(until),
+        limit,
+        ..notification::Filter::default()
+    };
+    let rows = notification::search(store, &wanted).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let failure = notification::read_failure(row.failure.as_deref());
+            Failed {
+                id: row.id,
+                status: crate::store::convert::status(row.status).name(),
+                recipient: row.recipient,
+                address: row.address,
+                template: row.template,
+                created_at: Timestamp::from_micros(row.created_at).to_string(),
+                code: failure.as_ref().map(Failure::counted_as),
+                reason: failure
+                    .as_ref()
+                    .map(|failure| failure.meaning.clone())
+                    .or(row.reason),
+                remedy: failure.map(|failure| failure.remedy),
+            }
+        })
+        .collect())
+}
