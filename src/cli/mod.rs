@@ -5,6 +5,7 @@ mod apply;
 mod by_hand;
 mod callbacks;
 mod dev;
+mod explain;
 mod keys;
 mod migrate;
 
@@ -44,6 +45,7 @@ enum Command {
     Apply(apply::Apply),
     Keys(keys::Keys),
     Callbacks(callbacks::Callbacks),
+    Explain(explain::Explain),
     Retry(by_hand::Retry),
     Cancel(by_hand::Cancel),
     #[command(name = "send-now")]
@@ -91,6 +93,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Apply(command) => command.run().await,
         Command::Keys(command) => command.run().await,
         Command::Callbacks(command) => command.run().await,
+        Command::Explain(command) => command.run().await,
         Command::Retry(command) => command.run().await,
         Command::Cancel(command) => command.run().await,
         Command::SendNow(command) => command.run().await,

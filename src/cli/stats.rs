@@ -192,13 +192,14 @@ fn readable(answer: &Statistics, by: &str) -> String {
             );
         }
     }
+    let due = match answer.queue_age_seconds {
+        0 => String::new(),
+        seconds => format!(", the longest due for {}", span(seconds * 1000)),
+    };
     let _ = write!(
         text,
-        "\nNow: {} waiting, the longest for {}; {} callbacks waiting, {} dead letters\n",
-        answer.pending_now,
-        span(answer.queue_age_seconds * 1000),
-        answer.callbacks.waiting,
-        answer.callbacks.dead_letters
+        "\nNow: {} waiting{due}; {} callbacks waiting, {} dead letters\n",
+        answer.pending_now, answer.callbacks.waiting, answer.callbacks.dead_letters
     );
     text
 }

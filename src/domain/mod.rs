@@ -20,6 +20,7 @@ pub mod recipient;
 pub mod retry;
 pub mod rule;
 pub mod status;
+pub mod story;
 pub mod template;
 pub mod time;
 pub mod trigger;

@@ -20,6 +20,7 @@ pub mod routing;
 pub mod senders;
 pub mod silence;
 pub mod statistics;
+pub mod story;
 pub mod transition;
 pub mod vault;
 pub mod watch;

@@ -303,7 +303,10 @@ impl<'a> Consequences<'a> {
                     self.note(
                         start.notification_id,
                         "rule_did_not_fire",
-                        Some(json!({ "rule": rule.name, "on": start.trigger.name(), "reason": "its condition does not hold" })),
+                        Some(json!({
+                            "rule": rule.name, "on": start.trigger.name(),
+                            "reason": "its condition does not hold", "condition": rule.condition,
+                        })),
                     );
                     continue;
                 }

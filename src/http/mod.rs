@@ -84,6 +84,10 @@ pub fn configure(config: &mut web::ServiceConfig) {
                     "/notifications/{id}",
                     web::get().to(api::notifications::get),
                 )
+                .route(
+                    "/notifications/{id}/story",
+                    web::get().to(api::notifications::story::get),
+                )
                 .route("/notifications/{id}/retry", web::post().to(by_hand::retry))
                 .route(
                     "/notifications/{id}/cancel",

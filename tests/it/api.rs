@@ -548,6 +548,7 @@ async fn the_openapi_document_names_every_route(database: Database) {
             "/api/v1/notifications/{id}/cancel",
             "/api/v1/notifications/{id}/retry",
             "/api/v1/notifications/{id}/send-now",
+            "/api/v1/notifications/{id}/story",
             "/api/v1/senders",
             "/api/v1/senders/{sender}",
             "/api/v1/senders/{sender}/credentials",

@@ -293,6 +293,7 @@ async fn every_command_has_help(_: Database) {
         "send-now",
         "sandbox",
         "stats",
+        "explain",
     ] {
         let help = herald("sqlite:unused", folder.path(), &[command, "--help"]);
         assert!(

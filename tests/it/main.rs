@@ -29,6 +29,7 @@ mod senders;
 mod sending;
 mod statistics;
 mod stopping;
+mod story;
 mod together;
 mod walls;
 mod webhook;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         sending::tests(),
         statistics::tests(),
         stopping::tests(),
+        story::tests(),
         together::tests(),
         webhook::tests(),
     ] {

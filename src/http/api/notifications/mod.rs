@@ -2,6 +2,7 @@
 
 pub mod by_hand;
 pub mod filter;
+pub mod story;
 mod view;
 mod wait;
 

@@ -1,0 +1,157 @@
+//! `herald explain`
+
+use clap::Args;
+use uuid::Uuid;
+
+use super::{say, settings};
+use crate::{
+    app,
+    domain::phone,
+    engine::story::{self, Story},
+    state::Clock,
+};
+
+/// The story of a notification: where it came from, what happened to it and why, what it
+/// waits for, and what can be done now.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  herald explain 01990f2e-0000-7000-8000-000000000000\n  herald explain 01990f2e-0000-7000-8000-000000000000 --json --show"
+)]
+pub struct Explain {
+    /// The notification's id.
+    notification: Uuid,
+    /// Numbers of people are shown whole.
+    #[arg(long)]
+    show: bool,
+    /// The answer of the API, as JSON; without --show, without requests and answers.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Explain {
+    pub async fn run(self) -> anyhow::Result<()> {
+        let config = settings()?;
+        let store = app::command_store(&config).await?;
+        let id = self.notification;
+        let Some(mut told) = story::of(&store, id, Clock::System.now()).await? else {
+            anyhow::bail!("there is no notification {id}");
+        };
+        if !self.show {
+            mask(&mut told);
+        }
+        if self.json {
+            say(serde_json::to_string_pretty(&told)?);
+        } else {
+            say(readable(&told).trim_end());
+        }
+        Ok(())
+    }
+}
+
+/// Takes out what need not be shown: numbers, and the calls, which hold numbers and texts.
+fn mask(story: &mut Story) {
+    story.recipient = story.recipient.as_deref().map(phone::masked);
+    for left_out in &mut story.origin.left_out {
+        left_out.recipient = left_out.recipient.as_deref().map(phone::masked);
+    }
+    for attempt in &mut story.attempts {
+        attempt.request = None;
+        attempt.answer = None;
+        // It decodes to the number.
+        attempt.provider_message_id = None;
+    }
+}
+
+/// The same for people.
+fn readable(story: &Story) -> String {
+    let mut lines = vec![
+        format!("{}  {}", story.id, story.status),
+        story.standing.clone(),
+        String::new(),
+        format!(
+            "To {}{}",
+            story.recipient.as_deref().unwrap_or("nobody"),
+            story
+                .template
+                .as_deref()
+                .map_or_else(String::new, |template| format!(", template {template}"))
+        ),
+        story.origin.text.clone(),
+    ];
+    for route in &story.origin.routes {
+        let reason = route
+            .reason
+            .as_deref()
+            .map_or_else(String::new, |reason| format!(": {reason}"));
+        lines.push(format!(
+            "  route {}: {}{reason}",
+            route.route,
+            route.outcome.replace('_', " ")
+        ));
+    }
+    for left_out in &story.origin.left_out {
+        lines.push(format!(
+            "  left out: {}: {}",
+            left_out.recipient.as_deref().unwrap_or("somebody"),
+            left_out.reason.as_deref().unwrap_or("no reason was given")
+        ));
+    }
+    lines.push("\nWhat happened".to_owned());
+    for line in &story.lines {
+        let by_provider = line.provider_at.as_deref().map_or_else(String::new, |at| {
+            format!(" (by the provider's clock at {})", second(at))
+        });
+        lines.push(format!(
+            "  {}  {}{by_provider}",
+            second(&line.at),
+            line.text
+        ));
+    }
+    if story.lines.is_empty() {
+        lines.push("  Its lines are older than they are kept.".to_owned());
+    }
+    if !story.attempts.is_empty() {
+        lines.push("\nCalls".to_owned());
+    }
+    for attempt in &story.attempts {
+        lines.push(format!(
+            "  {}  {}. {}",
+            second(&attempt.at),
+            attempt.number,
+            attempt.text
+        ));
+        if let Some(request) = &attempt.request {
+            lines.push(format!("      asked: {request}"));
+        }
+        if let Some(answer) = &attempt.answer {
+            lines.push(format!("      answered: {answer}"));
+        }
+    }
+    if !story.follow_ups.is_empty() {
+        lines.push("\nFollow-ups".to_owned());
+    }
+    for follow_up in &story.follow_ups {
+        lines.push(format!("  {}", follow_up.text));
+    }
+    if let Some(failure) = &story.failure {
+        let code = failure
+            .code
+            .map_or_else(String::new, |code| format!(" (code {code})"));
+        lines.push(format!("\nWhat went wrong{code}"));
+        lines.push(format!("  {}", failure.meaning));
+        lines.push(format!("  Herald: {}", failure.action));
+        lines.push(format!("  You: {}", failure.remedy));
+    }
+    if !story.can_do.is_empty() {
+        lines.push("\nWhat can be done now".to_owned());
+    }
+    for deed in &story.can_do {
+        lines.push(format!("  {}\n      {}", deed.text, deed.command));
+    }
+    lines.join("\n")
+}
+
+/// An instant to the second.
+fn second(time: &str) -> String {
+    time.get(..19).unwrap_or(time).replace('T', " ")
+}

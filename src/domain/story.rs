@@ -1,0 +1,207 @@
+//! What happened to a message, in sentences for people.
+
+use serde_json::Value;
+
+use super::status::Status;
+
+/// How a notification stands, in a sentence. `reason` is why it waits, was skipped or
+/// failed; `until` is when it is looked at again.
+pub fn standing(status: Status, reason: Option<&str>, until: Option<&str>) -> String {
+    let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+    let until = until.map_or_else(String::new, |until| {
+        format!(" It is looked at again at {until}.")
+    });
+    match status {
+        Status::Queued => format!("It waits for its turn{because}.{until}"),
+        Status::Held => format!("It is held{because}.{until}"),
+        Status::Sending => "It is being sent at this moment.".to_owned(),
+        Status::Retrying => format!("An attempt failed and another is due{because}.{until}"),
+        Status::Unknown => format!(
+            "A call was made and its answer was lost{because}. Nobody knows yet whether the person has it.{until}"
+        ),
+        Status::Accepted => {
+            format!("The provider has accepted it and has said nothing more{because}.")
+        }
+        Status::Sent => "It was sent, and has not arrived yet.".to_owned(),
+        Status::Delivered => "It has arrived, and was not read as far as is known.".to_owned(),
+        Status::Read => "It was read.".to_owned(),
+        Status::Played => "It was played.".to_owned(),
+        Status::Failed => format!("It failed{because}."),
+        Status::Expired => format!("It waited longer than it may and was not sent{because}."),
+        Status::GaveUp => format!(
+            "Its answer was lost and no callback came. It may have arrived; it was not sent again{because}."
+        ),
+        Status::Skipped => format!("It was not sent, on purpose{because}."),
+        Status::Cancelled => format!("It was cancelled{because}."),
+    }
+}
+
+/// One line of a timeline, in a sentence.
+pub fn line(kind: &str, detail: &Value) -> String {
+    let word = |key: &str| detail.get(key).and_then(Value::as_str);
+    let because = |key: &str| word(key).map_or_else(String::new, |text| format!(": {text}"));
+    let rule = word("rule").unwrap_or("a rule");
+    let on = word("on").unwrap_or("its trigger");
+    match kind {
+        "queued" => match (word("route"), word("rule")) {
+            (Some(route), _) => format!("The route {route} made it."),
+            (None, Some(rule)) => format!("The rule {rule} made it."),
+            (None, None) => "It was asked for directly.".to_owned(),
+        },
+        "skipped" => format!("It was skipped{}.", because("reason")),
+        "held" => format!("It was held{}.", because("reason")),
+        "accepted" => "The provider accepted it.".to_owned(),
+        "accepted, and kept back by the provider" => {
+            "The provider accepted it, and keeps it back for now.".to_owned()
+        }
+        "sent" => "The provider says that it was sent.".to_owned(),
+        "delivered" => "It arrived.".to_owned(),
+        "read" => "It was read.".to_owned(),
+        "played" => "It was played.".to_owned(),
+        "replied" => "The person answered.".to_owned(),
+        "failed" => match (
+            word("meaning").or_else(|| word("title")),
+            detail.get("code").and_then(Value::as_i64),
+        ) {
+            (Some(meaning), Some(code)) => format!("It failed with code {code}: {meaning}"),
+            (Some(meaning), None) => format!("It failed: {meaning}"),
+            (None, Some(code)) => format!("It failed with code {code}."),
+            (None, None) => "It failed.".to_owned(),
+        },
+        "refused, another try is due" => format!(
+            "The provider refused it{}. Another try is due.",
+            because("meaning")
+        ),
+        "not sent, waits" => format!(
+            "It could not be sent{}. It waits, and this costs no try.",
+            word("reason")
+                .or_else(|| word("meaning"))
+                .map_or_else(String::new, |text| format!(": {text}"))
+        ),
+        "unknown" => format!("The answer to the call was lost{}.", because("reason")),
+        "lease ran out" => {
+            "The process that was sending it is gone: whether it was sent is not known.".to_owned()
+        }
+        "gave up" => "No callback came: it may have been sent, and was not sent again.".to_owned(),
+        "sent again" => "No callback came: it is sent again, and may arrive twice.".to_owned(),
+        "answered late" => "An answer came after its attempt had been given up.".to_owned(),
+        "more of what was known" => {
+            "The provider repeated what was known, with more of it.".to_owned()
+        }
+        "expired" => "It had waited longer than it may.".to_owned(),
+        "stale" => "Since it was accepted, nothing was heard of it for too long.".to_owned(),
+        "cancelled" => format!("It was cancelled{}.", because("reason")),
+        "retry asked" => "A person asked for another try.".to_owned(),
+        "sent now" => "A person ended its waiting.".to_owned(),
+        "ignored" => format!(
+            "{} was told and changed nothing{}.",
+            word("status").map_or_else(
+                || "Something".to_owned(),
+                |status| format!("\u{201c}{status}\u{201d}")
+            ),
+            because("reason")
+        ),
+        "rule_did_not_fire" => {
+            let condition =
+                word("condition").map_or_else(String::new, |condition| format!(" ({condition})"));
+            format!(
+                "The rule {rule} did not fire on {on}{}{condition}.",
+                because("reason")
+            )
+        }
+        "recipient_unknown" => format!("One who should get it is not known{}.", because("reason")),
+        "follow_up_fired" => format!("The rule {rule} fired."),
+        "follow_up_skipped" => format!(
+            "What the rule {rule} would have sent was skipped{}.",
+            because("reason")
+        ),
+        "follow_up_cancelled" => format!("What the rule {rule} had planned was cancelled."),
+        "follow_up_overruled" => format!(
+            "What the rule {rule} sent was overruled by what came later{}.",
+            because("reason")
+        ),
+        other => format!("{}{}.", other.replace('_', " "), because("reason")),
+    }
+}
+
+/// What a person can do about a notification now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Send it again.
+    Retry,
+    /// Send it again although it may have arrived.
+    RetryInsisting,
+    /// End its waiting.
+    SendNow,
+    Cancel,
+}
+
+impl Deed {
+    /// In words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Retry => "Retry it, when what stood in the way is mended.",
+            Self::RetryInsisting => "Ask the person. Retry it if a second copy does no harm.",
+            Self::SendNow => "End its waiting; the pace is kept all the same.",
+            Self::Cancel => "Cancel it, if it matters no more.",
+        }
+    }
+
+    /// The words of the command line after `herald`; the id follows.
+    pub const fn command(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::RetryInsisting => "retry --even-if-delivered",
+            Self::SendNow => "send-now",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
+/// What can be done in a status; `due_later`: it waits for a time that is to come.
+pub const fn deeds(status: Status, due_later: bool) -> &'static [Deed] {
+    match status {
+        Status::Queued | Status::Retrying if due_later => &[Deed::SendNow, Deed::Cancel],
+        Status::Queued | Status::Held | Status::Retrying => &[Deed::Cancel],
+        Status::Failed | Status::Expired | Status::Skipped | Status::Cancelled => &[Deed::Retry],
+        Status::Unknown | Status::GaveUp => &[Deed::RetryInsisting],
+        Status::Sending
+        | Status::Accepted
+        | Status::Sent
+        | Status::Delivered
+        | Status::Read
+        | Status::Played => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{line, standing};
+    use crate::domain::status::Status;
+
+    #[test]
+    fn every_status_has_its_sentence() {
+        for status in Status::ALL {
+            let sentence = standing(status, Some("the reason"), Some("12:00"));
+            assert!(sentence.ends_with('.') && sentence.len() > 10, "{sentence}");
+            assert!(!standing(status, None, None).contains("the reason"));
+        }
+    }
+
+    #[test]
+    fn a_rule_that_did_not_fire_says_which_condition_said_no() {
+        let detail = json!({ "rule": "remind", "on": "delivered", "reason": "its condition does not hold",
+            "condition": "notification.category == 'utility'" });
+        assert_eq!(
+            line("rule_did_not_fire", &detail),
+            "The rule remind did not fire on delivered: its condition does not hold (notification.category == 'utility')."
+        );
+    }
+
+    #[test]
+    fn a_kind_that_nobody_knows_is_told_in_its_own_words() {
+        assert_eq!(line("something_new", &json!({})), "something new.");
+    }
+}

@@ -1,0 +1,28 @@
+//! The story of a notification, in sentences.
+
+use actix_web::{HttpResponse, web};
+use uuid::Uuid;
+
+use crate::{
+    engine::story::{self, Story},
+    http::{api::ProblemDocument, auth::Client, problem::Problem},
+    state::AppState,
+};
+
+/// Where it came from, what happened to it and why, what it waits for, what rules have
+/// planned, and what a person can do now.
+#[utoipa::path(
+    get, path = "/api/v1/notifications/{id}/story", tag = "notifications", params(("id" = Uuid, Path)),
+    responses((status = 200, body = Story), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
+)]
+pub async fn get(
+    _client: Client,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
+    let store = &state.engine.store;
+    let told = story::of(store, id.into_inner(), state.clock.now())
+        .await?
+        .ok_or(Problem::NotFound)?;
+    Ok(HttpResponse::Ok().json(told))
+}
