@@ -14,9 +14,6 @@ pub struct Timestamp(i64);
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
-/// Counters are kept by cohorts of this length.
-const BUCKET_SECONDS: i64 = 15 * 60;
-
 impl Timestamp {
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
@@ -50,13 +47,6 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The start of the quarter of an hour this instant lies in.
-    #[must_use]
-    pub const fn bucket(self) -> Self {
-        let length = BUCKET_SECONDS * MICROS_PER_SECOND;
-        Self(self.0.div_euclid(length).saturating_mul(length))
-    }
-
     /// Reads RFC 3339.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         DateTime::parse_from_rfc3339(text)
@@ -84,12 +74,5 @@ mod tests {
         let time = Timestamp::from_unix_seconds(1_750_030_073);
         assert_eq!(time.to_string(), "2025-06-15T23:27:53.000000Z");
         assert_eq!(Timestamp::parse_rfc3339(&time.to_string()), Some(time));
-    }
-
-    #[test]
-    fn a_bucket_is_a_quarter_of_an_hour() {
-        let time = Timestamp::parse_rfc3339("2026-11-21T02:44:59.999999Z").unwrap();
-        assert_eq!(time.bucket().to_string(), "2026-11-21T02:30:00.000000Z");
-        assert_eq!(Timestamp::from_micros(-1).bucket().unix_seconds(), -900);
     }
 }

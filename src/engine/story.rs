@@ -9,20 +9,13 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    domain::{
-        status::{Group, Status},
-        story,
-        time::Timestamp,
-    },
+    domain::{status::Group, story, time::Timestamp},
     engine::accept::RouteResult,
     store::{Store, StoreError, attempt, convert, event, follow_up, notification, timeline},
 };
 
-/// Of an event's other messages, so many are looked at.
-const SIBLINGS: i64 = 500;
-
 /// Of those who were left out, so many are named.
-const LEFT_OUT: usize = 20;
+const LEFT_OUT: i64 = 20;
 
 /// The story of a message.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -65,8 +58,8 @@ pub struct Origin {
     #[schema(value_type = Vec<Object>)]
     pub routes: Vec<RouteResult>,
     /// The event's messages by status, this one included.
-    pub messages: BTreeMap<&'static str, i64>,
-    /// Who gets none of them, and why.
+    pub messages: BTreeMap<String, i64>,
+    /// Who gets none of them, and why: the first 20.
     pub left_out: Vec<LeftOut>,
 }
 
@@ -248,21 +241,17 @@ async fn origin(store: &Store, row: &entity::notification::Model) -> Result<Orig
         event.event_type,
         row.route.as_deref().unwrap_or("of it")
     );
-    let siblings = event::notifications(store, event.id, SIBLINGS).await?;
-    for sibling in notification::find_all(store, &siblings).await? {
-        // What rules have sent since then belongs to the message that they followed.
-        if sibling.parent_id.is_some() {
-            continue;
-        }
-        let status = convert::status(sibling.status);
-        *origin.messages.entry(status.name()).or_default() += 1;
-        if status == Status::Skipped && origin.left_out.len() < LEFT_OUT {
-            origin.left_out.push(LeftOut {
-                notification: sibling.id,
-                recipient: sibling.recipient,
-                reason: sibling.reason,
-            });
-        }
+    origin.messages = event::messages_by_status(store, event.id)
+        .await?
+        .into_iter()
+        .collect();
+    let skipped = event::skipped(store, event.id, LEFT_OUT).await?;
+    for left_out in notification::find_all(store, &skipped).await? {
+        origin.left_out.push(LeftOut {
+            notification: left_out.id,
+            recipient: left_out.recipient,
+            reason: left_out.reason,
+        });
     }
     Ok(origin)
 }

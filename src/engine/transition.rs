@@ -10,7 +10,6 @@ use uuid::Uuid;
 use super::{Engine, in_force::InForce};
 use crate::{
     domain::{
-        cohort::Grain,
         country,
         facts::Fact,
         latency,
@@ -166,9 +165,7 @@ impl<'a> Consequences<'a> {
     }
 
     fn count(&mut self, state: &NotificationState, facets: &Facets, sign: i64) {
-        let mut key = counter::Key {
-            grain: Grain::Quarter,
-            bucket: state.created_at,
+        let mut counted = counter::Counted {
             sender_id: facets.sender_id.unwrap_or_default(),
             channel: facets.channel.clone(),
             template: facets.template.clone(),
@@ -176,22 +173,22 @@ impl<'a> Consequences<'a> {
             fact: "",
             code: String::new(),
         };
-        let mut add = |key: &counter::Key| self.counters.add(state.created_at, key, sign);
+        let mut add = |it: &counter::Counted| self.counters.add(state.created_at, it, sign);
         for (fact, code) in state.tally() {
-            (key.fact, key.code) = (fact, code);
-            add(&key);
+            (counted.fact, counted.code) = (fact, code);
+            add(&counted);
         }
         for (category, kind) in state.prices() {
             let country = facets.address.as_deref().map_or("ZZ", country::of_number);
-            key.fact = counter::PRICED;
-            key.code = format!("{category}/{kind}/{country}");
-            add(&key);
+            counted.fact = counter::PRICED;
+            counted.code = format!("{category}/{kind}/{country}");
+            add(&counted);
         }
         // By sender and channel only: there are many classes.
-        (key.template, key.event_type) = (String::new(), String::new());
+        (counted.template, counted.event_type) = (String::new(), String::new());
         for (name, class) in state.took() {
-            (key.fact, key.code) = (name, latency::code(class));
-            add(&key);
+            (counted.fact, counted.code) = (name, latency::code(class));
+            add(&counted);
         }
     }
 

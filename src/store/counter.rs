@@ -18,11 +18,9 @@ use crate::domain::{
 /// The fact of a price: its code is `category/type/country`.
 pub const PRICED: &str = "priced";
 
-/// What is counted; ordered, so that processes lock rows in one order.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
-    pub grain: Grain,
-    pub bucket: Timestamp,
+/// What is counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Counted {
     pub sender_id: Uuid,
     pub channel: String,
     pub template: String,
@@ -31,30 +29,36 @@ pub struct Key {
     pub code: String,
 }
 
+/// A row; ordered, so that processes lock rows in one order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    grain: Grain,
+    bucket: Timestamp,
+    counted: Counted,
+}
+
 /// Differences to be added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes(BTreeMap<Key, i64>);
 
 impl Changes {
-    /// Adds to a cohort of a quarter of an hour, and to the coarser ones it is in.
-    pub fn add(&mut self, created_at: Timestamp, quarter: &Key, difference: i64) {
+    /// Adds to the cohorts that a notification created then is in.
+    pub fn add(&mut self, created_at: Timestamp, counted: &Counted, difference: i64) {
         for grain in Grain::ALL {
-            let bucket = grain.start(created_at);
-            let key = match grain {
+            let counted = match grain {
                 // For charts: a row for each sender and fact, no more.
-                Grain::Hour => Key {
-                    grain,
-                    bucket,
+                Grain::Hour => Counted {
                     template: String::new(),
                     event_type: String::new(),
                     code: String::new(),
-                    ..quarter.clone()
+                    ..counted.clone()
                 },
-                Grain::Quarter | Grain::Day => Key {
-                    grain,
-                    bucket,
-                    ..quarter.clone()
-                },
+                Grain::Quarter | Grain::Day => counted.clone(),
+            };
+            let key = Key {
+                grain,
+                bucket: grain.start(created_at),
+                counted,
             };
             *self.0.entry(key).or_default() += difference;
         }
@@ -88,12 +92,12 @@ pub async fn add(
         .map(|(key, delta)| Row {
             grain: key.grain.seconds(),
             bucket: key.bucket.micros(),
-            sender: Id(key.sender_id),
-            channel: &key.channel,
-            template: &key.template,
-            event: &key.event_type,
-            fact: key.fact,
-            code: &key.code,
+            sender: Id(key.counted.sender_id),
+            channel: &key.counted.channel,
+            template: &key.counted.template,
+            event: &key.counted.event_type,
+            fact: key.counted.fact,
+            code: &key.counted.code,
             delta: *delta,
         })
         .collect();

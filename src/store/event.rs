@@ -272,6 +272,38 @@ pub async fn notifications(
     found.iter().map(|row| Columns::of(row).take()).collect()
 }
 
+/// An event's own messages by stored status: not those that rules made of them.
+pub async fn messages_by_status(
+    store: &Store,
+    event: Uuid,
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let found = query(
+        store.reader(),
+        "SELECT status, count(*) FROM notification WHERE event_id = $1 AND parent_id IS NULL GROUP BY status",
+        [event.into()],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok((columns.take()?, columns.take()?))
+        })
+        .collect()
+}
+
+/// The first of an event's own messages that were skipped.
+pub async fn skipped(store: &Store, event: Uuid, limit: i64) -> Result<Vec<Uuid>, StoreError> {
+    let found = query(
+        store.reader(),
+        "SELECT id FROM notification WHERE event_id = $1 AND parent_id IS NULL AND status = 'skipped' \
+         ORDER BY id LIMIT $2",
+        [event.into(), limit.into()],
+    )
+    .await?;
+    found.iter().map(|row| Columns::of(row).take()).collect()
+}
+
 /// Whether an event waits for its expansion.
 pub async fn any_unexpanded(store: &Store) -> Result<bool, StoreError> {
     Ok(query_one(

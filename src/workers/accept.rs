@@ -1,24 +1,21 @@
 //! Stores direct requests, until nobody can ask any more.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::still_apart;
 use crate::{
     engine::{Engine, accept::Queue},
     state::Clock,
 };
 
-/// Transactions begin at least so far apart: the first request is stored at once, those
-/// that come after it are stored together.
-const APART: Duration = Duration::from_millis(6);
-
 /// Stores what has gathered, again and again.
 pub async fn run(engine: Arc<Engine>, mut queue: Queue, clock: Clock) {
-    let mut next = Instant::now();
+    let mut begun_at = None;
     while queue.ready().await {
-        tokio::time::sleep_until(next).await;
-        next = Instant::now() + APART;
+        tokio::time::sleep(still_apart(begun_at, Instant::now())).await;
+        begun_at = Some(Instant::now());
         queue.turn(&engine, || clock.now()).await;
     }
 }

@@ -11,7 +11,7 @@ pub mod watchdog;
 
 use std::time::Duration;
 
-use tokio::{sync::Notify, task::JoinError};
+use tokio::{sync::Notify, task::JoinError, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{engine::inbox::ErrorChain, store::StoreError};
@@ -26,6 +26,17 @@ pub enum Turn {
 
 /// The pause after a turn that failed: it doubles up to this.
 const MAX_TROUBLE: Duration = Duration::from_secs(5);
+
+/// Transactions of one kind begin at least so far apart: the first at once, what comes after
+/// it together, as a transaction for each message is what a busy database has no time for.
+const APART: Duration = Duration::from_millis(6);
+
+/// How long the next transaction of a kind must wait.
+fn still_apart(begun_at: Option<Instant>, now: Instant) -> Duration {
+    begun_at.map_or(Duration::ZERO, |at| {
+        APART.saturating_sub(now.saturating_duration_since(at))
+    })
+}
 
 /// A panic beside a loop is one of the loop: it ends the process.
 fn surely(ended: Result<(), JoinError>) {
@@ -76,5 +87,22 @@ pub async fn run<F>(
             () = tokio::time::sleep(pause) => {}
             () = woken => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_transaction_begins_at_once_and_the_next_a_little_later() {
+        let begun = Instant::now();
+        assert_eq!(still_apart(None, begun), Duration::ZERO);
+        assert_eq!(still_apart(Some(begun), begun), APART);
+        let later = begun + Duration::from_millis(4);
+        assert_eq!(still_apart(Some(begun), later), Duration::from_millis(2));
+        assert_eq!(still_apart(Some(begun), begun + APART * 2), Duration::ZERO);
+        // A clock that is asked out of order makes nobody wait longer.
+        assert_eq!(still_apart(Some(later), begun), APART);
     }
 }

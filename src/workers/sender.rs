@@ -6,7 +6,7 @@ use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::surely;
+use super::{APART, still_apart, surely};
 use crate::{
     domain::{
         pace::{self, Lane},
@@ -32,11 +32,6 @@ const SETTLED_AT_ONCE: usize = 2;
 /// Calls that are so much late are made up for, as a timer is never exact; what is
 /// later was held up, and a burst of it would pass the limit.
 const MADE_UP_FOR: Duration = Duration::from_millis(8);
-
-/// Claims begin at least so far apart, and so do the batches of answers that are
-/// written down: the first of either at once, but what comes after it together, as a
-/// transaction for each message is what a busy database has no time for.
-const APART: Duration = Duration::from_millis(6);
 
 /// One-time passwords have calls of their own beside the others: one for four.
 const fn otp_slots(slots: usize) -> usize {
@@ -122,8 +117,7 @@ impl Desk {
     /// is on its way.
     fn settle(&mut self, engine: &Arc<Engine>, sender: Uuid, clock: &Clock, last: bool) {
         let urgent = last || self.answers.iter().any(|it| it.lane() == Lane::Otp);
-        let settled_at = self.settled_at;
-        let due = urgent || settled_at.is_none_or(|at| at.elapsed() >= APART);
+        let due = urgent || still_apart(self.settled_at, Instant::now()).is_zero();
         if self.answers.is_empty() || !due || self.settling.len() >= SETTLED_AT_ONCE {
             return;
         }
@@ -236,8 +230,7 @@ impl Rest {
 
     /// How long until another claim may begin.
     fn apart(&self) -> Duration {
-        self.claimed_at
-            .map_or(Duration::ZERO, |at| APART.saturating_sub(at.elapsed()))
+        still_apart(self.claimed_at, Instant::now())
     }
 }
 

@@ -258,6 +258,14 @@ async fn whoever_waits_too_long_for_a_lock_may_come_again(database: Database) {
         }
         // A plan is kept: to plan costs more than most of what writes.
         assert_eq!(shown("plan_cache_mode").await, "auto");
+        // And forgotten with its connection, as tables grow.
+        let lives = app
+            .store
+            .raw_writer()
+            .get_postgres_connection_pool()
+            .options()
+            .get_max_lifetime();
+        assert_eq!(lives, Some(std::time::Duration::from_mins(5)));
     }
     let blocker = fresh_blocker(&app.database_url).await;
     let mut tries = 0;

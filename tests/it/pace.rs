@@ -14,6 +14,7 @@ crate::tests![
     no_lane_starves,
     each_call_of_a_claim_has_its_own_moment,
     the_pace_is_taken_once_even_by_two_that_read_it_together,
+    claims_at_the_same_moment_share_the_pace,
     an_answer_that_comes_too_late_is_kept_all_the_same,
     templates_are_read_once_until_a_catalogue_changes,
 ];
@@ -216,6 +217,33 @@ async fn the_pace_is_taken_once_even_by_two_that_read_it_together(database: Data
     );
     let taken = app.number("SELECT pace_next_at FROM sender").await;
     assert_eq!(taken, soon.micros());
+}
+
+/// Whoever has lost the race for the row takes its turn under a lock.
+async fn claims_at_the_same_moment_share_the_pace(database: Database) {
+    let app = app(&database, &[("HERALD_SEND_PER_SECOND", "80")]).await;
+    for number in 0..40 {
+        ask(&app, number, "normal").await;
+    }
+    let claims = (0..8).map(|_| {
+        let slots = dispatch::Slots::each(5);
+        dispatch::claim(&app.engine, app.sender, slots, app.now())
+    });
+    let mut moments: Vec<i64> = Vec::new();
+    for claim in futures_util::future::join_all(claims).await {
+        for job in claim.unwrap().jobs {
+            moments.push(job.not_before.micros_since(app.now()));
+        }
+    }
+    moments.sort_unstable();
+    let expected: Vec<i64> = (0..)
+        .map(|call| call * 12_750)
+        .take(moments.len())
+        .collect();
+    assert_eq!(moments, expected, "each has a moment of its own");
+    assert!(moments.len() >= 19, "{}", moments.len());
+    let next = app.number("SELECT pace_next_at FROM sender").await - app.now().micros();
+    assert_eq!(next, i64::try_from(moments.len()).unwrap() * 12_750);
 }
 
 async fn an_answer_that_comes_too_late_is_kept_all_the_same(database: Database) {

@@ -377,6 +377,16 @@ async fn one_request_tells_the_last_day_and_who_failed_why(database: Database) {
     assert_eq!(failed["code"], "131026");
     assert!(failed["reason"].as_str().unwrap().len() > 10, "{failed}");
     assert!(failed["remedy"].as_str().unwrap().len() > 10, "{failed}");
+    // What waits has no sender: of one sender, all is what it has tried.
+    let (_, of_sender) = app
+        .get(&format!("/api/v1/stats?sender={}", app.sender))
+        .await;
+    assert_eq!(of_sender["total"], 3);
+    assert_eq!(
+        of_sender["groups"],
+        json!({ "pending": 0, "sent": 2, "failed": 1, "not_sent": 0 })
+    );
+    assert_eq!(of_sender["rates"]["failure"], 0.3333);
     let (_, none) = app.get("/api/v1/stats?failed=0").await;
     assert_eq!(none["failed_newest"], json!([]));
     assert_eq!(day["callbacks"]["waiting"], 0);

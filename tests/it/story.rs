@@ -11,6 +11,7 @@ crate::tests![
     a_failure_is_told_with_meaning_remedy_and_what_rules_did,
     a_rule_that_did_not_fire_says_which_condition_said_no,
     who_was_left_out_is_named_with_the_reason,
+    of_many_who_were_left_out_all_are_counted_and_the_first_named,
     what_waits_says_for_what_and_until_when,
     a_lost_answer_is_explained_and_may_be_repeated_by_hand,
     what_nobody_knows_is_not_found,
@@ -127,6 +128,22 @@ async fn a_rule_that_did_not_fire_says_which_condition_said_no(database: Databas
     assert_eq!(told["follow_ups"][0]["state"], "pending");
     assert!(told["follow_ups"][0]["due_at"].is_string());
     assert_eq!(told["can_do"], json!([]));
+}
+
+async fn of_many_who_were_left_out_all_are_counted_and_the_first_named(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let mut catalogue = format!("{DEMO}\n{GROUP}").replace("group:Technical Admin", "group:Crowd");
+    let names: Vec<String> = (0..25).map(|number| format!("crowd-{number:02}")).collect();
+    for name in &names {
+        catalogue += &format!("\n[[user]]\nname = \"{name}\"\n");
+    }
+    catalogue += &format!("\n[[group]]\nname = \"Crowd\"\nmembers = {names:?}\n");
+    app.apply_catalogue(&catalogue).await;
+    let answer = app.event("E-1", "demo.alarm.raised", json!({})).await;
+    let first = answer["notifications"][0].as_str().unwrap();
+    let told = story(&app, first).await;
+    assert_eq!(told["origin"]["messages"], json!({ "skipped": 25 }));
+    assert_eq!(told["origin"]["left_out"].as_array().unwrap().len(), 20);
 }
 
 async fn who_was_left_out_is_named_with_the_reason(database: Database) {

@@ -39,9 +39,11 @@ pub struct Statistics {
     pub until: String,
     /// Of the points of `series`.
     pub zone: String,
-    /// Notifications created in this time.
+    /// Notifications created in this time. Of one sender: those that it has tried, as a
+    /// message has no sender before it is sent.
     pub total: i64,
-    /// The same by how they stand: `pending`, `sent`, `failed`, `not_sent`.
+    /// The same by how they stand: `pending`, `sent`, `failed`, `not_sent`. Of one sender,
+    /// nothing is pending.
     pub groups: Counts,
     pub accepted: i64,
     pub sent: i64,
@@ -180,17 +182,22 @@ pub async fn answer(
     let age = |at: Option<Timestamp>| at.map_or(0, |at| now.micros_since(at).max(0) / 1_000_000);
     let (waiting, oldest) = callback::waiting(store).await?;
     let total = |fact: &str| total(&sums, fact);
-    let (created, failed) = (total("created"), total("failed"));
+    let failed = total("failed");
     let not_sent = total("skipped") + total("cancelled");
     let out = total(OUT);
+    // What waits is counted under no sender.
+    let created = if filter.sender_id.is_some() {
+        out + failed + not_sent
+    } else {
+        total("created")
+    };
     let groups = [
         ("pending", created - out - failed - not_sent),
         ("sent", out),
         ("failed", failed),
         ("not_sent", not_sent),
     ];
-    let mut told_apart = BTreeMap::from([(*by as usize, by_group(&sums))]);
-    let mut of = |dimension: Dimension| told_apart.remove(&(dimension as usize));
+    let of = |dimension: Dimension| (*by == dimension).then(|| by_group(&sums));
     Ok(Statistics {
         since: since.to_string(),
         until: until.to_string(),
