@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use actix_web::{App as HttpApp, HttpServer, dev::ServerHandle, web};
+use actix_web::{App as HttpApp, HttpServer, cookie::Key, dev::ServerHandle, web};
 use anyhow::{Context, bail};
 use secrecy::SecretString;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -16,12 +16,13 @@ use uuid::Uuid;
 
 use crate::{
     config::Config,
+    dashboard,
     domain::{
         credential::{Ageing, Kind},
         time::Timestamp,
     },
     engine::{
-        Engine, Retention, Settings, accept,
+        Alarms, Engine, Retention, Settings, accept,
         inbox::{Handover, Inbox, Intake},
         keyring::{Environment, Keys, REVISION, token_scope},
         vault::{self, KeyCheck, Vault},
@@ -56,6 +57,7 @@ pub struct App {
     requests: accept::Queue,
     options: Options,
     http_workers: usize,
+    pages: dashboard::Settings,
 }
 
 /// Opens the store and checks that it can be used.
@@ -96,6 +98,11 @@ pub fn settings(config: &Config) -> Settings {
         window_closing_seconds: config.window_closing_seconds,
         mark_read: config.mark_read,
         silent_after_seconds: config.silent_after_seconds,
+        alarms: Alarms {
+            failure_percent: config.alarm_failure_percent,
+            stale_percent: config.alarm_stale_percent,
+            queue_age_seconds: config.alarm_queue_age_seconds,
+        },
         retention: Retention {
             bodies_days: config.bodies_days,
             timeline_days: config.timeline_days,
@@ -119,6 +126,13 @@ impl App {
         let store = open_store(config, options.migrate).await?;
         let now = options.clock.now();
         let vault = self::vault(config, secret_key, &store, true, now).await?;
+        let pages = dashboard::Settings {
+            cookie_key: Key::from(&vault.derive("cookies")),
+            secure: config
+                .public_url
+                .as_ref()
+                .is_some_and(|url| url.starts_with("https://")),
+        };
         let process = Uuid::new_v4();
         if store.is_sqlite() {
             // The file's lock is ours: whoever else holds a lease is dead.
@@ -158,6 +172,7 @@ impl App {
             requests,
             options,
             http_workers: config.http_workers,
+            pages,
         })
     }
 
@@ -171,6 +186,7 @@ impl App {
             requests,
             options,
             http_workers,
+            pages,
         } = self;
         let engine = Arc::clone(&state.engine);
         let clock = options.clock.clone();
@@ -187,15 +203,27 @@ impl App {
             workers::inbox::store(for_store, intake, memory, store_clock)
         })?;
         let (for_requests, requests_clock) = (Arc::clone(&engine), clock.clone());
-        threads.start("herald-accept", move || {
-            workers::accept::run(for_requests, requests, requests_clock)
+        let pages_stop = stop.soft.clone();
+        threads.start("herald-accept", move || async move {
+            tokio::join!(
+                workers::live::run(Arc::clone(&for_requests), pages_stop),
+                workers::accept::run(for_requests, requests, requests_clock),
+            );
         })?;
         if !options.no_workers {
             if !options.no_apply {
                 let (engine, handover) = (Arc::clone(&engine), Arc::clone(&handover));
                 let (clock, stop) = (clock.clone(), stop.soft.clone());
-                threads.start("herald-apply", move || {
-                    workers::inbox::process(engine, handover, clock, stop)
+                threads.start("herald-apply", move || async move {
+                    tokio::join!(
+                        workers::heart::run(
+                            Arc::clone(&engine),
+                            "apply",
+                            clock.clone(),
+                            stop.clone()
+                        ),
+                        workers::inbox::process(engine, handover, clock, stop),
+                    );
                 })?;
             }
             let stop = stop.soft.clone();
@@ -214,7 +242,9 @@ impl App {
                     ),
                     workers::cleanup::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::watchdog::run_clock(Arc::clone(&engine), clock.clone(), stop.clone()),
-                    workers::watchdog::run_parked(Arc::clone(&engine), clock, stop.clone()),
+                    workers::watchdog::run_parked(Arc::clone(&engine), clock.clone(), stop.clone()),
+                    workers::watchdog::run_alarms(Arc::clone(&engine), clock.clone(), stop.clone()),
+                    workers::heart::run(Arc::clone(&engine), "work", clock, stop.clone()),
                     workers::checkpoint::run(Arc::clone(&engine), stop),
                 );
             })?;
@@ -227,6 +257,7 @@ impl App {
                 .app_data(handlers_state.clone())
                 .app_data(failures.clone())
                 .configure(http::configure)
+                .configure(|config| dashboard::configure(config, &handlers_state, &pages))
         })
         .workers(http_workers)
         .disable_signals()

@@ -6,20 +6,22 @@
 //! 2. parses command-line words or prints for a terminal → [`cli`]
 //! 3. knows how a provider writes its JSON, headers, signatures, codes → [`providers`]
 //! 4. contains SQL or a sea-orm type → [`store`]
-//! 5. names an actix type or an HTTP status → [`http`]
+//! 5. names an actix type or an HTTP status → [`http`] (the API and the webhook) or
+//!    [`dashboard`] (pages for people)
 //! 6. decides something from its arguments alone → [`domain`]
 //! 7. makes one change happen, in one transaction → [`engine`]
 //! 8. runs without a request → [`workers`]
 //! 9. pretends to be Meta → [`sandbox`]
 //! 10. puts the parts together → [`app`]
 //!
-//! Arrows point down only: `main → cli → app → { http, workers } → engine →
+//! Arrows point down only: `main → cli → app → { http, dashboard, workers } → engine →
 //! { store, providers } → domain`; `store → entity`; `cli → sandbox`. A test
 //! (`tests/it/walls.rs`) reads the `use` lines and holds them.
 
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod dashboard;
 pub mod domain;
 pub mod engine;
 pub mod http;

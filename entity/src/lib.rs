@@ -3,6 +3,7 @@
 //! Every `*_at` and `*_until` is microseconds since 1970 in UTC.
 
 pub mod account_fact;
+pub mod alarm;
 pub mod api_key;
 pub mod attempt;
 pub mod audit;
@@ -21,9 +22,11 @@ pub mod dedupe;
 pub mod event;
 pub mod follow_up;
 pub mod group_member;
+pub mod heartbeat;
 pub mod idempotency;
 pub mod identity_change;
 pub mod inbound_message;
+pub mod login;
 pub mod notice;
 pub mod notification;
 pub mod notification_label;
@@ -31,6 +34,7 @@ pub mod parked_status;
 pub mod route;
 pub mod rule;
 pub mod sender;
+pub mod session;
 pub mod setting;
 pub mod suppression;
 pub mod template;

@@ -22,6 +22,8 @@ mod m20261121_000009_pace;
 mod m20261121_000010_kinds;
 mod m20261121_000011_credentials;
 mod m20261121_000012_statistics;
+mod m20261122_000013_logins;
+mod m20261122_000014_watching;
 
 /// Every migration there is.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000010_kinds::Migration),
             Box::new(m20261121_000011_credentials::Migration),
             Box::new(m20261121_000012_statistics::Migration),
+            Box::new(m20261122_000013_logins::Migration),
+            Box::new(m20261122_000014_watching::Migration),
         ]
     }
 }

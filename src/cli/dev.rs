@@ -17,10 +17,11 @@ use super::{sandbox::people, say, scenario};
 use crate::{
     app::{App, Options},
     config::{self, Config, ConfigError, Strictness},
-    engine::{access, catalogue},
+    domain::login::Role,
+    engine::{access, catalogue, logins},
     sandbox::{self, SandboxConfig},
     shutdown::Stop,
-    state::Clock,
+    state::{Clock, random_bytes},
     telemetry,
 };
 
@@ -50,6 +51,8 @@ pub(super) struct Running {
     pub(super) sandbox: String,
     pub(super) api_key: SecretString,
     pub(super) app_secret: String,
+    /// Lets the first admin into the pages, once.
+    pub(super) entry: SecretString,
 }
 
 impl Dev {
@@ -127,6 +130,7 @@ impl Dev {
             }
         }
         let api_key = dev_key(&config.data_dir, &store).await?;
+        let entry = dev_link(&store).await?;
         let quick = self.scenario;
         let delay = |slow: u64, fast: u64| Duration::from_millis(if quick { fast } else { slow });
         let stop = Stop::default();
@@ -154,6 +158,7 @@ impl Dev {
             sandbox: sandbox_url,
             api_key,
             app_secret,
+            entry,
         };
         let served = app.run(stop.clone());
         tokio::pin!(served);
@@ -184,9 +189,12 @@ async fn report(run: impl Future<Output = anyhow::Result<()>>) {
 
 fn greet(running: &Running, config: &Config, verify_token: &str) {
     let key = running.api_key.expose_secret();
+    let entry = running.entry.expose_secret();
     let Running { base, sandbox, .. } = running;
     say(format!(
         "\nHerald runs. No Meta account is involved: the sandbox plays Meta and the phones.\n\n  \
+         pages            {base}/dashboard/enter/{entry}\n                   \
+         (lets you in once as admin, within an hour; then {base}/dashboard)\n  \
          API              {base}/api/v1        (document: {base}/api/v1/openapi.json)\n  \
          webhook          {base}/webhooks/meta (verify token: {verify_token})\n  \
          health, metrics  {base}/readyz  {base}/metrics\n  \
@@ -257,6 +265,18 @@ async fn dev_key(directory: &Path, store: &crate::store::Store) -> anyhow::Resul
             .await?;
     }
     Ok(SecretString::from(text))
+}
+
+/// A link for the admin of this laptop: it lets in once, and a restart prints another.
+async fn dev_link(store: &crate::store::Store) -> anyhow::Result<SecretString> {
+    const NAME: &str = "dev";
+    let now = Clock::System.now();
+    match logins::add(store, "herald dev", NAME, Role::Admin, now).await? {
+        Ok(_) | Err(logins::Refused::Taken) => {}
+        Err(refused) => bail!("{refused}"),
+    }
+    let random = random_bytes().context("the system gives no random bytes")?;
+    Ok(logins::link(store, "herald dev", NAME, &random, now).await??)
 }
 
 fn scratch_directory() -> anyhow::Result<PathBuf> {

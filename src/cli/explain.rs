@@ -6,7 +6,6 @@ use uuid::Uuid;
 use super::{say, settings};
 use crate::{
     app,
-    domain::phone,
     engine::story::{self, Story},
     state::Clock,
 };
@@ -37,7 +36,7 @@ impl Explain {
             anyhow::bail!("there is no notification {id}");
         };
         if !self.show {
-            mask(&mut told);
+            told.mask();
         }
         if self.json {
             say(serde_json::to_string_pretty(&told)?);
@@ -45,20 +44,6 @@ impl Explain {
             say(readable(&told).trim_end());
         }
         Ok(())
-    }
-}
-
-/// Takes out what need not be shown: numbers, and the calls, which hold numbers and texts.
-fn mask(story: &mut Story) {
-    story.recipient = story.recipient.as_deref().map(phone::masked);
-    for left_out in &mut story.origin.left_out {
-        left_out.recipient = left_out.recipient.as_deref().map(phone::masked);
-    }
-    for attempt in &mut story.attempts {
-        attempt.request = None;
-        attempt.answer = None;
-        // It decodes to the number.
-        attempt.provider_message_id = None;
     }
 }
 

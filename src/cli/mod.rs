@@ -14,6 +14,7 @@ mod scenario;
 mod senders;
 mod serve;
 mod stats;
+mod users;
 
 use std::{io::Write, process::ExitCode};
 
@@ -52,6 +53,7 @@ enum Command {
     SendNow(by_hand::SendNow),
     Senders(senders::Senders),
     Stats(stats::Stats),
+    Users(users::Users),
     Sandbox(sandbox::SandboxCommand),
 }
 
@@ -99,6 +101,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::SendNow(command) => command.run().await,
         Command::Senders(command) => command.run().await,
         Command::Stats(command) => command.run().await,
+        Command::Users(command) => command.run().await,
         Command::Sandbox(command) => command.run().await,
     }
 }

@@ -54,6 +54,8 @@ pub enum Strictness {
 #[derive(Clone, Debug)]
 pub struct Config {
     pub listen: SocketAddr,
+    /// How people and Meta reach this server, without a slash at the end.
+    pub public_url: Option<String>,
     pub data_dir: PathBuf,
     pub database_url: SecretString,
     pub database_connections: u32,
@@ -84,6 +86,9 @@ pub struct Config {
     pub window_closing_seconds: i64,
     pub mark_read: bool,
     pub silent_after_seconds: i64,
+    pub alarm_failure_percent: i64,
+    pub alarm_stale_percent: i64,
+    pub alarm_queue_age_seconds: i64,
     pub bodies_days: i64,
     pub timeline_days: i64,
     pub notifications_days: i64,
@@ -243,6 +248,17 @@ impl Config {
             "an address and a port, such as 127.0.0.1:8080",
             SocketAddr::from(([127, 0, 0, 1], 8080)),
         );
+        let public_url = reader
+            .text("HERALD_PUBLIC_URL")
+            .map(|url| url.trim_end_matches('/').to_owned());
+        if public_url
+            .as_ref()
+            .is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://"))
+        {
+            reader
+                .mistakes
+                .push("HERALD_PUBLIC_URL: starts with https:// or http://".to_owned());
+        }
         let data_dir = PathBuf::from(reader.text("HERALD_DATA_DIR").unwrap_or_default());
         let database_url = reader
             .text("DATABASE_URL")
@@ -334,6 +350,7 @@ impl Config {
         }
         let config = Self {
             listen,
+            public_url,
             data_dir,
             database_url: SecretString::from(database_url),
             database_connections: u32::try_from(reader.number(
@@ -384,6 +401,9 @@ impl Config {
             window_closing_seconds: 60 * reader.number("HERALD_WINDOW_CLOSING_MINUTES", 1, 23 * 60),
             mark_read: reader.flag("WHATSAPP_MARK_READ"),
             silent_after_seconds: 60 * reader.number("HERALD_SILENT_AFTER_MINUTES", 1, 7 * 24 * 60),
+            alarm_failure_percent: reader.number("HERALD_ALARM_FAILURE_PERCENT", 1, 100),
+            alarm_stale_percent: reader.number("HERALD_ALARM_STALE_PERCENT", 1, 100),
+            alarm_queue_age_seconds: reader.number("HERALD_ALARM_QUEUE_AGE_SECONDS", 10, day),
             // The digest ledger is kept 9 days: Meta repeats for 7, and a body must not be forgotten before.
             bodies_days: reader.number("HERALD_KEEP_BODIES_DAYS", 9, 3650),
             timeline_days: reader.number("HERALD_KEEP_TIMELINE_DAYS", 9, 3650),
@@ -408,6 +428,13 @@ impl Config {
         } else {
             Err(ConfigError(reader.mistakes))
         }
+    }
+
+    /// Where people find this server.
+    pub fn base_url(&self) -> String {
+        self.public_url
+            .clone()
+            .unwrap_or_else(|| format!("http://{}", self.listen))
     }
 
     /// What `serve` needs beyond what every command needs.

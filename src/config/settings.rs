@@ -33,6 +33,11 @@ pub const SETTINGS: &[Setting] = &[
         "Address and port to listen on.",
     ),
     setting(
+        "HERALD_PUBLIC_URL",
+        None,
+        "How people and Meta reach this server, such as https://herald.example.org: for links, and for `herald check`. With https, the cookies of the pages are sent over nothing else.",
+    ),
+    setting(
         "HERALD_DATA_DIR",
         Some("./data"),
         "Where the embedded database and the key of `herald dev` live.",
@@ -249,6 +254,21 @@ pub const SETTINGS: &[Setting] = &[
         "HERALD_SILENT_AFTER_MINUTES",
         Some("30"),
         "`herald.silence` is raised when messages are accepted and no callback comes for so long.",
+    ),
+    setting(
+        "HERALD_ALARM_FAILURE_PERCENT",
+        Some("10"),
+        "An alarm is raised when so many of the last hour's messages have failed (of 20 at least), and cleared at half of it.",
+    ),
+    setting(
+        "HERALD_ALARM_STALE_PERCENT",
+        Some("10"),
+        "An alarm is raised when nothing was heard of so many of the messages that were accepted in the last four hours.",
+    ),
+    setting(
+        "HERALD_ALARM_QUEUE_AGE_SECONDS",
+        Some("300"),
+        "An alarm is raised when a message has been due for so long: no worker runs, or the sender is too slow.",
     ),
     setting(
         "HERALD_CREDENTIAL_OLD_DAYS",

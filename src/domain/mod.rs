@@ -3,6 +3,7 @@
 //! What time it is and which number chance drew are arguments, so that a test
 //! walks through a day in a millisecond.
 
+pub mod alarm;
 pub mod cohort;
 pub mod content;
 pub mod country;
@@ -11,6 +12,7 @@ pub mod edit;
 pub mod facts;
 pub mod failure;
 pub mod latency;
+pub mod login;
 pub mod notification;
 pub mod outcome;
 pub mod pace;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{
@@ -15,7 +16,7 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        DatabaseTransaction, StoreError,
+        DatabaseTransaction, StoreError, audit,
         event::{self, Used},
         notification::{self, Filter},
     },
@@ -75,6 +76,56 @@ pub struct Key {
     pub client: String,
     pub key: String,
     pub fingerprint: Vec<u8>,
+}
+
+/// Writes down who did it: to one, or to all that match.
+pub async fn note(
+    engine: &Engine,
+    actor: &str,
+    action: Action,
+    subject: &str,
+    changed: u64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let action = format!("notification.{}", action.name());
+    write_down(engine, actor, &action, subject, changed, now).await
+}
+
+/// Writes down who replayed callbacks.
+pub async fn note_replay(
+    engine: &Engine,
+    actor: &str,
+    callbacks: &[Uuid],
+    changed: u64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let subject = match callbacks {
+        [one] => one.to_string(),
+        many => format!("{} callbacks", many.len()),
+    };
+    write_down(engine, actor, "callback.replayed", &subject, changed, now).await
+}
+
+async fn write_down(
+    engine: &Engine,
+    actor: &str,
+    action: &str,
+    subject: &str,
+    changed: u64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    engine
+        .store
+        .write(async |tx| {
+            let entry = audit::New {
+                actor,
+                action,
+                subject,
+                detail: json!({ "count": changed }).to_string(),
+            };
+            audit::note(tx, entry, now).await
+        })
+        .await
 }
 
 /// Does it to one notification; with a key, once.

@@ -5,7 +5,10 @@ use utoipa::ToSchema;
 
 use super::accept::FieldError;
 use crate::{
-    domain::{status::Status, time::Timestamp},
+    domain::{
+        status::{Group, Status},
+        time::Timestamp,
+    },
     store::notification::Filter,
 };
 
@@ -13,7 +16,8 @@ use crate::{
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Match {
-    /// Statuses, separated by commas.
+    /// Statuses, separated by commas; `pending` and `not_sent` mean all of their group,
+    /// `retried` the same as `retrying`.
     pub status: Option<String>,
     /// An event type.
     pub r#type: Option<String>,
@@ -62,11 +66,24 @@ impl Match {
             .map(str::trim)
             .filter(|name| !name.is_empty())
         {
-            match Status::parse(name) {
-                Some(status) => statuses.push(status),
-                None => refuse(
+            // Groups, and words that other systems have for them.
+            let group = match name {
+                "pending" => Some(Group::Pending),
+                "not_sent" => Some(Group::NotSent),
+                _ => None,
+            };
+            let named = if name == "retried" { "retrying" } else { name };
+            match (group, Status::parse(named)) {
+                (Some(group), _) => {
+                    statuses.extend(Status::ALL.into_iter().filter(|it| it.group() == group));
+                }
+                (None, Some(status)) => statuses.push(status),
+                (None, None) => refuse(
                     "status",
-                    format!("one of {}", Status::ALL.map(Status::name).join(" ")),
+                    format!(
+                        "one of {} pending not_sent retried",
+                        Status::ALL.map(Status::name).join(" ")
+                    ),
                 ),
             }
         }

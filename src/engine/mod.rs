@@ -2,16 +2,21 @@
 
 pub mod accept;
 pub mod access;
+pub mod alarms;
 pub mod answers;
 pub mod apply;
+pub mod attention;
 pub mod catalogue;
 mod consequence;
 pub mod dispatch;
 pub mod follow_up;
 pub mod heard;
+pub mod heartbeat;
 pub mod in_force;
 pub mod inbox;
 pub mod keyring;
+pub mod live;
+pub mod logins;
 pub mod manual;
 pub mod matching;
 pub mod read_marks;
@@ -64,9 +69,22 @@ pub struct Settings {
     pub mark_read: bool,
     /// A sender that accepts and of which nothing is heard for so long is silent.
     pub silent_after_seconds: i64,
+    /// When people are alarmed.
+    pub alarms: Alarms,
     pub retention: Retention,
     /// When people are warned of old credentials.
     pub ageing: Ageing,
+}
+
+/// Bounds at which alarms are raised.
+#[derive(Clone, Copy, Debug)]
+pub struct Alarms {
+    /// Failed of the messages of the last hour, in percent.
+    pub failure_percent: i64,
+    /// Accepted in the last four hours and not heard of, in percent.
+    pub stale_percent: i64,
+    /// For how long the longest-waiting message has been due.
+    pub queue_age_seconds: i64,
 }
 
 /// How long things are kept, in days.
@@ -104,6 +122,8 @@ pub struct Engine {
     pub queued: tokio::sync::watch::Sender<u64>,
     /// Wakes the timers when a follow-up may be due.
     pub followed_up: tokio::sync::Notify,
+    /// Open pages.
+    pub live: live::Live,
 }
 
 /// Counter slots: enough that processes rarely share one, few enough to sum.
@@ -125,6 +145,7 @@ impl Engine {
             answers: answers::Answers::default(),
             queued: tokio::sync::watch::Sender::new(0),
             followed_up: tokio::sync::Notify::new(),
+            live: live::Live::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    domain::{status::Group, story, time::Timestamp},
+    domain::{phone, status::Group, story, time::Timestamp},
     engine::accept::RouteResult,
     store::{Store, StoreError, attempt, convert, event, follow_up, notification, timeline},
 };
@@ -124,6 +124,23 @@ pub struct Trouble {
 pub struct CanDo {
     pub text: &'static str,
     pub command: String,
+}
+
+impl Story {
+    /// Takes out what not everybody may see: numbers, and the calls, which hold numbers
+    /// and texts.
+    pub fn mask(&mut self) {
+        self.recipient = self.recipient.as_deref().map(phone::masked);
+        for left_out in &mut self.origin.left_out {
+            left_out.recipient = left_out.recipient.as_deref().map(phone::masked);
+        }
+        for attempt in &mut self.attempts {
+            attempt.request = None;
+            attempt.answer = None;
+            // It decodes to the number.
+            attempt.provider_message_id = None;
+        }
+    }
 }
 
 /// Tells the story of a notification; none, if there is no such.

@@ -138,6 +138,17 @@ impl Vault {
         self.current.digest(text)
     }
 
+    /// Bytes for another use of the key, such as sealing cookies: who has them does not
+    /// have the key, and each purpose has its own.
+    pub fn derive(&self, purpose: &str) -> [u8; 64] {
+        let mut derived = [0; 64];
+        for (half, part) in derived.chunks_exact_mut(32).zip(["first", "second"]) {
+            let text = format!("herald derived key {purpose} {part}");
+            half.copy_from_slice(&self.current.digest(text.as_bytes()));
+        }
+        derived
+    }
+
     /// Whether any of the keys made the check row. The first versions wrote no key's id
     /// into it.
     fn opens_check(&self, kept: &str) -> bool {

@@ -457,6 +457,49 @@ pub async fn newest(store: &Store, limit: i64) -> Result<Vec<Listed>, StoreError
     found.iter().map(listed).collect()
 }
 
+/// The newest callbacks before one of them.
+pub async fn before(
+    store: &Store,
+    before: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Listed>, StoreError> {
+    let Some(before) = before else {
+        return newest(store, limit).await;
+    };
+    let found = query(
+        store.reader(),
+        format!("SELECT {LISTED} WHERE c.id < $2 ORDER BY c.id DESC LIMIT $1"),
+        [limit.into(), before.into()],
+    )
+    .await?;
+    found.iter().map(listed).collect()
+}
+
+/// Callbacks that spoke of something, newest first: of a wamid, of the messages to or
+/// from a number, of a notification; or the one of this id.
+pub async fn about(store: &Store, what: &str, limit: i64) -> Result<Vec<Listed>, StoreError> {
+    let id = Uuid::parse_str(what).unwrap_or_default();
+    // Numbers are found through their notifications, of which only the newest are looked at.
+    let found = query(
+        store.reader(),
+        format!(
+            "SELECT {LISTED} WHERE c.id IN (SELECT $1 \
+             UNION SELECT t.callback_id FROM timeline t WHERE t.callback_id IS NOT NULL AND t.notification_id IN (\
+             SELECT $1 UNION SELECT a.notification_id FROM attempt a WHERE a.provider_message_id = $2 \
+             UNION SELECT n.id FROM (SELECT id FROM notification WHERE contact_id IN \
+             (SELECT contact_id FROM contact_alias WHERE value = $2) ORDER BY id DESC LIMIT 200) AS n) \
+             UNION SELECT callback_id FROM inbound_message WHERE provider_message_id = $2 \
+             UNION SELECT i.callback_id FROM (SELECT callback_id, id FROM inbound_message WHERE contact_id IN \
+             (SELECT contact_id FROM contact_alias WHERE value = $2) ORDER BY id DESC LIMIT 200) AS i \
+             UNION SELECT callback_id FROM parked_status WHERE provider_message_id = $2) \
+             ORDER BY c.id DESC LIMIT $3"
+        ),
+        [id.into(), what.into(), limit.into()],
+    )
+    .await?;
+    found.iter().map(listed).collect()
+}
+
 /// One callback.
 pub async fn one(store: &Store, id: Uuid) -> Result<Option<Listed>, StoreError> {
     let row = query_one(

@@ -234,6 +234,46 @@ pub async fn woken(
         .collect()
 }
 
+/// A window that closes soon.
+#[derive(Clone, Debug)]
+pub struct Closing {
+    /// The person's name or number.
+    pub who: String,
+    pub until: Timestamp,
+}
+
+/// The windows that close next.
+pub async fn closing(
+    store: &Store,
+    after: Timestamp,
+    before: Timestamp,
+    limit: i64,
+) -> Result<Vec<Closing>, StoreError> {
+    let found = query(
+        store.reader(),
+        "SELECT coalesce(c.name, (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = w.contact_id \
+         AND a.kind = 'phone' AND a.superseded_at IS NULL), 'somebody without a number'), w.window_until \
+         FROM conversation w LEFT JOIN contact c ON c.id = w.contact_id \
+         WHERE w.window_until IS NOT NULL AND w.window_until > $1 AND w.window_until <= $2 ORDER BY w.window_until LIMIT $3",
+        [
+            after.micros().into(),
+            before.micros().into(),
+            limit.into(),
+        ],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Closing {
+                who: columns.take()?,
+                until: Timestamp::from_micros(columns.take()?),
+            })
+        })
+        .collect()
+}
+
 /// Notes when a window is to be told of next.
 pub async fn set_wake(
     tx: &DatabaseTransaction,

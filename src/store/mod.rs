@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod account_fact;
+pub mod alarm;
 pub mod alias;
 pub mod attempt;
 pub mod audit;
@@ -23,7 +24,10 @@ pub mod dead_letter;
 pub mod dialect;
 pub mod event;
 pub mod follow_up;
+pub mod heartbeat;
 pub mod inbound;
+pub mod live;
+pub mod login;
 pub mod migrate;
 pub mod notice;
 pub mod notification;
@@ -31,6 +35,7 @@ pub mod parked;
 pub mod people;
 pub mod retention;
 pub mod sender;
+pub mod session;
 pub mod setting;
 pub mod suppression;
 pub mod template_sync;

@@ -145,6 +145,17 @@ pub async fn count(store: &Store) -> Result<i64, StoreError> {
     row.map_or(Ok(0), |row| Columns::of(&row).take())
 }
 
+/// How many wait since before then.
+pub async fn count_before(store: &Store, before: Timestamp) -> Result<i64, StoreError> {
+    let row = query_one(
+        store.reader(),
+        "SELECT count(*) FROM parked_status WHERE state = 'parked' AND created_at < $1",
+        [before.micros().into()],
+    )
+    .await?;
+    row.map_or(Ok(0), |row| Columns::of(&row).take())
+}
+
 /// What a sweep found: a parked status and the attempt it is about.
 #[derive(Clone, Debug)]
 pub struct Joinable {

@@ -3,7 +3,9 @@
 pub mod accept;
 pub mod checkpoint;
 pub mod cleanup;
+pub mod heart;
 pub mod inbox;
+pub mod live;
 pub mod sender;
 pub mod senders;
 pub mod timers;

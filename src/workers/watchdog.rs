@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::Turn;
 use crate::{
     domain::time::Timestamp,
-    engine::{Engine, silence, watch, window},
+    engine::{Engine, alarms, silence, watch, window},
     state::Clock,
     store::StoreError,
 };
@@ -49,6 +49,19 @@ pub async fn run_windows(engine: Arc<Engine>, clock: Clock, stop: CancellationTo
         let now = clock.now();
         let told = window::turn(&engine, now).await? + silence::turn(&engine, now).await?;
         Ok(if told > 0 { Turn::Worked } else { Turn::Idle })
+    })
+    .await;
+}
+
+/// Raises and clears alarms until stopped.
+pub async fn run_alarms(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
+    super::run("alarms", stop, Duration::from_secs(30), None, async || {
+        let changed = alarms::turn(&engine, clock.now()).await?;
+        Ok(if changed > 0 {
+            Turn::Worked
+        } else {
+            Turn::Idle
+        })
     })
     .await;
 }

@@ -16,6 +16,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("engine", &["store", "providers", "domain"]),
     ("http", &["engine", "store", "providers", "domain", "state"]),
     (
+        "dashboard",
+        &["engine", "store", "providers", "domain", "state"],
+    ),
+    (
         "workers",
         &["engine", "store", "providers", "domain", "state"],
     ),
@@ -28,6 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "app",
         &[
             "config",
+            "dashboard",
             "domain",
             "engine",
             "http",
@@ -61,6 +66,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "app",
             "cli",
             "config",
+            "dashboard",
             "domain",
             "engine",
             "http",
@@ -78,7 +84,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// Words that only one folder may say.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("sea_orm::", &["store"]),
-    ("actix_web::", &["http", "sandbox", "app"]),
+    ("actix_web::", &["http", "dashboard", "sandbox", "app"]),
     ("reqwest::", &["providers", "sandbox", "cli"]),
     ("std::env::var", &["config"]),
 ];

@@ -8,7 +8,7 @@
 mod again;
 mod tally;
 
-pub use tally::{OUT, TOOK};
+pub use tally::{OUT, STALE, TOOK};
 mod unknown;
 
 pub use unknown::{UnknownPolicies, UnknownPolicy};

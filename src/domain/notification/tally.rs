@@ -6,11 +6,15 @@ use crate::domain::{
     failure::Failure,
     latency,
     status::{Group, Status},
+    trigger::Trigger,
 };
 
 /// Counted of what went out and has not failed: the group of the statuses `accepted` to
 /// `played`.
 pub const OUT: &str = "out";
+
+/// Counted of what was accepted and of which nothing has been heard for too long.
+pub const STALE: &str = "stale";
 
 /// From acceptance to what the provider calls sent, and on: see [`NotificationState::took`].
 pub const TOOK: [&str; 3] = ["took_sent", "took_delivered", "took_read"];
@@ -91,6 +95,9 @@ impl NotificationState {
         }
         if self.replied {
             tally.push(("replied", String::new()));
+        }
+        if self.triggered.contains(Trigger::Stale) && !self.has(Fact::Sent) {
+            tally.push((STALE, String::new()));
         }
         tally
     }

@@ -1,0 +1,18 @@
+//! When a worker of a process has last been seen at work.
+
+use sea_orm::entity::prelude::*;
+
+/// When a worker of a process has last been seen at work.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "heartbeat")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub process: Uuid,
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub worker: String,
+    pub created_at: i64,
+    pub seen_at: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,183 @@
+//! `herald users add-admin|add|list|role|link|password|off|on`
+
+use std::io::Read;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{say, settings};
+use crate::{
+    app,
+    config::{self, Config},
+    domain::{login::Role, time::Timestamp},
+    engine::logins::{self, Change},
+    state::{Clock, random_bytes},
+    store::{Store, login},
+};
+
+/// People who may use the pages: who they are, and what they may do.
+#[derive(Debug, Args)]
+pub(super) struct Users {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Adds an admin, and prints a link that lets in once. Example: `herald users add-admin ada`
+    #[command(name = "add-admin")]
+    AddAdmin(New),
+    /// Adds somebody. Example: `herald users add grace --role operator`
+    Add {
+        #[command(flatten)]
+        new: New,
+        /// viewer: looks, and sees numbers masked. operator: retries, cancels, replays, holds.
+        /// admin: changes credentials as well.
+        #[arg(long, value_parser = role)]
+        role: Role,
+    },
+    /// Lists who may come in.
+    List,
+    /// Prints a new link that lets in once, to choose a password. Example: `herald users link ada`
+    Link { name: String },
+    /// Sets a password, and ends all sessions. Example: `herald users password ada --file -`
+    Password {
+        name: String,
+        /// A file with the password; `-` is standard input.
+        #[arg(long)]
+        file: String,
+    },
+    /// Changes what somebody may do. Example: `herald users role grace viewer`
+    Role {
+        name: String,
+        #[arg(value_parser = role)]
+        role: Role,
+    },
+    /// Lets somebody in no more, at once.
+    Off { name: String },
+    /// Lets somebody in again.
+    On { name: String },
+}
+
+#[derive(Debug, Args)]
+struct New {
+    name: String,
+    /// A file with the password; `-` is standard input. Without it, a link is printed.
+    #[arg(long)]
+    password_file: Option<String>,
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    Role::parse(text).ok_or_else(|| "viewer, operator or admin".to_owned())
+}
+
+fn read_password(file: &str) -> anyhow::Result<SecretString> {
+    let mut text = String::new();
+    if file == "-" {
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .context("standard input cannot be read")?;
+    } else {
+        text = std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?;
+    }
+    Ok(SecretString::from(
+        text.trim_end_matches(['\r', '\n']).to_owned(),
+    ))
+}
+
+/// Prints a link to a page of this server.
+async fn print_link(config: &Config, store: &Store, actor: &str, name: &str) -> anyhow::Result<()> {
+    let random = random_bytes().context("the system gives no random bytes")?;
+    let token = logins::link(store, actor, name, &random, Clock::System.now()).await??;
+    say(format!(
+        "{}/dashboard/enter/{}\nThe link lets {name} in once, within an hour.",
+        config.base_url(),
+        token.expose_secret()
+    ));
+    Ok(())
+}
+
+impl Users {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let config = settings()?;
+        let store = app::command_store(&config).await?;
+        let now = Clock::System.now();
+        let actor = format!("cli:{}", config::operator()?);
+        let change = match self.action {
+            Action::AddAdmin(new) => return add(&config, &store, &actor, new, Role::Admin).await,
+            Action::Add { new, role } => return add(&config, &store, &actor, new, role).await,
+            Action::List => return list(&store).await,
+            Action::Link { name } => return print_link(&config, &store, &actor, &name).await,
+            Action::Password { name, file } => {
+                let password = read_password(&file)?;
+                logins::set_password(&store, &actor, &name, password, now).await??;
+                say("Set. All sessions of this login have ended.");
+                return Ok(());
+            }
+            Action::Role { name, role } => (name, Change::Role(role)),
+            Action::Off { name } => (name, Change::Off),
+            Action::On { name } => (name, Change::On),
+        };
+        let (name, change) = change;
+        logins::change(&store, &actor, &name, change, now).await??;
+        say("Done.");
+        Ok(())
+    }
+}
+
+async fn add(
+    config: &Config,
+    store: &Store,
+    actor: &str,
+    new: New,
+    role: Role,
+) -> anyhow::Result<()> {
+    let now = Clock::System.now();
+    // Read first: a file that is missing leaves nobody behind without a password.
+    let password = new
+        .password_file
+        .as_deref()
+        .map(read_password)
+        .transpose()?;
+    logins::add(store, actor, &new.name, role, now).await??;
+    match password {
+        None => print_link(config, store, actor, &new.name).await,
+        Some(password) => {
+            if let Err(refused) =
+                logins::set_password(store, actor, &new.name, password, now).await?
+            {
+                anyhow::bail!(
+                    "{refused}; {} was added without a password: `herald users password {} --file FILE`",
+                    new.name,
+                    new.name
+                );
+            }
+            say(format!(
+                "{} may come in at {}/dashboard",
+                new.name,
+                config.base_url()
+            ));
+            Ok(())
+        }
+    }
+}
+
+async fn list(store: &Store) -> anyhow::Result<()> {
+    for row in login::all(store).await? {
+        let state = match (row.off_at, &row.password_hash) {
+            (Some(_), _) => "off",
+            (None, None) => "no password",
+            (None, Some(_)) => "active",
+        };
+        let last = row.last_in_at.map_or_else(
+            || "never".to_owned(),
+            |at| Timestamp::from_micros(at).to_string(),
+        );
+        say(format!(
+            "{:<24} {:<9} {state:<12} last in: {last}",
+            row.name, row.role
+        ));
+    }
+    Ok(())
+}

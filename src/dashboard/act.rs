@@ -1,0 +1,133 @@
+//! Who looks, and what they send.
+
+use std::{collections::HashMap, future::Future, pin::Pin};
+
+use actix_session::SessionExt;
+use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+use super::{
+    fault::Fault,
+    session::{LOGIN, TOKEN},
+};
+use crate::{domain::login::Role, state::AppState, store::login};
+
+/// Somebody who is in.
+#[derive(Clone, Debug)]
+pub struct Person {
+    pub name: String,
+    pub role: Role,
+    /// What the forms of this session carry.
+    pub token: String,
+}
+
+impl Person {
+    /// # Errors
+    /// [`Fault::Forbidden`] for who may less.
+    pub fn needs(&self, role: Role) -> Result<(), Fault> {
+        if self.role >= role {
+            Ok(())
+        } else {
+            Err(Fault::Forbidden(role.name()))
+        }
+    }
+
+    /// Whether numbers and texts are shown.
+    pub fn sees_people(&self) -> bool {
+        self.role >= Role::Operator
+    }
+
+    /// Who that is, for the audit.
+    pub fn actor(&self) -> String {
+        format!("login:{}", self.name)
+    }
+}
+
+async fn who(request: HttpRequest) -> Result<Person, Fault> {
+    let session = request.get_session();
+    let next = request
+        .uri()
+        .path_and_query()
+        .map_or("/dashboard", |path| path.as_str())
+        .to_owned();
+    let state = request.app_data::<web::Data<AppState>>().cloned();
+    let (Some(id), Some(token), Some(state)) = (
+        session.get::<Uuid>(LOGIN)?,
+        session.get::<String>(TOKEN)?,
+        state,
+    ) else {
+        return Err(Fault::LogIn(next));
+    };
+    // Read each time: a role that is taken away is gone at once.
+    let found = login::find(state.engine.store.reader(), id).await?;
+    match found.filter(|login| login.off_at.is_none()) {
+        Some(login) => Ok(Person {
+            role: Role::parse(&login.role).unwrap_or(Role::Viewer),
+            name: login.name,
+            token,
+        }),
+        None => Err(Fault::LogIn(next)),
+    }
+}
+
+impl FromRequest for Person {
+    type Error = Fault;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Fault>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        Box::pin(who(request.clone()))
+    }
+}
+
+/// A form that somebody who is in has sent from a page of this session.
+#[derive(Debug)]
+pub struct Form {
+    pub person: Person,
+    fields: HashMap<String, String>,
+}
+
+impl Form {
+    /// A field without blanks around it; nothing, if it is empty.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.fields
+            .get(name)
+            .map(|value| value.trim())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// All of them, for what takes a whole filter.
+    pub fn take(&mut self, name: &str) -> Option<String> {
+        self.fields
+            .remove(name)
+            .map(|value| value.trim().to_owned())
+            .filter(|value| !value.is_empty())
+    }
+}
+
+impl FromRequest for Form {
+    type Error = Fault;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Fault>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let fields = web::Form::<HashMap<String, String>>::from_request(request, payload);
+        let request = request.clone();
+        Box::pin(async move {
+            let person = match who(request.clone()).await {
+                // What was sent is gone: back to where it was sent from.
+                Err(Fault::LogIn(_)) => return Err(Fault::LogIn("/dashboard".to_owned())),
+                person => person?,
+            };
+            let fields = fields
+                .await
+                .map_err(|_unreadable| Fault::Form)?
+                .into_inner();
+            let given = fields.get(TOKEN).map(String::as_bytes).unwrap_or_default();
+            if bool::from(given.ct_eq(person.token.as_bytes())) {
+                Ok(Self { person, fields })
+            } else {
+                Err(Fault::Old)
+            }
+        })
+    }
+}

@@ -1,0 +1,266 @@
+//! What providers have told: the inbox, what could not be applied, and finding either.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{
+    act::{Form, Person},
+    fault::Fault,
+    moment::Moment,
+    shell::{Shell, shown},
+};
+use crate::{
+    domain::login::Role,
+    engine::{apply, manual},
+    state::AppState,
+    store::{audit, callback, dead_letter},
+};
+
+/// Rows of each list.
+const SHOWN: u64 = 50;
+
+/// Callbacks that are replayed at once.
+const REPLAYED: u64 = 200;
+
+#[derive(Debug, Deserialize)]
+pub struct Search {
+    /// A wamid, a number in E.164, the id of a notification, or of a callback.
+    q: Option<String>,
+    before: Option<Uuid>,
+}
+
+#[derive(Template)]
+#[template(path = "callbacks.html")]
+struct Page {
+    shell: Shell,
+    q: String,
+    found: bool,
+    rows: Vec<Row>,
+    next: Option<Uuid>,
+    dead: Vec<Dead>,
+    dead_count: i64,
+    waiting: i64,
+    refused: Option<String>,
+}
+
+struct Row {
+    id: Uuid,
+    at: Moment,
+    size: i64,
+    processed: bool,
+    items: i64,
+    dead: i64,
+}
+
+struct Dead {
+    callback: Uuid,
+    at: Moment,
+    pointer: String,
+    reason: String,
+}
+
+async fn show(
+    request: &HttpRequest,
+    state: &AppState,
+    person: &Person,
+    search: Search,
+    said: Option<Result<String, String>>,
+) -> Result<HttpResponse, Fault> {
+    let mut shell = Shell::new(request, state, person, "Callbacks", "/dashboard/callbacks");
+    let mut refused = None;
+    match said {
+        Some(Ok(done)) => shell.done = Some(done),
+        Some(Err(why)) => refused = Some(why),
+        None => {}
+    }
+    let store = &state.engine.store;
+    let q = search.q.unwrap_or_default().trim().to_owned();
+    // Who may not see people may not find them either.
+    let q = if person.sees_people() {
+        q
+    } else {
+        String::new()
+    };
+    let limit = i64::try_from(SHOWN).unwrap_or(50);
+    let mut listed = if q.is_empty() {
+        callback::before(store, search.before, limit + 1).await?
+    } else {
+        callback::about(store, &q, limit).await?
+    };
+    let more = listed.len() > usize::try_from(SHOWN).unwrap_or(50);
+    listed.truncate(usize::try_from(SHOWN).unwrap_or(50));
+    let (waiting, _) = callback::waiting(store).await?;
+    let page = Page {
+        found: !q.is_empty(),
+        q,
+        next: listed.last().filter(|_| more).map(|listed| listed.id),
+        rows: listed
+            .into_iter()
+            .map(|listed| Row {
+                id: listed.id,
+                at: shell.zone.moment(listed.received_at),
+                size: listed.size_bytes,
+                processed: listed.processed,
+                items: listed.items.unwrap_or(0),
+                dead: listed.dead_items.unwrap_or(0),
+            })
+            .collect(),
+        dead: dead_letter::open(store, None, SHOWN)
+            .await?
+            .into_iter()
+            .map(|letter| Dead {
+                callback: letter.callback_id,
+                at: shell.zone.micros(letter.created_at),
+                pointer: letter.pointer,
+                reason: letter.reason,
+            })
+            .collect(),
+        dead_count: dead_letter::count_open(store).await?,
+        waiting,
+        refused,
+        shell,
+    };
+    shown(&page)
+}
+
+pub async fn page(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    search: web::Query<Search>,
+) -> Result<HttpResponse, Fault> {
+    show(&request, &state, &person, search.into_inner(), None).await
+}
+
+/// Applies dead letters again: of one callback, or of all that have any.
+pub async fn replay(
+    form: Form,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Fault> {
+    form.person.needs(Role::Operator)?;
+    let (engine, now) = (&state.engine, state.clock.now());
+    let mut ids: Vec<Uuid> = match form.text("callback") {
+        Some("all") => dead_letter::open(&engine.store, None, REPLAYED)
+            .await?
+            .into_iter()
+            .map(|letter| letter.callback_id)
+            .collect(),
+        Some(id) => vec![id.parse().map_err(|_unreadable| Fault::Form)?],
+        None => return Err(Fault::Form),
+    };
+    ids.sort_unstable();
+    ids.dedup();
+    let (mut items, mut dead, mut gone) = (0, 0, 0);
+    for id in &ids {
+        match apply::replay(engine, *id, now).await? {
+            Some(applied) => {
+                items += applied.items;
+                dead += applied.dead;
+            }
+            None => gone += 1,
+        }
+    }
+    let replayed = u64::try_from(ids.len()).unwrap_or(0);
+    manual::note_replay(engine, &form.person.actor(), &ids, replayed, now).await?;
+    let said = if dead == 0 && gone == 0 {
+        Ok(format!(
+            "{items} items of {replayed} callbacks were applied."
+        ))
+    } else {
+        let older = if gone > 0 {
+            format!(" The bodies of {gone} callbacks are older than they are kept.")
+        } else {
+            String::new()
+        };
+        Err(format!(
+            "{items} items were applied, {dead} still cannot be: see their reasons.{older}"
+        ))
+    };
+    let search = Search {
+        q: None,
+        before: None,
+    };
+    show(&request, &state, &form.person, search, Some(said)).await
+}
+
+#[derive(Template)]
+#[template(path = "callback.html")]
+struct OnePage {
+    shell: Shell,
+    row: Row,
+    dead: Vec<Dead>,
+    body: Option<String>,
+}
+
+/// One callback; its body, with the numbers and texts in it, for admins only, and each
+/// look is in the audit.
+pub async fn one(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Fault> {
+    person.needs(Role::Operator)?;
+    let store = &state.engine.store;
+    let Some(listed) = callback::one(store, *id).await? else {
+        return Err(Fault::NotFound);
+    };
+    let shell = Shell::new(
+        &request,
+        &state,
+        &person,
+        "Callback",
+        "/dashboard/callbacks",
+    );
+    let body = if person.role >= Role::Admin {
+        callback::body(store.reader(), *id).await?
+    } else {
+        None
+    };
+    if body.is_some() {
+        let (actor, subject) = (person.actor(), id.to_string());
+        let now = state.clock.now();
+        store
+            .write(async |tx| {
+                let entry = audit::New {
+                    actor: &actor,
+                    action: "callback.read",
+                    subject: &subject,
+                    detail: "{}".to_owned(),
+                };
+                audit::note(tx, entry, now).await
+            })
+            .await?;
+    }
+    let page = OnePage {
+        row: Row {
+            id: listed.id,
+            at: shell.zone.moment(listed.received_at),
+            size: listed.size_bytes,
+            processed: listed.processed,
+            items: listed.items.unwrap_or(0),
+            dead: listed.dead_items.unwrap_or(0),
+        },
+        dead: dead_letter::open(store, Some(*id), 1_000)
+            .await?
+            .into_iter()
+            .map(|letter| Dead {
+                callback: letter.callback_id,
+                at: shell.zone.micros(letter.created_at),
+                pointer: letter.pointer,
+                reason: letter.reason,
+            })
+            .collect(),
+        body: body.map(|body| {
+            serde_json::from_slice::<serde_json::Value>(&body.body)
+                .ok()
+                .and_then(|value| serde_json::to_string_pretty(&value).ok())
+                .unwrap_or_else(|| String::from_utf8_lossy(&body.body).into_owned())
+        }),
+        shell,
+    };
+    shown(&page)
+}

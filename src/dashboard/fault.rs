@@ -1,0 +1,132 @@
+//! Why a page cannot be shown, for people.
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{StatusCode, header},
+};
+use askama::Template;
+
+use crate::{engine::inbox::ErrorChain, store::StoreError};
+
+/// Why a page cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// Nobody is in: first the login, then back to this path.
+    #[error("not logged in")]
+    LogIn(String),
+    #[error("the role does not allow it")]
+    Forbidden(&'static str),
+    #[error("there is no such page")]
+    NotFound,
+    /// The form is of another session, or too old.
+    #[error("the form is too old")]
+    Old,
+    #[error("the form came from another site")]
+    Foreign,
+    #[error("the form is too large, or not a form")]
+    Form,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Render(#[from] askama::Error),
+    #[error("the session could not be read or written")]
+    Session(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<actix_session::SessionInsertError> for Fault {
+    fn from(error: actix_session::SessionInsertError) -> Self {
+        Self::Session(error.to_string().into())
+    }
+}
+
+impl From<actix_session::SessionGetError> for Fault {
+    fn from(error: actix_session::SessionGetError) -> Self {
+        Self::Session(error.to_string().into())
+    }
+}
+
+#[derive(Template)]
+#[template(path = "fault.html")]
+struct Page {
+    title: &'static str,
+    text: String,
+}
+
+impl Fault {
+    fn page(&self) -> Page {
+        let (title, text) = match self {
+            Self::LogIn(_) => ("Please log in", String::new()),
+            Self::Forbidden(needed) => (
+                "You may not do this",
+                format!("It needs the role {needed}. An admin can give it to you: herald users role."),
+            ),
+            Self::NotFound => (
+                "There is nothing here",
+                "The address is wrong, or what was here is older than it is kept.".to_owned(),
+            ),
+            Self::Old => (
+                "This form is too old",
+                "You have logged in again since it was shown. Go back, reload the page, and send it again: nothing was changed.".to_owned(),
+            ),
+            Self::Foreign => (
+                "This form came from another site",
+                "Nothing was changed. If you came here by a bookmark or through a proxy that removes the headers Origin and Sec-Fetch-Site, open the page directly.".to_owned(),
+            ),
+            Self::Form => ("This form cannot be read", "Nothing was changed.".to_owned()),
+            Self::Store(_) | Self::Session(_) => (
+                "The database cannot be asked just now",
+                "What was sent is safe, and callbacks that cannot be stored come again. Try again in a moment; herald check says more.".to_owned(),
+            ),
+            Self::Render(_) => (
+                "This page could not be made",
+                "It is a mistake of ours; the log says more.".to_owned(),
+            ),
+        };
+        Page { title, text }
+    }
+}
+
+impl ResponseError for Fault {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::LogIn(_) => StatusCode::SEE_OTHER,
+            Self::Forbidden(_) | Self::Old | Self::Foreign => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Form => StatusCode::BAD_REQUEST,
+            Self::Store(_) | Self::Session(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Render(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        match self {
+            Self::LogIn(next) => {
+                let next: String = form_encoded(next);
+                return response
+                    .insert_header((header::LOCATION, format!("/dashboard/login?next={next}")))
+                    .finish();
+            }
+            Self::Store(_) | Self::Session(_) | Self::Render(_) => {
+                tracing::error!(event = "dashboard.error", error = %ErrorChain(self), "a page could not be shown");
+            }
+            _ => {}
+        }
+        response
+            .content_type("text/html; charset=utf-8")
+            .body(self.page().render().unwrap_or_default())
+    }
+}
+
+/// A text as part of a query.
+pub fn form_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}

@@ -1,0 +1,32 @@
+//! Tells an open page that something has changed; it fetches itself again.
+
+use std::time::Duration;
+
+use actix_web::{Responder, web};
+use actix_web_lab::sse;
+use futures_util::stream;
+
+use super::act::Person;
+use crate::state::AppState;
+
+/// A proxy that hears nothing for a minute closes the connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// After this the page connects again, and is asked again who it is.
+const LONGEST: Duration = Duration::from_mins(10);
+
+/// `GET /dashboard/live`: an event for each change, without what has changed.
+pub async fn stream(_person: Person, state: web::Data<AppState>) -> impl Responder {
+    let changes = state.engine.live.listen();
+    let until = tokio::time::Instant::now() + LONGEST;
+    let events = stream::unfold(changes, move |mut changes| async move {
+        let changed = tokio::time::timeout_at(until, changes.changed()).await;
+        let Ok(Ok(())) = changed else { return None };
+        let count = (*changes.borrow_and_update())?;
+        let event = sse::Data::new(count.to_string()).event("changed");
+        Some((event.into(), changes))
+    });
+    sse::Sse::from_infallible_stream(events)
+        .with_keep_alive(KEEP_ALIVE)
+        .with_retry_duration(Duration::from_secs(3))
+}

@@ -1,0 +1,199 @@
+//! Coming in and leaving.
+
+use std::collections::HashMap;
+
+use actix_session::Session;
+use actix_web::{HttpResponse, http::StatusCode, web};
+use askama::Template;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::{
+    act::Form,
+    fault::Fault,
+    session::{LOGIN, TOKEN},
+    shell::{on_to, shown},
+};
+use crate::{
+    engine::logins::{self, Entry},
+    state::{AppState, random_bytes},
+};
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage {
+    next: String,
+    name: String,
+    wrong: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "enter.html")]
+struct LinkPage {
+    name: String,
+    role: String,
+    wrong: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Next {
+    next: Option<String>,
+}
+
+/// Where to go after the login: a page of ours, or the first one.
+fn safe(next: Option<&str>) -> &str {
+    next.filter(|next| {
+        *next == "/dashboard" || next.starts_with("/dashboard/") || next.starts_with("/dashboard?")
+    })
+    .filter(|next| !next.contains(['\\', '\r', '\n']) && !next.starts_with("/dashboard/log"))
+    .unwrap_or("/dashboard")
+}
+
+pub async fn page(query: web::Query<Next>) -> Result<HttpResponse, Fault> {
+    shown(&LoginPage {
+        next: safe(query.next.as_deref()).to_owned(),
+        name: String::new(),
+        wrong: None,
+    })
+}
+
+/// Begins a session of this person: with a key that nobody knew before.
+fn begin(session: &Session, login: &entity::login::Model) -> Result<(), Fault> {
+    let token: [u8; 32] = random_bytes().map_err(|error| Fault::Session(error.into()))?;
+    session.clear();
+    session.renew();
+    session.insert(LOGIN, login.id)?;
+    session.insert(TOKEN, hex::encode(token))?;
+    Ok(())
+}
+
+fn again(page: &impl Template, status: StatusCode) -> Result<HttpResponse, Fault> {
+    let mut response = shown(page)?;
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+pub async fn enter(
+    session: Session,
+    state: web::Data<AppState>,
+    form: Result<web::Form<HashMap<String, String>>, actix_web::Error>,
+) -> Result<HttpResponse, Fault> {
+    let mut fields = form.map_err(|_unreadable| Fault::Form)?.into_inner();
+    let name = fields.remove("name").unwrap_or_default().trim().to_owned();
+    let password = SecretString::from(fields.remove("password").unwrap_or_default());
+    let next = safe(fields.get("next").map(String::as_str)).to_owned();
+    let (status, wrong) = match logins::enter(
+        &state.engine.store,
+        &name,
+        &password,
+        state.clock.now(),
+    )
+    .await?
+    {
+        Entry::In(login) => {
+            begin(&session, &login)?;
+            return Ok(on_to(&next));
+        }
+        Entry::Wrong => {
+            metrics::counter!("herald_logins_failed_total").increment(1);
+            (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The name or the password is wrong.".to_owned(),
+            )
+        }
+        Entry::Wait(seconds) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            format!(
+                "Too many tries: wait {seconds} seconds. If you have forgotten the password, an admin can make a link for you: herald users link."
+            ),
+        ),
+    };
+    again(
+        &LoginPage {
+            next,
+            name,
+            wrong: Some(wrong),
+        },
+        status,
+    )
+}
+
+pub async fn leave(session: Session, _form: Form) -> HttpResponse {
+    session.purge();
+    on_to("/dashboard/login")
+}
+
+pub async fn link_page(
+    state: web::Data<AppState>,
+    token: web::Path<String>,
+) -> Result<HttpResponse, Fault> {
+    let found = logins::of_link(&state.engine.store, &token, state.clock.now()).await?;
+    let page = LinkPage {
+        wrong: found.is_none().then(|| logins::Refused::Link.to_string()),
+        name: found
+            .as_ref()
+            .map(|login| login.name.clone())
+            .unwrap_or_default(),
+        role: found.map(|login| login.role).unwrap_or_default(),
+    };
+    if page.wrong.is_some() {
+        return again(&page, StatusCode::NOT_FOUND);
+    }
+    shown(&page)
+}
+
+pub async fn enter_by_link(
+    session: Session,
+    state: web::Data<AppState>,
+    token: web::Path<String>,
+    form: Result<web::Form<HashMap<String, String>>, actix_web::Error>,
+) -> Result<HttpResponse, Fault> {
+    let mut fields = form.map_err(|_unreadable| Fault::Form)?.into_inner();
+    let password = fields
+        .remove("password")
+        .filter(|password| !password.is_empty())
+        .map(SecretString::from);
+    let (store, now) = (&state.engine.store, state.clock.now());
+    let before = logins::of_link(store, &token, now).await?;
+    match logins::enter_by_link(store, &token, password, now).await? {
+        Ok(login) => {
+            begin(&session, &login)?;
+            Ok(on_to("/dashboard"))
+        }
+        Err(refused) => again(
+            &LinkPage {
+                name: before
+                    .as_ref()
+                    .map(|login| login.name.clone())
+                    .unwrap_or_default(),
+                role: before.map(|login| login.role).unwrap_or_default(),
+                wrong: Some(refused.to_string()),
+            },
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::safe;
+
+    #[test]
+    fn after_the_login_one_stays_here() {
+        for (next, there) in [
+            (
+                Some("/dashboard/notifications?status=failed"),
+                "/dashboard/notifications?status=failed",
+            ),
+            (Some("/dashboard?x=1"), "/dashboard?x=1"),
+            (Some("https://example.org/"), "/dashboard"),
+            (Some("//example.org/dashboard/"), "/dashboard"),
+            (Some("/dashboardish"), "/dashboard"),
+            (Some("/dashboard/\\example.org"), "/dashboard"),
+            (Some("/dashboard/logout"), "/dashboard"),
+            (None, "/dashboard"),
+        ] {
+            assert_eq!(safe(next), there, "{next:?}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Pages for people: made on the server, live, and without anybody else's scripts.
+
+mod act;
+mod assets;
+mod audit;
+mod callbacks;
+mod chart;
+mod fault;
+mod guard;
+mod live;
+mod login;
+mod moment;
+mod notification;
+mod notifications;
+mod overview;
+mod senders;
+mod session;
+mod shell;
+
+use actix_session::{SessionMiddleware, config::BrowserSession};
+use actix_web::{
+    HttpResponse,
+    cookie::{Key, SameSite, time::Duration},
+    http::StatusCode,
+    middleware::from_fn,
+    web,
+};
+
+use crate::state::AppState;
+
+/// Whoever has come in is asked again after so many hours.
+const HOURS_IN: i64 = 12;
+
+/// How the pages are kept to those who may see them.
+#[derive(Clone)]
+pub struct Settings {
+    /// What cookies are sealed with.
+    pub cookie_key: Key,
+    /// Cookies travel over TLS only.
+    pub secure: bool,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Settings")
+            .field("secure", &self.secure)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Every page there is.
+pub fn configure(
+    config: &mut web::ServiceConfig,
+    state: &web::Data<AppState>,
+    settings: &Settings,
+) {
+    let kept = session::Kept::new(state.clone());
+    let sessions = SessionMiddleware::builder(kept, settings.cookie_key.clone())
+        .cookie_name("herald_session".to_owned())
+        .cookie_path("/dashboard".to_owned())
+        .cookie_secure(settings.secure)
+        .cookie_http_only(true)
+        .cookie_same_site(SameSite::Lax)
+        .session_lifecycle(BrowserSession::default().state_ttl(Duration::hours(HOURS_IN)))
+        .build();
+    config
+        .route("/", web::get().to(home))
+        .service(web::resource("/dashboard/assets/{name}").route(web::get().to(assets::get)))
+        .service(
+            web::scope("/dashboard")
+                .app_data(
+                    web::QueryConfig::default().error_handler(|_, _| fault::Fault::NotFound.into()),
+                )
+                .app_data(
+                    web::PathConfig::default().error_handler(|_, _| fault::Fault::NotFound.into()),
+                )
+                .wrap(sessions)
+                .wrap(from_fn(guard::only_from_here))
+                .wrap(from_fn(guard::headers))
+                .route("", web::get().to(overview::page))
+                .route("/login", web::get().to(login::page))
+                .route("/login", web::post().to(login::enter))
+                .route("/logout", web::post().to(login::leave))
+                .route("/enter/{token}", web::get().to(login::link_page))
+                .route("/enter/{token}", web::post().to(login::enter_by_link))
+                .route("/live", web::get().to(live::stream))
+                .route("/notifications", web::get().to(notifications::page))
+                .route("/notifications/bulk", web::post().to(notifications::bulk))
+                .route("/notifications/{id}", web::get().to(notification::page))
+                .route("/notifications/{id}", web::post().to(notification::act))
+                .route("/callbacks", web::get().to(callbacks::page))
+                .route("/callbacks/replay", web::post().to(callbacks::replay))
+                .route("/callbacks/{id}", web::get().to(callbacks::one))
+                .route("/senders", web::get().to(senders::page))
+                .route("/senders/{id}", web::get().to(senders::one))
+                .route("/senders/{id}", web::post().to(senders::act))
+                .route("/audit", web::get().to(audit::page))
+                .default_service(web::to(nothing_here)),
+        );
+}
+
+async fn home() -> web::Redirect {
+    web::Redirect::to("/dashboard").using_status_code(StatusCode::SEE_OTHER)
+}
+
+async fn nothing_here(_person: act::Person) -> Result<HttpResponse, fault::Fault> {
+    Err(fault::Fault::NotFound)
+}

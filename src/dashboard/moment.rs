@@ -1,0 +1,129 @@
+//! Instants in the zone of whoever looks.
+
+use actix_web::HttpRequest;
+use chrono::{DateTime, TimeZone, Utc};
+use chrono_tz::Tz;
+
+use crate::domain::time::Timestamp;
+
+/// The cookie in which a browser names its zone.
+const COOKIE: &str = "herald_zone";
+
+/// An instant for people, and for programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// RFC 3339, in UTC.
+    pub exact: String,
+    /// In the viewer's zone, to the second.
+    pub text: String,
+}
+
+/// Whose clock the times of a page are told by.
+#[derive(Clone, Copy, Debug)]
+pub struct Zone {
+    zone: Tz,
+    now: Timestamp,
+}
+
+impl Zone {
+    /// The zone that the browser named; UTC until it has.
+    pub fn of(request: &HttpRequest, now: Timestamp) -> Self {
+        let named = request
+            .cookie(COOKIE)
+            .and_then(|cookie| cookie.value().replace("%2F", "/").parse().ok());
+        Self {
+            zone: named.unwrap_or(Tz::UTC),
+            now,
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.zone.name()
+    }
+
+    fn local(&self, at: Timestamp) -> Option<DateTime<Tz>> {
+        let utc: DateTime<Utc> = DateTime::from_timestamp_micros(at.micros())?;
+        Some(self.zone.from_utc_datetime(&utc.naive_utc()))
+    }
+
+    /// An instant; without its date, if it is of today.
+    pub fn moment(&self, at: Timestamp) -> Moment {
+        let exact = at.to_string();
+        let text = match (self.local(at), self.local(self.now)) {
+            (Some(at), Some(now)) if at.date_naive() == now.date_naive() => {
+                at.format("%H:%M:%S").to_string()
+            }
+            (Some(at), _) => at.format("%Y-%m-%d %H:%M:%S").to_string(),
+            (None, _) => exact.clone(),
+        };
+        Moment { exact, text }
+    }
+
+    pub fn micros(&self, at: i64) -> Moment {
+        self.moment(Timestamp::from_micros(at))
+    }
+
+    /// One that is written as RFC 3339.
+    pub fn written(&self, at: &str) -> Moment {
+        Timestamp::parse_rfc3339(at).map_or_else(
+            || Moment {
+                exact: at.to_owned(),
+                text: at.to_owned(),
+            },
+            |at| self.moment(at),
+        )
+    }
+
+    /// The hour of a point of a chart.
+    pub fn hour(&self, at: &str) -> String {
+        Timestamp::parse_rfc3339(at)
+            .and_then(|at| self.local(at))
+            .map_or_else(String::new, |at| at.format("%H:%M").to_string())
+    }
+}
+
+/// A length of time as people say it.
+pub fn span(seconds: i64) -> String {
+    match seconds {
+        ..=0 => "0 s".to_owned(),
+        1..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono_tz::Tz;
+
+    use super::{Zone, span};
+    use crate::domain::time::Timestamp;
+
+    #[test]
+    fn an_instant_is_told_in_the_viewer_s_zone_and_today_without_its_date() {
+        let now = Timestamp::parse_rfc3339("2026-11-22T18:00:00Z").unwrap();
+        let zone = Zone {
+            zone: Tz::Asia__Kolkata,
+            now,
+        };
+        let at = |text| zone.written(text).text;
+        assert_eq!(at("2026-11-22T18:29:59Z"), "23:59:59");
+        assert_eq!(at("2026-11-22T18:30:00Z"), "2026-11-23 00:00:00");
+        assert_eq!(at("never"), "never");
+        assert_eq!(zone.hour("2026-11-22T18:30:00Z"), "00:00");
+    }
+
+    #[test]
+    fn a_length_of_time_is_short() {
+        let told: Vec<String> = [-3, 0, 59, 119, 120, 7_199, 7_200, 172_800]
+            .map(span)
+            .into();
+        assert_eq!(
+            told,
+            [
+                "0 s", "0 s", "59 s", "119 s", "2 min", "119 min", "2 h", "2 days"
+            ]
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! One notification: its story, its message, and what can be done.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use uuid::Uuid;
+
+use super::{
+    act::{Form, Person},
+    fault::Fault,
+    moment::Moment,
+    notifications::class,
+    shell::{Shell, shown},
+};
+use crate::{
+    domain::{login::Role, status::Status},
+    engine::{
+        manual::{self, Action, Done},
+        story::{self, Story},
+    },
+    state::AppState,
+    store::notification,
+};
+
+#[derive(Template)]
+#[template(path = "notification.html")]
+struct Page {
+    shell: Shell,
+    story: Story,
+    class: &'static str,
+    /// The text as the person reads it.
+    bubble: Option<String>,
+    lines: Vec<(Moment, Option<Moment>, String, Option<Uuid>)>,
+    calls: Vec<Call>,
+    created: Moment,
+    expires: Option<Moment>,
+    deeds: Vec<(&'static str, &'static str, &'static str)>,
+    refused: Option<String>,
+}
+
+struct Call {
+    number: i64,
+    at: Moment,
+    text: String,
+    request: Option<String>,
+    answer: Option<String>,
+}
+
+async fn show(
+    request: &HttpRequest,
+    state: &AppState,
+    person: &Person,
+    id: Uuid,
+    said: Option<Result<String, String>>,
+) -> Result<HttpResponse, Fault> {
+    let store = &state.engine.store;
+    let (Some(mut story), Some(row)) = (
+        story::of(store, id, state.clock.now()).await?,
+        notification::find(store, id).await?,
+    ) else {
+        return Err(Fault::NotFound);
+    };
+    if !person.sees_people() {
+        story.mask();
+    }
+    let mut shell = Shell::new(
+        request,
+        state,
+        person,
+        "Notification",
+        "/dashboard/notifications",
+    );
+    let mut refused = None;
+    match said {
+        Some(Ok(done)) => shell.done = Some(done),
+        Some(Err(why)) => refused = Some(why),
+        None => {}
+    }
+    let zone = shell.zone;
+    let status = Status::parse(story.status);
+    let page = Page {
+        class: status.map_or("rest", class),
+        bubble: row.body.filter(|_| person.sees_people()),
+        lines: story
+            .lines
+            .iter()
+            .map(|line| {
+                (
+                    zone.written(&line.at),
+                    line.provider_at.as_deref().map(|at| zone.written(at)),
+                    line.text.clone(),
+                    line.callback.filter(|_| shell.may_operate),
+                )
+            })
+            .collect(),
+        calls: story
+            .attempts
+            .iter()
+            .map(|attempt| Call {
+                number: attempt.number,
+                at: zone.written(&attempt.at),
+                text: attempt.text.clone(),
+                request: attempt
+                    .request
+                    .as_ref()
+                    .and_then(|request| serde_json::to_string_pretty(request).ok()),
+                answer: attempt.answer.as_deref().map(pretty),
+            })
+            .collect(),
+        created: zone.written(&story.created_at),
+        expires: story.expires_at.as_deref().map(|at| zone.written(at)),
+        deeds: story
+            .can_do
+            .iter()
+            .filter_map(|deed| {
+                let name = deed.command.split_whitespace().nth(1)?;
+                let even = if deed.command.contains("--even-if-delivered") {
+                    "yes"
+                } else {
+                    ""
+                };
+                BUTTONS
+                    .into_iter()
+                    .find(|(known, _)| *known == name)
+                    .map(|(name, label)| (name, label, even))
+            })
+            .collect(),
+        story,
+        refused,
+        shell,
+    };
+    shown(&page)
+}
+
+/// What has a button, and what it says.
+const BUTTONS: [(&str, &str); 3] = [
+    ("retry", "Send again"),
+    ("cancel", "Cancel"),
+    ("send-now", "Send now"),
+];
+
+fn pretty(text: &str) -> String {
+    serde_json::from_str::<serde_json::Value>(text)
+        .ok()
+        .and_then(|value| serde_json::to_string_pretty(&value).ok())
+        .unwrap_or_else(|| text.to_owned())
+}
+
+pub async fn page(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Fault> {
+    show(&request, &state, &person, *id, None).await
+}
+
+pub async fn act(
+    form: Form,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Fault> {
+    form.person.needs(Role::Operator)?;
+    let even_if_delivered = form.text("even_if_delivered").is_some();
+    let (action, done) = match form.text("action") {
+        Some("retry") => (Action::Retry { even_if_delivered }, "It is queued again."),
+        Some("cancel") => (Action::Cancel, "It was cancelled."),
+        Some("send-now") => (Action::SendNow, "It is due now."),
+        _ => return Err(Fault::Form),
+    };
+    let now = state.clock.now();
+    let said = match manual::one(&state.engine, *id, action, None, now).await? {
+        Done::Yes => {
+            let actor = form.person.actor();
+            manual::note(&state.engine, &actor, action, &id.to_string(), 1, now).await?;
+            Ok(done.to_owned())
+        }
+        Done::No(reason) => Err(reason.to_owned()),
+        Done::NotFound => return Err(Fault::NotFound),
+        Done::KeyReused => return Err(Fault::Form),
+    };
+    show(&request, &state, &form.person, *id, Some(said)).await
+}

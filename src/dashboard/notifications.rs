@@ -1,0 +1,389 @@
+//! Finding notifications, and doing something to all that were found.
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    act::{Form, Person},
+    fault::{Fault, form_encoded},
+    moment::Moment,
+    shell::{Shell, shown},
+};
+use crate::{
+    domain::{
+        login::Role,
+        phone,
+        status::{Group, Status},
+        time::Timestamp,
+    },
+    engine::{
+        accept::FieldError,
+        manual::{self, Action, Batch},
+        matching::Match,
+    },
+    state::AppState,
+    store::{convert, notification as notifications},
+};
+
+/// Rows of a page.
+const SHOWN: u64 = 50;
+
+/// Chunks that are changed before the page says how far it is.
+const CHUNKS: u64 = 20;
+
+/// What is looked for, as the address says it: an address can be passed on.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Search {
+    status: Option<String>,
+    r#type: Option<String>,
+    template: Option<String>,
+    label: Option<String>,
+    reference: Option<String>,
+    recipient: Option<String>,
+    /// `24h`, `7d`, or RFC 3339.
+    since: Option<String>,
+    until: Option<String>,
+    cursor: Option<Uuid>,
+}
+
+/// Hours or days before now, or an instant.
+fn instant(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let hours = match text.split_at_checked(text.len().saturating_sub(1)) {
+        Some((number, "h")) => number.parse::<i64>().ok(),
+        Some((number, "d")) => number
+            .parse::<i64>()
+            .ok()
+            .map(|days| days.saturating_mul(24)),
+        _ => None,
+    };
+    match hours {
+        Some(hours) if (0..=24 * 4000).contains(&hours) => Some(now.plus_seconds(-hours * 3600)),
+        _ => Timestamp::parse_rfc3339(text),
+    }
+}
+
+impl Search {
+    fn fields(&self) -> [(&'static str, &Option<String>); 8] {
+        [
+            ("status", &self.status),
+            ("type", &self.r#type),
+            ("template", &self.template),
+            ("label", &self.label),
+            ("reference", &self.reference),
+            ("recipient", &self.recipient),
+            ("since", &self.since),
+            ("until", &self.until),
+        ]
+    }
+
+    fn of(form: &mut Form) -> Self {
+        Self {
+            status: form.take("status"),
+            r#type: form.take("type"),
+            template: form.take("template"),
+            label: form.take("label"),
+            reference: form.take("reference"),
+            recipient: form.take("recipient"),
+            since: form.take("since"),
+            until: form.take("until"),
+            cursor: None,
+        }
+    }
+
+    /// What was said, without what was left empty.
+    fn said(&self) -> Vec<(&'static str, String)> {
+        self.fields()
+            .into_iter()
+            .filter_map(|(name, value)| {
+                Some((
+                    name,
+                    value.clone().filter(|value| !value.trim().is_empty())?,
+                ))
+            })
+            .collect()
+    }
+
+    /// The same as the end of an address.
+    fn query(&self) -> String {
+        let parts: Vec<String> = self
+            .said()
+            .into_iter()
+            .map(|(name, value)| format!("{name}={}", form_encoded(value.trim())))
+            .collect();
+        parts.join("&")
+    }
+
+    fn filter(&self, now: Timestamp) -> Result<notifications::Filter, Vec<FieldError>> {
+        let said = |value: &Option<String>| {
+            value
+                .as_ref()
+                .map(|value| value.trim().to_owned())
+                .filter(|value| !value.is_empty())
+        };
+        let when = |value: &Option<String>| {
+            said(value).map(|text| instant(&text, now).map_or(text, |at| at.to_string()))
+        };
+        Match {
+            status: said(&self.status),
+            r#type: said(&self.r#type),
+            template: said(&self.template),
+            label: said(&self.label),
+            reference: said(&self.reference),
+            recipient: said(&self.recipient),
+            since: when(&self.since),
+            until: when(&self.until),
+        }
+        .read("")
+    }
+}
+
+/// A notification of a list.
+pub struct Listed {
+    pub id: String,
+    pub at: Moment,
+    pub status: &'static str,
+    pub class: &'static str,
+    pub recipient: String,
+    pub what: String,
+    pub reason: String,
+    pub reference: String,
+}
+
+/// The colour of a status.
+pub const fn class(status: Status) -> &'static str {
+    match status.group() {
+        Group::Pending => "wait",
+        Group::Sent => "good",
+        Group::Failed => "bad",
+        Group::NotSent => "rest",
+    }
+}
+
+#[derive(Template)]
+#[template(path = "notifications.html")]
+struct Page {
+    shell: Shell,
+    search: Search,
+    wrong: Vec<FieldError>,
+    rows: Vec<Listed>,
+    next: Option<String>,
+    statuses: Vec<&'static str>,
+    many: bool,
+}
+
+impl Page {
+    fn value(field: &Option<String>) -> &str {
+        field.as_deref().unwrap_or_default()
+    }
+}
+
+fn listed(row: &entity::notification::Model, person: &Person, shell: &Shell) -> Listed {
+    let status = convert::status(row.status);
+    let whom = row.recipient.clone().or_else(|| row.address.clone());
+    let whom = whom.unwrap_or_else(|| "somebody".to_owned());
+    let failure = notifications::read_failure(row.failure.as_deref());
+    Listed {
+        id: row.id.to_string(),
+        at: shell.zone.micros(row.created_at),
+        status: status.name(),
+        class: class(status),
+        recipient: if person.sees_people() {
+            whom
+        } else {
+            phone::masked(&whom)
+        },
+        what: if row.template.is_empty() {
+            row.kind.clone()
+        } else {
+            row.template.clone()
+        },
+        reason: failure
+            .map(|failure| match failure.code {
+                Some(code) => format!("{code}: {}", failure.meaning),
+                None => failure.meaning,
+            })
+            .or_else(|| row.reason.clone())
+            .unwrap_or_default(),
+        reference: row.reference.clone().unwrap_or_default(),
+    }
+}
+
+pub async fn page(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    search: web::Query<Search>,
+) -> Result<HttpResponse, Fault> {
+    let shell = Shell::new(
+        &request,
+        &state,
+        &person,
+        "Notifications",
+        "/dashboard/notifications",
+    );
+    let mut search = search.into_inner();
+    let cursor = search.cursor.take();
+    let query = search.query();
+    let (mut rows, wrong) = match search.filter(state.clock.now()) {
+        Ok(filter) => {
+            let filter = notifications::Filter {
+                before: cursor,
+                limit: SHOWN + 1,
+                ..filter
+            };
+            (
+                notifications::search(&state.engine.store, &filter).await?,
+                Vec::new(),
+            )
+        }
+        Err(wrong) => (Vec::new(), wrong),
+    };
+    let shown_rows = usize::try_from(SHOWN).unwrap_or(50);
+    let more = rows.len() > shown_rows;
+    rows.truncate(shown_rows);
+    let next = rows.last().filter(|_| more).map(|row| {
+        let joint = if query.is_empty() { "" } else { "&" };
+        format!("/dashboard/notifications?{query}{joint}cursor={}", row.id)
+    });
+    let page = Page {
+        many: !query.is_empty() && !rows.is_empty(),
+        rows: rows
+            .iter()
+            .map(|row| listed(row, &person, &shell))
+            .collect(),
+        search,
+        wrong,
+        next,
+        statuses: Status::ALL.map(Status::name).into(),
+        shell,
+    };
+    shown(&page)
+}
+
+#[derive(Template)]
+#[template(path = "bulk.html")]
+struct BulkPage {
+    shell: Shell,
+    action: &'static str,
+    verb: &'static str,
+    said: Vec<(&'static str, String)>,
+    query: String,
+    even_if_delivered: bool,
+    /// Nothing was changed yet.
+    preview: bool,
+    matched: u64,
+    changed: u64,
+    left_alone: Vec<(String, u64)>,
+    /// Where it goes on; none: it is done.
+    next: Option<Uuid>,
+}
+
+fn action(name: &str, even_if_delivered: bool) -> Option<(Action, &'static str, &'static str)> {
+    match name {
+        "retry" => Some((Action::Retry { even_if_delivered }, "retry", "sent again")),
+        "cancel" => Some((Action::Cancel, "cancel", "cancelled")),
+        "send-now" => Some((Action::SendNow, "send-now", "sent now")),
+        _ => None,
+    }
+}
+
+/// First what would happen; then it happens, some thousands at a time.
+pub async fn bulk(
+    mut form: Form,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Fault> {
+    form.person.needs(Role::Operator)?;
+    let even_if_delivered = form.text("even_if_delivered").is_some();
+    let Some((action, name, verb)) = form
+        .text("action")
+        .and_then(|name| action(name, even_if_delivered))
+    else {
+        return Err(Fault::Form);
+    };
+    let preview = form.text("confirmed").is_none();
+    let number = |name: &str| {
+        form.text(name)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
+    };
+    let mut all = Batch {
+        matched: number("matched"),
+        changed: number("changed"),
+        left_alone: BTreeMap::new(),
+        next: form.text("cursor").and_then(|text| text.parse().ok()),
+    };
+    let search = Search::of(&mut form);
+    let now = state.clock.now();
+    let (Ok(mut filter), false) = (search.filter(now), search.said().is_empty()) else {
+        // All there are is not what anybody means by a page without a filter.
+        return Err(Fault::Form);
+    };
+    for _ in 0..CHUNKS {
+        filter.before = all.next;
+        let done = manual::chunk(&state.engine, &filter, action, preview, None, now).await?;
+        let Ok(batch) = done else { break };
+        all.add(batch);
+        if all.next.is_none() {
+            break;
+        }
+    }
+    if !preview && (all.changed > 0 || all.next.is_none()) {
+        manual::note(
+            &state.engine,
+            &form.person.actor(),
+            action,
+            &search.query(),
+            all.changed,
+            now,
+        )
+        .await?;
+    }
+    let mut shell = Shell::new(
+        &request,
+        &state,
+        &form.person,
+        "Many at once",
+        "/dashboard/notifications",
+    );
+    shell.done = (!preview && all.next.is_none())
+        .then(|| format!("{} of {} were {verb}.", all.changed, all.matched));
+    let page = BulkPage {
+        shell,
+        action: name,
+        verb,
+        said: search.said(),
+        query: search.query(),
+        even_if_delivered,
+        preview,
+        matched: all.matched,
+        changed: all.changed,
+        left_alone: all.left_alone.into_iter().collect(),
+        next: all.next,
+    };
+    shown(&page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::instant;
+    use crate::domain::time::Timestamp;
+
+    #[test]
+    fn a_time_is_hours_days_or_an_instant() {
+        let now = Timestamp::from_unix_seconds(1_000_000);
+        assert_eq!(instant("24h", now), Some(now.plus_seconds(-86_400)));
+        assert_eq!(instant("7d", now), Some(now.plus_seconds(-7 * 86_400)));
+        assert_eq!(
+            instant("1970-01-01T00:00:01Z", now),
+            Some(Timestamp::from_unix_seconds(1))
+        );
+        for wrong in ["", "h", "-1h", "99999999999999999999d", "yesterday", "ü"] {
+            assert_eq!(instant(wrong, now), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Who sends, whether, and with what; what opens doors is written, never read.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use super::{
+    act::{Form, Person},
+    fault::Fault,
+    moment::Moment,
+    shell::{Shell, shown},
+};
+use crate::{
+    domain::{credential::Kind, login::Role, time::Timestamp},
+    engine::senders::{self, By, NewCredential, Refused},
+    state::{AppState, random_bytes},
+    store::sender,
+};
+
+/// A reason is at most this long, in characters.
+const LONGEST_REASON: usize = 200;
+
+struct Row {
+    id: Uuid,
+    name: String,
+    is_default: bool,
+    standing: &'static str,
+    class: &'static str,
+    reason: String,
+    number: String,
+    account: String,
+    app: String,
+}
+
+fn row(state: &AppState, row: &entity::sender::Model) -> Row {
+    let (standing, reason) = senders::standing(&state.engine, row);
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "—".to_owned());
+    Row {
+        id: row.id,
+        name: row.name.clone(),
+        is_default: row.is_default,
+        standing,
+        class: if standing == "active" { "good" } else { "bad" },
+        reason: reason.unwrap_or_default(),
+        number: text(&row.phone_number_id),
+        account: text(&row.waba_id),
+        app: text(&row.app_id),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "senders.html")]
+struct Page {
+    shell: Shell,
+    rows: Vec<Row>,
+}
+
+pub async fn page(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Fault> {
+    let shell = Shell::new(&request, &state, &person, "Senders", "/dashboard/senders");
+    let all = sender::all(&state.engine.store).await?;
+    let rows = all.iter().map(|sender| row(&state, sender)).collect();
+    shown(&Page { shell, rows })
+}
+
+struct Credential {
+    id: Option<Uuid>,
+    kind: &'static str,
+    masked: String,
+    active: bool,
+    since: Option<Moment>,
+    until: Option<Moment>,
+    by: String,
+}
+
+#[derive(Template)]
+#[template(path = "sender.html")]
+struct OnePage {
+    shell: Shell,
+    row: Row,
+    credentials: Vec<Credential>,
+    refused: Vec<String>,
+}
+
+async fn show(
+    request: &HttpRequest,
+    state: &AppState,
+    person: &Person,
+    id: Uuid,
+    said: Option<Result<String, Vec<String>>>,
+) -> Result<HttpResponse, Fault> {
+    let Some(found) = sender::find(state.engine.store.reader(), id).await? else {
+        return Err(Fault::NotFound);
+    };
+    let mut shell = Shell::new(
+        request,
+        state,
+        person,
+        found.name.clone(),
+        "/dashboard/senders",
+    );
+    let mut refused = Vec::new();
+    match said {
+        Some(Ok(done)) => shell.done = Some(done),
+        Some(Err(why)) => refused = why,
+        None => {}
+    }
+    let credentials = if person.role >= Role::Admin {
+        senders::shown(&state.engine, &found)
+            .await?
+            .into_iter()
+            .map(|it| Credential {
+                id: it.id,
+                kind: words(it.kind),
+                masked: it
+                    .masked
+                    .unwrap_or_else(|| "cannot be read: encrypted with another key".to_owned()),
+                active: it.active,
+                since: it.created_at.map(|at| shell.zone.moment(at)),
+                until: it.expires_at.map(|at| shell.zone.moment(at)),
+                by: it.added_by.unwrap_or_else(|| "the environment".to_owned()),
+            })
+            .collect()
+    } else {
+        Vec::new()
+    };
+    let page = OnePage {
+        row: row(state, &found),
+        credentials,
+        refused,
+        shell,
+    };
+    shown(&page)
+}
+
+const fn words(kind: Kind) -> &'static str {
+    match kind {
+        Kind::AccessToken => "access token",
+        Kind::AppSecret => "app secret",
+        Kind::VerifyToken => "verify token",
+    }
+}
+
+pub async fn one(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Fault> {
+    show(&request, &state, &person, *id, None).await
+}
+
+pub async fn act(
+    form: Form,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Fault> {
+    let (engine, id) = (&state.engine, *id);
+    let actor = form.person.actor();
+    let by = By {
+        actor: &actor,
+        now: state.clock.now(),
+        key: None,
+    };
+    let credential = || {
+        form.text("credential")
+            .and_then(|id| id.parse().ok())
+            .ok_or(Fault::Form)
+    };
+    let action = form.text("action").unwrap_or_default();
+    let needed = match action {
+        "hold" | "release" => Role::Operator,
+        _ => Role::Admin,
+    };
+    form.person.needs(needed)?;
+    let (result, done) = match action {
+        "hold" => {
+            let Some(reason) = form
+                .text("reason")
+                .filter(|it| it.chars().count() <= LONGEST_REASON)
+            else {
+                let why = vec!["Say why, in up to 200 characters: others will read it.".to_owned()];
+                return show(&request, &state, &form.person, id, Some(Err(why))).await;
+            };
+            (
+                senders::hold(engine, by, id, reason).await?,
+                "It is held: what is asked for waits.",
+            )
+        }
+        "release" => (senders::release(engine, by, id).await?, "It goes on."),
+        "default" => (
+            senders::make_default(engine, by, id).await?,
+            "It is the default now.",
+        ),
+        "add" => {
+            let (Some(kind), Some(value)) =
+                (form.text("kind").and_then(Kind::parse), form.text("value"))
+            else {
+                let why = vec!["Choose what it is, and paste it.".to_owned()];
+                return show(&request, &state, &form.person, id, Some(Err(why))).await;
+            };
+            let expires_at = match form.text("expires").map(day_or_instant) {
+                Some(None) => {
+                    let why = vec![
+                        "Expires: a day such as 2027-01-31, or an instant (RFC 3339).".to_owned(),
+                    ];
+                    return show(&request, &state, &form.person, id, Some(Err(why))).await;
+                }
+                expires => expires.flatten(),
+            };
+            let new = NewCredential {
+                kind,
+                value: SecretString::from(value.to_owned()),
+                expires_at,
+            };
+            let nonce = random_bytes().map_err(|error| Fault::Session(error.into()))?;
+            let added = senders::add_credential(engine, by, id, &new, nonce).await?;
+            (
+                added.map(|_id| ()),
+                "It is kept, and used from the next call on.",
+            )
+        }
+        "activate" => (
+            senders::set_active(engine, by, id, credential()?, true).await?,
+            "It is in use.",
+        ),
+        "deactivate" => (
+            senders::set_active(engine, by, id, credential()?, false).await?,
+            "It is not in use any more.",
+        ),
+        "remove" => (
+            senders::remove(engine, by, id, credential()?).await?,
+            "It is forgotten.",
+        ),
+        _ => return Err(Fault::Form),
+    };
+    let said = match result {
+        Ok(()) => Ok(done.to_owned()),
+        Err(Refused::NotFound) => return Err(Fault::NotFound),
+        Err(refused) => Err(why(&refused)),
+    };
+    show(&request, &state, &form.person, id, Some(said)).await
+}
+
+/// The end of a day, or an instant.
+fn day_or_instant(text: &str) -> Option<Timestamp> {
+    Timestamp::parse_rfc3339(text)
+        .or_else(|| Timestamp::parse_rfc3339(&format!("{text}T23:59:59Z")))
+}
+
+fn why(refused: &Refused) -> Vec<String> {
+    match refused {
+        Refused::Fields(wrong) => wrong
+            .iter()
+            .map(|wrong| {
+                let field = wrong.pointer.trim_start_matches('/');
+                format!("{field}: {}", wrong.rule)
+            })
+            .collect(),
+        Refused::NotFound => vec!["It is not there any more.".to_owned()],
+        Refused::NoKey => vec!["There is no HERALD_SECRET_KEY to encrypt it with.".to_owned()],
+        Refused::KeyReplaced => vec![
+            "The secret key was replaced and this process has the old one: start it with the new one."
+                .to_owned(),
+        ],
+        Refused::KeyReused => vec!["It was sent twice.".to_owned()],
+    }
+}

@@ -1,0 +1,122 @@
+//! Sessions in the database: any process knows who is in, and a restart puts nobody out.
+
+use std::collections::HashMap;
+
+use actix_session::storage::{
+    LoadError, SaveError, SessionKey, SessionStore, UpdateError, generate_session_key,
+};
+use actix_web::{cookie::time::Duration, web};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::{domain::time::Timestamp, state::AppState, store::session};
+
+/// Whose session it is, among what is kept of it.
+pub const LOGIN: &str = "login";
+
+/// What the forms of a session carry.
+pub const TOKEN: &str = "token";
+
+/// Sessions, as actix-session wants them kept. Of a key only the digest is stored: who
+/// reads the database is not in.
+pub struct Kept {
+    state: web::Data<AppState>,
+}
+
+impl Kept {
+    pub const fn new(state: web::Data<AppState>) -> Self {
+        Self { state }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.state.clock.now()
+    }
+}
+
+fn digest(key: &SessionKey) -> Vec<u8> {
+    Sha256::digest(key.as_ref().as_bytes()).to_vec()
+}
+
+/// Values are JSON texts in their own right.
+fn login_of(state: &HashMap<String, String>) -> Option<Uuid> {
+    serde_json::from_str(state.get(LOGIN)?).ok()
+}
+
+impl SessionStore for Kept {
+    async fn load(&self, key: &SessionKey) -> Result<Option<HashMap<String, String>>, LoadError> {
+        let found = session::load(&self.state.engine.store, &digest(key), self.now())
+            .await
+            .map_err(|error| LoadError::Other(error.into()))?;
+        found
+            .map(|state| serde_json::from_str(&state))
+            .transpose()
+            .map_err(|error| LoadError::Deserialization(error.into()))
+    }
+
+    async fn save(
+        &self,
+        state: HashMap<String, String>,
+        ttl: &Duration,
+    ) -> Result<SessionKey, SaveError> {
+        let key = generate_session_key();
+        let (digest, now) = (digest(&key), self.now());
+        let until = now.plus_seconds(ttl.whole_seconds());
+        let login = login_of(&state);
+        let text = serde_json::to_string(&state)
+            .map_err(|error| SaveError::Serialization(error.into()))?;
+        self.state
+            .engine
+            .store
+            .write(async |tx| session::insert(tx, &digest, login, &text, until, now).await)
+            .await
+            .map_err(|error| SaveError::Other(error.into()))?;
+        Ok(key)
+    }
+
+    async fn update(
+        &self,
+        key: SessionKey,
+        state: HashMap<String, String>,
+        ttl: &Duration,
+    ) -> Result<SessionKey, UpdateError> {
+        let login = login_of(&state);
+        let kept = digest(&key);
+        let text = serde_json::to_string(&state)
+            .map_err(|error| UpdateError::Serialization(error.into()))?;
+        let there = self
+            .state
+            .engine
+            .store
+            .write(async |tx| session::update(tx, &kept, login, &text).await)
+            .await
+            .map_err(|error| UpdateError::Other(error.into()))?;
+        if there {
+            return Ok(key);
+        }
+        self.save(state, ttl).await.map_err(|error| match error {
+            SaveError::Serialization(error) => UpdateError::Serialization(error),
+            SaveError::Other(error) => UpdateError::Other(error),
+        })
+    }
+
+    async fn update_ttl(&self, key: &SessionKey, ttl: &Duration) -> Result<(), anyhow::Error> {
+        let digest = digest(key);
+        let until = self.now().plus_seconds(ttl.whole_seconds());
+        self.state
+            .engine
+            .store
+            .write(async |tx| session::extend(tx, &digest, until).await)
+            .await?;
+        Ok(())
+    }
+
+    async fn delete(&self, key: &SessionKey) -> Result<(), anyhow::Error> {
+        let digest = digest(key);
+        self.state
+            .engine
+            .store
+            .write(async |tx| session::end(tx, &digest).await)
+            .await?;
+        Ok(())
+    }
+}

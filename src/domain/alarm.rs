@@ -1,0 +1,115 @@
+//! When an alarm is raised, and when it is over.
+
+/// What is measured for an alarm. It is raised at one bound and cleared at a lower one,
+/// so that what wavers between them rings once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measure {
+    pub value: i64,
+    /// Raised when the value is this or more.
+    pub raise_at: i64,
+    /// Cleared when the value is this or less.
+    pub clear_at: i64,
+}
+
+/// What becomes of an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    Raise,
+    Clear,
+    Stay,
+}
+
+impl Measure {
+    /// Something that is or is not.
+    pub const fn flag(is: bool) -> Self {
+        Self {
+            value: if is { 1 } else { 0 },
+            raise_at: 1,
+            clear_at: 0,
+        }
+    }
+
+    /// What becomes of an alarm that is raised, or is not.
+    pub const fn turn(self, raised: bool) -> Turn {
+        if !raised && self.value >= self.raise_at {
+            Turn::Raise
+        } else if raised && self.value <= self.clear_at {
+            Turn::Clear
+        } else {
+            Turn::Stay
+        }
+    }
+
+    /// Whether it is worth a person's look.
+    pub const fn is_wrong(self, raised: bool) -> bool {
+        matches!(
+            (raised, self.turn(raised)),
+            (false, Turn::Raise) | (true, Turn::Stay | Turn::Raise)
+        )
+    }
+}
+
+/// A part in percent, of no fewer than `least`; zero, when there are too few to say.
+pub fn percent(part: i64, of: i64, least: i64) -> i64 {
+    if of < least.max(1) {
+        return 0;
+    }
+    part.saturating_mul(100) / of
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Measure, Turn, percent};
+
+    const RATE: Measure = Measure {
+        value: 0,
+        raise_at: 10,
+        clear_at: 5,
+    };
+
+    #[test]
+    fn what_wavers_between_the_bounds_rings_once() {
+        let mut raised = false;
+        let mut turns = Vec::new();
+        for value in [4, 9, 10, 7, 12, 6, 9, 5, 9, 10] {
+            let turn = Measure { value, ..RATE }.turn(raised);
+            match turn {
+                Turn::Raise => raised = true,
+                Turn::Clear => raised = false,
+                Turn::Stay => continue,
+            }
+            turns.push((value, turn));
+        }
+        assert_eq!(
+            turns,
+            [(10, Turn::Raise), (5, Turn::Clear), (10, Turn::Raise)]
+        );
+    }
+
+    #[test]
+    fn few_are_no_rate() {
+        assert_eq!(percent(3, 3, 20), 0);
+        assert_eq!(percent(2, 20, 20), 10);
+        assert_eq!(percent(1, 0, 0), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn raised_and_cleared_alternate(values in prop::collection::vec(0_i64..20, 0..60)) {
+            let mut raised = false;
+            let mut last = Turn::Clear;
+            for value in values {
+                let measure = Measure { value, ..RATE };
+                let turn = measure.turn(raised);
+                if turn != Turn::Stay {
+                    prop_assert_ne!(turn, last);
+                    last = turn;
+                    raised = turn == Turn::Raise;
+                }
+                prop_assert_eq!(measure.is_wrong(raised), raised);
+            }
+        }
+    }
+}

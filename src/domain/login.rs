@@ -1,0 +1,120 @@
+//! Who may do what in the pages, and how passwords are guarded.
+
+/// What a person may do; each may all that the one before may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Looks; numbers and texts are masked.
+    Viewer,
+    /// Sees whom it is about, retries, cancels, replays, holds and releases.
+    Operator,
+    /// Changes credentials, and reads raw callbacks.
+    Admin,
+}
+
+impl Role {
+    pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
+/// A password is at least this long, in characters (NIST SP 800-63B, 3.1.1.2, asks for
+/// length and against rules of composition).
+pub const SHORTEST_PASSWORD: usize = 12;
+
+/// Nothing longer is hashed, in bytes: hashing costs whoever is asked to do it.
+pub const LONGEST_PASSWORD: usize = 256;
+
+/// Names are at most this long, in characters.
+const LONGEST_NAME: usize = 64;
+
+/// What is wrong with a name, if anything.
+pub fn unusable_name(name: &str) -> Option<&'static str> {
+    let usable = !name.is_empty()
+        && name.chars().count() <= LONGEST_NAME
+        && name
+            .chars()
+            .all(|letter| letter.is_alphanumeric() || "._-@+".contains(letter));
+    (!usable).then_some("1 to 64 letters, digits and . _ - @ +")
+}
+
+/// What is wrong with a password, if anything.
+pub fn weak(password: &str, name: &str) -> Option<&'static str> {
+    let mut letters = password.chars();
+    let first = letters.next();
+    if password.chars().count() < SHORTEST_PASSWORD {
+        Some("at least 12 characters")
+    } else if password.len() > LONGEST_PASSWORD {
+        Some("at most 256 bytes")
+    } else if password.to_lowercase().contains(&name.to_lowercase()) {
+        Some("it must not contain the name")
+    } else if letters.all(|letter| Some(letter) == first) {
+        Some("more than one letter")
+    } else {
+        None
+    }
+}
+
+/// Tries that may fail in a row before anybody has to wait.
+const FREE_FAILURES: i64 = 5;
+
+/// Nobody waits longer, in seconds: who guesses gains nothing, who has forgotten may
+/// come back.
+const LONGEST_WAIT: i64 = 15 * 60;
+
+/// How long nobody may try again after so many failures in a row, in seconds.
+pub fn wait_seconds(failures: i64) -> i64 {
+    if failures < FREE_FAILURES {
+        return 0;
+    }
+    let doubled = u32::try_from(failures - FREE_FAILURES).map_or(16, |more| more.min(16));
+    (30_i64 << doubled).min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Role, unusable_name, wait_seconds, weak};
+
+    #[test]
+    fn each_role_may_what_the_one_before_may() {
+        assert!(Role::Viewer < Role::Operator && Role::Operator < Role::Admin);
+        for role in Role::ALL {
+            assert_eq!(Role::parse(role.name()), Some(role));
+        }
+        assert_eq!(Role::parse("root"), None);
+    }
+
+    #[test]
+    fn who_keeps_failing_waits_longer_and_longer_but_not_for_ever() {
+        let waits: Vec<i64> = (0..12).map(wait_seconds).collect();
+        assert_eq!(waits, [0, 0, 0, 0, 0, 30, 60, 120, 240, 480, 900, 900]);
+        assert_eq!(wait_seconds(i64::MAX), 900);
+    }
+
+    #[test]
+    fn a_password_is_long_and_not_the_name() {
+        assert_eq!(weak("correct horse battery", "ada"), None);
+        assert!(weak("eleven char", "ada").is_some());
+        assert!(weak("Ada-ada-ada-ada", "ada").is_some());
+        assert!(weak("aaaaaaaaaaaaaa", "bob").is_some());
+        assert!(weak(&"ab".repeat(200), "cy").is_some());
+        assert!(weak("пароль-из-букв", "cy").is_none());
+    }
+
+    #[test]
+    fn a_name_fits_into_an_address_and_a_line() {
+        assert_eq!(unusable_name("ada.lovelace@example.org"), None);
+        for wrong in ["", "a b", "a/b", "a\nb", &"a".repeat(65)] {
+            assert!(unusable_name(wrong).is_some(), "{wrong:?}");
+        }
+    }
+}

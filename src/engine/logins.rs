@@ -1,0 +1,389 @@
+//! People who may look and act: letting them in, and keeping others out.
+
+use std::sync::LazyLock;
+
+use argon2::{Argon2, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        login::{self as rules, Role},
+        time::Timestamp,
+    },
+    store::{DatabaseTransaction, Store, StoreError, audit, login, session},
+};
+
+/// A one-time link lets in for so long, in seconds.
+pub const LINK_SECONDS: i64 = 60 * 60;
+
+/// Failures are forgotten after this, in seconds.
+const FORGOTTEN_AFTER: i64 = 24 * 60 * 60;
+
+/// Rows that names which nobody has share.
+const UNKNOWN_ROWS: u16 = 4096;
+
+/// Passwords that are hashed at the same time: each takes 19 MiB (OWASP's parameters for
+/// Argon2id, which are the crate's own), and the processor's time.
+static HASHING: Semaphore = Semaphore::const_new(2);
+
+/// What an unknown name's password is compared with, so that it takes as long.
+static NOBODY: LazyLock<Option<String>> = LazyLock::new(|| hash("nobody has this password").ok());
+
+/// Why nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("there is no login of this name")]
+    NotFound,
+    #[error("there is a login of this name already")]
+    Taken,
+    #[error("the name: {0}")]
+    Name(&'static str),
+    #[error("the password: {0}")]
+    Weak(&'static str),
+    #[error("the link is used up, or too old: ask for a new one")]
+    Link,
+    #[error("the password could not be hashed")]
+    Hash,
+    #[error("this is the last admin")]
+    LastAdmin,
+}
+
+type Outcome<T> = Result<Result<T, Refused>, StoreError>;
+
+/// What came of a name and a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    In(entity::login::Model),
+    Wrong,
+    /// Too many failures: nothing was compared. In so many seconds, it may be tried again.
+    Wait(i64),
+}
+
+fn hash(password: &str) -> Result<String, argon2::password_hash::Error> {
+    Ok(Argon2::default()
+        .hash_password(password.as_bytes())?
+        .to_string())
+}
+
+fn matches(password: &str, kept: &str) -> bool {
+    PasswordHash::new(kept).is_ok_and(|kept| {
+        Argon2::default()
+            .verify_password(password.as_bytes(), &kept)
+            .is_ok()
+    })
+}
+
+/// Whose failures these are.
+fn subject(name: &str, login: Option<&entity::login::Model>) -> String {
+    match login {
+        Some(login) => login.id.to_string(),
+        None => {
+            let digest = Sha256::digest(name.as_bytes());
+            let row = digest
+                .iter()
+                .take(2)
+                .fold(0_u16, |row, byte| row << 8 | u16::from(*byte));
+            format!("unknown/{}", row % UNKNOWN_ROWS)
+        }
+    }
+}
+
+/// Looks whether a name and a password belong together. Each try counts before it is
+/// compared, so that many at once gain nothing.
+pub async fn enter(
+    store: &Store,
+    name: &str,
+    password: &SecretString,
+    now: Timestamp,
+) -> Result<Entry, StoreError> {
+    let found = login::by_name(store.reader(), name).await?;
+    let subject = subject(name, found.as_ref());
+    let wait = store
+        .write(async |tx| {
+            if let Some((failures, last_at)) = login::failures(tx, &subject).await? {
+                if now.micros_since(last_at) / 1_000_000 > FORGOTTEN_AFTER {
+                    login::forget_failures(tx, &subject).await?;
+                } else {
+                    let until = last_at.plus_seconds(rules::wait_seconds(failures));
+                    let left = until.micros_since(now);
+                    if left > 0 {
+                        return Ok(Some((left + 999_999) / 1_000_000));
+                    }
+                }
+            }
+            login::failed(tx, &subject, now).await?;
+            Ok(None)
+        })
+        .await?;
+    if let Some(seconds) = wait {
+        return Ok(Entry::Wait(seconds));
+    }
+    let usable = found.filter(|login| login.off_at.is_none());
+    let kept = usable
+        .as_ref()
+        .and_then(|login| login.password_hash.clone())
+        .or_else(|| NOBODY.clone())
+        .unwrap_or_default();
+    let given = password.clone();
+    let fits = given.expose_secret().len() <= rules::LONGEST_PASSWORD
+        && hashing(move || matches(given.expose_secret(), &kept))
+            .await
+            .unwrap_or(false);
+    let login = usable.filter(|login| fits && login.password_hash.is_some());
+    let Some(login) = login else {
+        return Ok(Entry::Wrong);
+    };
+    store
+        .write(async |tx| {
+            login::forget_failures(tx, &subject).await?;
+            login::note_in(tx, login.id, now).await?;
+            note(
+                tx,
+                &format!("login:{}", login.name),
+                "login.in",
+                &login.name,
+                &json!({}),
+                now,
+            )
+            .await
+        })
+        .await?;
+    Ok(Entry::In(login))
+}
+
+/// Does what takes long on a thread of its own, when it is its turn.
+async fn hashing<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let _turn = HASHING.acquire().await.ok()?;
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+async fn note(
+    tx: &DatabaseTransaction,
+    actor: &str,
+    action: &str,
+    subject: &str,
+    detail: &Value,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let entry = audit::New {
+        actor,
+        action,
+        subject,
+        detail: detail.to_string(),
+    };
+    audit::note(tx, entry, now).await
+}
+
+/// Adds a login. It has no password yet: a link lets in to choose one.
+pub async fn add(
+    store: &Store,
+    actor: &str,
+    name: &str,
+    role: Role,
+    now: Timestamp,
+) -> Outcome<Uuid> {
+    if let Some(rule) = rules::unusable_name(name) {
+        return Ok(Err(Refused::Name(rule)));
+    }
+    store
+        .write(async |tx| {
+            let Some(id) = login::insert(tx, name, role.name(), now).await? else {
+                return Ok(Err(Refused::Taken));
+            };
+            let detail = json!({ "role": role.name() });
+            note(tx, actor, "login.added", name, &detail, now).await?;
+            Ok(Ok(id))
+        })
+        .await
+}
+
+/// Makes a link that lets in once. Its text is shown once and kept nowhere.
+pub async fn link(
+    store: &Store,
+    actor: &str,
+    name: &str,
+    random: &[u8; 32],
+    now: Timestamp,
+) -> Outcome<SecretString> {
+    let text = URL_SAFE_NO_PAD.encode(random);
+    let digest = Sha256::digest(text.as_bytes()).to_vec();
+    store
+        .write(async |tx| {
+            let Some(found) = login::by_name(tx, name)
+                .await?
+                .filter(|it| it.off_at.is_none())
+            else {
+                return Ok(Err(Refused::NotFound));
+            };
+            let until = now.plus_seconds(LINK_SECONDS);
+            login::insert_link(tx, &digest, found.id, until, now).await?;
+            note(
+                tx,
+                actor,
+                "login.link",
+                name,
+                &json!({ "until": until.to_string() }),
+                now,
+            )
+            .await?;
+            Ok(Ok(SecretString::from(text.clone())))
+        })
+        .await
+}
+
+/// Whom a link lets in, if it still does.
+pub async fn of_link(
+    store: &Store,
+    text: &str,
+    now: Timestamp,
+) -> Result<Option<entity::login::Model>, StoreError> {
+    let digest = Sha256::digest(text.as_bytes());
+    login::by_link(store.reader(), &digest, now).await
+}
+
+/// Lets in by a link, once; with a new password, if one is chosen.
+pub async fn enter_by_link(
+    store: &Store,
+    text: &str,
+    password: Option<SecretString>,
+    now: Timestamp,
+) -> Outcome<entity::login::Model> {
+    let Some(found) = of_link(store, text, now).await? else {
+        return Ok(Err(Refused::Link));
+    };
+    let hashed = match password {
+        Some(password) => match hashed(&found.name, password).await {
+            Ok(hashed) => Some(hashed),
+            Err(refused) => return Ok(Err(refused)),
+        },
+        None => None,
+    };
+    let digest = Sha256::digest(text.as_bytes());
+    let actor = format!("login:{}", found.name);
+    store
+        .write(async |tx| {
+            if !login::use_link(tx, &digest).await? {
+                return Ok(Err(Refused::Link));
+            }
+            if let Some(hashed) = &hashed {
+                login::set_password(tx, found.id, hashed).await?;
+                // Whoever knew the old one is out.
+                session::end_all(tx, found.id).await?;
+                note(tx, &actor, "login.password", &found.name, &json!({}), now).await?;
+            }
+            login::forget_failures(tx, &found.id.to_string()).await?;
+            login::note_in(tx, found.id, now).await?;
+            note(
+                tx,
+                &actor,
+                "login.in",
+                &found.name,
+                &json!({ "by": "link" }),
+                now,
+            )
+            .await?;
+            Ok(Ok(found.clone()))
+        })
+        .await
+}
+
+async fn hashed(name: &str, password: SecretString) -> Result<String, Refused> {
+    if let Some(rule) = rules::weak(password.expose_secret(), name) {
+        return Err(Refused::Weak(rule));
+    }
+    hashing(move || hash(password.expose_secret()))
+        .await
+        .and_then(Result::ok)
+        .ok_or(Refused::Hash)
+}
+
+/// Sets a password by hand.
+pub async fn set_password(
+    store: &Store,
+    actor: &str,
+    name: &str,
+    password: SecretString,
+    now: Timestamp,
+) -> Outcome<()> {
+    let hashed = match hashed(name, password).await {
+        Ok(hashed) => hashed,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    store
+        .write(async |tx| {
+            let Some(found) = login::by_name(tx, name).await? else {
+                return Ok(Err(Refused::NotFound));
+            };
+            login::set_password(tx, found.id, &hashed).await?;
+            session::end_all(tx, found.id).await?;
+            login::forget_failures(tx, &found.id.to_string()).await?;
+            note(tx, actor, "login.password", name, &json!({}), now).await?;
+            Ok(Ok(()))
+        })
+        .await
+}
+
+/// What may be changed of a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Role(Role),
+    /// Lets in no more; whoever is in is out.
+    Off,
+    On,
+}
+
+/// Changes a login. One admin stays: nobody could make another in the pages.
+pub async fn change(
+    store: &Store,
+    actor: &str,
+    name: &str,
+    change: Change,
+    now: Timestamp,
+) -> Outcome<()> {
+    let admins = |all: &[entity::login::Model]| {
+        all.iter()
+            .filter(|it| it.role == Role::Admin.name() && it.off_at.is_none())
+            .map(|it| it.id)
+            .collect::<Vec<_>>()
+    };
+    let all = login::all(store).await?;
+    store
+        .write(async |tx| {
+            let Some(found) = login::by_name(tx, name).await? else {
+                return Ok(Err(Refused::NotFound));
+            };
+            let falls = matches!(
+                change,
+                Change::Off | Change::Role(Role::Viewer | Role::Operator)
+            );
+            if falls && admins(&all) == [found.id] {
+                return Ok(Err(Refused::LastAdmin));
+            }
+            let (action, detail) = match change {
+                Change::Role(role) => {
+                    login::set_role(tx, found.id, role.name()).await?;
+                    (
+                        "login.role",
+                        json!({ "before": found.role, "after": role.name() }),
+                    )
+                }
+                Change::Off => {
+                    login::set_off(tx, found.id, Some(now)).await?;
+                    session::end_all(tx, found.id).await?;
+                    ("login.off", json!({}))
+                }
+                Change::On => {
+                    login::set_off(tx, found.id, None).await?;
+                    ("login.on", json!({}))
+                }
+            };
+            note(tx, actor, action, name, &detail, now).await?;
+            Ok(Ok(()))
+        })
+        .await
+}

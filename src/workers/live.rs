@@ -1,0 +1,21 @@
+//! Tells open pages of changes, while there are any.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Turn;
+use crate::engine::{Engine, live};
+
+/// Pages are told no more often.
+const NAP: Duration = Duration::from_secs(1);
+
+/// Looks until stopped; then lets all listeners go.
+pub async fn run(engine: Arc<Engine>, stop: CancellationToken) {
+    super::run("live", stop, NAP, Some(&engine.live.opened), async || {
+        live::turn(&engine).await?;
+        Ok(Turn::Idle)
+    })
+    .await;
+    engine.live.end();
+}
