@@ -84,7 +84,7 @@ pub fn lines(places: usize, series: &[(&'static str, Vec<Option<i64>>)]) -> Stri
             if drawing {
                 let _ = write!(path, "L{across} {up}");
             } else {
-                let _ = write!(path, "M{} {up}L{across} {up}", across - PLACE / 4);
+                let _ = write!(path, "M{} {up}L{across} {up}", across - PLACE / 2);
             }
             drawing = true;
         }
@@ -141,6 +141,6 @@ mod tests {
     #[test]
     fn a_line_has_a_gap_where_nothing_is() {
         let svg = lines(3, &[("rate", vec![Some(100), None, Some(0)])]);
-        assert!(svg.contains(r#"d="M3 0L5 0M23 100L25 100""#), "{svg}");
+        assert!(svg.contains(r#"d="M0 0L5 0M20 100L25 100""#), "{svg}");
     }
 }

@@ -11,7 +11,10 @@ use super::{
     shell::{Shell, shown},
 };
 use crate::{
-    domain::phone,
+    domain::{
+        phone,
+        status::{Group, Status},
+    },
     engine::{
         attention::{self, Finding, Urgency},
         senders,
@@ -162,6 +165,9 @@ pub async fn page(
         queue: told
             .open_now
             .iter()
+            .filter(|(name, _)| {
+                Status::parse(name).is_some_and(|status| status.group() == Group::Pending)
+            })
             .map(|(name, count)| (name.clone(), *count))
             .collect(),
         queue_age: span(told.queue_age_seconds),

@@ -294,6 +294,7 @@ async fn every_command_has_help(_: Database) {
         "sandbox",
         "stats",
         "explain",
+        "users",
     ] {
         let help = herald("sqlite:unused", folder.path(), &[command, "--help"]);
         assert!(

@@ -1,11 +1,12 @@
 //! The database: durable, migrated under a lock, used by one server at a time on SQLite.
 
 use entity::{
-    account_fact, api_key, attempt, audit, callback, callback_body, callback_digest, catalogue,
-    contact, contact_alias, contact_conflict, conversation, counter, credential, dead_letter,
-    dedupe, event, follow_up, group_member, idempotency, identity_change, inbound_message, notice,
-    notification, notification_label, parked_status, route, rule, sender, setting, suppression,
-    template, template_sync, timeline, user_account, user_group,
+    account_fact, alarm, api_key, attempt, audit, callback, callback_body, callback_digest,
+    catalogue, contact, contact_alias, contact_conflict, conversation, counter, credential,
+    dead_letter, dedupe, event, follow_up, group_member, heartbeat, idempotency, identity_change,
+    inbound_message, login, notice, notification, notification_label, parked_status, route, rule,
+    sender, session, setting, suppression, template, template_sync, timeline, user_account,
+    user_group,
 };
 use herald::store::{checkpoint, connect, migrate, notification as rows};
 use herald::{engine::watch, store, workers};
@@ -74,6 +75,10 @@ async fn every_entity_fits_its_table(database: Database) {
     }
     read!(
         account_fact,
+        alarm,
+        heartbeat,
+        login,
+        session,
         contact_conflict,
         identity_change,
         notice,

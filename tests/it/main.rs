@@ -17,6 +17,7 @@ mod by_hand;
 mod callbacks;
 mod cli;
 mod config;
+mod dashboard;
 mod database;
 mod errors;
 mod follow_ups;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         callbacks::tests(),
         cli::tests(),
         config::tests(),
+        dashboard::tests(),
         database::tests(),
         errors::tests(),
         follow_ups::tests(),
