@@ -59,7 +59,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
                 }
                 told.push((kind.to_owned(), word));
                 let event = NewEvent {
-                    id: format!("alarm/{kind}/{subject}/{}", now.micros()),
+                    id: format!("alarm/{word}/{kind}/{subject}/{}", now.micros()),
                     source: SOURCE.to_owned(),
                     event_type: format!("herald.alarm.{word}"),
                     subject: None,

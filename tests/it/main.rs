@@ -12,6 +12,7 @@
     reason = "a test fails by panicking, and this program prints its own report"
 )]
 
+mod alarms;
 mod api;
 mod by_hand;
 mod callbacks;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = walls::trials();
     for tests in [
+        alarms::tests(),
         api::tests(),
         by_hand::tests(),
         callbacks::tests(),

@@ -17,7 +17,7 @@ use crate::{
         cohort::{Grain, Step, pieces},
         failure::Failure,
         latency,
-        notification::{OUT, TOOK},
+        notification::{OUT, STALE, TOOK},
         status::{Group, Status},
         time::Timestamp,
     },
@@ -54,6 +54,8 @@ pub struct Statistics {
     pub failed: i64,
     pub skipped: i64,
     pub cancelled: i64,
+    /// Accepted, and nothing was heard of them for too long.
+    pub stale: i64,
     pub rates: Rates,
     pub latency: Latencies,
     /// Failures by code, or by name where there is no code.
@@ -216,6 +218,7 @@ pub async fn answer(
         failed,
         skipped: total("skipped"),
         cancelled: total("cancelled"),
+        stale: total(STALE),
         rates: Rates {
             delivery: part(total("delivered"), total("accepted")),
             read: part(total("read"), total("delivered")),
