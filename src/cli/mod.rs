@@ -4,6 +4,7 @@
 mod apply;
 mod by_hand;
 mod callbacks;
+mod check;
 mod dev;
 mod explain;
 mod keys;
@@ -46,6 +47,7 @@ enum Command {
     Apply(apply::Apply),
     Keys(keys::Keys),
     Callbacks(callbacks::Callbacks),
+    Check(check::Check),
     Explain(explain::Explain),
     Retry(by_hand::Retry),
     Cancel(by_hand::Cancel),
@@ -81,11 +83,20 @@ pub fn main_from(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCod
     match runtime.block_on(run(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            // What was wrong has been said already.
+            if let Some(Ended(code)) = error.downcast_ref() {
+                return ExitCode::from(*code);
+            }
             complain(&format!("herald: {}", chain(&error)));
             ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
         }
     }
 }
+
+/// A command that has said what it found ends with this code.
+#[derive(Debug, thiserror::Error)]
+#[error("ended with {0}")]
+struct Ended(u8);
 
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
@@ -95,6 +106,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Apply(command) => command.run().await,
         Command::Keys(command) => command.run().await,
         Command::Callbacks(command) => command.run().await,
+        Command::Check(command) => command.run().await,
         Command::Explain(command) => command.run().await,
         Command::Retry(command) => command.run().await,
         Command::Cancel(command) => command.run().await,

@@ -7,6 +7,7 @@ pub mod answers;
 pub mod apply;
 pub mod attention;
 pub mod catalogue;
+pub mod check;
 mod consequence;
 pub mod dispatch;
 pub mod follow_up;

@@ -4,6 +4,7 @@
 //! callbacks over HTTP. It shares no type with the rest: whoever talks to it
 //! talks HTTP.
 
+mod account;
 mod callbacks;
 mod chaos;
 pub mod check;
@@ -28,6 +29,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use account::{ACCOUNT_ID, APP_ID};
 use number::Number;
 pub use people::{BEHAVIOURS, Behaviour};
 
@@ -64,6 +66,8 @@ struct World {
     /// Calls of everybody.
     total: AtomicU64,
     number: Mutex<Number>,
+    /// What it says of its account: see `account`.
+    account: Mutex<Value>,
 }
 
 impl World {
@@ -141,6 +145,7 @@ pub async fn run(
         throughput: "STANDARD".to_owned(),
         on_business_app: false,
     };
+    let account = account::healthy(config.callback_url.as_deref());
     let world = web::Data::new(World {
         config,
         http,
@@ -150,6 +155,7 @@ pub async fn run(
         calls: Mutex::default(),
         total: AtomicU64::new(0),
         number: Mutex::new(number),
+        account: Mutex::new(account),
     });
     let server = HttpServer::new(move || {
         App::new()
@@ -161,7 +167,24 @@ pub async fn run(
             )
             .route("/sandbox/reply", web::post().to(reply))
             .route("/sandbox/number", web::post().to(number::change))
+            .route("/sandbox/account", web::post().to(account::change))
             .route("/sandbox/media/{id}", web::get().to(media_content))
+            .route(
+                "/{version}/debug_token",
+                web::get().to(account::debug_token),
+            )
+            .route(
+                "/{version}/{id}/subscribed_apps",
+                web::get().to(account::subscribed_apps),
+            )
+            .route(
+                "/{version}/{id}/subscriptions",
+                web::get().to(account::subscriptions),
+            )
+            .route(
+                "/{version}/{id}/message_templates",
+                web::get().to(account::templates),
+            )
             .route("/{version}/{id}", web::get().to(media_place))
             .default_service(web::to(|| async {
                 graph_error(

@@ -69,10 +69,10 @@ pub(super) async fn change(world: web::Data<World>, body: web::Json<Value>) -> H
 
 /// `GET /{version}/{phone-number-id}`: what the number is.
 pub(super) fn object(world: &World) -> HttpResponse {
-    let number = world.number.lock().unwrap_or_else(PoisonError::into_inner);
-    HttpResponse::Ok().json(json!({
-        "id": world.config.phone_number_id,
-        "throughput": { "level": number.throughput },
-        "is_on_biz_app": number.on_business_app,
-    }))
+    let number = world
+        .number
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    super::account::number_object(world, &number.throughput, number.on_business_app)
 }

@@ -309,6 +309,23 @@ pub async fn upsert_template(
     Ok(())
 }
 
+/// Name and language of every template that a catalogue has.
+pub async fn template_names(store: &super::Store) -> Result<Vec<(String, String)>, StoreError> {
+    let found = super::dialect::query(
+        store.reader(),
+        "SELECT DISTINCT name, language FROM template ORDER BY name, language",
+        [],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok((columns.take()?, columns.take()?))
+        })
+        .collect()
+}
+
 /// A template in the best language there is: the one asked for, else English, else any.
 pub async fn template(
     connection: &impl ConnectionTrait,

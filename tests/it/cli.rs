@@ -295,6 +295,7 @@ async fn every_command_has_help(_: Database) {
         "stats",
         "explain",
         "users",
+        "check",
     ] {
         let help = herald("sqlite:unused", folder.path(), &[command, "--help"]);
         assert!(

@@ -16,6 +16,7 @@ mod alarms;
 mod api;
 mod by_hand;
 mod callbacks;
+mod check;
 mod cli;
 mod config;
 mod dashboard;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         api::tests(),
         by_hand::tests(),
         callbacks::tests(),
+        check::tests(),
         cli::tests(),
         config::tests(),
         dashboard::tests(),

@@ -95,6 +95,13 @@ pub struct Signer {
     scope: String,
 }
 
+impl Signer {
+    /// Whether it is a secret of this app.
+    pub fn is_of(&self, scope: &str) -> bool {
+        self.scope == scope
+    }
+}
+
 /// Which secrets a callback was signed with, where there are several apps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {

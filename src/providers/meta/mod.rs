@@ -3,6 +3,8 @@
 pub mod callback;
 pub mod client;
 pub mod errors;
+pub mod inspect;
 mod lenient;
+pub mod probe;
 pub mod request;
 pub mod signature;

@@ -1,0 +1,182 @@
+//! `herald check`
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::json;
+
+use super::{Ended, say};
+use crate::{
+    app,
+    config::{self, Config, SETTINGS, Strictness},
+    domain::credential,
+    engine::check::{self, Area, Asked, Row, Verdict},
+    state::{Clock, random_bytes},
+    store::connect,
+    telemetry,
+};
+
+/// Looks whether this installation can do its work: settings, database, workers, and
+/// whether Meta reaches it; and at Meta: token, number, account, subscription, callback,
+/// templates. Each thing that is wrong says what helps.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 all is well · 1 it could not be looked at · 2 wrong settings · 3 something of ours fails ·\n\
+                  4 something at Meta fails · 5 warnings only, with --strict\n\n\
+                  Examples:\n  herald check\n  herald check --strict --json   (for a pipeline)"
+)]
+pub(super) struct Check {
+    /// Warnings count as failures.
+    #[arg(long)]
+    strict: bool,
+    /// One JSON document instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What each setting is needed for.
+const NEEDED: [(&str, &str); 8] = [
+    ("HERALD_SECRET_KEY", "serve, credentials"),
+    ("DATABASE_URL", "PostgreSQL; absent: SQLite"),
+    ("WHATSAPP_PHONE_NUMBER_ID", "sending"),
+    ("WHATSAPP_ACCESS_TOKEN", "sending"),
+    ("WHATSAPP_APP_SECRET", "callbacks"),
+    ("WHATSAPP_WEBHOOK_VERIFY_TOKEN", "registering the webhook"),
+    ("WHATSAPP_WABA_ID", "templates, subscription"),
+    ("HERALD_PUBLIC_URL", "this check, links"),
+];
+
+impl Check {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let values = config::from_environment()?;
+        let config = Config::read(&values, Strictness::Production)?;
+        // What is found is said in rows; a log beside them would be in the way.
+        telemetry::init_logs("off", false).map_err(anyhow::Error::msg)?;
+        let rows = look(&config).await?;
+        let settings: Vec<(&str, String, &str)> = NEEDED
+            .iter()
+            .map(|(name, needed)| (*name, shown(&values, name), *needed))
+            .collect();
+        if self.json {
+            let settings: serde_json::Map<_, _> = settings
+                .iter()
+                .map(|(name, value, _)| ((*name).to_owned(), json!(value)))
+                .collect();
+            let document = json!({ "valid": exit_code(&rows, self.strict) == 0, "settings": settings, "rows": rows });
+            say(serde_json::to_string_pretty(&document)?);
+        } else {
+            print(&settings, &rows);
+        }
+        match exit_code(&rows, self.strict) {
+            0 => Ok(()),
+            code => Err(Ended(code).into()),
+        }
+    }
+}
+
+/// A setting's value; secrets masked.
+fn shown(values: &std::collections::HashMap<String, String>, name: &str) -> String {
+    let setting = SETTINGS.iter().find(|setting| setting.name == name);
+    let names = [Some(name), setting.and_then(|setting| setting.alias)];
+    let value = names
+        .into_iter()
+        .flatten()
+        .find_map(|name| values.get(name))
+        .map(|value| value.trim())
+        .filter(|value| !value.is_empty());
+    match value {
+        None => "not set".to_owned(),
+        Some(value) if setting.is_some_and(|setting| setting.secret) => credential::masked(value),
+        Some(value) => value.to_owned(),
+    }
+}
+
+async fn look(config: &Config) -> anyhow::Result<Vec<Row>> {
+    let opened = connect::open(
+        &config.database_url,
+        config.database_connections,
+        connect::Purpose::Command,
+    )
+    .await;
+    let store = match opened {
+        Ok(store) => store,
+        Err(error) => return Ok(vec![check::database(&error.to_string())]),
+    };
+    let (mut rows, readable) = check::of_database(&store).await;
+    if !readable {
+        return Ok(rows);
+    }
+    let engine = match app::command_engine(config, store).await {
+        Ok(engine) => engine,
+        Err(error) => {
+            rows.push(
+                Row::new(Area::Ours, "secret_key", Verdict::Failed, error.to_string())
+                    .helps("Set the key that this database was made with, or it and the new one as HERALD_SECRET_KEY_PREVIOUS and HERALD_SECRET_KEY."),
+            );
+            return Ok(rows);
+        }
+    };
+    let random: [u8; 16] = random_bytes().context("the system gives no random bytes")?;
+    let asked = Asked {
+        public_url: config.public_url.clone(),
+        nonce: hex::encode(random),
+        timeout: config.send_timeout,
+    };
+    rows.extend(check::run(&engine, &asked, || Clock::System.now()).await?);
+    Ok(rows)
+}
+
+/// By whose it is to mend.
+fn exit_code(rows: &[Row], strict: bool) -> u8 {
+    let fails = |area: Area| {
+        rows.iter()
+            .any(|row| row.area == area && row.verdict == Verdict::Failed)
+    };
+    if fails(Area::Ours) {
+        3
+    } else if fails(Area::Meta) {
+        4
+    } else if strict && rows.iter().any(|row| row.verdict == Verdict::Warning) {
+        5
+    } else {
+        0
+    }
+}
+
+fn print(settings: &[(&str, String, &str)], rows: &[Row]) {
+    say("Settings");
+    for (name, value, needed) in settings {
+        say(format!("  {name:<30} {value:<28} for {needed}"));
+    }
+    for (area, title) in [(Area::Ours, "Here"), (Area::Meta, "At Meta")] {
+        let of_area: Vec<&Row> = rows.iter().filter(|row| row.area == area).collect();
+        if of_area.is_empty() {
+            continue;
+        }
+        say(format!("\n{title}"));
+        for row in of_area {
+            let mark = match row.verdict {
+                Verdict::Ok => "ok     ",
+                Verdict::Skipped => "-      ",
+                Verdict::Warning => "WARNING",
+                Verdict::Failed => "FAILED ",
+            };
+            let about = row
+                .about
+                .as_ref()
+                .map_or_else(String::new, |about| format!("{about}: "));
+            say(format!("  {mark}  {:<20} {about}{}", row.name, row.found));
+            if !row.remedy.is_empty() {
+                say(format!("           {:<20} -> {}", "", row.remedy));
+            }
+        }
+    }
+    let count = |verdict: Verdict| rows.iter().filter(|row| row.verdict == verdict).count();
+    let (failed, warnings) = (count(Verdict::Failed), count(Verdict::Warning));
+    say(match (failed, warnings) {
+        (0, 0) => "\nVALID: all is well.".to_owned(),
+        (0, 1) => "\nVALID, with 1 warning.".to_owned(),
+        (0, warnings) => format!("\nVALID, with {warnings} warnings."),
+        (1, warnings) => format!("\nNOT VALID: 1 thing fails, {warnings} warnings."),
+        (failed, warnings) => format!("\nNOT VALID: {failed} things fail, {warnings} warnings."),
+    });
+}

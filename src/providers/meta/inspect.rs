@@ -1,0 +1,296 @@
+//! What Meta says of our token, number, account, app and templates (Meta, "Debug token",
+//! "Phone numbers", "Subscribed apps", "App subscriptions", "Health status"). These calls
+//! count against an hourly limit: they are for people who ask, not for probes.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use crate::domain::time::Timestamp;
+
+/// No answer is read further, in bytes.
+const MAX_ANSWER_BYTES: usize = 512 * 1024;
+
+/// Why there is no answer. Addresses are left out: they hold tokens.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("Meta cannot be reached")]
+    Unreachable,
+    #[error("Meta refused it (code {code}, subcode {subcode}): {message}")]
+    Refused {
+        code: i64,
+        subcode: i64,
+        message: String,
+    },
+    #[error("Meta answered HTTP {0} with nothing that can be read")]
+    Unreadable(u16),
+}
+
+/// Asks about what one token may see.
+#[derive(Clone, Debug)]
+pub struct Inspector {
+    http: reqwest::Client,
+    graph: String,
+    token: SecretString,
+}
+
+/// What Meta says of a token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenFacts {
+    pub is_valid: bool,
+    pub app_id: Option<String>,
+    pub kind: Option<String>,
+    /// None: it does not expire.
+    pub expires_at: Option<Timestamp>,
+    pub scopes: Vec<String>,
+    /// Accounts that it may be used for, where it is limited to some.
+    pub accounts: Option<Vec<String>>,
+}
+
+/// What Meta says of a number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NumberFacts {
+    pub status: Option<String>,
+    pub quality: Option<String>,
+    pub throughput: Option<String>,
+    pub name_status: Option<String>,
+    /// `AVAILABLE`, `LIMITED` or `BLOCKED`.
+    pub can_send: Option<String>,
+    /// What stands in the way, by kind of entity: (kind, code, description, what helps).
+    pub obstacles: Vec<(String, i64, String, String)>,
+    /// Where callbacks of this number go, by who has said so.
+    pub callback_of_number: Option<String>,
+    pub callback_of_account: Option<String>,
+    pub callback_of_app: Option<String>,
+    /// The clock of Meta's servers, by the head of its answer.
+    pub clock: Option<Timestamp>,
+}
+
+/// An app that gets an account's callbacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribed {
+    pub app_id: String,
+    pub override_url: Option<String>,
+}
+
+/// What an app gets, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subscription {
+    pub callback_url: Option<String>,
+    pub active: bool,
+    pub fields: Vec<String>,
+}
+
+fn text(value: &Value, pointer: &str) -> Option<String> {
+    match value.pointer(pointer)? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn list<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+impl Inspector {
+    pub fn new(http: reqwest::Client, base: &str, version: &str, token: SecretString) -> Self {
+        Self {
+            http,
+            graph: format!("{}/{version}", base.trim_end_matches('/')),
+            token,
+        }
+    }
+
+    async fn get(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        bearer: Option<&SecretString>,
+    ) -> Result<(Value, Option<Timestamp>), Refusal> {
+        let mut request = self.http.get(format!("{}/{path}", self.graph));
+        let query: Vec<String> = query
+            .iter()
+            .map(|(name, value)| format!("{name}={}", encoded(value)))
+            .collect();
+        if !query.is_empty() {
+            request = self
+                .http
+                .get(format!("{}/{path}?{}", self.graph, query.join("&")));
+        }
+        if let Some(token) = bearer {
+            request = request.bearer_auth(token.expose_secret());
+        }
+        let mut response = request
+            .send()
+            .await
+            .map_err(|_holds_the_address| Refusal::Unreachable)?;
+        let status = response.status().as_u16();
+        let clock = response
+            .headers()
+            .get("date")
+            .and_then(|date| date.to_str().ok())
+            .and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok())
+            .map(|date| Timestamp::from_unix_seconds(date.timestamp()));
+        let mut body = Vec::new();
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|_holds_the_address| Refusal::Unreachable)?
+        {
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(Refusal::Unreadable(status));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let answer: Value =
+            serde_json::from_slice(&body).map_err(|_unreadable| Refusal::Unreadable(status))?;
+        if let Some(error) = answer.get("error") {
+            let number = |key: &str| error.get(key).and_then(Value::as_i64).unwrap_or(0);
+            return Err(Refusal::Refused {
+                code: number("code"),
+                subcode: number("error_subcode"),
+                message: text(error, "/message").unwrap_or_default(),
+            });
+        }
+        if status == 200 {
+            Ok((answer, clock))
+        } else {
+            Err(Refusal::Unreadable(status))
+        }
+    }
+
+    /// What the token says of itself.
+    pub async fn token(&self) -> Result<TokenFacts, Refusal> {
+        let (answer, _) = self
+            .get(
+                "debug_token",
+                &[("input_token", self.token.expose_secret())],
+                Some(&self.token),
+            )
+            .await?;
+        let expires = answer.pointer("/data/expires_at").and_then(Value::as_i64);
+        let limited = list(&answer, "/data/granular_scopes").find(|scope| {
+            scope.get("scope").and_then(Value::as_str) == Some("whatsapp_business_messaging")
+        });
+        Ok(TokenFacts {
+            is_valid: answer.pointer("/data/is_valid") == Some(&Value::Bool(true)),
+            app_id: text(&answer, "/data/app_id"),
+            kind: text(&answer, "/data/type"),
+            expires_at: expires
+                .filter(|at| *at > 0)
+                .map(Timestamp::from_unix_seconds),
+            scopes: list(&answer, "/data/scopes")
+                .filter_map(|scope| scope.as_str().map(str::to_owned))
+                .collect(),
+            accounts: limited
+                .filter(|scope| scope.get("target_ids").is_some())
+                .map(|scope| {
+                    list(scope, "/target_ids")
+                        .filter_map(|id| text(id, ""))
+                        .collect()
+                }),
+        })
+    }
+
+    /// What Meta says of a number.
+    pub async fn number(&self, number: &str) -> Result<NumberFacts, Refusal> {
+        let fields =
+            "id,status,quality_rating,name_status,throughput,webhook_configuration,health_status";
+        let (answer, clock) = self
+            .get(number, &[("fields", fields)], Some(&self.token))
+            .await?;
+        let callback = |of: &str| text(&answer, &format!("/webhook_configuration/{of}"));
+        Ok(NumberFacts {
+            status: text(&answer, "/status"),
+            quality: text(&answer, "/quality_rating"),
+            throughput: text(&answer, "/throughput/level"),
+            name_status: text(&answer, "/name_status"),
+            can_send: text(&answer, "/health_status/can_send_message"),
+            obstacles: list(&answer, "/health_status/entities")
+                .flat_map(|entity| {
+                    let kind = text(entity, "/entity_type").unwrap_or_default();
+                    list(entity, "/errors").map(move |error| {
+                        (
+                            kind.clone(),
+                            error.get("error_code").and_then(Value::as_i64).unwrap_or(0),
+                            text(error, "/error_description").unwrap_or_default(),
+                            text(error, "/possible_solution").unwrap_or_default(),
+                        )
+                    })
+                })
+                .collect(),
+            callback_of_number: callback("phone_number"),
+            callback_of_account: callback("whatsapp_business_account"),
+            callback_of_app: callback("application"),
+            clock,
+        })
+    }
+
+    /// The apps that get an account's callbacks.
+    pub async fn subscribed(&self, account: &str) -> Result<Vec<Subscribed>, Refusal> {
+        let path = format!("{account}/subscribed_apps");
+        let (answer, _) = self.get(&path, &[], Some(&self.token)).await?;
+        Ok(list(&answer, "/data")
+            .filter_map(|app| {
+                Some(Subscribed {
+                    app_id: text(app, "/whatsapp_business_api_data/id")?,
+                    override_url: text(app, "/override_callback_uri"),
+                })
+            })
+            .collect())
+    }
+
+    /// What an app is subscribed to; its secret is what lets us ask.
+    pub async fn subscription(
+        &self,
+        app_id: &str,
+        app_secret: &SecretString,
+    ) -> Result<Option<Subscription>, Refusal> {
+        let token = SecretString::from(format!("{app_id}|{}", app_secret.expose_secret()));
+        let path = format!("{app_id}/subscriptions");
+        let (answer, _) = self.get(&path, &[], Some(&token)).await?;
+        let ours = list(&answer, "/data").find(|it| {
+            it.get("object").and_then(Value::as_str) == Some("whatsapp_business_account")
+        });
+        Ok(ours.map(|it| Subscription {
+            callback_url: text(it, "/callback_url"),
+            active: it.get("active") != Some(&Value::Bool(false)),
+            fields: list(it, "/fields")
+                .filter_map(|field| text(field, "/name").or_else(|| text(field, "")))
+                .collect(),
+        }))
+    }
+
+    /// The account's templates: name, language and status.
+    pub async fn templates(&self, account: &str) -> Result<Vec<(String, String, String)>, Refusal> {
+        let path = format!("{account}/message_templates");
+        let query = [("fields", "name,language,status"), ("limit", "250")];
+        let (answer, _) = self.get(&path, &query, Some(&self.token)).await?;
+        Ok(list(&answer, "/data")
+            .filter_map(|it| {
+                Some((
+                    text(it, "/name")?,
+                    text(it, "/language")?,
+                    text(it, "/status")?,
+                ))
+            })
+            .collect())
+    }
+}
+
+/// A text as part of a query.
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~,".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push('%');
+            encoded.push_str(&hex::encode_upper([byte]));
+        }
+        encoded
+    })
+}

@@ -1,0 +1,89 @@
+//! Plays Meta towards our own webhook: the handshake, and a signed callback that says
+//! nothing (Meta, "Create a webhook endpoint").
+
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
+
+/// What the webhook answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Good,
+    /// Herald is there, and does not take it.
+    Refused,
+    /// Another status than 200.
+    Status(u16),
+    /// 200, and not what was asked for: something else answers at this address.
+    Foreign,
+    Unreachable,
+}
+
+/// The handshake with a verify token.
+pub async fn handshake(
+    http: &reqwest::Client,
+    url: &str,
+    token: &SecretString,
+    challenge: &str,
+) -> Answer {
+    let token: String = token
+        .expose_secret()
+        .bytes()
+        .map(|byte| format!("%{byte:02X}"))
+        .collect();
+    let url =
+        format!("{url}?hub.mode=subscribe&hub.verify_token={token}&hub.challenge={challenge}");
+    let Ok(answer) = http.get(url).send().await else {
+        return Answer::Unreachable;
+    };
+    match answer.status().as_u16() {
+        200 => match answer.text().await {
+            Ok(text) if text == challenge => Answer::Good,
+            _ => Answer::Foreign,
+        },
+        status => refusal(status, &answer),
+    }
+}
+
+/// A proxy says 401 or 403 as well; only Herald says it as a problem.
+fn refusal(status: u16, answer: &reqwest::Response) -> Answer {
+    let is_problem = answer
+        .headers()
+        .get("content-type")
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
+    if is_problem && (status == 401 || status == 403) {
+        Answer::Refused
+    } else {
+        Answer::Status(status)
+    }
+}
+
+/// A callback without items, signed.
+pub async fn signed_post(
+    http: &reqwest::Client,
+    url: &str,
+    secret: &SecretString,
+    nonce: &str,
+) -> Answer {
+    let body =
+        format!(r#"{{"object":"whatsapp_business_account","entry":[],"herald_check":"{nonce}"}}"#);
+    let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(secret.expose_secret().as_bytes())
+    else {
+        return Answer::Unreachable;
+    };
+    mac.update(body.as_bytes());
+    let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+    let sent = http
+        .post(url)
+        .header("Content-Type", "application/json")
+        .header("X-Hub-Signature-256", signature)
+        .body(body)
+        .send()
+        .await;
+    let Ok(answer) = sent else {
+        return Answer::Unreachable;
+    };
+    match answer.status().as_u16() {
+        200 => Answer::Good,
+        status => refusal(status, &answer),
+    }
+}

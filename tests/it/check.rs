@@ -1,0 +1,485 @@
+//! `herald check`: each thing that can be wrong is told apart, against the sandbox.
+
+use std::{net::TcpListener, time::Duration};
+
+use herald::{
+    engine::heartbeat,
+    sandbox::{self, ACCOUNT_ID, SandboxConfig},
+    state::Clock,
+};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::{command, text},
+    harness::{APP_SECRET, DEMO, Database, PHONE_NUMBER_ID, TestApp, VERIFY_TOKEN, fresh_database},
+};
+
+crate::tests![
+    all_is_well_and_nothing_secret_is_printed,
+    what_is_wrong_at_meta_is_told_apart,
+    what_is_wrong_here_is_told_apart,
+    a_token_that_was_replaced_has_expired,
+    a_schema_that_is_old_and_a_database_that_is_away_are_said,
+];
+
+const TOKEN: &str = "sandbox-token-for-the-check-1234567890";
+
+/// A server, a sandbox that plays Meta, and the settings of a check.
+struct Checked {
+    app: TestApp,
+    sandbox: String,
+    folder: tempfile::TempDir,
+    stop: CancellationToken,
+}
+
+impl Drop for Checked {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn ready(database: &Database) -> Checked {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sandbox = format!("http://{}", listener.local_addr().unwrap());
+    let settings = [
+        ("WHATSAPP_API_BASE", sandbox.as_str()),
+        ("WHATSAPP_ACCESS_TOKEN", TOKEN),
+        ("WHATSAPP_WABA_ID", ACCOUNT_ID),
+    ];
+    let app = TestApp::spawn_with(database, &settings, "").await;
+    app.apply_catalogue(DEMO).await;
+    for worker in heartbeat::WORKERS {
+        heartbeat::beat(&app.engine, worker, Clock::System.now())
+            .await
+            .unwrap();
+    }
+    let config = SandboxConfig {
+        phone_number_id: PHONE_NUMBER_ID.to_owned(),
+        access_token: TOKEN.to_owned(),
+        app_secret: APP_SECRET.to_owned(),
+        callback_url: Some(format!("{}/webhooks/meta", app.base)),
+        sent_after: Duration::ZERO,
+        delivered_after: Duration::ZERO,
+        read_after: Duration::ZERO,
+        takes: Duration::ZERO,
+        ledger: None,
+        workers: 1,
+        chaos: None,
+    };
+    let stop = CancellationToken::new();
+    tokio::spawn(sandbox::run(config, listener, stop.clone()));
+    Checked {
+        app,
+        sandbox,
+        folder: tempfile::tempdir().unwrap(),
+        stop,
+    }
+}
+
+impl Checked {
+    /// Runs the check with some settings changed. Its exit code and its answer.
+    fn check(&self, words: &[&str], settings: &[(&str, &str)]) -> (i32, String) {
+        let words: Vec<&str> = ["check"].iter().chain(words).copied().collect();
+        let mut command = command(&self.app.database_url, self.folder.path(), &words);
+        command
+            .env("HERALD_PUBLIC_URL", &self.app.base)
+            .env("WHATSAPP_API_BASE", &self.sandbox)
+            .env("WHATSAPP_PHONE_NUMBER_ID", PHONE_NUMBER_ID)
+            .env("WHATSAPP_WABA_ID", ACCOUNT_ID)
+            .env("WHATSAPP_ACCESS_TOKEN", TOKEN)
+            .env("WHATSAPP_APP_SECRET", APP_SECRET)
+            .env("WHATSAPP_WEBHOOK_VERIFY_TOKEN", VERIFY_TOKEN);
+        for (name, value) in settings {
+            command.env(name, value);
+        }
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), text(&output))
+    }
+
+    /// What is not well, as `name: found`, and the exit code. The PostgreSQL of the tests
+    /// runs without fsync, which the check says each time: it is looked at here, and left out.
+    async fn wrong(&self, settings: &[(&str, &str)]) -> (i32, Vec<String>) {
+        // The probe of the check before.
+        self.app.process().await;
+        let (code, answer) = self.check(&["--strict", "--json"], settings);
+        let document: Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{answer}"));
+        let rows = document["rows"].as_array().unwrap();
+        let mut wrong: Vec<String> = rows
+            .iter()
+            .filter(|row| row["verdict"] == "failed" || row["verdict"] == "warning")
+            .map(|row| {
+                assert!(row["remedy"].as_str().unwrap().len() > 10, "{row}");
+                format!(
+                    "{}: {}",
+                    row["name"].as_str().unwrap(),
+                    row["found"].as_str().unwrap()
+                )
+            })
+            .collect();
+        if self.app.store.is_sqlite() {
+            return (code, wrong);
+        }
+        assert_eq!(code, 3, "{wrong:?}");
+        let lost = wrong.remove(0);
+        assert!(
+            lost.starts_with("durability: What is committed may be lost: fsync = off"),
+            "{lost}"
+        );
+        let of = |area: &str, verdict: &str| {
+            rows.iter().any(|row| {
+                row["area"] == area && row["verdict"] == verdict && row["name"] != "durability"
+            })
+        };
+        let code = match (of("ours", "failed"), of("meta", "failed")) {
+            (true, _) => 3,
+            (false, true) => 4,
+            _ if wrong.is_empty() => 0,
+            _ => 5,
+        };
+        (code, wrong)
+    }
+
+    async fn sandbox(&self, path: &str, body: &Value) {
+        let answer = self
+            .app
+            .http
+            .post(format!("{}/sandbox/{path}", self.sandbox))
+            .json(body)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status().as_u16(), 200, "{body}");
+    }
+}
+
+async fn all_is_well_and_nothing_secret_is_printed(database: Database) {
+    let checked = ready(&database).await;
+    let (code, wrong) = checked.wrong(&[]).await;
+    assert_eq!((code, wrong), (0, Vec::new()));
+    checked.app.process().await;
+    let (code, answer) = checked.check(&["--strict"], &[]);
+    if database == Database::Sqlite {
+        assert_eq!(code, 0, "{answer}");
+        assert!(answer.contains("VALID: all is well."), "{answer}");
+    }
+    for words in [
+        "sandbox-…890",
+        "The access token is valid and does not expire.",
+        "The webhook is reached, and takes the verify token.",
+        "The webhook is reached, and takes the app secret.",
+        "This app gets the account's callbacks.",
+        "The app secret is this app's.",
+        "All 5 templates of the catalogues are approved.",
+        "Callbacks go to",
+        "for sending",
+    ] {
+        assert!(answer.contains(words), "{words}: {answer}");
+    }
+    for secret in [TOKEN, APP_SECRET, VERIFY_TOKEN] {
+        assert!(!answer.contains(secret), "{answer}");
+    }
+    // What the probe left behind says nothing to anybody.
+    checked.app.process().await;
+    assert_eq!(
+        checked.app.number("SELECT count(*) FROM dead_letter").await,
+        0
+    );
+}
+
+async fn what_is_wrong_at_meta_is_told_apart(database: Database) {
+    let checked = ready(&database).await;
+    let elsewhere = "https://example.org/hook";
+    for (broken, code, expected) in [
+        (
+            json!({ "scopes": ["whatsapp_business_management"] }),
+            4,
+            "scopes: The access token lacks whatsapp_business_messaging",
+        ),
+        (
+            json!({ "scopes": ["whatsapp_business_messaging"] }),
+            5,
+            "scopes: The access token lacks whatsapp_business_management",
+        ),
+        (
+            json!({ "expires_at": Clock::System.now().unix_seconds() + 3_600 }),
+            5,
+            "token: The access token is valid, and expires at",
+        ),
+        (
+            json!({ "subscribed": false }),
+            4,
+            "subscribed: This app does not get",
+        ),
+        (
+            json!({ "callback_of_number": elsewhere }),
+            4,
+            "callback: Callbacks go to https://example.org/hook (set at the number)",
+        ),
+        (
+            json!({ "callback_of_account": elsewhere }),
+            4,
+            "callback: Callbacks go to https://example.org/hook (set at the account)",
+        ),
+        (
+            json!({ "callback_of_app": elsewhere }),
+            4,
+            "callback: Callbacks go to https://example.org/hook (set at the app)",
+        ),
+        (
+            json!({ "callback_of_app": null }),
+            4,
+            "callback: Meta knows no address",
+        ),
+        (
+            json!({ "fields": ["message_template_status_update", "template_category_update", "phone_number_quality_update", "account_update"] }),
+            4,
+            "fields: The app is not subscribed to messages",
+        ),
+        (
+            json!({ "fields": ["messages", "message_template_status_update", "template_category_update", "account_update"] }),
+            5,
+            "fields: The app is not subscribed to phone_number_quality_update",
+        ),
+        (
+            json!({ "active": false }),
+            4,
+            "fields: The app's subscription is not active",
+        ),
+        (
+            json!({ "templates": { "order_confirmation": "PAUSED" } }),
+            5,
+            "templates: The template order_confirmation (en_US) is paused",
+        ),
+        (
+            json!({ "templates": { "order_confirmation": null } }),
+            5,
+            "templates: The account has no template order_confirmation (en_US)",
+        ),
+        (
+            json!({ "number_status": "RESTRICTED" }),
+            4,
+            "number: The number is restricted",
+        ),
+        (
+            json!({ "quality": "RED" }),
+            5,
+            "quality: The number's quality is red",
+        ),
+        (
+            json!({ "can_send": "BLOCKED", "error": { "entity": "WABA", "code": 141_000, "description": "The account is restricted" } }),
+            4,
+            "account: Meta says of the waba: The account is restricted (code 141000)",
+        ),
+        (
+            json!({ "can_send": "LIMITED", "error": { "entity": "BUSINESS", "code": 131_042, "description": "No payment method" } }),
+            5,
+            "payment: Meta says of the business: No payment method",
+        ),
+        (
+            json!({ "can_send": "BLOCKED" }),
+            4,
+            "account: Meta blocks the sending",
+        ),
+        (
+            json!({ "clock_seconds": -3_600 }),
+            5,
+            "clock: This machine's clock and Meta's differ by 3",
+        ),
+    ] {
+        checked.sandbox("account", &broken).await;
+        let (found_code, wrong) = checked.wrong(&[]).await;
+        assert_eq!(wrong.len(), 1, "{broken}: {wrong:?}");
+        assert!(wrong[0].starts_with(expected), "{wrong:?}");
+        assert_eq!(found_code, code, "{wrong:?}");
+        // Well again.
+        let own = format!("{}/webhooks/meta", checked.app.base);
+        let fields = json!([
+            "messages",
+            "message_template_status_update",
+            "template_category_update",
+            "phone_number_quality_update",
+            "account_update"
+        ]);
+        let healthy = json!({
+            "scopes": ["whatsapp_business_messaging", "whatsapp_business_management"], "expires_at": 0,
+            "subscribed": true, "callback_of_number": null, "callback_of_account": null, "callback_of_app": own,
+            "fields": fields, "active": true, "templates": { "order_confirmation": "APPROVED" },
+            "number_status": "CONNECTED", "quality": "GREEN", "can_send": "AVAILABLE", "error": null, "clock_seconds": 0,
+        });
+        checked.sandbox("account", &healthy).await;
+    }
+    // Without --strict, a warning is no failure.
+    checked
+        .sandbox("account", &json!({ "quality": "RED" }))
+        .await;
+    checked.app.process().await;
+    let (code, answer) = checked.check(&[], &[]);
+    if database == Database::Sqlite {
+        assert_eq!(code, 0, "{answer}");
+        assert!(answer.contains("VALID, with 1 warning."), "{answer}");
+    }
+}
+
+async fn what_is_wrong_here_is_told_apart(database: Database) {
+    let checked = ready(&database).await;
+    for (settings, code, expected) in [
+        (
+            vec![("WHATSAPP_ACCESS_TOKEN", "another-token-1234567890")],
+            4,
+            vec!["token: Meta does not know the access token"],
+        ),
+        (
+            vec![("WHATSAPP_ACCESS_TOKEN", "")],
+            3,
+            vec!["sender_held: ", "token: WhatsApp is not configured"],
+        ),
+        (
+            vec![("WHATSAPP_APP_SECRET", "another-app-secret-1234")],
+            3,
+            vec![
+                "signed_post: The webhook is reached, and refuses the app secret",
+                "app_secret: Meta does not take the app secret",
+            ],
+        ),
+        (
+            vec![("WHATSAPP_APP_SECRET", "")],
+            3,
+            vec!["app_secret: No app secret is known"],
+        ),
+        (
+            vec![("WHATSAPP_WEBHOOK_VERIFY_TOKEN", "another-verify-token-1")],
+            3,
+            vec!["handshake: The webhook is reached, and refuses the verify token"],
+        ),
+        (
+            vec![("WHATSAPP_WEBHOOK_VERIFY_TOKEN", "short")],
+            3,
+            vec!["verify_token: The verify token is short", "handshake: "],
+        ),
+        (
+            vec![("WHATSAPP_API_BASE", "http://127.0.0.1:9")],
+            4,
+            vec!["reachable: Meta's Graph API cannot be reached"],
+        ),
+    ] {
+        let (found_code, wrong) = checked.wrong(&settings).await;
+        let fits = wrong.len() == expected.len()
+            && expected
+                .iter()
+                .all(|expected| wrong.iter().any(|wrong| wrong.starts_with(expected)));
+        assert!(fits, "{settings:?}: {wrong:?}");
+        assert_eq!(found_code, code, "{settings:?}: {wrong:?}");
+    }
+    let (code, wrong) = checked
+        .wrong(&[("HERALD_PUBLIC_URL", "http://127.0.0.1:9")])
+        .await;
+    assert_eq!(code, 3);
+    assert_eq!(wrong.len(), 3, "{wrong:?}");
+    assert!(wrong[0].starts_with("handshake: The webhook's address cannot be reached"));
+    assert!(
+        wrong[2].starts_with("callback: Callbacks go to"),
+        "{wrong:?}"
+    );
+    let (code, wrong) = checked
+        .wrong(&[("HERALD_PUBLIC_URL", &checked.sandbox)])
+        .await;
+    assert_eq!(code, 3);
+    assert!(wrong[0].contains("answers HTTP 401"), "{wrong:?}");
+    let (code, wrong) = checked.wrong(&[("HERALD_PUBLIC_URL", "")]).await;
+    assert_eq!(code, 5);
+    assert!(
+        wrong[0].starts_with("public_url: HERALD_PUBLIC_URL is not set"),
+        "{wrong:?}"
+    );
+    // A worker that was seen long ago.
+    let old = Clock::System.now().plus_seconds(-120);
+    heartbeat::beat(&checked.app.engine, "apply", old)
+        .await
+        .unwrap();
+    let (code, wrong) = checked.wrong(&[]).await;
+    assert_eq!(code, 3);
+    assert!(
+        wrong.len() == 1 && wrong[0].starts_with("workers: It has given no sign of life for 12"),
+        "{wrong:?}"
+    );
+    heartbeat::gone(&checked.app.engine, "apply").await.unwrap();
+    let (code, wrong) = checked.wrong(&[]).await;
+    assert_eq!(code, 5);
+    assert!(wrong[0].starts_with("workers: No server runs"), "{wrong:?}");
+    heartbeat::beat(&checked.app.engine, "apply", Clock::System.now())
+        .await
+        .unwrap();
+    // What the pages show is found here as well.
+    checked
+        .app
+        .callback(json!({ "statuses": [{ "id": "wamid.X" }] }))
+        .await;
+    let (code, wrong) = checked.wrong(&[]).await;
+    assert_eq!(code, 5);
+    assert!(
+        wrong.len() == 1 && wrong[0].starts_with("dead_letters: 1 items"),
+        "{wrong:?}"
+    );
+    // Settings that cannot be read are all named.
+    let (code, answer) = checked.check(
+        &[],
+        &[
+            ("HERALD_PUBLIC_URL", "example.org"),
+            ("HERALD_SEND_TRIES", "many"),
+        ],
+    );
+    assert_eq!(code, 2);
+    assert!(
+        answer.contains("HERALD_PUBLIC_URL: starts with https")
+            && answer.contains("HERALD_SEND_TRIES"),
+        "{answer}"
+    );
+}
+
+async fn a_token_that_was_replaced_has_expired(database: Database) {
+    let checked = ready(&database).await;
+    checked
+        .sandbox("number", &json!({ "token": "the-next-token-1234567890" }))
+        .await;
+    let (code, wrong) = checked.wrong(&[]).await;
+    assert_eq!(code, 4);
+    assert_eq!(wrong, ["token: The access token has expired."]);
+    checked.app.process().await;
+    let (_, answer) = checked.check(&[], &[]);
+    assert!(answer.contains("Test tokens live 60 minutes"), "{answer}");
+    let failed = match database {
+        Database::Sqlite => "NOT VALID: 1 thing fails, 0 warnings.",
+        Database::Postgres => "NOT VALID: 2 things fail, 0 warnings.",
+    };
+    assert!(answer.contains(failed), "{answer}");
+    let (code, _) = checked
+        .wrong(&[("WHATSAPP_ACCESS_TOKEN", "the-next-token-1234567890")])
+        .await;
+    assert_eq!(code, 0);
+}
+
+async fn a_schema_that_is_old_and_a_database_that_is_away_are_said(database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(&database, folder.path()).await;
+    let check = |url: &str| {
+        let output = command(url, folder.path(), &["check"]).output().unwrap();
+        (output.status.code().unwrap(), text(&output))
+    };
+    let (code, answer) = check(&url);
+    assert_eq!(code, 3, "{answer}");
+    assert!(
+        answer.contains("The schema is older than this program."),
+        "{answer}"
+    );
+    assert!(answer.contains("-> herald migrate up"), "{answer}");
+    let away = match database {
+        Database::Sqlite => format!("sqlite:{}/file/herald.sqlite", folder.path().display()),
+        Database::Postgres => "postgres://nobody:secret-word@127.0.0.1:9/none".to_owned(),
+    };
+    std::fs::write(folder.path().join("file"), "no folder").unwrap();
+    let (code, answer) = check(&away);
+    assert_eq!(code, 3, "{answer}");
+    assert!(answer.contains("The database cannot be used"), "{answer}");
+    assert!(!answer.contains("secret-word"), "{answer}");
+}
