@@ -64,7 +64,7 @@ pub async fn page(
     search: web::Query<Search>,
 ) -> Result<HttpResponse, Fault> {
     person.needs(Role::Admin)?;
-    let shell = Shell::new(&request, &state, &person, "Audit", "/dashboard/audit");
+    let shell = Shell::new(&request, &state, &person, "Audit", "/dashboard/audit")?;
     let subject = search.subject.clone().unwrap_or_default().trim().to_owned();
     let wanted = Some(subject.as_str()).filter(|subject| !subject.is_empty());
     let limit = u64::try_from(SHOWN).unwrap_or(100) + 1;

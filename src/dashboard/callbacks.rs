@@ -9,7 +9,7 @@ use super::{
     act::{Form, Person},
     fault::Fault,
     moment::Moment,
-    shell::{Shell, shown},
+    shell::{Shell, answered, shown},
 };
 use crate::{
     domain::login::Role,
@@ -42,7 +42,6 @@ struct Page {
     dead: Vec<Dead>,
     dead_count: i64,
     waiting: i64,
-    refused: Option<String>,
 }
 
 struct Row {
@@ -61,20 +60,20 @@ struct Dead {
     reason: String,
 }
 
-async fn show(
-    request: &HttpRequest,
-    state: &AppState,
-    person: &Person,
-    search: Search,
-    said: Option<Result<String, String>>,
+pub async fn page(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    search: web::Query<Search>,
 ) -> Result<HttpResponse, Fault> {
-    let mut shell = Shell::new(request, state, person, "Callbacks", "/dashboard/callbacks");
-    let mut refused = None;
-    match said {
-        Some(Ok(done)) => shell.done = Some(done),
-        Some(Err(why)) => refused = Some(why),
-        None => {}
-    }
+    let search = search.into_inner();
+    let shell = Shell::new(
+        &request,
+        &state,
+        &person,
+        "Callbacks",
+        "/dashboard/callbacks",
+    )?;
     let store = &state.engine.store;
     let q = search.q.unwrap_or_default().trim().to_owned();
     // Who may not see people may not find them either.
@@ -119,19 +118,9 @@ async fn show(
             .collect(),
         dead_count: dead_letter::count_open(store).await?,
         waiting,
-        refused,
         shell,
     };
     shown(&page)
-}
-
-pub async fn page(
-    person: Person,
-    request: HttpRequest,
-    state: web::Data<AppState>,
-    search: web::Query<Search>,
-) -> Result<HttpResponse, Fault> {
-    show(&request, &state, &person, search.into_inner(), None).await
 }
 
 /// Applies dead letters again: of one callback, or of all that have any.
@@ -175,15 +164,11 @@ pub async fn replay(
         } else {
             String::new()
         };
-        Err(format!(
+        Err(vec![format!(
             "{items} items were applied, {dead} still cannot be: see their reasons.{older}"
-        ))
+        )])
     };
-    let search = Search {
-        q: None,
-        before: None,
-    };
-    show(&request, &state, &form.person, search, Some(said)).await
+    answered(&request, "/dashboard/callbacks", said)
 }
 
 #[derive(Template)]
@@ -214,7 +199,7 @@ pub async fn one(
         &person,
         "Callback",
         "/dashboard/callbacks",
-    );
+    )?;
     let body = if person.role >= Role::Admin {
         callback::body(store.reader(), *id).await?
     } else {

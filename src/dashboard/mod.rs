@@ -86,6 +86,7 @@ pub fn configure(
                 .route("/enter/{token}", web::post().to(login::enter_by_link))
                 .route("/live", web::get().to(live::stream))
                 .route("/notifications", web::get().to(notifications::page))
+                .route("/notifications/bulk", web::get().to(notifications::planned))
                 .route("/notifications/bulk", web::post().to(notifications::bulk))
                 .route("/notifications/{id}", web::get().to(notification::page))
                 .route("/notifications/{id}", web::post().to(notification::act))

@@ -9,7 +9,7 @@ use super::{
     fault::Fault,
     moment::Moment,
     notifications::class,
-    shell::{Shell, shown},
+    shell::{Shell, answered, shown},
 };
 use crate::{
     domain::{login::Role, status::Status},
@@ -34,7 +34,6 @@ struct Page {
     created: Moment,
     expires: Option<Moment>,
     deeds: Vec<(&'static str, &'static str, &'static str)>,
-    refused: Option<String>,
 }
 
 struct Call {
@@ -45,13 +44,13 @@ struct Call {
     answer: Option<String>,
 }
 
-async fn show(
-    request: &HttpRequest,
-    state: &AppState,
-    person: &Person,
-    id: Uuid,
-    said: Option<Result<String, String>>,
+pub async fn page(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Fault> {
+    let id = *id;
     let store = &state.engine.store;
     let (Some(mut story), Some(row)) = (
         story::of(store, id, state.clock.now()).await?,
@@ -62,19 +61,13 @@ async fn show(
     if !person.sees_people() {
         story.mask();
     }
-    let mut shell = Shell::new(
-        request,
-        state,
-        person,
+    let shell = Shell::new(
+        &request,
+        &state,
+        &person,
         "Notification",
         "/dashboard/notifications",
-    );
-    let mut refused = None;
-    match said {
-        Some(Ok(done)) => shell.done = Some(done),
-        Some(Err(why)) => refused = Some(why),
-        None => {}
-    }
+    )?;
     let zone = shell.zone;
     let status = Status::parse(story.status);
     let page = Page {
@@ -125,7 +118,6 @@ async fn show(
             })
             .collect(),
         story,
-        refused,
         shell,
     };
     shown(&page)
@@ -143,15 +135,6 @@ fn pretty(text: &str) -> String {
         .ok()
         .and_then(|value| serde_json::to_string_pretty(&value).ok())
         .unwrap_or_else(|| text.to_owned())
-}
-
-pub async fn page(
-    person: Person,
-    request: HttpRequest,
-    state: web::Data<AppState>,
-    id: web::Path<Uuid>,
-) -> Result<HttpResponse, Fault> {
-    show(&request, &state, &person, *id, None).await
 }
 
 pub async fn act(
@@ -175,9 +158,9 @@ pub async fn act(
             manual::note(&state.engine, &actor, action, &id.to_string(), 1, now).await?;
             Ok(done.to_owned())
         }
-        Done::No(reason) => Err(reason.to_owned()),
+        Done::No(reason) => Err(vec![reason.to_owned()]),
         Done::NotFound => return Err(Fault::NotFound),
         Done::KeyReused => return Err(Fault::Form),
     };
-    show(&request, &state, &form.person, *id, Some(said)).await
+    answered(&request, &format!("/dashboard/notifications/{id}"), said)
 }

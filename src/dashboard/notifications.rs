@@ -1,7 +1,5 @@
 //! Finding notifications, and doing something to all that were found.
 
-use std::collections::BTreeMap;
-
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::{Deserialize, Serialize};
@@ -11,7 +9,7 @@ use super::{
     act::{Form, Person},
     fault::{Fault, form_encoded},
     moment::Moment,
-    shell::{Shell, shown},
+    shell::{Shell, answered, on_to, shown},
 };
 use crate::{
     domain::{
@@ -224,7 +222,7 @@ pub async fn page(
         &person,
         "Notifications",
         "/dashboard/notifications",
-    );
+    )?;
     let mut search = search.into_inner();
     let cursor = search.cursor.take();
     let query = search.query();
@@ -291,7 +289,94 @@ fn action(name: &str, even_if_delivered: bool) -> Option<(Action, &'static str, 
     }
 }
 
-/// First what would happen; then it happens, some thousands at a time.
+/// What is to be done to many, as the address says it.
+#[derive(Debug, Deserialize)]
+pub struct Planned {
+    action: String,
+    even_if_delivered: Option<String>,
+    /// How far it has come: then nothing is looked at before it goes on.
+    matched: Option<u64>,
+    changed: Option<u64>,
+    #[serde(flatten)]
+    search: Search,
+}
+
+/// Does it to the next chunks of what matches; or says what would happen.
+async fn chunks(
+    state: &AppState,
+    search: &Search,
+    action: Action,
+    cursor: Option<Uuid>,
+    preview: bool,
+) -> Result<Batch, Fault> {
+    let now = state.clock.now();
+    let (Ok(mut filter), false) = (search.filter(now), search.said().is_empty()) else {
+        // All there are is not what anybody means by a page without a filter.
+        return Err(Fault::Form);
+    };
+    let mut all = Batch {
+        next: cursor,
+        ..Batch::default()
+    };
+    for _ in 0..CHUNKS {
+        filter.before = all.next;
+        let done = manual::chunk(&state.engine, &filter, action, preview, None, now).await?;
+        let Ok(batch) = done else { break };
+        all.add(batch);
+        if all.next.is_none() {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// What would happen, or how far it has come.
+pub async fn planned(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    planned: web::Query<Planned>,
+) -> Result<HttpResponse, Fault> {
+    person.needs(Role::Operator)?;
+    let planned = planned.into_inner();
+    let even_if_delivered = planned.even_if_delivered.is_some();
+    let Some((action, name, verb)) = action(&planned.action, even_if_delivered) else {
+        return Err(Fault::Form);
+    };
+    let search = planned.search;
+    let batch = match search.cursor {
+        Some(cursor) => Batch {
+            matched: planned.matched.unwrap_or(0),
+            changed: planned.changed.unwrap_or(0),
+            next: Some(cursor),
+            ..Batch::default()
+        },
+        None => chunks(&state, &search, action, None, true).await?,
+    };
+    let shell = Shell::new(
+        &request,
+        &state,
+        &person,
+        "Many at once",
+        "/dashboard/notifications",
+    )?;
+    let page = BulkPage {
+        shell,
+        action: name,
+        verb,
+        said: search.said(),
+        query: search.query(),
+        even_if_delivered,
+        preview: search.cursor.is_none(),
+        matched: batch.matched,
+        changed: batch.changed,
+        left_alone: batch.left_alone.into_iter().collect(),
+        next: batch.next,
+    };
+    shown(&page)
+}
+
+/// Does it, some thousands at a time.
 pub async fn bulk(
     mut form: Form,
     request: HttpRequest,
@@ -305,67 +390,38 @@ pub async fn bulk(
     else {
         return Err(Fault::Form);
     };
-    let preview = form.text("confirmed").is_none();
     let number = |name: &str| {
         form.text(name)
             .and_then(|text| text.parse().ok())
             .unwrap_or(0)
     };
-    let mut all = Batch {
-        matched: number("matched"),
-        changed: number("changed"),
-        left_alone: BTreeMap::new(),
-        next: form.text("cursor").and_then(|text| text.parse().ok()),
-    };
+    let (matched, changed): (u64, u64) = (number("matched"), number("changed"));
+    let cursor = form.text("cursor").and_then(|text| text.parse().ok());
     let search = Search::of(&mut form);
-    let now = state.clock.now();
-    let (Ok(mut filter), false) = (search.filter(now), search.said().is_empty()) else {
-        // All there are is not what anybody means by a page without a filter.
-        return Err(Fault::Form);
-    };
-    for _ in 0..CHUNKS {
-        filter.before = all.next;
-        let done = manual::chunk(&state.engine, &filter, action, preview, None, now).await?;
-        let Ok(batch) = done else { break };
-        all.add(batch);
-        if all.next.is_none() {
-            break;
-        }
+    let batch = chunks(&state, &search, action, cursor, false).await?;
+    let query = search.query();
+    let (actor, now) = (form.person.actor(), state.clock.now());
+    manual::note(&state.engine, &actor, action, &query, batch.changed, now).await?;
+    let (matched, changed) = (matched + batch.matched, changed + batch.changed);
+    if let Some(next) = batch.next {
+        let even = if even_if_delivered {
+            "&even_if_delivered=yes"
+        } else {
+            ""
+        };
+        return Ok(on_to(&format!(
+            "/dashboard/notifications/bulk?{query}&action={name}{even}&cursor={next}&matched={matched}&changed={changed}"
+        )));
     }
-    if !preview && (all.changed > 0 || all.next.is_none()) {
-        manual::note(
-            &state.engine,
-            &form.person.actor(),
-            action,
-            &search.query(),
-            all.changed,
-            now,
-        )
-        .await?;
+    let mut done = format!("{changed} of {matched} were {verb}.");
+    for (reason, count) in &batch.left_alone {
+        done += &format!(" {count} were left as they are: {reason}.");
     }
-    let mut shell = Shell::new(
+    answered(
         &request,
-        &state,
-        &form.person,
-        "Many at once",
-        "/dashboard/notifications",
-    );
-    shell.done = (!preview && all.next.is_none())
-        .then(|| format!("{} of {} were {verb}.", all.changed, all.matched));
-    let page = BulkPage {
-        shell,
-        action: name,
-        verb,
-        said: search.said(),
-        query: search.query(),
-        even_if_delivered,
-        preview,
-        matched: all.matched,
-        changed: all.changed,
-        left_alone: all.left_alone.into_iter().collect(),
-        next: all.next,
-    };
-    shown(&page)
+        &format!("/dashboard/notifications?{query}"),
+        Ok(done),
+    )
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ pub async fn page(
     request: HttpRequest,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Fault> {
-    let shell = Shell::new(&request, &state, &person, "Overview", "/dashboard");
+    let shell = Shell::new(&request, &state, &person, "Overview", "/dashboard")?;
     let (engine, now) = (&state.engine, state.clock.now());
     let store = &engine.store;
     let asked = Asked {

@@ -9,7 +9,7 @@ use super::{
     act::{Form, Person},
     fault::Fault,
     moment::Moment,
-    shell::{Shell, shown},
+    shell::{Shell, answered, shown},
 };
 use crate::{
     domain::{credential::Kind, login::Role, time::Timestamp},
@@ -61,7 +61,7 @@ pub async fn page(
     request: HttpRequest,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Fault> {
-    let shell = Shell::new(&request, &state, &person, "Senders", "/dashboard/senders");
+    let shell = Shell::new(&request, &state, &person, "Senders", "/dashboard/senders")?;
     let all = sender::all(&state.engine.store).await?;
     let rows = all.iter().map(|sender| row(&state, sender)).collect();
     shown(&Page { shell, rows })
@@ -83,32 +83,25 @@ struct OnePage {
     shell: Shell,
     row: Row,
     credentials: Vec<Credential>,
-    refused: Vec<String>,
 }
 
-async fn show(
-    request: &HttpRequest,
-    state: &AppState,
-    person: &Person,
-    id: Uuid,
-    said: Option<Result<String, Vec<String>>>,
+pub async fn one(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Fault> {
+    let id = *id;
     let Some(found) = sender::find(state.engine.store.reader(), id).await? else {
         return Err(Fault::NotFound);
     };
-    let mut shell = Shell::new(
-        request,
-        state,
-        person,
+    let shell = Shell::new(
+        &request,
+        &state,
+        &person,
         found.name.clone(),
         "/dashboard/senders",
-    );
-    let mut refused = Vec::new();
-    match said {
-        Some(Ok(done)) => shell.done = Some(done),
-        Some(Err(why)) => refused = why,
-        None => {}
-    }
+    )?;
     let credentials = if person.role >= Role::Admin {
         senders::shown(&state.engine, &found)
             .await?
@@ -129,9 +122,8 @@ async fn show(
         Vec::new()
     };
     let page = OnePage {
-        row: row(state, &found),
+        row: row(&state, &found),
         credentials,
-        refused,
         shell,
     };
     shown(&page)
@@ -145,15 +137,6 @@ const fn words(kind: Kind) -> &'static str {
     }
 }
 
-pub async fn one(
-    person: Person,
-    request: HttpRequest,
-    state: web::Data<AppState>,
-    id: web::Path<Uuid>,
-) -> Result<HttpResponse, Fault> {
-    show(&request, &state, &person, *id, None).await
-}
-
 pub async fn act(
     form: Form,
     request: HttpRequest,
@@ -161,6 +144,7 @@ pub async fn act(
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Fault> {
     let (engine, id) = (&state.engine, *id);
+    let address = format!("/dashboard/senders/{id}");
     let actor = form.person.actor();
     let by = By {
         actor: &actor,
@@ -185,7 +169,7 @@ pub async fn act(
                 .filter(|it| it.chars().count() <= LONGEST_REASON)
             else {
                 let why = vec!["Say why, in up to 200 characters: others will read it.".to_owned()];
-                return show(&request, &state, &form.person, id, Some(Err(why))).await;
+                return answered(&request, &address, Err(why));
             };
             (
                 senders::hold(engine, by, id, reason).await?,
@@ -202,14 +186,14 @@ pub async fn act(
                 (form.text("kind").and_then(Kind::parse), form.text("value"))
             else {
                 let why = vec!["Choose what it is, and paste it.".to_owned()];
-                return show(&request, &state, &form.person, id, Some(Err(why))).await;
+                return answered(&request, &address, Err(why));
             };
             let expires_at = match form.text("expires").map(day_or_instant) {
                 Some(None) => {
                     let why = vec![
                         "Expires: a day such as 2027-01-31, or an instant (RFC 3339).".to_owned(),
                     ];
-                    return show(&request, &state, &form.person, id, Some(Err(why))).await;
+                    return answered(&request, &address, Err(why));
                 }
                 expires => expires.flatten(),
             };
@@ -244,7 +228,7 @@ pub async fn act(
         Err(Refused::NotFound) => return Err(Fault::NotFound),
         Err(refused) => Err(why(&refused)),
     };
-    show(&request, &state, &form.person, id, Some(said)).await
+    answered(&request, &address, said)
 }
 
 /// The end of a day, or an instant.

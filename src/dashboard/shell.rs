@@ -1,7 +1,9 @@
 //! What is around every page.
 
+use actix_session::SessionExt;
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
+use serde::{Deserialize, Serialize};
 
 use super::{act::Person, fault::Fault, moment::Zone};
 use crate::{domain::login::Role, state::AppState};
@@ -15,8 +17,10 @@ pub struct Shell {
     pub role: &'static str,
     pub token: String,
     pub zone: Zone,
-    /// What came of what was just done, if it was done elsewhere.
+    /// What came of the form that led here.
     pub done: Option<String>,
+    /// Why nothing came of it.
+    pub refused: Vec<String>,
     pub may_operate: bool,
     pub may_manage: bool,
 }
@@ -37,18 +41,28 @@ impl Shell {
         person: &Person,
         title: impl Into<String>,
         at: &'static str,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, Fault> {
+        let (done, refused) = match said(request)? {
+            Some(Said {
+                result: Ok(done), ..
+            }) => (Some(done), Vec::new()),
+            Some(Said {
+                result: Err(why), ..
+            }) => (None, why),
+            None => (None, Vec::new()),
+        };
+        Ok(Self {
             title: title.into(),
             at,
             name: person.name.clone(),
             role: person.role.name(),
             token: person.token.clone(),
             zone: Zone::of(request, state.clock.now()),
-            done: None,
+            done,
+            refused,
             may_operate: person.role >= Role::Operator,
             may_manage: person.role >= Role::Admin,
-        }
+        })
     }
 
     /// The parts of the menu that this person may see.
@@ -65,7 +79,40 @@ pub fn shown(page: &impl Template) -> Result<HttpResponse, Fault> {
         .body(page.render()?))
 }
 
-/// On to another page, after something was done.
+/// What a form came to, until the page is shown that it led to.
+#[derive(Debug, Deserialize, Serialize)]
+struct Said {
+    path: String,
+    result: Result<String, Vec<String>>,
+}
+
+/// What is kept of it in the session.
+const SAID: &str = "said";
+
+/// What the page of this request is to say, once.
+fn said(request: &HttpRequest) -> Result<Option<Said>, Fault> {
+    let session = request.get_session();
+    let said = session.get::<Said>(SAID)?;
+    let said = said.filter(|said| said.path == request.path());
+    if said.is_some() {
+        session.remove(SAID);
+    }
+    Ok(said)
+}
+
+/// On to a page that says what came of a form: it can be loaded again, and the form is
+/// not sent a second time.
+pub fn answered(
+    request: &HttpRequest,
+    address: &str,
+    result: Result<String, Vec<String>>,
+) -> Result<HttpResponse, Fault> {
+    let path = address.split('?').next().unwrap_or(address).to_owned();
+    request.get_session().insert(SAID, Said { path, result })?;
+    Ok(on_to(address))
+}
+
+/// On to another page.
 pub fn on_to(address: &str) -> HttpResponse {
     HttpResponse::SeeOther()
         .insert_header(("Location", address))

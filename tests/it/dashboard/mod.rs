@@ -115,6 +115,13 @@ impl<'a> Browser<'a> {
         self.ask(Method::POST, path, &form, "same-origin").await
     }
 
+    /// Sends a form, and goes where it leads.
+    async fn submit(&mut self, path: &str, form: &[(&str, &str)]) -> Page {
+        let answer = self.post(path, form).await;
+        assert_eq!(answer.status, 303, "{}", answer.text);
+        self.get(&answer.location).await
+    }
+
     /// What a name and a password bring.
     async fn log_in(&mut self, name: &str, password: &str) -> Page {
         let form = [

@@ -102,8 +102,10 @@ async fn many_are_retried_after_a_look_at_what_would_happen(database: Database) 
     let delivered = app.order("A-4", "+12025550104").await;
     app.send().await;
     app.told(&delivered, "delivered", None).await;
-    let form = [("action", "retry"), ("type", "demo.order.created")];
-    let preview = browser.post("/dashboard/notifications/bulk", &form).await;
+    let again = "SELECT count(*) FROM notification WHERE generation > 1";
+    let preview = browser
+        .get("/dashboard/notifications/bulk?action=retry&type=demo.order.created&template=")
+        .await;
     assert!(
         preview.says("<strong>3</strong> of <strong>4</strong> would be sent again."),
         "{}",
@@ -114,41 +116,41 @@ async fn many_are_retried_after_a_look_at_what_would_happen(database: Database) 
         "why the fourth is left alone: {}",
         preview.text
     );
-    assert_eq!(
-        app.number("SELECT count(*) FROM notification WHERE generation > 1")
-            .await,
-        0
+    assert_eq!(app.number(again).await, 0);
+    let form = [("action", "retry"), ("type", "demo.order.created")];
+    let done = browser.submit("/dashboard/notifications/bulk", &form).await;
+    assert!(
+        done.says("3 of 4 were sent again. 1 were left as they are: "),
+        "{}",
+        done.text
     );
-    let form = [form[0], form[1], ("confirmed", "yes")];
-    let done = browser.post("/dashboard/notifications/bulk", &form).await;
-    assert!(done.says("3 of 4 were sent again."), "{}", done.text);
-    assert_eq!(
-        app.number("SELECT count(*) FROM notification WHERE generation > 1")
-            .await,
-        3
-    );
-    assert_eq!(
-        app.number(
-            "SELECT count(*) FROM audit WHERE actor = 'login:ada' AND action = 'notification.retry'"
-        )
-        .await,
-        1
-    );
+    assert_eq!(app.number(again).await, 3);
+    let noted =
+        "SELECT count(*) FROM audit WHERE actor = 'login:ada' AND action = 'notification.retry'";
+    assert_eq!(app.number(noted).await, 1);
+    // Loaded again, the page says nothing more, and nothing is sent again.
+    let page = browser
+        .get("/dashboard/notifications?type=demo.order.created")
+        .await;
+    assert!(!page.says("were sent again"));
     // Everything there is, is not meant by leaving all fields empty.
-    let page = browser
-        .post(
-            "/dashboard/notifications/bulk",
-            &[("action", "cancel"), ("confirmed", "yes")],
-        )
-        .await;
-    assert_eq!(page.status, 400);
-    let page = browser
-        .post(
-            "/dashboard/notifications/bulk",
-            &[("action", "delete"), ("status", "failed")],
-        )
-        .await;
-    assert_eq!(page.status, 400);
+    for query in [
+        "action=cancel",
+        "action=delete&status=failed",
+        "status=failed",
+    ] {
+        let page = browser
+            .get(&format!("/dashboard/notifications/bulk?{query}"))
+            .await;
+        assert!(page.status >= 400, "{query}");
+    }
+    for form in [
+        vec![("action", "cancel")],
+        vec![("action", "delete"), ("status", "failed")],
+    ] {
+        let page = browser.post("/dashboard/notifications/bulk", &form).await;
+        assert_eq!(page.status, 400, "{form:?}");
+    }
 }
 
 async fn a_bulk_change_goes_on_where_it_stopped(database: Database) {
@@ -162,15 +164,16 @@ async fn a_bulk_change_goes_on_where_it_stopped(database: Database) {
         let (code, answer) = app.post("/api/v1/notifications", &body).await;
         assert_eq!(code, 202, "{answer}");
     }
-    let form = [("action", "cancel"), ("status", "queued")];
-    let preview = browser.post("/dashboard/notifications/bulk", &form).await;
+    let preview = browser
+        .get("/dashboard/notifications/bulk?action=cancel&status=queued")
+        .await;
     assert!(
         preview.says("of the newest <strong>2000</strong> would be cancelled. There are more"),
         "{}",
         preview.text
     );
-    let form = [form[0], form[1], ("confirmed", "yes")];
-    let half = browser.post("/dashboard/notifications/bulk", &form).await;
+    let form = [("action", "cancel"), ("status", "queued")];
+    let half = browser.submit("/dashboard/notifications/bulk", &form).await;
     assert!(
         half.says("2000 of 2000 were cancelled so far."),
         "{}",
@@ -188,18 +191,14 @@ async fn a_bulk_change_goes_on_where_it_stopped(database: Database) {
     let form = [
         form[0],
         form[1],
-        form[2],
         ("cursor", cursor.as_str()),
         ("matched", matched.as_str()),
         ("changed", changed.as_str()),
     ];
-    let done = browser.post("/dashboard/notifications/bulk", &form).await;
+    let done = browser.submit("/dashboard/notifications/bulk", &form).await;
     assert!(done.says("2050 of 2050 were cancelled."), "{}", done.text);
-    assert_eq!(
-        app.number("SELECT count(*) FROM notification WHERE status = 'cancelled'")
-            .await,
-        2_050
-    );
+    let cancelled = "SELECT count(*) FROM notification WHERE status = 'cancelled'";
+    assert_eq!(app.number(cancelled).await, 2_050);
 }
 
 async fn a_notification_tells_its_story_and_is_retried(database: Database) {
@@ -220,11 +219,11 @@ async fn a_notification_tells_its_story_and_is_retried(database: Database) {
     ] {
         assert!(page.says(words), "{words}: {}", page.text);
     }
-    let page = browser.post(&path, &[("action", "retry")]).await;
+    let page = browser.submit(&path, &[("action", "retry")]).await;
     assert!(page.says("It is queued again."), "{}", page.text);
-    let page = browser.post(&path, &[("action", "retry")]).await;
-    assert!(page.says("Nothing was changed: "), "{}", page.text);
-    let page = browser.post(&path, &[("action", "cancel")]).await;
+    let page = browser.submit(&path, &[("action", "retry")]).await;
+    assert!(page.says("role=\"alert\""), "{}", page.text);
+    let page = browser.submit(&path, &[("action", "cancel")]).await;
     assert!(page.says("It was cancelled."), "{}", page.text);
     assert_eq!(
         browser
@@ -355,7 +354,7 @@ async fn callbacks_are_found_and_dead_letters_replayed(database: Database) {
         page.text
     );
     let page = browser
-        .post("/dashboard/callbacks/replay", &[("callback", &dead)])
+        .submit("/dashboard/callbacks/replay", &[("callback", &dead)])
         .await;
     assert!(
         page.says("0 items were applied, 1 still cannot be"),
@@ -363,7 +362,7 @@ async fn callbacks_are_found_and_dead_letters_replayed(database: Database) {
         page.text
     );
     let page = browser
-        .post("/dashboard/callbacks/replay", &[("callback", "all")])
+        .submit("/dashboard/callbacks/replay", &[("callback", "all")])
         .await;
     assert!(page.says("1 still cannot be"), "{}", page.text);
     let page = browser
@@ -400,11 +399,11 @@ async fn a_sender_is_held_and_given_a_token_that_nobody_sees_again(database: Dat
     let mut browser = somebody(&app, "ada", Role::Admin).await;
     let path = format!("/dashboard/senders/{}", app.sender);
     let page = browser
-        .post(&path, &[("action", "hold"), ("reason", " ")])
+        .submit(&path, &[("action", "hold"), ("reason", " ")])
         .await;
     assert!(page.says("Say why"), "{}", page.text);
     let page = browser
-        .post(
+        .submit(
             &path,
             &[("action", "hold"), ("reason", "moving the number")],
         )
@@ -420,7 +419,7 @@ async fn a_sender_is_held_and_given_a_token_that_nobody_sees_again(database: Dat
         "{}",
         page.text
     );
-    let page = browser.post(&path, &[("action", "release")]).await;
+    let page = browser.submit(&path, &[("action", "release")]).await;
     assert!(
         page.says("It goes on.") && page.says("It sends."),
         "{}",
@@ -433,7 +432,7 @@ async fn a_sender_is_held_and_given_a_token_that_nobody_sees_again(database: Dat
         ("value", token),
         ("expires", "2026-06-30"),
     ];
-    let page = browser.post(&path, &form).await;
+    let page = browser.submit(&path, &form).await;
     assert!(
         page.says("It is kept, and used from the next call on."),
         "{}",
@@ -458,7 +457,7 @@ async fn a_sender_is_held_and_given_a_token_that_nobody_sees_again(database: Dat
         ("remove", "It is forgotten."),
     ] {
         let page = browser
-            .post(&path, &[("action", action), ("credential", &credential)])
+            .submit(&path, &[("action", action), ("credential", &credential)])
             .await;
         assert!(page.says(done), "{action}: {}", page.text);
     }
@@ -485,9 +484,9 @@ async fn a_sender_is_held_and_given_a_token_that_nobody_sees_again(database: Dat
             "Choose what it is",
         ),
     ] {
-        let page = browser.post(&path, &form).await;
+        let page = browser.submit(&path, &form).await;
         assert!(
-            page.says("Nothing was changed.") && page.says(why),
+            page.says("role=\"alert\"") && page.says(why),
             "{why}: {}",
             page.text
         );
