@@ -26,7 +26,7 @@ async function freePort() {
   return port;
 }
 
-async function until(what, look, seconds = 20) {
+async function until(what, look, seconds = 60) {
   const end = Date.now() + seconds * 1000;
   for (;;) {
     const found = await look();
