@@ -10,6 +10,7 @@ mod load;
 mod memory;
 mod outbound;
 mod pace;
+mod query;
 mod send;
 mod server;
 mod year;
@@ -38,6 +39,8 @@ enum Command {
     Send(send::Send),
     /// How well the pace of a number is kept and used.
     Pace(pace::Pace),
+    /// How long pages and statistics take with few notifications and with many.
+    Query(query::Query),
     /// The server's memory under the largest bodies, and over a long queue.
     Memory(memory::Memory),
     /// How large a year is, with what is old deleted.
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
                 Command::Send(command) => command.run().await,
                 Command::Pace(command) => command.run().await,
                 Command::Memory(command) => command.run().await,
+                Command::Query(command) => command.run().await,
                 Command::Year(command) => command.run().await,
             }
         }),

@@ -141,13 +141,18 @@ impl Server {
     }
 }
 
-/// One request on a connection of its own.
-pub async fn request(address: SocketAddr, text: &str) -> anyhow::Result<(u16, String)> {
+/// Writes a request on a connection of its own, and reads the whole answer.
+pub async fn raw(address: SocketAddr, text: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(text.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
-    let answer = String::from_utf8_lossy(&answer).into_owned();
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// One request on a connection of its own.
+pub async fn request(address: SocketAddr, text: &str) -> anyhow::Result<(u16, String)> {
+    let answer = raw(address, text).await?;
     let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
     let status = head
         .split(' ')

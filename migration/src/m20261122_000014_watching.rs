@@ -42,6 +42,10 @@ CREATE TABLE heartbeat (
 CREATE INDEX notification_failed ON notification (id) WHERE status IN ('failed', 'expired', 'gave_up');
 CREATE INDEX notification_not_sent ON notification (id) WHERE status IN ('skipped', 'cancelled');
 
+-- Those to a number, and those that were for somebody by name.
+CREATE INDEX notification_address ON notification (address, id) WHERE address IS NOT NULL;
+CREATE INDEX notification_named ON notification (recipient, id) WHERE (address IS NULL OR recipient <> address);
+
 -- Windows that close next.
 CREATE INDEX conversation_window ON conversation (window_until) WHERE window_until IS NOT NULL;
 
@@ -51,6 +55,6 @@ CREATE INDEX dead_letter_open ON dead_letter (id) WHERE replayed_at IS NULL;
 ";
 
 const DOWN: &str = r"
-DROP INDEX dead_letter_open; DROP INDEX conversation_window; DROP INDEX notification_not_sent; DROP INDEX notification_failed;
+DROP INDEX dead_letter_open; DROP INDEX conversation_window; DROP INDEX notification_named; DROP INDEX notification_address; DROP INDEX notification_not_sent; DROP INDEX notification_failed;
 DROP TABLE heartbeat; DROP TABLE alarm;
 ";

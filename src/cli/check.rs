@@ -9,7 +9,10 @@ use crate::{
     app,
     config::{self, Config, SETTINGS, Strictness},
     domain::credential,
-    engine::check::{self, Area, Asked, Row, Verdict},
+    engine::{
+        Engine,
+        check::{self, Area, Asked, Row, Verdict},
+    },
     state::{Clock, random_bytes},
     store::connect,
     telemetry,
@@ -115,14 +118,19 @@ async fn look(config: &Config) -> anyhow::Result<Vec<Row>> {
             return Ok(rows);
         }
     };
+    rows.extend(look_with(config, &engine).await?);
+    Ok(rows)
+}
+
+/// What a check finds once the database is known to be good.
+pub(super) async fn look_with(config: &Config, engine: &Engine) -> anyhow::Result<Vec<Row>> {
     let random: [u8; 16] = random_bytes().context("the system gives no random bytes")?;
     let asked = Asked {
         public_url: config.public_url.clone(),
         nonce: hex::encode(random),
         timeout: config.send_timeout,
     };
-    rows.extend(check::run(&engine, &asked, || Clock::System.now()).await?);
-    Ok(rows)
+    Ok(check::run(engine, &asked, || Clock::System.now()).await?)
 }
 
 /// By whose it is to mend.

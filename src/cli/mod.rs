@@ -12,6 +12,7 @@ mod migrate;
 
 mod sandbox;
 mod scenario;
+mod send;
 mod senders;
 mod serve;
 mod stats;
@@ -56,6 +57,7 @@ enum Command {
     Senders(senders::Senders),
     Stats(stats::Stats),
     Users(users::Users),
+    Send(send::Send),
     Sandbox(sandbox::SandboxCommand),
 }
 
@@ -114,6 +116,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Senders(command) => command.run().await,
         Command::Stats(command) => command.run().await,
         Command::Users(command) => command.run().await,
+        Command::Send(command) => command.run().await,
         Command::Sandbox(command) => command.run().await,
     }
 }

@@ -30,6 +30,9 @@ use crate::{
 /// Rows of a page.
 const SHOWN: u64 = 50;
 
+/// How far back is looked for what has no index of its own.
+const LOOKED_BACK: &str = "7d";
+
 /// Chunks that are changed before the page says how far it is.
 const CHUNKS: u64 = 20;
 
@@ -103,6 +106,30 @@ impl Search {
                 ))
             })
             .collect()
+    }
+
+    /// What has no index of its own is looked for in the last days, unless something else
+    /// is said: the page shows it.
+    fn bound(&mut self) {
+        let said =
+            |value: &Option<String>| value.as_ref().is_some_and(|text| !text.trim().is_empty());
+        let narrow = [
+            &self.reference,
+            &self.recipient,
+            &self.label,
+            &self.since,
+            &self.until,
+        ];
+        let few = self.status.as_deref().is_some_and(|status| {
+            status.split(',').all(|name| {
+                Status::parse(name.trim())
+                    .map_or(true, |status| !matches!(status.group(), Group::Sent))
+            })
+        });
+        let broad = said(&self.template) || said(&self.r#type) || (said(&self.status) && !few);
+        if broad && !few && !narrow.into_iter().any(said) {
+            self.since = Some(LOOKED_BACK.to_owned());
+        }
     }
 
     /// The same as the end of an address.
@@ -225,6 +252,7 @@ pub async fn page(
     )?;
     let mut search = search.into_inner();
     let cursor = search.cursor.take();
+    search.bound();
     let query = search.query();
     let (mut rows, wrong) = match search.filter(state.clock.now()) {
         Ok(filter) => {

@@ -1,5 +1,7 @@
 //! The first page: what needs a person, and how it goes.
 
+use std::collections::BTreeMap;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 
@@ -14,6 +16,7 @@ use crate::{
     domain::{
         phone,
         status::{Group, Status},
+        time::Timestamp,
     },
     engine::{
         attention::{self, Finding, Urgency},
@@ -22,7 +25,7 @@ use crate::{
     },
     providers::meta::errors,
     state::AppState,
-    store::{conversation, sender},
+    store::{conversation, convert, notification, sender},
 };
 
 #[derive(Template)]
@@ -39,6 +42,9 @@ struct Page {
     latencies: Vec<Took>,
     failures: Vec<FailureRow>,
     failed: Vec<Failed>,
+    /// Why messages wait, and why some were not sent, of the newest.
+    waits: Vec<Reason>,
+    not_sent: Vec<Reason>,
     queue: Vec<(String, i64)>,
     queue_age: String,
     waiting: i64,
@@ -93,6 +99,14 @@ struct FailureRow {
     remedy: String,
 }
 
+struct Reason {
+    text: String,
+    /// What helps, if something does.
+    remedy: String,
+    count: i64,
+    link: String,
+}
+
 struct Failed {
     id: String,
     at: Moment,
@@ -120,6 +134,9 @@ const WINDOWS_SECONDS: i64 = 2 * 60 * 60;
 
 /// Of each list, so many.
 const SHOWN: i64 = 8;
+
+/// Of those that wait or were not sent, so many are looked at.
+const LOOKED_AT: u64 = 100;
 
 pub async fn page(
     person: Person,
@@ -162,6 +179,8 @@ pub async fn page(
         latencies: latencies(&told),
         failures: failures(&told),
         failed: failed(&told, &person, &shell),
+        waits: reasons(&state, &WAITING, now).await?,
+        not_sent: reasons(&state, &[Status::Skipped], now).await?,
         queue: told
             .open_now
             .iter()
@@ -206,6 +225,46 @@ pub async fn page(
         shell,
     };
     shown(&page)
+}
+
+/// What waits for something, not for its turn.
+const WAITING: [Status; 3] = [Status::Retrying, Status::Unknown, Status::Held];
+
+/// Why the newest of these are as they are, the most frequent reason first.
+async fn reasons(
+    state: &AppState,
+    statuses: &[Status],
+    now: Timestamp,
+) -> Result<Vec<Reason>, Fault> {
+    let filter = notification::Filter {
+        statuses: statuses.to_vec(),
+        since: Some(now.plus_seconds(-24 * 60 * 60)),
+        limit: LOOKED_AT,
+        ..notification::Filter::default()
+    };
+    let mut counts: BTreeMap<(String, String, &'static str), i64> = BTreeMap::new();
+    for row in notification::search(&state.engine.store, &filter).await? {
+        let failure = notification::read_failure(row.failure.as_deref());
+        let status = convert::status(row.status).name();
+        let (reason, remedy) = match failure {
+            Some(failure) => (Some(failure.meaning), failure.remedy),
+            None => (row.reason, String::new()),
+        };
+        let reason = reason.unwrap_or_else(|| "no reason was given".to_owned());
+        *counts.entry((reason, remedy, status)).or_default() += 1;
+    }
+    let mut reasons: Vec<Reason> = counts
+        .into_iter()
+        .map(|((text, remedy, status), count)| Reason {
+            text,
+            remedy,
+            count,
+            link: format!("/dashboard/notifications?status={status}&since=24h"),
+        })
+        .collect();
+    reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
+    reasons.truncate(SHOWN.unsigned_abs().try_into().unwrap_or(8));
+    Ok(reasons)
 }
 
 fn pace(all: Option<i64>, row: &entity::sender::Model) -> String {

@@ -479,18 +479,17 @@ pub async fn before(
 /// from a number, of a notification; or the one of this id.
 pub async fn about(store: &Store, what: &str, limit: i64) -> Result<Vec<Listed>, StoreError> {
     let id = Uuid::parse_str(what).unwrap_or_default();
-    // Numbers are found through their notifications, of which only the newest are looked at.
+    // Of a number, only the newest messages are looked at.
     let found = query(
         store.reader(),
         format!(
             "SELECT {LISTED} WHERE c.id IN (SELECT $1 \
              UNION SELECT t.callback_id FROM timeline t WHERE t.callback_id IS NOT NULL AND t.notification_id IN (\
              SELECT $1 UNION SELECT a.notification_id FROM attempt a WHERE a.provider_message_id = $2 \
-             UNION SELECT n.id FROM (SELECT id FROM notification WHERE contact_id IN \
-             (SELECT contact_id FROM contact_alias WHERE value = $2) ORDER BY id DESC LIMIT 200) AS n) \
+             UNION SELECT n.id FROM (SELECT id FROM notification WHERE address = $2 ORDER BY id DESC LIMIT 200) AS n) \
              UNION SELECT callback_id FROM inbound_message WHERE provider_message_id = $2 \
              UNION SELECT i.callback_id FROM (SELECT callback_id, id FROM inbound_message WHERE contact_id IN \
-             (SELECT contact_id FROM contact_alias WHERE value = $2) ORDER BY id DESC LIMIT 200) AS i \
+             (SELECT contact_id FROM contact_alias WHERE kind = 'phone' AND value = $2) ORDER BY id DESC LIMIT 200) AS i \
              UNION SELECT callback_id FROM parked_status WHERE provider_message_id = $2) \
              ORDER BY c.id DESC LIMIT $3"
         ),

@@ -265,11 +265,18 @@ pub struct Point {
     pub count: i64,
 }
 
-/// Facts by cohort, oldest first: of hours where they know enough, else of quarters.
+/// Cohorts of one length beside each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub since: Timestamp,
+    pub until: Timestamp,
+    pub length_micros: i64,
+}
+
+/// Facts by cohort of a span: of hours where they know enough, else of quarters.
 pub async fn series(
     store: &Store,
-    since: Timestamp,
-    until: Timestamp,
+    span: Span,
     filter: &Filter,
     finest: Grain,
 ) -> Result<Vec<Point>, StoreError> {
@@ -278,15 +285,16 @@ pub async fn series(
     } else {
         Grain::Quarter
     };
-    // Written out, so that the index of a template or of a kind of event is seen to fit.
-    let (conditions, more) = filter.conditions(2);
-    let mut values: Vec<Value> = vec![since.micros().into(), until.micros().into()];
-    values.extend(more);
+    // Written out, so that it is seen how much is read, and that the index of a template or
+    // of a kind of event fits.
+    let (conditions, values) = filter.conditions(0);
+    let (since, until) = (span.since.micros(), span.until.micros());
+    let length = span.length_micros.max(1);
     let found = query(
         store.reader(),
         format!(
-            "SELECT bucket, fact, CAST(sum(count) AS bigint) FROM counter \
-             WHERE grain = {} AND bucket >= $1 AND bucket < $2{conditions} GROUP BY bucket, fact ORDER BY bucket, fact",
+            "SELECT (bucket - {since}) / {length} AS place, fact, CAST(sum(count) AS bigint) FROM counter \
+             WHERE grain = {} AND bucket >= {since} AND bucket < {until}{conditions} GROUP BY place, fact",
             grain.seconds()
         ),
         values,
@@ -296,8 +304,9 @@ pub async fn series(
         .iter()
         .map(|row| {
             let mut columns = Columns::of(row);
+            let place: i64 = columns.take()?;
             Ok(Point {
-                bucket: Timestamp::from_micros(columns.take()?),
+                bucket: span.since.plus_micros(place.saturating_mul(length)),
                 fact: columns.take()?,
                 count: columns.take()?,
             })

@@ -20,6 +20,7 @@ crate::tests![
     what_is_wrong_at_meta_is_told_apart,
     what_is_wrong_here_is_told_apart,
     a_token_that_was_replaced_has_expired,
+    a_test_send_checks_asks_sends_and_follows,
     a_schema_that_is_old_and_a_database_that_is_away_are_said,
 ];
 
@@ -482,4 +483,124 @@ async fn a_schema_that_is_old_and_a_database_that_is_away_are_said(database: Dat
     assert_eq!(code, 3, "{answer}");
     assert!(answer.contains("The database cannot be used"), "{answer}");
     assert!(!answer.contains("secret-word"), "{answer}");
+}
+
+/// `herald send` against a server that runs on its own: the check, the question, the story.
+async fn a_test_send_checks_asks_sends_and_follows(database: Database) {
+    let checked = ready(&database).await;
+    let send = |words: &[&str], answer: &str, settings: &[(&str, &str)]| {
+        let words: Vec<&str> = ["send"].iter().chain(words).copied().collect();
+        let mut command = command(&checked.app.database_url, checked.folder.path(), &words);
+        let file = checked.folder.path().join("answer");
+        std::fs::write(&file, answer).unwrap();
+        command
+            .stdin(std::fs::File::open(&file).unwrap())
+            .env("WHATSAPP_API_BASE", &checked.sandbox)
+            .env("WHATSAPP_PHONE_NUMBER_ID", PHONE_NUMBER_ID)
+            .env("WHATSAPP_WABA_ID", ACCOUNT_ID)
+            .env("WHATSAPP_ACCESS_TOKEN", TOKEN)
+            .env("WHATSAPP_APP_SECRET", APP_SECRET)
+            .env("WHATSAPP_WEBHOOK_VERIFY_TOKEN", VERIFY_TOKEN);
+        for (name, value) in settings {
+            command.env(name, value);
+        }
+        command
+    };
+    let run = |words: &[&str], answer: &str, settings: &[(&str, &str)]| {
+        let output = send(words, answer, settings).output().unwrap();
+        (output.status.code().unwrap(), text(&output))
+    };
+    let order = [
+        "user:tariro",
+        "--template",
+        "order_confirmation",
+        "--param",
+        "customer_name=Asha",
+        "--param",
+        "order_number=A-17",
+    ];
+    // Whoever says no, or nothing, sends nothing.
+    for answer in ["n\n", "", "yes please\n"] {
+        let (code, said) = run(&order, answer, &[]);
+        assert_eq!(code, 1, "{said}");
+        assert!(
+            said.contains("Send the template order_confirmation to Tariro"),
+            "{said}"
+        );
+        assert!(
+            said.contains("Nothing was sent.") && !said.contains("2025550191"),
+            "{said}"
+        );
+    }
+    for (words, why) in [
+        (
+            vec!["user:nobody", "--text", "x"],
+            "there is no user nobody",
+        ),
+        (
+            vec!["user:new-colleague", "--text", "x"],
+            "is not linked to a contact",
+        ),
+        (
+            vec!["contact:nobody", "--text", "x"],
+            "there is no contact nobody",
+        ),
+        (vec!["group:Technical Admin", "--text", "x"], "one person"),
+        (vec!["12", "--text", "x"], "country code"),
+        (
+            vec!["+12025550101", "--yes", "--template", "unknown"],
+            "template",
+        ),
+        (
+            vec!["+12025550101", "--yes", "--template", "order_confirmation"],
+            "params",
+        ),
+    ] {
+        let (code, said) = run(&words, "y\n", &[]);
+        assert_eq!(code, 1, "{words:?}: {said}");
+        assert!(said.contains(why), "{words:?}: {said}");
+    }
+    // What stands in the way is said before anybody is asked.
+    let (code, said) = run(
+        &order,
+        "y\n",
+        &[("WHATSAPP_ACCESS_TOKEN", "another-token-1234567890")],
+    );
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("Meta does not know the access token") && said.contains("--force"),
+        "{said}"
+    );
+    assert_eq!(
+        checked
+            .app
+            .number("SELECT count(*) FROM notification")
+            .await,
+        0
+    );
+    // Sent by the server, and followed until it is read.
+    let mut words = order.to_vec();
+    words.extend(["--follow-seconds", "60"]);
+    let mut child = send(&words, "y\n", &[]);
+    let following = std::thread::spawn(move || child.output().unwrap());
+    while !following.is_finished() {
+        // The server's clock stands still; what the command asked for is due by its own.
+        let now = Clock::System.now();
+        herald::engine::dispatch::turn_of(&checked.app.engine, checked.app.sender, 10, now)
+            .await
+            .unwrap();
+        checked.app.process().await;
+        tokio::task::yield_now().await;
+    }
+    let output = following.join().unwrap();
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for line in [
+        "Queued as ",
+        "The provider accepted it.",
+        "It was read.",
+        "herald explain",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
 }

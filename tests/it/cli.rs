@@ -296,6 +296,7 @@ async fn every_command_has_help(_: Database) {
         "explain",
         "users",
         "check",
+        "send",
     ] {
         let help = herald("sqlite:unused", folder.path(), &[command, "--help"]);
         assert!(

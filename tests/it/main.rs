@@ -24,6 +24,7 @@ mod database;
 mod errors;
 mod follow_ups;
 mod harness;
+mod incidents;
 mod kinds;
 mod letter;
 mod order;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         database::tests(),
         errors::tests(),
         follow_ups::tests(),
+        incidents::tests(),
         kinds::tests(),
         letter::tests(),
         order::tests(),

@@ -23,7 +23,7 @@ use crate::{
     },
     store::{
         Store, StoreError, callback,
-        counter::{self, Dimension, Filter, Sum},
+        counter::{self, Dimension, Filter, Span, Sum},
         dead_letter, notification,
     },
 };
@@ -321,7 +321,6 @@ async fn series(
         points.insert(start, counts);
         start = step.after(start, zone);
     }
-    let first = points.keys().next().copied().unwrap_or(since);
     // Hours make up a point, unless points begin within one.
     let whole = points
         .keys()
@@ -331,10 +330,13 @@ async fn series(
     } else {
         Grain::Hour
     };
-    for found in counter::series(store, first, until, filter, finest).await? {
-        let point = points.range_mut(..=found.bucket).next_back();
-        if let Some(count) = point.and_then(|(_, counts)| counts.get_mut(&found.fact)) {
-            *count += found.count;
+    let starts: Vec<Timestamp> = points.keys().copied().collect();
+    for span in spans(&starts, start, until) {
+        for found in counter::series(store, span, filter, finest).await? {
+            let counts = points.get_mut(&found.bucket);
+            if let Some(count) = counts.and_then(|counts| counts.get_mut(&found.fact)) {
+                *count += found.count;
+            }
         }
     }
     Ok(points
@@ -344,6 +346,26 @@ async fn series(
             counts,
         })
         .collect())
+}
+
+/// Neighbouring points of one length are summed in one question: a year of days is three,
+/// as two days of it have an hour less or more. `end` is where a point after the last one
+/// would begin.
+fn spans(starts: &[Timestamp], end: Timestamp, until: Timestamp) -> Vec<Span> {
+    let ends = starts.iter().skip(1).copied().chain([end]);
+    let mut spans: Vec<Span> = Vec::new();
+    for (start, next) in starts.iter().zip(ends) {
+        let length = next.micros_since(*start);
+        match spans.last_mut() {
+            Some(span) if span.length_micros == length => span.until = next.min(until),
+            _ => spans.push(Span {
+                since: *start,
+                until: next.min(until),
+                length_micros: length,
+            }),
+        }
+    }
+    spans
 }
 
 async fn newest(
@@ -388,4 +410,27 @@ async fn newest(
             }
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Span, Timestamp, spans};
+
+    #[test]
+    fn a_year_of_days_is_a_few_questions() {
+        let hours = |hours: i64| Timestamp::from_unix_seconds(hours * 3_600);
+        // A day of 23 hours among others, and a last one that is not over.
+        let starts = [hours(0), hours(24), hours(48), hours(71), hours(95)];
+        let found = spans(&starts, hours(119), hours(100));
+        let span = |since, until, length: i64| Span {
+            since: hours(since),
+            until: hours(until),
+            length_micros: length * 3_600_000_000,
+        };
+        assert_eq!(
+            found,
+            [span(0, 48, 24), span(48, 71, 23), span(71, 100, 24)]
+        );
+        assert!(spans(&[], hours(0), hours(0)).is_empty());
+    }
 }

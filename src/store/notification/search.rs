@@ -70,6 +70,9 @@ const ENDED: [(Group, &str); 2] = [
     (Group::NotSent, "status IN ('skipped', 'cancelled')"),
 ];
 
+/// Whose recipient is not just the number: the condition of an index.
+const NAMED: &str = "(address IS NULL OR recipient <> address)";
+
 /// Notifications that match, newest first.
 pub async fn search(
     store: &Store,
@@ -114,6 +117,9 @@ pub async fn search(
             of_sender = of_sender.add(notification::Column::SenderId.is_null());
         }
         select = select.filter(of_sender);
+    }
+    if filter.recipient.is_some() {
+        select = select.filter(sea_orm::sea_query::Expr::cust(NAMED));
     }
     for (column, value) in [
         (notification::Column::Template, &filter.template),

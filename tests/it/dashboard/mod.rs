@@ -25,11 +25,11 @@ async fn ready(database: &Database) -> TestApp {
 }
 
 /// What came back.
-struct Page {
-    status: u16,
+pub struct Page {
+    pub status: u16,
     location: String,
     cookie: Option<String>,
-    text: String,
+    pub text: String,
     headers: reqwest::header::HeaderMap,
 }
 
@@ -42,7 +42,7 @@ impl Page {
 }
 
 /// A browser: it keeps a cookie and knows its forms' token.
-struct Browser<'a> {
+pub struct Browser<'a> {
     app: &'a TestApp,
     cookie: Option<String>,
     token: String,
@@ -103,7 +103,7 @@ impl<'a> Browser<'a> {
         page
     }
 
-    async fn get(&mut self, path: &str) -> Page {
+    pub async fn get(&mut self, path: &str) -> Page {
         self.ask(Method::GET, path, &[], "none").await
     }
 
@@ -139,7 +139,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// Somebody with a password, who is in.
-async fn somebody<'a>(app: &'a TestApp, name: &str, role: Role) -> Browser<'a> {
+pub async fn somebody<'a>(app: &'a TestApp, name: &str, role: Role) -> Browser<'a> {
     let (store, now) = (&app.store, app.now());
     logins::add(store, "tests", name, role, now)
         .await

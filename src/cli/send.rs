@@ -1,0 +1,287 @@
+//! `herald send`: a test send, from the check to the blue ticks.
+
+use std::{collections::BTreeMap, io::BufRead, time::Duration};
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Ended, check, say, settings};
+use crate::{
+    app,
+    domain::{
+        content::{Content, Text},
+        phone,
+        recipient::RecipientSpec,
+        status::{Group, Status},
+    },
+    engine::{
+        Engine,
+        accept::{self, Asked, Refusal, Request, RequestContent, TemplateUse},
+        check::{Row, Verdict},
+        heartbeat::{self, Pulse},
+        story,
+    },
+    state::Clock,
+    store::{Store, people},
+};
+
+/// Sends one message to one person and follows it: looks whether sending can work, says
+/// who would get it, asks, sends, and tells what comes back.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The message is sent by `herald serve`, which must run.\n\n\
+                  Exit codes: 0 accepted · 1 refused, failed, or nothing was heard in time\n\n\
+                  Examples:\n  herald send user:tariro --template order_confirmation --param customer_name=Asha --param order_number=A-17\n  \
+                  herald send +12025550101 --text 'Are you there?' --yes"
+)]
+pub(super) struct Send {
+    /// A number in E.164, user:NAME or contact:NAME.
+    to: String,
+    /// The name of a template.
+    #[arg(long, conflicts_with = "text", required_unless_present = "text")]
+    template: Option<String>,
+    /// A parameter of the template; again for each.
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = pair, requires = "template")]
+    params: Vec<(String, String)>,
+    /// The language of the template, such as en_US.
+    #[arg(long, requires = "template")]
+    language: Option<String>,
+    /// Free text: arrives only within 24 hours of the person's last message.
+    #[arg(long)]
+    text: Option<String>,
+    /// Who sends; the default, if nobody is named.
+    #[arg(long)]
+    sender: Option<String>,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    /// Send although the check found something that fails.
+    #[arg(long)]
+    force: bool,
+    /// Show the number whole.
+    #[arg(long)]
+    show: bool,
+    /// How long the delivery is followed.
+    #[arg(long, default_value_t = 60)]
+    follow_seconds: u64,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| "NAME=VALUE".to_owned())
+}
+
+/// The story is looked at so often.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Checks that stand in the way of sending; the others are of receiving.
+const OF_SENDING: [&str; 9] = [
+    "secret_key",
+    "no_sender",
+    "sender_held",
+    "reachable",
+    "token",
+    "scopes",
+    "number",
+    "account",
+    "account_restricted",
+];
+
+impl Send {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let config = settings()?;
+        let store = app::command_store(&config).await?;
+        let engine = app::command_engine(&config, store.clone()).await?;
+        let rows = check::look_with(&config, &engine).await?;
+        self.judge(&rows)?;
+        let whom = self.whom(&store).await?;
+        let worker = heartbeat::pulses(&engine, Clock::System.now())
+            .await?
+            .into_iter()
+            .any(|(worker, pulse)| worker == "work" && pulse == Pulse::Alive);
+        if !worker {
+            say("No server runs: the message waits in the queue until herald serve does.");
+        }
+        let what = match (&self.template, &self.text) {
+            (Some(template), _) => format!("the template {template}"),
+            (None, _) => "a free text".to_owned(),
+        };
+        if !self.yes && !asked(&format!("Send {what} to {whom}? [y/N] "))? {
+            say("Nothing was sent.");
+            return Err(Ended(1).into());
+        }
+        let id = self.ask(&engine).await?;
+        say(format!("Queued as {id}."));
+        self.follow(&store, id).await
+    }
+
+    /// Says what fails, and stops unless it is told to go on.
+    fn judge(&self, rows: &[Row]) -> anyhow::Result<()> {
+        let fails: Vec<&Row> = rows
+            .iter()
+            .filter(|row| row.verdict == Verdict::Failed && OF_SENDING.contains(&row.name))
+            .collect();
+        for row in &fails {
+            say(format!("FAILED  {}\n        -> {}", row.found, row.remedy));
+        }
+        ensure!(
+            fails.is_empty() || self.force,
+            "the check found what stands in the way of sending: mend it, or say --force"
+        );
+        if fails.is_empty() {
+            say("The check found nothing that stands in the way of sending.");
+        }
+        Ok(())
+    }
+
+    /// Who would get it, for people.
+    async fn whom(&self, store: &Store) -> anyhow::Result<String> {
+        let recipient =
+            RecipientSpec::parse(&self.to).map_err(|error| anyhow::anyhow!("{error}"))?;
+        let reader = store.reader();
+        let person = match &recipient {
+            RecipientSpec::User(name) => {
+                let staff = people::user(reader, name)
+                    .await?
+                    .with_context(|| format!("there is no user {name}"))?;
+                Some(staff.person.with_context(|| {
+                    format!("the user {name} is not linked to a contact: nothing can be sent")
+                })?)
+            }
+            RecipientSpec::Contact(name) => Some(
+                people::contact_by_handle(reader, name)
+                    .await?
+                    .with_context(|| format!("there is no contact {name}"))?,
+            ),
+            RecipientSpec::Phone(phone) => people::contact_by_phone(reader, phone).await?,
+            RecipientSpec::UserId(_) => None,
+            RecipientSpec::Group(_) | RecipientSpec::Same => {
+                bail!("one person: a number, user:NAME or contact:NAME")
+            }
+        };
+        let name = person.as_ref().and_then(|person| person.name.clone());
+        let number = match &recipient {
+            RecipientSpec::Phone(phone) => Some(phone.e164().to_owned()),
+            _ => person.and_then(|person| person.phone),
+        };
+        let number = number.map(|number| {
+            if self.show {
+                number
+            } else {
+                phone::mask(&number)
+            }
+        });
+        Ok(match (name, number) {
+            (Some(name), Some(number)) => format!("{name} ({number})"),
+            (Some(name), None) => name,
+            (None, Some(number)) => number,
+            (None, None) => self.to.clone(),
+        })
+    }
+
+    /// Puts it into the queue.
+    async fn ask(&self, engine: &Engine) -> anyhow::Result<Uuid> {
+        let content = match (&self.template, &self.text) {
+            (Some(name), _) => RequestContent::Template(TemplateUse {
+                name: name.clone(),
+                language: self.language.clone(),
+                params: self
+                    .params
+                    .iter()
+                    .map(|(name, value)| (name.clone(), Value::String(value.clone())))
+                    .collect::<Map<_, _>>(),
+            }),
+            (None, text) => RequestContent::Free {
+                content: Content::Text(Text {
+                    body: text.clone().unwrap_or_default(),
+                    preview_url: false,
+                }),
+                fallback: None,
+            },
+        };
+        let request = Request {
+            to: vec![self.to.clone()],
+            about: None,
+            sender: self.sender.clone(),
+            content,
+            reference: None,
+            labels: BTreeMap::from([("origin".to_owned(), "herald send".to_owned())]),
+            // Somebody waits for it.
+            priority: accept::priority("high").unwrap_or(1),
+            expires_after_seconds: Some(600),
+            send_at: None,
+            reply_to: None,
+        };
+        let asked = Asked {
+            client: "cli".to_owned(),
+            key: None,
+            fingerprint: Vec::new(),
+            request,
+        };
+        let answers = accept::many(engine, &[asked], Clock::System.now()).await;
+        match answers.into_iter().next() {
+            Some(Ok(Ok(stored))) => stored
+                .ids
+                .first()
+                .copied()
+                .context("nothing was made of it"),
+            Some(Ok(Err(Refusal::Fields(wrong)))) => {
+                let wrong: Vec<String> = wrong
+                    .iter()
+                    .map(|wrong| {
+                        format!("{}: {}", wrong.pointer.trim_start_matches('/'), wrong.rule)
+                    })
+                    .collect();
+                bail!("{}", wrong.join("; "))
+            }
+            _ => bail!("the database cannot take it just now"),
+        }
+    }
+
+    /// Tells each line of the story as it comes.
+    async fn follow(&self, store: &Store, id: Uuid) -> anyhow::Result<()> {
+        let until = Instant::now() + Duration::from_secs(self.follow_seconds);
+        let mut told = 0;
+        loop {
+            let story = story::of(store, id, Clock::System.now())
+                .await?
+                .context("the notification is gone")?;
+            for line in story.lines.iter().skip(told) {
+                let at = line.at.get(11..19).unwrap_or(&line.at);
+                say(format!("{at}  {}", line.text));
+            }
+            told = story.lines.len();
+            let status = Status::parse(story.status);
+            let over = matches!(status, Some(Status::Read | Status::Played))
+                || matches!(story.group, Group::Failed | Group::NotSent);
+            if over || Instant::now() >= until {
+                say(&story.standing);
+                if let Some(trouble) = &story.failure {
+                    say(format!("-> {}", trouble.remedy));
+                }
+                say(format!("More: herald explain {id}"));
+                return if story.group == Group::Sent {
+                    Ok(())
+                } else {
+                    Err(Ended(1).into())
+                };
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// Asks a question that only `y` and `yes` answer with yes.
+fn asked(question: &str) -> anyhow::Result<bool> {
+    say(question);
+    let mut answer = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .context("standard input cannot be read: say --yes")?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
