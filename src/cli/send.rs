@@ -247,24 +247,24 @@ impl Send {
         let until = Instant::now() + Duration::from_secs(self.follow_seconds);
         let mut told = 0;
         loop {
-            let story = story::of(store, id, Clock::System.now())
+            let found = story::of(store, id, Clock::System.now())
                 .await?
                 .context("the notification is gone")?;
-            for line in story.lines.iter().skip(told) {
+            for line in found.lines.iter().skip(told) {
                 let at = line.at.get(11..19).unwrap_or(&line.at);
                 say(format!("{at}  {}", line.text));
             }
-            told = story.lines.len();
-            let status = Status::parse(story.status);
+            told = found.lines.len();
+            let status = Status::parse(found.status);
             let over = matches!(status, Some(Status::Read | Status::Played))
-                || matches!(story.group, Group::Failed | Group::NotSent);
+                || matches!(found.group, Group::Failed | Group::NotSent);
             if over || Instant::now() >= until {
-                say(&story.standing);
-                if let Some(trouble) = &story.failure {
+                say(&found.standing);
+                if let Some(trouble) = &found.failure {
                     say(format!("-> {}", trouble.remedy));
                 }
                 say(format!("More: herald explain {id}"));
-                return if story.group == Group::Sent {
+                return if found.group == Group::Sent {
                     Ok(())
                 } else {
                     Err(Ended(1).into())

@@ -89,7 +89,7 @@ pub const SETTINGS: &[Setting] = &[
         ..setting(
             "WHATSAPP_WABA_ID",
             None,
-            "Meta's id of the business account. Needed for template sync only.",
+            "Meta's id of the business account. Needed for templates, and by `herald check` to look at the subscription.",
         )
     },
     Setting {

@@ -20,8 +20,8 @@ pub async fn stream(_person: Person, state: web::Data<AppState>) -> impl Respond
     let changes = state.engine.live.listen();
     let until = tokio::time::Instant::now() + LONGEST;
     let events = stream::unfold(changes, move |mut changes| async move {
-        let changed = tokio::time::timeout_at(until, changes.changed()).await;
-        let Ok(Ok(())) = changed else { return None };
+        let told = tokio::time::timeout_at(until, changes.changed()).await;
+        let Ok(Ok(())) = told else { return None };
         let count = (*changes.borrow_and_update())?;
         let event = sse::Data::new(count.to_string()).event("changed");
         Some((event.into(), changes))

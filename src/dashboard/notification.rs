@@ -51,10 +51,10 @@ pub async fn page(
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Fault> {
     let id = *id;
-    let store = &state.engine.store;
+    let engine = &state.engine;
     let (Some(mut story), Some(row)) = (
-        story::of(store, id, state.clock.now()).await?,
-        notification::find(store, id).await?,
+        story::of(&engine.store, id, state.clock.now()).await?,
+        notification::find(&engine.store, id).await?,
     ) else {
         return Err(Fault::NotFound);
     };

@@ -1,5 +1,7 @@
 //! Finding notifications, and doing something to all that were found.
 
+use std::fmt::Write;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::{Deserialize, Serialize};
@@ -123,7 +125,7 @@ impl Search {
         let few = self.status.as_deref().is_some_and(|status| {
             status.split(',').all(|name| {
                 Status::parse(name.trim())
-                    .map_or(true, |status| !matches!(status.group(), Group::Sent))
+                    .is_none_or(|status| !matches!(status.group(), Group::Sent))
             })
         });
         let broad = said(&self.template) || said(&self.r#type) || (said(&self.status) && !few);
@@ -201,8 +203,8 @@ struct Page {
 }
 
 impl Page {
-    fn value(field: &Option<String>) -> &str {
-        field.as_deref().unwrap_or_default()
+    fn value(field: Option<&String>) -> &str {
+        field.map(String::as_str).unwrap_or_default()
     }
 }
 
@@ -443,7 +445,7 @@ pub async fn bulk(
     }
     let mut done = format!("{changed} of {matched} were {verb}.");
     for (reason, count) in &batch.left_alone {
-        done += &format!(" {count} were left as they are: {reason}.");
+        let _ = write!(done, " {count} were left as they are: {reason}.");
     }
     answered(
         &request,

@@ -80,17 +80,15 @@ fn matches(password: &str, kept: &str) -> bool {
 
 /// Whose failures these are.
 fn subject(name: &str, login: Option<&entity::login::Model>) -> String {
-    match login {
-        Some(login) => login.id.to_string(),
-        None => {
-            let digest = Sha256::digest(name.as_bytes());
-            let row = digest
-                .iter()
-                .take(2)
-                .fold(0_u16, |row, byte| row << 8 | u16::from(*byte));
-            format!("unknown/{}", row % UNKNOWN_ROWS)
-        }
+    if let Some(login) = login {
+        return login.id.to_string();
     }
+    let digest = Sha256::digest(name.as_bytes());
+    let row = digest
+        .iter()
+        .take(2)
+        .fold(0_u16, |row, byte| (row << 8) | u16::from(*byte));
+    format!("unknown/{}", row % UNKNOWN_ROWS)
 }
 
 /// Looks whether a name and a password belong together. Each try counts before it is

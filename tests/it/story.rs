@@ -135,9 +135,9 @@ async fn of_many_who_were_left_out_all_are_counted_and_the_first_named(database:
     let mut catalogue = format!("{DEMO}\n{GROUP}").replace("group:Technical Admin", "group:Crowd");
     let names: Vec<String> = (0..25).map(|number| format!("crowd-{number:02}")).collect();
     for name in &names {
-        catalogue += &format!("\n[[user]]\nname = \"{name}\"\n");
+        catalogue = format!("{catalogue}\n[[user]]\nname = \"{name}\"\n");
     }
-    catalogue += &format!("\n[[group]]\nname = \"Crowd\"\nmembers = {names:?}\n");
+    catalogue = format!("{catalogue}\n[[group]]\nname = \"Crowd\"\nmembers = {names:?}\n");
     app.apply_catalogue(&catalogue).await;
     let answer = app.event("E-1", "demo.alarm.raised", json!({})).await;
     let first = answer["notifications"][0].as_str().unwrap();

@@ -25,11 +25,12 @@ pub async fn handshake(
     token: &SecretString,
     challenge: &str,
 ) -> Answer {
-    let token: String = token
+    let token = token
         .expose_secret()
         .bytes()
-        .map(|byte| format!("%{byte:02X}"))
-        .collect();
+        .fold(String::new(), |text, byte| {
+            text + "%" + &hex::encode_upper([byte])
+        });
     let url =
         format!("{url}?hub.mode=subscribe&hub.verify_token={token}&hub.challenge={challenge}");
     let Ok(answer) = http.get(url).send().await else {

@@ -135,7 +135,9 @@ impl<'a> Browser<'a> {
 }
 
 fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    text.bytes().fold(String::new(), |text, byte| {
+        text + "%" + &hex::encode_upper([byte])
+    })
 }
 
 /// Somebody with a password, who is in.
