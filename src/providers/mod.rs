@@ -160,6 +160,9 @@ impl Provider for Nobody {
     }
 }
 
+/// What HTTP is spoken with.
+pub type HttpClient = reqwest::Client;
+
 /// The one way to make an HTTP client: with time-outs, without redirects.
 pub fn http_client(
     timeout: Duration,

@@ -110,6 +110,10 @@ async fn recounted(app: &TestApp) -> Counted {
         if row.replied {
             facts.push(("replied".to_owned(), String::new()));
         }
+        let lines = shown["timeline"].as_array().unwrap();
+        if shown["status"] == "accepted" && lines.iter().any(|line| line["kind"] == "stale") {
+            facts.push(("stale".to_owned(), String::new()));
+        }
         for pricing in own.iter().filter_map(|attempt| attempt.pricing.as_deref()) {
             let pricing: Value = serde_json::from_str(pricing).unwrap();
             let word = |key: &str| {

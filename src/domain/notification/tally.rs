@@ -96,7 +96,7 @@ impl NotificationState {
         if self.replied {
             tally.push(("replied", String::new()));
         }
-        if self.triggered.contains(Trigger::Stale) && !self.has(Fact::Sent) {
+        if status == Status::Accepted && self.triggered.contains(Trigger::Stale) {
             tally.push((STALE, String::new()));
         }
         tally

@@ -11,7 +11,10 @@ use crate::{
         Engine,
         keyring::{Account, Keyring, Token},
     },
-    providers::meta::inspect::{Inspector, NumberFacts, Refusal, TokenFacts},
+    providers::{
+        HttpClient,
+        meta::inspect::{Inspector, NumberFacts, Refusal, TokenFacts},
+    },
     store::{StoreError, catalogue},
 };
 
@@ -100,7 +103,7 @@ impl Sheet<'_> {
 pub(super) async fn all(
     engine: &Engine,
     asked: &Asked,
-    http: &reqwest::Client,
+    http: &HttpClient,
     now: Timestamp,
 ) -> Result<Vec<Row>, StoreError> {
     let ring = engine.keyring();
@@ -130,7 +133,7 @@ async fn one(
     ring: &Keyring,
     used: &BTreeSet<(String, String)>,
     asked: &Asked,
-    http: &reqwest::Client,
+    http: &HttpClient,
     now: Timestamp,
 ) {
     let (Token::Ready(token), Some(number)) = (&account.token, &account.phone_number_id) else {

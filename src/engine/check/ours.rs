@@ -9,7 +9,10 @@ use crate::{
         Engine, attention,
         heartbeat::{self, Pulse},
     },
-    providers::meta::probe::{self, Answer},
+    providers::{
+        HttpClient,
+        meta::probe::{self, Answer},
+    },
     store::{Store, StoreError, migrate, setting},
 };
 
@@ -246,7 +249,7 @@ pub(super) async fn attention(engine: &Engine, now: Timestamp) -> Result<Vec<Row
 }
 
 /// Whether Meta would reach us, and be believed.
-pub(super) async fn public_url(engine: &Engine, asked: &Asked, http: &reqwest::Client) -> Vec<Row> {
+pub(super) async fn public_url(engine: &Engine, asked: &Asked, http: &HttpClient) -> Vec<Row> {
     let Some(public_url) = &asked.public_url else {
         return vec![
             ours(
