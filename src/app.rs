@@ -155,6 +155,7 @@ impl App {
             clock: options.clock.clone(),
             started_at: now,
             metrics: telemetry::metrics().map_err(anyhow::Error::msg)?,
+            set_log_filter: telemetry::set_filter,
             durability,
             ingest: options.ingest,
         });

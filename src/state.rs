@@ -62,6 +62,8 @@ pub struct AppState {
     pub clock: Clock,
     pub started_at: Timestamp,
     pub metrics: PrometheusHandle,
+    /// Changes what this process logs.
+    pub set_log_filter: fn(&str) -> Result<(), String>,
     /// The durability settings of the database, read back at the start.
     pub durability: Vec<(String, String)>,
     /// What happens to callbacks after their signature was checked.

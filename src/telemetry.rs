@@ -3,7 +3,10 @@
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, Registry, fmt, prelude::*, reload};
+
+/// What is logged, to be changed while the process runs.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Starts logging to standard error.
 ///
@@ -11,18 +14,32 @@ use tracing_subscriber::{EnvFilter, fmt};
 /// When the filter cannot be read.
 pub fn init_logs(filter: &str, json: bool) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("HERALD_LOG: {error}"))?;
-    let builder = fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(filter);
     let started = if json {
-        builder.json().flatten_event(true).try_init()
+        registry.with(lines.json().flatten_event(true)).try_init()
     } else {
-        builder.try_init()
+        registry.with(lines).try_init()
     };
     // A second start in one process keeps the first one's logs.
-    drop(started);
+    if started.is_ok() {
+        drop(FILTER.set(handle));
+    }
     Ok(())
+}
+
+/// Logs by another filter from now on.
+///
+/// # Errors
+/// When the filter cannot be read, or nothing is logged at all.
+pub fn set_filter(filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    FILTER
+        .get()
+        .ok_or_else(|| "this process writes no log".to_owned())?
+        .reload(filter)
+        .map_err(|error| error.to_string())
 }
 
 /// Upper bounds in seconds: ingest is to stay under 25 ms, Meta gives up at 5 s.

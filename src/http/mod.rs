@@ -142,6 +142,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
                     web::post().to(credentials::deactivate),
                 )
                 .route("/audit", web::get().to(api::audit::list))
+                .route("/log", web::put().to(api::log::put))
                 .route("/stats", web::get().to(api::stats::get)),
         )
         .default_service(web::to(not_found));

@@ -216,18 +216,18 @@ pub async fn sums(
     let mut sums: BTreeMap<(String, String, String), i64> = BTreeMap::new();
     let column = by.column();
     for piece in pieces {
-        let (conditions, more) = filter.conditions(3);
-        let mut values: Vec<Value> = vec![
-            piece.grain.seconds().into(),
-            piece.since.micros().into(),
-            piece.until.micros().into(),
-        ];
-        values.extend(more);
+        // Written out, so that it is seen how much is read.
+        let (conditions, values) = filter.conditions(0);
+        let (grain, since, until) = (
+            piece.grain.seconds(),
+            piece.since.micros(),
+            piece.until.micros(),
+        );
         let found = query(
             store.reader(),
             format!(
                 "SELECT {column}, fact, code, CAST(sum(count) AS bigint) FROM counter \
-                 WHERE grain = $1 AND bucket >= $2 AND bucket < $3{conditions} GROUP BY {column}, fact, code"
+                 WHERE grain = {grain} AND bucket >= {since} AND bucket < {until}{conditions} GROUP BY {column}, fact, code"
             ),
             values,
         )
@@ -273,17 +273,17 @@ pub struct Span {
     pub length_micros: i64,
 }
 
-/// Facts by cohort of a span: of hours where they know enough, else of quarters.
+/// Facts by cohort of a span: of the finest grain that is needed, or of quarters where
+/// hours do not know enough.
 pub async fn series(
     store: &Store,
     span: Span,
     filter: &Filter,
     finest: Grain,
 ) -> Result<Vec<Point>, StoreError> {
-    let grain = if filter.is_coarse() && finest != Grain::Quarter {
-        Grain::Hour
-    } else {
-        Grain::Quarter
+    let grain = match finest {
+        Grain::Hour if !filter.is_coarse() => Grain::Quarter,
+        known => known,
     };
     // Written out, so that it is seen how much is read, and that the index of a template or
     // of a kind of event fits.

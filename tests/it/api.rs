@@ -535,6 +535,7 @@ async fn the_openapi_document_names_every_route(database: Database) {
             "/api/v1/contacts/{id}",
             "/api/v1/events",
             "/api/v1/events/{id}",
+            "/api/v1/log",
             "/api/v1/messages",
             "/api/v1/messages/{id}",
             "/api/v1/messages/{id}/media",

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::harness::{DEMO, Database, SECRET_KEY, fresh_database};
 
 crate::tests![
+    what_is_logged_changes_while_the_process_runs,
     a_stop_finishes_the_calls_that_are_being_made,
     a_second_signal_ends_at_once_and_leaves_an_unknown,
 ];
@@ -220,4 +221,51 @@ async fn a_second_signal_ends_at_once_and_leaves_an_unknown(database: Database) 
     drop(stream);
     // The attempt was committed before its call: whoever comes next knows of it.
     assert_eq!(stored(&url).await, [("sending".to_owned(), None)]);
+}
+
+async fn what_is_logged_changes_while_the_process_runs(database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(&database, folder.path()).await;
+    let mut served = Served::start(&url, folder.path(), "http://127.0.0.1:9");
+    let made = command(&url, folder.path(), "http://127.0.0.1:9")
+        .args(["keys", "create", "admin", "--admin"])
+        .output()
+        .unwrap();
+    let admin = String::from_utf8_lossy(&made.stdout).trim().to_owned();
+    let client = herald::providers::http_client(
+        std::time::Duration::from_secs(20),
+        std::time::Duration::from_secs(5),
+    )
+    .unwrap();
+    let put = async |key: &str, filter: &str| {
+        let answer = client
+            .put(format!("{}/api/v1/log", served.base))
+            .bearer_auth(key)
+            .json(&json!({ "filter": filter }))
+            .send()
+            .await
+            .unwrap();
+        answer.status().as_u16()
+    };
+    // A handshake that fails has a line.
+    let fail = async || {
+        let url = format!("{}/webhooks/meta?hub.mode=subscribe", served.base);
+        assert_eq!(client.get(url).send().await.unwrap().status().as_u16(), 403);
+    };
+    assert_eq!(put(&served.key, "off").await, 403);
+    assert_eq!(put(&admin, "herald=loud").await, 422);
+    assert_eq!(put(&admin, "off").await, 200);
+    for _ in 0..3 {
+        fail().await;
+    }
+    assert_eq!(put(&admin, "warn").await, 200);
+    fail().await;
+    served.terminate();
+    let lines: Vec<String> = served.log.by_ref().map(Result::unwrap).collect();
+    let told = lines
+        .iter()
+        .filter(|line| line.contains("webhook.verification_failed"))
+        .count();
+    assert_eq!(told, 1, "{lines:?}");
+    assert!(served.child.wait().unwrap().success());
 }

@@ -165,11 +165,16 @@ pub async fn answer(
         Grain::Quarter.start(*since),
         Grain::Quarter.start_from(*until),
     );
-    let sums = counter::sums(store, &pieces(since, until), filter, *by).await?;
-    let series = match step {
-        Some(step) => Some(series(store, since, until, filter, *step, *zone).await?),
-        None => None,
-    };
+    let pieces = pieces(since, until);
+    let (sums, series) =
+        futures_util::try_join!(counter::sums(store, &pieces, filter, *by), async {
+            match step {
+                Some(step) => series(store, since, until, filter, *step, *zone)
+                    .await
+                    .map(Some),
+                None => Ok(None),
+            }
+        })?;
     let open_now: Counts = notification::open_counts(store)
         .await?
         .into_iter()
@@ -321,16 +326,14 @@ async fn series(
         points.insert(start, counts);
         start = step.after(start, zone);
     }
-    // Hours make up a point, unless points begin within one.
-    let whole = points
-        .keys()
-        .all(|start| Grain::Hour.start(*start) == *start);
-    let finest = if step == Step::Quarter || !whole {
-        Grain::Quarter
-    } else {
-        Grain::Hour
-    };
     let starts: Vec<Timestamp> = points.keys().copied().collect();
+    // Days or hours make up a point, unless points begin within one.
+    let whole = |grain: Grain| starts.iter().all(|start| grain.start(*start) == *start);
+    let finest = match step {
+        Step::Day if whole(Grain::Day) => Grain::Day,
+        Step::Day | Step::Hour if whole(Grain::Hour) => Grain::Hour,
+        Step::Day | Step::Hour | Step::Quarter => Grain::Quarter,
+    };
     for span in spans(&starts, start, until) {
         for found in counter::series(store, span, filter, finest).await? {
             let counts = points.get_mut(&found.bucket);

@@ -4,6 +4,7 @@ pub mod account;
 pub mod audit;
 pub mod events;
 mod idempotency;
+pub mod log;
 pub mod messages;
 pub mod notifications;
 pub mod people;
@@ -27,7 +28,7 @@ use uuid::Uuid;
         notifications::by_hand::retry, notifications::by_hand::cancel, notifications::by_hand::send_now,
         notifications::by_hand::retry_many, notifications::by_hand::cancel_many, notifications::by_hand::send_now_many, messages::list, messages::get, messages::media, messages::read,
         people::find, people::get, people::conflicts, people::suppressions,
-        account::notices, account::templates, stats::get,
+        account::notices, account::templates, log::put, stats::get,
         senders::list, senders::get, senders::add, senders::change, senders::switch::make_default,
         senders::switch::hold, senders::switch::release, senders::credentials::add,
         senders::credentials::activate, senders::credentials::deactivate, senders::credentials::remove, audit::list

@@ -1,0 +1,57 @@
+//! What is logged, changed while the process runs.
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::ProblemDocument;
+use crate::{
+    engine::accept::FieldError,
+    http::{auth::Admin, problem::Problem},
+    state::AppState,
+    store::audit,
+};
+
+/// What is to be logged.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogBody {
+    /// As `HERALD_LOG`: such as `info` or `herald=debug`.
+    filter: String,
+}
+
+/// Logs by another filter, in this process and until it ends. Needs an admin key.
+#[utoipa::path(
+    put, path = "/api/v1/log", tag = "account", request_body = LogBody,
+    responses((status = 200, body = LogBody), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
+)]
+pub async fn put(
+    admin: Admin,
+    state: web::Data<AppState>,
+    body: web::Json<LogBody>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.into_inner();
+    if (state.set_log_filter)(&body.filter).is_err() {
+        return Err(Problem::Invalid(vec![FieldError {
+            pointer: "/filter".to_owned(),
+            rule: "a filter such as info or herald=debug".to_owned(),
+        }]));
+    }
+    let (actor, now) = (admin.0.actor, state.clock.now());
+    let detail = json!({ "filter": body.filter }).to_string();
+    state
+        .engine
+        .store
+        .write(async |tx| {
+            let entry = audit::New {
+                actor: &actor,
+                action: "log.filter",
+                subject: "log",
+                detail: detail.clone(),
+            };
+            audit::note(tx, entry, now).await
+        })
+        .await?;
+    Ok(HttpResponse::Ok().json(body))
+}
