@@ -65,7 +65,7 @@ pub(super) struct Send {
     #[arg(long)]
     show: bool,
     /// How long the delivery is followed.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     follow_seconds: u64,
 }
 

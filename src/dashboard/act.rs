@@ -4,6 +4,7 @@ use std::{collections::HashMap, future::Future, pin::Pin};
 
 use actix_session::SessionExt;
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
@@ -11,7 +12,7 @@ use super::{
     fault::Fault,
     session::{LOGIN, TOKEN},
 };
-use crate::{domain::login::Role, state::AppState, store::login};
+use crate::{domain::login::Role, engine::manual::Key, state::AppState, store::login};
 
 /// Somebody who is in.
 #[derive(Clone, Debug)]
@@ -94,6 +95,17 @@ impl Form {
             .get(name)
             .map(|value| value.trim())
             .filter(|value| !value.is_empty())
+    }
+
+    /// The same form, sent twice from one showing of its page, is done once: a double
+    /// click must not send a message twice. `what` is what else it was about.
+    pub fn once(&self, what: &str) -> Option<Key> {
+        let once = self.text("once")?;
+        Some(Key {
+            client: self.person.actor(),
+            key: format!("{once}/{what}"),
+            fingerprint: Sha256::digest(what.as_bytes()).to_vec(),
+        })
     }
 
     /// All of them, for what takes a whole filter.

@@ -65,7 +65,12 @@ pub async fn page(
 ) -> Result<HttpResponse, Fault> {
     person.needs(Role::Admin)?;
     let shell = Shell::new(&request, &state, &person, "Audit", "/dashboard/audit")?;
-    let subject = search.subject.clone().unwrap_or_default().trim().to_owned();
+    let subject = search
+        .subject
+        .clone()
+        .unwrap_or_default()
+        .trim()
+        .replace('\0', "");
     let wanted = Some(subject.as_str()).filter(|subject| !subject.is_empty());
     let limit = u64::try_from(SHOWN).unwrap_or(100) + 1;
     let mut found = audit::newest(&state.engine.store, wanted, search.before, limit).await?;

@@ -75,7 +75,7 @@ pub async fn page(
         "/dashboard/callbacks",
     )?;
     let store = &state.engine.store;
-    let q = search.q.unwrap_or_default().trim().to_owned();
+    let q = search.q.unwrap_or_default().trim().replace('\0', "");
     // Who may not see people may not find them either.
     let q = if person.sees_people() {
         q

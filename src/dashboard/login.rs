@@ -79,7 +79,11 @@ pub async fn enter(
     form: Result<web::Form<HashMap<String, String>>, actix_web::Error>,
 ) -> Result<HttpResponse, Fault> {
     let mut fields = form.map_err(|_unreadable| Fault::Form)?.into_inner();
-    let name = fields.remove("name").unwrap_or_default().trim().to_owned();
+    let name = fields
+        .remove("name")
+        .unwrap_or_default()
+        .trim()
+        .replace('\0', "");
     let password = SecretString::from(fields.remove("password").unwrap_or_default());
     let next = safe(fields.get("next").map(String::as_str)).to_owned();
     let (status, wrong) = match logins::enter(

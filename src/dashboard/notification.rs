@@ -152,7 +152,8 @@ pub async fn act(
         _ => return Err(Fault::Form),
     };
     let now = state.clock.now();
-    let said = match manual::one(&state.engine, *id, action, None, now).await? {
+    let once = form.once(&format!("{}/{id}", action.name()));
+    let said = match manual::one(&state.engine, *id, action, once.as_ref(), now).await? {
         Done::Yes => {
             let actor = form.person.actor();
             manual::note(&state.engine, &actor, action, &id.to_string(), 1, now).await?;

@@ -22,6 +22,7 @@ use crate::{
     },
     engine::{
         accept::FieldError,
+        inbox::ErrorChain,
         manual::{self, Action, Batch},
         matching::Match,
     },
@@ -254,6 +255,14 @@ pub async fn page(
     )?;
     let mut search = search.into_inner();
     let cursor = search.cursor.take();
+    // Who may not see people may not find them either: a guess would be confirmed.
+    let named = search
+        .recipient
+        .as_ref()
+        .is_some_and(|text| !text.trim().is_empty());
+    if named && !person.sees_people() {
+        return Err(Fault::Forbidden(Role::Operator.name()));
+    }
     search.bound();
     let query = search.query();
     let (mut rows, wrong) = match search.filter(state.clock.now()) {
@@ -337,8 +346,9 @@ async fn chunks(
     search: &Search,
     action: Action,
     cursor: Option<Uuid>,
-    preview: bool,
+    form: Option<&Form>,
 ) -> Result<Batch, Fault> {
+    let preview = form.is_none();
     let now = state.clock.now();
     let (Ok(mut filter), false) = (search.filter(now), search.said().is_empty()) else {
         // All there are is not what anybody means by a page without a filter.
@@ -350,8 +360,24 @@ async fn chunks(
     };
     for _ in 0..CHUNKS {
         filter.before = all.next;
-        let done = manual::chunk(&state.engine, &filter, action, preview, None, now).await?;
-        let Ok(batch) = done else { break };
+        let about = format!(
+            "{}/{}",
+            action.name(),
+            all.next
+                .map_or_else(String::new, |cursor| cursor.to_string())
+        );
+        let key = form.and_then(|form| form.once(&about));
+        let done = manual::chunk(&state.engine, &filter, action, preview, key.as_ref(), now).await;
+        let batch = match done {
+            Ok(Ok(batch)) => batch,
+            Ok(Err(manual::KeyReused)) => return Err(Fault::Form),
+            // What was done is done and noted; the page says where it goes on.
+            Err(error) if all.matched > 0 && all.next.is_some() => {
+                tracing::error!(event = "dashboard.error", error = %ErrorChain(&error), "a bulk change stopped");
+                break;
+            }
+            Err(error) => return Err(error.into()),
+        };
         all.add(batch);
         if all.next.is_none() {
             break;
@@ -381,7 +407,7 @@ pub async fn planned(
             next: Some(cursor),
             ..Batch::default()
         },
-        None => chunks(&state, &search, action, None, true).await?,
+        None => chunks(&state, &search, action, None, None).await?,
     };
     let shell = Shell::new(
         &request,
@@ -428,7 +454,7 @@ pub async fn bulk(
     let (matched, changed): (u64, u64) = (number("matched"), number("changed"));
     let cursor = form.text("cursor").and_then(|text| text.parse().ok());
     let search = Search::of(&mut form);
-    let batch = chunks(&state, &search, action, cursor, false).await?;
+    let batch = chunks(&state, &search, action, cursor, Some(&form)).await?;
     let query = search.query();
     let (actor, now) = (form.person.actor(), state.clock.now());
     manual::note(&state.engine, &actor, action, &query, batch.changed, now).await?;

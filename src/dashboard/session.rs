@@ -77,7 +77,7 @@ impl SessionStore for Kept {
         &self,
         key: SessionKey,
         state: HashMap<String, String>,
-        ttl: &Duration,
+        _ttl: &Duration,
     ) -> Result<SessionKey, UpdateError> {
         let login = login_of(&state);
         let kept = digest(&key);
@@ -90,13 +90,14 @@ impl SessionStore for Kept {
             .write(async |tx| session::update(tx, &kept, login, &text).await)
             .await
             .map_err(|error| UpdateError::Other(error.into()))?;
-        if there {
-            return Ok(key);
+        if !there {
+            // It was ended meanwhile, and stays so: the key names nothing any more.
+            tracing::debug!(
+                event = "session.ended",
+                "a session was ended while it was used"
+            );
         }
-        self.save(state, ttl).await.map_err(|error| match error {
-            SaveError::Serialization(error) => UpdateError::Serialization(error),
-            SaveError::Other(error) => UpdateError::Other(error),
-        })
+        Ok(key)
     }
 
     async fn update_ttl(&self, key: &SessionKey, ttl: &Duration) -> Result<(), anyhow::Error> {

@@ -16,6 +16,8 @@ pub struct Shell {
     pub name: String,
     pub role: &'static str,
     pub token: String,
+    /// Of this showing of the page: a form that is sent twice from it is done once.
+    pub once: String,
     pub zone: Zone,
     /// What came of the form that led here.
     pub done: Option<String>,
@@ -57,6 +59,7 @@ impl Shell {
             name: person.name.clone(),
             role: person.role.name(),
             token: person.token.clone(),
+            once: uuid::Uuid::new_v4().simple().to_string(),
             zone: Zone::of(request, state.clock.now()),
             done,
             refused,
@@ -91,6 +94,10 @@ const SAID: &str = "said";
 
 /// What the page of this request is to say, once.
 fn said(request: &HttpRequest) -> Result<Option<Said>, Fault> {
+    // A page that fetches itself again leaves it to whoever was led here.
+    if request.headers().contains_key("X-Herald-Refresh") {
+        return Ok(None);
+    }
     let session = request.get_session();
     let said = session.get::<Said>(SAID)?;
     let said = said.filter(|said| said.path == request.path());

@@ -39,6 +39,9 @@ pub struct Finding {
     pub remedy: String,
     /// Since when it is raised, if it is.
     pub raised_at: Option<Timestamp>,
+    /// Only this process can know it: it is shown, and no alarm, which all processes
+    /// would raise and clear in turn.
+    pub is_local: bool,
 }
 
 impl Finding {
@@ -52,7 +55,13 @@ impl Finding {
             meaning: "",
             remedy: String::new(),
             raised_at: None,
+            is_local: false,
         }
+    }
+
+    const fn local(mut self, is_local: bool) -> Self {
+        self.is_local = is_local;
+        self
     }
 
     fn of(mut self, subject: &str) -> Self {
@@ -128,6 +137,8 @@ async fn of_senders(
                 format!("The sender {} does not send: {reason}", row.name),
             )
             .of(&row.name)
+            // What the environment lacks, other processes may have.
+            .local(standing == "blocked")
             .means(
                 "Its messages wait, and expire if it takes too long.",
                 remedy_of(standing, &reason),
@@ -241,10 +252,12 @@ async fn of_workers(
     if !engine.may_claim() {
         let summary = "The clock of this machine and the database's differ.".to_owned();
         found.push(
-            Finding::new("clock", Urgency::Now, Measure::flag(true), summary).means(
-                "While they differ by over two seconds, this process sends nothing.",
-                "Let both machines keep the time by NTP.",
-            ),
+            Finding::new("clock", Urgency::Now, Measure::flag(true), summary)
+                .local(true)
+                .means(
+                    "While they differ by over two seconds, this process sends nothing.",
+                    "Let both machines keep the time by NTP.",
+                ),
         );
     }
     Ok(())

@@ -103,7 +103,7 @@ pub async fn enter(
     let subject = subject(name, found.as_ref());
     let wait = store
         .write(async |tx| {
-            if let Some((failures, last_at)) = login::failures(tx, &subject).await? {
+            if let Some((failures, last_at)) = login::failures(tx, &subject, now).await? {
                 if now.micros_since(last_at) / 1_000_000 > FORGOTTEN_AFTER {
                     login::forget_failures(tx, &subject).await?;
                 } else {
@@ -136,21 +136,26 @@ pub async fn enter(
     let Some(login) = login else {
         return Ok(Entry::Wrong);
     };
-    store
+    let entered = store
         .write(async |tx| {
+            // Comparing takes its time: meanwhile the password may have been changed.
+            let now_kept = login::find(tx, login.id).await?;
+            let same = now_kept.is_some_and(|kept| {
+                kept.off_at.is_none() && kept.password_hash == login.password_hash
+            });
+            if !same {
+                return Ok(false);
+            }
             login::forget_failures(tx, &subject).await?;
             login::note_in(tx, login.id, now).await?;
-            note(
-                tx,
-                &format!("login:{}", login.name),
-                "login.in",
-                &login.name,
-                &json!({}),
-                now,
-            )
-            .await
+            let actor = format!("login:{}", login.name);
+            note(tx, &actor, "login.in", &login.name, &json!({}), now).await?;
+            Ok(true)
         })
         .await?;
+    if !entered {
+        return Ok(Entry::Wrong);
+    }
     Ok(Entry::In(login))
 }
 
@@ -265,7 +270,8 @@ pub async fn enter_by_link(
     let actor = format!("login:{}", found.name);
     store
         .write(async |tx| {
-            if !login::use_link(tx, &digest).await? {
+            let lets_in = login::by_link(tx, &digest, now).await?.is_some();
+            if !lets_in || !login::use_link(tx, &digest).await? {
                 return Ok(Err(Refused::Link));
             }
             if let Some(hashed) = &hashed {
@@ -318,6 +324,7 @@ pub async fn set_password(
                 return Ok(Err(Refused::NotFound));
             };
             login::set_password(tx, found.id, &hashed).await?;
+            login::forget_links(tx, found.id).await?;
             session::end_all(tx, found.id).await?;
             login::forget_failures(tx, &found.id.to_string()).await?;
             note(tx, actor, "login.password", name, &json!({}), now).await?;
@@ -349,9 +356,10 @@ pub async fn change(
             .map(|it| it.id)
             .collect::<Vec<_>>()
     };
-    let all = login::all(store).await?;
     store
         .write(async |tx| {
+            // Locked: two who take each other's role away must see each other.
+            let all = login::lock_all(tx).await?;
             let Some(found) = login::by_name(tx, name).await? else {
                 return Ok(Err(Refused::NotFound));
             };
@@ -372,6 +380,7 @@ pub async fn change(
                 }
                 Change::Off => {
                     login::set_off(tx, found.id, Some(now)).await?;
+                    login::forget_links(tx, found.id).await?;
                     session::end_all(tx, found.id).await?;
                     ("login.off", json!({}))
                 }

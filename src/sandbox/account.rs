@@ -1,7 +1,7 @@
 //! What the sandbox says of its account when it is asked how it is doing, and how that
 //! can be broken: `POST /sandbox/account` with any of the keys of [`healthy`].
 
-use std::sync::PoisonError;
+use std::{collections::HashMap, sync::PoisonError};
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde_json::{Value, json};
@@ -211,7 +211,20 @@ pub(super) async fn templates(
         .filter(|(_, status)| status.is_string())
         .map(|(name, status)| json!({ "name": name, "language": "en_US", "status": status }))
         .collect();
-    answer(&world, &json!({ "data": data }))
+    // In pages of two, whatever was asked for: whoever reads a list must follow it.
+    let after: usize = web::Query::<HashMap<String, String>>::from_query(request.query_string())
+        .ok()
+        .and_then(|query| query.get("after")?.parse().ok())
+        .unwrap_or(0);
+    let page: Vec<&Value> = data.iter().skip(after).take(2).collect();
+    let mut body =
+        json!({ "data": page, "paging": { "cursors": { "after": (after + 2).to_string() } } });
+    if after + 2 < data.len()
+        && let Some(paging) = body.get_mut("paging").and_then(Value::as_object_mut)
+    {
+        paging.insert("next".to_owned(), json!("https://example.org/next"));
+    }
+    answer(&world, &body)
 }
 
 fn nothing() -> HttpResponse {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, execute, locking, query_one},
+    dialect::{Columns, execute, locking, query, query_one},
     new_id,
 };
 use crate::domain::time::Timestamp;
@@ -61,6 +61,14 @@ pub async fn all(store: &Store) -> Result<Vec<login::Model>, StoreError> {
         .order_by_asc(login::Column::Name)
         .all(store.reader())
         .await?)
+}
+
+/// All of them, locked until the transaction ends.
+pub async fn lock_all(tx: &DatabaseTransaction) -> Result<Vec<login::Model>, StoreError> {
+    let lock = locking(tx.get_database_backend(), "FOR UPDATE");
+    query(tx, format!("SELECT id FROM login ORDER BY id {lock}"), []).await?;
+    // Read after the lock: what somebody else has committed meanwhile is seen.
+    Ok(login::Entity::find().all(tx).await?)
 }
 
 pub async fn set_role(tx: &DatabaseTransaction, id: Uuid, role: &str) -> Result<(), StoreError> {
@@ -116,7 +124,16 @@ pub async fn note_in(tx: &DatabaseTransaction, id: Uuid, now: Timestamp) -> Resu
 pub async fn failures(
     tx: &DatabaseTransaction,
     subject: &str,
+    now: Timestamp,
 ) -> Result<Option<(i64, Timestamp)>, StoreError> {
+    // There must be a row to be locked: the first tries may come together.
+    execute(
+        tx,
+        "INSERT INTO login_failure (subject, created_at, failures, last_at) VALUES ($1, $2, 0, $2) \
+         ON CONFLICT (subject) DO NOTHING",
+        [subject.into(), now.micros().into()],
+    )
+    .await?;
     let lock = locking(tx.get_database_backend(), "FOR UPDATE");
     let row = query_one(
         tx,
@@ -165,12 +182,7 @@ pub async fn insert_link(
     expires_at: Timestamp,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    execute(
-        tx,
-        "DELETE FROM login_link WHERE login_id = $1",
-        [login.into()],
-    )
-    .await?;
+    forget_links(tx, login).await?;
     execute(
         tx,
         "INSERT INTO login_link (digest, created_at, login_id, expires_at) VALUES ($1, $2, $3, $4)",
@@ -201,6 +213,17 @@ pub async fn by_link(
     let id: Uuid = Columns::of(&row).take()?;
     let found = find(connection, id).await?;
     Ok(found.filter(|login| login.off_at.is_none()))
+}
+
+/// Links of this login let in no more.
+pub async fn forget_links(tx: &DatabaseTransaction, login: Uuid) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "DELETE FROM login_link WHERE login_id = $1",
+        [login.into()],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Uses a link up. False: somebody else has.

@@ -10,6 +10,7 @@ crate::tests![
     processes_that_look_at_the_same_time_raise_an_alarm_once,
     a_worker_that_gives_no_sign_of_life_is_named,
     what_is_gone_is_wrong_no_more,
+    a_process_whose_clock_is_wrong_judges_nothing,
     a_message_that_is_due_for_long_raises_an_alarm,
     nothing_heard_of_what_was_accepted_raises_an_alarm,
 ];
@@ -215,4 +216,23 @@ async fn nothing_heard_of_what_was_accepted_raises_an_alarm(database: Database) 
     assert_eq!(wrong(&app).await, ["stale_rate"]);
     let (_, stats) = app.get("/api/v1/stats").await;
     assert_eq!(stats["stale"], 3, "{stats}");
+}
+
+/// Otherwise it and the others would raise and clear the same alarm in turn.
+async fn a_process_whose_clock_is_wrong_judges_nothing(database: Database) {
+    let app = ready(&database).await;
+    app.order("A-1", "+12025550101").await;
+    app.pass(300);
+    assert_eq!(turn(&app).await, 1);
+    app.send().await;
+    app.engine.set_clock_differs(true);
+    assert_eq!(turn(&app).await, 0);
+    assert_eq!(
+        wrong(&app).await,
+        ["clock"],
+        "it is shown where it is known"
+    );
+    app.engine.set_clock_differs(false);
+    assert_eq!(turn(&app).await, 1);
+    assert_eq!(events(&app, "raised").await, 1);
 }

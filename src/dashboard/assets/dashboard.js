@@ -21,7 +21,8 @@
     if (old.innerHTML === fresh.innerHTML) return;
     const active = document.activeElement;
     if (active && active !== document.body && old.contains(active) && active !== old) {
-      if (/^(INPUT|SELECT|TEXTAREA)$/.test(active.tagName)) return;
+      // A button must not become another one under somebody's hand.
+      if (active.closest("form") || /^(INPUT|SELECT|TEXTAREA)$/.test(active.tagName)) return;
     }
     const open = [...old.querySelectorAll("details")].map((one) => one.open);
     const path = active && old.contains(active) ? place(old, active) : null;
@@ -49,7 +50,7 @@
     busy = true;
     again = false;
     try {
-      const response = await fetch(location.href, { credentials: "same-origin", redirect: "manual", cache: "no-store" });
+      const response = await fetch(location.href, { credentials: "same-origin", redirect: "manual", cache: "no-store", headers: { "X-Herald-Refresh": "1" } });
       if (response.type === "opaqueredirect") { location.reload(); return; }
       if (response.ok) {
         const page = new DOMParser().parseFromString(await response.text(), "text/html");

@@ -70,6 +70,17 @@ const MOST_SKEW_SECONDS: i64 = 30;
 /// The code of an expired token's subcode (Meta, "Handle errors").
 const EXPIRED: i64 = 463;
 
+/// Codes of limits and of troubles at Meta that pass: they say nothing of what was asked
+/// (Meta, "Handle errors", "Rate limits").
+const PASSING: [i64; 5] = [2, 4, 17, 613, 80_008];
+
+fn is_passing(refusal: &Refusal) -> bool {
+    match refusal {
+        Refusal::Refused { code, .. } => PASSING.contains(code),
+        Refusal::Unreachable | Refusal::Unreadable(_) => true,
+    }
+}
+
 /// Rows about one sender.
 struct Sheet<'a> {
     name: &'a str,
@@ -163,7 +174,7 @@ async fn one(
         Ok(found) => found,
         Err(refusal) => {
             if !refused_token(sheet, &refusal) {
-                sheet.add("number", Verdict::Failed, format!("The number cannot be looked at: {refusal}."), "Is WHATSAPP_PHONE_NUMBER_ID Meta's id of the number (not the number itself), and in an account that the token may use?");
+                sheet.add("number", if is_passing(&refusal) { Verdict::Warning } else { Verdict::Failed }, format!("The number cannot be looked at: {refusal}."), "Is WHATSAPP_PHONE_NUMBER_ID Meta's id of the number (not the number itself), and in an account that the token may use?");
             }
             return;
         }
@@ -405,10 +416,10 @@ async fn subscription(
         }
     }
     if let Some(refusal) = wrong {
-        let verdict = if matches!(refusal, Refusal::Refused { .. }) {
-            Verdict::Failed
-        } else {
+        let verdict = if is_passing(&refusal) {
             Verdict::Warning
+        } else {
+            Verdict::Failed
         };
         sheet.add("app_secret", verdict, format!("Meta does not take the app secret for this app: {refusal}."), "Copy it anew from the App Dashboard (Settings, Basic): with a wrong one, every callback is refused.");
     } else if of_app.is_some() {

@@ -10,6 +10,9 @@ use crate::domain::time::Timestamp;
 /// No answer is read further, in bytes.
 const MAX_ANSWER_BYTES: usize = 512 * 1024;
 
+/// No list is read further, in pages: an account has 6,000 templates at most.
+const MOST_PAGES: usize = 40;
+
 /// Why there is no answer. Addresses are left out: they hold tokens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -268,17 +271,26 @@ impl Inspector {
     /// The account's templates: name, language and status.
     pub async fn templates(&self, account: &str) -> Result<Vec<(String, String, String)>, Refusal> {
         let path = format!("{account}/message_templates");
-        let query = [("fields", "name,language,status"), ("limit", "250")];
-        let (answer, _) = self.get(&path, &query, Some(&self.token)).await?;
-        Ok(list(&answer, "/data")
-            .filter_map(|it| {
+        let mut all = Vec::new();
+        let mut after: Option<String> = None;
+        for _ in 0..MOST_PAGES {
+            let mut query = vec![("fields", "name,language,status"), ("limit", "250")];
+            query.extend(after.as_deref().map(|after| ("after", after)));
+            let (answer, _) = self.get(&path, &query, Some(&self.token)).await?;
+            all.extend(list(&answer, "/data").filter_map(|it| {
                 Some((
                     text(it, "/name")?,
                     text(it, "/language")?,
                     text(it, "/status")?,
                 ))
-            })
-            .collect())
+            }));
+            after = text(&answer, "/paging/cursors/after")
+                .filter(|_| text(&answer, "/paging/next").is_some());
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(all)
     }
 }
 

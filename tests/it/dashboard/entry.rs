@@ -22,6 +22,7 @@ crate::tests![
     who_is_in_stays_in_over_a_restart_and_not_over_half_a_day,
     what_the_database_keeps_lets_nobody_in,
     logins_are_made_on_the_command_line,
+    what_was_ended_stays_ended,
 ];
 
 const PAGES: [&str; 9] = [
@@ -400,4 +401,38 @@ async fn logins_are_made_on_the_command_line(database: Database) {
             .await,
         0
     );
+}
+
+/// Neither a link nor a session outlives the password that ended it, and of two admins who
+/// put each other out one stays.
+async fn what_was_ended_stays_ended(database: Database) {
+    let app = ready(&database).await;
+    let mut ada = somebody(&app, "ada", Role::Admin).await;
+    let path = link(&app, "grace").await;
+    let new = secrecy::SecretString::from("another long one");
+    logins::set_password(&app.store, "tests", "grace", new, app.now())
+        .await
+        .unwrap()
+        .unwrap();
+    let mut stranger = Browser::new(&app);
+    assert_eq!(stranger.get(&path).await.status, 404);
+    let change =
+        |name: &'static str| logins::change(&app.store, "tests", name, Change::Off, app.now());
+    let (first, second) = futures_util::future::join(change("ada"), change("grace")).await;
+    let refused = [first.unwrap(), second.unwrap()]
+        .iter()
+        .filter(|done| **done == Err(logins::Refused::LastAdmin))
+        .count();
+    assert_eq!(refused, 1);
+    app.sql("UPDATE login SET off_at = NULL").await;
+    // The session ends while a form of it is on its way.
+    app.sql("DELETE FROM session").await;
+    let sender = format!("/dashboard/senders/{}", app.sender);
+    let page = ada
+        .post(&sender, &[("action", "hold"), ("reason", "late")])
+        .await;
+    assert_eq!(page.status, 303);
+    assert_eq!(app.number("SELECT count(*) FROM session").await, 0);
+    // What PostgreSQL cannot store is no name.
+    assert_eq!(stranger.log_in("\0", "a wrong password").await.status, 422);
 }

@@ -11,6 +11,7 @@ crate::tests![
     filters_are_links_and_what_is_wrong_with_them_is_said,
     many_are_retried_after_a_look_at_what_would_happen,
     a_bulk_change_goes_on_where_it_stopped,
+    a_form_that_is_sent_twice_is_done_once,
     a_notification_tells_its_story_and_is_retried,
     viewers_see_nobody_s_number_and_change_nothing,
     callbacks_are_found_and_dead_letters_replayed,
@@ -201,6 +202,32 @@ async fn a_bulk_change_goes_on_where_it_stopped(database: Database) {
     assert_eq!(app.number(cancelled).await, 2_050);
 }
 
+/// A double click, or the way back and once more: nobody gets a message twice by it.
+async fn a_form_that_is_sent_twice_is_done_once(database: Database) {
+    let app = ready(&database).await;
+    let mut browser = somebody(&app, "ada", Role::Operator).await;
+    let id = app.order("A-1", "+12025550101").await;
+    app.send().await;
+    app.told(&id, "delivered", None).await;
+    let preview = browser
+        .get("/dashboard/notifications/bulk?action=retry&reference=A-1&even_if_delivered=yes")
+        .await;
+    let once = preview.text.split("name=\"once\" value=\"").nth(1).unwrap();
+    let once = once.split('"').next().unwrap().to_owned();
+    let form = [
+        ("action", "retry"),
+        ("reference", "A-1"),
+        ("even_if_delivered", "yes"),
+        ("once", once.as_str()),
+    ];
+    for _ in 0..3 {
+        let done = browser.submit("/dashboard/notifications/bulk", &form).await;
+        assert!(done.says("1 of 1 were sent again."), "{}", done.text);
+        app.send().await;
+    }
+    assert_eq!(app.number("SELECT count(*) FROM attempt").await, 2);
+}
+
 async fn a_notification_tells_its_story_and_is_retried(database: Database) {
     let app = ready(&database).await;
     let mut browser = somebody(&app, "ada", Role::Operator).await;
@@ -275,7 +302,8 @@ async fn viewers_see_nobody_s_number_and_change_nothing(database: Database) {
         }
     }
     let callback = format!("/dashboard/callbacks/{}", app.newest_callback().await);
-    for path in ["/dashboard/audit", &callback] {
+    let guess = "/dashboard/notifications?recipient=%2B12025550101";
+    for path in ["/dashboard/audit", &callback, guess] {
         assert_eq!(viewer.get(path).await.status, 403, "{path}");
     }
     viewer.get("/dashboard").await;
