@@ -235,7 +235,7 @@ async fn compare(
         ("read", "read_at"),
     ] {
         let counted = format!(
-            "SELECT CAST(coalesce(sum(count), 0) AS bigint) FROM counter WHERE grain = 900 AND fact = '{fact}'"
+            "SELECT CAST(coalesce(sum({fact}), 0) AS bigint) FROM cohort WHERE grain = 900"
         );
         let known = format!("SELECT count(*) FROM attempt WHERE {column} IS NOT NULL");
         let difference = database::number(connection, &counted).await?

@@ -43,7 +43,7 @@ const DAYS: u64 = 365;
 const PEOPLE: u64 = 50_000;
 
 /// What is loaded is kept under this version: another shape is loaded anew.
-const SHAPE: &str = "1";
+const SHAPE: &str = "2";
 
 /// One database with its server.
 struct Side {
@@ -233,6 +233,22 @@ fn paths(side: &Side) -> Vec<(&'static str, String)> {
         (
             "stats_month_by_day_in_a_zone",
             "/api/v1/stats?hours=720&step=day&zone=Europe/Berlin".to_owned(),
+        ),
+        (
+            "stats_month_by_day_in_a_half_zone",
+            "/api/v1/stats?hours=720&step=day&zone=Asia/Kolkata".to_owned(),
+        ),
+        (
+            "stats_year_by_day_in_a_half_zone",
+            "/api/v1/stats?hours=8760&step=day&zone=Asia/Kolkata".to_owned(),
+        ),
+        (
+            "stats_fortnight_by_hour",
+            "/api/v1/stats?hours=336&step=hour".to_owned(),
+        ),
+        (
+            "stats_month_of_a_template_in_a_zone",
+            "/api/v1/stats?hours=720&step=day&zone=Asia/Kolkata&template=template_3".to_owned(),
         ),
         (
             "stats_year_by_day",
@@ -503,34 +519,43 @@ async fn load(url: &str, size: u64) -> anyhow::Result<()> {
             words.series(3, "n")
         ),
     ];
-    // Counters of a year in their three grains: ten templates of five kinds of event with
-    // seven facts, failures by three codes, and times.
+    // Counters of a year in their three grains: ten templates of five kinds of event, two
+    // processes, failures by three codes, prices and times.
     for (grain, count) in [(900_u64, DAYS * 96), (3_600, DAYS * 24), (86_400, DAYS)] {
         let length = i64::try_from(grain)? * 1_000_000;
         let first = now - now % length - length * i64::try_from(count - 1)?;
-        let (template, event, code) = if grain == 3_600 {
-            ("''", "''", "''")
-        } else {
+        let whole = grain != 3_600;
+        let (template, event, kinds) = if whole {
             (
-                "'template_' || (n / 8 % 10)",
-                "'shop.order_' || (n / 8 % 5)",
-                "CASE WHEN n % 8 = 7 THEN '131026' ELSE '' END",
+                "'template_' || (n / 2 % 10)",
+                "'shop.order_' || (n / 2 % 5)",
+                20,
             )
+        } else {
+            ("''", "''", 2)
         };
-        let kinds = if grain == 3_600 { 8 } else { 80 };
+        let buckets = words.series(count, "i");
+        let place = format!("{grain}, {first} + i * {length}, {sender}, 'whatsapp'");
         statements.push(format!(
-            "INSERT INTO counter (grain, bucket, sender_id, channel, template, event_type, fact, code, slot, created_at, count) \
-             SELECT {grain}, {first} + i * {length}, {sender}, 'whatsapp', {template}, {event}, \
-             CASE n % 8 WHEN 0 THEN 'created' WHEN 1 THEN 'accepted' WHEN 2 THEN 'sent' WHEN 3 THEN 'delivered' WHEN 4 THEN 'read' WHEN 5 THEN 'out' WHEN 6 THEN 'replied' ELSE 'failed' END, \
-             {code}, n % 2, {now}, 3 FROM {}, {}",
-            words.series(count, "i"), words.series(kinds, "n")
+            "INSERT INTO cohort (grain, bucket, sender_id, channel, template, event_type, slot, created_at, \
+             created, accepted, sent, delivered, read, played, replied, out, skipped, cancelled, stale, failed) \
+             SELECT {place}, {template}, {event}, n % 2, {now}, 9, 8, 8, 7, 5, 0, 1, 8, 0, 0, 0, 1 FROM {buckets}, {}",
+            words.series(kinds, "n")
         ));
-        if grain != 3_600 {
+        let mut coded = |fact: &str, template: &str, event: &str, code: &str, kinds: u64| {
             statements.push(format!(
                 "INSERT INTO counter (grain, bucket, sender_id, channel, template, event_type, fact, code, slot, created_at, count) \
-                 SELECT {grain}, {first} + i * {length}, {sender}, 'whatsapp', '', '', 'took_sent', CAST(n AS text), 0, {now}, 3 FROM {}, {}",
-                words.series(count, "i"), words.series(12, "n")
+                 SELECT {place}, {template}, {event}, '{fact}', {code}, n % 2, {now}, 3 FROM {buckets}, {}",
+                words.series(kinds, "n")
             ));
+        };
+        if whole {
+            let code = "CASE n % 3 WHEN 0 THEN '131026' WHEN 1 THEN '131049' ELSE '131047' END";
+            coded("failed", template, event, code, 20);
+            coded("priced", template, event, "'utility/regular/US'", 20);
+            coded("took_sent", "''", "''", "CAST(n / 2 AS text)", 24);
+            coded("took_delivered", "''", "''", "CAST(n / 2 AS text)", 24);
+            coded("took_read", "''", "''", "CAST(n / 2 AS text)", 24);
         }
     }
     for statement in statements {

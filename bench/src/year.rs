@@ -139,6 +139,7 @@ impl Year {
         let body = format!("'{}' || i", "b".repeat(620));
         let answer = format!("'{}'", "a".repeat(160));
         let request = format!("'{}'", "r".repeat(420));
+        let counted = "WITH RECURSIVE q(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM q WHERE i < 95), k(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM k WHERE n < 9)";
         let statements = [
             format!(
                 "{each} INSERT INTO event (id, created_at, source, external_id, event_type, data, digest, state, routes) \
@@ -189,11 +190,15 @@ impl Year {
                 id('7', "0"),
                 "m".repeat(300)
             ),
-            // Ten templates with seven facts in each quarter of an hour.
+            // Ten templates in each quarter of an hour, with a code each.
             format!(
-                "WITH RECURSIVE q(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM q WHERE i < 95), k(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM k WHERE n < 69) \
-                INSERT INTO counter (grain, bucket, sender_id, channel, template, event_type, fact, code, slot, created_at, count) \
-                SELECT 900, ({start} + i * 900000) * 1000, zeroblob(16), 'whatsapp', 'template_' || (n / 7), 'order.created', 'fact_' || (n % 7), '', 1, 0, 10 FROM q, k"
+                "{counted} INSERT INTO cohort (grain, bucket, sender_id, channel, template, event_type, slot, created_at, \
+                created, accepted, sent, delivered, read, played, replied, out, skipped, cancelled, stale, failed) \
+                SELECT 900, ({start} + i * 900000) * 1000, zeroblob(16), 'whatsapp', 'template_' || n, 'order.created', 1, 0, 10, 9, 9, 8, 7, 0, 1, 9, 0, 0, 0, 1 FROM q, k"
+            ),
+            format!(
+                "{counted} INSERT INTO counter (grain, bucket, sender_id, channel, template, event_type, fact, code, slot, created_at, count) \
+                SELECT 900, ({start} + i * 900000) * 1000, zeroblob(16), 'whatsapp', 'template_' || n, 'order.created', 'failed', '131026', 1, 0, 1 FROM q, k"
             ),
         ];
         for statement in statements {

@@ -11,6 +11,7 @@ pub mod callback;
 pub mod callback_body;
 pub mod callback_digest;
 pub mod catalogue;
+pub mod cohort;
 pub mod contact;
 pub mod contact_alias;
 pub mod contact_conflict;

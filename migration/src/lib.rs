@@ -24,6 +24,7 @@ mod m20261121_000011_credentials;
 mod m20261121_000012_statistics;
 mod m20261122_000013_logins;
 mod m20261122_000014_watching;
+mod m20261122_000015_cohorts;
 
 /// Every migration there is.
 #[derive(Debug)]
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000012_statistics::Migration),
             Box::new(m20261122_000013_logins::Migration),
             Box::new(m20261122_000014_watching::Migration),
+            Box::new(m20261122_000015_cohorts::Migration),
         ]
     }
 }

@@ -165,30 +165,28 @@ impl<'a> Consequences<'a> {
     }
 
     fn count(&mut self, state: &NotificationState, facets: &Facets, sign: i64) {
-        let mut counted = counter::Counted {
+        let mut class = counter::Class {
             sender_id: facets.sender_id.unwrap_or_default(),
             channel: facets.channel.clone(),
             template: facets.template.clone(),
             event_type: facets.event_type.clone().unwrap_or_default(),
-            fact: "",
-            code: String::new(),
         };
-        let mut add = |it: &counter::Counted| self.counters.add(state.created_at, it, sign);
+        let counters = &mut self.counters;
+        let mut add = |class: &counter::Class, fact, code: &str| {
+            counters.add(state.created_at, class, fact, code, sign);
+        };
         for (fact, code) in state.tally() {
-            (counted.fact, counted.code) = (fact, code);
-            add(&counted);
+            add(&class, fact, &code);
         }
         for (category, kind) in state.prices() {
             let country = facets.address.as_deref().map_or("ZZ", country::of_number);
-            counted.fact = counter::PRICED;
-            counted.code = format!("{category}/{kind}/{country}");
-            add(&counted);
+            let code = format!("{category}/{kind}/{country}");
+            add(&class, counter::PRICED, &code);
         }
-        // By sender and channel only: there are many classes.
-        (counted.template, counted.event_type) = (String::new(), String::new());
-        for (name, class) in state.took() {
-            (counted.fact, counted.code) = (name, latency::code(class));
-            add(&counted);
+        // By sender and channel only: there are many classes of time.
+        (class.template, class.event_type) = (String::new(), String::new());
+        for (name, took) in state.took() {
+            add(&class, name, &latency::code(took));
         }
     }
 

@@ -1,4 +1,7 @@
 //! Counters: cohorts of notifications by their creation, in three grains.
+//!
+//! `cohort` has a column for each fact of a message's life; `counter` has a row for each
+//! fact that has a code: failures, prices, and how long things took.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +14,40 @@ use super::{
     dialect::{Columns, Id, Type, execute, list, query, rows},
 };
 use crate::domain::{
-    cohort::{Grain, Piece},
+    cohort::{Buckets, Grain, Piece, Span},
+    notification::{OUT, STALE},
     time::Timestamp,
 };
 
 /// The fact of a price: its code is `category/type/country`.
 pub const PRICED: &str = "priced";
 
-/// What is counted.
+/// The fact of a failure: it is counted by code, and without.
+const FAILED: &str = "failed";
+
+/// Facts of a message's life: columns of `cohort`.
+const FACTS: [&str; 12] = [
+    "created",
+    "accepted",
+    "sent",
+    "delivered",
+    "read",
+    "played",
+    "replied",
+    OUT,
+    "skipped",
+    "cancelled",
+    STALE,
+    FAILED,
+];
+
+/// Which notifications are counted together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Counted {
+pub struct Class {
     pub sender_id: Uuid,
     pub channel: String,
     pub template: String,
     pub event_type: String,
-    pub fact: &'static str,
-    pub code: String,
 }
 
 /// A row; ordered, so that processes lock rows in one order.
@@ -34,37 +55,56 @@ pub struct Counted {
 struct Key {
     grain: Grain,
     bucket: Timestamp,
-    counted: Counted,
+    class: Class,
 }
 
 /// Differences to be added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes(BTreeMap<Key, i64>);
+pub struct Changes {
+    facts: BTreeMap<Key, BTreeMap<&'static str, i64>>,
+    coded: BTreeMap<(Key, &'static str, String), i64>,
+}
 
 impl Changes {
-    /// Adds to the cohorts that a notification created then is in.
-    pub fn add(&mut self, created_at: Timestamp, counted: &Counted, difference: i64) {
+    /// Adds to the cohorts that a notification created then is in. A fact that is not of a
+    /// message's life is counted by its code alone.
+    pub fn add(
+        &mut self,
+        created_at: Timestamp,
+        class: &Class,
+        fact: &'static str,
+        code: &str,
+        difference: i64,
+    ) {
         for grain in Grain::ALL {
-            let counted = match grain {
-                // For charts: a row for each sender and fact, no more.
-                Grain::Hour => Counted {
-                    template: String::new(),
-                    event_type: String::new(),
-                    code: String::new(),
-                    ..counted.clone()
-                },
-                Grain::Quarter | Grain::Day => counted.clone(),
-            };
+            let whole = grain != Grain::Hour;
             let key = Key {
                 grain,
                 bucket: grain.start(created_at),
-                counted,
+                class: if whole {
+                    class.clone()
+                } else {
+                    // For charts: a row for each sender and channel, no more.
+                    Class {
+                        template: String::new(),
+                        event_type: String::new(),
+                        ..class.clone()
+                    }
+                },
             };
-            *self.0.entry(key).or_default() += difference;
+            let lives = FACTS.contains(&fact);
+            if whole && (!lives || fact == FAILED) {
+                let coded = (key.clone(), fact, code.to_owned());
+                *self.coded.entry(coded).or_default() += difference;
+            }
+            if lives {
+                *self.facts.entry(key).or_default().entry(fact).or_default() += difference;
+            }
         }
     }
 }
 
+/// A row as the statement reads it.
 #[derive(Serialize)]
 struct Row<'a> {
     grain: i64,
@@ -73,10 +113,44 @@ struct Row<'a> {
     channel: &'a str,
     template: &'a str,
     event: &'a str,
-    fact: &'a str,
-    code: &'a str,
-    delta: i64,
+    #[serde(flatten)]
+    counts: Counts<'a>,
 }
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Counts<'a> {
+    Facts(BTreeMap<&'static str, i64>),
+    Coded {
+        fact: &'a str,
+        code: &'a str,
+        delta: i64,
+    },
+}
+
+impl<'a> Row<'a> {
+    fn of(key: &'a Key, counts: Counts<'a>) -> Self {
+        Self {
+            grain: key.grain.seconds(),
+            bucket: key.bucket.micros(),
+            sender: Id(key.class.sender_id),
+            channel: &key.class.channel,
+            template: &key.class.template,
+            event: &key.class.event_type,
+            counts,
+        }
+    }
+}
+
+/// What a row is found by.
+const KEY: [(&str, Type); 6] = [
+    ("grain", Type::Int),
+    ("bucket", Type::Int),
+    ("sender", Type::Uuid),
+    ("channel", Type::Text),
+    ("template", Type::Text),
+    ("event", Type::Text),
+];
 
 /// Adds differences under this process's slot.
 pub async fn add(
@@ -85,39 +159,73 @@ pub async fn add(
     slot: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let different: Vec<Row<'_>> = changes
-        .0
-        .iter()
-        .filter(|(_, delta)| **delta != 0)
-        .map(|(key, delta)| Row {
-            grain: key.grain.seconds(),
-            bucket: key.bucket.micros(),
-            sender: Id(key.counted.sender_id),
-            channel: &key.counted.channel,
-            template: &key.counted.template,
-            event: &key.counted.event_type,
-            fact: key.counted.fact,
-            code: &key.counted.code,
-            delta: *delta,
-        })
-        .collect();
+    let facts = changes.facts.iter().filter_map(|(key, counts)| {
+        let different: BTreeMap<_, _> = counts
+            .iter()
+            .filter(|(_, delta)| **delta != 0)
+            .map(|(fact, delta)| (*fact, *delta))
+            .collect();
+        (!different.is_empty()).then(|| Row::of(key, Counts::Facts(different)))
+    });
+    add_facts(tx, &facts.collect::<Vec<_>>(), slot, now).await?;
+    let coded =
+        changes
+            .coded
+            .iter()
+            .filter(|(_, delta)| **delta != 0)
+            .map(|((key, fact, code), delta)| {
+                let delta = *delta;
+                Row::of(key, Counts::Coded { fact, code, delta })
+            });
+    add_coded(tx, &coded.collect::<Vec<_>>(), slot, now).await
+}
+
+async fn add_facts(
+    tx: &DatabaseTransaction,
+    different: &[Row<'_>],
+    slot: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     if different.is_empty() {
         return Ok(());
     }
-    let given = rows(
-        tx.get_database_backend(),
-        &[
-            ("grain", Type::Int),
-            ("bucket", Type::Int),
-            ("sender", Type::Uuid),
-            ("channel", Type::Text),
-            ("template", Type::Text),
-            ("event", Type::Text),
-            ("fact", Type::Text),
-            ("code", Type::Text),
-            ("delta", Type::Int),
-        ],
+    let columns = KEY.into_iter().chain(FACTS.map(|fact| (fact, Type::Int)));
+    let given = rows(tx.get_database_backend(), &columns.collect::<Vec<_>>());
+    let each = |write: fn(&str) -> String| FACTS.map(write).join(", ");
+    let (names, differences, sums) = (
+        FACTS.join(", "),
+        each(|fact| format!("coalesce(r.{fact}, 0)")),
+        each(|fact| format!("{fact} = cohort.{fact} + excluded.{fact}")),
     );
+    execute(
+        tx,
+        format!(
+            "INSERT INTO cohort (grain, bucket, sender_id, channel, template, event_type, slot, created_at, {names}) \
+             SELECT r.grain, r.bucket, r.sender, r.channel, r.template, r.event, $2, $3, {differences} \
+             FROM {given} WHERE true \
+             ON CONFLICT (grain, bucket, sender_id, channel, template, event_type, slot) DO UPDATE SET {sums}"
+        ),
+        [list(different)?, slot.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn add_coded(
+    tx: &DatabaseTransaction,
+    different: &[Row<'_>],
+    slot: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if different.is_empty() {
+        return Ok(());
+    }
+    let columns = KEY.into_iter().chain([
+        ("fact", Type::Text),
+        ("code", Type::Text),
+        ("delta", Type::Int),
+    ]);
+    let given = rows(tx.get_database_backend(), &columns.collect::<Vec<_>>());
     execute(
         tx,
         format!(
@@ -127,7 +235,7 @@ pub async fn add(
              ON CONFLICT (grain, bucket, sender_id, channel, template, event_type, fact, code, slot) \
              DO UPDATE SET count = counter.count + excluded.count"
         ),
-        [list(&different)?, slot.into(), now.micros().into()],
+        [list(different)?, slot.into(), now.micros().into()],
     )
     .await?;
     Ok(())
@@ -144,7 +252,7 @@ pub struct Filter {
 
 impl Filter {
     /// Whether the counters by hour can answer it.
-    const fn is_coarse(&self) -> bool {
+    const fn knows_hours(&self) -> bool {
         self.template.is_none() && self.event_type.is_none()
     }
 
@@ -194,6 +302,14 @@ impl Dimension {
             Self::EventType => "event_type",
         }
     }
+
+    /// Reads the next column as what is told apart by.
+    fn take(self, columns: &mut Columns<'_>) -> Result<String, StoreError> {
+        match self {
+            Self::Sender => Ok(columns.take::<Uuid>()?.to_string()),
+            Self::Channel | Self::Template | Self::EventType => columns.take(),
+        }
+    }
 }
 
 /// A sum over the slots.
@@ -206,7 +322,7 @@ pub struct Sum {
     pub count: i64,
 }
 
-/// Sums of a time.
+/// Sums of a time. What failed is told by code.
 pub async fn sums(
     store: &Store,
     pieces: &[Piece],
@@ -215,34 +331,47 @@ pub async fn sums(
 ) -> Result<Vec<Sum>, StoreError> {
     let mut sums: BTreeMap<(String, String, String), i64> = BTreeMap::new();
     let column = by.column();
+    let (conditions, values) = filter.conditions(0);
+    let lives = FACTS.map(summed).join(", ");
     for piece in pieces {
         // Written out, so that it is seen how much is read.
-        let (conditions, values) = filter.conditions(0);
-        let (grain, since, until) = (
+        let place = format!(
+            "grain = {} AND bucket >= {} AND bucket < {}{conditions}",
             piece.grain.seconds(),
             piece.since.micros(),
-            piece.until.micros(),
+            piece.until.micros()
         );
-        let found = query(
-            store.reader(),
-            format!(
-                "SELECT {column}, fact, code, CAST(sum(count) AS bigint) FROM counter \
-                 WHERE grain = {grain} AND bucket >= {since} AND bucket < {until}{conditions} GROUP BY {column}, fact, code"
+        let (facts, coded) = futures_util::try_join!(
+            query(
+                store.reader(),
+                format!("SELECT {column}, {lives} FROM cohort WHERE {place} GROUP BY {column}"),
+                values.clone(),
             ),
-            values,
-        )
-        .await?;
-        for row in &found {
+            query(
+                store.reader(),
+                format!(
+                    "SELECT {column}, fact, code, CAST(sum(count) AS bigint) FROM counter \
+                     WHERE {place} GROUP BY {column}, fact, code"
+                ),
+                values.clone(),
+            )
+        )?;
+        for row in &facts {
             let mut columns = Columns::of(row);
-            let group = match by {
-                Dimension::Sender => columns.take::<Uuid>()?.to_string(),
-                Dimension::Channel | Dimension::Template | Dimension::EventType => {
-                    columns.take()?
+            let group = by.take(&mut columns)?;
+            for fact in FACTS {
+                let count: i64 = columns.take()?;
+                if fact != FAILED {
+                    let key = (group.clone(), fact.to_owned(), String::new());
+                    *sums.entry(key).or_default() += count;
                 }
-            };
-            let (fact, code) = (columns.take()?, columns.take()?);
+            }
+        }
+        for row in &coded {
+            let mut columns = Columns::of(row);
+            let key = (by.take(&mut columns)?, columns.take()?, columns.take()?);
             let count: i64 = columns.take()?;
-            *sums.entry((group, fact, code)).or_default() += count;
+            *sums.entry(key).or_default() += count;
         }
     }
     Ok(sums
@@ -257,59 +386,87 @@ pub async fn sums(
         .collect())
 }
 
+fn summed(fact: &str) -> String {
+    format!("CAST(sum({fact}) AS bigint)")
+}
+
 /// A fact's count in one cohort.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
     pub bucket: Timestamp,
-    pub fact: String,
+    pub fact: &'static str,
     pub count: i64,
 }
 
-/// Cohorts of one length beside each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    pub since: Timestamp,
-    pub until: Timestamp,
-    pub length_micros: i64,
-}
-
-/// Facts by cohort of a span: of the finest grain that is needed, or of quarters where
-/// hours do not know enough.
+/// Facts of a message's life by the points of a span.
 pub async fn series(
     store: &Store,
     span: Span,
     filter: &Filter,
-    finest: Grain,
+    facts: &[&'static str],
 ) -> Result<Vec<Point>, StoreError> {
-    let grain = match finest {
-        Grain::Hour if !filter.is_coarse() => Grain::Quarter,
-        known => known,
+    let coarse: &[Grain] = if filter.knows_hours() {
+        &[Grain::Day, Grain::Hour]
+    } else {
+        &[Grain::Day]
     };
-    // Written out, so that it is seen how much is read, and that the index of a template or
-    // of a kind of event fits.
-    let (conditions, values) = filter.conditions(0);
-    let (since, until) = (span.since.micros(), span.until.micros());
-    let length = span.length_micros.max(1);
-    let found = query(
-        store.reader(),
-        format!(
-            "SELECT (bucket - {since}) / {length} AS place, fact, CAST(sum(count) AS bigint) FROM counter \
-             WHERE grain = {} AND bucket >= {since} AND bucket < {until}{conditions} GROUP BY place, fact",
-            grain.seconds()
-        ),
-        values,
-    )
-    .await?;
-    found
-        .iter()
-        .map(|row| {
+    let (since, length) = (span.since.micros(), span.length_micros.max(1));
+    let sums: Vec<String> = facts.iter().map(|fact| summed(fact)).collect();
+    let sums = sums.join(", ");
+    let mut points = Vec::new();
+    for reading in span.readings(coarse) {
+        let grain = reading.grain.seconds();
+        // Bounds are written out, so that it is seen how much is read, and that the index of
+        // a template or of a kind of event fits.
+        let (from, mut values) = match reading.buckets {
+            Buckets::All {
+                since,
+                until,
+                split,
+            } => {
+                let split = split.map_or_else(String::new, |split| {
+                    format!(" AND (bucket - {}) % {length} <> 0", split.micros())
+                });
+                let (since, until) = (since.micros(), until.micros());
+                let from = format!(
+                    "cohort WHERE grain = {grain} AND bucket >= {since} AND bucket < {until}{split}"
+                );
+                (from, Vec::new())
+            }
+            Buckets::Each(buckets) => {
+                let each = buckets.iter().map(|at| Each { at: at.micros() });
+                let given = rows(store.reader().get_database_backend(), &[("at", Type::Int)]);
+                let from =
+                    format!("{given} JOIN cohort ON grain = {grain} AND bucket = r.at WHERE true");
+                (from, vec![list(&each.collect::<Vec<_>>())?])
+            }
+        };
+        let (conditions, wanted) = filter.conditions(values.len());
+        values.extend(wanted);
+        let found = query(
+            store.reader(),
+            format!(
+                "SELECT (bucket - {since}) / {length} AS place, {sums} FROM {from}{conditions} GROUP BY place"
+            ),
+            values,
+        )
+        .await?;
+        for row in &found {
             let mut columns = Columns::of(row);
             let place: i64 = columns.take()?;
-            Ok(Point {
-                bucket: span.since.plus_micros(place.saturating_mul(length)),
-                fact: columns.take()?,
-                count: columns.take()?,
-            })
-        })
-        .collect()
+            for fact in facts {
+                points.push(Point {
+                    bucket: span.since.plus_micros(place.saturating_mul(length)),
+                    fact,
+                    count: columns.take()?,
+                });
+            }
+        }
+    }
+    Ok(points)
+}
+
+#[derive(Serialize)]
+struct Each {
+    at: i64,
 }

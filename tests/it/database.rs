@@ -2,7 +2,7 @@
 
 use entity::{
     account_fact, alarm, api_key, attempt, audit, callback, callback_body, callback_digest,
-    catalogue, contact, contact_alias, contact_conflict, conversation, counter, credential,
+    catalogue, cohort, contact, contact_alias, contact_conflict, conversation, counter, credential,
     dead_letter, dedupe, event, follow_up, group_member, heartbeat, idempotency, identity_change,
     inbound_message, login, notice, notification, notification_label, parked_status, route, rule,
     sender, session, setting, suppression, template, template_sync, timeline, user_account,
@@ -95,6 +95,7 @@ async fn every_entity_fits_its_table(database: Database) {
         contact,
         contact_alias,
         conversation,
+        cohort,
         counter,
         dead_letter,
         dedupe,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use entity::{attempt, counter, notification};
+use entity::{attempt, cohort, counter, notification};
 use herald::domain::{latency, time::Timestamp};
 use proptest::{
     prelude::*,
@@ -55,6 +55,37 @@ async fn counted(app: &TestApp) -> Counted {
             row.code,
         );
         *counted.entry(key).or_default() += row.count;
+    }
+    let rows = cohort::Entity::find()
+        .all(app.store.reader())
+        .await
+        .unwrap();
+    for row in rows {
+        let facts = [
+            ("created", row.created),
+            ("accepted", row.accepted),
+            ("sent", row.sent),
+            ("delivered", row.delivered),
+            ("read", row.read),
+            ("played", row.played),
+            ("replied", row.replied),
+            ("out", row.out),
+            ("skipped", row.skipped),
+            ("cancelled", row.cancelled),
+            ("stale", row.stale),
+            ("failed", row.failed),
+        ];
+        for (fact, count) in facts {
+            let key = (
+                row.grain,
+                row.bucket,
+                row.template.clone(),
+                row.event_type.clone(),
+                fact.to_owned(),
+                String::new(),
+            );
+            *counted.entry(key).or_default() += count;
+        }
     }
     counted.retain(|_, count| *count != 0);
     counted
@@ -155,15 +186,23 @@ async fn recounted(app: &TestApp) -> Counted {
                 let or_none = |text: &str, none: bool| {
                     if none { String::new() } else { text.to_owned() }
                 };
-                let key = (
-                    grain,
-                    bucket,
-                    or_none(&row.template, coarse || timed),
-                    or_none(&event_type, coarse || timed),
-                    fact.clone(),
-                    or_none(&code, coarse),
-                );
-                *recounted.entry(key).or_default() += 1;
+                let mut count = |code: &str| {
+                    let key = (
+                        grain,
+                        bucket,
+                        or_none(&row.template, coarse || timed),
+                        or_none(&event_type, coarse || timed),
+                        fact.clone(),
+                        code.to_owned(),
+                    );
+                    *recounted.entry(key).or_default() += 1;
+                };
+                if code.is_empty() || fact == "failed" {
+                    count("");
+                }
+                if !code.is_empty() && !coarse {
+                    count(&code);
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        cohort::{Grain, Step, pieces},
+        cohort::{Grain, Span, Step, pieces},
         failure::Failure,
         latency,
         notification::{OUT, STALE, TOOK},
@@ -23,7 +23,7 @@ use crate::{
     },
     store::{
         Store, StoreError, callback,
-        counter::{self, Dimension, Filter, Span, Sum},
+        counter::{self, Dimension, Filter, Sum},
         dead_letter, notification,
     },
 };
@@ -327,17 +327,10 @@ async fn series(
         start = step.after(start, zone);
     }
     let starts: Vec<Timestamp> = points.keys().copied().collect();
-    // Days or hours make up a point, unless points begin within one.
-    let whole = |grain: Grain| starts.iter().all(|start| grain.start(*start) == *start);
-    let finest = match step {
-        Step::Day if whole(Grain::Day) => Grain::Day,
-        Step::Day | Step::Hour if whole(Grain::Hour) => Grain::Hour,
-        Step::Day | Step::Hour | Step::Quarter => Grain::Quarter,
-    };
     for span in spans(&starts, start, until) {
-        for found in counter::series(store, span, filter, finest).await? {
+        for found in counter::series(store, span, filter, &DRAWN).await? {
             let counts = points.get_mut(&found.bucket);
-            if let Some(count) = counts.and_then(|counts| counts.get_mut(&found.fact)) {
+            if let Some(count) = counts.and_then(|counts| counts.get_mut(found.fact)) {
                 *count += found.count;
             }
         }
@@ -351,8 +344,8 @@ async fn series(
         .collect())
 }
 
-/// Neighbouring points of one length are summed in one question: a year of days is three,
-/// as two days of it have an hour less or more. `end` is where a point after the last one
+/// Neighbouring points of one length are one span: a year of days is three, as two days of
+/// it have an hour less or more. `end` is where a point after the last one
 /// would begin.
 fn spans(starts: &[Timestamp], end: Timestamp, until: Timestamp) -> Vec<Span> {
     let ends = starts.iter().skip(1).copied().chain([end]);

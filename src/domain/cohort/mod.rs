@@ -1,10 +1,14 @@
 //! Cohorts: the notifications that were created in one stretch of time, and how a longer
 //! time is made of such stretches.
 
+mod span;
+
+pub use span::{Buckets, Reading, Span};
+
 use chrono::{DateTime, Days, LocalResult, NaiveTime, TimeZone, Utc};
 use chrono_tz::Tz;
 
-use super::time::Timestamp;
+use crate::domain::time::Timestamp;
 
 /// How long a counted stretch is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +29,11 @@ impl Grain {
             Self::Hour => 3_600,
             Self::Day => 86_400,
         }
+    }
+
+    /// Its length in microseconds.
+    pub const fn micros(self) -> i64 {
+        self.seconds() * 1_000_000
     }
 
     /// The start of the stretch that an instant lies in.

@@ -1,0 +1,177 @@
+//! Which counters the points of a chart are read from.
+
+use super::Grain;
+use crate::domain::time::Timestamp;
+
+/// Points of one length beside each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub since: Timestamp,
+    pub until: Timestamp,
+    pub length_micros: i64,
+}
+
+/// Counters of one grain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    pub grain: Grain,
+    pub buckets: Buckets,
+}
+
+/// Which buckets of a grain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Buckets {
+    /// All from `since` and before `until`, but those that a point begins within: the one at
+    /// `split`, and each that is a multiple of the span's length after it.
+    All {
+        since: Timestamp,
+        until: Timestamp,
+        split: Option<Timestamp>,
+    },
+    /// These.
+    Each(Vec<Timestamp>),
+}
+
+impl Span {
+    /// Reads as few counters as can be: of the first of `coarse` that fits into a point, and
+    /// quarters of an hour where a point begins or the time ends within a counter of it. So
+    /// a day in Kolkata is 23 hours and four quarters.
+    pub fn readings(self, coarse: &[Grain]) -> Vec<Reading> {
+        let all = |grain, since, until, split| Reading {
+            grain,
+            buckets: Buckets::All {
+                since,
+                until,
+                split,
+            },
+        };
+        let fits = |grain: &Grain| {
+            let micros = grain.micros();
+            self.length_micros % micros == 0
+                && (self.length_micros > micros || grain.start(self.since) == self.since)
+        };
+        let Some(grain) = coarse.iter().copied().find(fits) else {
+            return vec![all(Grain::Quarter, self.since, self.until, None)];
+        };
+        let (first, last) = (grain.start_from(self.since), grain.start(self.until));
+        let split = Some(grain.start(self.since)).filter(|split| *split != self.since);
+        let mut readings = Vec::new();
+        if first < last {
+            readings.push(all(grain, first, last, split));
+        }
+        if let Some(split) = split {
+            readings.push(Reading {
+                grain: Grain::Quarter,
+                buckets: Buckets::Each(self.quarters_of_split(grain, split, last)),
+            });
+        }
+        let rest = last.max(self.since);
+        if rest < self.until {
+            readings.push(all(Grain::Quarter, rest, self.until, None));
+        }
+        readings
+    }
+
+    /// The quarters of counters that a point begins within, of those before `last`.
+    fn quarters_of_split(self, grain: Grain, split: Timestamp, last: Timestamp) -> Vec<Timestamp> {
+        let mut quarters = Vec::new();
+        let mut bucket = split;
+        while bucket < last {
+            let end = bucket.plus_micros(grain.micros());
+            let mut quarter = bucket;
+            while quarter < end {
+                if quarter >= self.since {
+                    quarters.push(quarter);
+                }
+                quarter = quarter.plus_micros(Grain::Quarter.micros());
+            }
+            bucket = bucket.plus_micros(self.length_micros);
+        }
+        quarters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Buckets, Span};
+    use crate::domain::{cohort::Grain, time::Timestamp};
+
+    const HOUR: i64 = 3_600;
+
+    fn span(since: i64, until: i64, length: i64) -> Span {
+        Span {
+            since: Timestamp::from_unix_seconds(since),
+            until: Timestamp::from_unix_seconds(until),
+            length_micros: length * 1_000_000,
+        }
+    }
+
+    /// What is read, as quarters, and the point that each is added to.
+    fn quarters(span: Span, coarse: &[Grain]) -> Vec<(i64, i64)> {
+        let place = |at: i64| (at - span.since.micros()).div_euclid(span.length_micros);
+        let mut read = Vec::new();
+        for reading in span.readings(coarse) {
+            let buckets: Vec<i64> = match reading.buckets {
+                Buckets::Each(each) => each.iter().map(|at| at.micros()).collect(),
+                Buckets::All {
+                    since,
+                    until,
+                    split,
+                } => (since.micros()..until.micros())
+                    .step_by(usize::try_from(reading.grain.micros()).unwrap())
+                    .filter(|at| {
+                        split.is_none_or(|split| (at - split.micros()) % span.length_micros != 0)
+                    })
+                    .collect(),
+            };
+            for bucket in buckets {
+                assert_eq!(bucket % reading.grain.micros(), 0);
+                for quarter in (bucket..bucket + reading.grain.micros()).step_by(900_000_000) {
+                    read.push((quarter / 1_000_000, place(bucket)));
+                }
+            }
+        }
+        read.sort_unstable();
+        read
+    }
+
+    #[test]
+    fn a_year_in_kolkata_is_hours_and_four_quarters_a_day() {
+        let day = 24 * HOUR;
+        let start = 20 * day - 11 * HOUR / 2;
+        let readings = span(start, start + 365 * day, day).readings(&[Grain::Day, Grain::Hour]);
+        assert_eq!(readings.len(), 3);
+        assert_eq!(readings[0].grain, Grain::Hour);
+        let Buckets::Each(each) = &readings[1].buckets else {
+            panic!("{readings:?}");
+        };
+        // Two of the first hour are before the time; those of the last are told as its rest.
+        assert_eq!(each.len(), 365 * 4 - 2);
+    }
+
+    #[test]
+    fn a_year_in_utc_is_days() {
+        let day = 24 * HOUR;
+        let readings = span(20 * day, 385 * day + 900, day).readings(&[Grain::Day, Grain::Hour]);
+        let grains: Vec<Grain> = readings.iter().map(|reading| reading.grain).collect();
+        assert_eq!(grains, [Grain::Day, Grain::Quarter]);
+    }
+
+    proptest! {
+        #[test]
+        fn each_quarter_of_a_span_is_read_once_and_for_its_point(
+            since in 0_i64..400,
+            quarters_long in 0_i64..600,
+            length in prop::sample::select(vec![1_i64, 2, 4, 92, 94, 96, 98, 100, 192]),
+            coarse in prop::sample::select(vec![vec![], vec![Grain::Hour], vec![Grain::Day], vec![Grain::Day, Grain::Hour]]),
+        ) {
+            let span = span(since * 900, (since + quarters_long) * 900, length * 900);
+            let expected: Vec<(i64, i64)> = (0..quarters_long)
+                .map(|at| ((since + at) * 900, at / length))
+                .collect();
+            prop_assert_eq!(quarters(span, &coarse), expected);
+        }
+    }
+}
