@@ -43,7 +43,7 @@ const DAYS: u64 = 365;
 const PEOPLE: u64 = 50_000;
 
 /// What is loaded is kept under this version: another shape is loaded anew.
-const SHAPE: &str = "2";
+const SHAPE: &str = "3";
 
 /// One database with its server.
 struct Side {
@@ -519,12 +519,18 @@ async fn load(url: &str, size: u64) -> anyhow::Result<()> {
             words.series(3, "n")
         ),
     ];
-    // Counters of a year in their three grains: ten templates of five kinds of event, two
+    // Counters of a year in their grains: ten templates of five kinds of event, two
     // processes, failures by three codes, prices and times.
-    for (grain, count) in [(900_u64, DAYS * 96), (3_600, DAYS * 24), (86_400, DAYS)] {
+    for (grain, count) in [
+        (900_u64, DAYS * 96),
+        (1_800, DAYS * 48),
+        (3_600, DAYS * 24),
+        (86_400, DAYS),
+        (604_800, DAYS / 7 + 1),
+    ] {
         let length = i64::try_from(grain)? * 1_000_000;
         let first = now - now % length - length * i64::try_from(count - 1)?;
-        let whole = grain != 3_600;
+        let whole = ![1_800, 3_600].contains(&grain);
         let (template, event, kinds) = if whole {
             (
                 "'template_' || (n / 2 % 10)",

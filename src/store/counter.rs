@@ -1,4 +1,4 @@
-//! Counters: cohorts of notifications by their creation, in three grains.
+//! Counters: cohorts of notifications by their creation, in several grains.
 //!
 //! `cohort` has a column for each fact of a message's life; `counter` has a row for each
 //! fact that has a code: failures, prices, and how long things took.
@@ -77,7 +77,7 @@ impl Changes {
         difference: i64,
     ) {
         for grain in Grain::ALL {
-            let whole = grain != Grain::Hour;
+            let whole = grain.is_whole();
             let key = Key {
                 grain,
                 bucket: grain.start(created_at),
@@ -406,7 +406,7 @@ pub async fn series(
     facts: &[&'static str],
 ) -> Result<Vec<Point>, StoreError> {
     let coarse: &[Grain] = if filter.knows_hours() {
-        &[Grain::Day, Grain::Hour]
+        &[Grain::Day, Grain::Hour, Grain::Half]
     } else {
         &[Grain::Day]
     };

@@ -27,6 +27,7 @@ mod harness;
 mod incidents;
 mod kinds;
 mod letter;
+mod migrating;
 mod order;
 mod pace;
 mod senders;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         follow_ups::tests(),
         incidents::tests(),
         kinds::tests(),
+        migrating::tests(),
         letter::tests(),
         order::tests(),
         pace::tests(),

@@ -37,7 +37,7 @@ type Counted = BTreeMap<(i64, i64, String, String, String, String), i64>;
 /// When an attempt had a fact.
 type Column = fn(&attempt::Model) -> Option<i64>;
 
-const GRAINS: [i64; 3] = [900, 3_600, 86_400];
+const GRAINS: [i64; 5] = [900, 1_800, 3_600, 86_400, 604_800];
 
 async fn counted(app: &TestApp) -> Counted {
     let mut counted = Counted::new();
@@ -181,7 +181,7 @@ async fn recounted(app: &TestApp) -> Counted {
         for (fact, code) in facts {
             let timed = fact.starts_with("took_");
             for grain in GRAINS {
-                let coarse = grain == 3_600;
+                let coarse = [1_800, 3_600].contains(&grain);
                 let bucket = row.created_at - row.created_at.rem_euclid(grain * 1_000_000);
                 let or_none = |text: &str, none: bool| {
                     if none { String::new() } else { text.to_owned() }
@@ -362,6 +362,20 @@ async fn a_time_is_told_by_steps_in_a_zone(database: Database) {
         created("step=day&zone=Asia/Kolkata&template=order_confirmation").await,
         created("step=day&zone=Asia/Kolkata&event_type=demo.order.created").await,
     );
+    // Half an hour to either side of India's midnight: both lie in one hour of UTC, and the
+    // time ends within a counted hour and a counted day.
+    let midnight = Timestamp::parse_rfc3339("2026-01-04T18:15:00Z").unwrap();
+    app.pass(midnight.micros_since(app.now()) / 1_000_000);
+    for number in 6..9 {
+        app.order(&format!("A-{number}"), "+12025550101").await;
+        app.pass(15 * 60);
+    }
+    let (_, answer) = app
+        .get("/api/v1/stats?since=2026-01-03T00:00:00Z&until=2026-01-04T18:45:00Z&step=day&zone=Asia/Kolkata")
+        .await;
+    let points = answer["series"].as_array().unwrap();
+    let told: Vec<&Value> = points.iter().map(|it| &it["counts"]["created"]).collect();
+    assert_eq!(told, [2, 1, 1]);
     assert_eq!(created("step=hour").await.len(), 48);
     assert_eq!(created("step=quarter").await.len(), 192);
     let sum: i64 = created("step=quarter")

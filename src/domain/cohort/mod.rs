@@ -14,20 +14,31 @@ use crate::domain::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Grain {
     Quarter,
+    Half,
     Hour,
     /// A day in UTC.
     Day,
+    /// Seven days in UTC, from a Thursday on: 1970 began with one.
+    Week,
 }
 
 impl Grain {
-    pub const ALL: [Self; 3] = [Self::Quarter, Self::Hour, Self::Day];
+    pub const ALL: [Self; 5] = [Self::Quarter, Self::Half, Self::Hour, Self::Day, Self::Week];
+
+    /// Whether it knows templates, types of events and codes; those that do not are what
+    /// charts of all are drawn from.
+    pub const fn is_whole(self) -> bool {
+        matches!(self, Self::Quarter | Self::Day | Self::Week)
+    }
 
     /// Its length in seconds.
     pub const fn seconds(self) -> i64 {
         match self {
             Self::Quarter => 900,
+            Self::Half => 1_800,
             Self::Hour => 3_600,
             Self::Day => 86_400,
+            Self::Week => 604_800,
         }
     }
 
@@ -62,31 +73,40 @@ pub struct Piece {
     pub until: Timestamp,
 }
 
-/// Takes a time apart into as few counters as can be: whole days, and quarters of an
-/// hour before and after them. Both ends are taken to the start of their quarter.
+/// Takes a time apart into as few counters as can be: whole weeks, days before and after
+/// them, and quarters of an hour before and after those. Both ends are taken to the start
+/// of their quarter.
 pub fn pieces(since: Timestamp, until: Timestamp) -> Vec<Piece> {
-    let (since, until) = (
+    let mut pieces = Vec::new();
+    cover(
+        &[Grain::Week, Grain::Day, Grain::Quarter],
         Grain::Quarter.start(since),
         Grain::Quarter.start_from(until),
+        &mut pieces,
     );
-    let piece = |grain, since, until| Piece {
-        grain,
-        since,
-        until,
+    pieces
+}
+
+/// What lies whole in a time of the first grain, and around it of the next ones.
+fn cover(grains: &[Grain], since: Timestamp, until: Timestamp, pieces: &mut Vec<Piece>) {
+    let Some((grain, finer)) = grains.split_first() else {
+        return;
     };
-    let (first_day, last_day) = (Grain::Day.start_from(since), Grain::Day.start(until));
-    let all = if first_day < last_day {
-        vec![
-            piece(Grain::Quarter, since, first_day),
-            piece(Grain::Day, first_day, last_day),
-            piece(Grain::Quarter, last_day, until),
-        ]
+    if since >= until {
+        return;
+    }
+    let (first, last) = (grain.start_from(since), grain.start(until));
+    if first < last {
+        cover(finer, since, first, pieces);
+        pieces.push(Piece {
+            grain: *grain,
+            since: first,
+            until: last,
+        });
+        cover(finer, last, until, pieces);
     } else {
-        vec![piece(Grain::Quarter, since, until)]
-    };
-    all.into_iter()
-        .filter(|piece| piece.since < piece.until)
-        .collect()
+        cover(finer, since, until, pieces);
+    }
 }
 
 /// What a chart has one point for.
@@ -217,7 +237,7 @@ mod tests {
                 next = piece.until;
             }
             prop_assert_eq!(next, if pieces.is_empty() { next } else { Grain::Quarter.start_from(until) });
-            prop_assert!(pieces.len() <= 3);
+            prop_assert!(pieces.len() <= 5);
         }
 
         #[test]

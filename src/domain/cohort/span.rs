@@ -34,8 +34,8 @@ pub enum Buckets {
 
 impl Span {
     /// Reads as few counters as can be: of the first of `coarse` that fits into a point, and
-    /// quarters of an hour where a point begins or the time ends within a counter of it. So
-    /// a day in Kolkata is 23 hours and four quarters.
+    /// finer ones where a point begins or the time ends within a counter of it. So a day in
+    /// Kolkata is 23 hours and two halves.
     pub fn readings(self, coarse: &[Grain]) -> Vec<Reading> {
         let all = |grain, since, until, split| Reading {
             grain,
@@ -60,9 +60,13 @@ impl Span {
             readings.push(all(grain, first, last, split));
         }
         if let Some(split) = split {
+            let is_finer = |finer: &Grain| *finer < grain && finer.start(self.since) == self.since;
+            let finer = coarse.iter().copied().find(is_finer);
+            let finer = finer.unwrap_or(Grain::Quarter);
+            let split = self.parts_of_split(grain, finer, split, last);
             readings.push(Reading {
-                grain: Grain::Quarter,
-                buckets: Buckets::Each(self.quarters_of_split(grain, split, last)),
+                grain: finer,
+                buckets: Buckets::Each(split),
             });
         }
         let rest = last.max(self.since);
@@ -72,22 +76,28 @@ impl Span {
         readings
     }
 
-    /// The quarters of counters that a point begins within, of those before `last`.
-    fn quarters_of_split(self, grain: Grain, split: Timestamp, last: Timestamp) -> Vec<Timestamp> {
-        let mut quarters = Vec::new();
+    /// The finer counters of those that a point begins within, of those before `last`.
+    fn parts_of_split(
+        self,
+        grain: Grain,
+        finer: Grain,
+        split: Timestamp,
+        last: Timestamp,
+    ) -> Vec<Timestamp> {
+        let mut parts = Vec::new();
         let mut bucket = split;
         while bucket < last {
             let end = bucket.plus_micros(grain.micros());
-            let mut quarter = bucket;
-            while quarter < end {
-                if quarter >= self.since {
-                    quarters.push(quarter);
+            let mut part = bucket;
+            while part < end {
+                if part >= self.since {
+                    parts.push(part);
                 }
-                quarter = quarter.plus_micros(Grain::Quarter.micros());
+                part = part.plus_micros(finer.micros());
             }
             bucket = bucket.plus_micros(self.length_micros);
         }
-        quarters
+        parts
     }
 }
 
@@ -99,6 +109,8 @@ mod tests {
     use crate::domain::{cohort::Grain, time::Timestamp};
 
     const HOUR: i64 = 3_600;
+
+    const ALL: [Grain; 3] = [Grain::Day, Grain::Hour, Grain::Half];
 
     fn span(since: i64, until: i64, length: i64) -> Span {
         Span {
@@ -138,23 +150,24 @@ mod tests {
     }
 
     #[test]
-    fn a_year_in_kolkata_is_hours_and_four_quarters_a_day() {
+    fn a_year_in_kolkata_is_hours_and_two_halves_a_day() {
         let day = 24 * HOUR;
         let start = 20 * day - 11 * HOUR / 2;
-        let readings = span(start, start + 365 * day, day).readings(&[Grain::Day, Grain::Hour]);
+        let readings = span(start, start + 365 * day, day).readings(&ALL);
         assert_eq!(readings.len(), 3);
         assert_eq!(readings[0].grain, Grain::Hour);
         let Buckets::Each(each) = &readings[1].buckets else {
             panic!("{readings:?}");
         };
-        // Two of the first hour are before the time; those of the last are told as its rest.
-        assert_eq!(each.len(), 365 * 4 - 2);
+        // One of the first hour is before the time; that of the last is told as its rest.
+        assert_eq!(readings[1].grain, Grain::Half);
+        assert_eq!(each.len(), 365 * 2 - 1);
     }
 
     #[test]
     fn a_year_in_utc_is_days() {
         let day = 24 * HOUR;
-        let readings = span(20 * day, 385 * day + 900, day).readings(&[Grain::Day, Grain::Hour]);
+        let readings = span(20 * day, 385 * day + 900, day).readings(&ALL);
         let grains: Vec<Grain> = readings.iter().map(|reading| reading.grain).collect();
         assert_eq!(grains, [Grain::Day, Grain::Quarter]);
     }
@@ -165,7 +178,7 @@ mod tests {
             since in 0_i64..400,
             quarters_long in 0_i64..600,
             length in prop::sample::select(vec![1_i64, 2, 4, 92, 94, 96, 98, 100, 192]),
-            coarse in prop::sample::select(vec![vec![], vec![Grain::Hour], vec![Grain::Day], vec![Grain::Day, Grain::Hour]]),
+            coarse in prop::sample::select(vec![vec![], vec![Grain::Hour], vec![Grain::Half], vec![Grain::Day], vec![Grain::Day, Grain::Hour], ALL.to_vec()]),
         ) {
             let span = span(since * 900, (since + quarters_long) * 900, length * 900);
             let expected: Vec<(i64, i64)> = (0..quarters_long)
