@@ -12,7 +12,12 @@ use super::{
     fault::Fault,
     session::{LOGIN, TOKEN},
 };
-use crate::{domain::login::Role, engine::manual::Key, state::AppState, store::login};
+use crate::{
+    domain::{login::Role, phone},
+    engine::manual::Key,
+    state::AppState,
+    store::login,
+};
 
 /// Somebody who is in.
 #[derive(Clone, Debug)]
@@ -37,6 +42,15 @@ impl Person {
     /// Whether numbers and texts are shown.
     pub fn sees_people(&self) -> bool {
         self.role >= Role::Operator
+    }
+
+    /// Somebody's name or number, as this person may see it.
+    pub fn sees(&self, whom: String) -> String {
+        if self.sees_people() {
+            whom
+        } else {
+            phone::masked(&whom)
+        }
     }
 
     /// Who that is, for the audit.

@@ -102,7 +102,7 @@ impl ResponseError for Fault {
         let mut response = HttpResponse::build(self.status_code());
         match self {
             Self::LogIn(next) => {
-                let next: String = form_encoded(next);
+                let next: String = form_urlencoded::byte_serialize(next.as_bytes()).collect();
                 return response
                     .insert_header((header::LOCATION, format!("/dashboard/login?next={next}")))
                     .finish();
@@ -116,18 +116,4 @@ impl ResponseError for Fault {
             .content_type("text/html; charset=utf-8")
             .body(self.page().render().unwrap_or_default())
     }
-}
-
-/// A text as part of a query.
-pub fn form_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push('%');
-            encoded.push_str(&hex::encode_upper([byte]));
-        }
-    }
-    encoded
 }

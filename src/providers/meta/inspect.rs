@@ -115,14 +115,8 @@ impl Inspector {
         bearer: Option<&SecretString>,
     ) -> Result<(Value, Option<Timestamp>), Refusal> {
         let mut request = self.http.get(format!("{}/{path}", self.graph));
-        let query: Vec<String> = query
-            .iter()
-            .map(|(name, value)| format!("{name}={}", encoded(value)))
-            .collect();
         if !query.is_empty() {
-            request = self
-                .http
-                .get(format!("{}/{path}?{}", self.graph, query.join("&")));
+            request = request.query(query);
         }
         if let Some(token) = bearer {
             request = request.bearer_auth(token.expose_secret());
@@ -292,17 +286,4 @@ impl Inspector {
         }
         Ok(all)
     }
-}
-
-/// A text as part of a query.
-fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~,".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push('%');
-            encoded.push_str(&hex::encode_upper([byte]));
-        }
-        encoded
-    })
 }

@@ -25,15 +25,12 @@ pub async fn handshake(
     token: &SecretString,
     challenge: &str,
 ) -> Answer {
-    let token = token
-        .expose_secret()
-        .bytes()
-        .fold(String::new(), |text, byte| {
-            text + "%" + &hex::encode_upper([byte])
-        });
-    let url =
-        format!("{url}?hub.mode=subscribe&hub.verify_token={token}&hub.challenge={challenge}");
-    let Ok(answer) = http.get(url).send().await else {
+    let query = [
+        ("hub.mode", "subscribe"),
+        ("hub.verify_token", token.expose_secret()),
+        ("hub.challenge", challenge),
+    ];
+    let Ok(answer) = http.get(url).query(&query).send().await else {
         return Answer::Unreachable;
     };
     match answer.status().as_u16() {

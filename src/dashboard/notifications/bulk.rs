@@ -1,0 +1,205 @@
+//! Doing something to all that were found, after a preview.
+
+use std::fmt::Write;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::search::Search;
+use crate::{
+    dashboard::{
+        act::{Form, Person},
+        fault::Fault,
+        shell::{Shell, answered, on_to, shown},
+    },
+    domain::login::Role,
+    engine::{
+        inbox::ErrorChain,
+        manual::{self, Action, Batch},
+    },
+    state::AppState,
+};
+
+/// Chunks that are changed before the page says how far it is.
+const CHUNKS: u64 = 20;
+
+#[derive(Template)]
+#[template(path = "bulk.html")]
+struct BulkPage {
+    shell: Shell,
+    action: &'static str,
+    verb: &'static str,
+    said: Vec<(&'static str, String)>,
+    query: String,
+    even_if_delivered: bool,
+    /// Nothing was changed yet.
+    preview: bool,
+    matched: u64,
+    changed: u64,
+    left_alone: Vec<(String, u64)>,
+    /// Where it goes on; none: it is done.
+    next: Option<Uuid>,
+}
+
+fn action(name: &str, even_if_delivered: bool) -> Option<(Action, &'static str, &'static str)> {
+    match name {
+        "retry" => Some((Action::Retry { even_if_delivered }, "retry", "sent again")),
+        "cancel" => Some((Action::Cancel, "cancel", "cancelled")),
+        "send-now" => Some((Action::SendNow, "send-now", "sent now")),
+        _ => None,
+    }
+}
+
+/// What is to be done to many, as the address says it.
+#[derive(Debug, Deserialize)]
+pub struct Planned {
+    action: String,
+    even_if_delivered: Option<String>,
+    /// How far it has come: then nothing is looked at before it goes on.
+    matched: Option<u64>,
+    changed: Option<u64>,
+    #[serde(flatten)]
+    search: Search,
+}
+
+/// Does it to the next chunks of what matches; or says what would happen.
+async fn chunks(
+    state: &AppState,
+    search: &Search,
+    action: Action,
+    cursor: Option<Uuid>,
+    form: Option<&Form>,
+) -> Result<Batch, Fault> {
+    let preview = form.is_none();
+    let now = state.clock.now();
+    let (Ok(mut filter), false) = (search.filter(now), search.said().is_empty()) else {
+        // All there are is not what anybody means by a page without a filter.
+        return Err(Fault::Form);
+    };
+    let mut all = Batch {
+        next: cursor,
+        ..Batch::default()
+    };
+    for _ in 0..CHUNKS {
+        filter.before = all.next;
+        let about = format!(
+            "{}/{}",
+            action.name(),
+            all.next
+                .map_or_else(String::new, |cursor| cursor.to_string())
+        );
+        let key = form.and_then(|form| form.once(&about));
+        let done = manual::chunk(&state.engine, &filter, action, preview, key.as_ref(), now).await;
+        let batch = match done {
+            Ok(Ok(batch)) => batch,
+            Ok(Err(manual::KeyReused)) => return Err(Fault::Form),
+            // What was done is done and noted; the page says where it goes on.
+            Err(error) if all.matched > 0 && all.next.is_some() => {
+                tracing::error!(event = "dashboard.error", error = %ErrorChain(&error), "a bulk change stopped");
+                break;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        all.add(batch);
+        if all.next.is_none() {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// What would happen, or how far it has come.
+pub async fn planned(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    planned: web::Query<Planned>,
+) -> Result<HttpResponse, Fault> {
+    person.needs(Role::Operator)?;
+    let planned = planned.into_inner();
+    let even_if_delivered = planned.even_if_delivered.is_some();
+    let Some((action, name, verb)) = action(&planned.action, even_if_delivered) else {
+        return Err(Fault::Form);
+    };
+    let search = planned.search;
+    let batch = match search.cursor {
+        Some(cursor) => Batch {
+            matched: planned.matched.unwrap_or(0),
+            changed: planned.changed.unwrap_or(0),
+            next: Some(cursor),
+            ..Batch::default()
+        },
+        None => chunks(&state, &search, action, None, None).await?,
+    };
+    let shell = Shell::new(
+        &request,
+        &state,
+        &person,
+        "Many at once",
+        "/dashboard/notifications",
+    )?;
+    let page = BulkPage {
+        shell,
+        action: name,
+        verb,
+        said: search.said(),
+        query: search.query(),
+        even_if_delivered,
+        preview: search.cursor.is_none(),
+        matched: batch.matched,
+        changed: batch.changed,
+        left_alone: batch.left_alone.into_iter().collect(),
+        next: batch.next,
+    };
+    shown(&page)
+}
+
+/// Does it, some thousands at a time.
+pub async fn bulk(
+    mut form: Form,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Fault> {
+    form.person.needs(Role::Operator)?;
+    let even_if_delivered = form.text("even_if_delivered").is_some();
+    let Some((action, name, verb)) = form
+        .text("action")
+        .and_then(|name| action(name, even_if_delivered))
+    else {
+        return Err(Fault::Form);
+    };
+    let number = |name: &str| {
+        form.text(name)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
+    };
+    let (matched, changed): (u64, u64) = (number("matched"), number("changed"));
+    let cursor = form.text("cursor").and_then(|text| text.parse().ok());
+    let search = Search::of(&mut form);
+    let batch = chunks(&state, &search, action, cursor, Some(&form)).await?;
+    let query = search.query();
+    let (actor, now) = (form.person.actor(), state.clock.now());
+    manual::note(&state.engine, &actor, action, &query, batch.changed, now).await?;
+    let (matched, changed) = (matched + batch.matched, changed + batch.changed);
+    if let Some(next) = batch.next {
+        let even = if even_if_delivered {
+            "&even_if_delivered=yes"
+        } else {
+            ""
+        };
+        return Ok(on_to(&format!(
+            "/dashboard/notifications/bulk?{query}&action={name}{even}&cursor={next}&matched={matched}&changed={changed}"
+        )));
+    }
+    let mut done = format!("{changed} of {matched} were {verb}.");
+    for (reason, count) in &batch.left_alone {
+        let _ = write!(done, " {count} were left as they are: {reason}.");
+    }
+    answered(
+        &request,
+        &format!("/dashboard/notifications?{query}"),
+        Ok(done),
+    )
+}

@@ -1,0 +1,157 @@
+//! Finding notifications.
+
+mod bulk;
+mod search;
+
+pub use bulk::{bulk, planned};
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+
+use self::search::Search;
+use super::{
+    act::Person,
+    fault::Fault,
+    moment::Moment,
+    shell::{Shell, shown},
+};
+use crate::{
+    domain::{
+        login::Role,
+        status::{Group, Status},
+    },
+    engine::accept::FieldError,
+    state::AppState,
+    store::{convert, notification as notifications},
+};
+
+/// Rows of a page.
+const SHOWN: u64 = 50;
+
+/// A notification of a list.
+pub struct Listed {
+    pub id: String,
+    pub at: Moment,
+    pub status: &'static str,
+    pub class: &'static str,
+    pub recipient: String,
+    pub what: String,
+    pub reason: String,
+    pub reference: String,
+}
+
+/// The colour of a status.
+pub const fn class(status: Status) -> &'static str {
+    match status.group() {
+        Group::Pending => "wait",
+        Group::Sent => "good",
+        Group::Failed => "bad",
+        Group::NotSent => "rest",
+    }
+}
+
+#[derive(Template)]
+#[template(path = "notifications.html")]
+struct Page {
+    shell: Shell,
+    search: Search,
+    wrong: Vec<FieldError>,
+    rows: Vec<Listed>,
+    next: Option<String>,
+    statuses: Vec<&'static str>,
+    many: bool,
+}
+
+impl Page {
+    fn value(field: Option<&String>) -> &str {
+        field.map(String::as_str).unwrap_or_default()
+    }
+}
+
+fn listed(row: &entity::notification::Model, person: &Person, shell: &Shell) -> Listed {
+    let status = convert::status(row.status);
+    let whom = row.recipient.clone().or_else(|| row.address.clone());
+    let whom = whom.unwrap_or_else(|| "somebody".to_owned());
+    let failure = notifications::read_failure(row.failure.as_deref());
+    Listed {
+        id: row.id.to_string(),
+        at: shell.zone.micros(row.created_at),
+        status: status.name(),
+        class: class(status),
+        recipient: person.sees(whom),
+        what: if row.template.is_empty() {
+            row.kind.clone()
+        } else {
+            row.template.clone()
+        },
+        reason: failure
+            .map(|failure| match failure.code {
+                Some(code) => format!("{code}: {}", failure.meaning),
+                None => failure.meaning,
+            })
+            .or_else(|| row.reason.clone())
+            .unwrap_or_default(),
+        reference: row.reference.clone().unwrap_or_default(),
+    }
+}
+
+pub async fn page(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    search: web::Query<Search>,
+) -> Result<HttpResponse, Fault> {
+    let shell = Shell::new(
+        &request,
+        &state,
+        &person,
+        "Notifications",
+        "/dashboard/notifications",
+    )?;
+    let mut search = search.into_inner();
+    let cursor = search.cursor.take();
+    // Who may not see people may not find them either: a guess would be confirmed.
+    let named = search
+        .recipient
+        .as_ref()
+        .is_some_and(|text| !text.trim().is_empty());
+    if named && !person.sees_people() {
+        return Err(Fault::Forbidden(Role::Operator.name()));
+    }
+    search.bound();
+    let query = search.query();
+    let (mut rows, wrong) = match search.filter(state.clock.now()) {
+        Ok(filter) => {
+            let filter = notifications::Filter {
+                before: cursor,
+                limit: SHOWN + 1,
+                ..filter
+            };
+            (
+                notifications::search(&state.engine.store, &filter).await?,
+                Vec::new(),
+            )
+        }
+        Err(wrong) => (Vec::new(), wrong),
+    };
+    let shown_rows = usize::try_from(SHOWN).unwrap_or(50);
+    let more = rows.len() > shown_rows;
+    rows.truncate(shown_rows);
+    let next = rows.last().filter(|_| more).map(|row| {
+        let joint = if query.is_empty() { "" } else { "&" };
+        format!("/dashboard/notifications?{query}{joint}cursor={}", row.id)
+    });
+    let page = Page {
+        many: !query.is_empty() && !rows.is_empty(),
+        rows: rows
+            .iter()
+            .map(|row| listed(row, &person, &shell))
+            .collect(),
+        search,
+        wrong,
+        next,
+        statuses: Status::ALL.map(Status::name).into(),
+        shell,
+    };
+    shown(&page)
+}

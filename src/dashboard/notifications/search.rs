@@ -1,0 +1,166 @@
+//! What is looked for, as an address says it.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    dashboard::act::Form,
+    domain::{
+        status::{Group, Status},
+        time::Timestamp,
+    },
+    engine::{accept::FieldError, matching::Match},
+    store::notification as notifications,
+};
+
+/// How far back is looked for what has no index of its own.
+const LOOKED_BACK: &str = "7d";
+
+/// What is looked for, as the address says it: an address can be passed on.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Search {
+    pub(super) status: Option<String>,
+    pub(super) r#type: Option<String>,
+    pub(super) template: Option<String>,
+    pub(super) label: Option<String>,
+    pub(super) reference: Option<String>,
+    pub(super) recipient: Option<String>,
+    /// `24h`, `7d`, or RFC 3339.
+    pub(super) since: Option<String>,
+    pub(super) until: Option<String>,
+    pub(super) cursor: Option<Uuid>,
+}
+
+/// Hours or days before now, or an instant.
+fn instant(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let hours = match text.split_at_checked(text.len().saturating_sub(1)) {
+        Some((number, "h")) => number.parse::<i64>().ok(),
+        Some((number, "d")) => number
+            .parse::<i64>()
+            .ok()
+            .map(|days| days.saturating_mul(24)),
+        _ => None,
+    };
+    match hours {
+        Some(hours) if (0..=24 * 4000).contains(&hours) => Some(now.plus_seconds(-hours * 3600)),
+        _ => Timestamp::parse_rfc3339(text),
+    }
+}
+
+impl Search {
+    fn fields(&self) -> [(&'static str, &Option<String>); 8] {
+        [
+            ("status", &self.status),
+            ("type", &self.r#type),
+            ("template", &self.template),
+            ("label", &self.label),
+            ("reference", &self.reference),
+            ("recipient", &self.recipient),
+            ("since", &self.since),
+            ("until", &self.until),
+        ]
+    }
+
+    pub(super) fn of(form: &mut Form) -> Self {
+        Self {
+            status: form.take("status"),
+            r#type: form.take("type"),
+            template: form.take("template"),
+            label: form.take("label"),
+            reference: form.take("reference"),
+            recipient: form.take("recipient"),
+            since: form.take("since"),
+            until: form.take("until"),
+            cursor: None,
+        }
+    }
+
+    /// What was said, without what was left empty.
+    pub(super) fn said(&self) -> Vec<(&'static str, String)> {
+        self.fields()
+            .into_iter()
+            .filter_map(|(name, value)| {
+                Some((
+                    name,
+                    value.clone().filter(|value| !value.trim().is_empty())?,
+                ))
+            })
+            .collect()
+    }
+
+    /// What has no index of its own is looked for in the last days, unless something else
+    /// is said: the page shows it.
+    pub(super) fn bound(&mut self) {
+        let said =
+            |value: &Option<String>| value.as_ref().is_some_and(|text| !text.trim().is_empty());
+        let narrow = [
+            &self.reference,
+            &self.recipient,
+            &self.label,
+            &self.since,
+            &self.until,
+        ];
+        let few = self.status.as_deref().is_some_and(|status| {
+            status.split(',').all(|name| {
+                Status::parse(name.trim())
+                    .is_none_or(|status| !matches!(status.group(), Group::Sent))
+            })
+        });
+        let broad = said(&self.template) || said(&self.r#type) || (said(&self.status) && !few);
+        if broad && !few && !narrow.into_iter().any(said) {
+            self.since = Some(LOOKED_BACK.to_owned());
+        }
+    }
+
+    /// The same as the end of an address.
+    pub(super) fn query(&self) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in self.said() {
+            query.append_pair(name, value.trim());
+        }
+        query.finish()
+    }
+
+    pub(super) fn filter(&self, now: Timestamp) -> Result<notifications::Filter, Vec<FieldError>> {
+        let said = |value: &Option<String>| {
+            value
+                .as_ref()
+                .map(|value| value.trim().to_owned())
+                .filter(|value| !value.is_empty())
+        };
+        let when = |value: &Option<String>| {
+            said(value).map(|text| instant(&text, now).map_or(text, |at| at.to_string()))
+        };
+        Match {
+            status: said(&self.status),
+            r#type: said(&self.r#type),
+            template: said(&self.template),
+            label: said(&self.label),
+            reference: said(&self.reference),
+            recipient: said(&self.recipient),
+            since: when(&self.since),
+            until: when(&self.until),
+        }
+        .read("")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::instant;
+    use crate::domain::time::Timestamp;
+
+    #[test]
+    fn a_time_is_hours_days_or_an_instant() {
+        let now = Timestamp::from_unix_seconds(1_000_000);
+        assert_eq!(instant("24h", now), Some(now.plus_seconds(-86_400)));
+        assert_eq!(instant("7d", now), Some(now.plus_seconds(-7 * 86_400)));
+        assert_eq!(
+            instant("1970-01-01T00:00:01Z", now),
+            Some(Timestamp::from_unix_seconds(1))
+        );
+        for wrong in ["", "h", "-1h", "99999999999999999999d", "yesterday", "ü"] {
+            assert_eq!(instant(wrong, now), None, "{wrong}");
+        }
+    }
+}

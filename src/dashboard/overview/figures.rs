@@ -1,0 +1,204 @@
+//! How it goes: numbers, rates, charts.
+
+use crate::{
+    dashboard::{
+        chart::{self, Place},
+        moment::span,
+        shell::Shell,
+    },
+    engine::statistics::{Latency, Point, Statistics},
+};
+
+pub(super) struct Figure {
+    pub(super) name: &'static str,
+    pub(super) count: i64,
+    pub(super) link: &'static str,
+    pub(super) class: &'static str,
+}
+
+pub(super) struct Rate {
+    pub(super) name: &'static str,
+    pub(super) of: &'static str,
+    pub(super) percent: Option<String>,
+    pub(super) class: &'static str,
+}
+
+pub(super) struct Row {
+    pub(super) hour: String,
+    pub(super) created: i64,
+    pub(super) delivered: i64,
+    pub(super) read: i64,
+    pub(super) failed: i64,
+}
+
+pub(super) struct Took {
+    pub(super) name: &'static str,
+    pub(super) count: i64,
+    /// A name, a length of time, and its place on a scale of a hundred.
+    pub(super) marks: [(&'static str, String, i64); 3],
+}
+
+pub(super) fn groups(told: &Statistics) -> [Figure; 5] {
+    let group = |name: &str| told.groups.get(name).copied().unwrap_or(0);
+    [
+        Figure {
+            name: "Total",
+            count: told.total,
+            link: "/dashboard/notifications?since=24h",
+            class: "",
+        },
+        Figure {
+            name: "Sent",
+            count: group("sent"),
+            link: "/dashboard/notifications?since=24h&status=accepted,sent,delivered,read,played",
+            class: "good",
+        },
+        Figure {
+            name: "Pending",
+            count: group("pending"),
+            link: "/dashboard/notifications?since=24h&status=pending",
+            class: "wait",
+        },
+        Figure {
+            name: "Failed",
+            count: group("failed"),
+            link: "/dashboard/notifications?since=24h&status=failed,expired,gave_up",
+            class: "bad",
+        },
+        Figure {
+            name: "Not sent on purpose",
+            count: group("not_sent"),
+            link: "/dashboard/notifications?since=24h&status=skipped,cancelled",
+            class: "",
+        },
+    ]
+}
+
+pub(super) fn rates(told: &Statistics) -> [Rate; 3] {
+    let percent = |rate: Option<f64>| rate.map(|rate| format!("{:.1}", rate * 100.0));
+    [
+        Rate {
+            name: "Delivered",
+            of: "of accepted",
+            percent: percent(told.rates.delivery),
+            class: "good",
+        },
+        Rate {
+            name: "Read",
+            of: "of delivered",
+            percent: percent(told.rates.read),
+            class: "read",
+        },
+        Rate {
+            name: "Failed",
+            of: "of all",
+            percent: percent(told.rates.failure),
+            class: "bad",
+        },
+    ]
+}
+
+fn count(point: &Point, fact: &str) -> i64 {
+    point.counts.get(fact).copied().unwrap_or(0)
+}
+
+pub(super) fn volume(series: &[Point], shell: &Shell) -> Vec<Place> {
+    series
+        .iter()
+        .map(|point| {
+            let (delivered, failed) = (count(point, "delivered"), count(point, "failed"));
+            let rest = (count(point, "created") - delivered - failed).max(0);
+            Place {
+                label: shell.zone.hour(&point.start),
+                parts: vec![
+                    ("good", "delivered", delivered),
+                    ("bad", "failed", failed),
+                    ("rest", "neither yet", rest),
+                ],
+            }
+        })
+        .collect()
+}
+
+pub(super) fn rate_lines(series: &[Point]) -> String {
+    let part = |part: &'static str, of: &'static str| -> Vec<Option<i64>> {
+        series
+            .iter()
+            .map(|point| {
+                let whole = count(point, of);
+                (whole > 0).then(|| count(point, part) * 100 / whole)
+            })
+            .collect()
+    };
+    chart::lines(
+        series.len(),
+        &[
+            ("line good", part("delivered", "accepted")),
+            ("line read", part("read", "delivered")),
+            ("line bad", part("failed", "created")),
+        ],
+    )
+}
+
+pub(super) fn rows(series: &[Point], shell: &Shell) -> Vec<Row> {
+    series
+        .iter()
+        .map(|point| Row {
+            hour: shell.zone.hour(&point.start),
+            created: count(point, "created"),
+            delivered: count(point, "delivered"),
+            read: count(point, "read"),
+            failed: count(point, "failed"),
+        })
+        .collect()
+}
+
+/// A length of time on a scale that grows by powers, from 0.1 s to a day: a hundred.
+fn on_scale(millis: i64) -> i64 {
+    let bounds = [
+        100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000,
+        14_400_000, 43_200_000, 86_400_000,
+    ];
+    let place = bounds.iter().filter(|bound| millis >= **bound).count();
+    i64::try_from(place * 100 / bounds.len()).unwrap_or(100)
+}
+
+pub(super) fn latencies(told: &Statistics) -> Vec<Took> {
+    let duration = |millis: i64| {
+        if millis < 10_000 {
+            format!("{}.{} s", millis / 1000, millis % 1000 / 100)
+        } else {
+            span(millis / 1000)
+        }
+    };
+    let of = |name: &'static str, latency: Option<Latency>| {
+        latency.map(|latency| Took {
+            name,
+            count: latency.count,
+            marks: [
+                ("half", duration(latency.p50_ms), on_scale(latency.p50_ms)),
+                ("90 %", duration(latency.p90_ms), on_scale(latency.p90_ms)),
+                ("99 %", duration(latency.p99_ms), on_scale(latency.p99_ms)),
+            ],
+        })
+    };
+    [
+        of("accepted to sent", told.latency.accepted_to_sent),
+        of("sent to delivered", told.latency.sent_to_delivered),
+        of("delivered to read", told.latency.delivered_to_read),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::on_scale;
+
+    #[test]
+    fn a_scale_grows_with_the_time() {
+        let places: Vec<i64> = [0, 100, 1_000, 60_000, 86_400_000].map(on_scale).into();
+        assert_eq!(places, [0, 6, 26, 60, 100]);
+    }
+}

@@ -1,0 +1,168 @@
+//! The first page: what needs a person, and how it goes.
+
+mod figures;
+mod trouble;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+
+use self::{
+    figures::{Figure, Rate, Row, Took},
+    trouble::{Attention, Failed, FailureRow, Reason},
+};
+use super::{
+    act::Person,
+    chart,
+    fault::Fault,
+    moment::{Moment, span},
+    shell::{Shell, shown},
+};
+use crate::{
+    domain::status::{Group, Status},
+    engine::{
+        attention, senders,
+        statistics::{self, Asked},
+    },
+    state::AppState,
+    store::{conversation, sender},
+};
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Page {
+    shell: Shell,
+    attention: Vec<Attention>,
+    groups: [Figure; 5],
+    rates: [Rate; 3],
+    volume: String,
+    volume_top: i64,
+    rate_lines: String,
+    points: Vec<Row>,
+    latencies: Vec<Took>,
+    failures: Vec<FailureRow>,
+    failed: Vec<Failed>,
+    /// Why messages wait, and why some were not sent, of the newest.
+    waits: Vec<Reason>,
+    not_sent: Vec<Reason>,
+    queue: Vec<(String, i64)>,
+    queue_age: String,
+    waiting: i64,
+    dead_letters: i64,
+    senders: Vec<SenderRow>,
+    windows: Vec<Window>,
+    prices: Vec<(String, i64)>,
+}
+
+struct SenderRow {
+    id: String,
+    name: String,
+    standing: &'static str,
+    reason: String,
+    pace: String,
+    is_default: bool,
+}
+
+struct Window {
+    contact: String,
+    until: Moment,
+}
+
+/// Windows that close within this time are shown, in seconds.
+const WINDOWS_SECONDS: i64 = 2 * 60 * 60;
+
+/// Of each list, so many.
+const SHOWN: i64 = 8;
+
+pub async fn page(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Fault> {
+    let shell = Shell::new(&request, &state, &person, "Overview", "/dashboard")?;
+    let (engine, now) = (&state.engine, state.clock.now());
+    let store = &engine.store;
+    let asked = Asked {
+        step: Some("hour".to_owned()),
+        zone: Some(shell.zone.name().to_owned()),
+        failed: Some(SHOWN.unsigned_abs()),
+        ..Asked::default()
+    };
+    let Ok(question) = asked.read(store, now).await? else {
+        return Err(Fault::NotFound);
+    };
+    let told = statistics::answer(store, &question, now).await?;
+    let attention = attention::findings(engine, now).await?;
+    let senders = sender::all(store).await?;
+    let windows =
+        conversation::closing(store, now, now.plus_seconds(WINDOWS_SECONDS), SHOWN).await?;
+    let series = told.series.as_deref().unwrap_or_default();
+    let places = figures::volume(series, &shell);
+    let most = places
+        .iter()
+        .map(|place| place.parts.iter().map(|(_, _, count)| count).sum());
+    let page = Page {
+        attention: attention
+            .into_iter()
+            .map(|finding| trouble::noted(finding, &shell))
+            .collect(),
+        groups: figures::groups(&told),
+        rates: figures::rates(&told),
+        volume_top: chart::round_up(most.max().unwrap_or(0)),
+        volume: chart::bars(&places),
+        rate_lines: figures::rate_lines(series),
+        points: figures::rows(series, &shell),
+        latencies: figures::latencies(&told),
+        failures: trouble::failures(&told),
+        failed: trouble::failed(&told, &person, &shell),
+        waits: trouble::reasons(&state, &trouble::WAITING, now).await?,
+        not_sent: trouble::reasons(&state, &[Status::Skipped], now).await?,
+        queue: told
+            .open_now
+            .iter()
+            .filter(|(name, _)| {
+                Status::parse(name).is_some_and(|status| status.group() == Group::Pending)
+            })
+            .map(|(name, count)| (name.clone(), *count))
+            .collect(),
+        queue_age: span(told.queue_age_seconds),
+        waiting: told.callbacks.waiting,
+        dead_letters: told.callbacks.dead_letters,
+        senders: senders
+            .iter()
+            .map(|row| {
+                let (standing, reason) = senders::standing(engine, row);
+                SenderRow {
+                    id: row.id.to_string(),
+                    name: row.name.clone(),
+                    standing,
+                    reason: reason.unwrap_or_default(),
+                    pace: pace(engine.settings.send_per_second, row),
+                    is_default: row.is_default,
+                }
+            })
+            .collect(),
+        windows: windows
+            .into_iter()
+            .map(|window| Window {
+                contact: person.sees(window.who),
+                until: shell.zone.moment(window.until),
+            })
+            .collect(),
+        prices: told
+            .priced
+            .iter()
+            .map(|(name, count)| (name.replace('/', " · "), *count))
+            .collect(),
+        shell,
+    };
+    shown(&page)
+}
+
+fn pace(all: Option<i64>, row: &entity::sender::Model) -> String {
+    let pace = row.pace_set.or(all).or(row.pace_reported);
+    match pace {
+        Some(0) => "unlimited".to_owned(),
+        Some(pace) => format!("{pace}/s"),
+        None => "80/s, until Meta has said".to_owned(),
+    }
+}

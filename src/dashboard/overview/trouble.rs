@@ -1,0 +1,173 @@
+//! What failed, waits or was not sent, and why.
+
+use std::collections::BTreeMap;
+
+use super::SHOWN;
+use crate::{
+    dashboard::{act::Person, fault::Fault, moment::Moment, shell::Shell},
+    domain::{status::Status, time::Timestamp},
+    engine::{
+        attention::{Finding, Urgency},
+        statistics::Statistics,
+    },
+    providers::meta::errors,
+    state::AppState,
+    store::{convert, notification},
+};
+
+pub(super) struct Attention {
+    pub(super) urgent: bool,
+    pub(super) summary: String,
+    pub(super) meaning: &'static str,
+    pub(super) remedy: String,
+    pub(super) since: Option<Moment>,
+    pub(super) link: Option<String>,
+}
+
+pub(super) struct FailureRow {
+    pub(super) code: String,
+    pub(super) count: i64,
+    pub(super) meaning: String,
+    pub(super) remedy: String,
+}
+
+pub(super) struct Reason {
+    pub(super) text: String,
+    /// What helps, if something does.
+    pub(super) remedy: String,
+    pub(super) count: i64,
+    pub(super) link: String,
+}
+
+pub(super) struct Failed {
+    pub(super) id: String,
+    pub(super) at: Moment,
+    pub(super) recipient: String,
+    pub(super) code: String,
+    pub(super) reason: String,
+}
+
+/// Of those that wait or were not sent, so many are looked at.
+const LOOKED_AT: u64 = 100;
+
+/// What waits for something, not for its turn.
+pub(super) const WAITING: [Status; 3] = [Status::Retrying, Status::Unknown, Status::Held];
+
+pub(super) fn noted(finding: Finding, shell: &Shell) -> Attention {
+    let link = match finding.kind {
+        "no_sender"
+        | "sender_held"
+        | "silence"
+        | "credential_expiring"
+        | "credential_old"
+        | "account_restricted" => Some("/dashboard/senders".to_owned()),
+        "dead_letters" | "callbacks_waiting" => Some("/dashboard/callbacks".to_owned()),
+        "failure_rate" => Some("/dashboard/notifications?status=failed".to_owned()),
+        "queue_age" => Some("/dashboard/notifications?status=queued".to_owned()),
+        _ => None,
+    };
+    Attention {
+        urgent: finding.urgency == Urgency::Now,
+        summary: finding.summary,
+        meaning: finding.meaning,
+        remedy: finding.remedy,
+        since: finding.raised_at.map(|at| shell.zone.moment(at)),
+        link,
+    }
+}
+
+/// Why the newest of these are as they are, the most frequent reason first.
+pub(super) async fn reasons(
+    state: &AppState,
+    statuses: &[Status],
+    now: Timestamp,
+) -> Result<Vec<Reason>, Fault> {
+    let filter = notification::Filter {
+        statuses: statuses.to_vec(),
+        since: Some(now.plus_seconds(-24 * 60 * 60)),
+        limit: LOOKED_AT,
+        ..notification::Filter::default()
+    };
+    let mut counts: BTreeMap<(String, String, &'static str), i64> = BTreeMap::new();
+    for row in notification::search(&state.engine.store, &filter).await? {
+        let failure = notification::read_failure(row.failure.as_deref());
+        let status = convert::status(row.status).name();
+        let (reason, remedy) = match failure {
+            Some(failure) => (Some(failure.meaning), failure.remedy),
+            None => (row.reason, String::new()),
+        };
+        let reason = reason.unwrap_or_else(|| "no reason was given".to_owned());
+        *counts.entry((reason, remedy, status)).or_default() += 1;
+    }
+    let mut reasons: Vec<Reason> = counts
+        .into_iter()
+        .map(|((text, remedy, status), count)| Reason {
+            text,
+            remedy,
+            count,
+            link: format!("/dashboard/notifications?status={status}&since=24h"),
+        })
+        .collect();
+    reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
+    reasons.truncate(SHOWN.unsigned_abs().try_into().unwrap_or(8));
+    Ok(reasons)
+}
+
+pub(super) fn failures(told: &Statistics) -> Vec<FailureRow> {
+    let mut rows: Vec<FailureRow> = told
+        .failures
+        .iter()
+        .map(|(code, count)| {
+            let known = code.parse().ok().and_then(errors::known);
+            // What has no code has its reason with each message.
+            let newest = told
+                .failed_newest
+                .iter()
+                .find(|failed| failed.code.as_deref() == Some(code));
+            FailureRow {
+                code: code.clone(),
+                count: *count,
+                meaning: known
+                    .map(|known| known.meaning.to_owned())
+                    .or_else(|| newest.and_then(|failed| failed.reason.clone()))
+                    .unwrap_or_else(|| ours(code).to_owned()),
+                remedy: known
+                    .map(|known| known.remedy.to_owned())
+                    .or_else(|| newest.and_then(|failed| failed.remedy.clone()))
+                    .unwrap_or_default(),
+            }
+        })
+        .collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.count));
+    rows.truncate(SHOWN.unsigned_abs().try_into().unwrap_or(8));
+    rows
+}
+
+/// What failed without an error of the provider.
+fn ours(code: &str) -> &'static str {
+    match code {
+        "expired" => "It waited longer than it was of use.",
+        "gave_up" => "Its answer was lost, and no callback told what became of it.",
+        _ => "See the messages.",
+    }
+}
+
+pub(super) fn failed(told: &Statistics, person: &Person, shell: &Shell) -> Vec<Failed> {
+    told.failed_newest
+        .iter()
+        .map(|failed| {
+            let whom = failed.recipient.clone().or_else(|| failed.address.clone());
+            let whom = whom.unwrap_or_else(|| "somebody".to_owned());
+            Failed {
+                id: failed.id.to_string(),
+                at: shell.zone.written(&failed.created_at),
+                recipient: person.sees(whom),
+                code: failed
+                    .code
+                    .clone()
+                    .unwrap_or_else(|| failed.status.to_owned()),
+                reason: failed.reason.clone().unwrap_or_default(),
+            }
+        })
+        .collect()
+}

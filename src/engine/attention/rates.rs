@@ -1,0 +1,86 @@
+//! Rates: of what failed, and of what nothing was heard of.
+
+use super::{Finding, Urgency};
+use crate::{
+    domain::{
+        alarm::{Measure, percent},
+        cohort::{Grain, Piece},
+        notification::STALE,
+        time::Timestamp,
+    },
+    engine::Engine,
+    store::{
+        StoreError,
+        counter::{self, Dimension, Filter},
+    },
+};
+
+/// Fewer are no rate.
+const LEAST_FOR_A_RATE: i64 = 20;
+
+/// Of the last hours.
+pub(super) async fn look(
+    engine: &Engine,
+    now: Timestamp,
+    found: &mut Vec<Finding>,
+) -> Result<(), StoreError> {
+    let quarter = |seconds: i64| Grain::Quarter.start(now.plus_seconds(seconds));
+    let total = async |hours: i64, until: Timestamp| {
+        let piece = Piece {
+            grain: Grain::Quarter,
+            since: quarter(-hours * 3600),
+            until,
+        };
+        counter::sums(
+            &engine.store,
+            &[piece],
+            &Filter::default(),
+            Dimension::Channel,
+        )
+        .await
+    };
+    let count = |sums: &[counter::Sum], fact: &str| -> i64 {
+        sums.iter()
+            .filter(|sum| sum.fact == fact)
+            .map(|sum| sum.count)
+            .sum()
+    };
+    let alarms = engine.settings.alarms;
+    let hour = total(1, quarter(900)).await?;
+    let (failed, created) = (count(&hour, "failed"), count(&hour, "created"));
+    let measure = Measure {
+        value: percent(failed, created, LEAST_FOR_A_RATE),
+        raise_at: alarms.failure_percent,
+        clear_at: alarms.failure_percent / 2,
+    };
+    let summary = format!(
+        "{failed} of the {created} messages of the last hour have failed ({} %).",
+        measure.value
+    );
+    found.push(
+        Finding::new("failure_rate", Urgency::Now, measure, summary).means(
+            "Many people do not get what was meant for them.",
+            "The failures by code say why, and what helps.",
+        ),
+    );
+    // What is younger cannot be stale yet.
+    let until = Grain::Quarter.start(now.plus_seconds(-engine.settings.policy.stale_after_seconds));
+    let older = total(4, until).await?;
+    let (stale, accepted) = (count(&older, STALE), count(&older, "accepted"));
+    let measure = Measure {
+        value: percent(stale, accepted, LEAST_FOR_A_RATE),
+        raise_at: alarms.stale_percent,
+        clear_at: alarms.stale_percent / 2,
+    };
+    let summary = format!(
+        "Of {stale} of the {accepted} messages accepted in the last four hours nothing was heard ({} %).",
+        measure.value
+    );
+    found.push(
+        Finding::new("stale_rate", Urgency::Now, measure, summary).means(
+            "They may have arrived; nobody knows.",
+            "Check that callbacks reach this server: herald check.",
+        ),
+    );
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! Workers, queues, and what waits in them.
+
+use super::{Finding, Urgency};
+use crate::{
+    domain::{alarm::Measure, time::Timestamp},
+    engine::{
+        Engine,
+        heartbeat::{self, Pulse},
+    },
+    store::{StoreError, callback, dead_letter, notification, parked},
+};
+
+/// A status may wait so long for its message, in seconds: an answer can be late.
+const PARKED_SECONDS: i64 = 10 * 60;
+
+/// Callbacks may wait so long to be applied, in seconds.
+const CALLBACKS_SECONDS: i64 = 60;
+
+/// Whether somebody works.
+pub(super) async fn workers(
+    engine: &Engine,
+    now: Timestamp,
+    found: &mut Vec<Finding>,
+) -> Result<(), StoreError> {
+    for (worker, pulse) in heartbeat::pulses(engine, now).await? {
+        let (dead, summary) = match pulse {
+            Pulse::Alive | Pulse::Nobody => (false, format!("The worker {worker} works.")),
+            Pulse::Dead(seconds) => (
+                true,
+                format!("The worker {worker} has given no sign of life for {seconds} seconds."),
+            ),
+        };
+        let meaning = if worker == "apply" {
+            "Callbacks are stored and not applied: nobody learns what was delivered."
+        } else {
+            "Nothing is sent, and no follow-up fires."
+        };
+        found.push(
+            Finding::new("worker_dead", Urgency::Now, Measure::flag(dead), summary)
+                .of(worker)
+                .means(
+                    meaning,
+                    "Start herald serve again, and look into its log for why it has stopped.",
+                ),
+        );
+    }
+    if !engine.may_claim() {
+        let summary = "The clock of this machine and the database's differ.".to_owned();
+        found.push(
+            Finding::new("clock", Urgency::Now, Measure::flag(true), summary)
+                .local(true)
+                .means(
+                    "While they differ by over two seconds, this process sends nothing.",
+                    "Let both machines keep the time by NTP.",
+                ),
+        );
+    }
+    Ok(())
+}
+
+/// Whether it is worked off.
+pub(super) async fn queues(
+    engine: &Engine,
+    now: Timestamp,
+    found: &mut Vec<Finding>,
+) -> Result<(), StoreError> {
+    let store = &engine.store;
+    let age = |since: Option<Timestamp>| {
+        since.map_or(0, |since| now.micros_since(since).max(0) / 1_000_000)
+    };
+    let queue = age(notification::oldest_due(store, now).await?);
+    let measure = Measure {
+        value: queue,
+        raise_at: engine.settings.alarms.queue_age_seconds,
+        clear_at: engine.settings.alarms.queue_age_seconds / 5,
+    };
+    let summary = format!("A message has been due for {queue} seconds and is not sent.");
+    found.push(
+        Finding::new("queue_age", Urgency::Now, measure, summary).means(
+            "No worker sends, or more is asked for than the number may send.",
+            "Look whether herald serve runs (herald check), and whether a sender is slowed down.",
+        ),
+    );
+    let (waiting, oldest) = callback::waiting(store).await?;
+    let measure = Measure {
+        value: age(oldest),
+        raise_at: CALLBACKS_SECONDS,
+        clear_at: CALLBACKS_SECONDS / 6,
+    };
+    let summary = format!(
+        "{waiting} callbacks wait to be applied, the oldest for {} seconds.",
+        measure.value
+    );
+    found.push(
+        Finding::new("callbacks_waiting", Urgency::Now, measure, summary).means(
+            "They are stored, and none is lost; what they tell is not known yet.",
+            "Look whether herald serve runs: herald check.",
+        ),
+    );
+    let dead = dead_letter::count_open(store).await?;
+    let measure = Measure {
+        value: dead,
+        raise_at: 1,
+        clear_at: 0,
+    };
+    let summary = format!("{dead} items of callbacks could not be applied.");
+    found.push(
+        Finding::new("dead_letters", Urgency::Soon, measure, summary).means(
+            "What they tell is not known; everything else of their callbacks was applied.",
+            "Read their reasons, mend what they name, and replay them.",
+        ),
+    );
+    let parked = parked::count_before(store, now.plus_seconds(-PARKED_SECONDS)).await?;
+    let measure = Measure {
+        value: parked,
+        raise_at: 1,
+        clear_at: 0,
+    };
+    let summary = format!("{parked} statuses wait for a message that is not known here.");
+    found.push(
+        Finding::new("parked_statuses", Urgency::Soon, measure, summary).means(
+            "Another program sends from the same number, or a backup was restored.",
+            "If something else sends from this number, this is as it should be: they are dropped after a day.",
+        ),
+    );
+    Ok(())
+}
