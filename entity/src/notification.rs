@@ -51,6 +51,9 @@ pub struct Model {
     pub status: Status,
     #[sea_orm(column_type = "Text")]
     pub open_status: Option<String>,
+    /// Computed by the database: `failed` or `not_sent`, once it is.
+    #[sea_orm(column_type = "Text")]
+    pub ended: Option<String>,
     pub engine_state: EngineState,
     #[sea_orm(column_type = "Text")]
     pub reason: Option<String>,

@@ -25,6 +25,7 @@ mod m20261121_000012_statistics;
 mod m20261122_000013_logins;
 mod m20261122_000014_watching;
 mod m20261122_000015_cohorts;
+mod m20261122_000016_ended;
 
 /// Every migration there is.
 #[derive(Debug)]
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000013_logins::Migration),
             Box::new(m20261122_000014_watching::Migration),
             Box::new(m20261122_000015_cohorts::Migration),
+            Box::new(m20261122_000016_ended::Migration),
         ]
     }
 }
@@ -60,17 +62,19 @@ impl MigratorTrait for Migrator {
 /// | `{bytes}` | `bytea` | `blob` |
 /// | `{text}` | `text COLLATE "C"`: sorts bytewise | `text` |
 /// | `{bool}` | `boolean` | `boolean` |
+/// | `{computed}` | `STORED`: kept with the row | `VIRTUAL`: kept in indexes only |
 /// | `{clustered}` | nothing | `WITHOUT ROWID`: the primary key is the table |
 /// | `{nil}` | the nil UUID | the same |
 /// | `{hot}` | `WITH (fillfactor = 75)`: room for updates in place | nothing |
 pub(crate) async fn ddl(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
     let connection = manager.get_connection();
-    let words: [(&str, &str); 7] = if connection.get_database_backend() == DbBackend::Postgres {
+    let words: [(&str, &str); 8] = if connection.get_database_backend() == DbBackend::Postgres {
         [
             ("{uuid}", "uuid"),
             ("{bytes}", "bytea"),
             ("{text}", "text COLLATE \"C\""),
             ("{bool}", "boolean"),
+            ("{computed}", "STORED"),
             ("{clustered}", ""),
             ("{hot}", "WITH (fillfactor = 75)"),
             ("{nil}", "'00000000-0000-0000-0000-000000000000'::uuid"),
@@ -81,6 +85,7 @@ pub(crate) async fn ddl(manager: &SchemaManager<'_>, sql: &str) -> Result<(), Db
             ("{bytes}", "blob"),
             ("{text}", "text"),
             ("{bool}", "boolean"),
+            ("{computed}", "VIRTUAL"),
             ("{clustered}", "WITHOUT ROWID"),
             ("{hot}", ""),
             ("{nil}", "x'00000000000000000000000000000000'"),

@@ -57,6 +57,17 @@ pub enum Group {
     NotSent,
 }
 
+impl Group {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::NotSent => "not_sent",
+        }
+    }
+}
+
 impl Status {
     pub const ALL: [Self; 15] = [
         Self::Queued,

@@ -208,11 +208,11 @@ struct SavedRow {
     version: i64,
 }
 
-/// A status that people look for because something is still to happen or went wrong.
+/// The status of what something is still to happen to.
 pub const fn open_status(status: Status) -> Option<&'static str> {
     match status.group() {
-        Group::Pending | Group::Failed => Some(status.name()),
-        Group::Sent | Group::NotSent => None,
+        Group::Pending => Some(status.name()),
+        Group::Sent | Group::Failed | Group::NotSent => None,
     }
 }
 
