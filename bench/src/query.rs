@@ -132,6 +132,8 @@ impl Query {
             server::command(&url, &folder, &["migrate", "up"])?;
             load(&url, size).await?;
         }
+        // What was kept may be of an older version.
+        server::command(&url, &folder, &["migrate", "up"])?;
         let password = folder.join("password");
         std::fs::write(&password, PASSWORD)?;
         let file = password.display().to_string();

@@ -14,7 +14,7 @@ use super::{
     dialect::{Columns, Id, Type, execute, list, query, rows},
 };
 use crate::domain::{
-    cohort::{Buckets, Grain, Piece, Span},
+    cohort::{Buckets, Grain, Piece, Reading, Span},
     notification::{OUT, STALE},
     time::Timestamp,
 };
@@ -410,57 +410,68 @@ pub async fn series(
     } else {
         &[Grain::Day]
     };
+    let readings = span.readings(coarse).into_iter();
+    let found = readings.map(|reading| points(store, span, filter, facts, reading));
+    let points = futures_util::future::try_join_all(found).await?;
+    Ok(points.into_iter().flatten().collect())
+}
+
+async fn points(
+    store: &Store,
+    span: Span,
+    filter: &Filter,
+    facts: &[&'static str],
+    reading: Reading,
+) -> Result<Vec<Point>, StoreError> {
     let (since, length) = (span.since.micros(), span.length_micros.max(1));
     let sums: Vec<String> = facts.iter().map(|fact| summed(fact)).collect();
     let sums = sums.join(", ");
-    let mut points = Vec::new();
-    for reading in span.readings(coarse) {
-        let grain = reading.grain.seconds();
-        // Bounds are written out, so that it is seen how much is read, and that the index of
-        // a template or of a kind of event fits.
-        let (from, mut values) = match reading.buckets {
-            Buckets::All {
-                since,
-                until,
-                split,
-            } => {
-                let split = split.map_or_else(String::new, |split| {
-                    format!(" AND (bucket - {}) % {length} <> 0", split.micros())
-                });
-                let (since, until) = (since.micros(), until.micros());
-                let from = format!(
-                    "cohort WHERE grain = {grain} AND bucket >= {since} AND bucket < {until}{split}"
-                );
-                (from, Vec::new())
-            }
-            Buckets::Each(buckets) => {
-                let each = buckets.iter().map(|at| Each { at: at.micros() });
-                let given = rows(store.reader().get_database_backend(), &[("at", Type::Int)]);
-                let from =
-                    format!("{given} JOIN cohort ON grain = {grain} AND bucket = r.at WHERE true");
-                (from, vec![list(&each.collect::<Vec<_>>())?])
-            }
-        };
-        let (conditions, wanted) = filter.conditions(values.len());
-        values.extend(wanted);
-        let found = query(
-            store.reader(),
-            format!(
-                "SELECT (bucket - {since}) / {length} AS place, {sums} FROM {from}{conditions} GROUP BY place"
-            ),
-            values,
-        )
-        .await?;
-        for row in &found {
-            let mut columns = Columns::of(row);
-            let place: i64 = columns.take()?;
-            for fact in facts {
-                points.push(Point {
-                    bucket: span.since.plus_micros(place.saturating_mul(length)),
-                    fact,
-                    count: columns.take()?,
-                });
-            }
+    let grain = reading.grain.seconds();
+    // Bounds are written out, so that it is seen how much is read, and that the index of a
+    // template or of a kind of event fits.
+    let (from, mut values) = match reading.buckets {
+        Buckets::All {
+            since,
+            until,
+            split,
+        } => {
+            let split = split.map_or_else(String::new, |split| {
+                format!(" AND (bucket - {}) % {length} <> 0", split.micros())
+            });
+            let (since, until) = (since.micros(), until.micros());
+            let from = format!(
+                "cohort WHERE grain = {grain} AND bucket >= {since} AND bucket < {until}{split}"
+            );
+            (from, Vec::new())
+        }
+        Buckets::Each(buckets) => {
+            let each = buckets.iter().map(|at| Each { at: at.micros() });
+            let given = rows(store.reader().get_database_backend(), &[("at", Type::Int)]);
+            let from =
+                format!("{given} JOIN cohort ON grain = {grain} AND bucket = r.at WHERE true");
+            (from, vec![list(&each.collect::<Vec<_>>())?])
+        }
+    };
+    let (conditions, wanted) = filter.conditions(values.len());
+    values.extend(wanted);
+    let found = query(
+        store.reader(),
+        format!(
+            "SELECT (bucket - {since}) / {length} AS place, {sums} FROM {from}{conditions} GROUP BY place"
+        ),
+        values,
+    )
+    .await?;
+    let mut points = Vec::with_capacity(found.len() * facts.len());
+    for row in &found {
+        let mut columns = Columns::of(row);
+        let place: i64 = columns.take()?;
+        for fact in facts {
+            points.push(Point {
+                bucket: span.since.plus_micros(place.saturating_mul(length)),
+                fact,
+                count: columns.take()?,
+            });
         }
     }
     Ok(points)
