@@ -11,6 +11,7 @@ pub mod credential;
 pub mod edit;
 pub mod facts;
 pub mod failure;
+pub mod language;
 pub mod latency;
 pub mod login;
 pub mod notification;

@@ -323,7 +323,8 @@ async fn drafts(
         channel: send.channel.clone(),
         sender_id: from,
         template: send.template.clone(),
-        language: send.language.clone(),
+        language: None,
+        default_language: send.language.clone(),
         params: Value::Object(params),
         // The one an alert is about is whom the notification was for.
         subject_contact_id: parent.contact_id,
@@ -350,6 +351,7 @@ async fn original(
         recipient: parent.recipient.clone().unwrap_or_default(),
         contact_id: parent.contact_id,
         address: parent.address.clone(),
+        language: person.as_ref().and_then(|it| it.language.clone()),
         name: person.and_then(|person| person.name),
         skipped: parent
             .address

@@ -8,6 +8,7 @@ use std::{
 use super::{Engine, catalogue::layout};
 use crate::{
     domain::{
+        language::nearest,
         template::layout::Layout,
         trigger::{Trigger, Triggers},
     },
@@ -17,7 +18,7 @@ use crate::{
     },
 };
 
-/// Names and languages that people ask for are theirs to choose: no more are kept.
+/// No more templates are kept, with all their translations.
 const MOST_TEMPLATES: usize = 1000;
 
 /// A template, taken apart.
@@ -28,9 +29,6 @@ pub struct Template {
     pub layout: Result<Layout, String>,
 }
 
-/// What is asked for: a name, and a language if it matters.
-type Named = (String, Option<String>);
-
 /// What is in force as of one revision of the catalogues.
 #[derive(Debug, Default)]
 pub struct InForce {
@@ -38,8 +36,8 @@ pub struct InForce {
     by_trigger: BTreeMap<Trigger, Vec<StoredRule>>,
     /// What any version of any rule names as its `unless`.
     unless_ever: Triggers,
-    /// Templates that were asked for.
-    templates: Mutex<HashMap<Named, Arc<Template>>>,
+    /// Templates that were asked for, in all their languages.
+    templates: Mutex<HashMap<String, Arc<[Arc<Template>]>>>,
 }
 
 impl InForce {
@@ -53,37 +51,52 @@ impl InForce {
         self.by_trigger.get(&trigger).map_or(&[], Vec::as_slice)
     }
 
-    /// A template of a name, in this language or the nearest.
+    /// A template of a name, in the language that is nearest to those that are wanted.
     pub async fn template(
         &self,
         connection: &impl ConnectionTrait,
         name: &str,
-        language: Option<&str>,
+        wanted: &[&str],
     ) -> Result<Option<Arc<Template>>, StoreError> {
-        let key = (name.to_owned(), language.map(str::to_owned));
+        let all = self.translations(connection, name).await?;
+        let languages: Vec<&str> = all.iter().map(|it| it.row.language.as_str()).collect();
+        Ok(nearest(wanted, &languages).and_then(|place| all.get(place).cloned()))
+    }
+
+    async fn translations(
+        &self,
+        connection: &impl ConnectionTrait,
+        name: &str,
+    ) -> Result<Arc<[Arc<Template>]>, StoreError> {
         {
             let known = self
                 .templates
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            if let Some(template) = known.get(&key) {
-                return Ok(Some(Arc::clone(template)));
+            if let Some(all) = known.get(name) {
+                return Ok(Arc::clone(all));
             }
         }
-        let Some(row) = catalogue::template(connection, name, language).await? else {
-            return Ok(None);
-        };
-        let layout = layout(&row);
-        let template = Arc::new(Template { row, layout });
-        let mut known = self
-            .templates
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST_TEMPLATES {
-            known.clear();
+        let rows = catalogue::translations(connection, name).await?;
+        let all: Arc<[Arc<Template>]> = rows
+            .into_iter()
+            .map(|row| {
+                let layout = layout(&row);
+                Arc::new(Template { row, layout })
+            })
+            .collect();
+        // Names that people ask for are theirs to choose: what is not there is not kept.
+        if !all.is_empty() {
+            let mut known = self
+                .templates
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if known.len() >= MOST_TEMPLATES {
+                known.clear();
+            }
+            known.insert(name.to_owned(), Arc::clone(&all));
         }
-        known.insert(key, Arc::clone(&template));
-        Ok(Some(template))
+        Ok(all)
     }
 
     /// How many templates are kept.

@@ -25,6 +25,8 @@ pub struct Target {
     pub contact_id: Option<Uuid>,
     pub address: Option<String>,
     pub name: Option<String>,
+    /// What this person reads, if it is known.
+    pub language: Option<String>,
     /// Why this person cannot receive.
     pub skipped: Option<String>,
 }
@@ -37,12 +39,13 @@ impl Target {
     }
 
     fn of(recipient: String, person: Option<Person>, missing: &str) -> Self {
-        let (contact_id, address, name) = match person {
+        let (contact_id, address, name, language) = match person {
             Some(person) => {
                 let address = person.phone.or(person.user_id);
-                (Some(person.contact_id), address, person.name)
+                let contact_id = Some(person.contact_id);
+                (contact_id, address, person.name, person.language)
             }
-            None => (None, None, None),
+            None => (None, None, None, None),
         };
         let skipped = if contact_id.is_none() {
             Some(missing.to_owned())
@@ -56,6 +59,7 @@ impl Target {
             contact_id,
             address,
             name,
+            language,
             skipped,
         }
     }
@@ -67,6 +71,7 @@ impl Target {
             contact_id: Some(person.contact_id),
             address: Some(phone.e164().to_owned()),
             name: person.name,
+            language: person.language,
             skipped: None,
         }
     }
@@ -173,6 +178,7 @@ pub async fn by_user_id(
                 .unwrap_or_else(|| user_id.as_str().to_owned()),
         ),
         name: person.name,
+        language: person.language,
         skipped: None,
     })
 }

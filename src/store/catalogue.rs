@@ -326,31 +326,38 @@ pub async fn template_names(store: &super::Store) -> Result<Vec<(String, String)
         .collect()
 }
 
-/// A template in the best language there is: the one asked for, else English, else any.
-pub async fn template(
+/// The translations of a template, by language.
+pub async fn translations(
     connection: &impl ConnectionTrait,
     name: &str,
-    language: Option<&str>,
-) -> Result<Option<template::Model>, StoreError> {
-    let all = template::Entity::find()
+) -> Result<Vec<template::Model>, StoreError> {
+    Ok(template::Entity::find()
         .filter(template::Column::Name.eq(name))
         .order_by_asc(template::Column::Language)
         .all(connection)
-        .await?;
-    let matching = |wanted: &str| all.iter().position(|template| template.language == wanted);
-    let chosen = match language {
-        Some(language) => matching(language).or_else(|| {
-            all.iter().position(|template| {
-                template.language.split('_').next() == language.split('_').next()
-            })
-        }),
-        None => None,
-    };
-    let chosen = chosen
-        .or_else(|| matching("en_US"))
-        .or_else(|| matching("en"))
-        .unwrap_or(0);
-    Ok(all.into_iter().nth(chosen))
+        .await?)
+}
+
+/// Removes the translations of a template that a catalogue no longer has. Gives back their
+/// languages.
+pub async fn keep_translations(
+    tx: &DatabaseTransaction,
+    name: &str,
+    languages: &[&str],
+) -> Result<Vec<String>, StoreError> {
+    let mut gone = Vec::new();
+    for row in translations(tx, name).await? {
+        if !languages.contains(&row.language.as_str()) {
+            execute(
+                tx,
+                "DELETE FROM template WHERE name = $1 AND language = $2",
+                [name.into(), row.language.clone().into()],
+            )
+            .await?;
+            gone.push(row.language);
+        }
+    }
+    Ok(gone)
 }
 
 /// Routes of an event type, by name.

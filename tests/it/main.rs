@@ -26,6 +26,7 @@ mod follow_ups;
 mod harness;
 mod incidents;
 mod kinds;
+mod language;
 mod letter;
 mod migrating;
 mod order;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         follow_ups::tests(),
         incidents::tests(),
         kinds::tests(),
+        language::tests(),
         migrating::tests(),
         letter::tests(),
         order::tests(),

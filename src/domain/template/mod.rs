@@ -5,6 +5,7 @@
 //! appearance. Rendering is strict about what is undefined and bounded in
 //! fuel and in output.
 
+mod filters;
 pub mod layout;
 
 use std::sync::OnceLock;
@@ -55,6 +56,7 @@ fn environment() -> &'static Environment<'static> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL));
+        filters::add(&mut environment);
         environment
     })
 }

@@ -286,6 +286,7 @@ impl Expansion<'_> {
                 contact_id: None,
                 address: None,
                 name: None,
+                language: None,
                 skipped: Some("the recipient has no phone number".to_owned()),
             };
             (vec![nobody], None)
@@ -297,6 +298,7 @@ impl Expansion<'_> {
                         contact_id: None,
                         address: None,
                         name: None,
+                        language: None,
                         skipped: Some(format!("the recipient cannot be used: {error}")),
                     };
                     (vec![skipped], None)
@@ -346,7 +348,8 @@ impl Expansion<'_> {
             channel: self.route.channel.clone(),
             sender_id: from,
             template: self.route.template.clone(),
-            language: self.route.language.clone(),
+            language: None,
+            default_language: self.route.language.clone(),
             params: self.plan.params.clone(),
             subject_contact_id: about,
             reference: self.plan.reference.clone(),

@@ -37,7 +37,10 @@ pub struct Draft {
     /// The sender that is named; none: the default, when it is sent.
     pub sender_id: Option<Uuid>,
     pub template: String,
+    /// This translation, whoever reads it.
     pub language: Option<String>,
+    /// For who reads no language that there is a translation in, or whose is not known.
+    pub default_language: Option<String>,
     pub params: Value,
     pub subject_contact_id: Option<Uuid>,
     pub reference: Option<String>,
@@ -83,38 +86,57 @@ pub async fn compose(
     targets: Vec<Target>,
     now: Timestamp,
 ) -> Result<Result<Vec<NewNotification>, String>, StoreError> {
-    let found = reading
-        .template(engine, tx, &draft.template, draft.language.as_deref())
-        .await?;
-    let Some(template) = found else {
+    if reading
+        .template(engine, tx, &draft.template, &[])
+        .await?
+        .is_none()
+    {
         return Ok(Err(format!("there is no template {}", draft.template)));
-    };
-    let found = &template.row;
-    let layout = match &template.layout {
-        Ok(layout) => layout,
-        Err(error) => return Ok(Err(format!("the template {}: {error}", draft.template))),
-    };
+    }
     let about = match draft.subject_contact_id {
         Some(contact) => people::contact(tx, contact).await?,
         None => None,
     };
-    let authentication = found.category == "authentication";
-    let usual = if authentication {
-        engine.settings.authentication_expires_after_seconds
-    } else {
-        engine.settings.expires_after_seconds
-    };
-    // It is of no use here when the provider would have given it up.
-    let usual = found.ttl_seconds.map_or(usual, |ttl| ttl.min(usual));
-    let lifetime = draft.expires_after_seconds.unwrap_or(usual);
     let starts = draft.send_at.unwrap_or(now);
     let mut new = Vec::with_capacity(targets.len());
     for target in targets {
+        let wanted: Vec<&str> = match &draft.language {
+            Some(fixed) => vec![fixed],
+            None => target
+                .language
+                .iter()
+                .chain(&draft.default_language)
+                .map(String::as_str)
+                .collect(),
+        };
+        let Some(template) = reading
+            .template(engine, tx, &draft.template, &wanted)
+            .await?
+        else {
+            continue;
+        };
+        let found = &template.row;
+        let layout = match &template.layout {
+            Ok(layout) => layout,
+            Err(error) => return Ok(Err(format!("the template {}: {error}", draft.template))),
+        };
+        let authentication = found.category == "authentication";
+        let usual = if authentication {
+            engine.settings.authentication_expires_after_seconds
+        } else {
+            engine.settings.expires_after_seconds
+        };
+        // It is of no use here when the provider would have given it up.
+        let usual = found.ttl_seconds.map_or(usual, |ttl| ttl.min(usual));
+        let lifetime = draft.expires_after_seconds.unwrap_or(usual);
         let mut params = draft.params.clone();
         if let Some(object) = params.as_object_mut() {
             object
                 .entry("contact")
-                .or_insert(json!({ "name": target.name }));
+                .or_insert_with(|| match &target.language {
+                    Some(language) => json!({ "name": target.name, "language": language }),
+                    None => json!({ "name": target.name }),
+                });
             if let Some(about) = &about {
                 let name = about.name.clone().or_else(|| about.phone.clone());
                 object.entry("about").or_insert(json!({ "name": name }));

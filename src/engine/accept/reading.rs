@@ -43,16 +43,16 @@ impl Reading {
         Ok(found)
     }
 
-    /// A template of a name, in this language or the nearest.
+    /// A template of a name, in the language that is nearest to those that are wanted.
     pub async fn template(
         &mut self,
         engine: &Engine,
         tx: &DatabaseTransaction,
         name: &str,
-        language: Option<&str>,
+        wanted: &[&str],
     ) -> Result<Option<Arc<Template>>, StoreError> {
         let in_force = self.in_force(engine, tx).await?;
-        in_force.template(tx, name, language).await
+        in_force.template(tx, name, wanted).await
     }
 
     /// The account of a sender, or of the default.

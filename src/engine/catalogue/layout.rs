@@ -16,6 +16,7 @@ pub fn layout(row: &Model) -> Result<Layout, String> {
         extras,
         row.parameter_format == "NAMED",
         row.category == "authentication",
+        &row.language,
     )
     .map_err(|error| error.to_string())
 }

@@ -12,7 +12,7 @@ pub use layout::layout;
 pub use check::{Mistakes, parse};
 pub use format::*;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -165,7 +165,7 @@ async fn apply_in(
                 .map(|entry| (format!("rule {}", entry.name), &entry.send.template)),
         );
     for (at, template) in uses {
-        if !known_template(template) && catalogue::template(tx, template, None).await?.is_none() {
+        if !known_template(template) && catalogue::translations(tx, template).await?.is_empty() {
             wrong.push(format!("{at}: template: there is no template {template}"));
         }
     }
@@ -190,6 +190,22 @@ async fn apply_in(
             ttl_seconds: entry.message_send_ttl_seconds,
         };
         catalogue::upsert_template(tx, &catalogue.name, &new, now).await?;
+    }
+    let names: BTreeSet<&str> = catalogue
+        .template
+        .iter()
+        .map(|entry| entry.name.as_str())
+        .collect();
+    for name in names {
+        let languages: Vec<&str> = catalogue
+            .template
+            .iter()
+            .filter(|entry| entry.name == name)
+            .map(|entry| entry.language.as_str())
+            .collect();
+        for language in catalogue::keep_translations(tx, name, &languages).await? {
+            done.removed.push(format!("template {name} in {language}"));
+        }
     }
     for entry in &catalogue.route {
         catalogue::upsert_route(tx, &catalogue.name, &new_route(entry), now).await?;

@@ -77,7 +77,11 @@ pub(super) async fn compose(
         }));
     }
     let Some(template) = in_force
-        .template(tx, &claimed.template, claimed.language.as_deref())
+        .template(
+            tx,
+            &claimed.template,
+            claimed.language.as_deref().as_slice(),
+        )
         .await?
     else {
         return Ok(Err(fix(

@@ -7,8 +7,13 @@ pub use check::{check, ttl_bounds};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Body, TemplateError, check_text, one_line, render_text, variables_of};
-use crate::domain::content::{MediaKind, Source};
+use super::{
+    Body, TemplateError, check_text, filters::LANGUAGE, one_line, render_text, variables_of,
+};
+use crate::domain::{
+    content::{MediaKind, Source},
+    language::is_akin,
+};
 
 /// What a template has beside its body, as a catalogue writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +115,8 @@ pub struct Layout {
     extras: Extras,
     named: bool,
     authentication: bool,
+    /// What it is written in.
+    language: String,
 }
 
 /// A template with everything filled in.
@@ -167,6 +174,7 @@ impl Layout {
         extras: Extras,
         named: bool,
         authentication: bool,
+        language: &str,
     ) -> Result<Self, TemplateError> {
         for text in texts(&extras) {
             check_text(text)?;
@@ -176,7 +184,18 @@ impl Layout {
             extras,
             named,
             authentication,
+            language: language.to_owned(),
         })
+    }
+
+    /// The language in which dates and amounts are written: the reader's, whose country
+    /// matters, if the text is in it; else the text's.
+    fn written_in<'a>(&'a self, context: &'a Value) -> &'a str {
+        context
+            .pointer("/contact/language")
+            .and_then(Value::as_str)
+            .filter(|reader| is_akin(reader, &self.language))
+            .unwrap_or(&self.language)
     }
 
     /// The names a caller must provide, each once, in order.
@@ -198,6 +217,12 @@ impl Layout {
 
     /// Fills everything in.
     pub fn fill(&self, context: &Value) -> Result<Filled, TemplateError> {
+        let mut context = context.clone();
+        let language = Value::from(self.written_in(&context));
+        if let Some(variables) = context.as_object_mut() {
+            variables.insert(LANGUAGE.to_owned(), language);
+        }
+        let context = &context;
         let values = self.body.parameters(context)?;
         let body: Vec<Parameter> = self
             .body
@@ -416,7 +441,7 @@ mod tests {
 
     fn layout(body: &str, extras: Value, authentication: bool) -> Layout {
         let extras = serde_json::from_value(extras).unwrap();
-        Layout::parse(body, extras, false, authentication).unwrap()
+        Layout::parse(body, extras, false, authentication, "en_US").unwrap()
     }
 
     #[test]

@@ -212,6 +212,7 @@ pub(super) async fn check(
         sender_id: from,
         template: String::new(),
         language: None,
+        default_language: None,
         params: json!({}),
         subject_contact_id: about,
         reference: request.reference.clone(),

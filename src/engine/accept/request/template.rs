@@ -31,7 +31,10 @@ pub(super) async fn check_template(
         });
     };
     let (name, language) = (&template.name, template.language.as_deref());
-    let Some(known) = reading.template(engine, tx, name, language).await? else {
+    let Some(known) = reading
+        .template(engine, tx, name, language.as_slice())
+        .await?
+    else {
         refuse(
             "/template".to_owned(),
             "there is no template of this name".to_owned(),

@@ -1,0 +1,72 @@
+//! Languages, as WhatsApp writes them: `en`, `en_US`, `pt_BR` (Meta, "Supported languages").
+
+/// What is taken when nothing that is wanted is there.
+const USUAL: [&str; 2] = ["en_US", "en"];
+
+/// The language without its country.
+fn base(language: &str) -> &str {
+    language.split(['_', '-']).next().unwrap_or(language)
+}
+
+fn is(one: &str, other: &str) -> bool {
+    one.replace('-', "_")
+        .eq_ignore_ascii_case(&other.replace('-', "_"))
+}
+
+/// Whether two languages differ in their country at most.
+pub fn is_akin(one: &str, other: &str) -> bool {
+    base(one).eq_ignore_ascii_case(base(other))
+}
+
+/// The place of the translation that is nearest to what is wanted, in order of preference:
+/// each one as it is, or else of another country; then American English, English, and what
+/// comes first. None if there is no translation at all.
+pub fn nearest(wanted: &[&str], there: &[&str]) -> Option<usize> {
+    let exact = |wanted: &str| there.iter().position(|has| is(has, wanted));
+    wanted
+        .iter()
+        .find_map(|wanted| {
+            exact(wanted)
+                .or_else(|| exact(base(wanted)))
+                .or_else(|| there.iter().position(|has| is_akin(has, wanted)))
+        })
+        .or_else(|| USUAL.into_iter().find_map(exact))
+        .or_else(|| (!there.is_empty()).then_some(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::nearest;
+
+    #[test]
+    fn a_translation_is_chosen_by_the_first_language_that_has_one() {
+        let there = ["de", "en_GB", "en_US", "hi", "pt_BR"];
+        let chosen = |wanted: &[&str]| nearest(wanted, &there).map(|place| there[place]);
+        assert_eq!(chosen(&["hi"]), Some("hi"));
+        assert_eq!(chosen(&["hi_IN"]), Some("hi"));
+        assert_eq!(chosen(&["pt"]), Some("pt_BR"));
+        assert_eq!(chosen(&["en-gb"]), Some("en_GB"));
+        // Of several countries, the first there is.
+        assert_eq!(chosen(&["en_ZA"]), Some("en_GB"));
+        assert_eq!(chosen(&["sn", "de"]), Some("de"));
+        assert_eq!(chosen(&["sn"]), Some("en_US"));
+        assert_eq!(chosen(&[]), Some("en_US"));
+        assert_eq!(nearest(&["sn"], &["fr", "sw"]), Some(0));
+        assert_eq!(nearest(&["en"], &[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn there_is_always_one_if_there_is_any(wanted in prop::collection::vec("[a-zA-Z_-]{0,6}", 0..4), there in prop::collection::vec("[a-z]{2}(_[A-Z]{2})?", 1..5)) {
+            let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+            let names: Vec<&str> = there.iter().map(String::as_str).collect();
+            let chosen = nearest(&wanted, &names).unwrap();
+            prop_assert!(chosen < names.len());
+            if let Some(first) = wanted.first() && names.contains(first) {
+                prop_assert_eq!(names[chosen], *first);
+            }
+        }
+    }
+}
