@@ -31,6 +31,7 @@ mod letter;
 mod migrating;
 mod order;
 mod pace;
+mod parameters;
 mod senders;
 mod sending;
 mod statistics;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         letter::tests(),
         order::tests(),
         pace::tests(),
+        parameters::tests(),
         senders::tests(),
         sending::tests(),
         statistics::tests(),

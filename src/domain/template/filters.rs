@@ -17,6 +17,12 @@ use minijinja::{
 /// The variable that tells the filters the language; no caller can name it.
 pub(super) const LANGUAGE: &str = "_language";
 
+/// How a date is given.
+pub(super) const DATE: &str = "a date is written 2026-02-01 or 2026-02-01T09:30:00Z";
+
+/// How a number is given.
+pub(super) const NUMBER: &str = "a number is written 1250 or 1250.50";
+
 /// Digits that no amount of money has.
 const MOST_DIGITS: usize = 30;
 
@@ -44,14 +50,12 @@ fn locale(state: &State<'_, '_>) -> Locale {
 
 /// A day such as `2026-02-01`, or an instant such as `2026-02-01T09:30:00Z`, whose day is
 /// that of `zone` (UTC if absent).
-fn day(value: &Value, zone: Option<&str>) -> Result<NaiveDate, Error> {
-    const RULE: &str = "a date is written 2026-02-01 or 2026-02-01T09:30:00Z";
-    let text = value.as_str().ok_or_else(|| wrong(RULE))?.trim();
+fn day(text: &str, zone: Option<&str>) -> Result<NaiveDate, Error> {
     if let Ok(day) = text.parse::<NaiveDate>() {
         return Ok(day);
     }
     let instant = DateTime::parse_from_rfc3339(text)
-        .map_err(|_unreadable| wrong(RULE))?
+        .map_err(|_unreadable| wrong(DATE))?
         .with_timezone(&Utc);
     let zone = match zone {
         None => Tz::UTC,
@@ -77,7 +81,8 @@ fn date(
     use chrono::Datelike;
     let zone: Option<String> = kwargs.get("zone")?;
     kwargs.assert_all_used()?;
-    let day = day(value, zone.as_deref())?;
+    let text = value.as_str().ok_or_else(|| wrong(DATE))?;
+    let day = day(text.trim(), zone.as_deref())?;
     let date = u8::try_from(day.month())
         .ok()
         .zip(u8::try_from(day.day()).ok())
@@ -111,17 +116,30 @@ fn date(
 }
 
 fn decimal(value: &Value) -> Result<Decimal, Error> {
-    const RULE: &str = "a number is written 1250 or 1250.50";
     let text = value.as_str().map_or_else(
         || value.is_number().then(|| value.to_string()),
         |text| Some(text.trim().to_owned()),
     );
-    let text = text.ok_or_else(|| wrong(RULE))?;
+    text.and_then(|text| read_decimal(&text))
+        .ok_or_else(|| wrong(NUMBER))
+}
+
+fn read_decimal(text: &str) -> Option<Decimal> {
     // Nobody's money needs exponents, and some would be long.
     if text.len() > MOST_DIGITS || text.contains(['e', 'E']) {
-        return Err(wrong(RULE));
+        return None;
     }
-    text.parse().map_err(|_unreadable| wrong(RULE))
+    text.parse().ok()
+}
+
+/// Whether `number` and `money` can write it.
+pub(super) fn is_number(text: &str) -> bool {
+    read_decimal(text).is_some()
+}
+
+/// Whether `date` can write it.
+pub(super) fn is_date(text: &str) -> bool {
+    day(text, None).is_ok()
 }
 
 /// `{{ amount | money("INR") }}`: ₹1,25,000 in India. Cents are left out where there are
@@ -153,7 +171,7 @@ fn money(state: &State<'_, '_>, value: &Value, currency: &str) -> Result<String,
     }
     // What the language writes behind the whole of 0.00.
     let zeros = |text: &str| -> Result<String, Error> {
-        let decimal: Decimal = text.parse().map_err(|_unreadable| wrong(RULE))?;
+        let decimal: Decimal = text.parse().map_err(|_unreadable| wrong(NUMBER))?;
         Ok(
             DecimalFormatter::try_new((&locale).into(), DecimalFormatterOptions::default())
                 .map_err(no_data)?

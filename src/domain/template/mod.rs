@@ -7,6 +7,7 @@
 
 mod filters;
 pub mod layout;
+pub mod parameter;
 
 use std::sync::OnceLock;
 
@@ -42,6 +43,8 @@ pub enum TemplateError {
     EmptyParameter(String),
     #[error("cannot be rendered: {0}")]
     Render(String),
+    #[error("{0}: {1}")]
+    Parameter(String, &'static str),
     #[error("{0} has over {1} characters")]
     TooLongFor(&'static str, usize),
     #[error("the header: {0}")]

@@ -131,12 +131,7 @@ pub async fn compose(
         let lifetime = draft.expires_after_seconds.unwrap_or(usual);
         let mut params = draft.params.clone();
         if let Some(object) = params.as_object_mut() {
-            object
-                .entry("contact")
-                .or_insert_with(|| match &target.language {
-                    Some(language) => json!({ "name": target.name, "language": language }),
-                    None => json!({ "name": target.name }),
-                });
+            object.entry("contact").or_insert_with(|| known(&target));
             if let Some(about) = &about {
                 let name = about.name.clone().or_else(|| about.phone.clone());
                 object.entry("about").or_insert(json!({ "name": name }));
@@ -192,4 +187,15 @@ pub async fn compose(
         });
     }
     Ok(Ok(new))
+}
+
+/// What is known of who receives it: what is not known is not there, so that `default`
+/// stands in for it.
+fn known(target: &Target) -> Value {
+    let known = [("name", &target.name), ("language", &target.language)];
+    known
+        .into_iter()
+        .filter_map(|(field, value)| Some((field.to_owned(), json!(value.as_ref()?))))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }

@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Catalogue, OneOrMany, RouteEntry, RuleEntry};
+use serde_json::json;
+
+use super::{Catalogue, OneOrMany, RouteEntry, RuleEntry, TemplateEntry};
 use crate::domain::{
     phone::Phone,
     recipient::RecipientSpec,
     rule::parse_duration_seconds,
-    template::{self, layout},
+    template::{
+        self,
+        layout::{self, Layout, PROVIDED},
+    },
     trigger::Trigger,
 };
 use crate::engine::accept;
@@ -68,6 +73,7 @@ fn check(catalogue: &Catalogue) -> Vec<String> {
             let field = broken.pointer.trim_start_matches('/').replace('/', ".");
             format!("{at}: {field}: {}", broken.rule)
         }));
+        check_parameters(entry, &at, &mut wrong);
         if let Some(seconds) = entry.message_send_ttl_seconds {
             let (least, most) = layout::ttl_bounds(&entry.category);
             if !(least..=most).contains(&seconds) {
@@ -89,6 +95,56 @@ fn check(catalogue: &Catalogue) -> Vec<String> {
         check_rule(entry, &mut wrong);
     }
     wrong
+}
+
+/// Whether what is said of parameters is of those there are, and of all of them.
+fn check_parameters(entry: &TemplateEntry, at: &str, wrong: &mut Vec<String>) {
+    // What cannot be read has been said.
+    let layout = Layout::parse(
+        &entry.body,
+        entry.extras().unwrap_or_default(),
+        entry.parameter_format == "NAMED",
+        entry.category == "authentication",
+        &entry.language,
+    );
+    let (false, Ok(layout)) = (entry.parameter.is_empty(), layout) else {
+        return;
+    };
+    let before = wrong.len();
+    let used = layout.variables();
+    let mut seen = BTreeSet::new();
+    for declared in &entry.parameter {
+        let name = &declared.name;
+        if PROVIDED.contains(&name.as_str()) {
+            wrong.push(format!("{at}: parameter {name}: Herald fills it in"));
+        } else if !used.contains(name) {
+            wrong.push(format!("{at}: parameter {name}: nothing asks for it"));
+        }
+        if !seen.insert(name) {
+            wrong.push(format!("{at}: parameter {name}: stands twice"));
+        }
+        for (field, value) in [
+            ("example", Some(&declared.example)),
+            ("default", declared.default.as_ref()),
+        ] {
+            let checked = value.map(|value| declared.kind.check(&json!(value)));
+            if let Some(Err(rule)) = checked {
+                wrong.push(format!("{at}: parameter {name}: {field}: {rule}"));
+            }
+        }
+    }
+    for name in &used {
+        if !seen.contains(name) && !PROVIDED.contains(&name.as_str()) {
+            wrong.push(format!(
+                "{at}: parameter {name}: it is used, and not declared"
+            ));
+        }
+    }
+    if wrong.len() == before
+        && let Err(error) = layout.example()
+    {
+        wrong.push(format!("{at}: with its examples: {error}"));
+    }
 }
 
 fn check_names(catalogue: &Catalogue, wrong: &mut Vec<String>) {

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::domain::template::layout::{Button, Extras, Header};
+use crate::domain::template::{
+    layout::{Button, Extras, Header},
+    parameter::Declared,
+};
 
 /// A catalogue file.
 #[derive(Debug, Deserialize)]
@@ -39,6 +42,9 @@ pub struct TemplateEntry {
     pub footer: Option<String>,
     #[serde(default)]
     pub button: Vec<Button>,
+    /// What is said of its parameters: nothing, or of every one.
+    #[serde(default)]
+    pub parameter: Vec<Declared>,
     /// How long the provider tries to deliver it; its notifications expire no later
     /// unless they say otherwise.
     pub message_send_ttl_seconds: Option<i64>,
@@ -51,6 +57,7 @@ impl TemplateEntry {
             header: self.header.clone(),
             footer: self.footer.clone(),
             buttons: self.button.clone(),
+            parameters: self.parameter.clone(),
         };
         (!extras.is_empty()).then_some(extras)
     }

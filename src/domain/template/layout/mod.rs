@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Body, TemplateError, check_text, filters::LANGUAGE, one_line, render_text, variables_of,
+    Body, TemplateError, check_text, filters::LANGUAGE, one_line, parameter::Declared, render_text,
+    variables_of,
 };
 use crate::domain::{
     content::{MediaKind, Source},
@@ -25,11 +26,17 @@ pub struct Extras {
     pub footer: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buttons: Vec<Button>,
+    /// What is said of its parameters; nothing, or of every one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<Declared>,
 }
 
 impl Extras {
     pub const fn is_empty(&self) -> bool {
-        self.header.is_none() && self.footer.is_none() && self.buttons.is_empty()
+        self.header.is_none()
+            && self.footer.is_none()
+            && self.buttons.is_empty()
+            && self.parameters.is_empty()
     }
 }
 
@@ -99,6 +106,9 @@ pub enum OtpType {
     OneTap,
     ZeroTap,
 }
+
+/// Variables that Herald fills in: who receives it, and whom it is about.
+pub const PROVIDED: [&str; 3] = ["contact", "about", "related_contact_name"];
 
 /// Limits of Meta, "Template components", in characters.
 const MAX_HEADER: usize = 60;
@@ -215,12 +225,43 @@ impl Layout {
         names
     }
 
+    /// What is said of a parameter, if anything is.
+    pub fn declared(&self, name: &str) -> Option<&Declared> {
+        self.extras.parameters.iter().find(|it| it.name == name)
+    }
+
+    /// Fills in the examples.
+    pub fn example(&self) -> Result<Filled, TemplateError> {
+        let mut context = serde_json::Map::new();
+        for name in PROVIDED {
+            let named = serde_json::json!({ "name": "Asha" });
+            context.insert(name.to_owned(), named);
+        }
+        context.insert("related_contact_name".to_owned(), Value::from("Asha"));
+        for declared in &self.extras.parameters {
+            let example = Value::from(declared.example.as_str());
+            context.insert(declared.name.clone(), example);
+        }
+        self.fill(&Value::Object(context))
+    }
+
     /// Fills everything in.
     pub fn fill(&self, context: &Value) -> Result<Filled, TemplateError> {
         let mut context = context.clone();
         let language = Value::from(self.written_in(&context));
         if let Some(variables) = context.as_object_mut() {
             variables.insert(LANGUAGE.to_owned(), language);
+            for declared in &self.extras.parameters {
+                if let (Some(default), None | Some(Value::Null)) =
+                    (&declared.default, variables.get(&declared.name))
+                {
+                    variables.insert(declared.name.clone(), Value::from(default.as_str()));
+                }
+                if let Some(value) = variables.get(&declared.name) {
+                    let broken = |rule| TemplateError::Parameter(declared.name.clone(), rule);
+                    declared.kind.check(value).map_err(broken)?;
+                }
+            }
         }
         let context = &context;
         let values = self.body.parameters(context)?;

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::{FieldError, TemplateUse};
 use crate::{
+    domain::template::layout::PROVIDED,
     engine::{
         Engine,
         accept::Reading,
@@ -12,6 +13,8 @@ use crate::{
     },
     store::{DatabaseTransaction, StoreError},
 };
+
+const EMPTY: &str = "empty: Meta refuses empty parameters";
 
 /// Checks a template and its parameters. Gives back its category, if there is one
 /// of this name.
@@ -64,28 +67,26 @@ pub(super) async fn check_template(
         );
         return Ok(category);
     };
-    let declared = layout.variables();
-    for variable in &declared {
-        let provided = ["contact", "about", "related_contact_name"].contains(&variable.as_str());
-        match template.params.get(variable) {
-            None if !provided => refuse(format!("/params/{variable}"), "missing".to_owned()),
-            Some(Value::String(text)) if text.trim().is_empty() => {
-                refuse(
-                    format!("/params/{variable}"),
-                    "empty: Meta refuses empty parameters".to_owned(),
-                );
-            }
-            Some(Value::Null) => refuse(
-                format!("/params/{variable}"),
-                "empty: Meta refuses empty parameters".to_owned(),
-            ),
-            _ => {}
+    let variables = layout.variables();
+    for variable in &variables {
+        let declared = layout.declared(variable);
+        let may_miss = PROVIDED.contains(&variable.as_str())
+            || declared.is_some_and(|declared| declared.default.is_some());
+        let broken = match template.params.get(variable) {
+            None | Some(Value::Null) if may_miss => None,
+            None => Some("missing"),
+            Some(Value::Null) => Some(EMPTY),
+            Some(Value::String(text)) if text.trim().is_empty() => Some(EMPTY),
+            Some(value) => declared.and_then(|declared| declared.kind.check(value).err()),
+        };
+        if let Some(rule) = broken {
+            refuse(format!("/params/{variable}"), rule.to_owned());
         }
     }
     for extra in template
         .params
         .keys()
-        .filter(|key| !declared.contains(*key))
+        .filter(|key| !variables.contains(*key))
     {
         refuse(
             format!("/params/{extra}"),

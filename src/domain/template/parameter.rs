@@ -1,0 +1,120 @@
+//! What a template says of its parameters: their kind, what stands in when one is not
+//! given, and an example, which Meta's reviewers see.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::filters;
+use crate::domain::phone::Phone;
+
+/// A declared parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declared {
+    pub name: String,
+    #[serde(default)]
+    pub kind: Kind,
+    /// Stands in when nothing is given; without one, the parameter is required.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+    pub example: String,
+}
+
+/// What a parameter may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    #[default]
+    Text,
+    /// An amount or a count: `1250` or `1250.50`.
+    Number,
+    /// `2026-02-01`, or an instant in RFC 3339.
+    Date,
+    /// An address of the web.
+    Url,
+    /// In E.164.
+    Phone,
+    /// A one-time password: up to 15 letters and digits (Meta, "Authentication templates").
+    Code,
+}
+
+impl Kind {
+    /// The rule that a value breaks, without the value.
+    pub fn check(self, value: &Value) -> Result<(), &'static str> {
+        let text = match value {
+            Value::String(text) => text.trim().to_owned(),
+            Value::Number(number) => number.to_string(),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+                return Err("a text or a number");
+            }
+        };
+        if text.is_empty() {
+            return Err("empty: Meta refuses empty parameters");
+        }
+        let (holds, rule) = match self {
+            Self::Text => (true, ""),
+            Self::Number => (filters::is_number(&text), filters::NUMBER),
+            Self::Date => (filters::is_date(&text), filters::DATE),
+            Self::Url => (
+                ["https://", "http://"].iter().any(|scheme| {
+                    text.strip_prefix(scheme).is_some_and(|rest| {
+                        rest.starts_with(|first: char| first.is_alphanumeric())
+                            && !rest.contains(char::is_whitespace)
+                    })
+                }),
+                "an address begins with https:// and has no spaces",
+            ),
+            Self::Phone => (
+                Phone::parse(&text).is_ok(),
+                "a number in E.164, such as +12025550123",
+            ),
+            Self::Code => (
+                text.len() <= 15 && text.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+                "a code has up to 15 letters and digits",
+            ),
+        };
+        if holds { Ok(()) } else { Err(rule) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Kind;
+
+    #[test]
+    fn a_value_is_of_its_kind_or_the_rule_is_named() {
+        for (kind, good) in [
+            (Kind::Text, json!("Unit 3")),
+            (Kind::Number, json!(12)),
+            (Kind::Number, json!("-1250.50")),
+            (Kind::Date, json!("2026-02-01")),
+            (Kind::Date, json!("2026-02-01T09:30:00+05:30")),
+            (Kind::Url, json!("https://example.org/a?b=c")),
+            (Kind::Phone, json!("+12025550123")),
+            (Kind::Code, json!("A1b2C3")),
+            (Kind::Code, json!(482_913)),
+        ] {
+            assert_eq!(kind.check(&good), Ok(()), "{kind:?} {good}");
+        }
+        for (kind, bad) in [
+            (Kind::Text, json!(" ")),
+            (Kind::Text, json!(null)),
+            (Kind::Text, json!({"a": 1})),
+            (Kind::Number, json!("12,50")),
+            (Kind::Number, json!("1e9")),
+            (Kind::Date, json!("1.2.2026")),
+            (Kind::Date, json!("2026-02-30")),
+            (Kind::Url, json!("javascript:alert(1)")),
+            (Kind::Url, json!("https://")),
+            (Kind::Url, json!("https://a b")),
+            (Kind::Phone, json!("0123")),
+            (Kind::Code, json!("1234567890123456")),
+            (Kind::Code, json!("12 34")),
+        ] {
+            let rule = kind.check(&bad).unwrap_err();
+            assert!(!rule.is_empty(), "{kind:?} {bad}");
+        }
+    }
+}
