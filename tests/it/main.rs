@@ -16,6 +16,7 @@ mod alarms;
 mod api;
 mod by_hand;
 mod callbacks;
+mod catalogues;
 mod check;
 mod cli;
 mod config;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         api::tests(),
         by_hand::tests(),
         callbacks::tests(),
+        catalogues::tests(),
         check::tests(),
         cli::tests(),
         config::tests(),

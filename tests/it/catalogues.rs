@@ -1,0 +1,198 @@
+//! The catalogues that come with Herald: every event of theirs, to the text that is read and
+//! the request that leaves.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Database, TestApp, without_ids};
+
+crate::tests![
+    the_exam_results_catalogue_tells_educators_of_final_results,
+    the_delivery_catalogue_has_a_message_for_everything,
+    catalogues_load_beside_each_other_and_twice,
+];
+
+const EXAM_RESULTS: &str = include_str!("../../deploy/catalogues/exam-results.toml");
+const DELIVERY: &str = include_str!("../../deploy/catalogues/delivery.toml");
+
+async fn app(database: &Database, catalogue: &str) -> TestApp {
+    let app = TestApp::spawn(database).await;
+    app.apply_catalogue(catalogue).await;
+    app
+}
+
+/// The event types that a catalogue has routes for.
+fn events(catalogue: &str) -> Vec<String> {
+    let parsed = herald::engine::catalogue::parse(catalogue).unwrap();
+    let mut events: Vec<String> = parsed.route.into_iter().map(|route| route.event).collect();
+    events.sort();
+    events.dedup();
+    events
+}
+
+/// The one notification that an event makes.
+async fn told(app: &TestApp, id: &str, kind: &str, data: Value) -> Value {
+    let answer = app.event(id, kind, data).await;
+    assert_eq!(answer["routes"].as_array().unwrap().len(), 1, "{answer}");
+    assert_eq!(answer["routes"][0]["outcome"], "fired", "{answer}");
+    let event = answer["event_id"].as_str().or(answer["id"].as_str());
+    assert!(event.is_some(), "{answer}");
+    let (_, list) = app.get("/api/v1/notifications?limit=1").await;
+    let newest = list["notifications"][0]["id"].as_str().unwrap().to_owned();
+    app.notification(&newest).await
+}
+
+fn result(status: &str, test: &str) -> Value {
+    json!({
+        "status": status, "class_id": "7b", "test_num": test, "test_name": "Algebra, unit 3",
+        "dashboard_url": format!("https://results.example/7b/{test}"),
+        "educator": { "name": "Asha", "phone": "+12025550101" },
+    })
+}
+
+async fn the_exam_results_catalogue_tells_educators_of_final_results(database: Database) {
+    const PROCESSED: &str = "exam-results.test.processed";
+    const JOINED: &str = "exam-results.educator.joined";
+    let app = app(&database, EXAM_RESULTS).await;
+    assert_eq!(events(EXAM_RESULTS), [JOINED, PROCESSED]);
+    let shown = told(&app, "r-1", PROCESSED, result("Successful", "3")).await;
+    assert_eq!(
+        shown["text"],
+        "Hello Asha, the results of Algebra, unit 3 are ready: https://results.example/7b/3 shows them, class by class."
+    );
+    assert_eq!(shown["labels"], json!({"class_id": "7b", "test_num": "3"}));
+    // Any other status: nobody hears, and the event says why.
+    for status in ["Processing", "Failed", "Partially Successful"] {
+        let answer = app.event(status, PROCESSED, result(status, "4")).await;
+        assert_eq!(answer["routes"][0]["outcome"], "did_not_fire", "{answer}");
+        let reason = answer["routes"][0]["reason"].as_str().unwrap();
+        assert!(reason.contains("data.status == 'Successful'"), "{reason}");
+    }
+    // The same class and test, by another event.
+    let answer = app.event("r-2", PROCESSED, result("Successful", "3")).await;
+    let duplicate = &answer["routes"][0]["duplicates"][0];
+    assert_eq!(answer["routes"][0]["notifications"], 0, "{answer}");
+    assert_eq!(duplicate["of"], shown["id"]);
+    // An educator without a phone is skipped, and one with a wrong number, each with why.
+    let mut nobody = result("Successful", "5");
+    nobody["educator"] = json!({ "name": "Ravi" });
+    let skipped = told(&app, "r-3", PROCESSED, nobody).await;
+    assert_eq!(skipped["status"], "skipped");
+    assert_eq!(skipped["reason"], "the recipient has no phone number");
+    let mut wrong = result("Successful", "6");
+    wrong["educator"]["phone"] = json!("202 555");
+    let skipped = told(&app, "r-4", PROCESSED, wrong).await;
+    assert_eq!(skipped["status"], "skipped");
+    let welcome = told(
+        &app,
+        "j-1",
+        JOINED,
+        json!({"educator": {"name": "Asha", "phone": "+12025550101"}}),
+    )
+    .await;
+    assert_eq!(welcome["template"], "jaspers_market_plain_text_v1");
+    app.send().await;
+    insta::assert_json_snapshot!(
+        "exam_results_requests",
+        (0..app.meta.calls())
+            .map(|index| without_ids(app.meta.request(index)))
+            .collect::<Vec<_>>()
+    );
+    // What failed for good is not repeated by its event, and says how.
+    app.told(shown["id"].as_str().unwrap(), "failed", Some(131_026))
+        .await;
+    app.pass(120);
+    app.settle().await;
+    let answer = app.event("r-5", PROCESSED, result("Successful", "3")).await;
+    let hint = answer["routes"][0]["duplicates"][0]["hint"]
+        .as_str()
+        .unwrap();
+    assert!(hint.ends_with("failed: retry it"), "{hint}");
+}
+
+async fn the_delivery_catalogue_has_a_message_for_everything(database: Database) {
+    let app = app(&database, DELIVERY).await;
+    let customer = json!({ "name": "Asha", "phone": "+12025550101" });
+    let asked = [
+        (
+            "order.created",
+            json!({"order_number": "A-1024", "amount": 125_000, "date": "2026-02-01"}),
+        ),
+        (
+            "subscription.created",
+            json!({"plan": "Milk, daily", "start": "2026-02-01"}),
+        ),
+        (
+            "delivery.due",
+            json!({"items": "two litres of milk", "date": "2026-02-01"}),
+        ),
+        (
+            "delivery.dispatched",
+            json!({"order_number": "A-1024", "driver": "Ravi"}),
+        ),
+        (
+            "delivery.delayed",
+            json!({"order_number": "A-1024", "date": "2026-02-02"}),
+        ),
+        ("delivery.delivered", json!({"order_number": "A-1024"})),
+        (
+            "payment.recorded",
+            json!({"amount": "250.50", "reference": "P-77"}),
+        ),
+        (
+            "payment.due",
+            json!({"amount": 250, "currency": "USD", "date": "2026-02-01"}),
+        ),
+        (
+            "subscription.paused",
+            json!({"plan": "Milk, daily", "until": "2026-02-15"}),
+        ),
+        (
+            "subscription.expiring",
+            json!({"plan": "Milk, daily", "date": "2026-02-28"}),
+        ),
+    ];
+    let mut posted: Vec<String> = asked
+        .iter()
+        .map(|(kind, _)| format!("delivery.{kind}"))
+        .collect();
+    posted.sort();
+    assert_eq!(posted, events(DELIVERY), "every event is posted here");
+    let mut texts = Vec::new();
+    for (kind, mut data) in asked {
+        data["customer"] = customer.clone();
+        let shown = told(&app, kind, &format!("delivery.{kind}"), data.clone()).await;
+        assert_eq!(shown["labels"]["message_type"], shown["template"]);
+        texts.push(format!(
+            "{}: {}",
+            shown["template"].as_str().unwrap(),
+            shown["text"].as_str().unwrap()
+        ));
+        // The same event again is the same answer; a customer without a number is skipped.
+        let again = app
+            .event(kind, &format!("delivery.{kind}"), data.clone())
+            .await;
+        assert_eq!(again["duplicate"], true, "{again}");
+        data["customer"] = json!({ "name": "Max" });
+        let id = format!("{kind}-nobody");
+        let skipped = told(&app, &id, &format!("delivery.{kind}"), data).await;
+        assert_eq!(skipped["status"], "skipped", "{skipped}");
+    }
+    insta::assert_json_snapshot!("delivery_texts", texts);
+    app.send().await;
+    assert_eq!(app.meta.calls(), 10);
+    insta::assert_json_snapshot!(
+        "delivery_request_of_an_order",
+        without_ids(app.meta.request(0))
+    );
+}
+
+async fn catalogues_load_beside_each_other_and_twice(database: Database) {
+    let app = app(&database, EXAM_RESULTS).await;
+    app.apply_catalogue(DELIVERY).await;
+    for catalogue in [EXAM_RESULTS, DELIVERY] {
+        let done = herald::engine::catalogue::apply(&app.store, catalogue, app.now())
+            .await
+            .unwrap();
+        assert!(done.unchanged);
+    }
+}
