@@ -8,10 +8,12 @@ use crate::harness::{Database, TestApp, without_ids};
 crate::tests![
     the_exam_results_catalogue_tells_educators_of_final_results,
     the_delivery_catalogue_has_a_message_for_everything,
+    the_mobile_money_catalogue_tells_each_side_of_a_transaction,
     catalogues_load_beside_each_other_and_twice,
 ];
 
 const EXAM_RESULTS: &str = include_str!("../../deploy/catalogues/exam-results.toml");
+const MOBILE_MONEY: &str = include_str!("../../deploy/catalogues/mobile-money.toml");
 const DELIVERY: &str = include_str!("../../deploy/catalogues/delivery.toml");
 
 async fn app(database: &Database, catalogue: &str) -> TestApp {
@@ -186,10 +188,116 @@ async fn the_delivery_catalogue_has_a_message_for_everything(database: Database)
     );
 }
 
+async fn the_mobile_money_catalogue_tells_each_side_of_a_transaction(database: Database) {
+    let app = app(&database, MOBILE_MONEY).await;
+    let user = json!({ "name": "Asha", "phone": "+12025550101" });
+    let completed = |kind: &str, side: &str, number: i64| {
+        json!({
+            "type": kind, "side": side, "amount": "1250.50", "reference": format!("T-{number}"),
+            "counterparty": "Ravi",
+        })
+    };
+    let asked = [
+        (
+            "transaction.completed",
+            completed("transfer", "received", 1),
+        ),
+        ("transaction.completed", completed("transfer", "sent", 2)),
+        ("transaction.completed", completed("deposit", "", 3)),
+        ("transaction.completed", completed("withdrawal", "", 4)),
+        (
+            "transaction.completed",
+            completed("merchant_payment", "received", 5),
+        ),
+        (
+            "transaction.completed",
+            completed("merchant_payment", "sent", 6),
+        ),
+        (
+            "transaction.failed",
+            json!({"amount": 20, "reason": "the balance is too low"}),
+        ),
+        (
+            "deposit.failed",
+            json!({"amount": 20, "currency": "ZAR", "reason": "the card was refused"}),
+        ),
+        (
+            "withdrawal.failed",
+            json!({"amount": 20, "reason": "the agent is closed"}),
+        ),
+        ("kyc.approved", json!({})),
+        (
+            "kyc.rejected",
+            json!({"reason": "the picture is not readable"}),
+        ),
+        (
+            "referral.bonus_credited",
+            json!({"amount": 5, "friend": "Chipo"}),
+        ),
+        ("user.signed_up", json!({})),
+    ];
+    let mut posted: Vec<String> = asked
+        .iter()
+        .map(|(kind, _)| format!("mobile-money.{kind}"))
+        .chain(["mobile-money.otp.requested".to_owned()])
+        .collect();
+    posted.sort();
+    posted.dedup();
+    assert_eq!(posted, events(MOBILE_MONEY), "every event is posted here");
+    let mut texts = Vec::new();
+    for (number, (kind, mut data)) in asked.into_iter().enumerate() {
+        data["user"] = user.clone();
+        let kind = format!("mobile-money.{kind}");
+        let answer = app.event(&format!("m-{number}"), &kind, data.clone()).await;
+        let routes = answer["routes"].as_array().unwrap();
+        let fired: Vec<&Value> = routes
+            .iter()
+            .filter(|route| route["outcome"] == "fired")
+            .collect();
+        assert_eq!(fired.len(), 1, "{answer}");
+        assert!(
+            routes.iter().all(|route| route["outcome"] != "error"),
+            "{answer}"
+        );
+        let (_, list) = app.get("/api/v1/notifications?limit=1").await;
+        let shown = app
+            .notification(list["notifications"][0]["id"].as_str().unwrap())
+            .await;
+        texts.push(format!(
+            "{}: {}",
+            shown["template"].as_str().unwrap(),
+            shown["text"].as_str().unwrap()
+        ));
+        // Another event of the same transaction tells nobody twice.
+        if data["reference"].is_string() {
+            let again = app.event(&format!("m-{number}-again"), &kind, data).await;
+            let made: i64 = again["routes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|route| route["notifications"].as_i64().unwrap())
+                .sum();
+            assert_eq!(made, 0, "{again}");
+        }
+    }
+    insta::assert_json_snapshot!("mobile_money_texts", texts);
+    // A code is nowhere to be read, leaves first, and stands in the text and in the button.
+    let code = json!({"user": user, "code": "482913"});
+    let shown = told(&app, "otp-1", "mobile-money.otp.requested", code).await;
+    assert!(shown["text"].is_null(), "{shown}");
+    app.send().await;
+    assert_eq!(app.meta.calls(), 14);
+    insta::assert_json_snapshot!(
+        "mobile_money_request_of_a_code",
+        without_ids(app.meta.request(0))
+    );
+}
+
 async fn catalogues_load_beside_each_other_and_twice(database: Database) {
     let app = app(&database, EXAM_RESULTS).await;
     app.apply_catalogue(DELIVERY).await;
-    for catalogue in [EXAM_RESULTS, DELIVERY] {
+    app.apply_catalogue(MOBILE_MONEY).await;
+    for catalogue in [EXAM_RESULTS, DELIVERY, MOBILE_MONEY] {
         let done = herald::engine::catalogue::apply(&app.store, catalogue, app.now())
             .await
             .unwrap();
