@@ -8,6 +8,7 @@ use herald::{
     state::Clock,
 };
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -322,6 +323,25 @@ async fn what_is_wrong_at_meta_is_told_apart(database: Database) {
     }
 }
 
+/// A server that answers 200 to whatever comes.
+async fn everything_is_fine() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                if stream.read(&mut request).await.is_ok() {
+                    let answer =
+                        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfine";
+                    let _gone = stream.write_all(answer).await;
+                }
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
 async fn what_is_wrong_here_is_told_apart(database: Database) {
     let checked = ready(&database).await;
     for (settings, code, expected) in [
@@ -387,6 +407,20 @@ async fn what_is_wrong_here_is_told_apart(database: Database) {
         .await;
     assert_eq!(code, 3);
     assert!(wrong[0].contains("answers HTTP 401"), "{wrong:?}");
+    // A page of a hosting company says 200 to everything.
+    let page = everything_is_fine().await;
+    let settings = [
+        ("HERALD_PUBLIC_URL", page.as_str()),
+        ("WHATSAPP_WEBHOOK_VERIFY_TOKEN", ""),
+    ];
+    let (code, wrong) = checked.wrong(&settings).await;
+    assert_eq!(code, 3, "{wrong:?}");
+    assert!(
+        wrong
+            .iter()
+            .any(|row| row.starts_with("signed_post: Something else than Herald answers")),
+        "{wrong:?}"
+    );
     let (code, wrong) = checked.wrong(&[("HERALD_PUBLIC_URL", "")]).await;
     assert_eq!(code, 5);
     assert!(
