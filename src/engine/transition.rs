@@ -165,29 +165,28 @@ impl<'a> Consequences<'a> {
     }
 
     fn count(&mut self, state: &NotificationState, facets: &Facets, sign: i64) {
-        let mut class = counter::Class {
+        let class = counter::Class {
             sender_id: facets.sender_id.unwrap_or_default(),
             channel: facets.channel.clone(),
             template: facets.template.clone(),
             event_type: facets.event_type.clone().unwrap_or_default(),
         };
-        let counters = &mut self.counters;
-        let mut add = |class: &counter::Class, fact, code: &str| {
-            counters.add(state.created_at, class, fact, code, sign);
-        };
-        for (fact, code) in state.tally() {
-            add(&class, fact, &code);
-        }
-        for (category, kind) in state.prices() {
-            let country = facets.address.as_deref().map_or("ZZ", country::of_number);
-            let code = format!("{category}/{kind}/{country}");
-            add(&class, counter::PRICED, &code);
-        }
         // By sender and channel only: there are many classes of time.
-        (class.template, class.event_type) = (String::new(), String::new());
-        for (name, took) in state.took() {
-            add(&class, name, &latency::code(took));
-        }
+        let of_all = counter::Class {
+            sender_id: class.sender_id,
+            channel: class.channel.clone(),
+            ..counter::Class::default()
+        };
+        let country = facets.address.as_deref().map_or("ZZ", country::of_number);
+        let prices = state
+            .prices()
+            .into_iter()
+            .map(|(category, kind)| (counter::PRICED, format!("{category}/{kind}/{country}")));
+        let took = state.took().into_iter();
+        let took = took.map(|(name, took)| (name, latency::code(took)));
+        let counted = state.tally().into_iter().chain(prices);
+        self.counters.add(state.created_at, class, counted, sign);
+        self.counters.add(state.created_at, of_all, took, sign);
     }
 
     fn start(

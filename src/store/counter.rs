@@ -58,48 +58,69 @@ struct Key {
     class: Class,
 }
 
-/// Differences to be added.
+/// Differences to be added: by quarter of an hour, of which all grains are made when they
+/// are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    facts: BTreeMap<Key, BTreeMap<&'static str, i64>>,
-    coded: BTreeMap<(Key, &'static str, String), i64>,
-}
+pub struct Changes(BTreeMap<(Timestamp, Class), BTreeMap<(&'static str, String), i64>>);
 
 impl Changes {
-    /// Adds to the cohorts that a notification created then is in. A fact that is not of a
-    /// message's life is counted by its code alone.
+    /// Adds to the cohorts that a notification created then is in: facts with their codes.
+    /// A fact that is not of a message's life is counted by its code alone.
     pub fn add(
         &mut self,
         created_at: Timestamp,
-        class: &Class,
-        fact: &'static str,
-        code: &str,
+        class: Class,
+        counted: impl IntoIterator<Item = (&'static str, String)>,
         difference: i64,
     ) {
-        for grain in Grain::ALL {
-            let whole = grain.is_whole();
-            let key = Key {
-                grain,
-                bucket: grain.start(created_at),
-                class: if whole {
-                    class.clone()
-                } else {
-                    // For charts: a row for each sender and channel, no more.
-                    Class {
-                        template: String::new(),
-                        event_type: String::new(),
-                        ..class.clone()
+        let quarter = Grain::Quarter.start(created_at);
+        let counts = self.0.entry((quarter, class)).or_default();
+        for fact in counted {
+            *counts.entry(fact).or_default() += difference;
+        }
+    }
+
+    /// The rows of every grain that differ.
+    fn rows(&self) -> (Facts, Coded) {
+        let (mut facts, mut coded) = (Facts::new(), Coded::new());
+        for ((quarter, class), counts) in &self.0 {
+            for ((fact, code), difference) in counts.iter().filter(|(_, it)| **it != 0) {
+                for grain in Grain::ALL {
+                    let key = Key::of(grain, *quarter, class);
+                    let lives = FACTS.contains(fact);
+                    if grain.is_whole() && (!lives || *fact == FAILED) {
+                        let coded_key = (key.clone(), *fact, code.clone());
+                        *coded.entry(coded_key).or_default() += difference;
                     }
-                },
-            };
-            let lives = FACTS.contains(&fact);
-            if whole && (!lives || fact == FAILED) {
-                let coded = (key.clone(), fact, code.to_owned());
-                *self.coded.entry(coded).or_default() += difference;
+                    if lives {
+                        *facts.entry(key).or_default().entry(*fact).or_default() += difference;
+                    }
+                }
             }
-            if lives {
-                *self.facts.entry(key).or_default().entry(fact).or_default() += difference;
-            }
+        }
+        (facts, coded)
+    }
+}
+
+type Facts = BTreeMap<Key, BTreeMap<&'static str, i64>>;
+
+type Coded = BTreeMap<(Key, &'static str, String), i64>;
+
+impl Key {
+    fn of(grain: Grain, quarter: Timestamp, class: &Class) -> Self {
+        Self {
+            grain,
+            bucket: grain.start(quarter),
+            class: if grain.is_whole() {
+                class.clone()
+            } else {
+                // For charts: a row for each sender and channel, no more.
+                Class {
+                    sender_id: class.sender_id,
+                    channel: class.channel.clone(),
+                    ..Class::default()
+                }
+            },
         }
     }
 }
@@ -159,7 +180,8 @@ pub async fn add(
     slot: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let facts = changes.facts.iter().filter_map(|(key, counts)| {
+    let (facts, coded) = changes.rows();
+    let facts = facts.iter().filter_map(|(key, counts)| {
         let different: BTreeMap<_, _> = counts
             .iter()
             .filter(|(_, delta)| **delta != 0)
@@ -168,15 +190,13 @@ pub async fn add(
         (!different.is_empty()).then(|| Row::of(key, Counts::Facts(different)))
     });
     add_facts(tx, &facts.collect::<Vec<_>>(), slot, now).await?;
-    let coded =
-        changes
-            .coded
-            .iter()
-            .filter(|(_, delta)| **delta != 0)
-            .map(|((key, fact, code), delta)| {
-                let delta = *delta;
-                Row::of(key, Counts::Coded { fact, code, delta })
-            });
+    let coded = coded
+        .iter()
+        .filter(|(_, delta)| **delta != 0)
+        .map(|((key, fact, code), delta)| {
+            let delta = *delta;
+            Row::of(key, Counts::Coded { fact, code, delta })
+        });
     add_coded(tx, &coded.collect::<Vec<_>>(), slot, now).await
 }
 

@@ -86,12 +86,13 @@ pub async fn compose(
     targets: Vec<Target>,
     now: Timestamp,
 ) -> Result<Result<Vec<NewNotification>, String>, StoreError> {
+    let none = || format!("there is no template {}", draft.template);
     if reading
         .template(engine, tx, &draft.template, &[])
         .await?
         .is_none()
     {
-        return Ok(Err(format!("there is no template {}", draft.template)));
+        return Ok(Err(none()));
     }
     let about = match draft.subject_contact_id {
         Some(contact) => people::contact(tx, contact).await?,
@@ -113,7 +114,7 @@ pub async fn compose(
             .template(engine, tx, &draft.template, &wanted)
             .await?
         else {
-            continue;
+            return Ok(Err(none()));
         };
         let found = &template.row;
         let layout = match &template.layout {
