@@ -48,11 +48,7 @@ pub(super) async fn look(
     let alarms = engine.settings.alarms;
     let hour = total(1, quarter(900)).await?;
     let (failed, created) = (count(&hour, "failed"), count(&hour, "created"));
-    let measure = Measure {
-        value: percent(failed, created, LEAST_FOR_A_RATE),
-        raise_at: alarms.failure_percent,
-        clear_at: alarms.failure_percent / 2,
-    };
+    let measure = rate(failed, created, alarms.failure_percent);
     let summary = format!(
         "{failed} of the {created} messages of the last hour have failed ({} %).",
         measure.value
@@ -67,11 +63,7 @@ pub(super) async fn look(
     let until = Grain::Quarter.start(now.plus_seconds(-engine.settings.policy.stale_after_seconds));
     let older = total(4, until).await?;
     let (stale, accepted) = (count(&older, STALE), count(&older, "accepted"));
-    let measure = Measure {
-        value: percent(stale, accepted, LEAST_FOR_A_RATE),
-        raise_at: alarms.stale_percent,
-        clear_at: alarms.stale_percent / 2,
-    };
+    let measure = rate(stale, accepted, alarms.stale_percent);
     let summary = format!(
         "Of {stale} of the {accepted} messages accepted in the last four hours nothing was heard ({} %).",
         measure.value
@@ -83,4 +75,13 @@ pub(super) async fn look(
         ),
     );
     Ok(())
+}
+
+/// Raised at a rate, cleared at half of it.
+fn rate(part: i64, whole: i64, raise_at: i64) -> Measure {
+    Measure {
+        value: percent(part, whole, LEAST_FOR_A_RATE),
+        raise_at,
+        clear_at: raise_at / 2,
+    }
 }

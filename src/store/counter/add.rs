@@ -1,0 +1,229 @@
+//! Differences, gathered in memory and added in one statement for each table.
+
+use std::collections::BTreeMap;
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use serde::Serialize;
+
+use super::{Class, FACTS, FAILED};
+use crate::{
+    domain::{cohort::Grain, time::Timestamp},
+    store::{
+        StoreError,
+        dialect::{Id, Type, execute, list, rows},
+    },
+};
+
+/// A row; ordered, so that processes lock rows in one order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    grain: Grain,
+    bucket: Timestamp,
+    class: Class,
+}
+
+/// Differences to be added: by quarter of an hour, of which all grains are made when they
+/// are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes(BTreeMap<(Timestamp, Class), Differences>);
+
+/// By fact and code.
+type Differences = BTreeMap<(&'static str, String), i64>;
+
+impl Changes {
+    /// Adds to the cohorts that a notification created then is in: facts with their codes.
+    /// A fact that is not of a message's life is counted by its code alone.
+    pub fn add(
+        &mut self,
+        created_at: Timestamp,
+        class: Class,
+        counted: impl IntoIterator<Item = (&'static str, String)>,
+        difference: i64,
+    ) {
+        let quarter = Grain::Quarter.start(created_at);
+        let counts = self.0.entry((quarter, class)).or_default();
+        for fact in counted {
+            *counts.entry(fact).or_default() += difference;
+        }
+    }
+
+    /// The rows of every grain that differ.
+    fn rows(&self) -> (Facts, Coded) {
+        let (mut facts, mut coded) = (Facts::new(), Coded::new());
+        for ((quarter, class), counts) in &self.0 {
+            for ((fact, code), difference) in counts.iter().filter(|(_, it)| **it != 0) {
+                for grain in Grain::ALL {
+                    let key = Key::of(grain, *quarter, class);
+                    let lives = FACTS.contains(fact);
+                    if grain.is_whole() && (!lives || *fact == FAILED) {
+                        let coded_key = (key.clone(), *fact, code.clone());
+                        *coded.entry(coded_key).or_default() += difference;
+                    }
+                    if lives {
+                        *facts.entry(key).or_default().entry(*fact).or_default() += difference;
+                    }
+                }
+            }
+        }
+        (facts, coded)
+    }
+}
+
+type Facts = BTreeMap<Key, BTreeMap<&'static str, i64>>;
+
+type Coded = BTreeMap<(Key, &'static str, String), i64>;
+
+impl Key {
+    fn of(grain: Grain, quarter: Timestamp, class: &Class) -> Self {
+        Self {
+            grain,
+            bucket: grain.start(quarter),
+            class: if grain.is_whole() {
+                class.clone()
+            } else {
+                // For charts: a row for each sender and channel, no more.
+                Class {
+                    sender_id: class.sender_id,
+                    channel: class.channel.clone(),
+                    ..Class::default()
+                }
+            },
+        }
+    }
+}
+
+/// A row as the statement reads it.
+#[derive(Serialize)]
+struct Row<'a> {
+    grain: i64,
+    bucket: i64,
+    sender: Id,
+    channel: &'a str,
+    template: &'a str,
+    event: &'a str,
+    #[serde(flatten)]
+    counts: Counts<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Counts<'a> {
+    Facts(BTreeMap<&'static str, i64>),
+    Coded {
+        fact: &'a str,
+        code: &'a str,
+        delta: i64,
+    },
+}
+
+impl<'a> Row<'a> {
+    fn of(key: &'a Key, counts: Counts<'a>) -> Self {
+        Self {
+            grain: key.grain.seconds(),
+            bucket: key.bucket.micros(),
+            sender: Id(key.class.sender_id),
+            channel: &key.class.channel,
+            template: &key.class.template,
+            event: &key.class.event_type,
+            counts,
+        }
+    }
+}
+
+/// What a row is found by.
+const KEY: [(&str, Type); 6] = [
+    ("grain", Type::Int),
+    ("bucket", Type::Int),
+    ("sender", Type::Uuid),
+    ("channel", Type::Text),
+    ("template", Type::Text),
+    ("event", Type::Text),
+];
+
+/// Adds differences under this process's slot.
+pub async fn add(
+    tx: &DatabaseTransaction,
+    changes: &Changes,
+    slot: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let (facts, coded) = changes.rows();
+    let facts = facts.iter().filter_map(|(key, counts)| {
+        let different: BTreeMap<_, _> = counts
+            .iter()
+            .filter(|(_, delta)| **delta != 0)
+            .map(|(fact, delta)| (*fact, *delta))
+            .collect();
+        (!different.is_empty()).then(|| Row::of(key, Counts::Facts(different)))
+    });
+    add_facts(tx, &facts.collect::<Vec<_>>(), slot, now).await?;
+    let coded = coded
+        .iter()
+        .filter(|(_, delta)| **delta != 0)
+        .map(|((key, fact, code), delta)| {
+            let delta = *delta;
+            Row::of(key, Counts::Coded { fact, code, delta })
+        });
+    add_coded(tx, &coded.collect::<Vec<_>>(), slot, now).await
+}
+
+async fn add_facts(
+    tx: &DatabaseTransaction,
+    different: &[Row<'_>],
+    slot: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if different.is_empty() {
+        return Ok(());
+    }
+    let columns = KEY.into_iter().chain(FACTS.map(|fact| (fact, Type::Int)));
+    let given = rows(tx.get_database_backend(), &columns.collect::<Vec<_>>());
+    let each = |write: fn(&str) -> String| FACTS.map(write).join(", ");
+    let (names, differences, sums) = (
+        FACTS.join(", "),
+        each(|fact| format!("coalesce(r.{fact}, 0)")),
+        each(|fact| format!("{fact} = cohort.{fact} + excluded.{fact}")),
+    );
+    execute(
+        tx,
+        format!(
+            "INSERT INTO cohort (grain, bucket, sender_id, channel, template, event_type, slot, created_at, {names}) \
+             SELECT r.grain, r.bucket, r.sender, r.channel, r.template, r.event, $2, $3, {differences} \
+             FROM {given} WHERE true \
+             ON CONFLICT (grain, bucket, sender_id, channel, template, event_type, slot) DO UPDATE SET {sums}"
+        ),
+        [list(different)?, slot.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn add_coded(
+    tx: &DatabaseTransaction,
+    different: &[Row<'_>],
+    slot: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if different.is_empty() {
+        return Ok(());
+    }
+    let columns = KEY.into_iter().chain([
+        ("fact", Type::Text),
+        ("code", Type::Text),
+        ("delta", Type::Int),
+    ]);
+    let given = rows(tx.get_database_backend(), &columns.collect::<Vec<_>>());
+    execute(
+        tx,
+        format!(
+            "INSERT INTO counter (grain, bucket, sender_id, channel, template, event_type, fact, code, slot, created_at, count) \
+             SELECT r.grain, r.bucket, r.sender, r.channel, r.template, r.event, r.fact, r.code, $2, $3, r.delta \
+             FROM {given} WHERE true \
+             ON CONFLICT (grain, bucket, sender_id, channel, template, event_type, fact, code, slot) \
+             DO UPDATE SET count = counter.count + excluded.count"
+        ),
+        [list(different)?, slot.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! Sums of a time, and facts by the points of a span.
+
+use std::collections::BTreeMap;
+
+use sea_orm::Value;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{FACTS, FAILED};
+use crate::{
+    domain::{
+        cohort::{Buckets, Grain, Piece, Reading, Span},
+        time::Timestamp,
+    },
+    store::{
+        Store, StoreError,
+        dialect::{Columns, Type, list, query, rows},
+    },
+};
+
+/// Which notifications are meant; what is absent does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub sender_id: Option<Uuid>,
+    pub channel: Option<String>,
+    pub template: Option<String>,
+    pub event_type: Option<String>,
+}
+
+impl Filter {
+    /// Whether the counters by hour can answer it.
+    const fn knows_hours(&self) -> bool {
+        self.template.is_none() && self.event_type.is_none()
+    }
+
+    /// Conditions after the first `used` parameters, and their values.
+    fn conditions(&self, used: usize) -> (String, Vec<Value>) {
+        let wanted: [(&str, Option<Value>); 4] = [
+            ("sender_id", self.sender_id.map(Value::from)),
+            ("channel", self.channel.clone().map(Value::from)),
+            ("template", self.template.clone().map(Value::from)),
+            ("event_type", self.event_type.clone().map(Value::from)),
+        ];
+        wanted
+            .into_iter()
+            .filter_map(|(column, value)| Some((column, value?)))
+            .zip(used + 1..)
+            .map(|((column, value), place)| (format!(" AND {column} = ${place}"), value))
+            .unzip()
+    }
+}
+
+/// What sums are told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dimension {
+    Sender,
+    Channel,
+    Template,
+    EventType,
+}
+
+impl Dimension {
+    /// Reads `sender`, `channel`, `template` and `event_type`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "sender" => Some(Self::Sender),
+            "channel" => Some(Self::Channel),
+            "template" => Some(Self::Template),
+            "event_type" => Some(Self::EventType),
+            _ => None,
+        }
+    }
+
+    const fn column(self) -> &'static str {
+        match self {
+            Self::Sender => "sender_id",
+            Self::Channel => "channel",
+            Self::Template => "template",
+            Self::EventType => "event_type",
+        }
+    }
+
+    /// Reads the next column as what is told apart by.
+    fn take(self, columns: &mut Columns<'_>) -> Result<String, StoreError> {
+        match self {
+            Self::Sender => Ok(columns.take::<Uuid>()?.to_string()),
+            Self::Channel | Self::Template | Self::EventType => columns.take(),
+        }
+    }
+}
+
+/// A sum over the slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sum {
+    /// Of what it is told apart by; the sender's id as text.
+    pub group: String,
+    pub fact: String,
+    pub code: String,
+    pub count: i64,
+}
+
+/// Sums of a time. What failed is told by code.
+pub async fn sums(
+    store: &Store,
+    pieces: &[Piece],
+    filter: &Filter,
+    by: Dimension,
+) -> Result<Vec<Sum>, StoreError> {
+    let mut sums: BTreeMap<(String, String, String), i64> = BTreeMap::new();
+    let column = by.column();
+    let (conditions, values) = filter.conditions(0);
+    let lives = FACTS.map(summed).join(", ");
+    for piece in pieces {
+        // Written out, so that it is seen how much is read.
+        let place = format!(
+            "grain = {} AND bucket >= {} AND bucket < {}{conditions}",
+            piece.grain.seconds(),
+            piece.since.micros(),
+            piece.until.micros()
+        );
+        let (facts, coded) = futures_util::try_join!(
+            query(
+                store.reader(),
+                format!("SELECT {column}, {lives} FROM cohort WHERE {place} GROUP BY {column}"),
+                values.clone(),
+            ),
+            query(
+                store.reader(),
+                format!(
+                    "SELECT {column}, fact, code, CAST(sum(count) AS bigint) FROM counter \
+                     WHERE {place} GROUP BY {column}, fact, code"
+                ),
+                values.clone(),
+            )
+        )?;
+        for row in &facts {
+            let mut columns = Columns::of(row);
+            let group = by.take(&mut columns)?;
+            for fact in FACTS {
+                let count: i64 = columns.take()?;
+                if fact != FAILED {
+                    let key = (group.clone(), fact.to_owned(), String::new());
+                    *sums.entry(key).or_default() += count;
+                }
+            }
+        }
+        for row in &coded {
+            let mut columns = Columns::of(row);
+            let key = (by.take(&mut columns)?, columns.take()?, columns.take()?);
+            let count: i64 = columns.take()?;
+            *sums.entry(key).or_default() += count;
+        }
+    }
+    Ok(sums
+        .into_iter()
+        .filter(|(_, count)| *count != 0)
+        .map(|((group, fact, code), count)| Sum {
+            group,
+            fact,
+            code,
+            count,
+        })
+        .collect())
+}
+
+fn summed(fact: &str) -> String {
+    format!("CAST(sum({fact}) AS bigint)")
+}
+
+/// A fact's count in one cohort.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    pub bucket: Timestamp,
+    pub fact: &'static str,
+    pub count: i64,
+}
+
+/// Facts of a message's life by the points of a span.
+pub async fn series(
+    store: &Store,
+    span: Span,
+    filter: &Filter,
+    facts: &[&'static str],
+) -> Result<Vec<Point>, StoreError> {
+    let coarse: &[Grain] = if filter.knows_hours() {
+        &[Grain::Day, Grain::Hour, Grain::Half]
+    } else {
+        &[Grain::Day]
+    };
+    let readings = span.readings(coarse).into_iter();
+    let found = readings.map(|reading| points(store, span, filter, facts, reading));
+    let points = futures_util::future::try_join_all(found).await?;
+    Ok(points.into_iter().flatten().collect())
+}
+
+async fn points(
+    store: &Store,
+    span: Span,
+    filter: &Filter,
+    facts: &[&'static str],
+    reading: Reading,
+) -> Result<Vec<Point>, StoreError> {
+    let (since, length) = (span.since.micros(), span.length_micros.max(1));
+    let sums: Vec<String> = facts.iter().map(|fact| summed(fact)).collect();
+    let sums = sums.join(", ");
+    let grain = reading.grain.seconds();
+    // Bounds are written out, so that it is seen how much is read, and that the index of a
+    // template or of a kind of event fits.
+    let (from, mut values) = match reading.buckets {
+        Buckets::All {
+            since,
+            until,
+            split,
+        } => {
+            let split = split.map_or_else(String::new, |split| {
+                format!(" AND (bucket - {}) % {length} <> 0", split.micros())
+            });
+            let (since, until) = (since.micros(), until.micros());
+            let from = format!(
+                "cohort WHERE grain = {grain} AND bucket >= {since} AND bucket < {until}{split}"
+            );
+            (from, Vec::new())
+        }
+        Buckets::Each(buckets) => {
+            let each = buckets.iter().map(|at| Each { at: at.micros() });
+            let given = rows(store.reader().get_database_backend(), &[("at", Type::Int)]);
+            let from =
+                format!("{given} JOIN cohort ON grain = {grain} AND bucket = r.at WHERE true");
+            (from, vec![list(&each.collect::<Vec<_>>())?])
+        }
+    };
+    let (conditions, wanted) = filter.conditions(values.len());
+    values.extend(wanted);
+    let found = query(
+        store.reader(),
+        format!(
+            "SELECT (bucket - {since}) / {length} AS place, {sums} FROM {from}{conditions} GROUP BY place"
+        ),
+        values,
+    )
+    .await?;
+    let mut points = Vec::with_capacity(found.len() * facts.len());
+    for row in &found {
+        let mut columns = Columns::of(row);
+        let place: i64 = columns.take()?;
+        for fact in facts {
+            points.push(Point {
+                bucket: span.since.plus_micros(place.saturating_mul(length)),
+                fact,
+                count: columns.take()?,
+            });
+        }
+    }
+    Ok(points)
+}
+
+#[derive(Serialize)]
+struct Each {
+    at: i64,
+}
