@@ -11,8 +11,6 @@ pub struct Model {
     pub name: String,
     pub created_at: i64,
     pub applied_at: i64,
-    #[sea_orm(column_type = "Text")]
-    pub digest: String,
     pub revision: i64,
 }
 

@@ -16,6 +16,12 @@ pub struct Model {
     pub handle: Option<String>,
     #[sea_orm(column_type = "Text")]
     pub language: Option<String>,
+    /// As in the tz database.
+    #[sea_orm(column_type = "Text")]
+    pub time_zone: Option<String>,
+    /// Quiet hours, in minutes after midnight of that zone.
+    pub quiet_from: Option<i64>,
+    pub quiet_until: Option<i64>,
     #[sea_orm(column_type = "Text")]
     pub catalogue: Option<String>,
 }

@@ -21,6 +21,8 @@ pub struct Model {
     pub occurred_at: Option<i64>,
     #[sea_orm(column_type = "Text")]
     pub data: String,
+    /// Whether `data` is a ciphertext. Empty data were one, and have been wiped.
+    pub sealed: bool,
     pub digest: Vec<u8>,
     #[sea_orm(column_type = "Text")]
     pub state: String,

@@ -74,6 +74,12 @@ pub struct Model {
     pub reply_to: Option<String>,
     #[sea_orm(column_type = "Text")]
     pub fallback: Option<String>,
+    /// Which kind of message it is, of those that people may turn off.
+    #[sea_orm(column_type = "Text")]
+    pub message_kind: Option<String>,
+    /// Its secret parameters, as a ciphertext; empty: they have been wiped.
+    #[sea_orm(column_type = "Text")]
+    pub sealed: Option<String>,
     #[sea_orm(has_many)]
     pub attempts: HasMany<super::attempt::Entity>,
     #[sea_orm(has_many)]

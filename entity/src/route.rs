@@ -39,6 +39,15 @@ pub struct Model {
     pub expires_after_seconds: Option<i64>,
     #[sea_orm(column_type = "Text")]
     pub sender: Option<String>,
+    /// Which kind of message it makes.
+    #[sea_orm(column_type = "Text")]
+    pub message_kind: Option<String>,
+    /// `template`, `auto` or `text`.
+    #[sea_orm(column_type = "Text")]
+    pub mode: String,
+    /// What takes its place outside the window.
+    #[sea_orm(column_type = "Text")]
+    pub fallback_template: Option<String>,
     #[sea_orm(column_type = "Text")]
     pub catalogue: Option<String>,
 }

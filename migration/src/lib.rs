@@ -26,6 +26,9 @@ mod m20261122_000013_logins;
 mod m20261122_000014_watching;
 mod m20261122_000015_cohorts;
 mod m20261122_000016_ended;
+mod m20261122_000017_secrets;
+mod m20261122_000018_catalogue_rows;
+mod m20261122_000019_preferences;
 
 /// Every migration there is.
 #[derive(Debug)]
@@ -50,6 +53,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000014_watching::Migration),
             Box::new(m20261122_000015_cohorts::Migration),
             Box::new(m20261122_000016_ended::Migration),
+            Box::new(m20261122_000017_secrets::Migration),
+            Box::new(m20261122_000018_catalogue_rows::Migration),
+            Box::new(m20261122_000019_preferences::Migration),
         ]
     }
 }

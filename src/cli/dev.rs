@@ -18,7 +18,11 @@ use crate::{
     app::{App, Options},
     config::{self, Config, ConfigError, Strictness},
     domain::login::Role,
-    engine::{access, catalogue, logins},
+    engine::{
+        access,
+        catalogue::{self, ApplyError, ByHand, Mistakes, Values},
+        logins,
+    },
     sandbox::{self, SandboxConfig},
     shutdown::Stop,
     state::{Clock, random_bytes},
@@ -122,13 +126,7 @@ impl Dev {
         } else {
             DEMO.to_owned()
         };
-        match catalogue::apply(&store, &text, Clock::System.now()).await {
-            Ok(_) => {}
-            Err(catalogue::ApplyError::Store(error)) => return Err(error.into()),
-            Err(catalogue::ApplyError::Mistakes(mistakes)) => {
-                bail!("the demo catalogue: {}", mistakes.0.join("; "))
-            }
-        }
+        load(&store, &text, &config.catalogue_values).await?;
         let api_key = dev_key(&config.data_dir, &store).await?;
         let entry = dev_link(&store).await?;
         let quick = self.scenario;
@@ -284,4 +282,25 @@ fn scratch_directory() -> anyhow::Result<PathBuf> {
         std::env::temp_dir().join(format!("herald-scenario-{}", uuid::Uuid::new_v4().simple()));
     fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
     Ok(path)
+}
+
+/// Applies a catalogue that comes with the program; what somebody has changed of it by hand
+/// stays.
+async fn load(store: &crate::store::Store, text: &str, values: &Values) -> anyhow::Result<()> {
+    let told = |mistakes: Mistakes| {
+        let all: Vec<String> = mistakes.0.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the catalogue: {}", all.join("; "))
+    };
+    let parsed = catalogue::parse(text, values).map_err(told)?;
+    match catalogue::apply(store, &[parsed], ByHand::Keep, Clock::System.now()).await {
+        Ok(_) => Ok(()),
+        Err(ApplyError::Conflicts(_)) => {
+            say("The catalogue was changed by hand: it is left as it is.");
+            Ok(())
+        }
+        Err(ApplyError::Store(error)) => Err(error.into()),
+        Err(ApplyError::Mistakes(wrong)) => Err(told(Mistakes(
+            wrong.into_iter().flat_map(|it| it.0).collect(),
+        ))),
+    }
 }

@@ -1,9 +1,9 @@
 //! One file per command. Commands work on the database through `engine`, with
 //! `serve`'s settings.
 
-mod apply;
 mod by_hand;
 mod callbacks;
+mod catalogue;
 mod check;
 mod dev;
 mod explain;
@@ -45,7 +45,8 @@ enum Command {
     Serve(serve::Serve),
     Dev(dev::Dev),
     Migrate(migrate::Migrate),
-    Apply(apply::Apply),
+    Plan(catalogue::PlanCommand),
+    Apply(catalogue::Apply),
     Keys(keys::Keys),
     Callbacks(callbacks::Callbacks),
     Check(check::Check),
@@ -105,6 +106,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(command) => command.run().await,
         Command::Dev(command) => command.run().await,
         Command::Migrate(command) => command.run().await,
+        Command::Plan(command) => command.run().await,
         Command::Apply(command) => command.run().await,
         Command::Keys(command) => command.run().await,
         Command::Callbacks(command) => command.run().await,

@@ -1,7 +1,13 @@
 //! Every setting: its name, its default, what it means. The only place that
 //! reads the environment; all mistakes are reported together, by name.
 
-use std::{collections::HashMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -97,9 +103,19 @@ pub struct Config {
     pub inbox_bytes: usize,
     pub inbox_wait: Duration,
     pub http_workers: usize,
+    /// Settings that catalogues may use: all that is `For catalogues`.
+    pub catalogue_values: BTreeMap<&'static str, Option<String>>,
+    /// Appended to the names of templates at Meta.
+    pub template_suffix: Option<String>,
     pub log: String,
     pub log_json: bool,
 }
+
+/// Settings that a catalogue may use as `${NAME:-default}`; none is secret.
+const FOR_CATALOGUES: [&str; 2] = [
+    "ADMIN_NOTIFICATION_FALLBACK_TEMPLATE_NAME",
+    "INVOICE_PROCESSED_NOTIFICATION_GROUPS",
+];
 
 /// The environment, with `.env` filling in what is not set, and `NAME_FILE` read
 /// for secrets. The environment wins over `.env`.
@@ -420,6 +436,11 @@ impl Config {
                     .unsigned_abs(),
             ),
             http_workers: usize::try_from(reader.number("HERALD_HTTP_WORKERS", 1, 64)).unwrap_or(1),
+            catalogue_values: FOR_CATALOGUES
+                .into_iter()
+                .map(|name| (name, reader.text(name)))
+                .collect(),
+            template_suffix: reader.text("META_SYNC_VERSION_SUFFIX"),
             log: reader.text("HERALD_LOG").unwrap_or_default(),
             log_json,
         };

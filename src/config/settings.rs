@@ -281,6 +281,21 @@ pub const SETTINGS: &[Setting] = &[
         "`herald.credential.expiring` is raised so long before a credential expires.",
     ),
     setting(
+        "ADMIN_NOTIFICATION_FALLBACK_TEMPLATE_NAME",
+        Some("admin_notification_alert"),
+        "For catalogues: the template that reaches staff outside their 24-hour window.",
+    ),
+    setting(
+        "INVOICE_PROCESSED_NOTIFICATION_GROUPS",
+        Some("System Admins,Sales Team"),
+        "For catalogues: the groups that hear of a processed invoice.",
+    ),
+    setting(
+        "META_SYNC_VERSION_SUFFIX",
+        None,
+        "Appended to the names of templates at Meta, such as v1_02.",
+    ),
+    setting(
         "HERALD_KEEP_BODIES_DAYS",
         Some("14"),
         "Raw callbacks are kept so long; Meta repeats for 7 days.",

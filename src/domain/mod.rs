@@ -4,6 +4,7 @@
 //! walks through a day in a millisecond.
 
 pub mod alarm;
+pub mod catalogue;
 pub mod cohort;
 pub mod content;
 pub mod country;
@@ -19,6 +20,7 @@ pub mod outcome;
 pub mod pace;
 pub mod phone;
 pub mod preference;
+pub mod quiet;
 pub mod recipient;
 pub mod retry;
 pub mod rule;

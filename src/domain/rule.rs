@@ -34,6 +34,9 @@ pub struct Send {
     /// else the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,
+    /// Which kind of message it is; absent: that of the notification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
 }
 
 fn whatsapp() -> String {
@@ -145,6 +148,7 @@ mod tests {
                 channel: "whatsapp".to_owned(),
                 params: std::collections::BTreeMap::new(),
                 sender: None,
+                kind: None,
             },
             chain: false,
         }

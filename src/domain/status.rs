@@ -111,6 +111,28 @@ impl Status {
         Self::ALL.into_iter().find(|status| status.name() == name)
     }
 
+    /// Whether nothing more is sent of it, unless a person wants it.
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Queued
+            | Self::Held
+            | Self::Sending
+            | Self::Retrying
+            | Self::Unknown
+            // A failure that another attempt follows may still be told of.
+            | Self::Accepted
+            | Self::Sent => false,
+            Self::Delivered
+            | Self::Read
+            | Self::Played
+            | Self::Failed
+            | Self::Expired
+            | Self::GaveUp
+            | Self::Skipped
+            | Self::Cancelled => true,
+        }
+    }
+
     pub const fn group(self) -> Group {
         match self {
             Self::Queued | Self::Held | Self::Sending | Self::Retrying | Self::Unknown => {

@@ -1,7 +1,7 @@
 //! What the catalogues say, kept in memory while none of them changes: rules and templates.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -36,6 +36,8 @@ pub struct InForce {
     by_trigger: BTreeMap<Trigger, Vec<StoredRule>>,
     /// What any version of any rule names as its `unless`.
     unless_ever: Triggers,
+    /// Types of events whose data are secret.
+    sensitive_events: BTreeSet<String>,
     /// Templates that were asked for, in all their languages.
     templates: Mutex<HashMap<String, Arc<[Arc<Template>]>>>,
 }
@@ -44,6 +46,11 @@ impl InForce {
     /// Whether a pending follow-up may be waiting for one of these not to come.
     pub const fn may_cancel(&self, reached: Triggers) -> bool {
         !self.unless_ever.intersection(reached).is_empty()
+    }
+
+    /// Whether the data of such events are secret.
+    pub fn is_sensitive(&self, event_type: &str) -> bool {
+        self.sensitive_events.contains(event_type)
     }
 
     /// The rules of a trigger.
@@ -133,6 +140,7 @@ impl Engine {
             revision,
             by_trigger,
             unless_ever,
+            sensitive_events: catalogue::sensitive_events(connection).await?,
             templates: Mutex::default(),
         });
         *self

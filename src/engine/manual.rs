@@ -139,8 +139,10 @@ pub async fn one(
     let (done, report) = engine
         .store
         .write(async |tx| {
-            if let Some(before) = take(tx, key, action, id, now).await? {
-                let same = key.is_some_and(|key| key.fingerprint == before.fingerprint);
+            if let Some(before) = take(engine, tx, key, action, id, now).await? {
+                let same = key.is_some_and(|key| {
+                    engine.is_fingerprint(&before.fingerprint, &key.fingerprint)
+                });
                 let done = if same { Done::Yes } else { Done::KeyReused };
                 return Ok((done, Report::default()));
             }
@@ -158,6 +160,7 @@ pub async fn one(
 }
 
 async fn take(
+    engine: &Engine,
     tx: &DatabaseTransaction,
     key: Option<&Key>,
     action: Action,
@@ -168,7 +171,7 @@ async fn take(
         return Ok(None);
     };
     let used = Used {
-        fingerprint: key.fingerprint.clone(),
+        fingerprint: engine.fingerprint(&key.fingerprint),
         resource_id,
         answer: None,
     };
@@ -264,8 +267,10 @@ pub async fn chunk(
     let (batch, report) = engine
         .store
         .write(async |tx| {
-            if let Some(before) = take(tx, key, action, Uuid::nil(), now).await? {
-                let same = key.is_some_and(|key| key.fingerprint == before.fingerprint);
+            if let Some(before) = take(engine, tx, key, action, Uuid::nil(), now).await? {
+                let same = key.is_some_and(|key| {
+                    engine.is_fingerprint(&before.fingerprint, &key.fingerprint)
+                });
                 let answer = before.answer.filter(|_| same);
                 let before = answer.and_then(|answer| serde_json::from_str(&answer).ok());
                 return Ok((before.ok_or(KeyReused), Report::default()));

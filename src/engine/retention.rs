@@ -8,7 +8,7 @@ use std::{
 use super::Engine;
 use crate::{
     domain::time::Timestamp,
-    store::{StoreError, retention},
+    store::{StoreError, retention, secrets},
 };
 
 /// Things that one transaction deletes, at most.
@@ -20,6 +20,9 @@ const TIME: Duration = Duration::from_millis(10);
 
 /// What giving pages back is called among the kinds of write.
 const PAGES: &str = "pages";
+
+/// What wiping is called among the kinds of write.
+const SECRETS: &str = "secrets";
 
 /// The digest ledger is kept so long: Meta repeats for 7 days.
 const DIGEST_DAYS: i64 = 9;
@@ -61,6 +64,17 @@ impl Cleaner {
             self.lasted.insert(what.name(), started.elapsed());
             metrics::counter!("herald_deleted_rows_total", "what" => what.name()).increment(gone);
             deleted += gone;
+        }
+        let events_before = now.plus_seconds(-engine.settings.expires_after_seconds);
+        if secrets::any(&engine.store, now, events_before).await? {
+            let started = Instant::now();
+            let wiped = engine
+                .store
+                .write(async |tx| secrets::wipe(tx, now, events_before, CHUNK).await)
+                .await?;
+            self.lasted.insert(SECRETS, started.elapsed());
+            metrics::counter!("herald_wiped_rows_total").increment(wiped);
+            deleted += wiped;
         }
         if deleted > 0 {
             let started = Instant::now();

@@ -111,6 +111,22 @@ impl Vault {
         ))
     }
 
+    /// Seals a text for one row with a nonce made of both (as RFC 5297 does), so that none
+    /// has to be drawn: only the same text of the same row is sealed alike.
+    pub fn seal_row(&self, place: &str, text: &str) -> Result<String, Unusable> {
+        let mut mac = self.current.mac.clone();
+        for part in ["herald nonce", place, text] {
+            let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
+            mac.update(&length.to_be_bytes());
+            mac.update(part.as_bytes());
+        }
+        let mut nonce = Nonce::default();
+        for (byte, made) in nonce.iter_mut().zip(mac.finalize().into_bytes()) {
+            *byte = made;
+        }
+        self.seal(place, text, nonce)
+    }
+
     /// Opens what was sealed for this row; `None`: with another key, or for another row.
     pub fn open(&self, place: &str, sealed: &str) -> Option<SecretString> {
         let mut parts = sealed.split(':');
@@ -136,6 +152,14 @@ impl Vault {
     /// key what they are.
     pub fn fingerprint(&self, text: &[u8]) -> Vec<u8> {
         self.current.digest(text)
+    }
+
+    /// Whether it is the fingerprint of a text, made with one of the keys.
+    fn is_fingerprint(&self, kept: &[u8], text: &[u8]) -> bool {
+        let keys = [Some(&self.current), self.previous.as_ref()];
+        keys.into_iter()
+            .flatten()
+            .any(|key| key.digest(text) == kept)
     }
 
     /// Bytes for another use of the key, such as sealing cookies: who has them does not
@@ -275,6 +299,36 @@ impl Engine {
     pub const fn vault(&self) -> Option<&Vault> {
         self.keys.vault.as_ref()
     }
+
+    /// What is kept of a request or an event to know it again. It may hold a code of six
+    /// digits, which anybody finds by trying: so it is made with our key.
+    pub fn fingerprint(&self, digest: &[u8]) -> Vec<u8> {
+        self.vault()
+            .map_or_else(|| digest.to_vec(), |vault| vault.fingerprint(digest))
+    }
+
+    /// Whether what was kept is of this digest: with any of our keys, or of a version
+    /// that used none.
+    pub fn is_fingerprint(&self, kept: &[u8], digest: &[u8]) -> bool {
+        kept == digest
+            || self
+                .vault()
+                .is_some_and(|vault| vault.is_fingerprint(kept, digest))
+    }
+}
+
+/// Why something secret cannot be kept.
+pub const NO_KEY: &str =
+    "it holds something secret, which cannot be kept without HERALD_SECRET_KEY";
+
+/// What the secrets of a notification are bound to.
+pub fn of_notification(id: uuid::Uuid) -> String {
+    format!("notification/{id}")
+}
+
+/// What the data of an event are bound to.
+pub fn of_event(id: uuid::Uuid) -> String {
+    format!("event/{id}")
 }
 
 #[cfg(test)]

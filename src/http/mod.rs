@@ -65,6 +65,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
                         .default_service(web::to(method_not_allowed)),
                 )
                 .route("/events/{id}", web::get().to(api::events::get))
+                .route("/event-types", web::get().to(api::events::types))
                 .service(
                     web::resource("/notifications")
                         .route(web::post().to(api::notifications::post))

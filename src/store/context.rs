@@ -55,7 +55,8 @@ pub async fn load(
                     "source": event.source,
                     "type": event.event_type,
                     "subject": event.subject,
-                    "data": text(&event.data),
+                    // What is secret is for the message alone.
+                    "data": if event.sealed { json!({}) } else { text(&event.data) },
                 })),
                 "failure": failure.map(|failure| json!({
                     "code": failure.code,

@@ -20,7 +20,9 @@ pub struct New<'a> {
     pub event_type: &'a str,
     pub subject: Option<&'a str>,
     pub occurred_at: Option<Timestamp>,
+    /// As JSON, or a ciphertext of that.
     pub data: &'a str,
+    pub sealed: bool,
     pub digest: Vec<u8>,
 }
 
@@ -32,8 +34,8 @@ pub async fn insert(
 ) -> Result<bool, StoreError> {
     let inserted = execute(
         tx,
-        "INSERT INTO event (id, created_at, source, external_id, event_type, subject, occurred_at, data, digest, state, routes) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'expanding', '[]') ON CONFLICT (source, external_id) DO NOTHING",
+        "INSERT INTO event (id, created_at, source, external_id, event_type, subject, occurred_at, data, digest, state, routes, sealed) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'expanding', '[]', $10) ON CONFLICT (source, external_id) DO NOTHING",
         [
             new.id.into(),
             now.micros().into(),
@@ -44,6 +46,7 @@ pub async fn insert(
             new.occurred_at.map(Timestamp::micros).into(),
             new.data.into(),
             new.digest.into(),
+            new.sealed.into(),
         ],
     )
     .await?;

@@ -34,6 +34,7 @@ pub mod notification;
 pub mod parked;
 pub mod people;
 pub mod retention;
+pub mod secrets;
 pub mod sender;
 pub mod session;
 pub mod setting;

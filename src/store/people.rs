@@ -177,6 +177,63 @@ pub async fn group_exists(
     .is_some())
 }
 
+/// The group of a name, made if there is none. Says whether it was made.
+pub async fn ensure_group(
+    tx: &DatabaseTransaction,
+    name: &str,
+    description: Option<&str>,
+    now: Timestamp,
+) -> Result<(Uuid, bool), StoreError> {
+    let id = new_id(now);
+    let made = execute(
+        tx,
+        "INSERT INTO user_group (id, created_at, name, description) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING",
+        [id.into(), now.micros().into(), name.into(), description.into()],
+    )
+    .await?;
+    if made.rows_affected() > 0 {
+        return Ok((id, true));
+    }
+    let row = query_one(
+        tx,
+        "SELECT id FROM user_group WHERE name = $1",
+        [name.into()],
+    )
+    .await?;
+    match row {
+        Some(row) => Ok((Columns::of(&row).take()?, false)),
+        None => Err(StoreError::Corrupt {
+            table: "user_group",
+            row: name.to_owned(),
+            column: "id",
+        }),
+    }
+}
+
+/// Makes these users the members of a group.
+pub async fn set_members(
+    tx: &DatabaseTransaction,
+    group: Uuid,
+    users: &[Uuid],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "DELETE FROM group_member WHERE group_id = $1",
+        [group.into()],
+    )
+    .await?;
+    for user in users {
+        execute(
+            tx,
+            "INSERT INTO group_member (group_id, user_id, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            [group.into(), (*user).into(), now.micros().into()],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
 /// Up to `limit` members of a group after one of them, in order of their ids.
 pub async fn members(
     connection: &impl ConnectionTrait,

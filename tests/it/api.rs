@@ -533,6 +533,7 @@ async fn the_openapi_document_names_every_route(database: Database) {
             "/api/v1/contacts",
             "/api/v1/contacts/conflicts",
             "/api/v1/contacts/{id}",
+            "/api/v1/event-types",
             "/api/v1/events",
             "/api/v1/events/{id}",
             "/api/v1/log",

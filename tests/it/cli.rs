@@ -165,7 +165,7 @@ async fn apply_is_idempotent_atomic_and_names_every_mistake(database: Database) 
             folder.path(),
             &["apply", "syntax.toml"]
         ))
-        .contains("line 3")
+        .contains("syntax.toml:3: ")
     );
     write(
         "thief.toml",
@@ -284,6 +284,7 @@ async fn every_command_has_help(_: Database) {
         "serve",
         "dev",
         "migrate",
+        "plan",
         "apply",
         "keys",
         "senders",

@@ -2,11 +2,11 @@
 
 use entity::{
     account_fact, alarm, api_key, attempt, audit, callback, callback_body, callback_digest,
-    catalogue, cohort, contact, contact_alias, contact_conflict, conversation, counter, credential,
-    dead_letter, dedupe, event, follow_up, group_member, heartbeat, idempotency, identity_change,
-    inbound_message, login, notice, notification, notification_label, parked_status, route, rule,
-    sender, session, setting, suppression, template, template_sync, timeline, user_account,
-    user_group,
+    catalogue, catalogue_row, cohort, contact, contact_alias, contact_conflict, conversation,
+    counter, credential, dead_letter, dedupe, event, event_type, follow_up, group_member,
+    heartbeat, idempotency, identity_change, inbound_message, login, message_kind, notice,
+    notification, notification_label, parked_status, preference, route, rule, sender, session,
+    setting, suppression, template, template_sync, timeline, user_account, user_group,
 };
 use herald::store::{checkpoint, connect, migrate, notification as rows};
 use herald::{engine::watch, store, workers};
@@ -92,6 +92,7 @@ async fn every_entity_fits_its_table(database: Database) {
         callback_body,
         callback_digest,
         catalogue,
+        catalogue_row,
         contact,
         contact_alias,
         conversation,
@@ -100,13 +101,16 @@ async fn every_entity_fits_its_table(database: Database) {
         dead_letter,
         dedupe,
         event,
+        event_type,
         follow_up,
         group_member,
         idempotency,
         inbound_message,
+        message_kind,
         notification,
         notification_label,
         parked_status,
+        preference,
         route,
         rule,
         sender,

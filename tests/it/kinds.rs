@@ -1,6 +1,6 @@
 //! Messages of every kind, as they leave for Meta.
 
-use herald::{engine::catalogue::ApplyError, sandbox::check};
+use herald::sandbox::check;
 use serde_json::{Value, json};
 
 use crate::harness::{Database, TestApp};
@@ -479,13 +479,8 @@ type = "url"
 text = "A text of more than twenty-five characters"
 url = "https://example.org/{{ a }}/end"
 "#;
-    let error = herald::engine::catalogue::apply(&app.store, wrong, app.now())
-        .await
-        .unwrap_err();
-    let ApplyError::Mistakes(mistakes) = error else {
-        panic!("{error:?}");
-    };
-    insta::assert_snapshot!("a_template_that_meta_would_refuse", mistakes.0.join("\n"));
+    let mistakes = app.try_catalogue(wrong).await.unwrap_err();
+    insta::assert_snapshot!("a_template_that_meta_would_refuse", mistakes.join("\n"));
 }
 
 async fn a_template_lives_no_longer_than_the_provider_tries(database: Database) {

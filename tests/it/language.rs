@@ -1,6 +1,5 @@
 //! Everybody reads a message in their own language, dates and amounts included.
 
-use herald::engine::catalogue::ApplyError;
 use serde_json::{Value, json};
 
 use crate::harness::{Database, TestApp};
@@ -238,13 +237,11 @@ async fn a_translation_that_a_catalogue_no_longer_has_is_removed(database: Datab
     let (first, rest) = CATALOGUE.split_once("[[template]]").unwrap();
     let (_english, others) = rest.split_once("[[template]]").unwrap();
     let fewer = format!("{first}[[template]]{others}");
-    let done = herald::engine::catalogue::apply(&app.store, &fewer, app.now())
-        .await
-        .unwrap();
-    assert_eq!(done.removed, ["template bill in en"]);
+    let done = app.try_catalogue(&fewer).await.unwrap();
+    let steps: Vec<String> = done.steps.iter().map(|it| it.id.to_string()).collect();
+    assert_eq!(steps, ["template bill en"]);
     let unnamed = CATALOGUE.replace("[[contact]]\nname = \"asha\"", "[[contact]]\nname = \"\"");
-    let refused = herald::engine::catalogue::apply(&app.store, &unnamed, app.now()).await;
-    assert!(matches!(refused, Err(ApplyError::Mistakes(_))));
+    assert!(app.try_catalogue(&unnamed).await.is_err());
     app.event(
         "b-1",
         "bills.bill.made",

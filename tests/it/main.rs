@@ -31,8 +31,10 @@ mod language;
 mod letter;
 mod migrating;
 mod order;
+mod ownership;
 mod pace;
 mod parameters;
+mod secrets;
 mod senders;
 mod sending;
 mod statistics;
@@ -69,7 +71,9 @@ fn main() -> ExitCode {
         letter::tests(),
         order::tests(),
         pace::tests(),
+        ownership::tests(),
         parameters::tests(),
+        secrets::tests(),
         senders::tests(),
         sending::tests(),
         statistics::tests(),

@@ -1,6 +1,5 @@
 //! Declared parameters: their kinds, what stands in for them, their examples.
 
-use herald::engine::catalogue::{self, ApplyError};
 use serde_json::{Value, json};
 
 use crate::harness::{Database, TestApp};
@@ -152,44 +151,43 @@ async fn an_event_with_a_wrong_parameter_says_so_on_its_message(database: Databa
 
 async fn a_catalogue_says_everything_of_its_parameters_or_nothing(database: Database) {
     let app = app(&database).await;
-    let mistakes = async |text: &str| match catalogue::apply(&app.store, text, app.now()).await {
-        Err(ApplyError::Mistakes(mistakes)) => mistakes.0,
-        other => panic!("{other:?}"),
-    };
+    let mistakes = async |text: &str| app.try_catalogue(text).await.unwrap_err();
     for (from, to, mistake) in [
         (
             "name = \"plan\"\n",
             "name = \"plans\"\n",
             vec![
-                "template bill: parameter plans: nothing asks for it",
-                "template bill: parameter plan: it is used, and not declared",
+                "line 4: template bill: parameter plan: it is used, and not declared",
+                "line 4: template bill: parameter plans: nothing asks for it",
             ],
         ),
         (
             "name = \"plan\"\n",
             "name = \"contact\"\n",
             vec![
-                "template bill: parameter contact: Herald fills it in",
-                "template bill: parameter plan: it is used, and not declared",
+                "line 4: template bill: parameter contact: Herald fills it in",
+                "line 4: template bill: parameter plan: it is used, and not declared",
             ],
         ),
         (
             "example = \"250\"",
             "example = \"a lot\"",
-            vec!["template bill: parameter amount: example: a number is written 1250 or 1250.50"],
+            vec![
+                "line 4: template bill: parameter amount: example: a number is written 1250 or 1250.50",
+            ],
         ),
         (
             "default = \"https://example.org/pay\"",
             "default = \"pay here\"",
             vec![
-                "template bill: parameter link: default: an address begins with https:// and has no spaces",
+                "line 4: template bill: parameter link: default: an address begins with https:// and has no spaces",
             ],
         ),
         (
             "money('INR')",
             "money('Rupees')",
             vec![
-                "template bill: with its examples: cannot be rendered: invalid operation: a currency has three letters, such as INR",
+                "line 4: template bill: with its examples: cannot be rendered: invalid operation: a currency has three letters, such as INR",
             ],
         ),
         (
@@ -207,6 +205,6 @@ async fn a_catalogue_says_everything_of_its_parameters_or_nothing(database: Data
     let long = CATALOGUE.replace("Solar 5 kW", &"x".repeat(1_020));
     assert_eq!(
         mistakes(&long).await,
-        ["template bill: with its examples: the body has over 1024 characters"]
+        ["line 4: template bill: with its examples: the body has over 1024 characters"]
     );
 }

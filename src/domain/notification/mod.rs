@@ -97,7 +97,24 @@ pub struct NotificationState {
     pub stored_wake_at: Option<Timestamp>,
     /// A template may take its place, once, should the window be closed.
     pub has_fallback: bool,
+    pub secrets: Secrets,
     pub attempts: Vec<AttemptState>,
+}
+
+/// What is secret in a message, where there is anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Secrets {
+    #[default]
+    Kept,
+    /// It is gone: the message cannot be sent again.
+    Wiped,
+}
+
+impl Secrets {
+    /// As a row says it: whether there is nothing left of them.
+    pub const fn stored(wiped: bool) -> Self {
+        if wiped { Self::Wiped } else { Self::Kept }
+    }
 }
 
 /// Something that happened.
@@ -493,6 +510,9 @@ impl NotificationState {
             EngineState::Queued | EngineState::Held | EngineState::Sending | EngineState::Retrying
         ) {
             return Effect::Ignored("it is still on its way");
+        }
+        if self.secrets == Secrets::Wiped {
+            return Effect::Ignored("what was secret in it has been wiped: send it anew");
         }
         let allowed = match self.status() {
             Status::Failed | Status::Expired | Status::Skipped | Status::Cancelled => true,

@@ -137,13 +137,7 @@ impl Body {
     pub fn variables(&self) -> Vec<String> {
         let mut names = Vec::new();
         for expression in &self.expressions {
-            let Ok(compiled) = environment().compile_expression(expression) else {
-                continue;
-            };
-            let mut wanted: Vec<String> =
-                compiled.undeclared_variables(false).into_iter().collect();
-            wanted.sort_unstable();
-            for name in wanted {
+            for name in names_in(expression) {
                 if !names.contains(&name) {
                     names.push(name);
                 }
@@ -167,6 +161,16 @@ impl Body {
             })
             .collect()
     }
+}
+
+/// The names that an expression asks for, sorted.
+fn names_in(expression: &str) -> Vec<String> {
+    let Ok(compiled) = environment().compile_expression(expression) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = compiled.undeclared_variables(false).into_iter().collect();
+    names.sort_unstable();
+    names
 }
 
 /// Where the expression ends: the first `}}` outside a string.

@@ -18,6 +18,9 @@ pub struct Declared {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
     pub example: String,
+    /// Sealed where it is stored, shown to nobody, wiped when the message is final.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sensitive: bool,
 }
 
 /// What a parameter may be.

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::expand::expand;
-use crate::engine::{Engine, manual::Key, transition::Report};
+use crate::engine::{Engine, manual::Key, transition::Report, vault::of_event};
 use crate::{
     domain::time::Timestamp,
     store::{
@@ -69,6 +69,8 @@ pub enum Conflict {
     Content,
     /// Its idempotency key was used for another request.
     KeyReused,
+    /// Its data are secret, and there is no key to seal them with.
+    NoKey,
 }
 
 fn digest(new: &NewEvent) -> Vec<u8> {
@@ -110,6 +112,7 @@ fn stored<'a>(new: &'a NewEvent, data: &'a str, digest: Vec<u8>, now: Timestamp)
         subject: new.subject.as_deref(),
         occurred_at: new.time,
         data,
+        sealed: false,
         digest,
     }
 }
@@ -131,7 +134,22 @@ pub async fn event(
         .store
         .write(async |tx| {
             let data = new.data.to_string();
-            let fresh = event::insert(tx, stored(new, &data, digest.clone(), now), now).await?;
+            let mut row = stored(new, &data, digest.clone(), now);
+            let sealed;
+            if engine.in_force(tx).await?.is_sensitive(&new.event_type) {
+                let vault = engine.vault();
+                match vault.and_then(|vault| vault.seal_row(&of_event(row.id), &data).ok()) {
+                    Some(text) => sealed = text,
+                    None => return Ok((Err(Conflict::NoKey), Report::default())),
+                }
+                row = event::New {
+                    data: &sealed,
+                    sealed: true,
+                    digest: engine.fingerprint(&digest),
+                    ..row
+                };
+            }
+            let fresh = event::insert(tx, row, now).await?;
             let Some(row) = event::by_external_id(tx, &new.source, &new.id).await? else {
                 return Err(StoreError::Corrupt {
                     table: "event",
@@ -141,21 +159,23 @@ pub async fn event(
             };
             if let Some(key) = key {
                 let used = Used {
-                    fingerprint: key.fingerprint.clone(),
+                    fingerprint: engine.fingerprint(&key.fingerprint),
                     resource_id: row.id,
                     answer: None,
                 };
                 let before =
                     event::take_idempotency_key(tx, &key.client, &key.key, OPERATION, &used, now)
                         .await?;
-                if before.is_some_and(|before| before.fingerprint != key.fingerprint) {
+                if before.is_some_and(|before| {
+                    !engine.is_fingerprint(&before.fingerprint, &key.fingerprint)
+                }) {
                     // Nothing of it may stay.
                     reused = true;
                     return Err(StoreError::RolledBack);
                 }
             }
             if !fresh {
-                if row.digest != digest {
+                if !engine.is_fingerprint(&row.digest, &digest) {
                     return Ok((Err(Conflict::Content), Report::default()));
                 }
                 return Ok((Ok(accepted(&row, true)), Report::default()));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -11,11 +12,13 @@ use crate::engine::{
     Engine,
     routing::{self, Target},
     transition::{self, Report},
+    vault::of_event,
 };
 use crate::{
     domain::{recipient::RecipientSpec, template, time::Timestamp},
     store::{
-        DatabaseTransaction, StoreError, catalogue,
+        DatabaseTransaction, StoreError,
+        catalogue::{self, StoredRoute, rows::RouteRow},
         dialect::Id,
         event::{self, DedupeClaim},
         notification::{self, NewNotification},
@@ -127,8 +130,9 @@ pub(super) async fn expand(
 ) -> Result<Report, StoreError> {
     let routes = catalogue::routes(tx, &row.event_type).await?;
     let (mut results, mut cursor) = progress(&row);
+    let data = data_of(engine, &row);
     let context = json!({
-        "data": serde_json::from_str::<Value>(&row.data).unwrap_or(Value::Null),
+        "data": data.as_ref().unwrap_or(&Value::Null),
         "event": { "id": row.external_id, "source": row.source, "type": row.event_type, "subject": row.subject },
     });
     let mut report = Report::default();
@@ -145,7 +149,11 @@ pub(super) async fn expand(
             };
         }
         let result = of_route(&mut results, &route.name);
-        let done = match plan(route, &context) {
+        let plan = match &data {
+            Some(_) => plan(&route.route, &context),
+            None => Err(("error", UNREADABLE.to_owned())),
+        };
+        let done = match plan {
             Err((outcome, reason)) => {
                 outcome.clone_into(&mut result.outcome);
                 result.reason = Some(reason);
@@ -204,6 +212,17 @@ pub(super) async fn expand(
     Ok(report)
 }
 
+const UNREADABLE: &str = "what the event says is sealed with another HERALD_SECRET_KEY";
+
+/// What an event says; `None`: it is sealed, and does not open.
+fn data_of(engine: &Engine, row: &entity::event::Model) -> Option<Value> {
+    if !row.sealed {
+        return Some(serde_json::from_str(&row.data).unwrap_or(Value::Null));
+    }
+    let opened = engine.vault()?.open(&of_event(row.id), &row.data)?;
+    serde_json::from_str(opened.expose_secret()).ok()
+}
+
 /// A route, evaluated for one event.
 struct Plan {
     recipients: Vec<String>,
@@ -214,8 +233,18 @@ struct Plan {
     dedupe_key: Option<String>,
 }
 
+/// Evaluates a route for a catalogue's example: its parameters, nothing if its condition
+/// does not hold, or what is wrong.
+pub fn try_route(route: &RouteRow, context: &Value) -> Result<Option<Value>, String> {
+    match plan(route, context) {
+        Ok(plan) => Ok(Some(plan.params)),
+        Err(("did_not_fire", _)) => Ok(None),
+        Err((_, reason)) => Err(reason),
+    }
+}
+
 /// Evaluates a route. The error is (outcome, reason).
-fn plan(route: &entity::route::Model, context: &Value) -> Result<Plan, (&'static str, String)> {
+fn plan(route: &RouteRow, context: &Value) -> Result<Plan, (&'static str, String)> {
     let error = |what: &str, error: &template::TemplateError| ("error", format!("{what}: {error}"));
     if let Some(condition) = &route.condition {
         match template::holds(condition, context) {
@@ -233,12 +262,11 @@ fn plan(route: &entity::route::Model, context: &Value) -> Result<Plan, (&'static
         template::render_text(source, context).map_err(|problem| error(what, &problem))
     };
     let map = |what: &str,
-               stored: &str|
+               sources: &BTreeMap<String, String>|
      -> Result<BTreeMap<String, String>, (&'static str, String)> {
-        let sources: BTreeMap<String, String> = serde_json::from_str(stored).unwrap_or_default();
         sources
-            .into_iter()
-            .map(|(name, source)| Ok((name.clone(), render(&format!("{what} {name}"), &source)?)))
+            .iter()
+            .map(|(name, source)| Ok((name.clone(), render(&format!("{what} {name}"), source)?)))
             .collect()
     };
     let optional = |what: &str, source: &Option<String>| {
@@ -247,12 +275,12 @@ fn plan(route: &entity::route::Model, context: &Value) -> Result<Plan, (&'static
             .map(|source| render(what, source))
             .transpose()
     };
-    let recipients: Vec<String> = serde_json::from_str(&route.recipients).unwrap_or_default();
+    let mut recipients = Vec::with_capacity(route.recipients.len());
+    for entry in &route.recipients {
+        recipients.push(render("its recipient", entry)?);
+    }
     Ok(Plan {
-        recipients: recipients
-            .iter()
-            .map(|entry| render("its recipient", entry))
-            .collect::<Result<_, _>>()?,
+        recipients,
         about: optional("whom it is about", &route.about)?,
         params: json!(map("its parameter", &route.params)?),
         labels: map("its label", &route.labels)?,
@@ -266,7 +294,7 @@ struct Expansion<'a> {
     engine: &'a Engine,
     tx: &'a DatabaseTransaction,
     row: &'a entity::event::Model,
-    route: &'a entity::route::Model,
+    route: &'a StoredRoute,
     plan: &'a Plan,
     now: Timestamp,
 }
@@ -330,7 +358,7 @@ impl Expansion<'_> {
             },
             _ => None,
         };
-        let from = match &self.route.sender {
+        let from = match &self.route.route.sender {
             None => None,
             Some(named) => match sender::named(self.tx, named).await? {
                 Some(row) => Some(row.id),
@@ -345,17 +373,17 @@ impl Expansion<'_> {
             parent_id: None,
             rule: None,
             depth: 0,
-            channel: self.route.channel.clone(),
+            channel: self.route.route.channel.clone(),
             sender_id: from,
-            template: self.route.template.clone(),
+            template: self.route.route.template.clone(),
             language: None,
-            default_language: self.route.language.clone(),
+            default_language: self.route.route.language.clone(),
             params: self.plan.params.clone(),
             subject_contact_id: about,
             reference: self.plan.reference.clone(),
             labels: self.plan.labels.clone(),
-            priority: priority(&self.route.priority).unwrap_or(2),
-            expires_after_seconds: self.route.expires_after_seconds,
+            priority: priority(&self.route.route.priority).unwrap_or(2),
+            expires_after_seconds: self.route.route.expires_after_seconds,
             send_at: None,
             reply_to: None,
         };
@@ -407,7 +435,7 @@ impl Expansion<'_> {
         let taken = event::claim_dedupe(
             self.tx,
             &self.route.name,
-            &self.route.channel,
+            &self.route.route.channel,
             &claims,
             self.now,
         )

@@ -7,7 +7,7 @@ mod reading;
 mod request;
 
 pub use event::{Accepted, Conflict, Duplicate, NewEvent, RouteResult, event, raise};
-pub use expand::expand_turn;
+pub use expand::{expand_turn, try_route};
 pub use gather::{Door, NotNow, Queue, Stored, many, open};
 pub use reading::Reading;
 pub use request::{Asked, FieldError, Refusal, Request, RequestContent, TemplateUse};
@@ -17,9 +17,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Engine, routing::Target};
+use super::{
+    Engine,
+    routing::Target,
+    vault::{NO_KEY, Unusable, of_notification},
+};
 use crate::{
-    domain::{recipient::UserId, time::Timestamp},
+    domain::{recipient::UserId, template::layout::Layout, time::Timestamp},
     store::{DatabaseTransaction, StoreError, new_id, notification::NewNotification, people},
 };
 
@@ -141,7 +145,7 @@ pub async fn compose(
         }
         // One person without a name must not keep the others from hearing.
         let (rendered, unusable) = match layout.fill(&params) {
-            Ok(filled) => (Some(layout.text(&filled.body)), None),
+            Ok(filled) => (Some(layout.masked_text(&filled.body)), None),
             Err(error) => (
                 None,
                 Some(format!(
@@ -156,8 +160,15 @@ pub async fn compose(
                 .as_deref()
                 .is_some_and(|address| UserId::parse(address).is_some());
         let unusable = unusable.or(needs_phone.then(|| NEEDS_PHONE.to_owned()));
+        let skipped = target.skipped.or(unusable);
+        let id = new_id(now);
+        let sealed = match seal(engine, layout, &mut params, id) {
+            Ok(sealed) if skipped.is_none() => sealed,
+            Ok(sealed) => sealed.map(|_nobody_gets_it| String::new()),
+            Err(Unusable) => return Ok(Err(NO_KEY.to_owned())),
+        };
         new.push(NewNotification {
-            id: new_id(now),
+            id,
             event_id: draft.event_id,
             route: draft.route.clone(),
             event_type: draft.event_type.clone(),
@@ -176,18 +187,35 @@ pub async fn compose(
             language: Some(found.language.clone()),
             category: found.category.clone(),
             params,
-            body: rendered.filter(|_| !authentication),
+            body: rendered,
             reference: draft.reference.clone(),
             labels: draft.labels.clone(),
             priority: if authentication { 0 } else { draft.priority },
-            skipped: target.skipped.or(unusable),
+            skipped,
             expires_at: Some(starts.plus_seconds(lifetime)),
             send_at: draft.send_at,
             reply_to: draft.reply_to.clone(),
             fallback: None,
+            sealed,
         });
     }
     Ok(Ok(new))
+}
+
+/// Takes what is secret out of the parameters, and seals it for a notification.
+fn seal(
+    engine: &Engine,
+    layout: &Layout,
+    params: &mut Value,
+    id: Uuid,
+) -> Result<Option<String>, Unusable> {
+    let secrets = layout.take_secrets(params);
+    if secrets.is_empty() {
+        return Ok(None);
+    }
+    let vault = engine.vault().ok_or(Unusable)?;
+    let text = Value::Object(secrets).to_string();
+    vault.seal_row(&of_notification(id), &text).map(Some)
 }
 
 /// What is known of who receives it: what is not known is not there, so that `default`

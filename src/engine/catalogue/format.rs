@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::domain::template::{
-    layout::{Button, Extras, Header},
-    parameter::Declared,
+use crate::domain::{
+    catalogue::Kind,
+    quiet::QuietHours,
+    template::{
+        layout::{Button, Extras, Header},
+        parameter::Declared,
+    },
 };
 
 /// A catalogue file.
@@ -22,10 +26,41 @@ pub struct Catalogue {
     pub user: Vec<UserEntry>,
     #[serde(default)]
     pub group: Vec<GroupEntry>,
+    /// Kinds of message that people may turn off, or may not.
+    #[serde(default)]
+    pub kind: Vec<KindEntry>,
+    /// What products post; none, or all that routes are for.
+    #[serde(default)]
+    pub event: Vec<EventEntry>,
     #[serde(default)]
     pub route: Vec<RouteEntry>,
     #[serde(default)]
     pub rule: Vec<RuleEntry>,
+}
+
+impl Catalogue {
+    /// The names of its entries of a kind, in their order.
+    pub fn names(&self, kind: Kind) -> Vec<String> {
+        match kind {
+            Kind::Contact => self.contact.iter().map(|it| it.name.clone()).collect(),
+            Kind::User => self.user.iter().map(|it| it.name.clone()).collect(),
+            Kind::Group => self.group.iter().map(|it| it.name.clone()).collect(),
+            Kind::MessageKind => self.kind.iter().map(|it| it.name.clone()).collect(),
+            Kind::Event => self.event.iter().map(|it| it.r#type.clone()).collect(),
+            Kind::Template => self
+                .template
+                .iter()
+                .map(|it| format!("{} {}", it.name, it.language))
+                .collect(),
+            Kind::Route => self.route.iter().map(|it| it.name.clone()).collect(),
+            Kind::Rule => self.rule.iter().map(|it| it.name.clone()).collect(),
+        }
+    }
+
+    /// The place of an entry among those of its kind.
+    pub fn index(&self, kind: Kind, name: &str) -> Option<usize> {
+        self.names(kind).iter().position(|it| it == name)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -80,6 +115,10 @@ pub struct ContactEntry {
     pub display_name: Option<String>,
     pub phone: Option<String>,
     pub language: Option<String>,
+    /// As in the tz database; UTC, if absent.
+    pub time_zone: Option<String>,
+    /// In which nothing disturbs but codes, what is required, and what is of high priority.
+    pub quiet_hours: Option<QuietHours>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -95,8 +134,30 @@ pub struct UserEntry {
 pub struct GroupEntry {
     pub name: String,
     pub description: Option<String>,
+    /// Names of users; absent: they are managed by hand.
+    pub members: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KindEntry {
+    pub name: String,
+    pub description: Option<String>,
+    /// It cannot be turned off, not even by STOP.
     #[serde(default)]
-    pub members: Vec<String>,
+    pub required: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventEntry {
+    pub r#type: String,
+    pub description: Option<String>,
+    /// Its data are sealed, shown to nobody, and wiped in the end.
+    #[serde(default)]
+    pub sensitive: bool,
+    /// Data as a product posts them: every route must be able to use them.
+    pub example: Option<toml::Table>,
 }
 
 /// One recipient or several.
@@ -109,10 +170,22 @@ pub enum OneOrMany {
 
 impl From<OneOrMany> for Vec<String> {
     fn from(entry: OneOrMany) -> Self {
-        match entry {
+        let entries = match entry {
             OneOrMany::One(one) => vec![one],
             OneOrMany::Many(many) => many,
-        }
+        };
+        entries.iter().flat_map(|entry| one_by_one(entry)).collect()
+    }
+}
+
+/// `groups:A,B` is two groups: so a setting may name several.
+fn one_by_one(entry: &str) -> Vec<String> {
+    match entry.strip_prefix("groups:") {
+        Some(names) => names
+            .split(',')
+            .map(|name| format!("group:{}", name.trim()))
+            .collect(),
+        None => vec![entry.to_owned()],
     }
 }
 
@@ -140,6 +213,17 @@ pub struct RouteEntry {
     pub expires_after: Option<String>,
     /// The name of a sender; absent: the default.
     pub sender: Option<String>,
+    /// Which kind of message it is, of those that people may turn off.
+    pub kind: Option<String>,
+    /// `template`; `auto`: its text while the window is open; `text`: never a template.
+    #[serde(default = "template")]
+    pub mode: String,
+    /// The template outside the window, instead of its own.
+    pub fallback_template: Option<String>,
+}
+
+fn template() -> String {
+    "template".to_owned()
 }
 
 fn whatsapp() -> String {
@@ -177,4 +261,6 @@ pub struct SendEntry {
     /// The name of a sender; absent: for `same` the one that the notification had,
     /// else the default.
     pub sender: Option<String>,
+    /// Which kind of message it is; absent: that of the notification.
+    pub kind: Option<String>,
 }

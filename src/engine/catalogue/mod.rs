@@ -1,49 +1,47 @@
-//! Catalogues: TOML files with templates, people, routes and rules.
+//! Catalogues: TOML files with templates, people, events, routes and rules.
 //!
-//! `apply` is idempotent and atomic: it adds, changes and removes only rows of
-//! the catalogue it is given, and refuses a name that another one owns.
+//! `plan` says what would change, `apply` changes it in one transaction. Both touch only
+//! rows of the catalogues they are given: a name that another one owns is refused, and what
+//! was changed by hand since is a conflict.
 
 mod check;
 mod format;
 mod layout;
+mod values;
 
 pub use layout::layout;
 
-pub use check::{Mistakes, parse};
+pub use check::{Mistake, Mistakes, Parsed, parse};
 pub use format::*;
+pub use values::Values;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use sha2::{Digest, Sha256};
-use uuid::Uuid;
+use std::collections::BTreeMap;
 
 use crate::{
     domain::{
-        phone::Phone,
-        rule::{Rule, Send, parse_duration_seconds},
+        catalogue::{Action, Fields, Id, Kind, Plan, plan as planned},
+        rule::{Send, parse_duration_seconds},
         time::Timestamp,
-        trigger::{Trigger, Triggers},
+        trigger::Trigger,
     },
     store::{
         DatabaseTransaction, Store, StoreError,
-        alias::Alias,
-        catalogue::{self, NewRoute, NewTemplate, Table},
-        people,
+        catalogue::{
+            self, By, fields,
+            rows::{
+                ContactRow, EventRow, GroupRow, MessageKindRow, RouteRow, RuleRow, TemplateRow,
+                UserRow,
+            },
+        },
     },
 };
 
-/// What applying did.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Done {
-    pub unchanged: bool,
-    pub written: usize,
-    pub removed: Vec<String>,
-}
-
-/// Why a catalogue was not applied.
+/// Why catalogues were not applied: the mistakes of each, in the order in which they were given.
 #[derive(Debug)]
 pub enum ApplyError {
-    Mistakes(Mistakes),
+    Mistakes(Vec<Mistakes>),
+    /// What was done by hand would be lost.
+    Conflicts(Vec<Plan>),
     Store(StoreError),
 }
 
@@ -53,294 +51,225 @@ impl From<StoreError> for ApplyError {
     }
 }
 
-/// Applies a catalogue in one transaction.
-pub async fn apply(store: &Store, text: &str, now: Timestamp) -> Result<Done, ApplyError> {
-    let catalogue = parse(text).map_err(ApplyError::Mistakes)?;
-    let digest = hex::encode(Sha256::digest(text.as_bytes()));
-    let mut mistakes = Vec::new();
+/// What applying is to do about rows that were changed by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByHand {
+    Keep,
+    Overwrite,
+}
+
+/// Applies catalogues, all of them in one transaction or none. Says what changed.
+pub async fn apply(
+    store: &Store,
+    catalogues: &[Parsed],
+    by_hand: ByHand,
+    now: Timestamp,
+) -> Result<Vec<Plan>, ApplyError> {
+    run(store, catalogues, Some(by_hand), now).await
+}
+
+/// What applying would change.
+pub async fn plan(
+    store: &Store,
+    catalogues: &[Parsed],
+    now: Timestamp,
+) -> Result<Vec<Plan>, ApplyError> {
+    run(store, catalogues, None, now).await
+}
+
+async fn run(
+    store: &Store,
+    catalogues: &[Parsed],
+    by_hand: Option<ByHand>,
+    now: Timestamp,
+) -> Result<Vec<Plan>, ApplyError> {
+    let mut refused = None;
+    let mut plans = Vec::new();
     let applied = store
-        .write(
-            async |tx| match apply_in(tx, &catalogue, &digest, now).await? {
-                Ok(done) => Ok(done),
-                Err(wrong) => {
-                    mistakes = wrong.0;
-                    Err(StoreError::RolledBack)
-                }
-            },
-        )
+        .write(async |tx| {
+            refused = None;
+            plans.clear();
+            let mut wrong = Vec::with_capacity(catalogues.len());
+            for parsed in catalogues {
+                let (plan, mistakes) = one(tx, parsed, now).await?;
+                plans.push(plan);
+                wrong.push(Mistakes(mistakes));
+            }
+            let conflicts = plans.iter().any(|plan| plan.conflicts().next().is_some());
+            if wrong.iter().any(|mistakes| !mistakes.0.is_empty()) {
+                refused = Some(ApplyError::Mistakes(wrong));
+            } else if conflicts && by_hand == Some(ByHand::Keep) {
+                refused = Some(ApplyError::Conflicts(plans.clone()));
+            } else if by_hand.is_some() {
+                return Ok(());
+            }
+            Err(StoreError::RolledBack)
+        })
         .await;
-    match applied {
-        Err(StoreError::RolledBack) => Err(ApplyError::Mistakes(Mistakes(mistakes))),
-        other => Ok(other?),
+    match (applied, refused) {
+        (Err(StoreError::RolledBack), Some(refused)) => Err(refused),
+        (Ok(()) | Err(StoreError::RolledBack), _) => Ok(plans),
+        (Err(error), _) => Err(error.into()),
     }
 }
 
-async fn apply_in(
+/// Plans one catalogue and writes it; what is wrong with it comes back.
+async fn one(
     tx: &DatabaseTransaction,
-    catalogue: &Catalogue,
-    digest: &str,
+    parsed: &Parsed,
     now: Timestamp,
-) -> Result<Result<Done, Mistakes>, StoreError> {
-    if catalogue::digest(tx, &catalogue.name).await?.as_deref() == Some(digest) {
-        return Ok(Ok(Done {
-            unchanged: true,
-            ..Done::default()
-        }));
-    }
-    let mut wrong = Vec::new();
-    let wanted: [(Table, &str, Vec<&str>); 6] = [
-        (
-            Table::Contact,
-            "contact",
-            catalogue
-                .contact
-                .iter()
-                .map(|entry| entry.name.as_str())
-                .collect(),
-        ),
-        (
-            Table::User,
-            "user",
-            catalogue
-                .user
-                .iter()
-                .map(|entry| entry.name.as_str())
-                .collect(),
-        ),
-        (
-            Table::Group,
-            "group",
-            catalogue
-                .group
-                .iter()
-                .map(|entry| entry.name.as_str())
-                .collect(),
-        ),
-        (
-            Table::Template,
-            "template",
-            catalogue
-                .template
-                .iter()
-                .map(|entry| entry.name.as_str())
-                .collect(),
-        ),
-        (
-            Table::Route,
-            "route",
-            catalogue
-                .route
-                .iter()
-                .map(|entry| entry.name.as_str())
-                .collect(),
-        ),
-        (
-            Table::Rule,
-            "rule",
-            catalogue
-                .rule
-                .iter()
-                .map(|entry| entry.name.as_str())
-                .collect(),
-        ),
-    ];
-    for (table, kind, names) in &wanted {
-        for name in names {
-            if let Some(Some(owner)) = catalogue::owner(tx, *table, name).await?
-                && owner != catalogue.name
-            {
-                wrong.push(format!("{kind} {name}: belongs to the catalogue {owner}"));
-            }
-        }
-    }
-    let known_template = |name: &str| catalogue.template.iter().any(|entry| entry.name == name);
-    let uses = catalogue
-        .route
+) -> Result<(Plan, Vec<Mistake>), StoreError> {
+    let catalogue = &parsed.catalogue;
+    let wanted = wanted(catalogue);
+    let present = catalogue::present(tx, &catalogue.name, wanted.keys()).await?;
+    let applied = catalogue::applied(tx, &catalogue.name).await?;
+    let plan = planned(&catalogue.name, &wanted, &present, &applied);
+    let mut wrong: Vec<Mistake> = plan
+        .foreign
         .iter()
-        .map(|entry| (format!("route {}", entry.name), &entry.template))
-        .chain(
-            catalogue
-                .rule
-                .iter()
-                .map(|entry| (format!("rule {}", entry.name), &entry.send.template)),
-        );
-    for (at, template) in uses {
-        if !known_template(template) && catalogue::translations(tx, template).await?.is_empty() {
-            wrong.push(format!("{at}: template: there is no template {template}"));
+        .map(|(id, owner)| {
+            let rule = format!("belongs to the catalogue {owner}");
+            parsed.mistake(id.kind, &id.name, "", &rule)
+        })
+        .collect();
+    if !wrong.is_empty() {
+        return Ok((plan, wrong));
+    }
+    let by = By {
+        catalogue: &catalogue.name,
+        now,
+    };
+    for step in &plan.steps {
+        if step.action == Action::Remove {
+            let others = match step.id.kind {
+                Kind::User => {
+                    catalogue::groups_of_others(tx, &step.id.name, &catalogue.name).await?
+                }
+                _ => None,
+            };
+            match others {
+                Some(group) => wrong.push(Mistake::anywhere(format!(
+                    "{}: cannot be removed: it is in the group {group}, which is not this catalogue's",
+                    step.id
+                ))),
+                None => catalogue::remove(tx, &step.id).await?,
+            }
+        } else if let Some(fields) = wanted.get(&step.id)
+            && let Err(broken) = catalogue::write(tx, by, &step.id, fields).await?
+        {
+            let Id { kind, name } = &step.id;
+            wrong.push(parsed.mistake(*kind, name, broken.field, &broken.rule));
         }
     }
-    if !wrong.is_empty() {
-        return Ok(Err(Mistakes(wrong)));
+    wrong.extend(missing_templates(tx, parsed).await?);
+    catalogue::note(tx, by, &wanted, &applied).await?;
+    if !plan.steps.is_empty() {
+        catalogue::count_change(tx, &catalogue.name, now).await?;
     }
-    let mut done = Done::default();
-    write_people(tx, catalogue, now, &mut wrong).await?;
-    if !wrong.is_empty() {
-        return Ok(Err(Mistakes(wrong)));
+    Ok((plan, wrong))
+}
+
+/// Routes and rules whose template is nobody's.
+async fn missing_templates(
+    tx: &DatabaseTransaction,
+    parsed: &Parsed,
+) -> Result<Vec<Mistake>, StoreError> {
+    let catalogue = &parsed.catalogue;
+    let routes = catalogue.route.iter().flat_map(|entry| {
+        let fallback = entry.fallback_template.iter();
+        [("template", &entry.template)]
+            .into_iter()
+            .chain(fallback.map(|name| ("fallback_template", name)))
+            .map(|(field, name)| (Kind::Route, &entry.name, field, name))
+    });
+    let rules = catalogue.rule.iter().map(|entry| {
+        (
+            Kind::Rule,
+            &entry.name,
+            "send.template",
+            &entry.send.template,
+        )
+    });
+    let mut wrong = Vec::new();
+    for (kind, name, field, template) in routes.chain(rules) {
+        if catalogue::translations(tx, template).await?.is_empty() {
+            let rule = format!("there is no template {template}");
+            wrong.push(parsed.mistake(kind, name, field, &rule));
+        }
+    }
+    Ok(wrong)
+}
+
+/// The rows that a catalogue wants.
+fn wanted(catalogue: &Catalogue) -> BTreeMap<Id, Fields> {
+    let mut wanted = BTreeMap::new();
+    let mut want = |kind: Kind, name: &str, fields: Fields| {
+        wanted.insert(Id::new(kind, name), fields);
+    };
+    for entry in &catalogue.contact {
+        let row = ContactRow {
+            display_name: Some(entry.display_name.as_ref().unwrap_or(&entry.name).clone()),
+            phone: entry.phone.clone(),
+            language: entry.language.clone(),
+            time_zone: entry.time_zone.clone(),
+            quiet_hours: entry.quiet_hours,
+        };
+        want(Kind::Contact, &entry.name, fields(&row));
+    }
+    for entry in &catalogue.user {
+        let contact = entry.contact.clone();
+        want(Kind::User, &entry.name, fields(&UserRow { contact }));
+    }
+    for entry in &catalogue.group {
+        let row = GroupRow {
+            description: entry.description.clone(),
+            members: entry.members.clone().map(|mut members| {
+                members.sort_unstable();
+                members.dedup();
+                members
+            }),
+        };
+        want(Kind::Group, &entry.name, fields(&row));
+    }
+    for entry in &catalogue.kind {
+        let row = MessageKindRow {
+            description: entry.description.clone(),
+            required: entry.required,
+        };
+        want(Kind::MessageKind, &entry.name, fields(&row));
+    }
+    for entry in &catalogue.event {
+        let row = EventRow {
+            description: entry.description.clone(),
+            sensitive: entry.sensitive,
+            example: entry.example.as_ref().map(|it| serde_json::json!(it)),
+        };
+        want(Kind::Event, &entry.r#type, fields(&row));
     }
     for entry in &catalogue.template {
-        let new = NewTemplate {
-            name: entry.name.clone(),
-            language: entry.language.clone(),
+        let row = TemplateRow {
             category: entry.category.clone(),
             parameter_format: entry.parameter_format.clone(),
             body: entry.body.clone(),
-            extras: entry
-                .extras()
-                .map(|extras| serde_json::json!(extras).to_string()),
+            extras: entry.extras().map(|extras| serde_json::json!(extras)),
             ttl_seconds: entry.message_send_ttl_seconds,
         };
-        catalogue::upsert_template(tx, &catalogue.name, &new, now).await?;
-    }
-    let names: BTreeSet<&str> = catalogue
-        .template
-        .iter()
-        .map(|entry| entry.name.as_str())
-        .collect();
-    for name in names {
-        let languages: Vec<&str> = catalogue
-            .template
-            .iter()
-            .filter(|entry| entry.name == name)
-            .map(|entry| entry.language.as_str())
-            .collect();
-        for language in catalogue::keep_translations(tx, name, &languages).await? {
-            done.removed.push(format!("template {name} in {language}"));
-        }
+        let name = format!("{} {}", entry.name, entry.language);
+        want(Kind::Template, &name, fields(&row));
     }
     for entry in &catalogue.route {
-        catalogue::upsert_route(tx, &catalogue.name, &new_route(entry), now).await?;
+        want(Kind::Route, &entry.name, fields(&route_row(entry)));
     }
     for entry in &catalogue.rule {
-        if let Some(rule) = new_rule(entry) {
-            catalogue::upsert_rule(tx, &catalogue.name, &rule, now).await?;
+        if let Some(row) = rule_row(entry) {
+            want(Kind::Rule, &entry.name, fields(&row));
         }
     }
-    for (table, kind, names) in wanted {
-        for name in catalogue::owned(tx, table, &catalogue.name).await? {
-            if !names.contains(&name.as_str()) {
-                catalogue::remove(tx, table, &name).await?;
-                done.removed.push(format!("{kind} {name}"));
-            }
-        }
-        done.written += names.len();
-    }
-    catalogue::set_digest(tx, &catalogue.name, digest, now).await?;
-    Ok(Ok(done))
+    wanted
 }
 
-async fn write_people(
-    tx: &DatabaseTransaction,
-    catalogue: &Catalogue,
-    now: Timestamp,
-    wrong: &mut Vec<String>,
-) -> Result<(), StoreError> {
-    let mut contacts: BTreeMap<&str, Uuid> = BTreeMap::new();
-    for entry in &catalogue.contact {
-        let phone = entry
-            .phone
-            .as_deref()
-            .and_then(|phone| Phone::parse(phone).ok());
-        let named = people::contact_by_handle(tx, &entry.name).await?;
-        let by_phone = match &phone {
-            Some(phone) => people::contact_by_phone(tx, phone).await?,
-            None => None,
-        };
-        let display = Some(entry.display_name.as_deref().unwrap_or(&entry.name));
-        let language = entry.language.as_deref();
-        let id = match (named, by_phone) {
-            (Some(named), Some(other)) if named.contact_id != other.contact_id => {
-                wrong.push(format!(
-                    "contact {}: phone: belongs to another contact",
-                    entry.name
-                ));
-                continue;
-            }
-            // Somebody wrote from this number before it had a name.
-            (None, Some(unnamed)) => {
-                catalogue::adopt_contact(
-                    tx,
-                    &catalogue.name,
-                    unnamed.contact_id,
-                    &entry.name,
-                    display,
-                    language,
-                )
-                .await?;
-                unnamed.contact_id
-            }
-            _ => {
-                catalogue::upsert_contact(tx, &catalogue.name, &entry.name, display, language, now)
-                    .await?
-            }
-        };
-        if let Some(phone) = phone {
-            people::set_phone(
-                tx,
-                id,
-                &Alias {
-                    kind: "phone",
-                    value: phone.e164().to_owned(),
-                },
-                now,
-            )
-            .await?;
-        }
-        contacts.insert(&entry.name, id);
-    }
-    let mut users: BTreeMap<&str, Uuid> = BTreeMap::new();
-    for entry in &catalogue.user {
-        let contact = match entry.contact.as_deref() {
-            None => None,
-            Some(name) => match contacts.get(name) {
-                Some(id) => Some(*id),
-                None => {
-                    if let Some(person) = people::contact_by_handle(tx, name).await? {
-                        Some(person.contact_id)
-                    } else {
-                        wrong.push(format!(
-                            "user {}: contact: there is no contact {name}",
-                            entry.name
-                        ));
-                        continue;
-                    }
-                }
-            },
-        };
-        users.insert(
-            &entry.name,
-            catalogue::upsert_user(tx, &catalogue.name, &entry.name, contact, now).await?,
-        );
-    }
-    for entry in &catalogue.group {
-        let id = catalogue::upsert_group(
-            tx,
-            &catalogue.name,
-            &entry.name,
-            entry.description.as_deref(),
-            now,
-        )
-        .await?;
-        let mut members = Vec::new();
-        for name in &entry.members {
-            match users.get(name.as_str()) {
-                Some(user) => members.push(*user),
-                None => match people::user(tx, name).await? {
-                    Some(staff) => members.push(staff.user_id),
-                    None => wrong.push(format!(
-                        "group {}: members: there is no user {name}",
-                        entry.name
-                    )),
-                },
-            }
-        }
-        catalogue::set_members(tx, id, &members, now).await?;
-    }
-    Ok(())
-}
-
-fn new_route(entry: &RouteEntry) -> NewRoute {
-    NewRoute {
-        name: entry.name.clone(),
+fn route_row(entry: &RouteEntry) -> RouteRow {
+    RouteRow {
         event_type: entry.event.clone(),
         condition: entry.when.clone(),
         recipients: entry.to.clone().into(),
@@ -358,13 +287,19 @@ fn new_route(entry: &RouteEntry) -> NewRoute {
             .as_deref()
             .and_then(parse_duration_seconds),
         sender: entry.sender.clone(),
+        message_kind: entry.kind.clone(),
+        mode: entry.mode.clone(),
+        fallback_template: entry.fallback_template.clone(),
     }
 }
 
 /// The entry was checked: an unreadable part would have been reported.
-fn new_rule(entry: &RuleEntry) -> Option<Rule> {
-    Some(Rule {
-        name: entry.name.clone(),
+fn rule_row(entry: &RuleEntry) -> Option<RuleRow> {
+    let unless = |name: &String| Trigger::parse(name);
+    let mut unless: Vec<Trigger> = entry.unless.iter().filter_map(unless).collect();
+    unless.sort_unstable();
+    unless.dedup();
+    Some(RuleRow {
         on: Trigger::parse(&entry.on)?,
         condition: entry.when.clone(),
         after_seconds: entry
@@ -372,11 +307,7 @@ fn new_rule(entry: &RuleEntry) -> Option<Rule> {
             .as_deref()
             .and_then(parse_duration_seconds)
             .unwrap_or(0),
-        unless: entry
-            .unless
-            .iter()
-            .filter_map(|name| Trigger::parse(name))
-            .collect::<Triggers>(),
+        unless,
         send: Send {
             to: entry.send.to.clone().into(),
             template: entry.send.template.clone(),
@@ -384,6 +315,7 @@ fn new_rule(entry: &RuleEntry) -> Option<Rule> {
             channel: entry.send.channel.clone(),
             params: entry.send.params.clone(),
             sender: entry.send.sender.clone(),
+            kind: entry.send.kind.clone(),
         },
         chain: entry.chain,
     })

@@ -293,9 +293,11 @@ async fn claim_in(
                 let language = claimed.language.clone().unwrap_or_default();
                 (claimed.template.clone(), language)
             }),
-            message: match never.iter().find(|(id, _)| *id == claimed.id) {
-                Some((_, reason)) => Err(gate::never(reason)),
-                None => compose(tx, &in_force, sender, claimed, attempt.id.0, now).await?,
+            message: if let Some((_, reason)) = never.iter().find(|(id, _)| *id == claimed.id) {
+                Err(gate::never(reason))
+            } else {
+                let vault = engine.vault();
+                compose(tx, &in_force, vault, sender, claimed, attempt.id.0, now).await?
             },
         });
     }

@@ -1,6 +1,7 @@
 //! A claimed notification becomes a message, judged at the moment of sending.
 
-use serde_json::Value;
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
@@ -11,7 +12,11 @@ use crate::{
         time::Timestamp,
         window,
     },
-    engine::{accept::NEEDS_PHONE, in_force::InForce},
+    engine::{
+        accept::NEEDS_PHONE,
+        in_force::InForce,
+        vault::{Vault, of_notification},
+    },
     providers::{Content, Message},
     store::{DatabaseTransaction, StoreError, conversation, notification::Claimed},
 };
@@ -21,6 +26,7 @@ use crate::{
 pub(super) async fn compose(
     tx: &DatabaseTransaction,
     in_force: &InForce,
+    vault: Option<&Vault>,
     sender: Uuid,
     claimed: &Claimed,
     attempt_id: Uuid,
@@ -37,15 +43,16 @@ pub(super) async fn compose(
             "Give the contact a number in E.164.",
         )));
     };
-    let sensitive = claimed.category == "authentication";
-    if sensitive && matches!(to, Address::UserId(_)) {
+    let is_code = claimed.category == "authentication";
+    let sensitive = is_code || claimed.sealed.is_some();
+    if is_code && matches!(to, Address::UserId(_)) {
         return Ok(Err(fix(
             "needs_phone",
             NEEDS_PHONE,
             "Ask the person for their number, then send it anew.",
         )));
     }
-    let params: Value = serde_json::from_str(&claimed.params).unwrap_or(Value::Null);
+    let mut params: Value = serde_json::from_str(&claimed.params).unwrap_or(Value::Null);
     if claimed.kind != "template" {
         let until = match claimed.contact_id {
             Some(contact) => conversation::window_until(tx, sender, contact).await?,
@@ -100,6 +107,27 @@ pub(super) async fn compose(
             )));
         }
     };
+    match secrets(vault, claimed) {
+        Ok(secrets) => {
+            if let Some(params) = params.as_object_mut() {
+                params.extend(secrets);
+            }
+        }
+        Err(Lost::Wiped) => {
+            return Ok(Err(fix(
+                "secrets_wiped",
+                "What was secret in this message has been wiped, because it was final or had expired.",
+                "Send it anew.",
+            )));
+        }
+        Err(Lost::Sealed) => {
+            return Ok(Err(fix(
+                "secrets_sealed",
+                "What is secret in this message was sealed with another HERALD_SECRET_KEY.",
+                "Start every process with the same keys, then send it anew.",
+            )));
+        }
+    }
     match layout.fill(&params) {
         Ok(filled) => Ok(Ok(Message {
             attempt_id,
@@ -118,4 +146,23 @@ pub(super) async fn compose(
             "Mend the parameters, then send it anew.",
         ))),
     }
+}
+
+/// Why the secrets of a message are not to be had.
+enum Lost {
+    Wiped,
+    Sealed,
+}
+
+/// The secret parameters of a message.
+fn secrets(vault: Option<&Vault>, claimed: &Claimed) -> Result<Map<String, Value>, Lost> {
+    let sealed = match claimed.sealed.as_deref() {
+        None => return Ok(Map::new()),
+        Some("") => return Err(Lost::Wiped),
+        Some(sealed) => sealed,
+    };
+    let opened = vault
+        .and_then(|vault| vault.open(&of_notification(claimed.id), sealed))
+        .ok_or(Lost::Sealed)?;
+    serde_json::from_str(opened.expose_secret()).map_err(|_unreadable| Lost::Sealed)
 }

@@ -103,18 +103,18 @@ async fn made_before(
     id: Uuid,
 ) -> Result<Option<Result<Uuid, Refused>>, StoreError> {
     let Some(key) = by.key else { return Ok(None) };
-    let Some(vault) = engine.vault() else {
+    if engine.vault().is_none() {
         return Ok(Some(Err(Refused::NoKey)));
-    };
+    }
     let used = event::Used {
-        fingerprint: vault.fingerprint(&key.fingerprint),
+        fingerprint: engine.fingerprint(&key.fingerprint),
         resource_id: id,
         answer: None,
     };
     let before =
         event::take_idempotency_key(tx, &key.client, &key.key, operation, &used, by.now).await?;
     Ok(before.map(|before| {
-        if before.fingerprint == used.fingerprint {
+        if engine.is_fingerprint(&before.fingerprint, &key.fingerprint) {
             Ok(before.resource_id)
         } else {
             Err(Refused::KeyReused)

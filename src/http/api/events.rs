@@ -12,7 +12,7 @@ use crate::{
     engine::accept::{self, FieldError, NewEvent, RouteResult},
     http::{auth::Client, problem::Problem},
     state::AppState,
-    store::event,
+    store::{catalogue, event},
 };
 
 /// An event, under the names of CloudEvents 1.0. The structured JSON form
@@ -121,6 +121,7 @@ pub async fn post(
         .map_err(|conflict| match conflict {
             accept::Conflict::Content => Problem::EventConflict,
             accept::Conflict::KeyReused => Problem::KeyReused,
+            accept::Conflict::NoKey => Problem::Internal,
         })?;
     let notifications = event::notifications(&state.engine.store, accepted.id, 100).await?;
     Ok(HttpResponse::Accepted().json(EventAnswer {
@@ -154,4 +155,46 @@ pub async fn get(
         routes: serde_json::from_str(&row.routes).unwrap_or_default(),
         notifications,
     }))
+}
+
+/// A kind of event that a catalogue describes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventTypeView {
+    r#type: String,
+    description: Option<String>,
+    /// Its data are sealed, shown to nobody, and wiped in the end.
+    sensitive: bool,
+    /// Data as a product posts them.
+    #[schema(value_type = Option<Object>)]
+    example: Option<Value>,
+    catalogue: Option<String>,
+}
+
+/// All of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventTypes {
+    event_types: Vec<EventTypeView>,
+}
+
+/// What may be posted, as the catalogues describe it: other types are taken too, and make
+/// what their routes say.
+#[utoipa::path(
+    get, path = "/api/v1/event-types", tag = "events",
+    responses((status = 200, body = EventTypes), (status = 401, body = ProblemDocument))
+)]
+pub async fn types(_client: Client, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+    let event_types = catalogue::event_types(&state.engine.store)
+        .await?
+        .into_iter()
+        .map(|row| EventTypeView {
+            r#type: row.name,
+            description: row.description,
+            sensitive: row.sensitive,
+            example: row
+                .example
+                .and_then(|example| serde_json::from_str(&example).ok()),
+            catalogue: row.catalogue,
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(EventTypes { event_types }))
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::open_status;
 use crate::domain::{
-    notification::NotificationState,
+    notification::{NotificationState, Secrets},
     status::{EngineState, Status},
     time::Timestamp,
     trigger::Triggers,
@@ -53,6 +53,8 @@ pub struct NewNotification {
     pub reply_to: Option<String>,
     /// The template that takes its place should the window be closed.
     pub fallback: Option<Fallback>,
+    /// Its secret parameters, sealed; empty: there were some, and nobody is to get them.
+    pub sealed: Option<String>,
 }
 
 /// A template that takes the place of another message, filled in and ready.
@@ -97,6 +99,7 @@ struct NewRow<'a> {
     expires: Option<i64>,
     reply_to: Option<&'a str>,
     fallback: Option<String>,
+    sealed: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -134,6 +137,7 @@ pub fn fresh_state(new: &NewNotification, now: Timestamp) -> NotificationState {
         failure: None,
         due_at: new.skipped.is_none().then(|| new.send_at.unwrap_or(now)),
         has_fallback: new.fallback.is_some(),
+        secrets: Secrets::stored(new.sealed.as_deref() == Some("")),
         leased_until: None,
         expires_at: new.expires_at,
         stored_wake_at: None,
@@ -196,6 +200,7 @@ pub async fn insert(
                     .fallback
                     .as_ref()
                     .and_then(|fallback| serde_json::to_string(fallback).ok()),
+                sealed: new.sealed.as_deref(),
             }
         })
         .collect();
@@ -234,6 +239,7 @@ pub async fn insert(
             ("expires", Type::Int),
             text("reply_to"),
             text("fallback"),
+            text("sealed"),
         ],
     );
     let inserted = query(
@@ -242,11 +248,11 @@ pub async fn insert(
             "INSERT INTO notification (id, created_at, updated_at, event_id, route, event_type, follow_up_id, parent_id, \
              rule, depth, sender_id, channel, contact_id, recipient, address, subject_contact_id, kind, template, \
              language, category, params, body, reference, labels, priority, generation, status, open_status, \
-             engine_state, reason, triggered, replied, attempt_count, due_at, wake_at, expires_at, reply_to, fallback) \
+             engine_state, reason, triggered, replied, attempt_count, due_at, wake_at, expires_at, reply_to, fallback, sealed) \
              SELECT r.id, $2, $2, r.event_id, r.route, r.event_type, r.follow_up_id, r.parent_id, \
              r.rule, r.depth, r.sender_id, r.channel, r.contact_id, r.recipient, r.address, r.subject, r.kind, r.template, \
              r.language, r.category, r.params, r.body, r.reference, r.labels, r.priority, 1, r.state, r.open, \
-             r.state, r.reason, 0, false, 0, r.due, CASE WHEN r.due IS NULL THEN NULL ELSE r.expires END, r.expires, r.reply_to, r.fallback \
+             r.state, r.reason, 0, false, 0, r.due, CASE WHEN r.due IS NULL THEN NULL ELSE r.expires END, r.expires, r.reply_to, r.fallback, r.sealed \
              FROM {given} WHERE true ON CONFLICT DO NOTHING RETURNING id"
         ),
         [list(&described)?, now.micros().into()],

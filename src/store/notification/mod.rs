@@ -28,7 +28,7 @@ use super::{
     dialect::{Columns, Id, Type, execute, ids, list, locking, query, rows},
 };
 use crate::domain::{
-    notification::{NotificationState, Policy},
+    notification::{NotificationState, Policy, Secrets},
     status::{Group, Status},
     time::Timestamp,
     trigger::Triggers,
@@ -57,7 +57,7 @@ pub struct Loaded {
 }
 
 const LOADED: &str = "notification.id, notification.created_at, notification.category, notification.engine_state, notification.generation, notification.triggered, notification.replied, notification.insists, notification.reason, \
-     notification.failure, notification.due_at, notification.leased_until, notification.expires_at, notification.wake_at, notification.sender_id, notification.channel, notification.template, notification.event_type, notification.language, notification.depth, notification.contact_id, notification.address, notification.fallback IS NOT NULL";
+     notification.failure, notification.due_at, notification.leased_until, notification.expires_at, notification.wake_at, notification.sender_id, notification.channel, notification.template, notification.event_type, notification.language, notification.depth, notification.contact_id, notification.address, notification.fallback IS NOT NULL, coalesce(notification.sealed = '', false)";
 
 fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
     let id: Uuid = columns.take()?;
@@ -90,6 +90,7 @@ fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
         expires_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
         stored_wake_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
         has_fallback: false,
+        secrets: Secrets::Kept,
         attempts: Vec::new(),
     };
     let facets = Facets {
@@ -103,6 +104,7 @@ fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
         address: columns.take()?,
     };
     state.has_fallback = columns.take()?;
+    state.secrets = Secrets::stored(columns.take()?);
     Ok(Loaded {
         state,
         facets,
@@ -205,6 +207,8 @@ struct SavedRow {
     lease: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<i64>,
+    /// Nobody needs its secrets any more.
+    wipe: bool,
     version: i64,
 }
 
@@ -239,6 +243,7 @@ fn saved(state: &NotificationState, version: i64, policy: &Policy) -> SavedRow {
         wake: state.wake_at(policy).map(Timestamp::micros),
         lease: state.leased_until.map(Timestamp::micros),
         expires: state.expires_at.map(Timestamp::micros),
+        wipe: status.is_final(),
         version,
     }
 }
@@ -283,6 +288,7 @@ pub async fn save(
                 ("wake", Type::Int),
                 ("lease", Type::Int),
                 ("expires", Type::Int),
+                ("wipe", Type::Bool),
                 ("version", Type::Int),
             ],
         );
@@ -291,7 +297,8 @@ pub async fn save(
             format!(
                 "UPDATE notification SET updated_at = $2, engine_state = r.engine, status = r.status, \
                  open_status = r.open, generation = r.generation, triggered = r.triggered, replied = r.replied, insists = r.insists, \
-                 reason = r.reason, failure = r.failure, due_at = r.due, wake_at = r.wake, leased_until = r.lease, expires_at = r.expires \
+                 reason = r.reason, failure = r.failure, due_at = r.due, wake_at = r.wake, leased_until = r.lease, expires_at = r.expires, \
+                 sealed = CASE WHEN r.wipe AND sealed IS NOT NULL THEN '' ELSE sealed END \
                  FROM {given} WHERE notification.id = r.id AND {} = r.version",
                 version(backend)
             ),

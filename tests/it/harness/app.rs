@@ -12,11 +12,13 @@ use std::{
 use herald::{
     app::{App, Options},
     config::{Config, Strictness},
-    domain::time::Timestamp,
+    domain::{catalogue::Plan, time::Timestamp},
     engine::{
         Engine, accept,
         access::{self, Role},
-        apply, catalogue, dispatch, follow_up,
+        apply,
+        catalogue::{self, ApplyError, ByHand, Mistakes, Values},
+        dispatch, follow_up,
         inbox::Handover,
         keyring::REVISION,
         watch,
@@ -205,9 +207,30 @@ impl TestApp {
     }
 
     pub async fn apply_catalogue(&self, text: &str) {
-        catalogue::apply(&self.store, text, self.now())
-            .await
-            .unwrap();
+        self.try_catalogue(text).await.unwrap();
+    }
+
+    /// Applies a catalogue, or says what is wrong with it.
+    pub async fn try_catalogue(&self, text: &str) -> Result<Plan, Vec<String>> {
+        let told = |wrong: Mistakes| wrong.0.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let parsed = catalogue::parse(text, &Self::catalogue_values()).map_err(told)?;
+        match catalogue::apply(&self.store, &[parsed], ByHand::Keep, self.now()).await {
+            Ok(mut plans) => Ok(plans.remove(0)),
+            Err(ApplyError::Mistakes(mut wrong)) => Err(told(wrong.remove(0))),
+            Err(ApplyError::Conflicts(plans)) => Err(plans[0]
+                .conflicts()
+                .map(|step| format!("{}: changed by hand", step.id))
+                .collect()),
+            Err(ApplyError::Store(error)) => panic!("{error}"),
+        }
+    }
+
+    /// What catalogues may use, as the settings' defaults say.
+    pub fn catalogue_values() -> Values {
+        let values = std::collections::HashMap::new();
+        Config::read(&values, Strictness::Development)
+            .unwrap()
+            .catalogue_values
     }
 
     // ---- what a client does ----
@@ -239,6 +262,20 @@ impl TestApp {
             answer.status().as_u16(),
             answer.json().await.unwrap_or(Value::Null),
         )
+    }
+
+    pub async fn post_with_key(&self, path: &str, body: &Value, key: &str) -> (u16, Value) {
+        let answer = self
+            .http
+            .post(format!("{}{path}", self.base))
+            .bearer_auth(&self.key)
+            .header("Idempotency-Key", key)
+            .json(body)
+            .send()
+            .await
+            .unwrap();
+        let code = answer.status().as_u16();
+        (code, answer.json().await.unwrap_or(Value::Null))
     }
 
     /// What somebody with an admin key asks for.
@@ -455,6 +492,16 @@ impl TestApp {
             .unwrap()
             .unwrap();
         store::dialect::Columns::of(&row).take().unwrap()
+    }
+
+    /// Texts out of the database.
+    pub async fn texts(&self, sql: &str) -> Vec<String> {
+        store::dialect::query(self.store.reader(), sql, [])
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| store::dialect::Columns::of(row).take().unwrap())
+            .collect()
     }
 
     /// Runs SQL that only a test needs.

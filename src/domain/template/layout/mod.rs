@@ -5,11 +5,11 @@ mod check;
 pub use check::{check, ttl_bounds};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
-    Body, TemplateError, check_text, filters::LANGUAGE, one_line, parameter::Declared, render_text,
-    variables_of,
+    Body, TemplateError, check_text, filters::LANGUAGE, names_in, one_line, parameter::Declared,
+    render_text, variables_of,
 };
 use crate::domain::{
     content::{MediaKind, Source},
@@ -109,6 +109,9 @@ pub enum OtpType {
 
 /// Variables that Herald fills in: who receives it, and whom it is about.
 pub const PROVIDED: [&str; 3] = ["contact", "about", "related_contact_name"];
+
+/// Stands where something secret was.
+pub const MASK: &str = "••••••";
 
 /// Limits of Meta, "Template components", in characters.
 const MAX_HEADER: usize = 60;
@@ -228,6 +231,47 @@ impl Layout {
     /// What is said of a parameter, if anything is.
     pub fn declared(&self, name: &str) -> Option<&Declared> {
         self.extras.parameters.iter().find(|it| it.name == name)
+    }
+
+    /// Whether nobody may see what is given for it: it is declared so, or a one-time password.
+    pub fn is_sensitive(&self, name: &str) -> bool {
+        if PROVIDED.contains(&name) {
+            return false;
+        }
+        self.authentication || self.declared(name).is_some_and(|it| it.sensitive)
+    }
+
+    /// Takes what is secret out of the parameters; [`MASK`] stands in its place.
+    pub fn take_secrets(&self, params: &mut Value) -> Map<String, Value> {
+        let mut secrets = Map::new();
+        let Some(params) = params.as_object_mut() else {
+            return secrets;
+        };
+        for (name, value) in params.iter_mut() {
+            if self.is_sensitive(name) && !value.is_null() {
+                secrets.insert(name.clone(), std::mem::replace(value, MASK.into()));
+            }
+        }
+        secrets
+    }
+
+    /// The text as others than the person may read it.
+    pub fn masked_text(&self, parameters: &[Parameter]) -> String {
+        let shown: Vec<Parameter> = self
+            .body
+            .expressions
+            .iter()
+            .zip(parameters)
+            .map(|(expression, parameter)| {
+                let names = names_in(expression);
+                let mut shown = parameter.clone();
+                if names.iter().any(|name| self.is_sensitive(name)) {
+                    MASK.clone_into(&mut shown.text);
+                }
+                shown
+            })
+            .collect();
+        self.text(&shown)
     }
 
     /// Fills in the examples.

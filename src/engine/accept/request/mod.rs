@@ -132,14 +132,14 @@ pub(super) async fn check(
 ) -> Result<(Checked, bool), StoreError> {
     let request = &asked.request;
     let used = Used {
-        fingerprint: asked.fingerprint.clone(),
+        fingerprint: engine.fingerprint(&asked.fingerprint),
         resource_id: new_id(now),
         answer: None,
     };
     if let Some(key) = &asked.key
         && let Some(before) = event::idempotency_key(tx, &asked.client, key, OPERATION).await?
     {
-        return Ok((repeated(tx, &used, &before).await?, false));
+        return Ok((repeated(engine, tx, asked, &before).await?, false));
     }
     let mut wrong = Vec::new();
     let mut recipients = recipients(tx, request, &mut wrong, now).await?;
@@ -255,7 +255,7 @@ pub(super) async fn check(
         let before =
             event::take_idempotency_key(tx, &asked.client, key, OPERATION, &used, now).await?;
         if let Some(before) = before {
-            return Ok((repeated(tx, &used, &before).await?, true));
+            return Ok((repeated(engine, tx, asked, &before).await?, true));
         }
     }
     let new = new
@@ -271,11 +271,12 @@ pub(super) async fn check(
 
 /// The answer to a request whose key was used before.
 async fn repeated(
+    engine: &Engine,
     tx: &DatabaseTransaction,
-    used: &Used,
+    asked: &Asked,
     before: &Used,
 ) -> Result<Checked, StoreError> {
-    if before.fingerprint != used.fingerprint {
+    if !engine.is_fingerprint(&before.fingerprint, &asked.fingerprint) {
         return Ok(Checked::Refused(Refusal::KeyReused));
     }
     let ids = notification::of_request(tx, before.resource_id).await?;
@@ -314,18 +315,20 @@ async fn templated(
 }
 
 /// What takes the place of a message whose window is closed. One that cannot be
-/// filled in for this person takes none.
-fn fallback_of(new: NewNotification) -> Option<Fallback> {
+/// filled in for this person takes none. With the id that its secrets are bound to.
+fn fallback_of(new: NewNotification) -> Option<(Uuid, Option<String>, Fallback)> {
     if new.skipped.is_some() {
         return None;
     }
-    Some(Fallback {
+    let (id, sealed) = (new.id, new.sealed);
+    let fallback = Fallback {
         template: new.template,
         language: new.language.unwrap_or_default(),
         category: new.category,
         params: new.params,
         body: new.body,
-    })
+    };
+    Some((id, sealed, fallback))
 }
 
 fn free(
@@ -333,14 +336,18 @@ fn free(
     draft: &Draft,
     target: Target,
     content: &Content,
-    fallback: Option<Fallback>,
+    fallback: Option<(Uuid, Option<String>, Fallback)>,
     now: Timestamp,
 ) -> NewNotification {
+    let (id, sealed, fallback) = match fallback {
+        Some((id, sealed, fallback)) => (id, sealed, Some(fallback)),
+        None => (new_id(now), None, None),
+    };
     let lifetime = draft
         .expires_after_seconds
         .unwrap_or(engine.settings.expires_after_seconds);
     NewNotification {
-        id: new_id(now),
+        id,
         event_id: None,
         route: None,
         event_type: None,
@@ -368,5 +375,6 @@ fn free(
         send_at: draft.send_at,
         reply_to: draft.reply_to.clone(),
         fallback,
+        sealed,
     }
 }

@@ -1,0 +1,244 @@
+//! `herald plan FILE…` and `herald apply FILE…`
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{complain, say, settings};
+use crate::{
+    app,
+    domain::catalogue::{Action, Plan, Step},
+    engine::catalogue::{self, ApplyError, ByHand, Mistakes, Parsed},
+    state::Clock,
+};
+
+/// Shows what `herald apply` would change, field by field. Changes nothing.
+///
+/// Exit codes: 0 nothing would change · 1 mistakes, nothing can be applied · 2 wrong use
+/// or wrong settings · 3 there are changes
+///
+/// Example: `herald plan deploy/catalogues/*.toml`
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct PlanCommand {
+    /// Catalogue files (TOML).
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// The plan as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Loads catalogues: templates, people, events, routes and rules.
+///
+/// Applying is idempotent. All files are applied or none is, and only rows of their own
+/// catalogues change. What was changed by hand since it was applied is not undone, unless
+/// --overwrite says so: `herald plan` shows it first.
+///
+/// Example: `herald apply deploy/catalogues/demo.toml`
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Apply {
+    /// Catalogue files (TOML).
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Undo what was changed by hand.
+    #[arg(long)]
+    overwrite: bool,
+}
+
+/// Where there are changes, `plan` ends with this.
+const CHANGES: u8 = 3;
+
+impl PlanCommand {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let config = settings()?;
+        let store = app::command_store(&config).await?;
+        let parsed = read(&self.files, &config.catalogue_values)?;
+        let plans = told(
+            &self.files,
+            catalogue::plan(&store, &parsed, Clock::System.now()).await,
+        )?;
+        if self.json {
+            let files = self.files.iter().zip(&plans);
+            let all: Vec<Value> = files
+                .map(|(file, plan)| json!({ "file": file.display().to_string(), "steps": as_json(plan), "unchanged": plan.unchanged }))
+                .collect();
+            say(json!(all).to_string());
+        } else {
+            for (file, plan) in self.files.iter().zip(&plans) {
+                show(&file.display().to_string(), plan);
+            }
+        }
+        if plans.iter().any(|plan| !plan.steps.is_empty()) {
+            return Err(super::Ended(CHANGES).into());
+        }
+        Ok(())
+    }
+}
+
+impl Apply {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let config = settings()?;
+        let store = app::command_store(&config).await?;
+        let parsed = read(&self.files, &config.catalogue_values)?;
+        let by_hand = if self.overwrite {
+            ByHand::Overwrite
+        } else {
+            ByHand::Keep
+        };
+        let plans = told(
+            &self.files,
+            catalogue::apply(&store, &parsed, by_hand, Clock::System.now()).await,
+        )?;
+        for (file, plan) in self.files.iter().zip(&plans) {
+            let file = file.display();
+            if plan.steps.is_empty() {
+                say(format!("{file}: unchanged"));
+                continue;
+            }
+            say(format!("{file}: {}", summary(plan)));
+            for step in plan.steps.iter().filter(|it| it.action == Action::Remove) {
+                say(format!("  removed {}", step.id));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads all files; what is wrong with any of them is said before the end.
+fn read(files: &[PathBuf], values: &catalogue::Values) -> anyhow::Result<Vec<Parsed>> {
+    let mut all = Vec::with_capacity(files.len());
+    let mut wrong = Vec::with_capacity(files.len());
+    for file in files {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("{} cannot be read", file.display()))?;
+        match catalogue::parse(&text, values) {
+            Ok(parsed) => {
+                all.push(parsed);
+                wrong.push(Mistakes(Vec::new()));
+            }
+            Err(mistakes) => wrong.push(mistakes),
+        }
+    }
+    if all.len() == files.len() {
+        Ok(all)
+    } else {
+        refuse(files, &wrong)
+    }
+}
+
+fn refuse<T>(files: &[PathBuf], wrong: &[Mistakes]) -> anyhow::Result<T> {
+    for (file, mistakes) in files.iter().zip(wrong) {
+        for mistake in &mistakes.0 {
+            complain(&mistake.with_file(&file.display().to_string()));
+        }
+    }
+    bail!("nothing was applied");
+}
+
+fn told(files: &[PathBuf], result: Result<Vec<Plan>, ApplyError>) -> anyhow::Result<Vec<Plan>> {
+    match result {
+        Ok(plans) => Ok(plans),
+        Err(ApplyError::Store(error)) => Err(error.into()),
+        Err(ApplyError::Mistakes(wrong)) => refuse(files, &wrong),
+        Err(ApplyError::Conflicts(plans)) => {
+            for (file, plan) in files.iter().zip(&plans) {
+                for step in plan.conflicts() {
+                    complain(&format!("{}: {}", file.display(), by_hand(step)));
+                }
+            }
+            bail!("nothing was applied: --overwrite undoes what was changed by hand");
+        }
+    }
+}
+
+fn by_hand(step: &Step) -> String {
+    let what = match &step.action {
+        Action::Add => "was removed by hand".to_owned(),
+        Action::Remove => "was changed by hand, and would be removed".to_owned(),
+        Action::Adopt => "was made by hand".to_owned(),
+        Action::Change(differences) => {
+            let fields: Vec<&str> = differences.iter().map(|it| it.field.as_str()).collect();
+            format!("was changed by hand: {}", fields.join(", "))
+        }
+    };
+    format!("{}: {what}", step.id)
+}
+
+fn summary(plan: &Plan) -> String {
+    let count = |wanted: fn(&Action) -> bool| {
+        plan.steps
+            .iter()
+            .filter(|step| wanted(&step.action))
+            .count()
+    };
+    format!(
+        "{} added, {} changed, {} removed, {} unchanged",
+        count(|action| matches!(action, Action::Add)),
+        count(|action| matches!(action, Action::Change(_) | Action::Adopt)),
+        count(|action| matches!(action, Action::Remove)),
+        plan.unchanged
+    )
+}
+
+fn show(file: &str, plan: &Plan) {
+    say(format!("{file}: {}", summary(plan)));
+    for step in &plan.steps {
+        let hand = if step.by_hand {
+            "  (changed by hand: --overwrite)"
+        } else {
+            ""
+        };
+        let sign = match step.action {
+            Action::Add => '+',
+            Action::Change(_) | Action::Adopt => '~',
+            Action::Remove => '-',
+        };
+        say(format!("  {sign} {}{hand}", step.id));
+        if let Action::Change(differences) = &step.action {
+            for it in differences {
+                say(format!("      {}: {}", it.field, value(&it.before)));
+                say(format!(
+                    "      {} → {}",
+                    " ".repeat(it.field.len()),
+                    value(&it.after)
+                ));
+            }
+        }
+    }
+}
+
+fn value(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn as_json(plan: &Plan) -> Vec<Value> {
+    plan.steps
+        .iter()
+        .map(|step| {
+            let (action, differences) = match &step.action {
+                Action::Add => ("add", None),
+                Action::Adopt => ("adopt", None),
+                Action::Remove => ("remove", None),
+                Action::Change(differences) => ("change", Some(differences)),
+            };
+            let fields = differences.into_iter().flatten();
+            json!({
+                "kind": step.id.kind.name(),
+                "name": step.id.name,
+                "action": action,
+                "by_hand": step.by_hand,
+                "fields": fields
+                    .map(|it| json!({ "field": it.field, "before": it.before, "after": it.after }))
+                    .collect::<Vec<_>>(),
+            })
+        })
+        .collect()
+}

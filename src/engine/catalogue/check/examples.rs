@@ -1,0 +1,70 @@
+//! Every route must be able to use the example of its event.
+
+use serde_json::{Value, json};
+
+use super::wrong::{At, Wrong};
+use crate::{
+    domain::template::layout::{Layout, PROVIDED},
+    engine::{
+        accept,
+        catalogue::{Catalogue, RouteEntry},
+    },
+};
+
+/// Evaluates each route with the example of its event, and fills its template in.
+pub(super) fn check(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
+    for (index, entry) in catalogue.route.iter().enumerate() {
+        let at = At {
+            kind: "route",
+            index,
+            name: &entry.name,
+        };
+        let Some(event) = catalogue.event.iter().find(|it| it.r#type == entry.event) else {
+            continue;
+        };
+        let Some(example) = &event.example else {
+            continue;
+        };
+        let context = json!({
+            "data": example,
+            "event": {
+                "id": "example", "source": "example", "type": event.r#type, "subject": Value::Null,
+            },
+        });
+        let routed = accept::try_route(&super::super::route_row(entry), &context);
+        let result = routed.and_then(|params| match params {
+            Some(params) => fill(catalogue, entry, params),
+            None => Ok(()),
+        });
+        if let Err(reason) = result {
+            let rule = format!("with the example of {}: {reason}", event.r#type);
+            wrong.entry(at, rule);
+        }
+    }
+}
+
+fn fill(catalogue: &Catalogue, entry: &RouteEntry, mut params: Value) -> Result<(), String> {
+    if let Some(params) = params.as_object_mut() {
+        for name in PROVIDED {
+            let person = json!({ "name": "Asha" });
+            params.entry(name).or_insert(person);
+        }
+    }
+    for template in catalogue
+        .template
+        .iter()
+        .filter(|template| template.name == entry.template)
+    {
+        let layout = Layout::parse(
+            &template.body,
+            template.extras().unwrap_or_default(),
+            template.parameter_format == "NAMED",
+            template.category == "authentication",
+            &template.language,
+        );
+        layout
+            .and_then(|layout| layout.fill(&params))
+            .map_err(|error| format!("template {}: {error}", template.name))?;
+    }
+    Ok(())
+}

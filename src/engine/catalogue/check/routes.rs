@@ -1,0 +1,146 @@
+//! What cannot work of a route or a rule.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::wrong::{At, Wrong};
+use crate::{
+    domain::{recipient::RecipientSpec, rule::parse_duration_seconds, template, trigger::Trigger},
+    engine::{
+        accept,
+        catalogue::{Catalogue, OneOrMany, RouteEntry, RuleEntry},
+    },
+};
+
+/// Labels a route may put on a notification.
+const MAX_LABELS: usize = 8;
+
+/// Events of Herald's own, which no catalogue declares.
+const OWN: &str = "herald.";
+
+/// Checks every route and every rule.
+pub(super) fn check(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
+    let declared: BTreeSet<&str> = catalogue
+        .event
+        .iter()
+        .map(|entry| entry.r#type.as_str())
+        .collect();
+    for (index, entry) in catalogue.route.iter().enumerate() {
+        let at = At {
+            kind: "route",
+            index,
+            name: &entry.name,
+        };
+        let event = entry.event.as_str();
+        if !declared.is_empty() && !declared.contains(event) && !event.starts_with(OWN) {
+            wrong.field(at, "event", format!("{event} is none of its [[event]]s"));
+        }
+        route(entry, at, wrong);
+    }
+    for (index, entry) in catalogue.rule.iter().enumerate() {
+        let at = At {
+            kind: "rule",
+            index,
+            name: &entry.name,
+        };
+        rule(entry, at, wrong);
+    }
+}
+
+fn route(entry: &RouteEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
+    condition(at, entry.when.as_deref(), wrong);
+    recipients(at, "to", &entry.to, false, wrong);
+    channel(at, "channel", &entry.channel, wrong);
+    texts(at, "params", &entry.params, wrong);
+    texts(at, "labels", &entry.labels, wrong);
+    for (field, text) in [
+        ("about", &entry.about),
+        ("reference", &entry.reference),
+        ("dedupe_key", &entry.dedupe_key),
+    ] {
+        if let Some(Err(error)) = text.as_deref().map(template::check_text) {
+            wrong.field(at, field, error);
+        }
+    }
+    if entry.labels.len() > MAX_LABELS {
+        wrong.field(at, "labels", format!("at most {MAX_LABELS}"));
+    }
+    if accept::priority(&entry.priority).is_none() {
+        wrong.field(at, "priority", "otp, high, normal or bulk");
+    }
+    duration(at, "expires_after", entry.expires_after.as_deref(), wrong);
+    match entry.mode.as_str() {
+        "template" if entry.fallback_template.is_some() => {
+            let rule = "only with mode = \"auto\" or \"text\": a template needs none";
+            wrong.field(at, "fallback_template", rule);
+        }
+        "auto" | "template" | "text" => {}
+        _ => wrong.field(at, "mode", "auto, template or text"),
+    }
+}
+
+fn rule(entry: &RuleEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
+    let triggers = Trigger::ALL.map(Trigger::name).join(" ");
+    if Trigger::parse(&entry.on).is_none() {
+        wrong.field(at, "on", format!("one of {triggers}"));
+    }
+    for name in entry
+        .unless
+        .iter()
+        .filter(|name| Trigger::parse(name).is_none())
+    {
+        wrong.field(at, "unless", format!("{name} is not one of {triggers}"));
+    }
+    condition(at, entry.when.as_deref(), wrong);
+    duration(at, "after", entry.after.as_deref(), wrong);
+    recipients(at, "send.to", &entry.send.to, true, wrong);
+    channel(at, "send.channel", &entry.send.channel, wrong);
+    texts(at, "send.params", &entry.send.params, wrong);
+}
+
+fn condition(at: At<'_>, when: Option<&str>, wrong: &mut Wrong<'_>) {
+    if let Some(Err(error)) = when.map(template::check_expression) {
+        wrong.field(at, "when", error);
+    }
+}
+
+fn duration(at: At<'_>, field: &str, text: Option<&str>, wrong: &mut Wrong<'_>) {
+    if text.is_some_and(|text| parse_duration_seconds(text).is_none()) {
+        wrong.field(at, field, "a number and s, m, h or d, such as 24h");
+    }
+}
+
+fn texts(at: At<'_>, field: &str, texts: &BTreeMap<String, String>, wrong: &mut Wrong<'_>) {
+    for (name, text) in texts {
+        if let Err(error) = template::check_text(text) {
+            wrong.field(at, &format!("{field}.{name}"), error);
+        }
+    }
+}
+
+fn recipients(at: At<'_>, field: &str, to: &OneOrMany, same_allowed: bool, wrong: &mut Wrong<'_>) {
+    let entries: Vec<String> = to.clone().into();
+    if entries.is_empty() {
+        wrong.field(at, field, "nobody");
+    }
+    for entry in &entries {
+        if entry.contains("{{") {
+            if let Err(error) = template::check_text(entry) {
+                wrong.field(at, field, error);
+            }
+            continue;
+        }
+        match RecipientSpec::parse(entry) {
+            Ok(RecipientSpec::Same) if !same_allowed => {
+                wrong.field(at, field, "`same` is for rules");
+            }
+            Ok(_) => {}
+            Err(error) => wrong.field(at, field, error),
+        }
+    }
+}
+
+fn channel(at: At<'_>, field: &str, channel: &str, wrong: &mut Wrong<'_>) {
+    if channel != "whatsapp" {
+        wrong.field(at, field, "this version sends by whatsapp only");
+    }
+}

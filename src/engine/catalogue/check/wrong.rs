@@ -1,0 +1,71 @@
+//! Mistakes, each with its line.
+
+use super::lines::Lines;
+
+/// What is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mistake {
+    /// Counted from 1; absent when it is of no line.
+    pub line: Option<usize>,
+    pub text: String,
+}
+
+impl Mistake {
+    /// One of no line.
+    pub fn anywhere(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { line: None, text }
+    }
+
+    /// As compilers print it, so that editors find the place.
+    pub fn with_file(&self, file: &str) -> String {
+        match self.line {
+            Some(line) => format!("{file}:{line}: {}", self.text),
+            None => format!("{file}: {}", self.text),
+        }
+    }
+}
+
+impl std::fmt::Display for Mistake {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            Some(line) => write!(formatter, "line {line}: {}", self.text),
+            None => formatter.write_str(&self.text),
+        }
+    }
+}
+
+/// Collects what is wrong.
+#[derive(Debug)]
+pub struct Wrong<'a> {
+    pub lines: &'a Lines,
+    pub found: Vec<Mistake>,
+}
+
+/// An entry of a catalogue.
+#[derive(Clone, Copy, Debug)]
+pub struct At<'a> {
+    pub kind: &'static str,
+    pub index: usize,
+    pub name: &'a str,
+}
+
+impl Wrong<'_> {
+    /// Something is wrong with a field of an entry.
+    pub fn field(&mut self, at: At<'_>, field: &str, rule: impl std::fmt::Display) {
+        let At { kind, index, name } = at;
+        self.found.push(Mistake {
+            line: self.lines.find(kind, index, field),
+            text: format!("{kind} {name}: {field}: {rule}"),
+        });
+    }
+
+    /// Something is wrong with an entry as a whole.
+    pub fn entry(&mut self, at: At<'_>, rule: impl std::fmt::Display) {
+        let At { kind, index, name } = at;
+        self.found.push(Mistake {
+            line: self.lines.find(kind, index, ""),
+            text: format!("{kind} {name}: {rule}"),
+        });
+    }
+}

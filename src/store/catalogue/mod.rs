@@ -1,0 +1,241 @@
+//! What products define: templates, people, routes, rules.
+
+mod present;
+pub mod rows;
+mod write;
+
+pub use present::{applied, fields, present};
+pub use write::{Broken, By, groups_of_others, note, remove, write};
+
+use self::rows::RouteRow;
+
+use std::collections::BTreeSet;
+
+use entity::{event_type, template};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+};
+use uuid::Uuid;
+
+use super::{
+    StoreError,
+    dialect::{Columns, execute, query, query_one},
+};
+use crate::domain::{
+    rule::{Rule, Send},
+    time::Timestamp,
+    trigger::{Trigger, Triggers},
+};
+
+/// Goes up with every change of any catalogue: whoever keeps rules in memory
+/// asks for it.
+pub async fn revision(connection: &impl ConnectionTrait) -> Result<i64, StoreError> {
+    let row = query_one(
+        connection,
+        "SELECT CAST(coalesce(sum(revision), 0) AS bigint) FROM catalogue",
+        [],
+    )
+    .await?;
+    row.map_or(Ok(0), |row| Columns::of(&row).take())
+}
+
+/// Notes that a catalogue has changed something.
+pub async fn count_change(
+    tx: &DatabaseTransaction,
+    name: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "INSERT INTO catalogue (name, created_at, applied_at, revision) VALUES ($1, $2, $2, 1) \
+         ON CONFLICT (name) DO UPDATE SET applied_at = excluded.applied_at, revision = catalogue.revision + 1",
+        [name.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Name and language of every template that a catalogue has.
+pub async fn template_names(store: &super::Store) -> Result<Vec<(String, String)>, StoreError> {
+    let found = super::dialect::query(
+        store.reader(),
+        "SELECT DISTINCT name, language FROM template ORDER BY name, language",
+        [],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok((columns.take()?, columns.take()?))
+        })
+        .collect()
+}
+
+/// The translations of a template, by language.
+pub async fn translations(
+    connection: &impl ConnectionTrait,
+    name: &str,
+) -> Result<Vec<template::Model>, StoreError> {
+    Ok(template::Entity::find()
+        .filter(template::Column::Name.eq(name))
+        .order_by_asc(template::Column::Language)
+        .all(connection)
+        .await?)
+}
+
+/// Types of events whose data are secret.
+pub async fn sensitive_events(
+    connection: &impl ConnectionTrait,
+) -> Result<BTreeSet<String>, StoreError> {
+    let found = query(
+        connection,
+        "SELECT name FROM event_type WHERE sensitive",
+        [],
+    )
+    .await?;
+    found.iter().map(|row| Columns::of(row).take()).collect()
+}
+
+/// What products post, by name.
+pub async fn event_types(store: &super::Store) -> Result<Vec<event_type::Model>, StoreError> {
+    Ok(event_type::Entity::find()
+        .order_by_asc(event_type::Column::Name)
+        .all(store.reader())
+        .await?)
+}
+
+/// A route as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRoute {
+    pub name: String,
+    pub route: RouteRow,
+}
+
+/// Routes of an event type, by name.
+pub async fn routes(
+    connection: &impl ConnectionTrait,
+    event_type: &str,
+) -> Result<Vec<StoredRoute>, StoreError> {
+    let found = query(
+        connection,
+        format!("SELECT x.name, {ROUTE} FROM route x WHERE x.event_type = $1 ORDER BY x.name"),
+        [event_type.into()],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(StoredRoute {
+                name: columns.take()?,
+                route: stored_route(&mut columns)?,
+            })
+        })
+        .collect()
+}
+
+/// Columns of a route but its name.
+const ROUTE: &str = "x.event_type, x.condition, x.recipients, x.about, x.template, x.language, x.channel, \
+     x.params, x.labels, x.reference, x.dedupe_key, x.priority, x.expires_after_seconds, x.sender, \
+     x.message_kind, x.mode, x.fallback_template";
+
+fn stored_route(columns: &mut Columns<'_>) -> Result<RouteRow, StoreError> {
+    Ok(RouteRow {
+        event_type: columns.take()?,
+        condition: columns.take()?,
+        recipients: read_json(columns.take()?),
+        about: columns.take()?,
+        template: columns.take()?,
+        language: columns.take()?,
+        channel: columns.take()?,
+        params: read_json(columns.take()?),
+        labels: read_json(columns.take()?),
+        reference: columns.take()?,
+        dedupe_key: columns.take()?,
+        priority: columns.take()?,
+        expires_after_seconds: columns.take()?,
+        sender: columns.take()?,
+        message_kind: columns.take()?,
+        mode: columns.take()?,
+        fallback_template: columns.take()?,
+    })
+}
+
+/// What somebody has spoilt by hand reads as empty: it differs from what is wanted.
+fn read_json<T: serde::de::DeserializeOwned + Default>(text: Option<String>) -> T {
+    text.and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default()
+}
+
+/// A rule with the row that holds this version of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRule {
+    pub id: Uuid,
+    pub active: bool,
+    pub rule: Rule,
+}
+
+const RULE: &str = "id, name, active, on_trigger, condition, after_seconds, unless, send, chain";
+
+fn stored_rule(columns: &mut Columns<'_>) -> Result<StoredRule, StoreError> {
+    let id: Uuid = columns.take()?;
+    let corrupt = |column| StoreError::Corrupt {
+        table: "rule",
+        row: id.to_string(),
+        column,
+    };
+    let name = columns.take()?;
+    let active = columns.take()?;
+    let on: String = columns.take()?;
+    let condition = columns.take()?;
+    let after_seconds = columns.take()?;
+    let unless: String = columns.take()?;
+    let unless: Vec<Trigger> =
+        serde_json::from_str(&unless).map_err(|_unreadable| corrupt("unless"))?;
+    let send: String = columns.take()?;
+    let send: Send = serde_json::from_str(&send).map_err(|_unreadable| corrupt("send"))?;
+    let chain = columns.take()?;
+    Ok(StoredRule {
+        id,
+        active,
+        rule: Rule {
+            name,
+            on: Trigger::parse(&on).ok_or_else(|| corrupt("on_trigger"))?,
+            condition,
+            after_seconds,
+            unless: unless.into_iter().collect::<Triggers>(),
+            send,
+            chain,
+        },
+    })
+}
+
+/// Every version of every rule.
+pub async fn rules(connection: &impl ConnectionTrait) -> Result<Vec<StoredRule>, StoreError> {
+    let found = query(
+        connection,
+        format!("SELECT {RULE} FROM rule ORDER BY name, version"),
+        [],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| stored_rule(&mut Columns::of(row)))
+        .collect()
+}
+
+/// One version of a rule.
+pub async fn rule(
+    connection: &impl ConnectionTrait,
+    id: Uuid,
+) -> Result<Option<StoredRule>, StoreError> {
+    let row = query_one(
+        connection,
+        format!("SELECT {RULE} FROM rule WHERE id = $1"),
+        [id.into()],
+    )
+    .await?;
+    row.map(|row| stored_rule(&mut Columns::of(&row)))
+        .transpose()
+}

@@ -1,0 +1,96 @@
+//! What catalogues own, row by row: the shape of each kind.
+//!
+//! A field that is skipped when it is absent is not the catalogue's matter then: a
+//! telephone number that a person has told us, a link or a membership made by hand stay.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::domain::{quiet::QuietHours, rule::Send, trigger::Trigger};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactRow {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// In E.164.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quiet_hours: Option<QuietHours>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRow {
+    /// What the catalogue calls the contact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRow {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Names of users, sorted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageKindRow {
+    pub description: Option<String>,
+    pub required: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRow {
+    pub description: Option<String>,
+    pub sensitive: bool,
+    pub example: Option<Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateRow {
+    pub category: String,
+    pub parameter_format: String,
+    pub body: String,
+    /// Header, footer, buttons and parameters.
+    pub extras: Option<Value>,
+    pub ttl_seconds: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteRow {
+    pub event_type: String,
+    pub condition: Option<String>,
+    pub recipients: Vec<String>,
+    pub about: Option<String>,
+    pub template: String,
+    pub language: Option<String>,
+    pub channel: String,
+    pub params: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    pub reference: Option<String>,
+    pub dedupe_key: Option<String>,
+    pub priority: String,
+    pub expires_after_seconds: Option<i64>,
+    pub sender: Option<String>,
+    pub message_kind: Option<String>,
+    pub mode: String,
+    pub fallback_template: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleRow {
+    pub on: Trigger,
+    pub condition: Option<String>,
+    pub after_seconds: i64,
+    pub unless: Vec<Trigger>,
+    pub send: Send,
+    pub chain: bool,
+}

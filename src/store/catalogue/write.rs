@@ -1,0 +1,432 @@
+//! One row of a catalogue, written or removed.
+
+use std::collections::BTreeMap;
+
+use sea_orm::{DatabaseTransaction, Value as Bound};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    RULE,
+    rows::{
+        ContactRow, EventRow, GroupRow, MessageKindRow, RouteRow, RuleRow, TemplateRow, UserRow,
+    },
+    stored_rule,
+};
+use crate::{
+    domain::{
+        catalogue::{Fields, Id, Kind},
+        phone::Phone,
+        rule::Rule,
+        time::Timestamp,
+    },
+    store::{
+        StoreError,
+        alias::Alias,
+        dialect::{Columns, execute, query_one},
+        new_id, people,
+    },
+};
+
+/// Whose row is written, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    pub catalogue: &'a str,
+    pub now: Timestamp,
+}
+
+/// Why a row cannot be written: its field, and what is wrong with that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    pub field: &'static str,
+    pub rule: String,
+}
+
+type Written = Result<Result<(), Broken>, StoreError>;
+
+/// Writes a row, new or not.
+pub async fn write(tx: &DatabaseTransaction, by: By<'_>, id: &Id, fields: &Fields) -> Written {
+    let name = id.name.as_str();
+    let written = match id.kind {
+        Kind::Contact => contact(tx, by, name, &row(id, fields)?).await?,
+        Kind::User => user(tx, by, name, &row(id, fields)?).await?,
+        Kind::Group => group(tx, by, name, &row(id, fields)?).await?,
+        Kind::MessageKind => message_kind(tx, by, name, row(id, fields)?).await?,
+        Kind::Event => event(tx, by, name, row(id, fields)?).await?,
+        Kind::Template => template(tx, by, name, row(id, fields)?).await?,
+        Kind::Route => route(tx, by, name, row(id, fields)?).await?,
+        Kind::Rule => rule(tx, by, name, row(id, fields)?).await?,
+    };
+    Ok(written)
+}
+
+fn row<T: DeserializeOwned>(id: &Id, fields: &Fields) -> Result<T, StoreError> {
+    serde_json::from_value(Value::Object(fields.clone())).map_err(|_unreadable| {
+        StoreError::Corrupt {
+            table: "catalogue_row",
+            row: id.to_string(),
+            column: "fields",
+        }
+    })
+}
+
+fn broken(field: &'static str, rule: impl Into<String>) -> Broken {
+    let rule = rule.into();
+    Broken { field, rule }
+}
+
+async fn contact(tx: &DatabaseTransaction, by: By<'_>, handle: &str, row: &ContactRow) -> Written {
+    let phone = row
+        .phone
+        .as_deref()
+        .and_then(|text| Phone::parse(text).ok());
+    let named = people::contact_by_handle(tx, handle).await?;
+    let at_number = match &phone {
+        Some(phone) => people::contact_by_phone(tx, phone).await?,
+        None => None,
+    };
+    let id = match (named, at_number) {
+        (Some(named), Some(other)) if named.contact_id != other.contact_id => {
+            return Ok(Err(broken("phone", "belongs to another contact")));
+        }
+        (Some(known), _) | (None, Some(known)) => known.contact_id,
+        (None, None) => people::insert_contact(tx, Some(handle), &[], by.now).await?,
+    };
+    let (from, until) = match row.quiet_hours {
+        Some(hours) => {
+            let (from, until) = hours.minutes();
+            (Some(from), Some(until))
+        }
+        None => (None, None),
+    };
+    execute(
+        tx,
+        "UPDATE contact SET handle = $2, catalogue = $3, name = coalesce($4, name), language = coalesce($5, language), \
+         time_zone = coalesce($6, time_zone), quiet_from = coalesce($7, quiet_from), quiet_until = coalesce($8, quiet_until) \
+         WHERE id = $1",
+        [
+            id.into(),
+            handle.into(),
+            by.catalogue.into(),
+            row.display_name.clone().into(),
+            row.language.clone().into(),
+            row.time_zone.clone().into(),
+            from.into(),
+            until.into(),
+        ],
+    )
+    .await?;
+    if let Some(phone) = phone {
+        let alias = Alias {
+            kind: "phone",
+            value: phone.e164().to_owned(),
+        };
+        people::set_phone(tx, id, &alias, by.now).await?;
+    }
+    Ok(Ok(()))
+}
+
+async fn user(tx: &DatabaseTransaction, by: By<'_>, name: &str, row: &UserRow) -> Written {
+    let contact = match row.contact.as_deref() {
+        None => None,
+        Some(handle) => {
+            let Some(person) = people::contact_by_handle(tx, handle).await? else {
+                let rule = format!("there is no contact {handle}");
+                return Ok(Err(broken("contact", rule)));
+            };
+            Some(person.contact_id)
+        }
+    };
+    execute(
+        tx,
+        "INSERT INTO user_account (id, created_at, name, contact_id, catalogue) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (name) DO UPDATE SET contact_id = coalesce(excluded.contact_id, user_account.contact_id), \
+         catalogue = excluded.catalogue",
+        [
+            new_id(by.now).into(),
+            by.now.micros().into(),
+            name.into(),
+            contact.into(),
+            by.catalogue.into(),
+        ],
+    )
+    .await?;
+    Ok(Ok(()))
+}
+
+async fn group(tx: &DatabaseTransaction, by: By<'_>, name: &str, row: &GroupRow) -> Written {
+    let id = people::ensure_group(tx, name, row.description.as_deref(), by.now)
+        .await?
+        .0;
+    execute(
+        tx,
+        "UPDATE user_group SET description = coalesce($2, description), catalogue = $3 WHERE id = $1",
+        [id.into(), row.description.clone().into(), by.catalogue.into()],
+    )
+    .await?;
+    let Some(wanted) = &row.members else {
+        return Ok(Ok(()));
+    };
+    let mut members: Vec<Uuid> = Vec::with_capacity(wanted.len());
+    for member in wanted {
+        let Some(staff) = people::user(tx, member).await? else {
+            let rule = format!("there is no user {member}");
+            return Ok(Err(broken("members", rule)));
+        };
+        members.push(staff.user_id);
+    }
+    people::set_members(tx, id, &members, by.now).await?;
+    Ok(Ok(()))
+}
+
+async fn message_kind(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    name: &str,
+    row: MessageKindRow,
+) -> Written {
+    execute(
+        tx,
+        "INSERT INTO message_kind (name, created_at, description, required, catalogue) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (name) DO UPDATE SET description = excluded.description, required = excluded.required, \
+         catalogue = excluded.catalogue",
+        [
+            name.into(),
+            by.now.micros().into(),
+            row.description.into(),
+            row.required.into(),
+            by.catalogue.into(),
+        ],
+    )
+    .await?;
+    Ok(Ok(()))
+}
+
+async fn event(tx: &DatabaseTransaction, by: By<'_>, name: &str, row: EventRow) -> Written {
+    execute(
+        tx,
+        "INSERT INTO event_type (name, created_at, description, sensitive, example, catalogue) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (name) DO UPDATE SET description = excluded.description, sensitive = excluded.sensitive, \
+         example = excluded.example, catalogue = excluded.catalogue",
+        [
+            name.into(),
+            by.now.micros().into(),
+            row.description.into(),
+            row.sensitive.into(),
+            row.example.map(|example| example.to_string()).into(),
+            by.catalogue.into(),
+        ],
+    )
+    .await?;
+    Ok(Ok(()))
+}
+
+async fn template(tx: &DatabaseTransaction, by: By<'_>, named: &str, row: TemplateRow) -> Written {
+    let (name, language) = named.split_once(' ').unwrap_or((named, ""));
+    execute(
+        tx,
+        "INSERT INTO template (id, created_at, name, language, category, parameter_format, body, version, catalogue, extras, ttl_seconds) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9, $10) ON CONFLICT (name, language) DO UPDATE SET \
+         category = excluded.category, parameter_format = excluded.parameter_format, body = excluded.body, \
+         catalogue = excluded.catalogue, extras = excluded.extras, ttl_seconds = excluded.ttl_seconds, \
+         version = template.version + 1",
+        [
+            new_id(by.now).into(),
+            by.now.micros().into(),
+            name.into(),
+            language.into(),
+            row.category.into(),
+            row.parameter_format.into(),
+            row.body.into(),
+            by.catalogue.into(),
+            row.extras.map(|extras| extras.to_string()).into(),
+            row.ttl_seconds.into(),
+        ],
+    )
+    .await?;
+    Ok(Ok(()))
+}
+
+async fn route(tx: &DatabaseTransaction, by: By<'_>, name: &str, row: RouteRow) -> Written {
+    execute(tx, "DELETE FROM route WHERE name = $1", [name.into()]).await?;
+    let values: [Bound; 21] = [
+        new_id(by.now).into(),
+        by.now.micros().into(),
+        name.into(),
+        row.event_type.into(),
+        row.condition.into(),
+        json!(row.recipients).to_string().into(),
+        row.about.into(),
+        row.template.into(),
+        row.language.into(),
+        row.channel.into(),
+        json!(row.params).to_string().into(),
+        json!(row.labels).to_string().into(),
+        row.reference.into(),
+        row.dedupe_key.into(),
+        row.priority.into(),
+        row.expires_after_seconds.into(),
+        by.catalogue.into(),
+        row.sender.into(),
+        row.message_kind.into(),
+        row.mode.into(),
+        row.fallback_template.into(),
+    ];
+    execute(
+        tx,
+        "INSERT INTO route (id, created_at, name, event_type, condition, recipients, about, template, language, channel, \
+         params, labels, reference, dedupe_key, priority, expires_after_seconds, catalogue, sender, message_kind, mode, \
+         fallback_template) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+        values,
+    )
+    .await?;
+    Ok(Ok(()))
+}
+
+/// Puts a new version of a rule in force, unless the present one says the same.
+async fn rule(tx: &DatabaseTransaction, by: By<'_>, name: &str, row: RuleRow) -> Written {
+    let rule = Rule {
+        name: name.to_owned(),
+        on: row.on,
+        condition: row.condition,
+        after_seconds: row.after_seconds,
+        unless: row.unless.into_iter().collect(),
+        send: row.send,
+        chain: row.chain,
+    };
+    let present = query_one(
+        tx,
+        format!("SELECT {RULE} FROM rule WHERE name = $1 AND active = true ORDER BY version DESC LIMIT 1"),
+        [name.into()],
+    )
+    .await?;
+    if let Some(present) = present {
+        let stored = stored_rule(&mut Columns::of(&present))?;
+        if stored.rule == rule {
+            execute(
+                tx,
+                "UPDATE rule SET catalogue = $2 WHERE id = $1",
+                [stored.id.into(), by.catalogue.into()],
+            )
+            .await?;
+            return Ok(Ok(()));
+        }
+    }
+    execute(
+        tx,
+        "UPDATE rule SET active = false WHERE name = $1",
+        [name.into()],
+    )
+    .await?;
+    let unless: Vec<_> = rule.unless.iter().collect();
+    execute(
+        tx,
+        "INSERT INTO rule (id, created_at, name, version, active, on_trigger, condition, after_seconds, unless, send, chain, catalogue) \
+         SELECT $1, $2, $3, coalesce(max(version), 0) + 1, true, $4, $5, $6, $7, $8, $9, $10 FROM rule WHERE name = $3",
+        [
+            new_id(by.now).into(),
+            by.now.micros().into(),
+            name.into(),
+            rule.on.name().into(),
+            rule.condition.into(),
+            rule.after_seconds.into(),
+            json!(unless).to_string().into(),
+            json!(rule.send).to_string().into(),
+            rule.chain.into(),
+            by.catalogue.into(),
+        ],
+    )
+    .await?;
+    Ok(Ok(()))
+}
+
+/// Removes a row that a catalogue no longer has. People are only let go of, because
+/// notifications point at them.
+pub async fn remove(tx: &DatabaseTransaction, id: &Id) -> Result<(), StoreError> {
+    let (name, language) = match id.kind {
+        Kind::Template => id.name.split_once(' ').unwrap_or((&id.name, "")),
+        _ => (id.name.as_str(), ""),
+    };
+    let statements: &[&str] = match id.kind {
+        Kind::Contact => &["UPDATE contact SET handle = NULL, catalogue = NULL WHERE handle = $1"],
+        Kind::User => &[
+            "DELETE FROM group_member WHERE user_id IN (SELECT id FROM user_account WHERE name = $1)",
+            "DELETE FROM user_account WHERE name = $1",
+        ],
+        Kind::Group => &[
+            "DELETE FROM group_member WHERE group_id IN (SELECT id FROM user_group WHERE name = $1)",
+            "DELETE FROM user_group WHERE name = $1",
+        ],
+        Kind::MessageKind => &["DELETE FROM message_kind WHERE name = $1"],
+        Kind::Event => &["DELETE FROM event_type WHERE name = $1"],
+        Kind::Template => &["DELETE FROM template WHERE name = $1 AND language = $2"],
+        Kind::Route => &["DELETE FROM route WHERE name = $1"],
+        Kind::Rule => &["UPDATE rule SET active = false WHERE name = $1"],
+    };
+    for statement in statements {
+        let mut values: Vec<Bound> = vec![name.into()];
+        if id.kind == Kind::Template {
+            values.push(language.into());
+        }
+        execute(tx, *statement, values).await?;
+    }
+    Ok(())
+}
+
+/// Notes what a catalogue says of each row: what differs from it later was changed by hand.
+pub async fn note(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    wanted: &BTreeMap<Id, Fields>,
+    applied: &BTreeMap<Id, Fields>,
+) -> Result<(), StoreError> {
+    for (id, fields) in wanted {
+        if applied.get(id) == Some(fields) {
+            continue;
+        }
+        execute(
+            tx,
+            "INSERT INTO catalogue_row (kind, name, created_at, catalogue, fields) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (kind, name) DO UPDATE SET catalogue = excluded.catalogue, fields = excluded.fields",
+            [
+                id.kind.name().into(),
+                id.name.clone().into(),
+                by.now.micros().into(),
+                by.catalogue.into(),
+                Value::Object(fields.clone()).to_string().into(),
+            ],
+        )
+        .await?;
+    }
+    for id in applied.keys().filter(|id| !wanted.contains_key(*id)) {
+        execute(
+            tx,
+            "DELETE FROM catalogue_row WHERE kind = $1 AND name = $2 AND catalogue = $3",
+            [
+                id.kind.name().into(),
+                id.name.clone().into(),
+                by.catalogue.into(),
+            ],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Groups of other owners that a user is in: removing the user would take it from them.
+pub async fn groups_of_others(
+    tx: &DatabaseTransaction,
+    user: &str,
+    catalogue: &str,
+) -> Result<Option<String>, StoreError> {
+    let found = query_one(
+        tx,
+        "SELECT g.name FROM user_group g JOIN group_member m ON m.group_id = g.id JOIN user_account u ON u.id = m.user_id \
+         WHERE u.name = $1 AND coalesce(g.catalogue, '') <> $2 ORDER BY g.name LIMIT 1",
+        [user.into(), catalogue.into()],
+    )
+    .await?;
+    found.map(|row| Columns::of(&row).take()).transpose()
+}

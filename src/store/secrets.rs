@@ -1,0 +1,63 @@
+//! What is secret goes when nobody needs it any more.
+
+use sea_orm::DatabaseTransaction;
+
+use super::{
+    Store, StoreError,
+    dialect::{execute, query_one},
+};
+use crate::domain::time::Timestamp;
+
+/// Secrets of messages that have expired, whatever their state: nobody told us more of them.
+const OF_NOTIFICATIONS: &str =
+    "SELECT id FROM notification WHERE sealed <> '' AND expires_at <= $1 LIMIT $2";
+
+/// Data of events whose messages are all at their end. A route that could not be
+/// evaluated may be mended, and may be tried again until the event is older than `$1`.
+const OF_EVENTS: &str = "SELECT e.id FROM event e WHERE e.sealed AND e.state <> 'expanding' \
+     AND (e.created_at <= $1 OR e.routes NOT LIKE '%\"outcome\":\"error\"%') \
+     AND NOT EXISTS (SELECT 1 FROM notification n WHERE n.event_id = e.id AND (n.sealed <> '' OR n.open_status IS NOT NULL)) \
+     LIMIT $2";
+
+/// Whether anything is to be wiped: events older than `events_before` are, whatever became
+/// of their routes.
+pub async fn any(
+    store: &Store,
+    now: Timestamp,
+    events_before: Timestamp,
+) -> Result<bool, StoreError> {
+    for (sql, at) in [(OF_NOTIFICATIONS, now), (OF_EVENTS, events_before)] {
+        let bound = [at.micros().into(), 1_i64.into()];
+        if query_one(store.reader(), sql, bound).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Wipes up to `most` of each. Says how many.
+pub async fn wipe(
+    tx: &DatabaseTransaction,
+    now: Timestamp,
+    events_before: Timestamp,
+    most: i64,
+) -> Result<u64, StoreError> {
+    let mut wiped = 0;
+    for (change, found, at) in [
+        (
+            "UPDATE notification SET sealed = '' WHERE id IN",
+            OF_NOTIFICATIONS,
+            now,
+        ),
+        (
+            "UPDATE event SET data = '', sealed = false WHERE id IN",
+            OF_EVENTS,
+            events_before,
+        ),
+    ] {
+        let bound = [at.micros().into(), most.into()];
+        let done = execute(tx, format!("{change} ({found})"), bound).await?;
+        wiped += done.rows_affected();
+    }
+    Ok(wiped)
+}

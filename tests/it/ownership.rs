@@ -1,0 +1,315 @@
+//! Catalogues own their rows: what is planned, what is refused, what was changed by hand.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{herald, text},
+    harness::{Database, SECRET_KEY, TestApp},
+};
+
+crate::tests![
+    a_plan_shows_each_field_and_changes_nothing,
+    what_was_changed_by_hand_is_a_conflict_until_it_is_overwritten,
+    a_file_with_mistakes_keeps_the_others_from_being_applied,
+    a_user_in_a_group_of_another_catalogue_is_not_removed,
+    a_catalogue_takes_settings_that_are_meant_for_it_and_no_others,
+    catalogues_applied_in_any_order_keep_their_rows,
+    every_route_must_be_able_to_use_its_example,
+];
+
+const STAFF: &str = r#"
+name = "staff"
+
+[[contact]]
+name = "asha"
+phone = "+12025550101"
+language = "hi"
+
+[[user]]
+name = "asha"
+contact = "asha"
+
+[[user]]
+name = "ravi"
+
+[[group]]
+name = "Sales Team"
+description = "New orders"
+members = ["asha"]
+
+[[group]]
+name = "Finance Team"
+
+[[template]]
+name = "order"
+category = "utility"
+body = "Order {{ number }} is in."
+
+[[route]]
+name = "order"
+event = "staff.order.created"
+to = "group:Sales Team"
+template = "order"
+params = { number = "{{ data.number }}" }
+
+[[rule]]
+name = "unread"
+on = "delivered"
+after = "24h"
+unless = ["read", "replied"]
+send = { to = "same", template = "order", params = { number = "again" } }
+"#;
+
+/// What every table of catalogues holds, in an order of its own.
+async fn rows(app: &TestApp) -> Vec<String> {
+    let mut all = Vec::new();
+    for sql in [
+        "SELECT handle || coalesce(name, '') || coalesce(language, '') || coalesce(catalogue, '') FROM contact WHERE handle IS NOT NULL",
+        "SELECT name || coalesce(catalogue, '') FROM user_account",
+        "SELECT name || coalesce(description, '') || coalesce(catalogue, '') FROM user_group",
+        "SELECT name || language || body || coalesce(catalogue, '') FROM template",
+        "SELECT name || event_type || params || coalesce(catalogue, '') FROM route",
+        "SELECT name || send || coalesce(catalogue, '') FROM rule WHERE active",
+    ] {
+        let mut found = app.texts(sql).await;
+        found.sort();
+        all.extend(found);
+    }
+    all
+}
+
+async fn a_plan_shows_each_field_and_changes_nothing(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let folder = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| herald(&app.database_url, folder.path(), words);
+    let write = |text: &str| std::fs::write(folder.path().join("staff.toml"), text).unwrap();
+    write(STAFF);
+    let planned = run(&["plan", "staff.toml"]);
+    assert_eq!(planned.status.code(), Some(3));
+    insta::assert_snapshot!("the_plan_of_a_new_catalogue", text(&planned));
+    assert!(rows(&app).await.is_empty());
+    assert_eq!(run(&["apply", "staff.toml"]).status.code(), Some(0));
+    let nothing = run(&["plan", "staff.toml"]);
+    assert_eq!(nothing.status.code(), Some(0), "{}", text(&nothing));
+    write(
+        &STAFF
+            .replace("is in.", "has come in.")
+            .replace("[[user]]\nname = \"ravi\"\n", "")
+            .replace("after = \"24h\"", "after = \"12h\""),
+    );
+    let before = rows(&app).await;
+    insta::assert_snapshot!(
+        "the_plan_of_a_changed_catalogue",
+        text(&run(&["plan", "staff.toml"]))
+    );
+    assert_eq!(rows(&app).await, before);
+    let json = run(&["plan", "staff.toml", "--json"]);
+    let all: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let steps = all[0]["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), 3, "{all}");
+    assert_eq!(steps[2]["action"], "remove");
+}
+
+async fn what_was_changed_by_hand_is_a_conflict_until_it_is_overwritten(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let folder = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| herald(&app.database_url, folder.path(), words);
+    std::fs::write(folder.path().join("staff.toml"), STAFF).unwrap();
+    app.apply_catalogue(STAFF).await;
+    app.sql("UPDATE template SET body = 'Order {{ number }} is here now.'")
+        .await;
+    app.sql("UPDATE contact SET language = 'en' WHERE handle = 'asha'")
+        .await;
+    app.sql("DELETE FROM route").await;
+    let refused = run(&["apply", "staff.toml"]);
+    assert_eq!(refused.status.code(), Some(1));
+    insta::assert_snapshot!("what_was_changed_by_hand", text(&refused));
+    assert_eq!(app.number("SELECT count(*) FROM route").await, 0);
+    let done = run(&["apply", "--overwrite", "staff.toml"]);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done));
+    assert_eq!(app.number("SELECT count(*) FROM route").await, 1);
+    assert_eq!(
+        app.number("SELECT count(*) FROM template WHERE body LIKE '%is in.'")
+            .await,
+        1
+    );
+    // What a catalogue leaves out is nobody's business but that of who does it by hand.
+    app.sql("UPDATE user_account SET contact_id = (SELECT id FROM contact WHERE handle = 'asha') WHERE name = 'ravi'").await;
+    app.sql("INSERT INTO group_member (group_id, user_id, created_at) SELECT g.id, u.id, 1 FROM user_group g, user_account u WHERE g.name = 'Finance Team' AND u.name = 'ravi'").await;
+    let plan = app.try_catalogue(STAFF).await.unwrap();
+    assert!(plan.steps.is_empty(), "{plan:?}");
+    // What was made by hand and says the same is taken over.
+    app.sql("UPDATE user_group SET catalogue = NULL WHERE name = 'Finance Team'")
+        .await;
+    let plan = app.try_catalogue(STAFF).await.unwrap();
+    assert_eq!(plan.steps.len(), 1);
+    assert_eq!(app.number("SELECT count(*) FROM group_member").await, 2);
+}
+
+async fn a_file_with_mistakes_keeps_the_others_from_being_applied(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("staff.toml", STAFF);
+    write(
+        "other.toml",
+        "name = \"other\"\n\n[[route]]\nname = \"x\"\nevent = \"e\"\nto = \"group:Sales Team\"\ntemplate = \"nobodys\"\n",
+    );
+    let run = |words: &[&str]| herald(&app.database_url, folder.path(), words);
+    let refused = run(&["apply", "staff.toml", "other.toml"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused);
+    assert!(
+        said.contains("other.toml:7: route x: template: there is no template nobodys"),
+        "{said}"
+    );
+    assert!(rows(&app).await.is_empty());
+    write(
+        "other.toml",
+        "name = \"other\"\n\n[[route]]\nname = \"x\"\nevent = \"e\"\nto = \"group:Sales Team\"\ntemplate = \"order\"\n",
+    );
+    let done = run(&["apply", "staff.toml", "other.toml"]);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done));
+}
+
+async fn a_user_in_a_group_of_another_catalogue_is_not_removed(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(STAFF).await;
+    app.apply_catalogue("name = \"b\"\n[[group]]\nname = \"Admins\"\nmembers = [\"ravi\"]\n")
+        .await;
+    let fewer = STAFF.replace("[[user]]\nname = \"ravi\"\n", "");
+    assert_eq!(
+        app.try_catalogue(&fewer).await.unwrap_err(),
+        ["user ravi: cannot be removed: it is in the group Admins, which is not this catalogue's"]
+    );
+    let thief = "name = \"thief\"\n[[user]]\nname = \"ravi\"\n[[template]]\nname = \"order\"\nlanguage = \"hi\"\ncategory = \"utility\"\nbody = \"x\"\n";
+    assert_eq!(
+        app.try_catalogue(thief).await.unwrap_err(),
+        [
+            "line 2: user ravi: belongs to the catalogue staff",
+            "line 4: template order hi: belongs to the catalogue staff"
+        ]
+    );
+}
+
+async fn a_catalogue_takes_settings_that_are_meant_for_it_and_no_others(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let folder = tempfile::tempdir().unwrap();
+    let asked = STAFF.replace(
+        "to = \"group:Sales Team\"",
+        "to = \"groups:${INVOICE_PROCESSED_NOTIFICATION_GROUPS:-Sales Team}\"",
+    );
+    std::fs::write(folder.path().join("staff.toml"), &asked).unwrap();
+    let apply = |name: &str, value: &str| {
+        Command::new(env!("CARGO_BIN_EXE_herald"))
+            .current_dir(folder.path())
+            .args(["apply", "staff.toml"])
+            .env_clear()
+            .env("DATABASE_URL", &app.database_url)
+            .env("HERALD_SECRET_KEY", SECRET_KEY)
+            .env(name, value)
+            .output()
+            .unwrap()
+    };
+    let done = apply(
+        "INVOICE_PROCESSED_NOTIFICATION_GROUPS",
+        "Finance Team, Sales Team",
+    );
+    assert!(done.status.success(), "{}", text(&done));
+    assert_eq!(
+        app.texts("SELECT recipients FROM route").await,
+        ["[\"group:Finance Team\",\"group:Sales Team\"]"]
+    );
+    let broken = apply("INVOICE_PROCESSED_NOTIFICATION_GROUPS", "A\"\nname = \"B");
+    assert_eq!(broken.status.code(), Some(1));
+    let secret = asked.replace("INVOICE_PROCESSED_NOTIFICATION_GROUPS", "HERALD_SECRET_KEY");
+    let wrong = app.try_catalogue(&secret).await.unwrap_err();
+    assert!(
+        wrong[0].starts_with("line 32: ${HERALD_SECRET_KEY}: a catalogue may use"),
+        "{wrong:?}"
+    );
+}
+
+async fn catalogues_applied_in_any_order_keep_their_rows(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let catalogue = |name: &str, rows: &[(usize, u64)]| {
+        let rows: Vec<String> = rows
+            .iter()
+            .map(|(row, value)| {
+                format!(
+                    "[[group]]\nname = \"g{row}\"\ndescription = \"{value}\"\n\
+                     [[template]]\nname = \"t{row}\"\ncategory = \"utility\"\nbody = \"text {value} {{{{ x }}}} end\"\n"
+                )
+            })
+            .collect();
+        format!("name = \"{name}\"\n{}", rows.concat())
+    };
+    // Which rows a step wants of eight, from a fixed sequence.
+    let mut state = 7_u64;
+    let mut next = |below: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) % below
+    };
+    for step in 0..40 {
+        if next(4) == 0 {
+            let (row, value) = (next(8), next(3));
+            app.sql(&format!(
+                "UPDATE user_group SET description = '{value}' WHERE name = 'g{row}'"
+            ))
+            .await;
+        }
+        let owner = format!("c{}", next(3));
+        let wanted: Vec<(usize, u64)> = (0..8)
+            .filter(|_| next(3) == 0)
+            .map(|row| (row, step))
+            .collect();
+        let others = |rows: Vec<String>| -> Vec<String> {
+            rows.into_iter()
+                .filter(|row| !row.ends_with(&owner))
+                .collect()
+        };
+        let before = rows(&app).await;
+        let done = app.try_catalogue(&catalogue(&owner, &wanted)).await;
+        let after = rows(&app).await;
+        if done.is_err() {
+            assert_eq!(before, after, "a refused catalogue changes nothing");
+        } else {
+            assert_eq!(others(before), others(after));
+            let again = app
+                .try_catalogue(&catalogue(&owner, &wanted))
+                .await
+                .unwrap();
+            assert!(again.steps.is_empty(), "{again:?}");
+        }
+    }
+}
+
+async fn every_route_must_be_able_to_use_its_example(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let with = |example: &str| {
+        format!("{STAFF}\n[[event]]\ntype = \"staff.order.created\"\nexample = {example}\n")
+    };
+    assert_eq!(
+        app.try_catalogue(&with("{ nr = \"A-1\" }"))
+            .await
+            .unwrap_err(),
+        [
+            "line 29: route order: with the example of staff.order.created: its parameter number: cannot be rendered: undefined value: `data.number` is undefined"
+        ]
+    );
+    let typo = with("{ number = \"A-1\" }").replace(
+        "event = \"staff.order.created\"",
+        "event = \"staff.order.made\"",
+    );
+    assert_eq!(
+        app.try_catalogue(&typo).await.unwrap_err(),
+        ["line 31: route order: event: staff.order.made is none of its [[event]]s"]
+    );
+    app.apply_catalogue(&with("{ number = \"A-1\" }")).await;
+    let (_, kinds) = app.get("/api/v1/event-types").await;
+    assert_eq!(kinds["event_types"][0]["example"], json!({"number": "A-1"}));
+}
