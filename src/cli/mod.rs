@@ -7,9 +7,10 @@ mod catalogue;
 mod check;
 mod dev;
 mod explain;
+mod groups;
 mod keys;
 mod migrate;
-
+mod people;
 mod sandbox;
 mod scenario;
 mod send;
@@ -58,6 +59,8 @@ enum Command {
     Senders(senders::Senders),
     Stats(stats::Stats),
     Users(users::Users),
+    Groups(groups::Groups),
+    Contacts(people::Contacts),
     Send(send::Send),
     Sandbox(sandbox::SandboxCommand),
 }
@@ -118,6 +121,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Senders(command) => command.run().await,
         Command::Stats(command) => command.run().await,
         Command::Users(command) => command.run().await,
+        Command::Groups(command) => command.run().await,
+        Command::Contacts(command) => command.run().await,
         Command::Send(command) => command.run().await,
         Command::Sandbox(command) => command.run().await,
     }

@@ -19,7 +19,7 @@ use crate::{
     },
     engine::{
         Engine,
-        accept::{self, Asked, Refusal, Request, RequestContent, TemplateUse},
+        accept::{self, Asked, Mode, Refusal, Request, RequestContent, TemplateUse},
         check::{Row, Verdict},
         heartbeat::{self, Pulse},
         story,
@@ -204,6 +204,8 @@ impl Send {
             },
         };
         let request = Request {
+            message_kind: None,
+            mode: Mode::Template,
             to: vec![self.to.clone()],
             about: None,
             sender: self.sender.clone(),

@@ -1,4 +1,4 @@
-//! `herald users add-admin|add|list|role|link|password|off|on`
+//! `herald users add-admin|add|list|role|link|password|off|on|links|connect|disconnect`
 
 use std::io::Read;
 
@@ -6,17 +6,20 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{say, settings};
+use super::{people, say, settings};
 use crate::{
     app,
     config::{self, Config},
     domain::{login::Role, time::Timestamp},
-    engine::logins::{self, Change},
+    engine::{
+        logins::{self, Change},
+        people::By,
+    },
     state::{Clock, random_bytes},
     store::{Store, login},
 };
 
-/// People who may use the pages: who they are, and what they may do.
+/// People who may use the pages, and staff that gets messages.
 #[derive(Debug, Args)]
 pub(super) struct Users {
     #[command(subcommand)]
@@ -58,6 +61,25 @@ enum Action {
     Off { name: String },
     /// Lets somebody in again.
     On { name: String },
+    /// Shows which staff is linked to a contact, and which is not: they get no messages.
+    Links {
+        /// Numbers in full.
+        #[arg(long)]
+        show: bool,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Links staff to a contact; makes the user, if there is none.
+    /// Example: `herald users connect asha --to +12025550101`
+    Connect {
+        name: String,
+        /// A number in E.164, or contact:NAME.
+        #[arg(long)]
+        to: String,
+    },
+    /// Takes the link of staff to a contact away.
+    Disconnect { name: String },
 }
 
 #[derive(Debug, Args)]
@@ -104,6 +126,7 @@ impl Users {
         let store = app::command_store(&config).await?;
         let now = Clock::System.now();
         let actor = format!("cli:{}", config::operator()?);
+        let by = By { actor: &actor, now };
         let change = match self.action {
             Action::AddAdmin(new) => return add(&config, &store, &actor, new, Role::Admin).await,
             Action::Add { new, role } => return add(&config, &store, &actor, new, role).await,
@@ -118,6 +141,9 @@ impl Users {
             Action::Role { name, role } => (name, Change::Role(role)),
             Action::Off { name } => (name, Change::Off),
             Action::On { name } => (name, Change::On),
+            Action::Links { show, json } => return people::links(&store, show, json).await,
+            Action::Connect { name, to } => return people::connect(&store, by, &name, &to).await,
+            Action::Disconnect { name } => return people::disconnect(&store, by, &name).await,
         };
         let (name, change) = change;
         logins::change(&store, &actor, &name, change, now).await??;

@@ -1,6 +1,8 @@
 //! What a person wants to receive: opt-outs, and who may overrule them.
 
-use super::time::Timestamp;
+use chrono_tz::Tz;
+
+use super::{quiet::QuietHours, time::Timestamp};
 
 /// What is not wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,17 +32,87 @@ pub struct Wish {
     pub at: Timestamp,
 }
 
-/// Why a message of this category may not be sent, given what was refused.
-pub fn refusal(category: &str, refused: &[Scope]) -> Option<&'static str> {
-    if category == "authentication" {
-        return None;
+/// Whether a person wants a kind of message on a channel. An empty kind or channel means
+/// all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preference {
+    pub kind: String,
+    pub channel: String,
+    pub wanted: bool,
+}
+
+/// A message, as far as what its recipient wants decides about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    pub category: &'a str,
+    /// Which kind of message, of those that people may turn off.
+    pub kind: Option<&'a str>,
+    /// Its kind cannot be turned off.
+    pub required: bool,
+    pub channel: &'a str,
+}
+
+impl Message<'_> {
+    /// Whether nobody can turn it off.
+    pub fn insists(&self) -> bool {
+        self.required || self.category == "authentication"
     }
-    if refused.contains(&Scope::All) {
-        Some("the person has opted out of all messages")
-    } else if category == "marketing" && refused.contains(&Scope::Marketing) {
-        Some("the person has opted out of marketing")
-    } else {
-        None
+}
+
+/// Everything one person wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    pub refused: Vec<Scope>,
+    pub preferences: Vec<Preference>,
+    pub quiet: Option<Quiet>,
+}
+
+/// When a person sleeps, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quiet {
+    pub hours: QuietHours,
+    pub zone: Tz,
+}
+
+impl Wishes {
+    /// Why a message may not be sent. Codes are sent whatever was refused; what is required
+    /// is stopped by nothing but the provider, which takes no marketing from us then.
+    pub fn refusal(&self, message: Message<'_>) -> Option<String> {
+        if message.category == "authentication" {
+            return None;
+        }
+        if message.category == "marketing" && self.refused.contains(&Scope::Marketing) {
+            return Some("the person has opted out of marketing".to_owned());
+        }
+        if message.required {
+            return None;
+        }
+        if self.refused.contains(&Scope::All) {
+            return Some("the person has opted out of all messages".to_owned());
+        }
+        let decides = self
+            .preferences
+            .iter()
+            .filter(|it| it.kind.is_empty() || message.kind == Some(it.kind.as_str()))
+            .filter(|it| it.channel.is_empty() || it.channel == message.channel)
+            // What says more of the message decides, and its kind says more than its channel.
+            .max_by_key(|it| (!it.kind.is_empty(), !it.channel.is_empty()))?;
+        (!decides.wanted).then(|| {
+            let what = match decides.kind.as_str() {
+                "" => "messages".to_owned(),
+                kind => format!("messages of the kind {kind}"),
+            };
+            match decides.channel.as_str() {
+                "" => format!("the person does not want {what}"),
+                channel => format!("the person does not want {what} by {channel}"),
+            }
+        })
+    }
+
+    /// Until when a message must wait, as its recipient sleeps.
+    pub fn quiet_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let quiet = self.quiet?;
+        quiet.hours.until(quiet.zone, now)
     }
 }
 
@@ -106,7 +178,7 @@ fn normal(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Scope, Words, refusal};
+    use super::{Message, Preference, Scope, Wishes, Words};
     use crate::domain::time::Timestamp;
 
     #[test]
@@ -123,12 +195,62 @@ mod tests {
         }
     }
 
+    fn message<'a>(category: &'a str, kind: Option<&'a str>) -> Message<'a> {
+        Message {
+            category,
+            kind,
+            required: kind == Some("alarms"),
+            channel: "whatsapp",
+        }
+    }
+
     #[test]
-    fn codes_are_sent_whatever_was_refused() {
-        assert_eq!(refusal("authentication", &[Scope::All]), None);
-        assert!(refusal("utility", &[Scope::All]).is_some());
-        assert!(refusal("marketing", &[Scope::Marketing]).is_some());
-        assert_eq!(refusal("utility", &[Scope::Marketing]), None);
-        assert_eq!(refusal("marketing", &[]), None);
+    fn codes_and_what_is_required_are_sent_whatever_was_refused() {
+        let refuses = |scopes: &[Scope], category, kind| {
+            let wishes = Wishes {
+                refused: scopes.to_vec(),
+                ..Wishes::default()
+            };
+            wishes.refusal(message(category, kind)).is_some()
+        };
+        assert!(!refuses(&[Scope::All], "authentication", None));
+        assert!(refuses(&[Scope::All], "utility", None));
+        assert!(!refuses(&[Scope::All], "utility", Some("alarms")));
+        assert!(refuses(&[Scope::Marketing], "marketing", None));
+        assert!(refuses(&[Scope::Marketing], "marketing", Some("alarms")));
+        assert!(!refuses(&[Scope::Marketing], "utility", None));
+        assert!(!refuses(&[], "marketing", None));
+    }
+
+    #[test]
+    fn the_preference_that_says_most_of_a_message_decides() {
+        let preference = |kind: &str, channel: &str, wanted| Preference {
+            kind: kind.to_owned(),
+            channel: channel.to_owned(),
+            wanted,
+        };
+        let wishes = |preferences: &[Preference]| Wishes {
+            preferences: preferences.to_vec(),
+            ..Wishes::default()
+        };
+        let none = wishes(&[preference("", "whatsapp", false)]);
+        assert_eq!(
+            none.refusal(message("utility", Some("orders"))).unwrap(),
+            "the person does not want messages by whatsapp"
+        );
+        assert_eq!(none.refusal(message("utility", Some("alarms"))), None);
+        assert_eq!(none.refusal(message("authentication", None)), None);
+        let but_orders = wishes(&[
+            preference("", "whatsapp", false),
+            preference("orders", "", true),
+            preference("orders", "email", false),
+        ]);
+        assert_eq!(but_orders.refusal(message("utility", Some("orders"))), None);
+        assert!(
+            but_orders
+                .refusal(message("utility", Some("news")))
+                .is_some()
+        );
+        assert!(but_orders.refusal(message("utility", None)).is_some());
     }
 }

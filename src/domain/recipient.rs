@@ -28,6 +28,20 @@ pub enum RecipientError {
     Phone(#[from] PhoneError),
 }
 
+/// The entries that one stands for: `groups:A,B` is two groups, so that a setting or an
+/// event may name several. An expression is left for when it is known.
+pub fn each(entry: &str) -> Vec<String> {
+    match entry.strip_prefix("groups:") {
+        Some(names) if !names.contains('{') => names
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(|name| format!("group:{name}"))
+            .collect(),
+        _ => vec![entry.to_owned()],
+    }
+}
+
 impl RecipientSpec {
     pub fn parse(text: &str) -> Result<Self, RecipientError> {
         let text = text.trim();

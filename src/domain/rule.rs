@@ -37,6 +37,11 @@ pub struct Send {
     /// Which kind of message it is; absent: that of the notification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// `template`, `auto` or `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_template: Option<String>,
 }
 
 fn whatsapp() -> String {
@@ -149,6 +154,8 @@ mod tests {
                 params: std::collections::BTreeMap::new(),
                 sender: None,
                 kind: None,
+                mode: None,
+                fallback_template: None,
             },
             chain: false,
         }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     Engine,
-    accept::{self, Draft},
+    accept::{self, Draft, Mode},
     routing::{self, Target},
     transition::{self, Report},
 };
@@ -334,6 +334,13 @@ async fn drafts(
         expires_after_seconds: None,
         send_at: None,
         reply_to: None,
+        message_kind: send.kind.clone().or_else(|| parent.message_kind.clone()),
+        mode: send
+            .mode
+            .as_deref()
+            .and_then(Mode::parse)
+            .unwrap_or_default(),
+        fallback_template: send.fallback_template.clone(),
     };
     let reading = &mut accept::Reading::default();
     accept::compose(engine, tx, reading, &draft, accept::unique(targets), now).await

@@ -15,6 +15,7 @@ use crate::{
     store::{
         ConnectionTrait, StoreError,
         catalogue::{self, StoredRule},
+        wish,
     },
 };
 
@@ -38,6 +39,8 @@ pub struct InForce {
     unless_ever: Triggers,
     /// Types of events whose data are secret.
     sensitive_events: BTreeSet<String>,
+    /// Kinds of message, and whether they cannot be turned off.
+    message_kinds: BTreeMap<String, bool>,
     /// Templates that were asked for, in all their languages.
     templates: Mutex<HashMap<String, Arc<[Arc<Template>]>>>,
 }
@@ -51,6 +54,16 @@ impl InForce {
     /// Whether the data of such events are secret.
     pub fn is_sensitive(&self, event_type: &str) -> bool {
         self.sensitive_events.contains(event_type)
+    }
+
+    /// Whether there is such a kind of message.
+    pub fn knows_kind(&self, kind: &str) -> bool {
+        self.message_kinds.contains_key(kind)
+    }
+
+    /// Whether a kind of message cannot be turned off.
+    pub fn is_required(&self, kind: Option<&str>) -> bool {
+        kind.is_some_and(|kind| self.message_kinds.get(kind) == Some(&true))
     }
 
     /// The rules of a trigger.
@@ -140,6 +153,11 @@ impl Engine {
             revision,
             by_trigger,
             unless_ever,
+            message_kinds: wish::kinds(connection)
+                .await?
+                .into_iter()
+                .map(|kind| (kind.name, kind.required))
+                .collect(),
             sensitive_events: catalogue::sensitive_events(connection).await?,
             templates: Mutex::default(),
         });

@@ -20,6 +20,7 @@ pub mod live;
 pub mod logins;
 pub mod manual;
 pub mod matching;
+pub mod people;
 pub mod read_marks;
 pub mod retention;
 pub mod routing;

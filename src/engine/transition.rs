@@ -22,7 +22,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError, attempt, catalogue::StoredRule, context, counter,
-        dialect::Id, follow_up, new_id, notification, notification::Facets, suppression, timeline,
+        dialect::Id, follow_up, new_id, notification, notification::Facets, timeline, wish,
     },
 };
 
@@ -510,23 +510,23 @@ async fn change(
 /// Skips what its recipient does not want, visibly.
 async fn without_refused(
     tx: &DatabaseTransaction,
+    rules: &InForce,
     new: &[notification::NewNotification],
 ) -> Result<Vec<notification::NewNotification>, StoreError> {
     let mut new = new.to_vec();
     let contacts: Vec<Uuid> = new.iter().filter_map(|new| new.contact_id).collect();
-    let refused = suppression::refused(tx, &contacts).await?;
-    if refused.is_empty() {
-        return Ok(new);
-    }
-    for new in &mut new {
-        let scopes: Vec<_> = refused
-            .iter()
-            .filter(|(contact, _)| Some(*contact) == new.contact_id)
-            .map(|(_, scope)| *scope)
-            .collect();
-        if let (None, Some(reason)) = (&new.skipped, preference::refusal(&new.category, &scopes)) {
-            new.skipped = Some(reason.to_owned());
-        }
+    let wishes = wish::of(tx, &contacts).await?;
+    for new in new.iter_mut().filter(|new| new.skipped.is_none()) {
+        let message = preference::Message {
+            category: &new.category,
+            kind: new.message_kind.as_deref(),
+            required: rules.is_required(new.message_kind.as_deref()),
+            channel: &new.channel,
+        };
+        new.skipped = new
+            .contact_id
+            .and_then(|contact| wishes.get(&contact))
+            .and_then(|wishes| wishes.refusal(message));
     }
     Ok(new)
 }
@@ -544,7 +544,7 @@ pub async fn introduce(
     if new.is_empty() {
         return Ok((Vec::new(), report));
     }
-    let new = &without_refused(tx, new).await?;
+    let new = &without_refused(tx, rules, new).await?;
     let inserted = notification::insert(tx, new, now).await?;
     let mut follow = Consequences::new(engine, now);
     for new in new.iter().filter(|new| inserted.contains(&new.id)) {

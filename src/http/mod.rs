@@ -10,6 +10,7 @@ use actix_web::{HttpResponse, ResponseError, web};
 
 use api::{
     notifications::by_hand,
+    people::{self, contacts, staff},
     senders::{self, credentials, switch},
 };
 use problem::Problem;
@@ -102,10 +103,37 @@ pub fn configure(config: &mut web::ServiceConfig) {
                 .route("/messages/{id}", web::get().to(api::messages::get))
                 .route("/messages/{id}/media", web::get().to(api::messages::media))
                 .route("/messages/{id}/read", web::post().to(api::messages::read))
-                .route("/contacts", web::get().to(api::people::find))
-                .route("/contacts/conflicts", web::get().to(api::people::conflicts))
-                .route("/contacts/{id}", web::get().to(api::people::get))
-                .route("/suppressions", web::get().to(api::people::suppressions))
+                .service(
+                    web::resource("/contacts")
+                        .route(web::get().to(people::find))
+                        .route(web::post().to(contacts::add))
+                        .default_service(web::to(method_not_allowed)),
+                )
+                .route("/contacts/conflicts", web::get().to(people::conflicts))
+                .service(
+                    web::resource("/contacts/{id}")
+                        .route(web::get().to(people::get))
+                        .route(web::patch().to(contacts::change))
+                        .default_service(web::to(method_not_allowed)),
+                )
+                .service(
+                    web::resource("/contacts/{id}/preferences")
+                        .route(web::get().to(contacts::get_preferences))
+                        .route(web::put().to(contacts::put_preferences))
+                        .default_service(web::to(method_not_allowed)),
+                )
+                .route("/message-kinds", web::get().to(contacts::kinds))
+                .route("/users", web::get().to(staff::users))
+                .route("/users/{name}/contact", web::put().to(staff::link))
+                .route("/groups", web::get().to(staff::groups))
+                .route("/groups/{name}", web::put().to(staff::ensure_group))
+                .service(
+                    web::resource("/groups/{name}/members/{user}")
+                        .route(web::put().to(staff::add_member))
+                        .route(web::delete().to(staff::remove_member))
+                        .default_service(web::to(method_not_allowed)),
+                )
+                .route("/suppressions", web::get().to(people::suppressions))
                 .route("/notices", web::get().to(api::account::notices))
                 .route("/templates", web::get().to(api::account::templates))
                 .service(

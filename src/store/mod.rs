@@ -41,6 +41,7 @@ pub mod setting;
 pub mod suppression;
 pub mod template_sync;
 pub mod timeline;
+pub mod wish;
 
 use std::{
     sync::{

@@ -2,19 +2,12 @@
 
 use entity::suppression;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
 
-use super::{
-    Store, StoreError,
-    dialect::{Columns, Type, execute, ids, query, rows},
-};
-use crate::domain::{
-    preference::{Scope, Wish},
-    time::Timestamp,
-};
+use super::{Store, StoreError, dialect::execute};
+use crate::domain::{preference::Wish, time::Timestamp};
 
 /// Notes a wish unless a newer one is known. Says whether it is the newest. Of
 /// two wishes of one moment the refusal wins, whichever came first.
@@ -44,41 +37,6 @@ pub async fn set(
     )
     .await?;
     Ok(set.rows_affected() > 0)
-}
-
-/// What these people refuse. Who is not in the list refuses nothing.
-pub async fn refused(
-    connection: &impl ConnectionTrait,
-    contacts: &[Uuid],
-) -> Result<Vec<(Uuid, Scope)>, StoreError> {
-    if contacts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let given = rows(connection.get_database_backend(), &[("id", Type::Uuid)]);
-    let found = query(
-        connection,
-        format!(
-            "SELECT s.contact_id, s.scope FROM {given} CROSS JOIN suppression s WHERE s.contact_id = r.id AND s.wanted = false"
-        ),
-        [ids(contacts.iter().copied())?],
-    )
-    .await?;
-    found
-        .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            let contact = columns.take()?;
-            let scope: String = columns.take()?;
-            Ok((
-                contact,
-                if scope == Scope::Marketing.name() {
-                    Scope::Marketing
-                } else {
-                    Scope::All
-                },
-            ))
-        })
-        .collect()
 }
 
 /// Who refuses something, newest wish first.

@@ -533,10 +533,15 @@ async fn the_openapi_document_names_every_route(database: Database) {
             "/api/v1/contacts",
             "/api/v1/contacts/conflicts",
             "/api/v1/contacts/{id}",
+            "/api/v1/contacts/{id}/preferences",
             "/api/v1/event-types",
             "/api/v1/events",
             "/api/v1/events/{id}",
+            "/api/v1/groups",
+            "/api/v1/groups/{name}",
+            "/api/v1/groups/{name}/members/{user}",
             "/api/v1/log",
+            "/api/v1/message-kinds",
             "/api/v1/messages",
             "/api/v1/messages/{id}",
             "/api/v1/messages/{id}/media",
@@ -563,6 +568,8 @@ async fn the_openapi_document_names_every_route(database: Database) {
             "/api/v1/stats",
             "/api/v1/suppressions",
             "/api/v1/templates",
+            "/api/v1/users",
+            "/api/v1/users/{name}/contact",
         ]
     );
     assert_eq!(document["openapi"], "3.1.0");

@@ -14,6 +14,7 @@ crate::tests![
 
 const EXAM_RESULTS: &str = include_str!("../../deploy/catalogues/exam-results.toml");
 const MOBILE_MONEY: &str = include_str!("../../deploy/catalogues/mobile-money.toml");
+const SOLAR_CRM: &str = include_str!("../../deploy/catalogues/solar-crm.toml");
 const DELIVERY: &str = include_str!("../../deploy/catalogues/delivery.toml");
 
 async fn app(database: &Database, catalogue: &str) -> TestApp {
@@ -298,7 +299,8 @@ async fn catalogues_load_beside_each_other_and_twice(database: Database) {
     let app = app(&database, EXAM_RESULTS).await;
     app.apply_catalogue(DELIVERY).await;
     app.apply_catalogue(MOBILE_MONEY).await;
-    for catalogue in [EXAM_RESULTS, DELIVERY, MOBILE_MONEY] {
+    app.apply_catalogue(SOLAR_CRM).await;
+    for catalogue in [EXAM_RESULTS, DELIVERY, MOBILE_MONEY, SOLAR_CRM] {
         let done = app.try_catalogue(catalogue).await.unwrap();
         assert!(done.steps.is_empty() && done.unchanged > 0, "{done:?}");
     }

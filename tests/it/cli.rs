@@ -296,6 +296,8 @@ async fn every_command_has_help(_: Database) {
         "stats",
         "explain",
         "users",
+        "groups",
+        "contacts",
         "check",
         "send",
     ] {

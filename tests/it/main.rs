@@ -34,15 +34,18 @@ mod order;
 mod ownership;
 mod pace;
 mod parameters;
+mod people;
 mod secrets;
 mod senders;
 mod sending;
+mod solar_crm;
 mod statistics;
 mod stopping;
 mod story;
 mod together;
 mod walls;
 mod webhook;
+mod wishes;
 
 use std::process::ExitCode;
 
@@ -73,14 +76,17 @@ fn main() -> ExitCode {
         pace::tests(),
         ownership::tests(),
         parameters::tests(),
+        people::tests(),
         secrets::tests(),
         senders::tests(),
         sending::tests(),
+        solar_crm::tests(),
         statistics::tests(),
         stopping::tests(),
         story::tests(),
         together::tests(),
         webhook::tests(),
+        wishes::tests(),
     ] {
         trials.extend(tests.into_iter().flat_map(harness::on_both_databases));
     }

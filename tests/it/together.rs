@@ -24,6 +24,8 @@ fn asked(to: &str, template: &str, key: Option<&str>) -> Asked {
         key: key.map(str::to_owned),
         fingerprint: format!("{to}{template}").into_bytes(),
         request: Request {
+            message_kind: None,
+            mode: accept::Mode::Template,
             to: vec![to.to_owned()],
             about: None,
             sender: None,

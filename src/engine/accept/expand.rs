@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Draft, Duplicate, Reading, RouteResult, compose, priority, unique};
+use super::{Draft, Duplicate, Mode, Reading, RouteResult, compose, priority, unique};
 use crate::engine::{
     Engine,
     routing::{self, Target},
@@ -15,7 +15,11 @@ use crate::engine::{
     vault::of_event,
 };
 use crate::{
-    domain::{recipient::RecipientSpec, template, time::Timestamp},
+    domain::{
+        recipient::{RecipientSpec, each},
+        template,
+        time::Timestamp,
+    },
     store::{
         DatabaseTransaction, StoreError,
         catalogue::{self, StoredRoute, rows::RouteRow},
@@ -277,7 +281,7 @@ fn plan(route: &RouteRow, context: &Value) -> Result<Plan, (&'static str, String
     };
     let mut recipients = Vec::with_capacity(route.recipients.len());
     for entry in &route.recipients {
-        recipients.push(render("its recipient", entry)?);
+        recipients.extend(each(&render("its recipient", entry)?));
     }
     Ok(Plan {
         recipients,
@@ -386,6 +390,9 @@ impl Expansion<'_> {
             expires_after_seconds: self.route.route.expires_after_seconds,
             send_at: None,
             reply_to: None,
+            message_kind: self.route.route.message_kind.clone(),
+            mode: Mode::parse(&self.route.route.mode).unwrap_or_default(),
+            fallback_template: self.route.route.fallback_template.clone(),
         };
         let reading = &mut Reading::default();
         let mut new =
@@ -442,7 +449,9 @@ impl Expansion<'_> {
         .await?;
         for (recipient, of) in taken {
             new.retain(|new| who(new) != recipient);
-            if result.duplicates.len() >= MAX_DUPLICATES {
+            // Somebody in two groups is one duplicate.
+            let is_known = result.duplicates.iter().any(|known| known.of == of);
+            if is_known || result.duplicates.len() >= MAX_DUPLICATES {
                 continue;
             }
             let status = notification::in_transaction(self.tx, of)

@@ -3,12 +3,14 @@
 mod event;
 mod expand;
 mod gather;
+mod mode;
 mod reading;
 mod request;
 
 pub use event::{Accepted, Conflict, Duplicate, NewEvent, RouteResult, event, raise};
 pub use expand::{expand_turn, try_route};
 pub use gather::{Door, NotNow, Queue, Stored, many, open};
+pub use mode::Mode;
 pub use reading::Reading;
 pub use request::{Asked, FieldError, Refusal, Request, RequestContent, TemplateUse};
 
@@ -55,6 +57,11 @@ pub struct Draft {
     pub send_at: Option<Timestamp>,
     /// The provider's id of the message that it answers.
     pub reply_to: Option<String>,
+    /// Which kind of message it is, of those that people may turn off.
+    pub message_kind: Option<String>,
+    pub mode: Mode,
+    /// Outside the window, instead of its own; it may show the whole text as `message`.
+    pub fallback_template: Option<String>,
 }
 
 /// Meta, code 131062.
@@ -162,12 +169,10 @@ pub async fn compose(
         let unusable = unusable.or(needs_phone.then(|| NEEDS_PHONE.to_owned()));
         let skipped = target.skipped.or(unusable);
         let id = new_id(now);
-        let sealed = match seal(engine, layout, &mut params, id) {
-            Ok(sealed) if skipped.is_none() => sealed,
-            Ok(sealed) => sealed.map(|_nobody_gets_it| String::new()),
-            Err(Unusable) => return Ok(Err(NO_KEY.to_owned())),
+        let Ok(sealed) = seal(engine, layout, &mut params, id) else {
+            return Ok(Err(NO_KEY.to_owned()));
         };
-        new.push(NewNotification {
+        let made = NewNotification {
             id,
             event_id: draft.event_id,
             route: draft.route.clone(),
@@ -196,8 +201,10 @@ pub async fn compose(
             send_at: draft.send_at,
             reply_to: draft.reply_to.clone(),
             fallback: None,
+            message_kind: draft.message_kind.clone(),
             sealed,
-        });
+        };
+        new.push(mode::apply(engine, tx, reading, draft, layout, made, now).await?);
     }
     Ok(Ok(new))
 }

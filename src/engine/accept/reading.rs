@@ -26,6 +26,8 @@ pub struct Reading {
     standings: HashMap<(Option<String>, String, String), Option<Standing>>,
     senders: HashMap<String, Option<entity::sender::Model>>,
     people: HashMap<String, Person>,
+    /// Looked for, and found or not.
+    default_senders: Vec<Option<Uuid>>,
 }
 
 impl Reading {
@@ -53,6 +55,19 @@ impl Reading {
     ) -> Result<Option<Arc<Template>>, StoreError> {
         let in_force = self.in_force(engine, tx).await?;
         in_force.template(tx, name, wanted).await
+    }
+
+    /// The sender of what names none.
+    pub async fn default_sender(
+        &mut self,
+        tx: &DatabaseTransaction,
+    ) -> Result<Option<Uuid>, StoreError> {
+        if let Some(known) = self.default_senders.first() {
+            return Ok(*known);
+        }
+        let found = sender::default_one(tx).await?.map(|row| row.id);
+        self.default_senders.push(found);
+        Ok(found)
     }
 
     /// The account of a sender, or of the default.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::domain::{
     catalogue::Kind,
     quiet::QuietHours,
+    recipient::each,
     template::{
         layout::{Button, Extras, Header},
         parameter::Declared,
@@ -174,18 +175,7 @@ impl From<OneOrMany> for Vec<String> {
             OneOrMany::One(one) => vec![one],
             OneOrMany::Many(many) => many,
         };
-        entries.iter().flat_map(|entry| one_by_one(entry)).collect()
-    }
-}
-
-/// `groups:A,B` is two groups: so a setting may name several.
-fn one_by_one(entry: &str) -> Vec<String> {
-    match entry.strip_prefix("groups:") {
-        Some(names) => names
-            .split(',')
-            .map(|name| format!("group:{}", name.trim()))
-            .collect(),
-        None => vec![entry.to_owned()],
+        entries.iter().flat_map(|entry| each(entry)).collect()
     }
 }
 
@@ -263,4 +253,7 @@ pub struct SendEntry {
     pub sender: Option<String>,
     /// Which kind of message it is; absent: that of the notification.
     pub kind: Option<String>,
+    /// `template`, if absent; `auto` or `text`, as of a route.
+    pub mode: Option<String>,
+    pub fallback_template: Option<String>,
 }

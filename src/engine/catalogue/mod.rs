@@ -33,6 +33,7 @@ use crate::{
                 UserRow,
             },
         },
+        wish,
     },
 };
 
@@ -161,7 +162,7 @@ async fn one(
             wrong.push(parsed.mistake(*kind, name, broken.field, &broken.rule));
         }
     }
-    wrong.extend(missing_templates(tx, parsed).await?);
+    wrong.extend(missing(tx, parsed).await?);
     catalogue::note(tx, by, &wanted, &applied).await?;
     if !plan.steps.is_empty() {
         catalogue::count_change(tx, &catalogue.name, now).await?;
@@ -169,31 +170,38 @@ async fn one(
     Ok((plan, wrong))
 }
 
-/// Routes and rules whose template is nobody's.
-async fn missing_templates(
-    tx: &DatabaseTransaction,
-    parsed: &Parsed,
-) -> Result<Vec<Mistake>, StoreError> {
+/// Templates and kinds of message that routes and rules name, and nobody has.
+async fn missing(tx: &DatabaseTransaction, parsed: &Parsed) -> Result<Vec<Mistake>, StoreError> {
     let catalogue = &parsed.catalogue;
-    let routes = catalogue.route.iter().flat_map(|entry| {
-        let fallback = entry.fallback_template.iter();
-        [("template", &entry.template)]
-            .into_iter()
-            .chain(fallback.map(|name| ("fallback_template", name)))
-            .map(|(field, name)| (Kind::Route, &entry.name, field, name))
-    });
-    let rules = catalogue.rule.iter().map(|entry| {
-        (
-            Kind::Rule,
-            &entry.name,
-            "send.template",
-            &entry.send.template,
-        )
-    });
+    let mut templates = Vec::new();
+    let mut kinds = Vec::new();
+    for entry in &catalogue.route {
+        let name = &entry.name;
+        templates.push((Kind::Route, name, "template", Some(&entry.template)));
+        let fallback = entry.fallback_template.as_ref();
+        templates.push((Kind::Route, name, "fallback_template", fallback));
+        kinds.push((Kind::Route, name, "kind", entry.kind.as_ref()));
+    }
+    for entry in &catalogue.rule {
+        let (name, send) = (&entry.name, &entry.send);
+        templates.push((Kind::Rule, name, "send.template", Some(&send.template)));
+        let fallback = send.fallback_template.as_ref();
+        templates.push((Kind::Rule, name, "send.fallback_template", fallback));
+        kinds.push((Kind::Rule, name, "send.kind", send.kind.as_ref()));
+    }
     let mut wrong = Vec::new();
-    for (kind, name, field, template) in routes.chain(rules) {
+    for (kind, name, field, template) in templates {
+        let Some(template) = template else { continue };
         if catalogue::translations(tx, template).await?.is_empty() {
             let rule = format!("there is no template {template}");
+            wrong.push(parsed.mistake(kind, name, field, &rule));
+        }
+    }
+    let known = wish::kinds(tx).await?;
+    for (kind, name, field, wanted) in kinds {
+        let Some(wanted) = wanted else { continue };
+        if !known.iter().any(|row| row.name == *wanted) {
+            let rule = format!("there is no kind of message {wanted}");
             wrong.push(parsed.mistake(kind, name, field, &rule));
         }
     }
@@ -316,6 +324,8 @@ fn rule_row(entry: &RuleEntry) -> Option<RuleRow> {
             params: entry.send.params.clone(),
             sender: entry.send.sender.clone(),
             kind: entry.send.kind.clone(),
+            mode: entry.send.mode.clone(),
+            fallback_template: entry.send.fallback_template.clone(),
         },
         chain: entry.chain,
     })

@@ -6,7 +6,7 @@ use crate::{
     domain::{
         failure::{Failure, FailureClass},
         notification::Change,
-        preference::{self, Scope},
+        preference,
         time::Timestamp,
     },
     engine::{
@@ -16,11 +16,13 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError,
         notification::{self, Claimed, Delay},
-        suppression,
         template_sync::{self, Standing},
-        timeline,
+        timeline, wish,
     },
 };
+
+/// What is of this priority, or higher, disturbs.
+const HIGH: i64 = 1;
 
 /// Whether a template may be sent now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +89,8 @@ pub(super) async fn hold_back(
         .iter()
         .filter_map(|claimed| claimed.contact_id)
         .collect();
-    let refused = suppression::refused(tx, &contacts).await?;
+    let wishes = wish::of(tx, &contacts).await?;
+    let in_force = engine.in_force(tx).await?;
     let mut standings: Vec<((String, String), Option<Standing>)> = Vec::new();
     let mut steps = Vec::new();
     let mut held = Vec::new();
@@ -122,16 +125,20 @@ pub(super) async fn hold_back(
                 category = told;
             }
         }
-        let scopes: Vec<Scope> = refused
-            .iter()
-            .filter(|(contact, _)| Some(*contact) == message.contact_id)
-            .map(|(_, scope)| *scope)
-            .collect();
-        if let Some(reason) = preference::refusal(&category, &scopes) {
-            let change = Change::Withheld {
-                reason: reason.to_owned(),
-            };
-            steps.push(Step::new(message.id, change));
+        let wishes = message.contact_id.and_then(|contact| wishes.get(&contact));
+        let asked = preference::Message {
+            category: &category,
+            kind: message.message_kind.as_deref(),
+            required: in_force.is_required(message.message_kind.as_deref()),
+            channel: &message.channel,
+        };
+        let quiet_until = wishes
+            .filter(|_| !asked.insists() && message.priority > HIGH)
+            .and_then(|wishes| wishes.quiet_until(now));
+        if let Some(reason) = wishes.and_then(|wishes| wishes.refusal(asked)) {
+            steps.push(Step::new(message.id, Change::Withheld { reason }));
+        } else if let Some(until) = quiet_until {
+            delays.push(Delay::new(message.id, until, "the person has quiet hours"));
         } else if let Some(until) = marketing_held_until.filter(|_| category == "marketing") {
             delays.push(Delay::new(
                 message.id,

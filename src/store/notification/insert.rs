@@ -53,7 +53,9 @@ pub struct NewNotification {
     pub reply_to: Option<String>,
     /// The template that takes its place should the window be closed.
     pub fallback: Option<Fallback>,
-    /// Its secret parameters, sealed; empty: there were some, and nobody is to get them.
+    /// Which kind of message it is, of those that people may turn off.
+    pub message_kind: Option<String>,
+    /// Its secret parameters, sealed; they are not stored when it is not sent.
     pub sealed: Option<String>,
 }
 
@@ -99,6 +101,7 @@ struct NewRow<'a> {
     expires: Option<i64>,
     reply_to: Option<&'a str>,
     fallback: Option<String>,
+    message_kind: Option<&'a str>,
     sealed: Option<&'a str>,
 }
 
@@ -110,6 +113,12 @@ struct LabelRow<'a> {
 }
 
 impl NewNotification {
+    /// What is kept of its secrets: nothing of what nobody is to get.
+    fn secrets(&self) -> Option<&str> {
+        let sealed = self.sealed.as_deref();
+        sealed.map(|sealed| if self.skipped.is_some() { "" } else { sealed })
+    }
+
     /// Why it is not sent, or not yet.
     fn reason(&self) -> Option<&str> {
         self.skipped
@@ -137,7 +146,7 @@ pub fn fresh_state(new: &NewNotification, now: Timestamp) -> NotificationState {
         failure: None,
         due_at: new.skipped.is_none().then(|| new.send_at.unwrap_or(now)),
         has_fallback: new.fallback.is_some(),
-        secrets: Secrets::stored(new.sealed.as_deref() == Some("")),
+        secrets: Secrets::stored(new.secrets() == Some("")),
         leased_until: None,
         expires_at: new.expires_at,
         stored_wake_at: None,
@@ -200,7 +209,8 @@ pub async fn insert(
                     .fallback
                     .as_ref()
                     .and_then(|fallback| serde_json::to_string(fallback).ok()),
-                sealed: new.sealed.as_deref(),
+                message_kind: new.message_kind.as_deref(),
+                sealed: new.secrets(),
             }
         })
         .collect();
@@ -239,6 +249,7 @@ pub async fn insert(
             ("expires", Type::Int),
             text("reply_to"),
             text("fallback"),
+            text("message_kind"),
             text("sealed"),
         ],
     );
@@ -248,11 +259,11 @@ pub async fn insert(
             "INSERT INTO notification (id, created_at, updated_at, event_id, route, event_type, follow_up_id, parent_id, \
              rule, depth, sender_id, channel, contact_id, recipient, address, subject_contact_id, kind, template, \
              language, category, params, body, reference, labels, priority, generation, status, open_status, \
-             engine_state, reason, triggered, replied, attempt_count, due_at, wake_at, expires_at, reply_to, fallback, sealed) \
+             engine_state, reason, triggered, replied, attempt_count, due_at, wake_at, expires_at, reply_to, fallback, message_kind, sealed) \
              SELECT r.id, $2, $2, r.event_id, r.route, r.event_type, r.follow_up_id, r.parent_id, \
              r.rule, r.depth, r.sender_id, r.channel, r.contact_id, r.recipient, r.address, r.subject, r.kind, r.template, \
              r.language, r.category, r.params, r.body, r.reference, r.labels, r.priority, 1, r.state, r.open, \
-             r.state, r.reason, 0, false, 0, r.due, CASE WHEN r.due IS NULL THEN NULL ELSE r.expires END, r.expires, r.reply_to, r.fallback, r.sealed \
+             r.state, r.reason, 0, false, 0, r.due, CASE WHEN r.due IS NULL THEN NULL ELSE r.expires END, r.expires, r.reply_to, r.fallback, r.message_kind, r.sealed \
              FROM {given} WHERE true ON CONFLICT DO NOTHING RETURNING id"
         ),
         [list(&described)?, now.micros().into()],

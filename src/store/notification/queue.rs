@@ -32,6 +32,10 @@ pub struct Claimed {
     pub subject_contact_id: Option<Uuid>,
     /// The message that it answers.
     pub reply_to: Option<String>,
+    /// Which kind of message it is, of those that people may turn off.
+    pub message_kind: Option<String>,
+    pub channel: String,
+    pub priority: i64,
     /// Its secret parameters; empty: they have been wiped.
     pub sealed: Option<String>,
 }
@@ -119,7 +123,7 @@ pub async fn claim(
              sender_id = $1, lease_owner = $2, leased_until = $3, wake_at = $3, due_at = NULL, updated_at = $4, \
              attempt_count = attempt_count + 1 FROM due WHERE id = due_id \
              RETURNING id, contact_id, address, kind, template, language, category, params, body, generation, \
-             attempt_count, created_at, follow_up_id, subject_contact_id, reply_to, sealed"
+             attempt_count, created_at, follow_up_id, subject_contact_id, reply_to, message_kind, channel, priority, sealed"
         ),
         [sender.into(), owner.into(), leased_until.micros().into(), now.micros().into(), limit.into(), lane.into()],
     )
@@ -144,6 +148,9 @@ pub async fn claim(
                 follow_up_id: columns.take()?,
                 subject_contact_id: columns.take()?,
                 reply_to: columns.take()?,
+                message_kind: columns.take()?,
+                channel: columns.take()?,
+                priority: columns.take()?,
                 sealed: columns.take()?,
             })
         })

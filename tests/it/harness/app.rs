@@ -264,6 +264,20 @@ impl TestApp {
         )
     }
 
+    pub async fn request(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let answer = self
+            .http
+            .request(method, format!("{}{path}", self.base))
+            .bearer_auth(&self.key)
+            .json(body)
+            .send()
+            .await
+            .unwrap();
+        let code = answer.status().as_u16();
+        (code, answer.json().await.unwrap_or(Value::Null))
+    }
+
     pub async fn post_with_key(&self, path: &str, body: &Value, key: &str) -> (u16, Value) {
         let answer = self
             .http

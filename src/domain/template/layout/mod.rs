@@ -352,6 +352,26 @@ impl Layout {
         })
     }
 
+    /// The whole as one text, header and footer with it; `None` when it has buttons or a
+    /// file, or cannot be filled.
+    pub fn plain_text(&self, context: &Value) -> Option<String> {
+        let plain = matches!(self.extras.header, None | Some(Header::Text { .. }));
+        if !plain || !self.extras.buttons.is_empty() || self.authentication {
+            return None;
+        }
+        let filled = self.fill(context).ok()?;
+        let header = self.extras.header.as_ref().and_then(|header| match header {
+            Header::Text { text } => render_text(text, context).ok(),
+            _ => None,
+        });
+        let parts = [
+            header.map(|text| format!("*{text}*")),
+            Some(self.text(&filled.body)),
+            self.extras.footer.as_ref().map(|text| format!("_{text}_")),
+        ];
+        Some(parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n"))
+    }
+
     /// The text as the person reads it.
     pub fn text(&self, parameters: &[Parameter]) -> String {
         let values: Vec<String> = parameters
@@ -520,6 +540,7 @@ fn fill_button(button: &Button, context: &Value) -> Result<Option<ButtonValue>, 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -571,6 +592,42 @@ mod tests {
             .unwrap();
         let places: Vec<usize> = filled.buttons.iter().map(|button| button.index).collect();
         assert_eq!(places, [1, 2, 4]);
+    }
+
+    proptest! {
+        /// Issue: any template and parameters either render within the bounds or are refused
+        /// with the field named.
+        #[test]
+        fn what_is_filled_keeps_the_bounds_and_what_is_refused_names_the_parameter(
+            before in "[a-zA-Z .]{1,400}",
+            one in ".{0,700}",
+            two in prop_oneof!["[0-9]{1,9}", ".{0,40}"],
+            has_second in any::<bool>(),
+        ) {
+            let extras = json!({"parameters": [
+                {"name": "one", "example": "x"}, {"name": "two", "kind": "number", "example": "1"},
+            ]});
+            let layout = layout(&format!("{before} {{{{ one }}}} and {{{{ two }}}} end"), extras, false);
+            let params = if has_second {
+                json!({ "one": one, "two": two })
+            } else {
+                json!({ "one": one })
+            };
+            match layout.fill(&params) {
+                Ok(filled) => {
+                    prop_assert!(layout.text(&filled.body).chars().count() <= MAX_BODY);
+                    for parameter in &filled.body {
+                        prop_assert!(!parameter.text.is_empty());
+                        prop_assert!(!parameter.text.contains(['\n', '\t']) && !parameter.text.contains("  "));
+                    }
+                }
+                Err(error) => {
+                    let said = error.to_string();
+                    let named = ["one", "two", "the body"].iter().any(|name| said.contains(name));
+                    prop_assert!(named, "{}", said);
+                }
+            }
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Draft, NEEDS_PHONE, Reading, compose, unique};
+use super::{Draft, Mode, NEEDS_PHONE, Reading, compose, unique};
 use recipients::{about, recipients};
 use template::check_template;
 
@@ -44,6 +44,9 @@ pub struct Request {
     pub send_at: Option<Timestamp>,
     /// The provider's id of the message that it answers.
     pub reply_to: Option<String>,
+    /// Which kind of message it is, of those that people may turn off.
+    pub message_kind: Option<String>,
+    pub mode: Mode,
 }
 
 /// What a direct request wants to say.
@@ -157,6 +160,17 @@ pub(super) async fn check(
             found.map(|row| row.id)
         }
     };
+    let in_force = reading.in_force(engine, tx).await?;
+    if request
+        .message_kind
+        .as_deref()
+        .is_some_and(|kind| !in_force.knows_kind(kind))
+    {
+        wrong.push(FieldError {
+            pointer: "/message_kind".to_owned(),
+            rule: "no catalogue has this kind of message".to_owned(),
+        });
+    }
     let templates: Vec<(&TemplateUse, &str)> = match &request.content {
         RequestContent::Template(template) => vec![(template, "")],
         RequestContent::Free { content, fallback } => {
@@ -221,6 +235,9 @@ pub(super) async fn check(
         expires_after_seconds: request.expires_after_seconds,
         send_at: request.send_at,
         reply_to: request.reply_to.clone(),
+        message_kind: request.message_kind.clone(),
+        mode: request.mode,
+        fallback_template: None,
     };
     let made = match &request.content {
         RequestContent::Template(template) => {
@@ -375,6 +392,7 @@ fn free(
         send_at: draft.send_at,
         reply_to: draft.reply_to.clone(),
         fallback,
+        message_kind: draft.message_kind.clone(),
         sealed,
     }
 }

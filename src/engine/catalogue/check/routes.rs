@@ -6,7 +6,7 @@ use super::wrong::{At, Wrong};
 use crate::{
     domain::{recipient::RecipientSpec, rule::parse_duration_seconds, template, trigger::Trigger},
     engine::{
-        accept,
+        accept::{self, Mode},
         catalogue::{Catalogue, OneOrMany, RouteEntry, RuleEntry},
     },
 };
@@ -68,14 +68,13 @@ fn route(entry: &RouteEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
         wrong.field(at, "priority", "otp, high, normal or bulk");
     }
     duration(at, "expires_after", entry.expires_after.as_deref(), wrong);
-    match entry.mode.as_str() {
-        "template" if entry.fallback_template.is_some() => {
-            let rule = "only with mode = \"auto\" or \"text\": a template needs none";
-            wrong.field(at, "fallback_template", rule);
-        }
-        "auto" | "template" | "text" => {}
-        _ => wrong.field(at, "mode", "auto, template or text"),
-    }
+    mode(
+        at,
+        &entry.mode,
+        entry.fallback_template.is_some(),
+        "mode",
+        wrong,
+    );
 }
 
 fn rule(entry: &RuleEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
@@ -95,6 +94,20 @@ fn rule(entry: &RuleEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
     recipients(at, "send.to", &entry.send.to, true, wrong);
     channel(at, "send.channel", &entry.send.channel, wrong);
     texts(at, "send.params", &entry.send.params, wrong);
+    let name = entry.send.mode.as_deref().unwrap_or("template");
+    let has_fallback = entry.send.fallback_template.is_some();
+    mode(at, name, has_fallback, "send.mode", wrong);
+}
+
+fn mode(at: At<'_>, name: &str, has_fallback: bool, field: &str, wrong: &mut Wrong<'_>) {
+    match Mode::parse(name) {
+        None => wrong.field(at, field, "auto, template or text"),
+        Some(Mode::Template) if has_fallback => {
+            let rule = "fallback_template goes with auto or text: a template needs none";
+            wrong.field(at, field, rule);
+        }
+        Some(_) => {}
+    }
 }
 
 fn condition(at: At<'_>, when: Option<&str>, wrong: &mut Wrong<'_>) {

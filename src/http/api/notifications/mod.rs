@@ -28,7 +28,9 @@ use crate::{
         time::Timestamp,
     },
     engine::{
-        accept::{self, Asked, FieldError, NotNow, Refusal, Request, RequestContent, TemplateUse},
+        accept::{
+            self, Asked, FieldError, Mode, NotNow, Refusal, Request, RequestContent, TemplateUse,
+        },
         catalogue::OneOrMany,
     },
     http::{api::idempotency, auth::Client, problem::Problem},
@@ -50,6 +52,13 @@ pub struct NotificationBody {
     /// A template's name, with `params`; or `text`.
     template: Option<String>,
     language: Option<String>,
+    /// How the template leaves: `template` (default); `auto`: its text while the window is
+    /// open, which costs nothing; `text`: never as a template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mode: Option<String>,
+    /// Which kind of message it is, of those that people may turn off: a catalogue's `[[kind]]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message_kind: Option<String>,
     #[serde(default)]
     #[schema(value_type = Object)]
     params: Map<String, Value>,
@@ -213,6 +222,15 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<Request, Problem> {
     {
         refuse("/reply_to", "wamid.…, at most 256 bytes");
     }
+    let mode = body.mode.as_deref().map(Mode::parse);
+    match mode {
+        Some(None) => refuse("/mode", "auto, template or text"),
+        Some(Some(_)) if body.template.is_none() => {
+            refuse("/mode", "only a template has a mode");
+        }
+        _ => {}
+    }
+    let mode = mode.flatten();
     let send_at = body.send_at.as_deref().map(Timestamp::parse_rfc3339);
     match send_at {
         Some(None) => refuse("/send_at", "RFC 3339"),
@@ -229,7 +247,7 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<Request, Problem> {
         (Ok(content), Some(priority)) if wrong.is_empty() => Ok(Request {
             to: match body.to {
                 Recipients::One(one) => OneOrMany::One(one).into(),
-                Recipients::Many(many) => many,
+                Recipients::Many(many) => OneOrMany::Many(many).into(),
             },
             about: body.about,
             sender: body.sender,
@@ -240,6 +258,8 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<Request, Problem> {
             expires_after_seconds: body.expires_in_seconds,
             send_at: send_at.flatten().filter(|at| *at > now),
             reply_to: body.reply_to,
+            message_kind: body.message_kind,
+            mode: mode.unwrap_or_default(),
         }),
         _ => Err(Problem::Invalid(wrong)),
     }

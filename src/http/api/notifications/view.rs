@@ -73,7 +73,11 @@ pub struct NotificationSummary {
     /// When it is looked at again, if that is known and still to come.
     waits_until: Option<String>,
     recipient: Option<String>,
+    /// `template`, `text`, …
+    kind: String,
     template: Option<String>,
+    /// Which kind of message it is, of those that people may turn off.
+    message_kind: Option<String>,
     event_type: Option<String>,
     reference: Option<String>,
     #[schema(value_type = Object)]
@@ -109,6 +113,8 @@ pub(super) fn summary(row: &notification::Model) -> NotificationSummary {
             .filter(|due_at| *due_at > row.updated_at)
             .map(time),
         recipient: row.recipient.clone(),
+        kind: row.kind.clone(),
+        message_kind: row.message_kind.clone(),
         template: Some(row.template.clone()).filter(|template| !template.is_empty()),
         event_type: row.event_type.clone(),
         reference: row.reference.clone(),

@@ -1,5 +1,12 @@
 //! Contacts, staff and groups.
 
+mod manage;
+
+pub use manage::{
+    Details, Group, Link, count_members, details, groups, link_user, links, page, set_details,
+    set_member,
+};
+
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde::Serialize;
 use uuid::Uuid;

@@ -1,27 +1,54 @@
 //! People: by which names they are known, whether their window is open, what
 //! they want.
 
+pub mod contacts;
+pub mod staff;
+
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{ProblemDocument, page_size, wrong};
+use super::{ProblemDocument, cut, page_size, wrong};
 use crate::{
-    domain::{phone::Phone, time::Timestamp, window},
+    domain::{phone::Phone, quiet::QuietHours, time::Timestamp, window},
     http::{auth::Client, problem::Problem},
     state::AppState,
-    store::{alias, conversation, people, suppression},
+    store::{Store, alias, conversation, people, suppression, wish},
 };
 
-/// Which contact.
+/// Which contact; without a number or an id, which page of all.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct FindQuery {
-    /// A number in E.164.
+    /// A number in E.164: the answer is this one person.
     phone: Option<String>,
-    /// A business-scoped id.
+    /// A business-scoped id: the answer is this one person.
     user_id: Option<String>,
+    /// Whose name, handle or number begins with it.
+    query: Option<String>,
+    /// `next` of the page before.
+    after: Option<Uuid>,
+    /// 1 to 200; 50 if absent.
+    limit: Option<u64>,
+}
+
+/// A page of people.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ContactPage {
+    contacts: Vec<ContactLine>,
+    /// Where the next page begins.
+    next: Option<Uuid>,
+}
+
+/// A person in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ContactLine {
+    id: Uuid,
+    name: Option<String>,
+    phone: Option<String>,
+    user_id: Option<String>,
+    language: Option<String>,
 }
 
 /// A person.
@@ -34,9 +61,28 @@ pub struct ContactView {
     /// Staff that are this person.
     users: Vec<String>,
     language: Option<String>,
+    time_zone: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    quiet_hours: Option<QuietHours>,
+    /// The catalogue that this contact belongs to.
+    catalogue: Option<String>,
     aliases: Vec<AliasView>,
     windows: Vec<WindowView>,
     wishes: Vec<WishView>,
+    preferences: Vec<PreferenceView>,
+}
+
+/// Whether a person wants a kind of message on a channel.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PreferenceView {
+    /// A catalogue's `[[kind]]`; absent: every kind.
+    #[serde(default)]
+    kind: Option<String>,
+    /// Absent: every channel.
+    #[serde(default)]
+    channel: Option<String>,
+    wanted: bool,
 }
 
 /// A name a person is known by.
@@ -82,12 +128,19 @@ async fn view(state: &AppState, id: Uuid) -> Result<ContactView, Problem> {
         .await?
         .ok_or(Problem::NotFound)?;
     let (handle, users) = people::names(store.reader(), id).await?;
+    let details = people::details(store.reader(), id)
+        .await?
+        .unwrap_or_default();
     Ok(ContactView {
         id,
         name: person.name,
         handle,
         users,
         language: person.language,
+        time_zone: details.time_zone,
+        quiet_hours: details.quiet_hours,
+        catalogue: details.catalogue,
+        preferences: preferences(&state.engine.store, id).await?,
         aliases: alias::of_contact(store.reader(), id)
             .await?
             .into_iter()
@@ -121,10 +174,10 @@ async fn view(state: &AppState, id: Uuid) -> Result<ContactView, Problem> {
     })
 }
 
-/// One person, by number or business-scoped id.
+/// People, or one by number or business-scoped id.
 #[utoipa::path(
     get, path = "/api/v1/contacts", tag = "contacts", params(FindQuery),
-    responses((status = 200, body = ContactView), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
+    responses((status = 200, description = "One person, or a page", body = ContactPage), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn find(
     _client: Client,
@@ -133,6 +186,7 @@ pub async fn find(
 ) -> Result<HttpResponse, Problem> {
     let reader = state.engine.store.reader();
     let found = match (&query.phone, &query.user_id) {
+        (None, None) => return page(&state, &query).await,
         (Some(phone), None) => {
             let phone = Phone::parse(phone).map_err(|error| wrong("phone", error.to_string()))?;
             people::contact_by_phone(reader, &phone)
@@ -144,6 +198,37 @@ pub async fn find(
     };
     let id = found.ok_or(Problem::NotFound)?;
     Ok(HttpResponse::Ok().json(view(&state, id).await?))
+}
+
+async fn page(state: &AppState, query: &FindQuery) -> Result<HttpResponse, Problem> {
+    let limit = page_size(query.limit)?;
+    let store = &state.engine.store;
+    let mut found = people::page(store, query.query.as_deref(), query.after, limit + 1).await?;
+    let next = cut(&mut found, limit, |person| person.contact_id);
+    let contacts = found
+        .into_iter()
+        .map(|person| ContactLine {
+            id: person.contact_id,
+            name: person.name,
+            phone: person.phone,
+            user_id: person.user_id,
+            language: person.language,
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(ContactPage { contacts, next }))
+}
+
+async fn preferences(store: &Store, contact: Uuid) -> Result<Vec<PreferenceView>, Problem> {
+    let some = |text: String| (!text.is_empty()).then_some(text);
+    Ok(wish::preferences(store, contact)
+        .await?
+        .into_iter()
+        .map(|row| PreferenceView {
+            kind: some(row.message_kind),
+            channel: some(row.channel),
+            wanted: row.wanted,
+        })
+        .collect())
 }
 
 /// One person.

@@ -1,0 +1,153 @@
+//! `herald groups list|ensure|add|remove`
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+
+use super::{complain, people::refused, say, settings};
+use crate::{
+    app, config,
+    engine::{
+        catalogue,
+        people::{self, By},
+    },
+    state::Clock,
+    store::people as rows,
+};
+
+/// Groups: who is told together.
+#[derive(Debug, Args)]
+pub(super) struct Groups {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Lists groups with their members.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Makes groups that are not there, by name or out of catalogue files; prints Created or
+    /// Exists, with how many are in it. Example: `herald groups ensure --from deploy/catalogues/solar-crm.toml`
+    Ensure {
+        names: Vec<String>,
+        /// What the groups are for.
+        #[arg(long)]
+        description: Option<String>,
+        /// The groups of a catalogue file.
+        #[arg(long)]
+        from: Vec<PathBuf>,
+    },
+    /// Puts users into a group. Example: `herald groups add "Sales Team" asha ravi`
+    Add { group: String, users: Vec<String> },
+    /// Takes users out of a group.
+    Remove { group: String, users: Vec<String> },
+}
+
+impl Groups {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let config = settings()?;
+        let store = app::command_store(&config).await?;
+        let actor = format!("cli:{}", config::operator()?);
+        let by = By {
+            actor: &actor,
+            now: Clock::System.now(),
+        };
+        match self.action {
+            Action::List { json } => {
+                let (groups, links) = (rows::groups(&store).await?, rows::links(&store).await?);
+                let members = |group: &str| -> Vec<String> {
+                    links
+                        .iter()
+                        .filter(|link| link.groups.iter().any(|it| it == group))
+                        .map(|link| link.name.clone())
+                        .collect()
+                };
+                if json {
+                    let all: Vec<_> = groups
+                        .iter()
+                        .map(|group| serde_json::json!({ "name": group.name, "description": group.description, "members": members(&group.name), "catalogue": group.catalogue }))
+                        .collect();
+                    say(serde_json::json!(all).to_string());
+                    return Ok(());
+                }
+                for group in &groups {
+                    let description = group.description.as_deref().unwrap_or("");
+                    say(format!(
+                        "{:<24} {:>3}  {description}",
+                        group.name, group.members
+                    ));
+                    for name in members(&group.name) {
+                        say(format!("    {name}"));
+                    }
+                }
+            }
+            Action::Ensure {
+                names,
+                description,
+                from,
+            } => {
+                let mut wanted: Vec<(String, Option<String>)> = names
+                    .into_iter()
+                    .map(|name| (name, description.clone()))
+                    .collect();
+                for file in from {
+                    let text = std::fs::read_to_string(&file)
+                        .with_context(|| format!("{} cannot be read", file.display()))?;
+                    match catalogue::parse(&text, &config.catalogue_values) {
+                        Ok(parsed) => wanted.extend(
+                            parsed
+                                .catalogue
+                                .group
+                                .into_iter()
+                                .map(|group| (group.name, group.description)),
+                        ),
+                        Err(mistakes) => {
+                            for mistake in mistakes.0 {
+                                complain(&mistake.with_file(&file.display().to_string()));
+                            }
+                            bail!("nothing was made");
+                        }
+                    }
+                }
+                if wanted.is_empty() {
+                    bail!("no group is named: give names, or --from FILE");
+                }
+                for (name, description) in wanted {
+                    let done = people::ensure_group(&store, by, &name, description.as_deref())
+                        .await?
+                        .map_err(refused)?;
+                    let what = if done.created { "Created" } else { "Exists" };
+                    let members = match done.members {
+                        1 => "1 member".to_owned(),
+                        many => format!("{many} members"),
+                    };
+                    say(format!("{what:<8} {name} ({members})"));
+                }
+            }
+            Action::Add { group, users } => {
+                for user in users {
+                    let new = people::add_member(&store, by, &group, &user)
+                        .await?
+                        .map_err(refused)?;
+                    let what = if new { "is in" } else { "was in" };
+                    say(format!("{user} {what} {group}"));
+                }
+            }
+            Action::Remove { group, users } => {
+                for user in users {
+                    let was = people::remove_member(&store, by, &group, &user)
+                        .await?
+                        .map_err(refused)?;
+                    let what = if was { "is no longer in" } else { "was not in" };
+                    say(format!("{user} {what} {group}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! How a message leaves: as its template or, while the window is open, as text.
+
+use serde_json::json;
+
+use super::{Draft, Reading};
+use crate::{
+    domain::{
+        content::{Content, Text},
+        template::{layout::Layout, one_line},
+        time::Timestamp,
+        window,
+    },
+    engine::Engine,
+    store::{
+        DatabaseTransaction, StoreError, conversation,
+        notification::{Fallback, NewNotification},
+    },
+};
+
+/// How a template is to leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    #[default]
+    Template,
+    /// Its text while the window is open, which costs nothing; else a template.
+    Auto,
+    /// Its text; outside the window what takes its place, or nothing.
+    Text,
+}
+
+impl Mode {
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "template" => Some(Self::Template),
+            "auto" => Some(Self::Auto),
+            "text" => Some(Self::Text),
+            _ => None,
+        }
+    }
+}
+
+/// Gives a message that was composed as its template the form of its mode. What has
+/// buttons, a file or something secret is a template whatever was asked for, but for `text`,
+/// which says what is in its way.
+pub(super) async fn apply(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    reading: &mut Reading,
+    draft: &Draft,
+    layout: &Layout,
+    mut new: NewNotification,
+    now: Timestamp,
+) -> Result<NewNotification, StoreError> {
+    if draft.mode == Mode::Template || new.skipped.is_some() {
+        return Ok(new);
+    }
+    let text = layout
+        .plain_text(&new.params)
+        .filter(|_| new.sealed.is_none());
+    let Some(text) = text else {
+        if draft.mode == Mode::Text {
+            let reason = "the template has buttons, a file or something secret: it is no text";
+            new.skipped = Some(reason.to_owned());
+        }
+        return Ok(new);
+    };
+    let named = named_fallback(engine, tx, reading, draft, &new, &text).await?;
+    let fallback = named.or_else(|| {
+        (draft.mode == Mode::Auto).then(|| Fallback {
+            template: new.template.clone(),
+            language: new.language.clone().unwrap_or_default(),
+            category: new.category.clone(),
+            params: new.params.clone(),
+            body: new.body.clone(),
+        })
+    });
+    let sender = match draft.sender_id {
+        Some(sender) => Some(sender),
+        None => reading.default_sender(tx).await?,
+    };
+    let until = match (sender, new.contact_id) {
+        (Some(sender), Some(contact)) => conversation::window_until(tx, sender, contact).await?,
+        _ => None,
+    };
+    match fallback {
+        Some(fallback) if !window::is_open(until, draft.send_at.unwrap_or(now)) => {
+            new.template = fallback.template;
+            new.language = Some(fallback.language);
+            new.category = fallback.category;
+            new.params = fallback.params;
+            new.body = fallback.body;
+        }
+        fallback => {
+            let content = Content::Text(Text {
+                body: text.clone(),
+                preview_url: false,
+            });
+            new.kind = content.kind();
+            new.params = json!(content);
+            new.body = Some(text);
+            new.fallback = fallback;
+        }
+    }
+    Ok(new)
+}
+
+/// The template that is named for outside the window, filled with what the message was
+/// given, and with its text as `message`. One that cannot be filled is none.
+async fn named_fallback(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    reading: &mut Reading,
+    draft: &Draft,
+    new: &NewNotification,
+    text: &str,
+) -> Result<Option<Fallback>, StoreError> {
+    let Some(name) = &draft.fallback_template else {
+        return Ok(None);
+    };
+    let language = new.language.as_deref();
+    let Some(template) = reading
+        .template(engine, tx, name, language.as_slice())
+        .await?
+    else {
+        return Ok(None);
+    };
+    let mut params = new.params.clone();
+    if let Some(params) = params.as_object_mut() {
+        params.insert("message".to_owned(), json!(one_line(text)));
+    }
+    let filled = template
+        .layout
+        .as_ref()
+        .ok()
+        .and_then(|layout| Some(layout.masked_text(&layout.fill(&params).ok()?.body)));
+    Ok(filled.map(|body| Fallback {
+        template: name.clone(),
+        language: template.row.language.clone(),
+        category: template.row.category.clone(),
+        params,
+        body: Some(body),
+    }))
+}

@@ -1,0 +1,217 @@
+//! Contacts: who somebody is, and what they want.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{By, Outcome, change, field, note};
+use crate::{
+    domain::{
+        edit::Edit,
+        phone::Phone,
+        preference::Preference,
+        quiet::{self, QuietHours},
+    },
+    store::{
+        DatabaseTransaction, Store, StoreError,
+        alias::Alias,
+        people::{self, Details},
+        wish,
+    },
+};
+
+/// No name is longer, in characters.
+const MAX_NAME: usize = 200;
+
+/// Preferences of one person, at most.
+const MAX_PREFERENCES: usize = 200;
+
+/// What is said of a contact.
+#[derive(Clone, Debug, Default)]
+pub struct ContactChanges {
+    pub name: Edit<String>,
+    /// What catalogues and requests call it: `contact:HANDLE`.
+    pub handle: Edit<String>,
+    /// In E.164.
+    pub phone: Option<String>,
+    pub language: Edit<String>,
+    /// As in the tz database.
+    pub time_zone: Edit<String>,
+    pub quiet_hours: Edit<QuietHours>,
+}
+
+/// Changes a contact, or makes one: of a number that is known already it is that one.
+pub async fn save_contact(
+    store: &Store,
+    by: By<'_>,
+    id: Option<Uuid>,
+    changes: &ContactChanges,
+) -> Outcome<Uuid> {
+    let phone = match changes.phone.as_deref().map(Phone::parse) {
+        None => None,
+        Some(Ok(phone)) => Some(phone),
+        Some(Err(error)) => return Ok(Err(field("/phone", error.to_string()))),
+    };
+    if let Some(wrong) = wrong(changes) {
+        return Ok(Err(wrong));
+    }
+    change(store, async |tx| {
+        let at_number = match &phone {
+            Some(phone) => people::contact_by_phone(tx, phone)
+                .await?
+                .map(|person| person.contact_id),
+            None => None,
+        };
+        let contact = match (id, at_number) {
+            (Some(id), Some(other)) if other != id => {
+                return Ok(Err(field("/phone", "belongs to another contact")));
+            }
+            (Some(id), _) | (None, Some(id)) => id,
+            (None, None) => people::insert_contact(tx, None, &[], by.now).await?,
+        };
+        if let Some(handle) = changes.handle.given()
+            && let Some(other) = people::contact_by_handle(tx, handle).await?
+            && other.contact_id != contact
+        {
+            return Ok(Err(field("/handle", "belongs to another contact")));
+        }
+        let Some(mut details) = people::details(tx, contact).await? else {
+            return Ok(Err(field("", "there is no such contact")));
+        };
+        merge(&mut details, changes);
+        people::set_details(tx, contact, &details).await?;
+        if let Some(phone) = &phone {
+            let alias = Alias {
+                kind: "phone",
+                value: phone.e164().to_owned(),
+            };
+            people::set_phone(tx, contact, &alias, by.now).await?;
+        }
+        let detail = json!({ "fields": named(changes) });
+        note(tx, by, "contact.changed", &contact.to_string(), &detail).await?;
+        Ok(Ok(contact))
+    })
+    .await
+}
+
+fn wrong(changes: &ContactChanges) -> Option<Vec<super::FieldError>> {
+    for (pointer, text) in [("/name", &changes.name), ("/handle", &changes.handle)] {
+        if let Some(text) = text.given()
+            && (text.trim().is_empty() || text.chars().count() > MAX_NAME || text.contains('\0'))
+        {
+            return Some(field(pointer, format!("1 to {MAX_NAME} characters")));
+        }
+    }
+    if let Some(language) = changes.language.given() {
+        let reads = (2..=16).contains(&language.len())
+            && language
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        if !reads {
+            return Some(field(
+                "/language",
+                "a language is written en, en_US or pt-BR",
+            ));
+        }
+    }
+    if let Some(zone) = changes.time_zone.given()
+        && quiet::zone(zone).is_none()
+    {
+        return Some(field("/time_zone", "a zone is written Africa/Harare"));
+    }
+    None
+}
+
+fn merge(details: &mut Details, changes: &ContactChanges) {
+    for (kept, change) in [
+        (&mut details.name, &changes.name),
+        (&mut details.handle, &changes.handle),
+        (&mut details.language, &changes.language),
+        (&mut details.time_zone, &changes.time_zone),
+    ] {
+        if let Edit::To(value) = change {
+            kept.clone_from(value);
+        }
+    }
+    if let Edit::To(hours) = changes.quiet_hours {
+        details.quiet_hours = hours;
+    }
+}
+
+/// The fields that are changed, without what they say: the audit holds nobody's number.
+fn named(changes: &ContactChanges) -> Vec<&'static str> {
+    [
+        ("name", changes.name != Edit::Keep),
+        ("handle", changes.handle != Edit::Keep),
+        ("phone", changes.phone.is_some()),
+        ("language", changes.language != Edit::Keep),
+        ("time_zone", changes.time_zone != Edit::Keep),
+        ("quiet_hours", changes.quiet_hours != Edit::Keep),
+    ]
+    .into_iter()
+    .filter_map(|(field, is_changed)| is_changed.then_some(field))
+    .collect()
+}
+
+/// Puts these preferences in the place of whatever a person had. A kind that nobody has,
+/// or that cannot be turned off, is refused.
+pub async fn set_preferences(
+    store: &Store,
+    by: By<'_>,
+    contact: Uuid,
+    wanted: &[Preference],
+) -> Outcome<()> {
+    change(store, async |tx| {
+        if people::contact(tx, contact).await?.is_none() {
+            return Ok(Err(field("", "there is no such contact")));
+        }
+        if let Some(wrong) = wrong_preference(tx, wanted).await? {
+            return Ok(Err(wrong));
+        }
+        wish::replace_preferences(tx, contact, wanted, by.now).await?;
+        let detail = json!({ "count": wanted.len() });
+        note(tx, by, "contact.preferences", &contact.to_string(), &detail).await?;
+        Ok(Ok(()))
+    })
+    .await
+}
+
+async fn wrong_preference(
+    tx: &DatabaseTransaction,
+    wanted: &[Preference],
+) -> Result<Option<Vec<super::FieldError>>, StoreError> {
+    if wanted.len() > MAX_PREFERENCES {
+        let rule = format!("at most {MAX_PREFERENCES}");
+        return Ok(Some(field("/preferences", rule)));
+    }
+    let kinds = wish::kinds(tx).await?;
+    for (index, it) in wanted.iter().enumerate() {
+        let at = |name: &str| format!("/preferences/{index}/{name}");
+        if !it.kind.is_empty() {
+            match kinds.iter().find(|kind| kind.name == it.kind) {
+                None => {
+                    let rule = "no catalogue has this kind of message";
+                    return Ok(Some(field(&at("kind"), rule)));
+                }
+                Some(kind) if kind.required && !it.wanted => {
+                    let rule = "messages of this kind cannot be turned off";
+                    return Ok(Some(field(&at("kind"), rule)));
+                }
+                Some(_) => {}
+            }
+        }
+        if !["", "whatsapp", "email", "sms", "push", "in_app", "webhook"]
+            .contains(&it.channel.as_str())
+        {
+            let rule = "whatsapp, email, sms, push, in_app or webhook";
+            return Ok(Some(field(&at("channel"), rule)));
+        }
+        let twice = wanted
+            .iter()
+            .take(index)
+            .any(|other| other.kind == it.kind && other.channel == it.channel);
+        if twice {
+            return Ok(Some(field(&at("kind"), "stands twice with this channel")));
+        }
+    }
+    Ok(None)
+}

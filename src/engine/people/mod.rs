@@ -1,0 +1,71 @@
+//! People as somebody manages them: contacts and what they want, staff and groups. Each
+//! change is written down.
+
+mod contacts;
+mod staff;
+
+pub use contacts::{ContactChanges, save_contact, set_preferences};
+pub use staff::{Group, Whom, add_member, connect, disconnect, ensure_group, remove_member};
+
+use serde_json::Value;
+
+use super::accept::FieldError;
+use crate::{
+    domain::time::Timestamp,
+    store::{DatabaseTransaction, Store, StoreError, audit},
+};
+
+/// Who does it, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    pub actor: &'a str,
+    pub now: Timestamp,
+}
+
+/// Changed, or which fields are wrong.
+pub type Outcome<T> = Result<Result<T, Vec<FieldError>>, StoreError>;
+
+fn field(pointer: &str, rule: impl Into<String>) -> Vec<FieldError> {
+    vec![FieldError {
+        pointer: pointer.to_owned(),
+        rule: rule.into(),
+    }]
+}
+
+/// Runs one change; what it refuses leaves nothing behind.
+async fn change<T>(
+    store: &Store,
+    work: impl AsyncFn(&DatabaseTransaction) -> Outcome<T>,
+) -> Outcome<T> {
+    let mut refusal = None;
+    let done = store
+        .write(async |tx| match work(tx).await? {
+            Ok(done) => Ok(done),
+            Err(wrong) => {
+                refusal = Some(wrong);
+                Err(StoreError::RolledBack)
+            }
+        })
+        .await;
+    match (done, refusal) {
+        (Err(StoreError::RolledBack), Some(wrong)) => Ok(Err(wrong)),
+        (done, _) => Ok(Ok(done?)),
+    }
+}
+
+/// Writes down who did what to whom.
+async fn note(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    action: &str,
+    subject: &str,
+    detail: &Value,
+) -> Result<(), StoreError> {
+    let entry = audit::New {
+        actor: by.actor,
+        action,
+        subject,
+        detail: detail.to_string(),
+    };
+    audit::note(tx, entry, by.now).await
+}

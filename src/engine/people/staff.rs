@@ -1,0 +1,137 @@
+//! Staff and groups: who is linked to which contact, and who is in which group.
+
+use serde_json::json;
+
+use super::{By, Outcome, change, field, note};
+use crate::{
+    domain::{phone::Phone, recipient::RecipientSpec},
+    store::{
+        Store,
+        people::{self, Person},
+    },
+};
+
+/// Which contact a user is to be linked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// Of this number; made, if there is none.
+    Phone(Phone),
+    Handle(String),
+}
+
+impl Whom {
+    /// Reads a number or `contact:NAME`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match RecipientSpec::parse(text).map_err(|error| error.to_string())? {
+            RecipientSpec::Phone(phone) => Ok(Self::Phone(phone)),
+            RecipientSpec::Contact(handle) => Ok(Self::Handle(handle)),
+            _ => Err("a number in E.164 or contact:NAME".to_owned()),
+        }
+    }
+}
+
+/// A group, and whether it was there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub created: bool,
+    pub members: i64,
+}
+
+const MAX_NAME: usize = 200;
+
+fn bad_name(name: &str) -> bool {
+    name.trim().is_empty() || name.chars().count() > MAX_NAME || name.contains('\0')
+}
+
+/// Links a user to a contact; makes the user, if there is none. Says whether it did.
+pub async fn connect(store: &Store, by: By<'_>, user: &str, whom: &Whom) -> Outcome<bool> {
+    if bad_name(user) {
+        return Ok(Err(field("/name", format!("1 to {MAX_NAME} characters"))));
+    }
+    change(store, async |tx| {
+        let person: Option<Person> = match whom {
+            Whom::Phone(phone) => Some(people::ensure_phone(tx, phone, by.now).await?),
+            Whom::Handle(handle) => people::contact_by_handle(tx, handle).await?,
+        };
+        let Some(person) = person else {
+            return Ok(Err(field("/contact", "there is no contact of this name")));
+        };
+        let made = people::link_user(tx, user, Some(person.contact_id), by.now).await?;
+        let detail = json!({ "contact": person.contact_id, "made": made });
+        note(tx, by, "user.linked", user, &detail).await?;
+        Ok(Ok(made))
+    })
+    .await
+}
+
+/// Takes the link of a user away: what is for them is skipped, visibly.
+pub async fn disconnect(store: &Store, by: By<'_>, user: &str) -> Outcome<()> {
+    change(store, async |tx| {
+        if people::user(tx, user).await?.is_none() {
+            return Ok(Err(field("/name", "there is no user of this name")));
+        }
+        people::link_user(tx, user, None, by.now).await?;
+        note(tx, by, "user.unlinked", user, &json!({})).await?;
+        Ok(Ok(()))
+    })
+    .await
+}
+
+/// Makes a group unless there is one of this name.
+pub async fn ensure_group(
+    store: &Store,
+    by: By<'_>,
+    name: &str,
+    description: Option<&str>,
+) -> Outcome<Group> {
+    if bad_name(name) {
+        return Ok(Err(field("/name", format!("1 to {MAX_NAME} characters"))));
+    }
+    change(store, async |tx| {
+        let (_, created) = people::ensure_group(tx, name, description, by.now).await?;
+        if created {
+            note(tx, by, "group.made", name, &json!({})).await?;
+        }
+        let members = people::count_members(tx, name).await?;
+        Ok(Ok(Group { created, members }))
+    })
+    .await
+}
+
+/// Puts a user into a group. Says whether they were not in it.
+pub async fn add_member(store: &Store, by: By<'_>, group: &str, user: &str) -> Outcome<bool> {
+    membership(store, by, group, user, true).await
+}
+
+/// Takes a user out of a group. Says whether they were in it.
+pub async fn remove_member(store: &Store, by: By<'_>, group: &str, user: &str) -> Outcome<bool> {
+    membership(store, by, group, user, false).await
+}
+
+async fn membership(
+    store: &Store,
+    by: By<'_>,
+    group: &str,
+    user: &str,
+    is_in: bool,
+) -> Outcome<bool> {
+    change(store, async |tx| {
+        if !people::group_exists(tx, group).await? {
+            return Ok(Err(field("/group", "there is no group of this name")));
+        }
+        if people::user(tx, user).await?.is_none() {
+            return Ok(Err(field("/user", "there is no user of this name")));
+        }
+        let changed = people::set_member(tx, group, user, is_in, by.now).await?;
+        if changed {
+            let action = if is_in {
+                "group.member_added"
+            } else {
+                "group.member_removed"
+            };
+            note(tx, by, action, group, &json!({ "user": user })).await?;
+        }
+        Ok(Ok(changed))
+    })
+    .await
+}

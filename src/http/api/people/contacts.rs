@@ -1,0 +1,206 @@
+//! Contacts are made and changed, and say what they want.
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{ContactView, PreferenceView, preferences, view};
+use crate::{
+    domain::{edit::Edit, preference::Preference, quiet::QuietHours},
+    engine::people::{self, By, ContactChanges},
+    http::{
+        api::{ProblemDocument, read_json},
+        auth::Client,
+        problem::Problem,
+    },
+    state::AppState,
+    store::{people as rows, wish},
+};
+
+/// What is said of a person. An absent field is left as it is; `null` takes it away.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContactBody {
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    name: Edit<String>,
+    /// What requests and routes call it: `contact:HANDLE`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    handle: Edit<String>,
+    /// In E.164.
+    phone: Option<String>,
+    /// Such as `en`, `en_US` or `hi`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    language: Edit<String>,
+    /// As in the tz database: `Africa/Harare`. UTC, if absent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    time_zone: Edit<String>,
+    /// `{"from": "21:00", "until": "07:00"}`: only codes, what is required and what is of high
+    /// priority arrives then; the rest waits.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    quiet_hours: Edit<QuietHours>,
+}
+
+impl From<ContactBody> for ContactChanges {
+    fn from(body: ContactBody) -> Self {
+        Self {
+            name: body.name,
+            handle: body.handle,
+            phone: body.phone,
+            language: body.language,
+            time_zone: body.time_zone,
+            quiet_hours: body.quiet_hours,
+        }
+    }
+}
+
+/// Adds a person. One whose number is known already is changed.
+#[utoipa::path(
+    post, path = "/api/v1/contacts", tag = "contacts", request_body = ContactBody,
+    responses((status = 201, body = ContactView), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
+)]
+pub async fn add(
+    client: Client,
+    state: web::Data<AppState>,
+    body: web::Bytes,
+) -> Result<HttpResponse, Problem> {
+    let body: ContactBody = read_json(&body)?;
+    let id = save(&client, &state, None, body).await?;
+    Ok(HttpResponse::Created().json(view(&state, id).await?))
+}
+
+/// Changes a person.
+#[utoipa::path(
+    patch, path = "/api/v1/contacts/{id}", tag = "contacts", params(("id" = Uuid, Path)), request_body = ContactBody,
+    responses((status = 200, body = ContactView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument),
+        (status = 422, body = ProblemDocument))
+)]
+pub async fn change(
+    client: Client,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+    body: web::Bytes,
+) -> Result<HttpResponse, Problem> {
+    known(&state, *id).await?;
+    let body: ContactBody = read_json(&body)?;
+    let id = save(&client, &state, Some(*id), body).await?;
+    Ok(HttpResponse::Ok().json(view(&state, id).await?))
+}
+
+async fn save(
+    client: &Client,
+    state: &AppState,
+    id: Option<Uuid>,
+    body: ContactBody,
+) -> Result<Uuid, Problem> {
+    people::save_contact(&state.engine.store, by(client, state), id, &body.into())
+        .await?
+        .map_err(Problem::Invalid)
+}
+
+pub(super) fn by<'a>(client: &'a Client, state: &AppState) -> By<'a> {
+    By {
+        actor: &client.actor,
+        now: state.clock.now(),
+    }
+}
+
+async fn known(state: &AppState, id: Uuid) -> Result<(), Problem> {
+    rows::contact(state.engine.store.reader(), id)
+        .await?
+        .map(drop)
+        .ok_or(Problem::NotFound)
+}
+
+/// What a person wants.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Preferences {
+    /// What says most of a message decides: its kind and channel, its kind, its channel, all.
+    /// What nothing says anything of is wanted.
+    preferences: Vec<PreferenceView>,
+}
+
+/// What a person wants.
+#[utoipa::path(
+    get, path = "/api/v1/contacts/{id}/preferences", tag = "contacts", params(("id" = Uuid, Path)),
+    responses((status = 200, body = Preferences), (status = 404, body = ProblemDocument))
+)]
+pub async fn get_preferences(
+    _client: Client,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
+    known(&state, *id).await?;
+    let preferences = preferences(&state.engine.store, *id).await?;
+    Ok(HttpResponse::Ok().json(Preferences { preferences }))
+}
+
+/// Puts these preferences in the place of whatever there was.
+#[utoipa::path(
+    put, path = "/api/v1/contacts/{id}/preferences", tag = "contacts", params(("id" = Uuid, Path)), request_body = Preferences,
+    responses((status = 200, body = Preferences), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
+)]
+pub async fn put_preferences(
+    client: Client,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+    body: web::Bytes,
+) -> Result<HttpResponse, Problem> {
+    known(&state, *id).await?;
+    let body: Preferences = read_json(&body)?;
+    let wanted: Vec<Preference> = body
+        .preferences
+        .into_iter()
+        .map(|it| Preference {
+            kind: it.kind.unwrap_or_default(),
+            channel: it.channel.unwrap_or_default(),
+            wanted: it.wanted,
+        })
+        .collect();
+    people::set_preferences(&state.engine.store, by(&client, &state), *id, &wanted)
+        .await?
+        .map_err(Problem::Invalid)?;
+    let preferences = preferences(&state.engine.store, *id).await?;
+    Ok(HttpResponse::Ok().json(Preferences { preferences }))
+}
+
+/// A kind of message that people may turn off, or may not.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KindView {
+    name: String,
+    description: Option<String>,
+    /// It cannot be turned off.
+    required: bool,
+    catalogue: Option<String>,
+}
+
+/// Every kind of message.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Kinds {
+    message_kinds: Vec<KindView>,
+}
+
+/// The kinds of message that people may turn off, and those that they may not.
+#[utoipa::path(
+    get, path = "/api/v1/message-kinds", tag = "contacts",
+    responses((status = 200, body = Kinds), (status = 401, body = ProblemDocument))
+)]
+pub async fn kinds(_client: Client, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+    let message_kinds = wish::kinds(state.engine.store.reader())
+        .await?
+        .into_iter()
+        .map(|row| KindView {
+            name: row.name,
+            description: row.description,
+            required: row.required,
+            catalogue: row.catalogue,
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(Kinds { message_kinds }))
+}

@@ -1,0 +1,121 @@
+//! What people want: opt-outs, preferences and quiet hours, read in one statement.
+
+use std::collections::HashMap;
+
+use entity::preference;
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+};
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    dialect::{Columns, Type, execute, ids, query, rows},
+};
+use crate::domain::{
+    preference::{Preference, Quiet, Scope, Wishes},
+    quiet::{self, QuietHours},
+    time::Timestamp,
+};
+
+/// What these people want. Who is not in it wants everything, at any time.
+pub async fn of(
+    connection: &impl ConnectionTrait,
+    contacts: &[Uuid],
+) -> Result<HashMap<Uuid, Wishes>, StoreError> {
+    let mut all: HashMap<Uuid, Wishes> = HashMap::new();
+    if contacts.is_empty() {
+        return Ok(all);
+    }
+    let given = rows(connection.get_database_backend(), &[("id", Type::Uuid)]);
+    let found = query(
+        connection,
+        format!(
+            "SELECT 1, s.contact_id, s.scope, '', CAST(0 AS bigint), CAST(0 AS bigint) \
+             FROM {given} CROSS JOIN suppression s WHERE s.contact_id = r.id AND s.wanted = false \
+             UNION ALL SELECT 2, p.contact_id, p.message_kind, p.channel, CASE WHEN p.wanted THEN 1 ELSE 0 END, 0 \
+             FROM {given} CROSS JOIN preference p WHERE p.contact_id = r.id \
+             UNION ALL SELECT 3, c.id, coalesce(c.time_zone, 'UTC'), '', c.quiet_from, c.quiet_until \
+             FROM {given} CROSS JOIN contact c WHERE c.id = r.id AND c.quiet_from IS NOT NULL"
+        ),
+        [ids(contacts.iter().copied())?],
+    )
+    .await?;
+    for row in &found {
+        let mut columns = Columns::of(row);
+        let part: i32 = columns.take()?;
+        let wishes = all.entry(columns.take()?).or_default();
+        let (one, two): (String, String) = (columns.take()?, columns.take()?);
+        let (from, until): (i64, i64) = (columns.take()?, columns.take()?);
+        match part {
+            1 if one == Scope::Marketing.name() => wishes.refused.push(Scope::Marketing),
+            1 => wishes.refused.push(Scope::All),
+            2 => wishes.preferences.push(Preference {
+                kind: one,
+                channel: two,
+                wanted: from == 1,
+            }),
+            _ => {
+                let hours = QuietHours::stored(Some(from), Some(until));
+                wishes.quiet = hours
+                    .zip(quiet::zone(&one))
+                    .map(|(hours, zone)| Quiet { hours, zone });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The preferences of one person.
+pub async fn preferences(
+    store: &Store,
+    contact: Uuid,
+) -> Result<Vec<preference::Model>, StoreError> {
+    Ok(preference::Entity::find()
+        .filter(preference::Column::ContactId.eq(contact))
+        .order_by_asc(preference::Column::MessageKind)
+        .order_by_asc(preference::Column::Channel)
+        .all(store.reader())
+        .await?)
+}
+
+/// Puts these in the place of whatever a person preferred.
+pub async fn replace_preferences(
+    tx: &DatabaseTransaction,
+    contact: Uuid,
+    wanted: &[Preference],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "DELETE FROM preference WHERE contact_id = $1",
+        [contact.into()],
+    )
+    .await?;
+    for it in wanted {
+        execute(
+            tx,
+            "INSERT INTO preference (contact_id, message_kind, channel, created_at, updated_at, wanted) \
+             VALUES ($1, $2, $3, $4, $4, $5)",
+            [
+                contact.into(),
+                it.kind.clone().into(),
+                it.channel.clone().into(),
+                now.micros().into(),
+                it.wanted.into(),
+            ],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Kinds of message, by name.
+pub async fn kinds(
+    connection: &impl ConnectionTrait,
+) -> Result<Vec<entity::message_kind::Model>, StoreError> {
+    Ok(entity::message_kind::Entity::find()
+        .order_by_asc(entity::message_kind::Column::Name)
+        .all(connection)
+        .await?)
+}

@@ -1,0 +1,377 @@
+//! Contacts, staff and groups, as they are managed: over the API and from the command line.
+
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{herald, text},
+    harness::{Database, TestApp},
+};
+
+crate::tests![
+    contacts_are_added_found_changed_and_paged,
+    wrong_fields_of_a_contact_are_named,
+    staff_is_linked_and_put_into_groups,
+    commands_make_groups_link_staff_and_take_preferences,
+    any_mix_of_recipients_reaches_each_person_once,
+];
+
+async fn contacts_are_added_found_changed_and_paged(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let (code, added) = app
+        .post(
+            "/api/v1/contacts",
+            &json!({
+                "name": "Asha", "phone": "+12025550101", "language": "hi", "handle": "asha",
+                "time_zone": "Asia/Kolkata", "quiet_hours": {"from": "21:00", "until": "07:00"},
+            }),
+        )
+        .await;
+    assert_eq!(code, 201, "{added}");
+    let id = added["id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        added["quiet_hours"],
+        json!({"from": "21:00", "until": "07:00"})
+    );
+    assert_eq!(added["aliases"][0]["value"], "+12025550101");
+    // The same number is the same person.
+    let (code, again) = app
+        .post(
+            "/api/v1/contacts",
+            &json!({"phone": "+12025550101", "name": "Asha P."}),
+        )
+        .await;
+    assert_eq!((code, &again["id"]), (201, &json!(id)));
+    assert_eq!(again["language"], "hi", "what is not said is left");
+    let (code, changed) = app
+        .request(
+            "PATCH",
+            &format!("/api/v1/contacts/{id}"),
+            &json!({"quiet_hours": null, "phone": "+12025550102"}),
+        )
+        .await;
+    assert_eq!(code, 200, "{changed}");
+    assert_eq!(
+        (&changed["quiet_hours"], &changed["name"]),
+        (&Value::Null, &json!("Asha P."))
+    );
+    assert_eq!(changed["aliases"][0]["value"], "+12025550102");
+    for number in 3..8 {
+        let body =
+            json!({"phone": format!("+1202555010{number}"), "name": format!("Ravi {number}")});
+        assert_eq!(app.post("/api/v1/contacts", &body).await.0, 201);
+    }
+    let (_, first) = app.get("/api/v1/contacts?limit=4").await;
+    assert_eq!(first["contacts"].as_array().unwrap().len(), 4);
+    let (_, rest) = app
+        .get(&format!(
+            "/api/v1/contacts?limit=4&after={}",
+            first["next"].as_str().unwrap()
+        ))
+        .await;
+    assert_eq!(
+        (rest["contacts"].as_array().unwrap().len(), &rest["next"]),
+        (2, &Value::Null)
+    );
+    let count = async |query: &str| {
+        let (code, found) = app.get(&format!("/api/v1/contacts?query={query}")).await;
+        assert_eq!(code, 200, "{found}");
+        found["contacts"].as_array().unwrap().len()
+    };
+    assert_eq!(count("ravi").await, 5);
+    assert_eq!(count("asha").await, 1);
+    assert_eq!(count("%2B12025550102").await, 1);
+    assert_eq!(
+        count("%25").await,
+        0,
+        "a sign of the search is a letter like others"
+    );
+    let (_, audit) = app.admin("GET", "/api/v1/audit", &Value::Null).await;
+    let all = audit.to_string();
+    assert!(
+        all.contains("contact.changed") && !all.contains("2025550101"),
+        "{all}"
+    );
+}
+
+async fn wrong_fields_of_a_contact_are_named(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let (_, other) = app
+        .post(
+            "/api/v1/contacts",
+            &json!({"phone": "+12025550101", "handle": "asha"}),
+        )
+        .await;
+    let (_, mine) = app
+        .post("/api/v1/contacts", &json!({"phone": "+12025550102"}))
+        .await;
+    let path = format!("/api/v1/contacts/{}", mine["id"].as_str().unwrap());
+    for (body, pointer, rule) in [
+        (json!({"phone": "202 555"}), "/phone", "must start with +"),
+        (
+            json!({"phone": "+12025550101"}),
+            "/phone",
+            "belongs to another contact",
+        ),
+        (
+            json!({"handle": "asha"}),
+            "/handle",
+            "belongs to another contact",
+        ),
+        (json!({"name": " "}), "/name", "1 to 200 characters"),
+        (
+            json!({"language": "hindi!"}),
+            "/language",
+            "a language is written",
+        ),
+        (
+            json!({"time_zone": "India"}),
+            "/time_zone",
+            "a zone is written Africa/Harare",
+        ),
+    ] {
+        let (code, problem) = app.request("PATCH", &path, &body).await;
+        assert_eq!(code, 422, "{body}: {problem}");
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
+        let said = problem["errors"][0]["rule"].as_str().unwrap();
+        assert!(said.contains(rule), "{said}");
+    }
+    for body in [
+        json!({"quiet_hours": {"from": "9", "until": "10"}}),
+        json!({"colour": "red"}),
+    ] {
+        assert_eq!(app.request("PATCH", &path, &body).await.0, 400);
+    }
+    let nobody = "/api/v1/contacts/00000000-0000-7000-8000-000000000000";
+    assert_eq!(app.request("PATCH", nobody, &json!({})).await.0, 404);
+    assert_eq!(app.get(&format!("{nobody}/preferences")).await.0, 404);
+    assert_eq!(other["handle"], "asha");
+}
+
+async fn staff_is_linked_and_put_into_groups(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let (code, _) = app
+        .request("PUT", "/api/v1/groups/Sales%20Team", &json!({}))
+        .await;
+    assert_eq!(code, 403, "staff is an admin's matter");
+    let (code, group) = app
+        .admin(
+            "PUT",
+            "/api/v1/groups/Sales%20Team",
+            &json!({"description": "New orders"}),
+        )
+        .await;
+    assert_eq!(
+        (code, &group["description"]),
+        (201, &json!("New orders")),
+        "{group}"
+    );
+    let again = app
+        .admin("PUT", "/api/v1/groups/Sales%20Team", &json!({}))
+        .await;
+    assert_eq!(again.0, 200);
+    let (code, user) = app
+        .admin(
+            "PUT",
+            "/api/v1/users/asha/contact",
+            &json!({"contact": "+12025550101"}),
+        )
+        .await;
+    assert_eq!(
+        (code, &user["phone"]),
+        (200, &json!("+12025550101")),
+        "{user}"
+    );
+    let member = "/api/v1/groups/Sales%20Team/members/asha";
+    let (code, group) = app.admin("PUT", member, &Value::Null).await;
+    assert_eq!(
+        (code, &group["members"][0]["name"]),
+        (200, &json!("asha")),
+        "{group}"
+    );
+    let (code, problem) = app
+        .admin("PUT", "/api/v1/groups/Nobody/members/asha", &Value::Null)
+        .await;
+    assert_eq!(
+        (code, &problem["errors"][0]["pointer"]),
+        (422, &json!("/group"))
+    );
+    let (code, problem) = app
+        .admin(
+            "PUT",
+            "/api/v1/users/asha/contact",
+            &json!({"contact": "contact:nobody"}),
+        )
+        .await;
+    assert_eq!(
+        (code, &problem["errors"][0]["pointer"]),
+        (422, &json!("/contact"))
+    );
+    let (_, user) = app
+        .admin(
+            "PUT",
+            "/api/v1/users/asha/contact",
+            &json!({"contact": null}),
+        )
+        .await;
+    assert_eq!(user["contact"], Value::Null);
+    let (_, users) = app.get("/api/v1/users").await;
+    assert_eq!(users["users"][0]["groups"], json!(["Sales Team"]));
+    let (_, group) = app.admin("DELETE", member, &Value::Null).await;
+    assert_eq!(group["members"], json!([]));
+}
+
+async fn commands_make_groups_link_staff_and_take_preferences(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue("name = \"shop\"\n[[kind]]\nname = \"shop.orders\"\n[[kind]]\nname = \"shop.safety\"\nrequired = true\n")
+        .await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("crm.toml"),
+        "name = \"crm\"\n[[group]]\nname = \"Sales Team\"\ndescription = \"New orders\"\n[[group]]\nname = \"Finance Team\"\n",
+    )
+    .unwrap();
+    let run = |words: &[&str]| {
+        let output = herald(&app.database_url, folder.path(), words);
+        format!(
+            "$ herald {}\n{}[{}]\n",
+            words.join(" "),
+            text(&output),
+            output.status.code().unwrap()
+        )
+    };
+    let mut said = String::new();
+    for words in [
+        &["groups", "ensure", "--from", "crm.toml"][..],
+        &["users", "connect", "asha", "--to", "+12025550101"],
+        &["users", "connect", "ravi", "--to", "contact:nobody"],
+        &["groups", "ensure", "Sales Team"],
+        &["groups", "add", "Sales Team", "asha", "ravi"],
+        &["contacts", "set", "+12025550102", "--quiet-hours", "21:00"],
+        &[
+            "contacts",
+            "prefer",
+            "+12025550101",
+            "--kind",
+            "shop.orders",
+            "off",
+        ],
+        &[
+            "contacts",
+            "prefer",
+            "+12025550101",
+            "--kind",
+            "shop.safety",
+            "off",
+        ],
+        &["contacts", "prefer", "+12025550109", "off"],
+        &["users", "links"],
+        &["groups", "list"],
+        &["apply", "crm.toml"],
+        &["groups", "remove", "Sales Team", "asha"],
+        &["users", "disconnect", "asha"],
+        &["groups", "ensure"],
+    ] {
+        said.push_str(&run(words));
+    }
+    insta::assert_snapshot!("people_at_the_command_line", said);
+}
+
+/// Issue: any set of groups, users, contacts and numbers yields each person at most once,
+/// and a reason for each one left out.
+async fn any_mix_of_recipients_reaches_each_person_once(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let mut catalogue = String::from(
+        "name = \"crowd\"\n[[template]]\nname = \"hello\"\ncategory = \"utility\"\nbody = \"Hello to all of you.\"\n",
+    );
+    for person in 0..6 {
+        let phone = if person < 4 {
+            format!("phone = \"+1202555010{person}\"\n")
+        } else {
+            String::new()
+        };
+        catalogue += &[
+            format!("[[contact]]\nname = \"c{person}\"\n{phone}"),
+            // Two users are the same person, and one is nobody.
+            format!("[[user]]\nname = \"u{person}\"\ncontact = \"c{person}\"\n"),
+        ]
+        .concat();
+    }
+    catalogue
+        .push_str("[[user]]\nname = \"u0-again\"\ncontact = \"c0\"\n[[user]]\nname = \"nobody\"\n");
+    catalogue.push_str("[[group]]\nname = \"A\"\nmembers = [\"u0\", \"u1\", \"u4\", \"nobody\"]\n[[group]]\nname = \"B\"\nmembers = [\"u0-again\", \"u1\", \"u2\", \"u5\"]\n[[group]]\nname = \"Empty\"\nmembers = []\n");
+    catalogue.push_str("[[route]]\nname = \"all\"\nevent = \"crowd.all\"\nto = \"+12025550109\"\ntemplate = \"hello\"\n");
+    app.apply_catalogue(&catalogue).await;
+    let everybody = [
+        "group:A",
+        "group:B",
+        "group:Empty",
+        "user:u0",
+        "user:u0-again",
+        "user:u3",
+        "user:u4",
+        "user:nobody",
+        "contact:c0",
+        "contact:c3",
+        "contact:c5",
+        "+12025550100",
+        "+12025550103",
+        "+12025550107",
+    ];
+    // Who an entry means: a person by number, or somebody who cannot be reached.
+    let means = |entry: &str| -> Vec<String> {
+        let people: &[&str] = match entry {
+            "group:A" => &["0", "1", "4", "nobody"],
+            "group:B" => &["0", "1", "2", "5"],
+            "user:u0" | "user:u0-again" | "contact:c0" | "+12025550100" => &["0"],
+            "user:u3" | "contact:c3" | "+12025550103" => &["3"],
+            "user:u4" => &["4"],
+            "user:nobody" => &["nobody"],
+            "contact:c5" => &["5"],
+            "+12025550107" => &["7"],
+            _ => &[],
+        };
+        people.iter().map(ToString::to_string).collect()
+    };
+    let mut state = 11_u64;
+    let mut next = |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    for round in 0..25 {
+        let to: Vec<&str> = (0..=next(6))
+            .map(|_| everybody[next(everybody.len())])
+            .collect();
+        let mut expected: Vec<String> = to.iter().flat_map(|entry| means(entry)).collect();
+        expected.sort();
+        expected.dedup();
+        let request = json!({"to": to, "template": "hello", "reference": format!("round-{round}")});
+        let (code, answer) = app.post("/api/v1/notifications", &request).await;
+        if expected.is_empty() {
+            continue;
+        }
+        assert_eq!(code, 202, "{to:?}: {answer}");
+        let (_, list) = app
+            .get(&format!(
+                "/api/v1/notifications?reference=round-{round}&limit=50"
+            ))
+            .await;
+        let made = list["notifications"].as_array().unwrap();
+        assert_eq!(made.len(), expected.len(), "{to:?}: {list}");
+        let reachable = |who: &String| ["0", "1", "2", "3", "7"].contains(&who.as_str());
+        let skipped = made.iter().filter(|it| it["status"] == "skipped").count();
+        assert_eq!(
+            skipped,
+            expected.iter().filter(|who| !reachable(who)).count(),
+            "{to:?}"
+        );
+        assert!(
+            made.iter()
+                .filter(|it| it["status"] == "skipped")
+                .all(|it| it["reason"]
+                    .as_str()
+                    .is_some_and(|reason| !reason.is_empty()))
+        );
+    }
+}

@@ -1,0 +1,244 @@
+//! The catalogue of the solar installer's CRM: who hears of what, in which words, and what
+//! follows when it does not arrive.
+
+use herald::engine::window;
+use serde_json::{Value, json};
+
+use crate::harness::{Database, TestApp, without_ids};
+
+crate::tests![
+    every_event_reaches_its_groups_in_words_that_can_be_read,
+    staff_gets_text_in_the_window_and_the_alert_outside_it,
+    a_failed_message_alerts_the_technical_admins_without_a_loop,
+    windows_that_close_remind_their_owner_or_the_pastoral_team,
+    a_flow_names_its_groups_and_an_unknown_one_is_said,
+];
+
+const CATALOGUE: &str = include_str!("../../deploy/catalogues/solar-crm.toml");
+
+/// Staff by name, with the end of the number and the groups.
+const STAFF: [(&str, &str, &[&str]); 5] = [
+    ("tariro", "51", &["Technical Admin", "System Admins"]),
+    ("rudo", "52", &["Sales Team", "System Admins"]),
+    ("farai", "53", &["Pfungwa Staff"]),
+    ("chipo", "54", &["Finance Team"]),
+    ("nyasha", "55", &["Pastoral Team"]),
+];
+
+async fn app(database: &Database) -> TestApp {
+    let app = TestApp::spawn(database).await;
+    app.apply_catalogue(CATALOGUE).await;
+    for (name, number, groups) in STAFF {
+        let body = json!({ "contact": format!("+120255501{number}") });
+        let (code, answer) = app
+            .admin("PUT", &format!("/api/v1/users/{name}/contact"), &body)
+            .await;
+        assert_eq!(code, 200, "{answer}");
+        for group in groups {
+            join(&app, group, name).await;
+        }
+    }
+    // Somebody in the sales team whom nobody has linked.
+    app.apply_catalogue("name = \"staff\"\n[[user]]\nname = \"new-colleague\"\n")
+        .await;
+    join(&app, "Sales Team", "new-colleague").await;
+    app
+}
+
+async fn join(app: &TestApp, group: &str, user: &str) {
+    let path = format!(
+        "/api/v1/groups/{}/members/{user}",
+        group.replace(' ', "%20")
+    );
+    let (code, answer) = app.admin("PUT", &path, &Value::Null).await;
+    assert_eq!(code, 200, "{answer}");
+}
+
+/// Who was told what of an event, or why not; by name.
+async fn told(app: &TestApp, event: &str) -> Vec<Value> {
+    let (_, answer) = app.get(&format!("/api/v1/events/{event}")).await;
+    let mut all = Vec::new();
+    for id in answer["notifications"].as_array().unwrap() {
+        let shown = app.notification(id.as_str().unwrap()).await;
+        all.push(json!({
+            "to": shown["recipient"], "template": shown["template"], "kind": shown["kind"],
+            "text": shown["text"], "reason": shown["reason"],
+        }));
+    }
+    all.sort_by_key(|it| it["to"].as_str().unwrap().to_owned());
+    all
+}
+
+/// A message from somebody opens their window.
+async fn writes(app: &TestApp, number: &str) {
+    app.callback(json!({ "messages": [{
+        "from": format!("120255501{number}"), "id": format!("wamid.IN{number}{}", app.now().micros()),
+        "timestamp": app.now().unix_seconds().to_string(), "type": "text", "text": { "body": "Hello" }
+    }] }))
+    .await;
+}
+
+async fn every_event_reaches_its_groups_in_words_that_can_be_read(database: Database) {
+    let app = app(&database).await;
+    for (_, number, _) in STAFF {
+        writes(&app, number).await;
+    }
+    let (_, known) = app.get("/api/v1/event-types").await;
+    let mut all = Vec::new();
+    for kind in known["event_types"].as_array().unwrap() {
+        let name = kind["type"].as_str().unwrap();
+        let answer = app.event(name, name, kind["example"].clone()).await;
+        assert_eq!(answer["routes"].as_array().unwrap().len(), 1, "{answer}");
+        assert_eq!(answer["routes"][0]["outcome"], "fired", "{answer}");
+        let told = told(&app, answer["id"].as_str().unwrap()).await;
+        let people: Vec<&Value> = told.iter().map(|it| &it["to"]).collect();
+        let mut once = people.clone();
+        once.dedup();
+        assert_eq!(people, once, "nobody is told twice of {name}");
+        all.push(json!({ "event": name, "told": told }));
+    }
+    assert_eq!(all.len(), 13);
+    insta::assert_json_snapshot!("solar_crm_who_hears_what", all);
+    // The same order again, by another event, tells nobody.
+    let order = &known["event_types"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|kind| kind["type"] == "solar-crm.order.created")
+        .unwrap()["example"];
+    let again = app
+        .event("again", "solar-crm.order.created", order.clone())
+        .await;
+    assert_eq!(
+        again["routes"][0]["notifications"], 1,
+        "who was skipped is not in the ledger: {again}"
+    );
+    assert_eq!(
+        again["routes"][0]["duplicates"].as_array().unwrap().len(),
+        2
+    );
+    app.send().await;
+    let mut requests: Vec<Value> = (0..app.meta.calls())
+        .map(|index| without_ids(app.meta.request(index)))
+        .filter(|request| request["type"] == "template")
+        .collect();
+    requests.truncate(2);
+    insta::assert_json_snapshot!("solar_crm_request_to_a_customer", requests);
+}
+
+async fn staff_gets_text_in_the_window_and_the_alert_outside_it(database: Database) {
+    let app = app(&database).await;
+    let loan = json!({ "amount": 2400, "customer": { "phone": "+12025550142" } });
+    let answer = app
+        .event("l-1", "solar-crm.loan.applied", loan.clone())
+        .await;
+    let outside = &told(&app, answer["id"].as_str().unwrap()).await[0];
+    assert_eq!(outside["template"], "admin_notification_alert");
+    assert_eq!(
+        outside["text"],
+        "A notification for staff: *New loan application* Customer: +12025550142 Over: $2,400 Employer: not given \
+         Please look at it in the CRM. Answer this message to get the next ones in full."
+    );
+    writes(&app, "54").await;
+    let answer = app.event("l-2", "solar-crm.loan.applied", loan).await;
+    let inside = &told(&app, answer["id"].as_str().unwrap()).await[0];
+    assert_eq!(
+        (&inside["kind"], &inside["template"]),
+        (&json!("text"), &json!("hanna_loan_application_received"))
+    );
+    app.send().await;
+    assert_eq!(
+        app.meta.request(0)["template"]["name"],
+        "admin_notification_alert"
+    );
+    assert_eq!(app.meta.request(1)["type"], "text");
+}
+
+async fn a_failed_message_alerts_the_technical_admins_without_a_loop(database: Database) {
+    let app = app(&database).await;
+    let invoice = json!({
+        "invoice_number": "INV-1", "amount": 100, "due_date": "2026-02-15",
+        "customer": { "name": "Tendai Moyo", "phone": "+12025550142" },
+    });
+    let answer = app
+        .event("i-1", "solar-crm.invoice.confirmed", invoice)
+        .await;
+    let id = answer["notifications"][0].as_str().unwrap().to_owned();
+    app.send().await;
+    app.told(&id, "failed", Some(131_026)).await;
+    app.pass(120);
+    app.settle().await;
+    app.follow_up().await;
+    let (_, list) = app.get("/api/v1/notifications?recipient=user:tariro").await;
+    let alert = &list["notifications"][0];
+    let shown = app.notification(alert["id"].as_str().unwrap()).await;
+    let text = shown["text"].as_str().unwrap();
+    assert!(
+        text.contains("*A message to Tendai Moyo was not delivered*")
+            && text.contains("Code: 131026"),
+        "{text}"
+    );
+    assert_eq!(shown["message_kind"], "solar-crm.alerts");
+    // The alert itself fails, for good: nothing more comes of it.
+    app.send().await;
+    app.told(alert["id"].as_str().unwrap(), "failed", Some(131_026))
+        .await;
+    app.pass(120);
+    app.settle().await;
+    app.follow_up().await;
+    assert_eq!(app.number("SELECT count(*) FROM notification").await, 2);
+}
+
+async fn windows_that_close_remind_their_owner_or_the_pastoral_team(database: Database) {
+    let app = app(&database).await;
+    writes(&app, "54").await;
+    writes(&app, "42").await;
+    app.pass(23 * 3600 + 60);
+    while window::turn(&app.engine, app.now()).await.unwrap() > 0 {}
+    let (_, list) = app.get("/api/v1/notifications").await;
+    let mut all = Vec::new();
+    for it in list["notifications"].as_array().unwrap() {
+        let shown = app.notification(it["id"].as_str().unwrap()).await;
+        all.push(format!(
+            "{} {} {}: {}",
+            shown["recipient"].as_str().unwrap(),
+            shown["kind"].as_str().unwrap(),
+            shown["template"].as_str().unwrap(),
+            shown["text"].as_str().unwrap()
+        ));
+    }
+    all.sort();
+    // Once a window: to its owner as text, and of a customer's to the group.
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert!(
+        all.iter().any(|it| it.contains(
+            "text hanna_admin_24h_window_reminder: Your 24-hour window closes at 00:00 UTC."
+        )),
+        "{all:?}"
+    );
+    assert!(
+        all.iter().any(
+            |it| it.starts_with("user:nyasha template admin_notification_alert: ")
+                && it.contains("*A window closes*: +12025550142 has not written")
+        ),
+        "{all:?}"
+    );
+}
+
+async fn a_flow_names_its_groups_and_an_unknown_one_is_said(database: Database) {
+    let app = app(&database).await;
+    let data = json!({ "flow": "Products", "text": "A price list.", "groups": ["Sales Team", "System Admins", "Nobody"], "customer": { "name": "Tendai Moyo" } });
+    let answer = app.event("f-1", "solar-crm.flow.notified", data).await;
+    let route = &answer["routes"][0];
+    assert_eq!(route["outcome"], "error", "{answer}");
+    assert_eq!(route["reason"], "there is no group Nobody");
+    // Rudo is in both groups; the unlinked colleague is skipped, visibly.
+    assert_eq!(
+        (&route["notifications"], &route["skipped"]),
+        (&json!(3), &json!(1)),
+        "{answer}"
+    );
+    let told = told(&app, answer["id"].as_str().unwrap()).await;
+    assert_eq!(told[0]["to"], "user:new-colleague");
+    assert_eq!(told[0]["reason"], "the user is not linked to a contact");
+}
