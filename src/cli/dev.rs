@@ -13,24 +13,27 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::task::TaskTracker;
 
-use super::{sandbox::people, say, scenario};
+use super::{
+    built_in::{CATALOGUES, is_meant},
+    sandbox::people as special_numbers,
+    say, scenario,
+};
 use crate::{
     app::{App, Options},
     config::{self, Config, ConfigError, Strictness},
-    domain::login::Role,
+    domain::{login::Role, phone::Phone},
     engine::{
         access,
         catalogue::{self, ApplyError, ByHand, Mistakes, Values},
         logins,
+        people::{self, By, Whom},
     },
     sandbox::{self, SandboxConfig},
     shutdown::Stop,
     state::{Clock, random_bytes},
+    store::{Store, people as rows},
     telemetry,
 };
-
-/// The catalogue that `dev` loads.
-const DEMO: &str = include_str!("../../deploy/catalogues/demo.toml");
 
 /// Meta's documented sample id.
 const PHONE_NUMBER_ID: &str = "106540352242922";
@@ -44,6 +47,10 @@ pub(super) struct Dev {
     /// at each step, and exit with 0 only if every step was true.
     #[arg(long)]
     scenario: bool,
+    /// Which catalogue is loaded, and played by --scenario: demo, exam-results, solar-crm,
+    /// delivery, mobile-money, or all (but demo).
+    #[arg(long, default_value = "demo", value_parser = ["demo", "exam-results", "solar-crm", "delivery", "mobile-money", "all"])]
+    catalogue: String,
     /// Where the sandbox listens.
     #[arg(long, default_value = "127.0.0.1:8090")]
     sandbox_listen: SocketAddr,
@@ -60,6 +67,24 @@ pub(super) struct Running {
 }
 
 impl Dev {
+    /// Loads what was asked for, and takes away what was not: an earlier run may have loaded it.
+    async fn load_catalogues(&self, store: &Store, values: &Values) -> anyhow::Result<()> {
+        let (wanted, others): (Vec<_>, Vec<_>) = CATALOGUES
+            .into_iter()
+            .partition(|(name, _)| is_meant(&self.catalogue, name));
+        for (name, _) in others {
+            load(store, &format!("name = \"{name}\""), values).await?;
+        }
+        for (name, text) in wanted {
+            if name == "demo" && self.scenario {
+                load(store, &scenario::shortened(), values).await?;
+            } else {
+                load(store, text, values).await?;
+            }
+        }
+        staff(store).await
+    }
+
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let mut values = config::from_environment()?;
         let scratch = self.scenario.then(scratch_directory).transpose()?;
@@ -121,12 +146,8 @@ impl Dev {
         )
         .await?;
         let store = app.state.engine.store.clone();
-        let text = if self.scenario {
-            scenario::catalogue(DEMO)
-        } else {
-            DEMO.to_owned()
-        };
-        load(&store, &text, &config.catalogue_values).await?;
+        self.load_catalogues(&store, &config.catalogue_values)
+            .await?;
         let api_key = dev_key(&config.data_dir, &store).await?;
         let entry = dev_link(&store).await?;
         let quick = self.scenario;
@@ -163,13 +184,14 @@ impl Dev {
         if self.scenario {
             let played = tokio::select! {
                 ended = &mut served => ended.and(Err(anyhow::anyhow!("the server stopped by itself"))),
-                played = scenario::play(&running) => played,
+                played = scenario::play(&running, &self.catalogue) => played,
             };
             stop.soft.cancel();
             served.await?;
             return played;
         }
-        greet(&running, &config, &verify_token);
+        let example = example(&store).await?;
+        greet(&running, &config, &verify_token, &example);
         let signals = stop.follow_signals();
         tokio::pin!(signals);
         tokio::select! {
@@ -179,13 +201,29 @@ impl Dev {
     }
 }
 
+/// An event to try, as a document.
+async fn example(store: &Store) -> anyhow::Result<String> {
+    let kinds = crate::store::catalogue::event_types(store).await?;
+    let found = kinds.into_iter().find_map(|kind| {
+        let data: serde_json::Value = serde_json::from_str(kind.example.as_deref()?).ok()?;
+        (!kind.sensitive).then_some((kind.name, data))
+    });
+    let (name, data) = found.unwrap_or_else(|| {
+        let data = serde_json::json!({ "phone": "+12025550101", "customer": "Asha", "order_number": "A-17" });
+        ("demo.order.created".to_owned(), data)
+    });
+    let event = serde_json::json!({ "id": "1", "source": "try", "type": name, "data": data });
+    // Within quotes of the shell.
+    Ok(event.to_string().replace('\'', "’"))
+}
+
 async fn report(run: impl Future<Output = anyhow::Result<()>>) {
     if let Err(error) = run.await {
         tracing::error!(event = "sandbox.stopped", %error, "the sandbox stopped");
     }
 }
 
-fn greet(running: &Running, config: &Config, verify_token: &str) {
+fn greet(running: &Running, config: &Config, verify_token: &str, example: &str) {
     let key = running.api_key.expose_secret();
     let entry = running.entry.expose_secret();
     let Running { base, sandbox, .. } = running;
@@ -200,13 +238,12 @@ fn greet(running: &Running, config: &Config, verify_token: &str) {
          data             {}\n\n\
          Send an event, and look what became of it:\n\n  \
          curl -s {base}/api/v1/events -H 'Authorization: Bearer {key}' -d \\\n    \
-         '{{\"id\": \"1\", \"source\": \"demo\", \"type\": \"demo.order.created\",\n      \
-         \"data\": {{\"phone\": \"+12025550101\", \"customer\": \"Asha\", \"order_number\": \"A-17\"}}}}'\n\n  \
-         curl -s '{base}/api/v1/notifications?reference=A-17' -H 'Authorization: Bearer {key}'\n\n\
+         '{example}'\n\n  \
+         curl -s '{base}/api/v1/notifications?limit=5' -H 'Authorization: Bearer {key}'\n\n\
          Some numbers behave specially (all in the fictional 555-01xx range):\n\n{}\n\
          Ctrl-C stops it.\n",
         config.data_dir.display(),
-        people(),
+        special_numbers(),
     ));
 }
 
@@ -241,7 +278,7 @@ fn kept(
 }
 
 /// The key in the printed `curl` line: kept, so that the line stays right.
-async fn dev_key(directory: &Path, store: &crate::store::Store) -> anyhow::Result<SecretString> {
+async fn dev_key(directory: &Path, store: &Store) -> anyhow::Result<SecretString> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).context("the system gives no random bytes")?;
     let text = kept(directory, "dev-api-key", || {
@@ -266,7 +303,7 @@ async fn dev_key(directory: &Path, store: &crate::store::Store) -> anyhow::Resul
 }
 
 /// A link for the admin of this laptop: it lets in once, and a restart prints another.
-async fn dev_link(store: &crate::store::Store) -> anyhow::Result<SecretString> {
+async fn dev_link(store: &Store) -> anyhow::Result<SecretString> {
     const NAME: &str = "dev";
     let now = Clock::System.now();
     match logins::add(store, "herald dev", NAME, Role::Admin, now).await? {
@@ -286,7 +323,7 @@ fn scratch_directory() -> anyhow::Result<PathBuf> {
 
 /// Applies a catalogue that comes with the program; what somebody has changed of it by hand
 /// stays.
-async fn load(store: &crate::store::Store, text: &str, values: &Values) -> anyhow::Result<()> {
+async fn load(store: &Store, text: &str, values: &Values) -> anyhow::Result<()> {
     let told = |mistakes: Mistakes| {
         let all: Vec<String> = mistakes.0.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("the catalogue: {}", all.join("; "))
@@ -303,4 +340,25 @@ async fn load(store: &crate::store::Store, text: &str, values: &Values) -> anyho
             wrong.into_iter().flat_map(|it| it.0).collect(),
         ))),
     }
+}
+
+/// Puts somebody into every group that nobody is in, so that it can be seen who is told.
+async fn staff(store: &Store) -> anyhow::Result<()> {
+    let by = By {
+        actor: "herald dev",
+        now: Clock::System.now(),
+    };
+    let phone = Phone::parse("+12025550191")?;
+    for group in rows::groups(store).await? {
+        if group.members > 0 {
+            continue;
+        }
+        let whom = Whom::Phone(phone.clone());
+        let made = people::connect(store, by, "dev-staff", &whom).await?;
+        let added = people::add_member(store, by, &group.name, "dev-staff").await?;
+        if let Err(wrong) = made.and(added) {
+            bail!("the group {}: {wrong:?}", group.name);
+        }
+    }
+    Ok(())
 }

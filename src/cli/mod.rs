@@ -1,6 +1,7 @@
 //! One file per command. Commands work on the database through `engine`, with
 //! `serve`'s settings.
 
+mod built_in;
 mod by_hand;
 mod callbacks;
 mod catalogue;
