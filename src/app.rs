@@ -28,7 +28,7 @@ use crate::{
         vault::{self, KeyCheck, Vault},
     },
     http,
-    providers::Connector,
+    providers::{Connector, HttpClient, http_client},
     shutdown::Stop,
     state::{AppState, Clock, Ingest, random_bytes},
     store::{self, Store, callback, connect, credential, migrate, sender},
@@ -58,6 +58,8 @@ pub struct App {
     options: Options,
     http_workers: usize,
     pages: dashboard::Settings,
+    /// For what is asked beside sending.
+    http: HttpClient,
 }
 
 /// Opens the store and checks that it can be used.
@@ -108,6 +110,7 @@ pub fn settings(config: &Config) -> Settings {
             timeline_days: config.timeline_days,
             notifications_days: config.notifications_days,
         },
+        template_suffix: config.template_suffix.clone(),
         ageing: Ageing {
             old_after_days: config.credential_old_days,
             warn_before_days: config.credential_warning_days,
@@ -174,6 +177,7 @@ impl App {
             options,
             http_workers: config.http_workers,
             pages,
+            http: http_client(config.send_timeout, config.connect_timeout)?,
         })
     }
 
@@ -188,6 +192,7 @@ impl App {
             options,
             http_workers,
             pages,
+            http,
         } = self;
         let engine = Arc::clone(&state.engine);
         let clock = options.clock.clone();
@@ -245,6 +250,7 @@ impl App {
                     workers::watchdog::run_clock(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::watchdog::run_parked(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::watchdog::run_alarms(Arc::clone(&engine), clock.clone(), stop.clone()),
+                    workers::templates::run(Arc::clone(&engine), http, clock.clone(), stop.clone()),
                     workers::heart::run(Arc::clone(&engine), "work", clock, stop.clone()),
                     workers::checkpoint::run(Arc::clone(&engine), stop),
                 );

@@ -18,6 +18,7 @@ mod send;
 mod senders;
 mod serve;
 mod stats;
+mod templates;
 mod users;
 
 use std::{io::Write, process::ExitCode};
@@ -61,6 +62,7 @@ enum Command {
     Stats(stats::Stats),
     Users(users::Users),
     Groups(groups::Groups),
+    Templates(templates::Templates),
     Contacts(people::Contacts),
     Send(send::Send),
     Sandbox(sandbox::SandboxCommand),
@@ -123,6 +125,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Stats(command) => command.run().await,
         Command::Users(command) => command.run().await,
         Command::Groups(command) => command.run().await,
+        Command::Templates(command) => command.run().await,
         Command::Contacts(command) => command.run().await,
         Command::Send(command) => command.run().await,
         Command::Sandbox(command) => command.run().await,

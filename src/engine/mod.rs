@@ -28,6 +28,7 @@ pub mod senders;
 pub mod silence;
 pub mod statistics;
 pub mod story;
+pub mod templates;
 pub mod transition;
 pub mod vault;
 pub mod watch;
@@ -74,6 +75,8 @@ pub struct Settings {
     /// When people are alarmed.
     pub alarms: Alarms,
     pub retention: Retention,
+    /// Appended to the names of templates at Meta.
+    pub template_suffix: Option<String>,
     /// When people are warned of old credentials.
     pub ageing: Ageing,
 }

@@ -1,7 +1,7 @@
 //! What the sandbox says of its account when it is asked how it is doing, and how that
 //! can be broken: `POST /sandbox/account` with any of the keys of [`healthy`].
 
-use std::{collections::HashMap, sync::PoisonError};
+use std::sync::PoisonError;
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde_json::{Value, json};
@@ -45,6 +45,8 @@ pub(super) fn healthy(callback_url: Option<&str>) -> Value {
         "error": null,
         "templates": DEMO.iter().map(|name| ((*name).to_owned(), json!("APPROVED")))
             .collect::<serde_json::Map<_, _>>(),
+        // What is decided of templates by name: see `library`.
+        "reviews": {},
         "clock_seconds": 0,
     })
 }
@@ -69,13 +71,13 @@ pub(super) async fn change(world: web::Data<World>, body: web::Json<Value>) -> H
     HttpResponse::Ok().json(json!({ "success": true }))
 }
 
-fn said(world: &World, key: &str) -> Value {
+pub(super) fn said(world: &World, key: &str) -> Value {
     let account = world.account.lock().unwrap_or_else(PoisonError::into_inner);
     account.get(key).cloned().unwrap_or(Value::Null)
 }
 
 /// An answer with the date of the sandbox's clock in its head.
-fn answer(world: &World, body: &Value) -> HttpResponse {
+pub(super) fn answer(world: &World, body: &Value) -> HttpResponse {
     let seconds =
         super::unix_micros() / 1_000_000 + said(world, "clock_seconds").as_i64().unwrap_or(0);
     let date = chrono::DateTime::from_timestamp(seconds, 0)
@@ -189,41 +191,6 @@ pub(super) async fn subscriptions(
         "object": "whatsapp_business_account", "callback_url": said(&world, "callback_of_app"),
         "active": said(&world, "active"), "fields": fields,
     }] });
-    answer(&world, &body)
-}
-
-/// `GET /{version}/{id}/message_templates`
-pub(super) async fn templates(
-    world: web::Data<World>,
-    request: HttpRequest,
-    path: web::Path<(String, String)>,
-) -> HttpResponse {
-    if let Some(refused) = number::refusal(&world, &request) {
-        return refused;
-    }
-    if path.1 != ACCOUNT_ID {
-        return nothing();
-    }
-    let data: Vec<Value> = said(&world, "templates")
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(_, status)| status.is_string())
-        .map(|(name, status)| json!({ "name": name, "language": "en_US", "status": status }))
-        .collect();
-    // In pages of two, whatever was asked for: whoever reads a list must follow it.
-    let after: usize = web::Query::<HashMap<String, String>>::from_query(request.query_string())
-        .ok()
-        .and_then(|query| query.get("after")?.parse().ok())
-        .unwrap_or(0);
-    let page: Vec<&Value> = data.iter().skip(after).take(2).collect();
-    let mut body =
-        json!({ "data": page, "paging": { "cursors": { "after": (after + 2).to_string() } } });
-    if after + 2 < data.len()
-        && let Some(paging) = body.get_mut("paging").and_then(Value::as_object_mut)
-    {
-        paging.insert("next".to_owned(), json!("https://example.org/next"));
-    }
     answer(&world, &body)
 }
 

@@ -157,9 +157,6 @@ fn status(to: &str, wamid: &str, our_id: Option<&str>, name: &str, code: Option<
 impl World {
     /// Posts one change, signed, until it is answered 200.
     async fn post_value(&self, mut value: Value) {
-        let Some(url) = &self.config.callback_url else {
-            return;
-        };
         if let Some(object) = value.as_object_mut() {
             object.insert("messaging_product".to_owned(), json!("whatsapp"));
             object.insert(
@@ -167,9 +164,18 @@ impl World {
                 json!({ "display_phone_number": "15550783881", "phone_number_id": self.config.phone_number_id }),
             );
         }
+        self.post_change("messages", value).await;
+    }
+
+    /// The same of any field.
+    pub(super) async fn post_change(&self, field: &str, value: Value) {
+        let Some(url) = &self.config.callback_url else {
+            return;
+        };
+        let seconds = unix_micros() / 1_000_000;
         let body = json!({
             "object": "whatsapp_business_account",
-            "entry": [{ "id": "102290129340398", "changes": [{ "field": "messages", "value": value }] }],
+            "entry": [{ "id": "102290129340398", "time": seconds, "changes": [{ "field": field, "value": value }] }],
         })
         .to_string();
         let Some(signature) = sign(&self.config.app_secret, body.as_bytes()) else {

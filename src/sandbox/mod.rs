@@ -8,6 +8,7 @@ mod account;
 mod callbacks;
 mod chaos;
 pub mod check;
+mod library;
 mod number;
 mod people;
 mod requests;
@@ -68,6 +69,8 @@ struct World {
     number: Mutex<Number>,
     /// What it says of its account: see `account`.
     account: Mutex<Value>,
+    /// Templates that were made here: see `library`.
+    library: Mutex<Vec<library::Kept>>,
 }
 
 impl World {
@@ -156,6 +159,7 @@ pub async fn run(
         total: AtomicU64::new(0),
         number: Mutex::new(number),
         account: Mutex::new(account),
+        library: Mutex::default(),
     });
     let server = HttpServer::new(move || {
         App::new()
@@ -183,9 +187,18 @@ pub async fn run(
             )
             .route(
                 "/{version}/{id}/message_templates",
-                web::get().to(account::templates),
+                web::get().to(library::list),
+            )
+            .route(
+                "/{version}/{id}/message_templates",
+                web::post().to(library::make),
+            )
+            .route(
+                "/sandbox/templates/{name}",
+                web::post().to(library::by_hand),
             )
             .route("/{version}/{id}", web::get().to(media_place))
+            .route("/{version}/{id}", web::post().to(library::change))
             .default_service(web::to(|| async {
                 graph_error(
                     404,

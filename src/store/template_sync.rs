@@ -105,6 +105,40 @@ pub async fn set(
     Ok(set.rows_affected() > 0)
 }
 
+/// What an account has said of a template.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    pub status: Option<String>,
+    pub category: Option<String>,
+    pub quality: Option<String>,
+}
+
+/// What this account has said of this template; `None`: nothing.
+pub async fn said(
+    connection: &impl ConnectionTrait,
+    template: Name<'_>,
+) -> Result<Option<Said>, StoreError> {
+    let row = query_one(
+        connection,
+        "SELECT status, category, quality FROM template_sync WHERE account_id = $1 AND name = $2 AND language = $3",
+        [
+            template.account_id.into(),
+            template.name.into(),
+            template.language.into(),
+        ],
+    )
+    .await?;
+    row.map(|row| {
+        let mut columns = Columns::of(&row);
+        Ok(Said {
+            status: columns.take()?,
+            category: columns.take()?,
+            quality: columns.take()?,
+        })
+    })
+    .transpose()
+}
+
 /// What is known of a template's standing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {

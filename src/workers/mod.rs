@@ -8,6 +8,7 @@ pub mod inbox;
 pub mod live;
 pub mod sender;
 pub mod senders;
+pub mod templates;
 pub mod timers;
 pub mod watchdog;
 

@@ -297,6 +297,7 @@ async fn every_command_has_help(_: Database) {
         "explain",
         "users",
         "groups",
+        "templates",
         "contacts",
         "check",
         "send",

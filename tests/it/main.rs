@@ -42,6 +42,7 @@ mod solar_crm;
 mod statistics;
 mod stopping;
 mod story;
+mod templates;
 mod together;
 mod walls;
 mod webhook;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         statistics::tests(),
         stopping::tests(),
         story::tests(),
+        templates::tests(),
         together::tests(),
         webhook::tests(),
         wishes::tests(),

@@ -7,6 +7,7 @@
 
 mod filters;
 pub mod layout;
+pub mod name;
 pub mod parameter;
 
 use std::sync::OnceLock;
@@ -144,6 +145,27 @@ impl Body {
             }
         }
         names
+    }
+
+    /// `begins with` or `ends with`, if an expression stands at an edge.
+    pub fn edge(&self) -> Option<&'static str> {
+        match (self.pieces.first(), self.pieces.last()) {
+            (Some(Piece::Expression(_)), _) => Some("begins with"),
+            (_, Some(Piece::Expression(_))) => Some("ends with"),
+            _ => None,
+        }
+    }
+
+    /// Whether two expressions stand side by side, with nothing or only spaces between them.
+    pub fn has_neighbours(&self) -> bool {
+        let written = self
+            .pieces
+            .iter()
+            .filter(|piece| !matches!(piece, Piece::Text(text) if text.trim().is_empty()));
+        let written: Vec<bool> = written
+            .map(|piece| matches!(piece, Piece::Expression(_)))
+            .collect();
+        written.windows(2).any(|pair| pair == [true, true])
     }
 
     /// Whether nothing follows the last expression, or there is none.

@@ -10,11 +10,11 @@ use super::{
     people::{self, Book},
 };
 use crate::{
-    domain::time::Timestamp,
+    domain::{template::name::ours, time::Timestamp},
     engine::{
         Engine,
         accept::{self, NewEvent},
-        dispatch::{Sendable, sendable},
+        templates::release,
         transition::Report,
     },
     providers::{
@@ -23,7 +23,7 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError, account_fact,
         alias::{self, Alias},
-        notice, notification, sender,
+        notice, sender,
         template_sync::{self, Name, Part},
     },
 };
@@ -168,7 +168,7 @@ async fn apply_template(
 ) -> Result<String, StoreError> {
     let name = Name {
         account_id: news.account_id.as_deref().unwrap_or(""),
-        name: &template.name,
+        name: ours(&template.name, engine.settings.template_suffix.as_deref()),
         language: &template.language,
     };
     let provider_id = template.provider_template_id.as_deref();
@@ -201,28 +201,11 @@ async fn apply_template(
     if !newest {
         return Ok(OLDER.to_owned());
     }
-    if matches!(&template.change, TemplateChange::Status { .. })
-        && !matches!(
-            sendable(
-                &template.name,
-                template_sync::standing(tx, news.account_id.as_deref(), name.name, name.language)
-                    .await?
-                    .as_ref(),
-            ),
-            Sendable::Later(_)
-        )
-    {
-        // The first of them now; the rest, and those that are being held at this
-        // moment, when the sender looks (`watch::release`).
-        for whose in engine.keyring().of_account(news.account_id.as_deref()) {
-            let released =
-                notification::release_template(tx, whose, &template.name, &template.language, now)
-                    .await?;
-            report.wake_sender |= released > 0;
-        }
+    if matches!(&template.change, TemplateChange::Status { .. }) {
+        release(engine, tx, name, report, now).await?;
     }
     let data = json!({
-        "template": template.name,
+        "template": name.name,
         "language": template.language,
         "account": news.account_id,
         "summary": news.summary,

@@ -296,8 +296,7 @@ async fn claim_in(
             message: if let Some((_, reason)) = never.iter().find(|(id, _)| *id == claimed.id) {
                 Err(gate::never(reason))
             } else {
-                let vault = engine.vault();
-                compose(tx, &in_force, vault, sender, claimed, attempt.id.0, now).await?
+                compose(tx, &in_force, engine, sender, claimed, attempt.id.0, now).await?
             },
         });
     }

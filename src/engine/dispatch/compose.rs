@@ -9,10 +9,12 @@ use crate::{
         content,
         failure::{Failure, FailureClass},
         recipient::Address,
+        template::name::at_meta,
         time::Timestamp,
         window,
     },
     engine::{
+        Engine,
         accept::NEEDS_PHONE,
         in_force::InForce,
         vault::{Vault, of_notification},
@@ -26,7 +28,7 @@ use crate::{
 pub(super) async fn compose(
     tx: &DatabaseTransaction,
     in_force: &InForce,
-    vault: Option<&Vault>,
+    engine: &Engine,
     sender: Uuid,
     claimed: &Claimed,
     attempt_id: Uuid,
@@ -107,7 +109,7 @@ pub(super) async fn compose(
             )));
         }
     };
-    match secrets(vault, claimed) {
+    match secrets(engine.vault(), claimed) {
         Ok(secrets) => {
             if let Some(params) = params.as_object_mut() {
                 params.extend(secrets);
@@ -133,7 +135,10 @@ pub(super) async fn compose(
             attempt_id,
             to,
             content: Content::Template {
-                name: claimed.template.clone(),
+                name: at_meta(
+                    &claimed.template,
+                    engine.settings.template_suffix.as_deref(),
+                ),
                 language: template.row.language.clone(),
                 filled,
             },

@@ -11,7 +11,7 @@ use crate::domain::time::Timestamp;
 const MAX_ANSWER_BYTES: usize = 512 * 1024;
 
 /// No list is read further, in pages: an account has 6,000 templates at most.
-const MOST_PAGES: usize = 40;
+pub(super) const MOST_PAGES: usize = 40;
 
 /// Why there is no answer. Addresses are left out: they hold tokens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,9 +31,9 @@ pub enum Refusal {
 /// Asks about what one token may see.
 #[derive(Clone, Debug)]
 pub struct Inspector {
-    http: reqwest::Client,
-    graph: String,
-    token: SecretString,
+    pub(super) http: reqwest::Client,
+    pub(super) graph: String,
+    pub(super) token: SecretString,
 }
 
 /// What Meta says of a token.
@@ -83,7 +83,7 @@ pub struct Subscription {
     pub fields: Vec<String>,
 }
 
-fn text(value: &Value, pointer: &str) -> Option<String> {
+pub(super) fn text(value: &Value, pointer: &str) -> Option<String> {
     match value.pointer(pointer)? {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -91,7 +91,7 @@ fn text(value: &Value, pointer: &str) -> Option<String> {
     }
 }
 
-fn list<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
+pub(super) fn list<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
     value
         .pointer(pointer)
         .and_then(Value::as_array)
@@ -108,7 +108,7 @@ impl Inspector {
         }
     }
 
-    async fn get(
+    pub(super) async fn get(
         &self,
         path: &str,
         query: &[(&str, &str)],
@@ -121,6 +121,13 @@ impl Inspector {
         if let Some(token) = bearer {
             request = request.bearer_auth(token.expose_secret());
         }
+        Self::answered(request).await
+    }
+
+    /// Sends a request and reads its answer; an error of Meta's is one.
+    pub(super) async fn answered(
+        request: reqwest::RequestBuilder,
+    ) -> Result<(Value, Option<Timestamp>), Refusal> {
         let mut response = request
             .send()
             .await

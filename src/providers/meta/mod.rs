@@ -2,9 +2,11 @@
 
 pub mod callback;
 pub mod client;
+pub mod definition;
 pub mod errors;
 pub mod inspect;
 mod lenient;
+pub mod library;
 pub mod probe;
 pub mod request;
 pub mod signature;

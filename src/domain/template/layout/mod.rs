@@ -274,8 +274,18 @@ impl Layout {
         self.text(&shown)
     }
 
+    /// What it has beside its body.
+    pub const fn extras(&self) -> &Extras {
+        &self.extras
+    }
+
     /// Fills in the examples.
     pub fn example(&self) -> Result<Filled, TemplateError> {
+        self.fill(&self.example_context())
+    }
+
+    /// The examples of its parameters, and somebody's name for what Herald fills in.
+    pub fn example_context(&self) -> Value {
         let mut context = serde_json::Map::new();
         for name in PROVIDED {
             let named = serde_json::json!({ "name": "Asha" });
@@ -286,7 +296,7 @@ impl Layout {
             let example = Value::from(declared.example.as_str());
             context.insert(declared.name.clone(), example);
         }
-        self.fill(&Value::Object(context))
+        Value::Object(context)
     }
 
     /// Fills everything in.
@@ -360,16 +370,21 @@ impl Layout {
             return None;
         }
         let filled = self.fill(context).ok()?;
-        let header = self.extras.header.as_ref().and_then(|header| match header {
-            Header::Text { text } => render_text(text, context).ok(),
-            _ => None,
-        });
+        let header = self.header_text(context);
         let parts = [
             header.map(|text| format!("*{text}*")),
             Some(self.text(&filled.body)),
             self.extras.footer.as_ref().map(|text| format!("_{text}_")),
         ];
         Some(parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n"))
+    }
+
+    /// The text of its header, if that is one.
+    pub fn header_text(&self, context: &Value) -> Option<String> {
+        match &self.extras.header {
+            Some(Header::Text { text }) => render_text(text, context).ok(),
+            _ => None,
+        }
     }
 
     /// The text as the person reads it.

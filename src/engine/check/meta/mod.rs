@@ -12,7 +12,7 @@ use crate::{
     domain::time::Timestamp,
     engine::{
         Engine,
-        keyring::{Account, Keyring, Token},
+        keyring::{Account, Token},
     },
     providers::{
         HttpClient,
@@ -83,7 +83,7 @@ pub(super) async fn all(
             name: &account.name,
             rows: Vec::new(),
         };
-        one(&mut sheet, account, &ring, &used, asked, http, now).await;
+        one(&mut sheet, account, engine, &used, asked, http, now).await;
         rows.extend(sheet.rows);
     }
     Ok(rows)
@@ -92,7 +92,7 @@ pub(super) async fn all(
 async fn one(
     sheet: &mut Sheet<'_>,
     account: &Account,
-    ring: &Keyring,
+    engine: &Engine,
     used: &BTreeSet<(String, String)>,
     asked: &Asked,
     http: &HttpClient,
@@ -141,10 +141,11 @@ async fn one(
         &inspector,
         account,
         app_id.as_deref(),
-        ring,
+        &engine.keyring(),
         &number,
         asked,
     )
     .await;
-    templates::look(sheet, &inspector, account, used).await;
+    let suffix = engine.settings.template_suffix.as_deref();
+    templates::look(sheet, &inspector, account, used, suffix).await;
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Sheet;
 use crate::{
+    domain::template::name::at_meta,
     engine::{check::Verdict, keyring::Account},
     providers::meta::inspect::Inspector,
 };
@@ -14,6 +15,7 @@ pub(super) async fn look(
     inspector: &Inspector,
     account: &Account,
     used: &BTreeSet<(String, String)>,
+    suffix: Option<&str>,
 ) {
     let Some(waba_id) = &account.waba_id else {
         return;
@@ -35,7 +37,7 @@ pub(super) async fn look(
     for (name, language) in used {
         let found = all
             .iter()
-            .find(|(has, in_language, _)| has == name && in_language == language);
+            .find(|(has, in_language, _)| *has == at_meta(name, suffix) && in_language == language);
         match found.map(|(_, _, status)| status.as_str()) {
             Some("APPROVED") => fine += 1,
             Some(status) => {

@@ -1,0 +1,472 @@
+//! `herald templates plan|sync|status|show`
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::{Ended, say, settings};
+use crate::{
+    app,
+    domain::template::layout::{Button, Header, Layout},
+    engine::{
+        Engine, catalogue,
+        templates::{self, Doing, Looked, Outcome, Report},
+    },
+    providers,
+    state::Clock,
+    store::{catalogue as rows, template_sync},
+};
+
+/// Templates at Meta: what differs from the catalogues, making and changing them, and what
+/// has been decided of them.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 all is as wanted · 1 something failed or was refused · \
+                        2 wrong use or wrong settings · 3 there are differences (plan)"
+)]
+pub(super) struct Templates {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Shows what sync would do. Changes nothing. Example: `herald templates plan`
+    Plan(Which),
+    /// Makes the templates that an account has not, changes those that differ, and reports on
+    /// each; what fails does not stop the rest. Example: `herald templates sync --template welcome_message`
+    Sync {
+        #[command(flatten)]
+        which: Which,
+        /// Only print the templates as Meta wants them, to make them by hand: no account is
+        /// asked.
+        #[arg(long)]
+        display_only: bool,
+        /// Only ask what has been decided of them.
+        #[arg(long)]
+        check_status: bool,
+    },
+    /// What has been decided of the templates, as last heard. Example: `herald templates status --check-status`
+    Status {
+        #[command(flatten)]
+        which: Which,
+        /// Ask Meta first.
+        #[arg(long)]
+        check_status: bool,
+    },
+    /// Shows a template with its examples, as WhatsApp would. Example: `herald templates show order_confirmation`
+    Show {
+        name: String,
+        /// One translation; all, if absent.
+        #[arg(long)]
+        language: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Which {
+    /// One template, as its catalogue calls it.
+    #[arg(long)]
+    template: Option<String>,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Where there are differences, `plan` ends with this.
+const DIFFERENCES: u8 = 3;
+
+impl Templates {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let config = settings()?;
+        let store = app::command_store(&config).await?;
+        let engine = app::command_engine(&config, store).await?;
+        let http = providers::http_client(config.send_timeout, config.connect_timeout)
+            .context("no HTTP client can be made")?;
+        match self.action {
+            Action::Plan(which) => {
+                known(&engine, which.template.as_deref()).await?;
+                let looked = look(&engine, &http, &which, Doing::Plan).await?;
+                print(&looked, which.format);
+                ended(&looked, true)
+            }
+            Action::Sync {
+                which,
+                display_only,
+                check_status,
+            } => {
+                known(&engine, which.template.as_deref()).await?;
+                if display_only {
+                    return display(&engine, &which).await;
+                }
+                if check_status {
+                    templates::refresh(&engine, &http, Clock::System.now()).await?;
+                    return status(&engine, &which).await;
+                }
+                let looked = look(&engine, &http, &which, Doing::Sync).await?;
+                print(&looked, which.format);
+                ended(&looked, false)
+            }
+            Action::Status {
+                which,
+                check_status,
+            } => {
+                known(&engine, which.template.as_deref()).await?;
+                if check_status {
+                    templates::refresh(&engine, &http, Clock::System.now()).await?;
+                }
+                status(&engine, &which).await
+            }
+            Action::Show { name, language } => show(&engine, &name, language.as_deref()).await,
+        }
+    }
+}
+
+/// A name that no catalogue has is a mistake, not an empty answer.
+async fn known(engine: &Engine, name: Option<&str>) -> anyhow::Result<()> {
+    let Some(name) = name else { return Ok(()) };
+    if rows::translations(engine.store.reader(), name)
+        .await?
+        .is_empty()
+    {
+        bail!("no catalogue has a template {name}");
+    }
+    Ok(())
+}
+
+async fn look(
+    engine: &Engine,
+    http: &providers::HttpClient,
+    which: &Which,
+    doing: Doing,
+) -> anyhow::Result<Vec<Looked>> {
+    let only = which.template.as_deref();
+    let looked = templates::sync(engine, http, only, doing, Clock::System.now()).await?;
+    if looked.is_empty() {
+        bail!("there is no sender of Meta's: set WHATSAPP_PHONE_NUMBER_ID and WHATSAPP_WABA_ID");
+    }
+    Ok(looked)
+}
+
+fn ended(all: &[Looked], differences_count: bool) -> anyhow::Result<()> {
+    let reports = || {
+        all.iter()
+            .filter_map(|it| it.reports.as_ref().ok())
+            .flatten()
+    };
+    let refused = all.iter().any(|it| it.reports.is_err());
+    let failed = reports().any(|it| matches!(it.outcome, Outcome::Failed(_)));
+    if refused || failed {
+        return Err(Ended(1).into());
+    }
+    if differences_count && reports().any(|it| it.outcome != Outcome::Same) {
+        return Err(Ended(DIFFERENCES).into());
+    }
+    Ok(())
+}
+
+fn print(all: &[Looked], format: Format) {
+    if format == Format::Json {
+        let all: Vec<Value> = all.iter().map(as_json).collect();
+        say(json!(all).to_string());
+        return;
+    }
+    for looked in all {
+        say(format!("sender {}", looked.account));
+        match &looked.reports {
+            Err(reason) => say(format!("  cannot be looked at: {reason}")),
+            Ok(reports) => {
+                for report in reports {
+                    line(report);
+                }
+            }
+        }
+        if !looked.elsewhere.is_empty() {
+            say("  made elsewhere, in no catalogue:");
+            for (name, language, status) in &looked.elsewhere {
+                say(format!("    {name} ({language}) {}", status.to_lowercase()));
+            }
+        }
+    }
+}
+
+fn line(report: &Report) {
+    let status = report.status.as_deref().unwrap_or("").to_lowercase();
+    let reason = report
+        .reason
+        .as_ref()
+        .map_or_else(String::new, |reason| format!(" ({reason})"));
+    let (word, more) = match &report.outcome {
+        Outcome::Same => ("same", String::new()),
+        Outcome::WouldCreate => ("would create", String::new()),
+        Outcome::Created => ("created", String::new()),
+        Outcome::Adopted => ("adopted", String::new()),
+        Outcome::WouldChange => ("would change", String::new()),
+        Outcome::Changed => ("changed", String::new()),
+        Outcome::Stuck(why) => ("differs", why.clone()),
+        Outcome::Failed(why) => ("FAILED", why.clone()),
+    };
+    let id = report.id.as_deref().unwrap_or("");
+    say(format!(
+        "  {word:<13} {} ({}) {status}{reason} {id}",
+        report.name, report.language
+    ));
+    if !more.is_empty() {
+        say(format!("      {more}"));
+    }
+    for drift in &report.drift {
+        say(format!(
+            "      {}: {}",
+            drift.part,
+            drift.theirs.replace('\n', " / ")
+        ));
+        say(format!(
+            "      {} → {}",
+            " ".repeat(drift.part.len()),
+            drift.ours.replace('\n', " / ")
+        ));
+    }
+}
+
+fn as_json(looked: &Looked) -> Value {
+    let reports: Vec<Value> = looked
+        .reports
+        .iter()
+        .flatten()
+        .map(|it| {
+            let error = match &it.outcome {
+                Outcome::Stuck(why) | Outcome::Failed(why) => Some(why),
+                _ => None,
+            };
+            json!({
+                "template": it.template, "name": it.name, "language": it.language,
+                "outcome": it.outcome.name(), "error": error, "status": it.status,
+                "reason": it.reason, "id": it.id,
+                "differences": it.drift.iter()
+                    .map(|it| json!({ "part": it.part, "ours": it.ours, "theirs": it.theirs }))
+                    .collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let elsewhere: Vec<Value> = looked
+        .elsewhere
+        .iter()
+        .map(|(name, language, status)| json!({ "name": name, "language": language, "status": status }))
+        .collect();
+    json!({
+        "sender": looked.account, "error": looked.reports.as_ref().err(),
+        "templates": reports, "elsewhere": elsewhere,
+    })
+}
+
+/// The templates as Meta wants them.
+async fn display(engine: &Engine, which: &Which) -> anyhow::Result<()> {
+    let all = templates::definitions(engine, which.template.as_deref()).await?;
+    let mut impossible = false;
+    if which.format == Format::Json {
+        let documents: Vec<Value> = all
+            .into_iter()
+            .map(|(name, language, document)| match document {
+                Ok(document) => document,
+                Err(why) => {
+                    impossible = true;
+                    json!({ "name": name, "language": language, "error": why })
+                }
+            })
+            .collect();
+        say(serde_json::to_string_pretty(&documents)?);
+    } else {
+        for (name, language, document) in all {
+            match document {
+                Ok(document) => {
+                    let text = |key: &str| document.get(key).and_then(Value::as_str).unwrap_or("");
+                    say(format!(
+                        "{} ({language}), {}",
+                        text("name"),
+                        text("category")
+                    ));
+                    let components = document.get("components").and_then(Value::as_array);
+                    for component in components.into_iter().flatten() {
+                        say(format!("  {component}"));
+                    }
+                }
+                Err(why) => {
+                    impossible = true;
+                    say(format!(
+                        "{name} ({language}) cannot be made over the API: {why}"
+                    ));
+                }
+            }
+        }
+    }
+    if impossible {
+        Err(Ended(1).into())
+    } else {
+        Ok(())
+    }
+}
+
+/// What has been decided, as last heard.
+async fn status(engine: &Engine, which: &Which) -> anyhow::Result<()> {
+    let said = template_sync::all(&engine.store).await?;
+    let names = rows::template_names(&engine.store).await?;
+    let mut refused = false;
+    let mut documents = Vec::new();
+    for (name, language) in names {
+        if which.template.as_ref().is_some_and(|only| *only != name) {
+            continue;
+        }
+        let heard: Vec<_> = said
+            .iter()
+            .filter(|row| row.name == name && row.language == language)
+            .collect();
+        if heard.is_empty() {
+            documents.push(json!({ "name": name, "language": language, "status": null }));
+        }
+        for row in heard {
+            let status = row.status.as_deref().unwrap_or("");
+            refused |= ["REJECTED", "DISABLED", "DELETED"].contains(&status);
+            documents.push(json!({
+                "name": name, "language": language, "account": row.account_id, "status": row.status,
+                "reason": row.status_reason, "category": row.category, "quality": row.quality,
+                "id": row.provider_template_id,
+            }));
+        }
+    }
+    if which.format == Format::Json {
+        say(json!(documents).to_string());
+    } else {
+        for it in &documents {
+            let text = |key: &str| it.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
+            let status = match text("status") {
+                status if status.is_empty() => "never heard of".to_owned(),
+                status => status.to_lowercase(),
+            };
+            let whole = format!("{} ({})", text("name"), text("language"));
+            say(format!(
+                "{whole:<56} {status:<14} {} {} {}",
+                text("category"),
+                text("reason"),
+                text("id")
+            ));
+        }
+    }
+    if refused {
+        Err(Ended(1).into())
+    } else {
+        Ok(())
+    }
+}
+
+/// A template with its examples.
+async fn show(engine: &Engine, name: &str, language: Option<&str>) -> anyhow::Result<()> {
+    let found: Vec<_> = rows::translations(engine.store.reader(), name)
+        .await?
+        .into_iter()
+        .filter(|row| language.is_none_or(|language| row.language == language))
+        .collect();
+    if found.is_empty() {
+        bail!("no catalogue has a template {name} in this language");
+    }
+    let said = template_sync::all(&engine.store).await?;
+    for row in found {
+        let heard = said
+            .iter()
+            .filter(|it| it.name == row.name && it.language == row.language);
+        let standing: Vec<String> = heard
+            .map(|it| it.status.as_deref().unwrap_or("unknown").to_lowercase())
+            .collect();
+        let standing = if standing.is_empty() {
+            "never heard of".to_owned()
+        } else {
+            standing.join(", ")
+        };
+        say(format!(
+            "{} ({}), {}, version {}: {standing}",
+            row.name, row.language, row.category, row.version
+        ));
+        match catalogue::layout(&row) {
+            Err(error) => say(format!("  cannot be read: {error}")),
+            Ok(layout) => bubble(&layout),
+        }
+    }
+    Ok(())
+}
+
+/// How wide a bubble is, in characters.
+const WIDTH: usize = 56;
+
+fn bubble(layout: &Layout) {
+    let filled = layout.example();
+    let body = if let Ok(filled) = &filled {
+        layout.text(&filled.body)
+    } else {
+        let names: Vec<String> = layout
+            .body
+            .expressions
+            .iter()
+            .map(|expression| format!("{{{{ {expression} }}}}"))
+            .collect();
+        layout.body.fill(&names)
+    };
+    let extras = layout.extras();
+    let mut lines = Vec::new();
+    match &extras.header {
+        None => {}
+        Some(Header::Text { text }) => {
+            let shown = layout.header_text(&layout.example_context());
+            lines.extend(wrapped(&format!("*{}*", shown.as_ref().unwrap_or(text))));
+        }
+        Some(Header::Image { .. }) => lines.push("[picture]".to_owned()),
+        Some(Header::Video { .. }) => lines.push("[video]".to_owned()),
+        Some(Header::Document { .. }) => lines.push("[document]".to_owned()),
+        Some(Header::Location { .. }) => lines.push("[place]".to_owned()),
+    }
+    lines.extend(body.lines().flat_map(wrapped));
+    if let Some(footer) = &extras.footer {
+        lines.extend(wrapped(footer));
+    }
+    let edge = "─".repeat(WIDTH + 2);
+    say(format!("  ╭{edge}╮"));
+    for line in lines {
+        let pad = " ".repeat(WIDTH.saturating_sub(line.chars().count()));
+        say(format!("  │ {line}{pad} │"));
+    }
+    say(format!("  ╰{edge}╯"));
+    for button in &extras.buttons {
+        let label = match button {
+            Button::QuickReply { text, .. }
+            | Button::Url { text, .. }
+            | Button::PhoneNumber { text, .. } => text.as_str(),
+            Button::CopyCode { .. } => "Copy offer code",
+            Button::Otp { text, .. } => text.as_deref().unwrap_or("Copy code"),
+            Button::RequestContactInfo => "Share contact info",
+        };
+        say(format!("  [ {label} ]"));
+    }
+    if filled.is_err() {
+        say("  (its parameters have no examples)");
+    }
+}
+
+/// A line, broken at spaces.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}

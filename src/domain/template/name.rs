@@ -1,0 +1,32 @@
+//! A template's name at Meta: ours, with the suffix of a version if one is set
+//! (`META_SYNC_VERSION_SUFFIX`), so that a new version is made beside the old one.
+
+/// What a template of ours is called at Meta.
+pub fn at_meta(name: &str, suffix: Option<&str>) -> String {
+    match suffix {
+        Some(suffix) => format!("{name}_{suffix}"),
+        None => name.to_owned(),
+    }
+}
+
+/// What we call a template of Meta's.
+pub fn ours<'a>(name: &'a str, suffix: Option<&str>) -> &'a str {
+    suffix
+        .and_then(|suffix| name.strip_suffix(suffix)?.strip_suffix('_'))
+        .filter(|name| !name.is_empty())
+        .unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{at_meta, ours};
+
+    #[test]
+    fn a_suffix_is_put_on_and_taken_off() {
+        assert_eq!(at_meta("order", Some("v1_02")), "order_v1_02");
+        assert_eq!(ours("order_v1_02", Some("v1_02")), "order");
+        assert_eq!(ours("order", Some("v1_02")), "order");
+        assert_eq!(ours("order_v1_02", None), "order_v1_02");
+        assert_eq!(ours("_v1", Some("v1")), "_v1");
+    }
+}

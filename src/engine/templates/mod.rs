@@ -1,0 +1,384 @@
+//! Templates and the accounts that have them: what differs, making and changing them, and
+//! learning what was decided of them.
+
+mod learn;
+
+pub use learn::{learn, release};
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{
+    Engine,
+    catalogue::layout,
+    keyring::{Account, Token},
+};
+use crate::{
+    domain::{template::name::at_meta, time::Timestamp},
+    providers::{
+        HttpClient,
+        meta::{
+            definition::{self, Definition, Drift},
+            inspect::{Inspector, Refusal},
+            library::Remote,
+        },
+    },
+    store::{StoreError, catalogue},
+};
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Look, and change nothing.
+    Plan,
+    Sync,
+}
+
+/// What became of one template in one account, or would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Meta has it as we do.
+    Same,
+    WouldCreate,
+    /// Made; this is what it waits for.
+    Created,
+    /// It was made between our look and our call.
+    Adopted,
+    WouldChange,
+    Changed,
+    /// It differs, and cannot be changed now; this is why.
+    Stuck(String),
+    Failed(String),
+}
+
+impl Outcome {
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::WouldCreate => "would_create",
+            Self::Created => "created",
+            Self::Adopted => "adopted",
+            Self::WouldChange => "would_change",
+            Self::Changed => "changed",
+            Self::Stuck(_) => "stuck",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// One template in one account.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub account: String,
+    /// As catalogues call it.
+    pub template: String,
+    /// As the account calls it.
+    pub name: String,
+    pub language: String,
+    pub outcome: Outcome,
+    pub drift: Vec<Drift>,
+    pub status: Option<String>,
+    pub reason: Option<String>,
+    pub id: Option<String>,
+}
+
+/// An account that was looked at.
+#[derive(Debug)]
+pub struct Looked {
+    pub account: String,
+    /// Or why it could not be.
+    pub reports: Result<Vec<Report>, String>,
+    /// Templates that no catalogue has: name, language, status.
+    pub elsewhere: Vec<(String, String, String)>,
+}
+
+/// Templates of the catalogues as Meta wants them, for whoever makes them by hand.
+pub async fn definitions(
+    engine: &Engine,
+    only: Option<&str>,
+) -> Result<Vec<(String, String, Result<Value, String>)>, StoreError> {
+    let suffix = engine.settings.template_suffix.as_deref();
+    let mut all = Vec::new();
+    for (row, layout) in ours(engine, only).await? {
+        let document = layout.and_then(|layout| {
+            let name = at_meta(&row.name, suffix);
+            definition::document(of(&row, &name, &layout)).map_err(|error| error.to_string())
+        });
+        all.push((row.name, row.language, document));
+    }
+    Ok(all)
+}
+
+type Ours = (
+    entity::template::Model,
+    Result<crate::domain::template::layout::Layout, String>,
+);
+
+async fn ours(engine: &Engine, only: Option<&str>) -> Result<Vec<Ours>, StoreError> {
+    let names: BTreeSet<String> = catalogue::template_names(&engine.store)
+        .await?
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| only.is_none_or(|only| only == name))
+        .collect();
+    let mut all = Vec::new();
+    for name in names {
+        for row in catalogue::translations(engine.store.reader(), &name).await? {
+            let layout = layout(&row);
+            all.push((row, layout));
+        }
+    }
+    Ok(all)
+}
+
+fn of<'a>(
+    row: &'a entity::template::Model,
+    name: &'a str,
+    layout: &'a crate::domain::template::layout::Layout,
+) -> Definition<'a> {
+    Definition {
+        name,
+        language: &row.language,
+        category: &row.category,
+        named: row.parameter_format == "NAMED",
+        ttl_seconds: row.ttl_seconds,
+        layout,
+    }
+}
+
+/// Looks at every account, and makes its templates like ours if that is asked for. What
+/// cannot be made or changed says why, and the others go on.
+pub async fn sync(
+    engine: &Engine,
+    http: &HttpClient,
+    only: Option<&str>,
+    doing: Doing,
+    now: Timestamp,
+) -> Result<Vec<Looked>, StoreError> {
+    let ring = engine.keyring();
+    let ours = ours(engine, only).await?;
+    let mut seen = BTreeSet::new();
+    let mut all = Vec::new();
+    for account in ring.accounts.iter().filter(|it| it.kind == "meta") {
+        let Some(waba_id) = account.waba_id.clone() else {
+            all.push(Looked {
+                account: account.name.clone(),
+                reports: Err(
+                    "it has no WABA id: set WHATSAPP_WABA_ID, or herald senders set".to_owned(),
+                ),
+                elsewhere: Vec::new(),
+            });
+            continue;
+        };
+        if !seen.insert(waba_id.clone()) {
+            continue;
+        }
+        let wanted = (ours.as_slice(), only.is_some());
+        all.push(one(engine, http, account, &waba_id, wanted, doing, now).await?);
+    }
+    Ok(all)
+}
+
+async fn one(
+    engine: &Engine,
+    http: &HttpClient,
+    account: &Account,
+    waba_id: &str,
+    (ours, asked_for_one): (&[Ours], bool),
+    doing: Doing,
+    now: Timestamp,
+) -> Result<Looked, StoreError> {
+    let mut looked = Looked {
+        account: account.name.clone(),
+        reports: Ok(Vec::new()),
+        elsewhere: Vec::new(),
+    };
+    let Some(inspector) = inspector(http, account) else {
+        looked.reports = Err(account.obstacle().unwrap_or_default());
+        return Ok(looked);
+    };
+    let remote = match inspector.library(waba_id).await {
+        Ok(remote) => remote,
+        Err(refusal) => {
+            looked.reports = Err(refusal.to_string());
+            return Ok(looked);
+        }
+    };
+    learn(engine, waba_id, &remote, now).await?;
+    let suffix = engine.settings.template_suffix.as_deref();
+    let mut reports = Vec::with_capacity(ours.len());
+    for (row, layout) in ours {
+        let name = at_meta(&row.name, suffix);
+        let found = remote
+            .iter()
+            .find(|it| it.name == name && it.language == row.language);
+        let mut report = Report {
+            account: account.name.clone(),
+            template: row.name.clone(),
+            language: row.language.clone(),
+            outcome: Outcome::Same,
+            drift: Vec::new(),
+            status: found.map(|it| it.status.clone()),
+            reason: found.and_then(|it| it.rejected_reason.clone()),
+            id: found.map(|it| it.id.clone()),
+            name,
+        };
+        match layout {
+            Err(error) => report.outcome = Outcome::Failed(error.clone()),
+            Ok(layout) => {
+                let name = report.name.clone();
+                let definition = of(row, &name, layout);
+                match found {
+                    None => create(&inspector, waba_id, definition, doing, &mut report).await,
+                    Some(found) => {
+                        change(&inspector, definition, found, doing, &mut report).await;
+                    }
+                }
+            }
+        }
+        if let (Outcome::Created, Some(status)) = (&report.outcome, &report.status) {
+            let made = Remote {
+                id: report.id.clone().unwrap_or_default(),
+                name: report.name.clone(),
+                language: report.language.clone(),
+                status: status.clone(),
+                ..Remote::default()
+            };
+            learn(engine, waba_id, &[made], now).await?;
+        }
+        reports.push(report);
+    }
+    if !asked_for_one {
+        looked.elsewhere = remote
+            .into_iter()
+            .filter(|it| {
+                let known = |row: &entity::template::Model| {
+                    at_meta(&row.name, suffix) == it.name && row.language == it.language
+                };
+                !ours.iter().any(|(row, _)| known(row))
+            })
+            .map(|it| (it.name, it.language, it.status))
+            .collect();
+    }
+    looked.reports = Ok(reports);
+    Ok(looked)
+}
+
+/// Asks in the name of an account, if it has a token.
+fn inspector(http: &HttpClient, account: &Account) -> Option<Inspector> {
+    let Token::Ready(token) = &account.token else {
+        return None;
+    };
+    Some(Inspector::new(
+        http.clone(),
+        &account.api_base,
+        &account.api_version,
+        token.clone(),
+    ))
+}
+
+async fn create(
+    inspector: &Inspector,
+    waba_id: &str,
+    definition: Definition<'_>,
+    doing: Doing,
+    report: &mut Report,
+) {
+    let document = match definition::document(definition) {
+        Ok(document) => document,
+        Err(impossible) => {
+            report.outcome = Outcome::Failed(impossible.to_string());
+            return;
+        }
+    };
+    if doing == Doing::Plan {
+        report.outcome = Outcome::WouldCreate;
+        return;
+    }
+    match inspector.make_template(waba_id, &document).await {
+        Ok(made) => {
+            report.outcome = Outcome::Created;
+            report.status = Some(made.status);
+            report.id = Some(made.id);
+        }
+        Err(refusal) if refusal.is_taken() => report.outcome = Outcome::Adopted,
+        Err(refusal) => report.outcome = Outcome::Failed(refusal.to_string()),
+    }
+}
+
+async fn change(
+    inspector: &Inspector,
+    definition: Definition<'_>,
+    found: &Remote,
+    doing: Doing,
+    report: &mut Report,
+) {
+    let components = match definition::components(definition) {
+        Ok(components) => components,
+        // It was made by hand: there is nothing to compare it with, and it may be sent.
+        Err(_) if !found.components.is_empty() => return,
+        Err(impossible) => {
+            report.outcome = Outcome::Failed(impossible.to_string());
+            return;
+        }
+    };
+    report.drift = definition::drift(
+        &components,
+        definition.category,
+        &found.components,
+        found.category.as_deref(),
+    );
+    let texts_differ = report.drift.iter().any(|it| it.part != "category");
+    if report.drift.is_empty() {
+        return;
+    }
+    // Meta, "Edit templates": what is approved, rejected or paused; never its category.
+    report.outcome = if !texts_differ {
+        Outcome::Stuck("Meta has decided on its category: it cannot be changed".to_owned())
+    } else if !["APPROVED", "REJECTED", "PAUSED"].contains(&found.status.as_str()) {
+        Outcome::Stuck(format!(
+            "it is {}: Meta lets it be changed when it is approved, rejected or paused",
+            found.status.to_lowercase()
+        ))
+    } else if doing == Doing::Plan {
+        Outcome::WouldChange
+    } else {
+        match inspector.change_template(&found.id, &components).await {
+            Ok(()) => {
+                report.status = Some("PENDING".to_owned());
+                Outcome::Changed
+            }
+            Err(refusal) => Outcome::Failed(refusal.to_string()),
+        }
+    };
+}
+
+/// Looks at every account and learns; nothing is made. Accounts that cannot be looked at are
+/// left for the next time, with a line in the log.
+pub async fn refresh(
+    engine: &Engine,
+    http: &HttpClient,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    let ring = engine.keyring();
+    let mut seen = BTreeSet::new();
+    let mut changed = 0;
+    for account in ring.accounts.iter().filter(|it| it.kind == "meta") {
+        let (Some(waba_id), Some(inspector)) = (&account.waba_id, inspector(http, account)) else {
+            continue;
+        };
+        if !seen.insert(waba_id.clone()) {
+            continue;
+        }
+        match inspector.library(waba_id).await {
+            Ok(remote) => changed += learn(engine, waba_id, &remote, now).await?,
+            Err(refusal) => warn(account, &refusal),
+        }
+    }
+    Ok(changed)
+}
+
+fn warn(account: &Account, refusal: &Refusal) {
+    tracing::warn!(event = "templates.unreadable", sender.name = account.name, %refusal, "the templates of an account cannot be looked at");
+}

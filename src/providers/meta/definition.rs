@@ -1,0 +1,300 @@
+//! A template as Meta keeps it: what is sent to make one, and what differs from ours in what
+//! is read back (Meta, "Template components", "Authentication templates").
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::template::{
+    Body,
+    layout::{Button, Filled, FilledHeader, Header, Layout, OtpType},
+};
+
+/// A template of a catalogue, with what Meta wants to know of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition<'a> {
+    /// At Meta.
+    pub name: &'a str,
+    pub language: &'a str,
+    /// `utility`, `marketing` or `authentication`.
+    pub category: &'a str,
+    pub named: bool,
+    pub ttl_seconds: Option<i64>,
+    pub layout: &'a Layout,
+}
+
+/// Why a template cannot be made over the API.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Impossible {
+    #[error("its parameters have no examples: declare them with [[template.parameter]]")]
+    NoExamples,
+    #[error(
+        "its header is a file: Meta wants a sample that was uploaded; make it in WhatsApp Manager, and it is adopted"
+    )]
+    FileHeader,
+    #[error("its body {0} a parameter, which Meta refuses")]
+    Edge(&'static str),
+    #[error("its body has two parameters side by side, which Meta refuses")]
+    Adjacent,
+}
+
+/// The document that makes the template.
+pub fn document(definition: Definition<'_>) -> Result<Value, Impossible> {
+    let mut document = Map::new();
+    let mut put = |key: &str, value: Value| drop(document.insert(key.to_owned(), value));
+    put("name", json!(definition.name));
+    put("language", json!(definition.language));
+    put("category", json!(definition.category.to_uppercase()));
+    if definition.named {
+        put("parameter_format", json!("NAMED"));
+    }
+    if let Some(seconds) = definition.ttl_seconds {
+        put("message_send_ttl_seconds", json!(seconds));
+    }
+    put("components", json!(components(definition)?));
+    Ok(Value::Object(document))
+}
+
+/// Its parts, with examples.
+pub fn components(definition: Definition<'_>) -> Result<Vec<Value>, Impossible> {
+    let layout = definition.layout;
+    let extras = layout.extras();
+    if definition.category == "authentication" {
+        return Ok(authentication(&extras.buttons));
+    }
+    let takes_any = !layout.variables().is_empty();
+    let filled = match layout.example() {
+        Ok(filled) => filled,
+        Err(_) if takes_any => return Err(Impossible::NoExamples),
+        Err(_) => Filled {
+            header: None,
+            body: Vec::new(),
+            buttons: Vec::new(),
+        },
+    };
+    let mut all = Vec::new();
+    match &extras.header {
+        None => {}
+        Some(Header::Text { text }) => all.push(header(text, &filled, definition.named)),
+        Some(Header::Location { .. }) => {
+            all.push(json!({ "type": "HEADER", "format": "LOCATION" }));
+        }
+        Some(Header::Image { .. } | Header::Video { .. } | Header::Document { .. }) => {
+            return Err(Impossible::FileHeader);
+        }
+    }
+    all.push(body(layout, &filled, definition.named)?);
+    if let Some(footer) = &extras.footer {
+        all.push(json!({ "type": "FOOTER", "text": footer }));
+    }
+    if !extras.buttons.is_empty() {
+        let context = layout.example_context();
+        let buttons: Vec<Value> = extras
+            .buttons
+            .iter()
+            .map(|it| button(it, &context))
+            .collect();
+        all.push(json!({ "type": "BUTTONS", "buttons": buttons }));
+    }
+    Ok(all)
+}
+
+/// Meta writes the text of a code itself.
+fn authentication(buttons: &[Button]) -> Vec<Value> {
+    let otp = buttons
+        .iter()
+        .find_map(|it| match it {
+            Button::Otp { otp_type, text } => Some((*otp_type, text.clone())),
+            _ => None,
+        })
+        .unwrap_or((OtpType::CopyCode, None));
+    let kind = match otp.0 {
+        OtpType::CopyCode => "COPY_CODE",
+        OtpType::OneTap => "ONE_TAP",
+        OtpType::ZeroTap => "ZERO_TAP",
+    };
+    let mut button = json!({ "type": "OTP", "otp_type": kind });
+    if let (Some(text), Some(button)) = (otp.1, button.as_object_mut()) {
+        button.insert("text".to_owned(), json!(text));
+    }
+    vec![
+        json!({ "type": "BODY", "add_security_recommendation": false }),
+        json!({ "type": "BUTTONS", "buttons": [button] }),
+    ]
+}
+
+/// What stands for each expression: `{{1}}`, or its name.
+fn places(body: &Body, named: bool) -> Vec<String> {
+    body.expressions
+        .iter()
+        .enumerate()
+        .map(|(index, expression)| {
+            if named {
+                format!("{{{{{expression}}}}}")
+            } else {
+                format!("{{{{{}}}}}", index + 1)
+            }
+        })
+        .collect()
+}
+
+fn header(text: &str, filled: &Filled, named: bool) -> Value {
+    let written = Body::parse(text).map_or_else(
+        |_unreadable| text.to_owned(),
+        |parsed| parsed.fill(&places(&parsed, named)),
+    );
+    let mut component = json!({ "type": "HEADER", "format": "TEXT", "text": written });
+    if let (Some(FilledHeader::Text(parameter)), Some(component)) =
+        (&filled.header, component.as_object_mut())
+    {
+        let example = match &parameter.name {
+            Some(name) => {
+                json!({ "header_text_named_params": [{ "param_name": name, "example": parameter.text }] })
+            }
+            None => json!({ "header_text": [parameter.text] }),
+        };
+        component.insert("example".to_owned(), example);
+    }
+    component
+}
+
+fn body(layout: &Layout, filled: &Filled, named: bool) -> Result<Value, Impossible> {
+    if let Some(edge) = layout.body.edge() {
+        return Err(Impossible::Edge(edge));
+    }
+    if layout.body.has_neighbours() {
+        return Err(Impossible::Adjacent);
+    }
+    let text = layout.body.fill(&places(&layout.body, named));
+    let mut component = json!({ "type": "BODY", "text": text });
+    if let (false, Some(component)) = (filled.body.is_empty(), component.as_object_mut()) {
+        let example = if named {
+            let each = filled
+                .body
+                .iter()
+                .map(|it| json!({ "param_name": it.name, "example": it.text }));
+            json!({ "body_text_named_params": each.collect::<Vec<_>>() })
+        } else {
+            let each: Vec<&str> = filled.body.iter().map(|it| it.text.as_str()).collect();
+            json!({ "body_text": [each] })
+        };
+        component.insert("example".to_owned(), example);
+    }
+    Ok(component)
+}
+
+fn button(button: &Button, context: &Value) -> Value {
+    match button {
+        Button::QuickReply { text, .. } => json!({ "type": "QUICK_REPLY", "text": text }),
+        Button::Url { text, url } => {
+            let parsed = Body::parse(url)
+                .ok()
+                .filter(|it| !it.expressions.is_empty());
+            match parsed {
+                None => json!({ "type": "URL", "text": text, "url": url }),
+                Some(parsed) => {
+                    let example = parsed
+                        .parameters(context)
+                        .map_or_else(|_none| url.clone(), |values| parsed.fill(&values));
+                    json!({
+                        "type": "URL", "text": text, "url": parsed.fill(&["{{1}}".to_owned()]),
+                        "example": [example],
+                    })
+                }
+            }
+        }
+        Button::PhoneNumber { text, phone_number } => {
+            json!({ "type": "PHONE_NUMBER", "text": text, "phone_number": phone_number })
+        }
+        Button::CopyCode { code } => {
+            let example = Body::parse(code)
+                .and_then(|parsed| Ok(parsed.fill(&parsed.parameters(context)?)))
+                .unwrap_or_else(|_none| code.clone());
+            json!({ "type": "COPY_CODE", "example": example })
+        }
+        Button::Otp { .. } => json!({ "type": "OTP", "otp_type": "COPY_CODE" }),
+        Button::RequestContactInfo => json!({ "type": "REQUEST_CONTACT_INFO" }),
+    }
+}
+
+/// A part that Meta has otherwise than we.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// `category`, `header`, `body`, `footer` or `buttons`.
+    pub part: &'static str,
+    pub ours: String,
+    pub theirs: String,
+}
+
+/// What differs between ours and what Meta has. Examples are for Meta's reviewers and are
+/// not compared; of a code Meta writes the text, and reads its button back as an address.
+pub fn drift(
+    ours: &[Value],
+    category: &str,
+    theirs: &[Value],
+    their_category: Option<&str>,
+) -> Vec<Drift> {
+    let mut all = Vec::new();
+    if let Some(their_category) = their_category
+        && !their_category.eq_ignore_ascii_case(category)
+    {
+        all.push(Drift {
+            part: "category",
+            ours: category.to_lowercase(),
+            theirs: their_category.to_lowercase(),
+        });
+    }
+    if theirs.is_empty() || category.eq_ignore_ascii_case("authentication") {
+        return all;
+    }
+    for (part, kind) in [
+        ("header", "HEADER"),
+        ("body", "BODY"),
+        ("footer", "FOOTER"),
+        ("buttons", "BUTTONS"),
+    ] {
+        let (mine, their) = (shown(ours, kind), shown(theirs, kind));
+        if mine != their {
+            all.push(Drift {
+                part,
+                ours: mine,
+                theirs: their,
+            });
+        }
+    }
+    all
+}
+
+/// A part in words.
+fn shown(components: &[Value], kind: &str) -> String {
+    let text = |value: &Value, key: &str| {
+        let found = value.get(key).and_then(Value::as_str);
+        found.unwrap_or_default().to_owned()
+    };
+    let part = components.iter().find(|it| {
+        let found = it.get("type").and_then(Value::as_str);
+        found.is_some_and(|found| found.eq_ignore_ascii_case(kind))
+    });
+    let Some(part) = part else {
+        return String::new();
+    };
+    match kind {
+        "HEADER" => match text(part, "format").to_uppercase().as_str() {
+            "" | "TEXT" => text(part, "text"),
+            format => format.to_lowercase(),
+        },
+        "BUTTONS" => {
+            let buttons = part.get("buttons").and_then(Value::as_array);
+            let each = buttons.into_iter().flatten().map(|it| {
+                let parts = [
+                    text(it, "type").to_lowercase(),
+                    text(it, "text"),
+                    text(it, "url"),
+                    text(it, "phone_number"),
+                ];
+                let parts: Vec<String> = parts.into_iter().filter(|it| !it.is_empty()).collect();
+                parts.join(" ")
+            });
+            each.collect::<Vec<_>>().join("; ")
+        }
+        _ => text(part, "text"),
+    }
+}

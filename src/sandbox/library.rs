@@ -1,0 +1,278 @@
+//! The account's templates: made over the API, reviewed a moment later, changed by hand.
+//!
+//! A review ends with approval unless `POST /sandbox/account {"reviews": {"NAME": "…"}}` says
+//! otherwise: `REJECTED:INVALID_FORMAT`, `PENDING` (it never ends), or `MARKETING` (approved,
+//! in another category).
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+};
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Value, json};
+
+use super::{ACCOUNT_ID, World, account::said, graph_error, number};
+
+/// A template that was made here.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    id: String,
+    name: String,
+    language: String,
+    category: String,
+    status: String,
+    rejected_reason: Option<String>,
+    components: Value,
+}
+
+impl Kept {
+    fn shown(&self) -> Value {
+        json!({
+            "id": self.id, "name": self.name, "language": self.language, "status": self.status,
+            "category": self.category, "components": self.components,
+            "rejected_reason": self.rejected_reason.clone().unwrap_or_else(|| "NONE".to_owned()),
+            "quality_score": { "score": "UNKNOWN" },
+        })
+    }
+}
+
+fn refused(subcode: i64, message: &str) -> HttpResponse {
+    HttpResponse::BadRequest().json(json!({ "error": {
+        "message": format!("(#100) {message}"), "type": "OAuthException", "code": 100,
+        "error_subcode": subcode, "fbtrace_id": "SandboxTrace",
+    } }))
+}
+
+/// What Meta refuses of components at once (Meta, "Template components").
+fn wrong(components: &Value) -> Option<HttpResponse> {
+    let parts: Vec<&Value> = components.as_array().into_iter().flatten().collect();
+    let body = parts
+        .iter()
+        .find(|it| it.get("type") == Some(&json!("BODY")));
+    let Some(body) = body else {
+        return Some(refused(2_388_043, "The body is missing"));
+    };
+    let text = body.get("text").and_then(Value::as_str)?;
+    let trimmed = text.trim();
+    if trimmed.starts_with("{{") || trimmed.ends_with("}}") {
+        return Some(refused(
+            2_388_299,
+            "Variables can't be at the start or end of the template",
+        ));
+    }
+    if text.contains("{{") && body.get("example").is_none() {
+        return Some(refused(2_388_043, "The example of the body is missing"));
+    }
+    None
+}
+
+/// `POST /{version}/{account}/message_templates`
+pub(super) async fn make(
+    world: web::Data<World>,
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    body: web::Json<Value>,
+) -> HttpResponse {
+    if let Some(refused) = number::refusal(&world, &request) {
+        return refused;
+    }
+    if path.1 != ACCOUNT_ID {
+        return graph_error(
+            400,
+            100,
+            "Unsupported post request",
+            "There is no such account.",
+        );
+    }
+    let text = |key: &str| {
+        let found = body.get(key).and_then(Value::as_str);
+        found.unwrap_or_default().to_owned()
+    };
+    let components = body.get("components").cloned().unwrap_or(Value::Null);
+    if let Some(refused) = wrong(&components) {
+        return refused;
+    }
+    let (name, language) = (text("name"), text("language"));
+    let seeded = said(&world, "templates")
+        .get(&name)
+        .is_some_and(Value::is_string);
+    let kept = Kept {
+        id: (900_000_000_000 + super::unix_micros() % 1_000_000_000).to_string(),
+        name: name.clone(),
+        language: language.clone(),
+        category: text("category"),
+        status: "PENDING".to_owned(),
+        rejected_reason: None,
+        components,
+    };
+    {
+        let mut library = world.library.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = library
+            .iter()
+            .any(|it| it.name == name && it.language == language);
+        if taken || (seeded && language == "en_US") {
+            return refused(2_388_024, "Content in this language already exists");
+        }
+        library.push(kept.clone());
+    }
+    review(Arc::clone(&world), kept.id.clone());
+    HttpResponse::Ok().json(json!({
+        "id": kept.id, "status": kept.status, "category": kept.category,
+    }))
+}
+
+/// `POST /{version}/{template}`: other components.
+pub(super) async fn change(
+    world: web::Data<World>,
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    body: web::Json<Value>,
+) -> HttpResponse {
+    if let Some(refused) = number::refusal(&world, &request) {
+        return refused;
+    }
+    let components = body.get("components").cloned().unwrap_or(Value::Null);
+    if let Some(refused) = wrong(&components) {
+        return refused;
+    }
+    {
+        let mut library = world.library.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(kept) = library.iter_mut().find(|it| it.id == path.1) else {
+            return graph_error(
+                400,
+                100,
+                "Unsupported post request",
+                "There is no such object here.",
+            );
+        };
+        if !["APPROVED", "REJECTED", "PAUSED"].contains(&kept.status.as_str()) {
+            return refused(2_388_003, "The template cannot be edited now");
+        }
+        kept.components = components;
+        "PENDING".clone_into(&mut kept.status);
+        kept.rejected_reason = None;
+    }
+    review(Arc::clone(&world), path.1.clone());
+    HttpResponse::Ok().json(json!({ "success": true }))
+}
+
+/// The review ends a moment later, and is told.
+fn review(world: Arc<World>, id: String) {
+    let tasks = world.tasks.clone();
+    tasks.spawn(async move {
+        tokio::time::sleep(world.config.sent_after).await;
+        let name = {
+            let library = world.library.lock().unwrap_or_else(PoisonError::into_inner);
+            library
+                .iter()
+                .find(|it| it.id == id)
+                .map(|it| it.name.clone())
+        };
+        let Some(name) = name else { return };
+        let decision = said(&world, "reviews")
+            .get(&name)
+            .and_then(Value::as_str)
+            .unwrap_or("APPROVED")
+            .to_owned();
+        decide(&world, &id, &decision).await;
+    });
+}
+
+async fn decide(world: &World, id: &str, decision: &str) {
+    let (verdict, reason) = match decision.split_once(':') {
+        Some((verdict, reason)) => (verdict, Some(reason.to_owned())),
+        None => (decision, None),
+    };
+    if verdict == "PENDING" {
+        return;
+    }
+    let is_category = ["MARKETING", "UTILITY"].contains(&verdict);
+    let told = {
+        let mut library = world.library.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(kept) = library.iter_mut().find(|it| it.id == id) else {
+            return;
+        };
+        if is_category {
+            verdict.clone_into(&mut kept.category);
+            "APPROVED".clone_into(&mut kept.status);
+        } else {
+            verdict.clone_into(&mut kept.status);
+        }
+        kept.rejected_reason.clone_from(&reason);
+        kept.clone()
+    };
+    let value = json!({
+        "event": told.status, "message_template_id": told.id.parse::<i64>().unwrap_or(0),
+        "message_template_name": told.name, "message_template_language": told.language,
+        "reason": reason.unwrap_or_else(|| "NONE".to_owned()),
+        "message_template_category": told.category,
+    });
+    world
+        .post_change("message_template_status_update", value)
+        .await;
+}
+
+/// `POST /sandbox/templates/{name} {"decision": "PAUSED"}`: a decision about one that was made.
+pub(super) async fn by_hand(
+    world: web::Data<World>,
+    path: web::Path<String>,
+    body: web::Json<Value>,
+) -> HttpResponse {
+    let id = {
+        let library = world.library.lock().unwrap_or_else(PoisonError::into_inner);
+        library
+            .iter()
+            .find(|it| it.name == *path)
+            .map(|it| it.id.clone())
+    };
+    let (Some(id), Some(decision)) = (id, body.get("decision").and_then(Value::as_str)) else {
+        return HttpResponse::BadRequest().json(json!({ "error": "a template, and a decision" }));
+    };
+    decide(&world, &id, decision).await;
+    HttpResponse::Ok().json(json!({ "success": true }))
+}
+
+/// `GET /{version}/{account}/message_templates`
+pub(super) async fn list(
+    world: web::Data<World>,
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+) -> HttpResponse {
+    if let Some(refused) = number::refusal(&world, &request) {
+        return refused;
+    }
+    if path.1 != ACCOUNT_ID {
+        return graph_error(
+            400,
+            100,
+            "Unsupported get request",
+            "There is no such object here.",
+        );
+    }
+    let mut data: Vec<Value> = said(&world, "templates")
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, status)| status.is_string())
+        .map(|(name, status)| json!({ "name": name, "language": "en_US", "status": status }))
+        .collect();
+    {
+        let library = world.library.lock().unwrap_or_else(PoisonError::into_inner);
+        data.extend(library.iter().map(Kept::shown));
+    }
+    // In pages of two, whatever was asked for: whoever reads a list must follow it.
+    let after: usize = web::Query::<HashMap<String, String>>::from_query(request.query_string())
+        .ok()
+        .and_then(|query| query.get("after")?.parse().ok())
+        .unwrap_or(0);
+    let page: Vec<&Value> = data.iter().skip(after).take(2).collect();
+    let mut body =
+        json!({ "data": page, "paging": { "cursors": { "after": (after + 2).to_string() } } });
+    if after + 2 < data.len()
+        && let Some(paging) = body.get_mut("paging").and_then(Value::as_object_mut)
+    {
+        paging.insert("next".to_owned(), json!("https://example.org/next"));
+    }
+    super::account::answer(&world, &body)
+}

@@ -1,0 +1,386 @@
+//! Templates and Meta's review of them, played by the sandbox.
+
+use std::{net::TcpListener, time::Duration};
+
+use herald::{
+    engine::templates,
+    providers,
+    sandbox::{self, ACCOUNT_ID, SandboxConfig},
+    state::Clock,
+};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::{command, text},
+    harness::{APP_SECRET, Database, PHONE_NUMBER_ID, TestApp},
+};
+
+crate::tests![
+    templates_are_made_reviewed_and_then_the_same,
+    what_is_refused_is_said_and_the_others_go_on,
+    what_differs_is_shown_and_changed_where_meta_allows_it,
+    a_utility_template_that_became_marketing_obeys_those_who_opted_out,
+    polling_learns_what_no_callback_told,
+    a_suffix_makes_a_version_beside_the_old_one,
+    a_template_is_displayed_as_meta_wants_it_and_as_people_read_it,
+];
+
+const TOKEN: &str = "sandbox-token-for-templates-123456789";
+
+const CATALOGUE: &str = r#"
+name = "shop"
+
+[[template]]
+name = "order_confirmation"
+language = "en"
+category = "utility"
+body = "Hello {{ name }}, your order over {{ amount | money('USD') }} is in. Thank you."
+footer = "The shop"
+[template.header]
+type = "text"
+text = "Order {{ number }}"
+[[template.button]]
+type = "url"
+text = "See it"
+url = "https://shop.example/orders/{{ number }}"
+[[template.parameter]]
+name = "name"
+example = "Asha"
+[[template.parameter]]
+name = "amount"
+kind = "number"
+example = "250"
+[[template.parameter]]
+name = "number"
+example = "A-1024"
+
+[[template]]
+name = "welcome"
+language = "en"
+category = "utility"
+body = "Welcome. Good to have you here."
+
+[[template]]
+name = "code"
+language = "en"
+category = "authentication"
+body = "{{ code }} is your code."
+[[template.button]]
+type = "otp"
+otp_type = "copy_code"
+[[template.parameter]]
+name = "code"
+kind = "code"
+example = "482913"
+"#;
+
+struct Synced {
+    app: TestApp,
+    sandbox: String,
+    folder: tempfile::TempDir,
+    stop: CancellationToken,
+    suffix: &'static str,
+}
+
+impl Drop for Synced {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn ready(database: &Database, suffix: &'static str) -> Synced {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sandbox = format!("http://{}", listener.local_addr().unwrap());
+    let settings = [
+        ("WHATSAPP_API_BASE", sandbox.as_str()),
+        ("WHATSAPP_ACCESS_TOKEN", TOKEN),
+        ("WHATSAPP_WABA_ID", ACCOUNT_ID),
+        ("META_SYNC_VERSION_SUFFIX", suffix),
+    ];
+    let app = TestApp::spawn_with(database, &settings, "").await;
+    app.apply_catalogue(CATALOGUE).await;
+    let config = SandboxConfig {
+        phone_number_id: PHONE_NUMBER_ID.to_owned(),
+        access_token: TOKEN.to_owned(),
+        app_secret: APP_SECRET.to_owned(),
+        callback_url: Some(format!("{}/webhooks/meta", app.base)),
+        sent_after: Duration::ZERO,
+        delivered_after: Duration::ZERO,
+        read_after: Duration::ZERO,
+        takes: Duration::ZERO,
+        ledger: None,
+        workers: 1,
+        chaos: None,
+    };
+    let stop = CancellationToken::new();
+    tokio::spawn(sandbox::run(config, listener, stop.clone()));
+    Synced {
+        app,
+        sandbox,
+        folder: tempfile::tempdir().unwrap(),
+        stop,
+        suffix,
+    }
+}
+
+impl Synced {
+    /// Runs a command: its exit code and what it says, ids left out.
+    async fn run(&self, words: &[&str]) -> (i32, String) {
+        let words: Vec<&str> = ["templates"].iter().chain(words).copied().collect();
+        let mut command = command(&self.app.database_url, self.folder.path(), &words);
+        command
+            .env("WHATSAPP_API_BASE", &self.sandbox)
+            .env("WHATSAPP_PHONE_NUMBER_ID", PHONE_NUMBER_ID)
+            .env("WHATSAPP_WABA_ID", ACCOUNT_ID)
+            .env("WHATSAPP_ACCESS_TOKEN", TOKEN)
+            .env("META_SYNC_VERSION_SUFFIX", self.suffix);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap())
+            .await
+            .unwrap();
+        let said: Vec<String> = text(&output)
+            .lines()
+            .map(|line| {
+                let words = line.split(' ').map(|word| {
+                    let is_id = word.len() > 10 && word.bytes().all(|byte| byte.is_ascii_digit());
+                    if is_id { "ID" } else { word }
+                });
+                words.collect::<Vec<_>>().join(" ").trim_end().to_owned()
+            })
+            .collect();
+        (output.status.code().unwrap(), said.join("\n"))
+    }
+
+    /// Tells the sandbox something.
+    async fn tell(&self, path: &str, body: Value) {
+        let answer = self
+            .app
+            .http
+            .post(format!("{}/sandbox/{path}", self.sandbox))
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status().as_u16(), 200, "{path}");
+    }
+
+    /// Waits until the callbacks of so many decisions are here, and applies them.
+    async fn decided(&self, count: i64) {
+        for _ in 0..400 {
+            self.app.process().await;
+            let told = "SELECT count(*) FROM notice";
+            if self.app.number(told).await >= count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the sandbox told of fewer than {count} decisions");
+    }
+}
+
+async fn templates_are_made_reviewed_and_then_the_same(database: Database) {
+    let it = ready(&database, "").await;
+    let (code, planned) = it.run(&["plan"]).await;
+    assert_eq!(code, 3, "{planned}");
+    let (code, synced) = it.run(&["sync"]).await;
+    assert_eq!(code, 0, "{synced}");
+    it.decided(3).await;
+    let (code, status) = it.run(&["status"]).await;
+    assert_eq!(code, 0, "{status}");
+    let (code, again) = it.run(&["sync"]).await;
+    assert_eq!(code, 0, "{again}");
+    let (code, nothing) = it.run(&["plan"]).await;
+    assert_eq!(code, 0, "{nothing}");
+    let (code, document) = it
+        .run(&["plan", "--format", "json", "--template", "welcome"])
+        .await;
+    assert_eq!(code, 0);
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document[0]["templates"][0]["outcome"], "same");
+    let (code, unknown) = it.run(&["sync", "--template", "nobodys"]).await;
+    assert_eq!(
+        (code, unknown.as_str()),
+        (1, "herald: no catalogue has a template nobodys")
+    );
+    insta::assert_snapshot!(
+        "templates_made_and_reviewed",
+        [planned, synced, status, again].join("\n----\n")
+    );
+}
+
+async fn what_is_refused_is_said_and_the_others_go_on(database: Database) {
+    let it = ready(&database, "").await;
+    it.app
+        .apply_catalogue(
+            "name = \"more\"\n[[template]]\nname = \"edge\"\nlanguage = \"en\"\ncategory = \"utility\"\nbody = \"{{ a }} is first\"\n[[template.parameter]]\nname = \"a\"\nexample = \"x\"\n\
+             [[template]]\nname = \"plain\"\nlanguage = \"en\"\ncategory = \"utility\"\nbody = \"Of {{ a }} no example.\"\n",
+        )
+        .await;
+    it.tell(
+        "account",
+        json!({"reviews": {"welcome": "REJECTED:INVALID_FORMAT"}}),
+    )
+    .await;
+    let (code, synced) = it.run(&["sync"]).await;
+    assert_eq!(code, 1, "{synced}");
+    it.decided(3).await;
+    let (code, status) = it.run(&["status"]).await;
+    assert_eq!(code, 1, "{status}");
+    insta::assert_snapshot!("templates_refused", [synced, status].join("\n----\n"));
+    // A direct request for what was rejected is refused; the event of it went through routes.
+    let body = json!({"to": "+12025550101", "template": "welcome", "language": "en"});
+    let (code, problem) = it.app.post("/api/v1/notifications", &body).await;
+    assert_eq!(code, 422, "{problem}");
+    assert!(problem.to_string().contains("rejected"), "{problem}");
+}
+
+async fn what_differs_is_shown_and_changed_where_meta_allows_it(database: Database) {
+    let it = ready(&database, "").await;
+    it.tell(
+        "account",
+        json!({"reviews": {"order_confirmation": "PENDING"}}),
+    )
+    .await;
+    it.run(&["sync"]).await;
+    it.decided(2).await;
+    it.app
+        .apply_catalogue(
+            &CATALOGUE
+                .replace("Good to have you here.", "It is good to have you here.")
+                .replace("is in. Thank you.", "has come in. Thank you."),
+        )
+        .await;
+    let (code, planned) = it.run(&["plan"]).await;
+    assert_eq!(code, 3, "{planned}");
+    let (code, synced) = it.run(&["sync"]).await;
+    assert_eq!(code, 0, "{synced}");
+    let mut again = String::new();
+    while !again.contains("approved") {
+        again = it.run(&["plan", "--template", "welcome"]).await.1;
+    }
+    insta::assert_snapshot!(
+        "templates_changed",
+        [planned, synced, again].join("\n----\n")
+    );
+}
+
+async fn a_utility_template_that_became_marketing_obeys_those_who_opted_out(database: Database) {
+    let it = ready(&database, "").await;
+    it.app
+        .apply_catalogue(
+            "name = \"told\"\n[[contact]]\nname = \"admin\"\nphone = \"+12025550109\"\n[[route]]\nname = \"told\"\nevent = \"herald.template.category_changed\"\n\
+             to = \"contact:admin\"\ntemplate = \"order_confirmation\"\nparams = { name = \"you\", amount = \"1\", number = \"{{ data.template }}\" }\n",
+        )
+        .await;
+    it.run(&["sync"]).await;
+    it.decided(3).await;
+    it.run(&["sync"]).await;
+    it.tell("templates/welcome", json!({"decision": "MARKETING"}))
+        .await;
+    it.app.process().await;
+    let http = providers::http_client(Duration::from_secs(5), Duration::from_secs(2)).unwrap();
+    templates::refresh(&it.app.engine, &http, Clock::System.now().plus_seconds(5))
+        .await
+        .unwrap();
+    let (_, list) = it
+        .app
+        .get("/api/v1/notifications?recipient=contact:admin")
+        .await;
+    assert_eq!(list["notifications"].as_array().unwrap().len(), 1, "{list}");
+    it.app
+        .callback(json!({ "user_preferences": [{
+            "wa_id": "12025550101", "detail": "x", "category": "marketing_messages", "value": "stop",
+            "timestamp": it.app.now().unix_seconds(),
+        }] }))
+        .await;
+    it.app.sql("INSERT INTO suppression (contact_id, scope, created_at, wanted, source, provider_at) SELECT id, 'marketing', 1, false, 'word', 1 FROM contact WHERE handle = 'admin'").await;
+    let body = json!({"to": "contact:admin", "template": "welcome"});
+    let (code, answer) = it.app.post("/api/v1/notifications", &body).await;
+    assert_eq!(code, 202, "{answer}");
+    it.app.send().await;
+    let id = answer["notifications"][0]["id"].as_str().unwrap();
+    let shown = it.app.notification(id).await;
+    assert_eq!(shown["status"], "skipped", "{shown}");
+    assert_eq!(shown["reason"], "the person has opted out of marketing");
+}
+
+async fn polling_learns_what_no_callback_told(database: Database) {
+    let it = ready(&database, "").await;
+    it.tell("account", json!({"templates": {"welcome_back": "PAUSED"}}))
+        .await;
+    it.app
+        .apply_catalogue("name = \"back\"\n[[template]]\nname = \"welcome_back\"\ncategory = \"utility\"\nbody = \"Good to see you again.\"\n")
+        .await;
+    let http = providers::http_client(Duration::from_secs(5), Duration::from_secs(2)).unwrap();
+    templates::refresh(&it.app.engine, &http, it.app.now())
+        .await
+        .unwrap();
+    let body = json!({"to": "+12025550101", "template": "welcome_back"});
+    let (code, answer) = it.app.post("/api/v1/notifications", &body).await;
+    assert_eq!(code, 202, "{answer}");
+    let id = answer["notifications"][0]["id"].as_str().unwrap();
+    it.app.send().await;
+    assert_eq!(it.app.status_of(id).await, "held");
+    it.tell(
+        "account",
+        json!({"templates": {"welcome_back": "APPROVED"}}),
+    )
+    .await;
+    it.app.pass(60);
+    let changed = templates::refresh(&it.app.engine, &http, it.app.now())
+        .await
+        .unwrap();
+    assert_eq!(changed, 1);
+    it.app.pass(60);
+    it.app.watch().await;
+    assert_eq!(it.app.status_of(id).await, "queued");
+    assert_eq!(
+        templates::refresh(&it.app.engine, &http, it.app.now())
+            .await
+            .unwrap(),
+        0
+    );
+}
+
+async fn a_suffix_makes_a_version_beside_the_old_one(database: Database) {
+    let it = ready(&database, "v1_02").await;
+    let (code, synced) = it.run(&["sync", "--template", "welcome"]).await;
+    assert_eq!(code, 0, "{synced}");
+    assert!(
+        synced.contains("created       welcome_v1_02 (en) pending ID"),
+        "{synced}"
+    );
+    it.decided(1).await;
+    let (code, status) = it.run(&["status", "--template", "welcome"]).await;
+    assert_eq!(code, 0);
+    assert!(
+        status.starts_with("welcome (en)") && status.contains("approved"),
+        "{status}"
+    );
+    let body = json!({"to": "+12025550101", "template": "welcome"});
+    let (_, answer) = it.app.post("/api/v1/notifications", &body).await;
+    it.app.send().await;
+    let name = it.app.meta.request(0)["template"]["name"].clone();
+    assert_eq!(name, "welcome_v1_02", "{answer}");
+}
+
+async fn a_template_is_displayed_as_meta_wants_it_and_as_people_read_it(database: Database) {
+    let it = ready(&database, "").await;
+    let (code, document) = it
+        .run(&["sync", "--display-only", "--format", "json"])
+        .await;
+    assert_eq!(code, 0, "{document}");
+    insta::assert_snapshot!("templates_as_meta_wants_them", document);
+    let (code, shown) = it
+        .run(&["sync", "--display-only", "--template", "welcome"])
+        .await;
+    assert_eq!(code, 0, "{shown}");
+    let (code, bubbles) = it.run(&["show", "order_confirmation"]).await;
+    assert_eq!(code, 0);
+    let (code, _) = it.run(&["show", "welcome", "--language", "hi"]).await;
+    assert_eq!(code, 1);
+    insta::assert_snapshot!(
+        "templates_as_people_read_them",
+        [shown, bubbles].join("\n----\n")
+    );
+}
