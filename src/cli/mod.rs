@@ -7,6 +7,7 @@ mod callbacks;
 mod catalogue;
 mod check;
 mod dev;
+mod events;
 mod explain;
 mod groups;
 mod keys;
@@ -53,6 +54,7 @@ enum Command {
     Keys(keys::Keys),
     Callbacks(callbacks::Callbacks),
     Check(check::Check),
+    Events(events::Events),
     Explain(explain::Explain),
     Retry(by_hand::Retry),
     Cancel(by_hand::Cancel),
@@ -117,6 +119,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Keys(command) => command.run().await,
         Command::Callbacks(command) => command.run().await,
         Command::Check(command) => command.run().await,
+        Command::Events(command) => command.run().await,
         Command::Explain(command) => command.run().await,
         Command::Retry(command) => command.run().await,
         Command::Cancel(command) => command.run().await,

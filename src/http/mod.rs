@@ -63,9 +63,11 @@ pub fn configure(config: &mut web::ServiceConfig) {
                 .service(
                     web::resource("/events")
                         .route(web::post().to(api::events::post))
+                        .route(web::get().to(api::events::list))
                         .default_service(web::to(method_not_allowed)),
                 )
                 .route("/events/{id}", web::get().to(api::events::get))
+                .route("/events/{id}/replay", web::post().to(api::events::replay))
                 .route("/event-types", web::get().to(api::events::types))
                 .service(
                     web::resource("/notifications")

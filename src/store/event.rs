@@ -1,7 +1,10 @@
 //! Events, their expansion cursor, and the ledgers that keep things once.
 
 use entity::event;
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -70,6 +73,35 @@ pub async fn find(
     id: Uuid,
 ) -> Result<Option<event::Model>, StoreError> {
     Ok(event::Entity::find_by_id(id).one(connection).await?)
+}
+
+/// Locks an event, to change what has become of it.
+pub async fn lock(tx: &DatabaseTransaction, id: Uuid) -> Result<Option<event::Model>, StoreError> {
+    let lock = locking(tx.get_database_backend(), "FOR UPDATE");
+    let sql = format!("SELECT id FROM event WHERE id = $1 {lock}");
+    query(tx, sql, [id.into()]).await?;
+    find(tx, id).await
+}
+
+/// Events, newest first; with `errors` only those of which a route could not be evaluated.
+pub async fn newest(
+    store: &Store,
+    kind: Option<&str>,
+    errors: bool,
+    limit: i64,
+) -> Result<Vec<event::Model>, StoreError> {
+    let mut found = event::Entity::find();
+    if let Some(kind) = kind {
+        found = found.filter(event::Column::EventType.eq(kind));
+    }
+    if errors {
+        found = found.filter(event::Column::Routes.contains(r#""outcome":"error""#));
+    }
+    Ok(found
+        .order_by_desc(event::Column::Id)
+        .limit(u64::try_from(limit).unwrap_or(1))
+        .all(store.reader())
+        .await?)
 }
 
 /// Locks one event that is not expanded to its end. Another process's are left to it.

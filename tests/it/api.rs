@@ -537,6 +537,7 @@ async fn the_openapi_document_names_every_route(database: Database) {
             "/api/v1/event-types",
             "/api/v1/events",
             "/api/v1/events/{id}",
+            "/api/v1/events/{id}/replay",
             "/api/v1/groups",
             "/api/v1/groups/{name}",
             "/api/v1/groups/{name}/members/{user}",

@@ -295,6 +295,7 @@ async fn every_command_has_help(_: Database) {
         "sandbox",
         "stats",
         "explain",
+        "events",
         "users",
         "groups",
         "templates",

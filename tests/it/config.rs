@@ -40,4 +40,12 @@ async fn the_example_file_and_the_program_know_the_same_settings(_: Database) {
             setting.name
         );
     }
+    // What the page for those who come from elsewhere names is there.
+    let coming = fs::read_to_string(root.join("docs/coming-from.md")).unwrap();
+    for word in coming.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))
+    {
+        if word.starts_with("HERALD_") {
+            assert!(known.contains(word), "{word} is no setting");
+        }
+    }
 }

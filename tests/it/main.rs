@@ -23,6 +23,7 @@ mod config;
 mod dashboard;
 mod database;
 mod errors;
+mod events;
 mod follow_ups;
 mod harness;
 mod incidents;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         dashboard::tests(),
         database::tests(),
         errors::tests(),
+        events::tests(),
         follow_ups::tests(),
         incidents::tests(),
         kinds::tests(),

@@ -35,13 +35,41 @@ const MAX_DUPLICATES: usize = 20;
 
 /// Where the expansion of an event stands.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Cursor {
+pub(super) struct Cursor {
     /// Routes before this name are done.
     route: String,
     /// Recipients of the route before this one are done.
     recipient: usize,
     /// Members of the group up to this one are done.
     after: Option<Uuid>,
+    /// Routes that had fired before the event was run again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    done: Vec<String>,
+}
+
+impl Cursor {
+    /// From the beginning, but for routes that are done.
+    pub(super) fn without(done: Vec<String>) -> Self {
+        Self {
+            done,
+            ..Self::default()
+        }
+    }
+
+    /// Whether a route is still to be run.
+    fn wants(&self, route: &StoredRoute) -> bool {
+        route.name >= self.route && !self.done.contains(&route.name)
+    }
+
+    /// The beginning of another route.
+    fn at(self, route: String) -> Self {
+        Self {
+            route,
+            recipient: 0,
+            after: None,
+            done: self.done,
+        }
+    }
 }
 
 /// Works through one more chunk of one event that is not finished. Says whether there was one.
@@ -85,7 +113,7 @@ async fn refuse(tx: &DatabaseTransaction, id: Uuid, error: &StoreError) -> Resul
     };
     let (mut results, cursor) = progress(&row);
     let routes = catalogue::routes(tx, &row.event_type).await?;
-    if let Some(route) = routes.iter().find(|route| route.name >= cursor.route) {
+    if let Some(route) = routes.iter().find(|route| cursor.wants(route)) {
         let result = of_route(&mut results, &route.name);
         "error".clone_into(&mut result.outcome);
         result.reason = Some(format!("not everybody was reached: {error}"));
@@ -142,15 +170,12 @@ pub(super) async fn expand(
     let mut report = Report::default();
     let mut expanded = 0;
     // By name: a catalogue may be applied while a large event is being expanded.
-    while let Some(route) = routes.iter().find(|route| route.name >= cursor.route) {
+    while let Some(route) = routes.iter().find(|route| cursor.wants(route)) {
         if expanded >= EXPANDED_AT_ONCE {
             break;
         }
         if route.name != cursor.route {
-            cursor = Cursor {
-                route: route.name.clone(),
-                ..Cursor::default()
-            };
+            cursor = cursor.at(route.name.clone());
         }
         let result = of_route(&mut results, &route.name);
         let plan = match &data {
@@ -199,13 +224,10 @@ pub(super) async fn expand(
         };
         if done {
             // The least name after this one.
-            cursor = Cursor {
-                route: format!("{}\u{1}", route.name),
-                ..Cursor::default()
-            };
+            cursor = cursor.at(format!("{}\u{1}", route.name));
         }
     }
-    let finished = !routes.iter().any(|route| route.name >= cursor.route);
+    let finished = !routes.iter().any(|route| cursor.wants(route));
     let state = if finished { "expanded" } else { "expanding" };
     let at = if finished {
         None

@@ -5,6 +5,7 @@ mod expand;
 mod gather;
 mod mode;
 mod reading;
+mod replay;
 mod request;
 
 pub use event::{Accepted, Conflict, Duplicate, NewEvent, RouteResult, event, raise};
@@ -12,6 +13,7 @@ pub use expand::{expand_turn, try_route};
 pub use gather::{Door, NotNow, Queue, Stored, many, open};
 pub use mode::Mode;
 pub use reading::Reading;
+pub use replay::{Replayed, replay};
 pub use request::{Asked, FieldError, Refusal, Request, RequestContent, TemplateUse};
 
 use std::collections::{BTreeMap, BTreeSet};

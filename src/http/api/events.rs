@@ -3,13 +3,13 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{ProblemDocument, idempotency};
+use super::{ProblemDocument, idempotency, page_size};
 use crate::{
     domain::time::Timestamp,
-    engine::accept::{self, FieldError, NewEvent, RouteResult},
+    engine::accept::{self, FieldError, NewEvent, Replayed, RouteResult},
     http::{auth::Client, problem::Problem},
     state::AppState,
     store::{catalogue, event},
@@ -197,4 +197,91 @@ pub async fn types(_client: Client, state: web::Data<AppState>) -> Result<HttpRe
         })
         .collect();
     Ok(HttpResponse::Ok().json(EventTypes { event_types }))
+}
+
+/// Which events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct EventsQuery {
+    /// Only of this type.
+    r#type: Option<String>,
+    /// Only those of which a route could not be evaluated.
+    #[serde(default)]
+    errors: bool,
+    /// 1 to 200; 50 if absent.
+    limit: Option<u64>,
+}
+
+/// An event in a list, without its data.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventLine {
+    id: Uuid,
+    source: String,
+    external_id: String,
+    r#type: String,
+    at: String,
+    /// More recipients are being worked through.
+    expanding: bool,
+    /// What each route did, or why it did not.
+    #[schema(value_type = Vec<Object>)]
+    routes: Vec<RouteResult>,
+}
+
+/// Events, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventList {
+    events: Vec<EventLine>,
+}
+
+/// What was posted, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/events", tag = "events", params(EventsQuery),
+    responses((status = 200, body = EventList), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
+)]
+pub async fn list(
+    _client: Client,
+    state: web::Data<AppState>,
+    query: web::Query<EventsQuery>,
+) -> Result<HttpResponse, Problem> {
+    let limit = i64::try_from(page_size(query.limit)?).unwrap_or(1);
+    let found = event::newest(
+        &state.engine.store,
+        query.r#type.as_deref(),
+        query.errors,
+        limit,
+    )
+    .await?;
+    let events = found
+        .into_iter()
+        .map(|row| EventLine {
+            id: row.id,
+            source: row.source,
+            external_id: row.external_id,
+            r#type: row.event_type,
+            at: Timestamp::from_micros(row.created_at).to_string(),
+            expanding: row.state == "expanding",
+            routes: serde_json::from_str(&row.routes).unwrap_or_default(),
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(EventList { events }))
+}
+
+/// Runs the routes of an event again that did not fire or could not be evaluated, after the
+/// catalogue was mended. Nobody hears twice.
+#[utoipa::path(
+    post, path = "/api/v1/events/{id}/replay", tag = "events", params(("id" = Uuid, Path)),
+    responses((status = 200, body = EventAnswer), (status = 404, body = ProblemDocument),
+        (status = 409, description = "It is being worked through, or its secret data have been wiped", body = ProblemDocument))
+)]
+pub async fn replay(
+    client: Client,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
+    let now = state.clock.now();
+    match accept::replay(&state.engine, *id, &client.actor, now).await? {
+        Replayed::Yes(_) => get(client, state, id).await,
+        Replayed::NotFound => Err(Problem::NotFound),
+        Replayed::No(why) => Err(Problem::State(why)),
+    }
 }

@@ -24,7 +24,7 @@ use uuid::Uuid;
 #[openapi(
     info(title = "Herald", description = "Sends WhatsApp notifications and knows what became of them.", version = env!("CARGO_PKG_VERSION")),
     paths(
-        events::post, events::get, events::types, notifications::post, notifications::filter::list, notifications::get, notifications::story::get,
+        events::post, events::list, events::get, events::replay, events::types, notifications::post, notifications::filter::list, notifications::get, notifications::story::get,
         notifications::by_hand::retry, notifications::by_hand::cancel, notifications::by_hand::send_now,
         notifications::by_hand::retry_many, notifications::by_hand::cancel_many, notifications::by_hand::send_now_many, messages::list, messages::get, messages::media, messages::read,
         people::find, people::get, people::conflicts, people::suppressions, people::contacts::add, people::contacts::change,

@@ -1,0 +1,164 @@
+//! `herald events list|show|replay`
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{say, settings};
+use crate::{
+    app, config,
+    domain::time::Timestamp,
+    engine::accept::{self, Replayed, RouteResult},
+    state::Clock,
+    store::event,
+};
+
+/// Events that products have posted: what their routes did, or why not.
+#[derive(Debug, Args)]
+pub(super) struct Events {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Lists events, newest first. Example: `herald events list --errors`
+    List {
+        /// Only of this type.
+        #[arg(long = "type")]
+        kind: Option<String>,
+        /// Only those of which a route could not be evaluated.
+        #[arg(long)]
+        errors: bool,
+        /// 1 to 1000.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=1000))]
+        limit: i64,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows one: its routes, and what it made.
+    Show {
+        id: Uuid,
+        /// With its data; what is secret is not shown.
+        #[arg(long)]
+        show: bool,
+    },
+    /// Runs the routes again that did not fire or could not be evaluated, after the catalogue
+    /// was mended. Nobody hears twice.
+    Replay { id: Uuid },
+}
+
+fn results(row: &entity::event::Model) -> Vec<RouteResult> {
+    serde_json::from_str(&row.routes).unwrap_or_default()
+}
+
+fn line(result: &RouteResult) -> String {
+    let made = match (result.notifications, result.skipped) {
+        (0, _) => String::new(),
+        (many, 0) => format!(", {many} made"),
+        (many, skipped) => format!(", {many} made, {skipped} of them skipped"),
+    };
+    let reason = result
+        .reason
+        .as_ref()
+        .map_or_else(String::new, |reason| format!(": {reason}"));
+    let duplicates = match result.duplicates.len() {
+        0 => String::new(),
+        many => format!(", {many} known before"),
+    };
+    format!(
+        "  {}: {}{made}{duplicates}{reason}",
+        result.route,
+        result.outcome.replace('_', " ")
+    )
+}
+
+impl Events {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let config = settings()?;
+        let store = app::command_store(&config).await?;
+        match self.action {
+            Action::List {
+                kind,
+                errors,
+                limit,
+                json,
+            } => {
+                let found = event::newest(&store, kind.as_deref(), errors, limit).await?;
+                if json {
+                    let all: Vec<Value> = found
+                        .iter()
+                        .map(|row| {
+                            json!({
+                                "id": row.id, "source": row.source, "external_id": row.external_id,
+                                "type": row.event_type, "state": row.state, "routes": results(row),
+                                "at": Timestamp::from_micros(row.created_at).to_string(),
+                            })
+                        })
+                        .collect();
+                    say(json!(all).to_string());
+                    return Ok(());
+                }
+                for row in &found {
+                    say(format!(
+                        "{}  {}  {} ({} of {}){}",
+                        row.id,
+                        Timestamp::from_micros(row.created_at),
+                        row.event_type,
+                        row.external_id,
+                        row.source,
+                        if row.state == "expanding" {
+                            ", still at work"
+                        } else {
+                            ""
+                        }
+                    ));
+                    for result in results(row) {
+                        say(line(&result));
+                    }
+                }
+            }
+            Action::Show { id, show } => {
+                let Some(row) = event::find(store.reader(), id).await? else {
+                    bail!("there is no event {id}");
+                };
+                say(format!(
+                    "{} ({} of {}), {}",
+                    row.event_type,
+                    row.external_id,
+                    row.source,
+                    Timestamp::from_micros(row.created_at)
+                ));
+                for result in results(&row) {
+                    say(line(&result));
+                }
+                for id in event::notifications(&store, row.id, 100).await? {
+                    say(format!("  notification {id}"));
+                }
+                if show {
+                    say(match (row.sealed, row.data.as_str()) {
+                        (true, _) => "  its data are secret".to_owned(),
+                        (false, "") => "  its data were secret, and have been wiped".to_owned(),
+                        (false, data) => format!("  {data}"),
+                    });
+                }
+            }
+            Action::Replay { id } => {
+                let engine = app::command_engine(&config, store).await?;
+                let actor = format!("cli:{}", config::operator()?);
+                match accept::replay(&engine, id, &actor, Clock::System.now()).await? {
+                    Replayed::NotFound => bail!("there is no event {id}"),
+                    Replayed::No(why) => bail!("{why}"),
+                    Replayed::Yes(results) => {
+                        for result in results {
+                            say(line(&result));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

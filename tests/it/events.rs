@@ -1,0 +1,151 @@
+//! Events looked at and run again: from the command line and over the API.
+
+use serde_json::json;
+
+use crate::{
+    cli::{herald, text},
+    harness::{Database, TestApp},
+};
+
+crate::tests![
+    an_event_is_run_again_after_its_route_was_mended,
+    what_cannot_be_run_again_says_why,
+    a_template_that_was_removed_is_an_error_of_the_route_and_leaves_nobody_out_silently,
+];
+
+const CATALOGUE: &str = r#"
+name = "shop"
+
+[[template]]
+name = "news"
+category = "utility"
+body = "Something is new in the shop."
+
+[[route]]
+name = "a-customer"
+event = "shop.news"
+to = "{{ data.phone }}"
+template = "news"
+
+[[route]]
+name = "b-staff"
+event = "shop.news"
+to = ["+12025550105", "group:Staff"]
+template = "news"
+
+[[route]]
+name = "c-never"
+event = "shop.news"
+when = "data.loud"
+to = "+12025550106"
+template = "news"
+"#;
+
+/// A command's answer, ids and times left out.
+fn said(output: &std::process::Output) -> String {
+    let lines = text(output);
+    let words = lines.lines().map(|line| {
+        let kept = line.split(' ').map(|word| {
+            if word.len() == 36 && word.matches('-').count() == 4 {
+                "ID"
+            } else if word.ends_with('Z') && word.contains('T') {
+                "TIME"
+            } else {
+                word
+            }
+        });
+        kept.collect::<Vec<_>>().join(" ")
+    });
+    words.collect::<Vec<_>>().join("\n")
+}
+
+async fn an_event_is_run_again_after_its_route_was_mended(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(CATALOGUE).await;
+    let data = json!({ "phone": "+12025550101", "loud": false });
+    let answer = app.event("n-1", "shop.news", data).await;
+    let id = answer["id"].as_str().unwrap().to_owned();
+    let folder = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| herald(&app.database_url, folder.path(), words);
+    let (_, listed) = app.get("/api/v1/events?errors=true").await;
+    assert_eq!(listed["events"][0]["id"], id.as_str(), "{listed}");
+    let before = [
+        said(&run(&["events", "list", "--errors"])),
+        said(&run(&["events", "show", &id, "--show"])),
+    ];
+    assert_eq!(app.number("SELECT count(*) FROM notification").await, 2);
+    // The group that was missing, and somebody in it.
+    app.admin("PUT", "/api/v1/groups/Staff", &json!({})).await;
+    let linked = json!({ "contact": "+12025550107" });
+    app.admin("PUT", "/api/v1/users/tariro/contact", &linked)
+        .await;
+    app.admin("PUT", "/api/v1/groups/Staff/members/tariro", &json!({}))
+        .await;
+    let replayed = run(&["events", "replay", &id]);
+    assert!(replayed.status.success(), "{}", text(&replayed));
+    let after = said(&run(&["events", "list"]));
+    assert_eq!(
+        app.number("SELECT count(*) FROM notification").await,
+        3,
+        "nobody hears twice"
+    );
+    insta::assert_snapshot!(
+        "events_run_again",
+        [before.join("\n"), said(&replayed), after].join("\n----\n")
+    );
+    // Once more changes nothing, over the API.
+    let (code, again) = app
+        .post(&format!("/api/v1/events/{id}/replay"), &json!({}))
+        .await;
+    assert_eq!(code, 200, "{again}");
+    assert_eq!(again["routes"].as_array().unwrap().len(), 3);
+    assert_eq!(app.number("SELECT count(*) FROM notification").await, 3);
+    let (_, none) = app.get("/api/v1/events?errors=true").await;
+    assert_eq!(none["events"], json!([]));
+    let (_, audit) = app.admin("GET", "/api/v1/audit", &json!(null)).await;
+    assert!(audit.to_string().contains("event.replayed"), "{audit}");
+}
+
+async fn what_cannot_be_run_again_says_why(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(CATALOGUE).await;
+    let data = json!({ "phone": "+12025550101", "loud": false });
+    let answer = app.event("n-1", "shop.news", data).await;
+    let path = format!("/api/v1/events/{}/replay", answer["id"].as_str().unwrap());
+    app.sql("UPDATE event SET data = ''").await;
+    let (code, problem) = app.post(&path, &json!({})).await;
+    assert_eq!(
+        (code, &problem["detail"]),
+        (
+            409,
+            &json!("its data were secret, and have been wiped: post it anew")
+        )
+    );
+    app.sql("UPDATE event SET data = '{}', state = 'expanding'")
+        .await;
+    let (code, _) = app.post(&path, &json!({})).await;
+    assert_eq!(code, 409);
+    let nobody = "/api/v1/events/00000000-0000-7000-8000-000000000000/replay";
+    assert_eq!(app.post(nobody, &json!({})).await.0, 404);
+}
+
+async fn a_template_that_was_removed_is_an_error_of_the_route_and_leaves_nobody_out_silently(
+    database: Database,
+) {
+    let app = TestApp::spawn(&database).await;
+    let words =
+        "[[template]]\nname = \"news\"\ncategory = \"utility\"\nbody = \"Something is new.\"\n";
+    app.apply_catalogue(&format!("name = \"words\"\n{words}"))
+        .await;
+    app.apply_catalogue("name = \"ways\"\n[[route]]\nname = \"news\"\nevent = \"news\"\nto = \"+12025550101\"\ntemplate = \"news\"\n")
+        .await;
+    app.apply_catalogue("name = \"words\"\n").await;
+    let answer = app.event("n-1", "news", json!({})).await;
+    assert_eq!(answer["routes"][0]["outcome"], "error", "{answer}");
+    assert_eq!(answer["routes"][0]["reason"], "there is no template news");
+    app.apply_catalogue(&format!("name = \"words\"\n{words}"))
+        .await;
+    let path = format!("/api/v1/events/{}/replay", answer["id"].as_str().unwrap());
+    let (_, again) = app.post(&path, &json!({})).await;
+    assert_eq!(again["routes"][0]["outcome"], "fired", "{again}");
+}
