@@ -43,20 +43,23 @@ pub async fn wipe(
     most: i64,
 ) -> Result<u64, StoreError> {
     let mut wiped = 0;
-    for (change, found, at) in [
+    // The conditions stand twice: whoever waits for a row's lock looks at them again.
+    for (change, found, still, at) in [
         (
             "UPDATE notification SET sealed = '' WHERE id IN",
             OF_NOTIFICATIONS,
+            "sealed <> '' AND expires_at <= $1",
             now,
         ),
         (
             "UPDATE event SET data = '', sealed = false WHERE id IN",
             OF_EVENTS,
+            "sealed AND state <> 'expanding'",
             events_before,
         ),
     ] {
         let bound = [at.micros().into(), most.into()];
-        let done = execute(tx, format!("{change} ({found})"), bound).await?;
+        let done = execute(tx, format!("{change} ({found}) AND {still}"), bound).await?;
         wiped += done.rows_affected();
     }
     Ok(wiped)

@@ -10,6 +10,7 @@ use crate::{
 crate::tests![
     an_event_is_run_again_after_its_route_was_mended,
     what_cannot_be_run_again_says_why,
+    a_route_with_another_name_tells_nobody_again,
     a_template_that_was_removed_is_an_error_of_the_route_and_leaves_nobody_out_silently,
 ];
 
@@ -148,4 +149,23 @@ async fn a_template_that_was_removed_is_an_error_of_the_route_and_leaves_nobody_
     let path = format!("/api/v1/events/{}/replay", answer["id"].as_str().unwrap());
     let (_, again) = app.post(&path, &json!({})).await;
     assert_eq!(again["routes"][0]["outcome"], "fired", "{again}");
+}
+
+async fn a_route_with_another_name_tells_nobody_again(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(CATALOGUE).await;
+    let data = json!({ "phone": "+12025550101", "loud": false });
+    let answer = app.event("n-1", "shop.news", data).await;
+    let renamed = CATALOGUE
+        .replace("\"a-customer\"", "\"a-client\"")
+        .replace(", \"group:Staff\"", "");
+    app.apply_catalogue(&renamed).await;
+    let path = format!("/api/v1/events/{}/replay", answer["id"].as_str().unwrap());
+    let (code, again) = app.post(&path, &json!({})).await;
+    assert_eq!(code, 200, "{again}");
+    assert_eq!(
+        app.number("SELECT count(*) FROM notification").await,
+        2,
+        "{again}"
+    );
 }

@@ -17,6 +17,7 @@ crate::tests![
     a_catalogue_takes_settings_that_are_meant_for_it_and_no_others,
     catalogues_applied_in_any_order_keep_their_rows,
     every_route_must_be_able_to_use_its_example,
+    a_contact_that_has_a_name_is_not_taken_by_its_number,
 ];
 
 const STAFF: &str = r#"
@@ -312,4 +313,28 @@ async fn every_route_must_be_able_to_use_its_example(database: Database) {
     app.apply_catalogue(&with("{ number = \"A-1\" }")).await;
     let (_, kinds) = app.get("/api/v1/event-types").await;
     assert_eq!(kinds["event_types"][0]["example"], json!({"number": "A-1"}));
+}
+
+async fn a_contact_that_has_a_name_is_not_taken_by_its_number(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(STAFF).await;
+    let thief = "name = \"thief\"\n[[contact]]\nname = \"on-call\"\nphone = \"+12025550101\"\n";
+    assert_eq!(
+        app.try_catalogue(thief).await.unwrap_err(),
+        ["line 4: contact on-call: phone: belongs to another contact"]
+    );
+    // A number that its owner has lost is free.
+    let lost = thief.replace("0101", "0102");
+    app.apply_catalogue(&lost).await;
+    app.sql("UPDATE contact_alias SET superseded_at = 1 WHERE value = '+12025550102'")
+        .await;
+    let (code, shown) = app
+        .post(
+            "/api/v1/contacts",
+            &json!({"phone": "+12025550102", "name": "Ravi"}),
+        )
+        .await;
+    assert_eq!(code, 201, "{shown}");
+    assert_eq!(shown["aliases"][0]["value"], "+12025550102", "{shown}");
+    assert_eq!(shown["aliases"][0]["superseded_at"], Value::Null);
 }

@@ -12,6 +12,8 @@ crate::tests![
     what_is_secret_is_wiped_when_the_message_has_expired_unheard,
     the_data_of_a_sensitive_event_are_sealed_and_wiped,
     a_repeated_request_with_a_code_is_known_again,
+    a_fallback_with_a_secret_is_none_and_what_nobody_asks_for_is_not_kept,
+    what_was_given_up_keeps_its_secrets_until_it_expires,
 ];
 
 const CODE: &str = "739158";
@@ -285,4 +287,37 @@ async fn a_repeated_request_with_a_code_is_known_again(database: Database) {
         .post_with_key("/api/v1/notifications", &other, "k-1")
         .await;
     assert_eq!(status, 409, "{problem}");
+}
+
+async fn a_fallback_with_a_secret_is_none_and_what_nobody_asks_for_is_not_kept(database: Database) {
+    let app = app(&database).await;
+    app.apply_catalogue(
+        "name = \"hints\"\n[[template]]\nname = \"hint\"\ncategory = \"utility\"\nbody = \"Somebody logs in to your account.\"\n\
+         [[route]]\nname = \"hint\"\nevent = \"bank.code.asked\"\nto = \"{{ data.phone }}\"\ntemplate = \"hint\"\nmode = \"auto\"\n\
+         fallback_template = \"card\"\nparams = { pin = \"{{ data.code }}\", name = \"x\" }\n",
+    )
+    .await;
+    let data = json!({"phone": "+12025550101", "code": CODE});
+    let answer = app.event("e-1", "bank.code.asked", data).await;
+    assert_eq!(answer["routes"].as_array().unwrap().len(), 2, "{answer}");
+    assert!(!stored(&app).await.contains(CODE));
+    let (_, list) = app.get("/api/v1/notifications?template=hint").await;
+    assert_eq!(list["notifications"].as_array().unwrap().len(), 1, "{list}");
+}
+
+async fn what_was_given_up_keeps_its_secrets_until_it_expires(database: Database) {
+    let app = app(&database).await;
+    let body =
+        json!({"to": "+12025550101", "template": "card", "params": {"name": "Asha", "pin": "1"}});
+    let id = ask(&app, body).await;
+    app.sql("UPDATE notification SET engine_state = 'gave_up', status = 'gave_up', open_status = NULL, due_at = NULL, attempt_count = 1")
+        .await;
+    let (code, answer) = app
+        .post(
+            &format!("/api/v1/notifications/{id}/retry"),
+            &json!({"even_if_delivered": true}),
+        )
+        .await;
+    assert_eq!(code, 202, "{answer}");
+    assert_eq!(sealed(&app).await, 1);
 }

@@ -9,12 +9,16 @@ pub fn at_meta(name: &str, suffix: Option<&str>) -> String {
     }
 }
 
-/// What we call a template of Meta's.
-pub fn ours<'a>(name: &'a str, suffix: Option<&str>) -> &'a str {
-    suffix
-        .and_then(|suffix| name.strip_suffix(suffix)?.strip_suffix('_'))
-        .filter(|name| !name.is_empty())
-        .unwrap_or(name)
+/// What we call a template of Meta's. Where there is a suffix, one without it is an old
+/// version, or somebody else's: what is said of it is not said of ours.
+pub fn ours<'a>(name: &'a str, suffix: Option<&str>) -> Option<&'a str> {
+    match suffix {
+        None => Some(name),
+        Some(suffix) => name
+            .strip_suffix(suffix)?
+            .strip_suffix('_')
+            .filter(|name| !name.is_empty()),
+    }
 }
 
 #[cfg(test)]
@@ -24,9 +28,9 @@ mod tests {
     #[test]
     fn a_suffix_is_put_on_and_taken_off() {
         assert_eq!(at_meta("order", Some("v1_02")), "order_v1_02");
-        assert_eq!(ours("order_v1_02", Some("v1_02")), "order");
-        assert_eq!(ours("order", Some("v1_02")), "order");
-        assert_eq!(ours("order_v1_02", None), "order_v1_02");
-        assert_eq!(ours("_v1", Some("v1")), "_v1");
+        assert_eq!(ours("order_v1_02", Some("v1_02")), Some("order"));
+        assert_eq!(ours("order", Some("v1_02")), None);
+        assert_eq!(ours("order_v1_02", None), Some("order_v1_02"));
+        assert_eq!(ours("_v1", Some("v1")), None);
     }
 }

@@ -238,10 +238,14 @@ pub(super) async fn expand(
     Ok(report)
 }
 
-const UNREADABLE: &str = "what the event says is sealed with another HERALD_SECRET_KEY";
+const UNREADABLE: &str =
+    "what the event says has been wiped, or is sealed with another HERALD_SECRET_KEY";
 
 /// What an event says; `None`: it is sealed, and does not open.
 fn data_of(engine: &Engine, row: &entity::event::Model) -> Option<Value> {
+    if row.data.is_empty() {
+        return None;
+    }
     if !row.sealed {
         return Some(serde_json::from_str(&row.data).unwrap_or(Value::Null));
     }

@@ -111,6 +111,10 @@ pub async fn compose(
         Some(contact) => people::contact(tx, contact).await?,
         None => None,
     };
+    let of_secret_event = match &draft.event_type {
+        Some(kind) => reading.in_force(engine, tx).await?.is_sensitive(kind),
+        None => false,
+    };
     let starts = draft.send_at.unwrap_or(now);
     let mut new = Vec::with_capacity(targets.len());
     for target in targets {
@@ -145,6 +149,11 @@ pub async fn compose(
         let lifetime = draft.expires_after_seconds.unwrap_or(usual);
         let mut params = draft.params.clone();
         if let Some(object) = params.as_object_mut() {
+            // What a secret event says and no template asks for is not kept in clear.
+            if of_secret_event {
+                let asked = layout.variables();
+                object.retain(|name, _| asked.contains(name));
+            }
             object.entry("contact").or_insert_with(|| known(&target));
             if let Some(about) = &about {
                 let name = about.name.clone().or_else(|| about.phone.clone());

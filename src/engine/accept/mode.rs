@@ -125,6 +125,14 @@ async fn named_fallback(
         return Ok(None);
     };
     let mut params = new.params.clone();
+    // What is secret in it would be stored beside the text: such a template is none.
+    let holds_secrets = template
+        .layout
+        .as_ref()
+        .is_ok_and(|layout| !layout.take_secrets(&mut params.clone()).is_empty());
+    if holds_secrets {
+        return Ok(None);
+    }
     if let Some(params) = params.as_object_mut() {
         params.insert("message".to_owned(), json!(one_line(text)));
     }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     domain::time::Timestamp,
     engine::Engine,
-    store::{StoreError, audit, event},
+    store::{StoreError, audit, catalogue, event},
 };
 
 /// What came of asking for it.
@@ -47,11 +47,20 @@ pub async fn replay(
                 return Ok((Replayed::No(why), nothing()));
             }
             let before: Vec<RouteResult> = serde_json::from_str(&row.routes).unwrap_or_default();
+            let known: Vec<String> = before.iter().map(|it| it.route.clone()).collect();
             let fired: Vec<RouteResult> = before
                 .into_iter()
                 .filter(|result| result.outcome == "fired")
                 .collect();
-            let done = fired.iter().map(|result| result.route.clone()).collect();
+            let mut done: Vec<String> = fired.iter().map(|it| it.route.clone()).collect();
+            let routes = catalogue::routes(tx, &row.event_type).await?;
+            // A route that has fired and is gone may have another name now: nobody is to
+            // hear of it again by that.
+            let is_gone = |name: &String| !routes.iter().any(|route| route.name == *name);
+            if done.iter().any(is_gone) {
+                let unheard = routes.iter().map(|route| route.name.clone());
+                done.extend(unheard.filter(|name| !known.contains(name)));
+            }
             let cursor = Cursor::without(done);
             let routes = json!(fired).to_string();
             let cursor = Some(json!(cursor).to_string());

@@ -166,9 +166,13 @@ async fn apply_template(
     report: &mut Report,
     now: Timestamp,
 ) -> Result<String, StoreError> {
+    let suffix = engine.settings.template_suffix.as_deref();
+    let Some(called) = ours(&template.name, suffix) else {
+        return Ok("applied: it has not the suffix of ours".to_owned());
+    };
     let name = Name {
         account_id: news.account_id.as_deref().unwrap_or(""),
-        name: ours(&template.name, engine.settings.template_suffix.as_deref()),
+        name: called,
         language: &template.language,
     };
     let provider_id = template.provider_template_id.as_deref();

@@ -58,9 +58,12 @@ async fn one(
     report: &mut Report,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
+    let Some(name) = ours(&remote.name, engine.settings.template_suffix.as_deref()) else {
+        return Ok(0);
+    };
     let name = Name {
         account_id,
-        name: ours(&remote.name, engine.settings.template_suffix.as_deref()),
+        name,
         language: &remote.language,
     };
     let before = template_sync::said(tx, name).await?.unwrap_or_default();

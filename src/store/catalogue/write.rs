@@ -90,7 +90,15 @@ async fn contact(tx: &DatabaseTransaction, by: By<'_>, handle: &str, row: &Conta
         (Some(named), Some(other)) if named.contact_id != other.contact_id => {
             return Ok(Err(broken("phone", "belongs to another contact")));
         }
-        (Some(known), _) | (None, Some(known)) => known.contact_id,
+        (Some(known), _) => known.contact_id,
+        (None, Some(known)) => {
+            // Somebody who wrote before they had a name is given one; nobody's is taken.
+            let details = people::details(tx, known.contact_id).await?;
+            if details.is_some_and(|details| details.handle.is_some()) {
+                return Ok(Err(broken("phone", "belongs to another contact")));
+            }
+            known.contact_id
+        }
         (None, None) => people::insert_contact(tx, Some(handle), &[], by.now).await?,
     };
     let (from, until) = match row.quiet_hours {

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::domain::{
     notification::{NotificationState, Policy, Secrets},
-    status::{Group, Status},
+    status::{EngineState, Group, Status},
     time::Timestamp,
     trigger::Triggers,
 };
@@ -212,6 +212,20 @@ struct SavedRow {
     version: i64,
 }
 
+/// Whether nobody needs the secrets of a message any more. What was given up may still be
+/// told of, and tried again: its secrets go when it expires.
+fn is_over(state: &NotificationState, status: Status) -> bool {
+    status.is_final()
+        && status != Status::GaveUp
+        && matches!(
+            state.engine,
+            EngineState::Settled
+                | EngineState::Skipped
+                | EngineState::Cancelled
+                | EngineState::Expired
+        )
+}
+
 /// The status of what something is still to happen to.
 pub const fn open_status(status: Status) -> Option<&'static str> {
     match status.group() {
@@ -243,7 +257,7 @@ fn saved(state: &NotificationState, version: i64, policy: &Policy) -> SavedRow {
         wake: state.wake_at(policy).map(Timestamp::micros),
         lease: state.leased_until.map(Timestamp::micros),
         expires: state.expires_at.map(Timestamp::micros),
-        wipe: status.is_final(),
+        wipe: is_over(state, status),
         version,
     }
 }

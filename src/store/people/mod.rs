@@ -364,7 +364,15 @@ pub async fn set_phone(
         [contact.into(), phone.value.clone().into()],
     )
     .await?;
-    alias::add(tx, contact, phone, None, now).await
+    alias::add(tx, contact, phone, None, now).await?;
+    // A number that its owner has lost is free.
+    let known = Phone::parse(&phone.value).ok();
+    if let Some(number) = known
+        && contact_by_phone(tx, &number).await?.is_none()
+    {
+        alias::reassign(tx, contact, phone).await?;
+    }
+    Ok(())
 }
 
 /// Removes a contact that was made at the same moment as its twin.

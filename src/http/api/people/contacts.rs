@@ -7,8 +7,11 @@ use uuid::Uuid;
 
 use super::{ContactView, PreferenceView, preferences, view};
 use crate::{
-    domain::{edit::Edit, preference::Preference, quiet::QuietHours},
-    engine::people::{self, By, ContactChanges},
+    domain::{edit::Edit, phone::Phone, preference::Preference, quiet::QuietHours},
+    engine::{
+        access::Role,
+        people::{self, By, ContactChanges},
+    },
     http::{
         api::{ProblemDocument, read_json},
         auth::Client,
@@ -98,9 +101,46 @@ async fn save(
     id: Option<Uuid>,
     body: ContactBody,
 ) -> Result<Uuid, Problem> {
-    people::save_contact(&state.engine.store, by(client, state), id, &body.into())
+    let changes = ContactChanges::from(body);
+    may_change(client, state, id, &changes).await?;
+    people::save_contact(&state.engine.store, by(client, state), id, &changes)
         .await?
         .map_err(Problem::Invalid)
+}
+
+/// Where messages for staff, and for whom a catalogue or somebody has named, go is an admin's
+/// matter: another number or name would lead them to somebody else.
+async fn may_change(
+    client: &Client,
+    state: &AppState,
+    id: Option<Uuid>,
+    changes: &ContactChanges,
+) -> Result<(), Problem> {
+    let reader = state.engine.store.reader();
+    let number = changes
+        .phone
+        .as_deref()
+        .and_then(|it| Phone::parse(it).ok());
+    let at_number = match &number {
+        Some(phone) => rows::contact_by_phone(reader, phone).await?,
+        None => None,
+    };
+    let at_number = at_number.map(|person| person.contact_id);
+    let leads_elsewhere =
+        changes.handle != Edit::Keep || (changes.phone.is_some() && at_number != id);
+    let Some(target) = id.or(at_number) else {
+        return Ok(());
+    };
+    if client.role == Role::Admin || (id.is_none() && changes.handle == Edit::Keep) {
+        return Ok(());
+    }
+    let (handle, users) = rows::names(reader, target).await?;
+    let details = rows::details(reader, target).await?.unwrap_or_default();
+    let is_named = handle.is_some() || !users.is_empty() || details.catalogue.is_some();
+    if is_named && leads_elsewhere {
+        return Err(Problem::Forbidden);
+    }
+    Ok(())
 }
 
 pub(super) fn by<'a>(client: &'a Client, state: &AppState) -> By<'a> {
