@@ -243,6 +243,27 @@ impl Store {
         }
     }
 
+    /// The same for work that may refuse: what it refuses leaves nothing behind.
+    pub async fn write_or_refuse<T, R, F>(&self, mut work: F) -> Result<Result<T, R>, StoreError>
+    where
+        F: AsyncFnMut(&DatabaseTransaction) -> Result<Result<T, R>, StoreError>,
+    {
+        let mut refusal = None;
+        let done = self
+            .write(async |tx| match work(tx).await? {
+                Ok(done) => Ok(done),
+                Err(refused) => {
+                    refusal = Some(refused);
+                    Err(StoreError::RolledBack)
+                }
+            })
+            .await;
+        match (done, refusal) {
+            (Err(StoreError::RolledBack), Some(refused)) => Ok(Err(refused)),
+            (done, _) => Ok(Ok(done?)),
+        }
+    }
+
     /// One statement that is a transaction of its own. Says how many rows it changed.
     pub async fn write_alone(
         &self,

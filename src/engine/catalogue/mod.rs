@@ -84,12 +84,9 @@ async fn run(
     by_hand: Option<ByHand>,
     now: Timestamp,
 ) -> Result<Vec<Plan>, ApplyError> {
-    let mut refused = None;
-    let mut plans = Vec::new();
-    let applied = store
-        .write(async |tx| {
-            refused = None;
-            plans.clear();
+    let done = store
+        .write_or_refuse(async |tx| {
+            let mut plans = Vec::with_capacity(catalogues.len());
             let mut wrong = Vec::with_capacity(catalogues.len());
             for parsed in catalogues {
                 let (plan, mistakes) = one(tx, parsed, now).await?;
@@ -97,21 +94,28 @@ async fn run(
                 wrong.push(Mistakes(mistakes));
             }
             let conflicts = plans.iter().any(|plan| plan.conflicts().next().is_some());
-            if wrong.iter().any(|mistakes| !mistakes.0.is_empty()) {
-                refused = Some(ApplyError::Mistakes(wrong));
+            Ok(if wrong.iter().any(|mistakes| !mistakes.0.is_empty()) {
+                Err(Stopped::Refused(ApplyError::Mistakes(wrong)))
             } else if conflicts && by_hand == Some(ByHand::Keep) {
-                refused = Some(ApplyError::Conflicts(plans.clone()));
-            } else if by_hand.is_some() {
-                return Ok(());
-            }
-            Err(StoreError::RolledBack)
+                Err(Stopped::Refused(ApplyError::Conflicts(plans)))
+            } else if by_hand.is_none() {
+                Err(Stopped::Planned(plans))
+            } else {
+                Ok(plans)
+            })
         })
-        .await;
-    match (applied, refused) {
-        (Err(StoreError::RolledBack), Some(refused)) => Err(refused),
-        (Ok(()) | Err(StoreError::RolledBack), _) => Ok(plans),
-        (Err(error), _) => Err(error.into()),
+        .await?;
+    match done {
+        Ok(plans) | Err(Stopped::Planned(plans)) => Ok(plans),
+        Err(Stopped::Refused(refused)) => Err(refused),
     }
+}
+
+/// Why nothing of it stays.
+enum Stopped {
+    /// It was only to be seen.
+    Planned(Vec<Plan>),
+    Refused(ApplyError),
 }
 
 /// Plans one catalogue and writes it; what is wrong with it comes back.

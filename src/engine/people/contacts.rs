@@ -3,7 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{By, Outcome, change, field, note};
+use super::{By, Outcome, field, note};
 use crate::{
     domain::{
         edit::Edit,
@@ -54,43 +54,44 @@ pub async fn save_contact(
     if let Some(wrong) = wrong(changes) {
         return Ok(Err(wrong));
     }
-    change(store, async |tx| {
-        let at_number = match &phone {
-            Some(phone) => people::contact_by_phone(tx, phone)
-                .await?
-                .map(|person| person.contact_id),
-            None => None,
-        };
-        let contact = match (id, at_number) {
-            (Some(id), Some(other)) if other != id => {
-                return Ok(Err(field("/phone", "belongs to another contact")));
-            }
-            (Some(id), _) | (None, Some(id)) => id,
-            (None, None) => people::insert_contact(tx, None, &[], by.now).await?,
-        };
-        if let Some(handle) = changes.handle.given()
-            && let Some(other) = people::contact_by_handle(tx, handle).await?
-            && other.contact_id != contact
-        {
-            return Ok(Err(field("/handle", "belongs to another contact")));
-        }
-        let Some(mut details) = people::details(tx, contact).await? else {
-            return Ok(Err(field("", "there is no such contact")));
-        };
-        merge(&mut details, changes);
-        people::set_details(tx, contact, &details).await?;
-        if let Some(phone) = &phone {
-            let alias = Alias {
-                kind: "phone",
-                value: phone.e164().to_owned(),
+    store
+        .write_or_refuse(async |tx| {
+            let at_number = match &phone {
+                Some(phone) => people::contact_by_phone(tx, phone)
+                    .await?
+                    .map(|person| person.contact_id),
+                None => None,
             };
-            people::set_phone(tx, contact, &alias, by.now).await?;
-        }
-        let detail = json!({ "fields": named(changes) });
-        note(tx, by, "contact.changed", &contact.to_string(), &detail).await?;
-        Ok(Ok(contact))
-    })
-    .await
+            let contact = match (id, at_number) {
+                (Some(id), Some(other)) if other != id => {
+                    return Ok(Err(field("/phone", "belongs to another contact")));
+                }
+                (Some(id), _) | (None, Some(id)) => id,
+                (None, None) => people::insert_contact(tx, None, &[], by.now).await?,
+            };
+            if let Some(handle) = changes.handle.given()
+                && let Some(other) = people::contact_by_handle(tx, handle).await?
+                && other.contact_id != contact
+            {
+                return Ok(Err(field("/handle", "belongs to another contact")));
+            }
+            let Some(mut details) = people::details(tx, contact).await? else {
+                return Ok(Err(field("", "there is no such contact")));
+            };
+            merge(&mut details, changes);
+            people::set_details(tx, contact, &details).await?;
+            if let Some(phone) = &phone {
+                let alias = Alias {
+                    kind: "phone",
+                    value: phone.e164().to_owned(),
+                };
+                people::set_phone(tx, contact, &alias, by.now).await?;
+            }
+            let detail = json!({ "fields": named(changes) });
+            note(tx, by, "contact.changed", &contact.to_string(), &detail).await?;
+            Ok(Ok(contact))
+        })
+        .await
 }
 
 fn wrong(changes: &ContactChanges) -> Option<Vec<super::FieldError>> {
@@ -160,19 +161,20 @@ pub async fn set_preferences(
     contact: Uuid,
     wanted: &[Preference],
 ) -> Outcome<()> {
-    change(store, async |tx| {
-        if people::contact(tx, contact).await?.is_none() {
-            return Ok(Err(field("", "there is no such contact")));
-        }
-        if let Some(wrong) = wrong_preference(tx, wanted).await? {
-            return Ok(Err(wrong));
-        }
-        wish::replace_preferences(tx, contact, wanted, by.now).await?;
-        let detail = json!({ "count": wanted.len() });
-        note(tx, by, "contact.preferences", &contact.to_string(), &detail).await?;
-        Ok(Ok(()))
-    })
-    .await
+    store
+        .write_or_refuse(async |tx| {
+            if people::contact(tx, contact).await?.is_none() {
+                return Ok(Err(field("", "there is no such contact")));
+            }
+            if let Some(wrong) = wrong_preference(tx, wanted).await? {
+                return Ok(Err(wrong));
+            }
+            wish::replace_preferences(tx, contact, wanted, by.now).await?;
+            let detail = json!({ "count": wanted.len() });
+            note(tx, by, "contact.preferences", &contact.to_string(), &detail).await?;
+            Ok(Ok(()))
+        })
+        .await
 }
 
 async fn wrong_preference(

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::accept::FieldError;
 use crate::{
     domain::time::Timestamp,
-    store::{DatabaseTransaction, Store, StoreError, audit},
+    store::{DatabaseTransaction, StoreError, audit},
 };
 
 /// Who does it, and when.
@@ -30,27 +30,6 @@ fn field(pointer: &str, rule: impl Into<String>) -> Vec<FieldError> {
         pointer: pointer.to_owned(),
         rule: rule.into(),
     }]
-}
-
-/// Runs one change; what it refuses leaves nothing behind.
-async fn change<T>(
-    store: &Store,
-    work: impl AsyncFn(&DatabaseTransaction) -> Outcome<T>,
-) -> Outcome<T> {
-    let mut refusal = None;
-    let done = store
-        .write(async |tx| match work(tx).await? {
-            Ok(done) => Ok(done),
-            Err(wrong) => {
-                refusal = Some(wrong);
-                Err(StoreError::RolledBack)
-            }
-        })
-        .await;
-    match (done, refusal) {
-        (Err(StoreError::RolledBack), Some(wrong)) => Ok(Err(wrong)),
-        (done, _) => Ok(Ok(done?)),
-    }
 }
 
 /// Writes down who did what to whom.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{By, Outcome, change, field, note};
+use super::{By, Outcome, field, note};
 use crate::{
     domain::{phone::Phone, recipient::RecipientSpec},
     store::{
@@ -48,33 +48,35 @@ pub async fn connect(store: &Store, by: By<'_>, user: &str, whom: &Whom) -> Outc
     if bad_name(user) {
         return Ok(Err(field("/name", format!("1 to {MAX_NAME} characters"))));
     }
-    change(store, async |tx| {
-        let person: Option<Person> = match whom {
-            Whom::Phone(phone) => Some(people::ensure_phone(tx, phone, by.now).await?),
-            Whom::Handle(handle) => people::contact_by_handle(tx, handle).await?,
-        };
-        let Some(person) = person else {
-            return Ok(Err(field("/contact", "there is no contact of this name")));
-        };
-        let made = people::link_user(tx, user, Some(person.contact_id), by.now).await?;
-        let detail = json!({ "contact": person.contact_id, "made": made });
-        note(tx, by, "user.linked", user, &detail).await?;
-        Ok(Ok(made))
-    })
-    .await
+    store
+        .write_or_refuse(async |tx| {
+            let person: Option<Person> = match whom {
+                Whom::Phone(phone) => Some(people::ensure_phone(tx, phone, by.now).await?),
+                Whom::Handle(handle) => people::contact_by_handle(tx, handle).await?,
+            };
+            let Some(person) = person else {
+                return Ok(Err(field("/contact", "there is no contact of this name")));
+            };
+            let made = people::link_user(tx, user, Some(person.contact_id), by.now).await?;
+            let detail = json!({ "contact": person.contact_id, "made": made });
+            note(tx, by, "user.linked", user, &detail).await?;
+            Ok(Ok(made))
+        })
+        .await
 }
 
 /// Takes the link of a user away: what is for them is skipped, visibly.
 pub async fn disconnect(store: &Store, by: By<'_>, user: &str) -> Outcome<()> {
-    change(store, async |tx| {
-        if people::user(tx, user).await?.is_none() {
-            return Ok(Err(field("/name", "there is no user of this name")));
-        }
-        people::link_user(tx, user, None, by.now).await?;
-        note(tx, by, "user.unlinked", user, &json!({})).await?;
-        Ok(Ok(()))
-    })
-    .await
+    store
+        .write_or_refuse(async |tx| {
+            if people::user(tx, user).await?.is_none() {
+                return Ok(Err(field("/name", "there is no user of this name")));
+            }
+            people::link_user(tx, user, None, by.now).await?;
+            note(tx, by, "user.unlinked", user, &json!({})).await?;
+            Ok(Ok(()))
+        })
+        .await
 }
 
 /// Makes a group unless there is one of this name.
@@ -87,15 +89,16 @@ pub async fn ensure_group(
     if bad_name(name) {
         return Ok(Err(field("/name", format!("1 to {MAX_NAME} characters"))));
     }
-    change(store, async |tx| {
-        let (_, created) = people::ensure_group(tx, name, description, by.now).await?;
-        if created {
-            note(tx, by, "group.made", name, &json!({})).await?;
-        }
-        let members = people::count_members(tx, name).await?;
-        Ok(Ok(Group { created, members }))
-    })
-    .await
+    store
+        .write_or_refuse(async |tx| {
+            let (_, created) = people::ensure_group(tx, name, description, by.now).await?;
+            if created {
+                note(tx, by, "group.made", name, &json!({})).await?;
+            }
+            let members = people::count_members(tx, name).await?;
+            Ok(Ok(Group { created, members }))
+        })
+        .await
 }
 
 /// Puts a user into a group. Says whether they were not in it.
@@ -115,23 +118,24 @@ async fn membership(
     user: &str,
     is_in: bool,
 ) -> Outcome<bool> {
-    change(store, async |tx| {
-        if !people::group_exists(tx, group).await? {
-            return Ok(Err(field("/group", "there is no group of this name")));
-        }
-        if people::user(tx, user).await?.is_none() {
-            return Ok(Err(field("/user", "there is no user of this name")));
-        }
-        let changed = people::set_member(tx, group, user, is_in, by.now).await?;
-        if changed {
-            let action = if is_in {
-                "group.member_added"
-            } else {
-                "group.member_removed"
-            };
-            note(tx, by, action, group, &json!({ "user": user })).await?;
-        }
-        Ok(Ok(changed))
-    })
-    .await
+    store
+        .write_or_refuse(async |tx| {
+            if !people::group_exists(tx, group).await? {
+                return Ok(Err(field("/group", "there is no group of this name")));
+            }
+            if people::user(tx, user).await?.is_none() {
+                return Ok(Err(field("/user", "there is no user of this name")));
+            }
+            let changed = people::set_member(tx, group, user, is_in, by.now).await?;
+            if changed {
+                let action = if is_in {
+                    "group.member_added"
+                } else {
+                    "group.member_removed"
+                };
+                note(tx, by, action, group, &json!({ "user": user })).await?;
+            }
+            Ok(Ok(changed))
+        })
+        .await
 }

@@ -128,32 +128,21 @@ async fn change<T>(
     now: Timestamp,
     work: impl AsyncFn(&DatabaseTransaction) -> Result<Result<T, Refused>, StoreError>,
 ) -> Outcome<T> {
-    let mut refusal = None;
     let done = engine
         .store
-        .write(async |tx| {
+        .write_or_refuse(async |tx| {
             // Every process sees by it that something changed; and whoever changes
             // senders waits here for whoever else does.
             setting::count_up(tx, keyring::REVISION, now).await?;
-            match work(tx).await? {
-                Ok(done) => Ok(done),
-                Err(refused) => {
-                    refusal = Some(refused);
-                    Err(StoreError::RolledBack)
-                }
-            }
+            work(tx).await
         })
-        .await;
-    match (done, refusal) {
-        (Err(StoreError::RolledBack), Some(refused)) => Ok(Err(refused)),
-        (done, _) => {
-            let done = done?;
-            // This process at once; the others by their next claim.
-            engine.refresh_keyring().await?;
-            engine.wake_senders();
-            Ok(Ok(done))
-        }
+        .await?;
+    if done.is_ok() {
+        // This process at once; the others by their next claim.
+        engine.refresh_keyring().await?;
+        engine.wake_senders();
     }
+    Ok(done)
 }
 
 /// How a sender stands, and why, if it does not send.

@@ -3,9 +3,11 @@
 mod present;
 pub mod rows;
 mod write;
+mod write_people;
 
 pub use present::{applied, fields, present};
-pub use write::{Broken, By, groups_of_others, note, remove, write};
+pub use write::{Broken, By, note, remove, write};
+pub use write_people::groups_of_others;
 
 use self::rows::RouteRow;
 

@@ -1,0 +1,166 @@
+//! People of a catalogue, written.
+
+use sea_orm::DatabaseTransaction;
+use uuid::Uuid;
+
+use super::{
+    rows::{ContactRow, GroupRow, UserRow},
+    write::{Broken, By, Written},
+};
+use crate::{
+    domain::phone::Phone,
+    store::{
+        StoreError,
+        alias::Alias,
+        dialect::{Columns, execute, query_one},
+        new_id, people,
+    },
+};
+
+fn broken(field: &'static str, rule: impl Into<String>) -> Broken {
+    let rule = rule.into();
+    Broken { field, rule }
+}
+
+pub(super) async fn contact(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    handle: &str,
+    row: &ContactRow,
+) -> Written {
+    let phone = row
+        .phone
+        .as_deref()
+        .and_then(|text| Phone::parse(text).ok());
+    let named = people::contact_by_handle(tx, handle).await?;
+    let at_number = match &phone {
+        Some(phone) => people::contact_by_phone(tx, phone).await?,
+        None => None,
+    };
+    let id = match (named, at_number) {
+        (Some(named), Some(other)) if named.contact_id != other.contact_id => {
+            return Ok(Err(broken("phone", "belongs to another contact")));
+        }
+        (Some(known), _) => known.contact_id,
+        (None, Some(known)) => {
+            // Somebody who wrote before they had a name is given one; nobody's is taken.
+            let details = people::details(tx, known.contact_id).await?;
+            if details.is_some_and(|details| details.handle.is_some()) {
+                return Ok(Err(broken("phone", "belongs to another contact")));
+            }
+            known.contact_id
+        }
+        (None, None) => people::insert_contact(tx, Some(handle), &[], by.now).await?,
+    };
+    let (from, until) = match row.quiet_hours {
+        Some(hours) => {
+            let (from, until) = hours.minutes();
+            (Some(from), Some(until))
+        }
+        None => (None, None),
+    };
+    execute(
+        tx,
+        "UPDATE contact SET handle = $2, catalogue = $3, name = coalesce($4, name), language = coalesce($5, language), \
+         time_zone = coalesce($6, time_zone), quiet_from = coalesce($7, quiet_from), quiet_until = coalesce($8, quiet_until) \
+         WHERE id = $1",
+        [
+            id.into(),
+            handle.into(),
+            by.catalogue.into(),
+            row.display_name.clone().into(),
+            row.language.clone().into(),
+            row.time_zone.clone().into(),
+            from.into(),
+            until.into(),
+        ],
+    )
+    .await?;
+    if let Some(phone) = phone {
+        let alias = Alias {
+            kind: "phone",
+            value: phone.e164().to_owned(),
+        };
+        people::set_phone(tx, id, &alias, by.now).await?;
+    }
+    Ok(Ok(()))
+}
+
+pub(super) async fn user(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    name: &str,
+    row: &UserRow,
+) -> Written {
+    let contact = match row.contact.as_deref() {
+        None => None,
+        Some(handle) => {
+            let Some(person) = people::contact_by_handle(tx, handle).await? else {
+                let rule = format!("there is no contact {handle}");
+                return Ok(Err(broken("contact", rule)));
+            };
+            Some(person.contact_id)
+        }
+    };
+    execute(
+        tx,
+        "INSERT INTO user_account (id, created_at, name, contact_id, catalogue) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (name) DO UPDATE SET contact_id = coalesce(excluded.contact_id, user_account.contact_id), \
+         catalogue = excluded.catalogue",
+        [
+            new_id(by.now).into(),
+            by.now.micros().into(),
+            name.into(),
+            contact.into(),
+            by.catalogue.into(),
+        ],
+    )
+    .await?;
+    Ok(Ok(()))
+}
+
+pub(super) async fn group(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    name: &str,
+    row: &GroupRow,
+) -> Written {
+    let id = people::ensure_group(tx, name, row.description.as_deref(), by.now)
+        .await?
+        .0;
+    execute(
+        tx,
+        "UPDATE user_group SET description = coalesce($2, description), catalogue = $3 WHERE id = $1",
+        [id.into(), row.description.clone().into(), by.catalogue.into()],
+    )
+    .await?;
+    let Some(wanted) = &row.members else {
+        return Ok(Ok(()));
+    };
+    let mut members: Vec<Uuid> = Vec::with_capacity(wanted.len());
+    for member in wanted {
+        let Some(staff) = people::user(tx, member).await? else {
+            let rule = format!("there is no user {member}");
+            return Ok(Err(broken("members", rule)));
+        };
+        members.push(staff.user_id);
+    }
+    people::set_members(tx, id, &members, by.now).await?;
+    Ok(Ok(()))
+}
+
+/// Groups of other owners that a user is in: removing the user would take it from them.
+pub async fn groups_of_others(
+    tx: &DatabaseTransaction,
+    user: &str,
+    catalogue: &str,
+) -> Result<Option<String>, StoreError> {
+    let found = query_one(
+        tx,
+        "SELECT g.name FROM user_group g JOIN group_member m ON m.group_id = g.id JOIN user_account u ON u.id = m.user_id \
+         WHERE u.name = $1 AND coalesce(g.catalogue, '') <> $2 ORDER BY g.name LIMIT 1",
+        [user.into(), catalogue.into()],
+    )
+    .await?;
+    found.map(|row| Columns::of(&row).take()).transpose()
+}
