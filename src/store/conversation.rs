@@ -1,5 +1,7 @@
 //! What passed between a sender and a contact: the 24-hour window.
 
+use std::collections::HashSet;
+
 use entity::conversation;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter,
@@ -12,7 +14,7 @@ use super::{
     Store, StoreError,
     dialect::{Columns, Id, Type, execute, ids, list, locking, query, query_one, rows},
 };
-use crate::domain::time::Timestamp;
+use crate::domain::{time::Timestamp, window};
 
 /// A message or a call of a person.
 #[derive(Clone, Copy, Debug)]
@@ -184,6 +186,34 @@ pub async fn window_until(
             .map(Timestamp::from_micros),
         None => None,
     })
+}
+
+/// Of these people: who may be sent free text at a time, asked in one statement.
+pub async fn open_at(
+    connection: &impl ConnectionTrait,
+    sender: Uuid,
+    contacts: &[Uuid],
+    at: Timestamp,
+) -> Result<HashSet<Uuid>, StoreError> {
+    let given = rows(connection.get_database_backend(), &[("id", Type::Uuid)]);
+    let found = query(
+        connection,
+        format!(
+            "SELECT c.contact_id, c.window_until FROM {given} CROSS JOIN conversation c \
+             WHERE c.sender_id = $2 AND c.contact_id = r.id"
+        ),
+        [ids(contacts.iter().copied())?, sender.into()],
+    )
+    .await?;
+    let mut open = HashSet::new();
+    for row in &found {
+        let mut columns = Columns::of(row);
+        let (contact, until): (Uuid, Option<i64>) = (columns.take()?, columns.take()?);
+        if window::is_open(until.map(Timestamp::from_micros), at) {
+            open.insert(contact);
+        }
+    }
+    Ok(open)
 }
 
 /// Whether a window is to be told of.

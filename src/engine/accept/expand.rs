@@ -1,13 +1,15 @@
 //! An event's routes become notifications, a chunk of recipients at a time.
 
-use std::collections::BTreeMap;
-
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Draft, Duplicate, Mode, Reading, RouteResult, compose, priority, unique};
+use super::{
+    Draft, Duplicate, Mode, Reading, RouteResult, compose, priority,
+    route::{Plan, plan},
+    unique,
+};
 use crate::engine::{
     Engine,
     routing::{self, Target},
@@ -15,14 +17,10 @@ use crate::engine::{
     vault::of_event,
 };
 use crate::{
-    domain::{
-        recipient::{RecipientSpec, each},
-        template,
-        time::Timestamp,
-    },
+    domain::{recipient::RecipientSpec, time::Timestamp},
     store::{
         DatabaseTransaction, StoreError,
-        catalogue::{self, StoredRoute, rows::RouteRow},
+        catalogue::{self, StoredRoute},
         dialect::Id,
         event::{self, DedupeClaim},
         notification::{self, NewNotification},
@@ -251,72 +249,6 @@ fn data_of(engine: &Engine, row: &entity::event::Model) -> Option<Value> {
     }
     let opened = engine.vault()?.open(&of_event(row.id), &row.data)?;
     serde_json::from_str(opened.expose_secret()).ok()
-}
-
-/// A route, evaluated for one event.
-struct Plan {
-    recipients: Vec<String>,
-    about: Option<String>,
-    params: Value,
-    labels: BTreeMap<String, String>,
-    reference: Option<String>,
-    dedupe_key: Option<String>,
-}
-
-/// Evaluates a route for a catalogue's example: its parameters, nothing if its condition
-/// does not hold, or what is wrong.
-pub fn try_route(route: &RouteRow, context: &Value) -> Result<Option<Value>, String> {
-    match plan(route, context) {
-        Ok(plan) => Ok(Some(plan.params)),
-        Err(("did_not_fire", _)) => Ok(None),
-        Err((_, reason)) => Err(reason),
-    }
-}
-
-/// Evaluates a route. The error is (outcome, reason).
-fn plan(route: &RouteRow, context: &Value) -> Result<Plan, (&'static str, String)> {
-    let error = |what: &str, error: &template::TemplateError| ("error", format!("{what}: {error}"));
-    if let Some(condition) = &route.condition {
-        match template::holds(condition, context) {
-            Ok(true) => {}
-            Ok(false) => {
-                return Err((
-                    "did_not_fire",
-                    format!("its condition does not hold: {condition}"),
-                ));
-            }
-            Err(problem) => return Err(error("its condition", &problem)),
-        }
-    }
-    let render = |what: &str, source: &str| {
-        template::render_text(source, context).map_err(|problem| error(what, &problem))
-    };
-    let map = |what: &str,
-               sources: &BTreeMap<String, String>|
-     -> Result<BTreeMap<String, String>, (&'static str, String)> {
-        sources
-            .iter()
-            .map(|(name, source)| Ok((name.clone(), render(&format!("{what} {name}"), source)?)))
-            .collect()
-    };
-    let optional = |what: &str, source: &Option<String>| {
-        source
-            .as_deref()
-            .map(|source| render(what, source))
-            .transpose()
-    };
-    let mut recipients = Vec::with_capacity(route.recipients.len());
-    for entry in &route.recipients {
-        recipients.extend(each(&render("its recipient", entry)?));
-    }
-    Ok(Plan {
-        recipients,
-        about: optional("whom it is about", &route.about)?,
-        params: json!(map("its parameter", &route.params)?),
-        labels: map("its label", &route.labels)?,
-        reference: optional("its reference", &route.reference)?,
-        dedupe_key: optional("its dedupe key", &route.dedupe_key)?,
-    })
 }
 
 /// One step of an expansion.

@@ -7,14 +7,16 @@ mod mode;
 mod reading;
 mod replay;
 mod request;
+mod route;
 
 pub use event::{Accepted, Conflict, Duplicate, NewEvent, RouteResult, event, raise};
-pub use expand::{expand_turn, try_route};
+pub use expand::expand_turn;
 pub use gather::{Door, NotNow, Queue, Stored, many, open};
 pub use mode::Mode;
 pub use reading::Reading;
 pub use replay::{Replayed, replay};
 pub use request::{Asked, FieldError, Refusal, Request, RequestContent, TemplateUse};
+pub use route::try_route;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -116,6 +118,7 @@ pub async fn compose(
         None => false,
     };
     let starts = draft.send_at.unwrap_or(now);
+    let open = mode::open_windows(tx, reading, draft, &targets, now).await?;
     let mut new = Vec::with_capacity(targets.len());
     for target in targets {
         let wanted: Vec<&str> = match &draft.language {
@@ -215,7 +218,8 @@ pub async fn compose(
             message_kind: draft.message_kind.clone(),
             sealed,
         };
-        new.push(mode::apply(engine, tx, reading, draft, layout, made, now).await?);
+        let is_open = made.contact_id.is_some_and(|it| open.contains(&it));
+        new.push(mode::apply(engine, tx, reading, draft, layout, is_open, made).await?);
     }
     Ok(Ok(new))
 }

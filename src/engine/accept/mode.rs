@@ -1,6 +1,9 @@
 //! How a message leaves: as its template or, while the window is open, as text.
 
+use std::collections::HashSet;
+
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{Draft, Reading};
 use crate::{
@@ -8,9 +11,8 @@ use crate::{
         content::{Content, Text},
         template::{layout::Layout, one_line},
         time::Timestamp,
-        window,
     },
-    engine::Engine,
+    engine::{Engine, routing::Target},
     store::{
         DatabaseTransaction, StoreError, conversation,
         notification::{Fallback, NewNotification},
@@ -39,6 +41,30 @@ impl Mode {
     }
 }
 
+/// Of these people: whose window is open when the message is to leave.
+pub(super) async fn open_windows(
+    tx: &DatabaseTransaction,
+    reading: &mut Reading,
+    draft: &Draft,
+    targets: &[Target],
+    now: Timestamp,
+) -> Result<HashSet<Uuid>, StoreError> {
+    if draft.mode == Mode::Template {
+        return Ok(HashSet::new());
+    }
+    let sender = match draft.sender_id {
+        Some(sender) => Some(sender),
+        None => reading.default_sender(tx).await?,
+    };
+    let contacts: Vec<Uuid> = targets.iter().filter_map(|it| it.contact_id).collect();
+    match sender {
+        Some(sender) => {
+            conversation::open_at(tx, sender, &contacts, draft.send_at.unwrap_or(now)).await
+        }
+        None => Ok(HashSet::new()),
+    }
+}
+
 /// Gives a message that was composed as its template the form of its mode. What has
 /// buttons, a file or something secret is a template whatever was asked for, but for `text`,
 /// which says what is in its way.
@@ -48,8 +74,8 @@ pub(super) async fn apply(
     reading: &mut Reading,
     draft: &Draft,
     layout: &Layout,
+    is_open: bool,
     mut new: NewNotification,
-    now: Timestamp,
 ) -> Result<NewNotification, StoreError> {
     if draft.mode == Mode::Template || new.skipped.is_some() {
         return Ok(new);
@@ -74,16 +100,8 @@ pub(super) async fn apply(
             body: new.body.clone(),
         })
     });
-    let sender = match draft.sender_id {
-        Some(sender) => Some(sender),
-        None => reading.default_sender(tx).await?,
-    };
-    let until = match (sender, new.contact_id) {
-        (Some(sender), Some(contact)) => conversation::window_until(tx, sender, contact).await?,
-        _ => None,
-    };
     match fallback {
-        Some(fallback) if !window::is_open(until, draft.send_at.unwrap_or(now)) => {
+        Some(fallback) if !is_open => {
             new.template = fallback.template;
             new.language = Some(fallback.language);
             new.category = fallback.category;

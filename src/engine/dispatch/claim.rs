@@ -254,7 +254,8 @@ async fn claim_in(
         report = transition::run(engine, tx, &steps, now).await?;
         claimed.retain(|claimed| !overtaken.contains(&claimed.id));
     }
-    let (withheld, never) = gate::hold_back(engine, tx, &row, &mut claimed, now).await?;
+    let in_force = engine.in_force(tx).await?;
+    let (withheld, never) = gate::hold_back(engine, tx, &in_force, &row, &mut claimed, now).await?;
     report.add(withheld);
     let delays = pairs::keep_pace(engine, tx, sender, &mut claimed, now).await?;
     notification::delay(tx, &delays, now).await?;
@@ -277,7 +278,6 @@ async fn claim_in(
     }
     attempt::insert(tx, &attempts, sender, engine.process, now).await?;
     let mut jobs = Vec::with_capacity(claimed.len());
-    let in_force = engine.in_force(tx).await?;
     let mut times = Times::of(permits);
     for (claimed, attempt) in claimed.iter().zip(&attempts) {
         let lane = lanes.get(&claimed.id).copied().unwrap_or(Lane::Ordinary);

@@ -11,6 +11,7 @@ use crate::{
     },
     engine::{
         Engine,
+        in_force::InForce,
         transition::{self, Report, Step},
     },
     store::{
@@ -75,6 +76,7 @@ pub(super) fn never(reason: &str) -> Failure {
 pub(super) async fn hold_back(
     engine: &Engine,
     tx: &DatabaseTransaction,
+    in_force: &InForce,
     sender: &entity::sender::Model,
     claimed: &mut Vec<Claimed>,
     now: Timestamp,
@@ -90,7 +92,6 @@ pub(super) async fn hold_back(
         .filter_map(|claimed| claimed.contact_id)
         .collect();
     let wishes = wish::of(tx, &contacts).await?;
-    let in_force = engine.in_force(tx).await?;
     let mut standings: Vec<((String, String), Option<Standing>)> = Vec::new();
     let mut steps = Vec::new();
     let mut held = Vec::new();
