@@ -45,8 +45,10 @@ pub(super) fn healthy(callback_url: Option<&str>) -> Value {
         "error": null,
         "templates": DEMO.iter().map(|name| ((*name).to_owned(), json!("APPROVED")))
             .collect::<serde_json::Map<_, _>>(),
-        // What is decided of templates by name: see `library`.
+        // What is decided of templates by name: see `templates`.
         "reviews": {},
+        // Names that are left out of the list: they were made after it was read.
+        "hidden": [],
         "clock_seconds": 0,
     })
 }

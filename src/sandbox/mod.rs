@@ -8,10 +8,10 @@ mod account;
 mod callbacks;
 mod chaos;
 pub mod check;
-mod library;
 mod number;
 mod people;
 mod requests;
+mod templates;
 
 use std::{
     collections::HashMap,
@@ -69,8 +69,8 @@ struct World {
     number: Mutex<Number>,
     /// What it says of its account: see `account`.
     account: Mutex<Value>,
-    /// Templates that were made here: see `library`.
-    library: Mutex<Vec<library::Kept>>,
+    /// Templates that were made here: see `templates`.
+    templates: Mutex<Vec<templates::Kept>>,
 }
 
 impl World {
@@ -159,7 +159,7 @@ pub async fn run(
         total: AtomicU64::new(0),
         number: Mutex::new(number),
         account: Mutex::new(account),
-        library: Mutex::default(),
+        templates: Mutex::default(),
     });
     let server = HttpServer::new(move || {
         App::new()
@@ -187,18 +187,18 @@ pub async fn run(
             )
             .route(
                 "/{version}/{id}/message_templates",
-                web::get().to(library::list),
+                web::get().to(templates::list),
             )
             .route(
                 "/{version}/{id}/message_templates",
-                web::post().to(library::make),
+                web::post().to(templates::make),
             )
             .route(
                 "/sandbox/templates/{name}",
-                web::post().to(library::by_hand),
+                web::post().to(templates::by_hand),
             )
             .route("/{version}/{id}", web::get().to(media_place))
-            .route("/{version}/{id}", web::post().to(library::change))
+            .route("/{version}/{id}", web::post().to(templates::change))
             .default_service(web::to(|| async {
                 graph_error(
                     404,

@@ -1,19 +1,14 @@
 //! `herald check`: each thing that can be wrong is told apart, against the sandbox.
 
-use std::{net::TcpListener, time::Duration};
-
-use herald::{
-    engine::heartbeat,
-    sandbox::{self, ACCOUNT_ID, SandboxConfig},
-    state::Clock,
-};
+use herald::{engine::heartbeat, sandbox::ACCOUNT_ID, state::Clock};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{command, text},
-    harness::{APP_SECRET, DEMO, Database, PHONE_NUMBER_ID, TestApp, VERIFY_TOKEN, fresh_database},
+    harness::{
+        APP_SECRET, DEMO, Database, PHONE_NUMBER_ID, Played, VERIFY_TOKEN, fresh_database, play,
+    },
 };
 
 crate::tests![
@@ -27,59 +22,18 @@ crate::tests![
 
 const TOKEN: &str = "sandbox-token-for-the-check-1234567890";
 
-/// A server, a sandbox that plays Meta, and the settings of a check.
-struct Checked {
-    app: TestApp,
-    sandbox: String,
-    folder: tempfile::TempDir,
-    stop: CancellationToken,
-}
-
-impl Drop for Checked {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-async fn ready(database: &Database) -> Checked {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let sandbox = format!("http://{}", listener.local_addr().unwrap());
-    let settings = [
-        ("WHATSAPP_API_BASE", sandbox.as_str()),
-        ("WHATSAPP_ACCESS_TOKEN", TOKEN),
-        ("WHATSAPP_WABA_ID", ACCOUNT_ID),
-    ];
-    let app = TestApp::spawn_with(database, &settings, "").await;
-    app.apply_catalogue(DEMO).await;
+async fn ready(database: &Database) -> Played {
+    let played = play(database, TOKEN, &[]).await;
+    played.app.apply_catalogue(DEMO).await;
     for worker in heartbeat::WORKERS {
-        heartbeat::beat(&app.engine, worker, Clock::System.now())
+        heartbeat::beat(&played.app.engine, worker, Clock::System.now())
             .await
             .unwrap();
     }
-    let config = SandboxConfig {
-        phone_number_id: PHONE_NUMBER_ID.to_owned(),
-        access_token: TOKEN.to_owned(),
-        app_secret: APP_SECRET.to_owned(),
-        callback_url: Some(format!("{}/webhooks/meta", app.base)),
-        sent_after: Duration::ZERO,
-        delivered_after: Duration::ZERO,
-        read_after: Duration::ZERO,
-        takes: Duration::ZERO,
-        ledger: None,
-        workers: 1,
-        chaos: None,
-    };
-    let stop = CancellationToken::new();
-    tokio::spawn(sandbox::run(config, listener, stop.clone()));
-    Checked {
-        app,
-        sandbox,
-        folder: tempfile::tempdir().unwrap(),
-        stop,
-    }
+    played
 }
 
-impl Checked {
+impl Played {
     /// Runs the check with some settings changed. Its exit code and its answer.
     fn check(&self, words: &[&str], settings: &[(&str, &str)]) -> (i32, String) {
         let words: Vec<&str> = ["check"].iter().chain(words).copied().collect();

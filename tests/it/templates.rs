@@ -1,19 +1,13 @@
 //! Templates and Meta's review of them, played by the sandbox.
 
-use std::{net::TcpListener, time::Duration};
+use std::time::Duration;
 
-use herald::{
-    engine::templates,
-    providers,
-    sandbox::{self, ACCOUNT_ID, SandboxConfig},
-    state::Clock,
-};
+use herald::{engine::templates, providers, sandbox::ACCOUNT_ID, state::Clock};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{command, text},
-    harness::{APP_SECRET, Database, PHONE_NUMBER_ID, TestApp},
+    harness::{Database, PHONE_NUMBER_ID, Played, play},
 };
 
 crate::tests![
@@ -24,6 +18,8 @@ crate::tests![
     polling_learns_what_no_callback_told,
     a_suffix_makes_a_version_beside_the_old_one,
     a_template_is_displayed_as_meta_wants_it_and_as_people_read_it,
+    an_account_that_cannot_be_asked_says_why,
+    what_was_made_meanwhile_is_adopted_and_a_category_is_metas,
 ];
 
 const TOKEN: &str = "sandbox-token-for-templates-123456789";
@@ -76,52 +72,23 @@ example = "482913"
 "#;
 
 struct Synced {
-    app: TestApp,
-    sandbox: String,
-    folder: tempfile::TempDir,
-    stop: CancellationToken,
+    played: Played,
     suffix: &'static str,
 }
 
-impl Drop for Synced {
-    fn drop(&mut self) {
-        self.stop.cancel();
+impl std::ops::Deref for Synced {
+    type Target = Played;
+
+    fn deref(&self) -> &Played {
+        &self.played
     }
 }
 
 async fn ready(database: &Database, suffix: &'static str) -> Synced {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let sandbox = format!("http://{}", listener.local_addr().unwrap());
-    let settings = [
-        ("WHATSAPP_API_BASE", sandbox.as_str()),
-        ("WHATSAPP_ACCESS_TOKEN", TOKEN),
-        ("WHATSAPP_WABA_ID", ACCOUNT_ID),
-        ("META_SYNC_VERSION_SUFFIX", suffix),
-    ];
-    let app = TestApp::spawn_with(database, &settings, "").await;
-    app.apply_catalogue(CATALOGUE).await;
-    let config = SandboxConfig {
-        phone_number_id: PHONE_NUMBER_ID.to_owned(),
-        access_token: TOKEN.to_owned(),
-        app_secret: APP_SECRET.to_owned(),
-        callback_url: Some(format!("{}/webhooks/meta", app.base)),
-        sent_after: Duration::ZERO,
-        delivered_after: Duration::ZERO,
-        read_after: Duration::ZERO,
-        takes: Duration::ZERO,
-        ledger: None,
-        workers: 1,
-        chaos: None,
-    };
-    let stop = CancellationToken::new();
-    tokio::spawn(sandbox::run(config, listener, stop.clone()));
-    Synced {
-        app,
-        sandbox,
-        folder: tempfile::tempdir().unwrap(),
-        stop,
-        suffix,
-    }
+    let settings = [("META_SYNC_VERSION_SUFFIX", suffix)];
+    let played = play(database, TOKEN, &settings).await;
+    played.app.apply_catalogue(CATALOGUE).await;
+    Synced { played, suffix }
 }
 
 impl Synced {
@@ -163,19 +130,6 @@ impl Synced {
             .unwrap();
         assert_eq!(answer.status().as_u16(), 200, "{path}");
     }
-
-    /// Waits until the callbacks of so many decisions are here, and applies them.
-    async fn decided(&self, count: i64) {
-        for _ in 0..400 {
-            self.app.process().await;
-            let told = "SELECT count(*) FROM notice";
-            if self.app.number(told).await >= count {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the sandbox told of fewer than {count} decisions");
-    }
 }
 
 async fn templates_are_made_reviewed_and_then_the_same(database: Database) {
@@ -184,7 +138,7 @@ async fn templates_are_made_reviewed_and_then_the_same(database: Database) {
     assert_eq!(code, 3, "{planned}");
     let (code, synced) = it.run(&["sync"]).await;
     assert_eq!(code, 0, "{synced}");
-    it.decided(3).await;
+    it.app.process().await;
     let (code, status) = it.run(&["status"]).await;
     assert_eq!(code, 0, "{status}");
     let (code, again) = it.run(&["sync"]).await;
@@ -223,7 +177,7 @@ async fn what_is_refused_is_said_and_the_others_go_on(database: Database) {
     .await;
     let (code, synced) = it.run(&["sync"]).await;
     assert_eq!(code, 1, "{synced}");
-    it.decided(3).await;
+    it.app.process().await;
     let (code, status) = it.run(&["status"]).await;
     assert_eq!(code, 1, "{status}");
     insta::assert_snapshot!("templates_refused", [synced, status].join("\n----\n"));
@@ -242,7 +196,7 @@ async fn what_differs_is_shown_and_changed_where_meta_allows_it(database: Databa
     )
     .await;
     it.run(&["sync"]).await;
-    it.decided(2).await;
+    it.app.process().await;
     it.app
         .apply_catalogue(
             &CATALOGUE
@@ -254,10 +208,7 @@ async fn what_differs_is_shown_and_changed_where_meta_allows_it(database: Databa
     assert_eq!(code, 3, "{planned}");
     let (code, synced) = it.run(&["sync"]).await;
     assert_eq!(code, 0, "{synced}");
-    let mut again = String::new();
-    while !again.contains("approved") {
-        again = it.run(&["plan", "--template", "welcome"]).await.1;
-    }
+    let (_, again) = it.run(&["plan", "--template", "welcome"]).await;
     insta::assert_snapshot!(
         "templates_changed",
         [planned, synced, again].join("\n----\n")
@@ -273,7 +224,7 @@ async fn a_utility_template_that_became_marketing_obeys_those_who_opted_out(data
         )
         .await;
     it.run(&["sync"]).await;
-    it.decided(3).await;
+    it.app.process().await;
     it.run(&["sync"]).await;
     it.tell("templates/welcome", json!({"decision": "MARKETING"}))
         .await;
@@ -350,7 +301,7 @@ async fn a_suffix_makes_a_version_beside_the_old_one(database: Database) {
         synced.contains("created       welcome_v1_02 (en) pending ID"),
         "{synced}"
     );
-    it.decided(1).await;
+    it.app.process().await;
     let (code, status) = it.run(&["status", "--template", "welcome"]).await;
     assert_eq!(code, 0);
     assert!(
@@ -383,4 +334,43 @@ async fn a_template_is_displayed_as_meta_wants_it_and_as_people_read_it(database
         "templates_as_people_read_them",
         [shown, bubbles].join("\n----\n")
     );
+}
+
+async fn an_account_that_cannot_be_asked_says_why(database: Database) {
+    let it = ready(&database, "").await;
+    it.tell(
+        "number",
+        json!({"token": "another-token-than-ours-123456789"}),
+    )
+    .await;
+    let (code, said) = it.run(&["sync"]).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("cannot be looked at: Meta refused it (code 190"),
+        "{said}"
+    );
+    let http = providers::http_client(Duration::from_secs(5), Duration::from_secs(2)).unwrap();
+    let learned = templates::refresh(&it.app.engine, &http, it.app.now()).await;
+    assert_eq!(learned.unwrap(), 0, "the next time will do");
+}
+
+async fn what_was_made_meanwhile_is_adopted_and_a_category_is_metas(database: Database) {
+    let it = ready(&database, "").await;
+    // It is there, and not in the list: somebody makes it between our look and our call.
+    it.tell(
+        "account",
+        json!({"hidden": ["welcome"], "reviews": {"order_confirmation": "MARKETING"}}),
+    )
+    .await;
+    it.run(&["sync"]).await;
+    it.app.process().await;
+    let (code, again) = it.run(&["sync"]).await;
+    assert_eq!(code, 0, "{again}");
+    assert!(again.contains("adopted       welcome (en)"), "{again}");
+    assert!(
+        again.contains("Meta has decided on its category"),
+        "{again}"
+    );
+    let (code, _) = it.run(&["plan"]).await;
+    assert_eq!(code, 3);
 }

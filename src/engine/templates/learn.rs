@@ -10,7 +10,7 @@ use crate::{
         dispatch::{Sendable, sendable},
         transition::Report,
     },
-    providers::meta::library::Remote,
+    providers::meta::templates::Remote,
     store::{
         DatabaseTransaction, StoreError, notification,
         template_sync::{self, Name, Part, Said},

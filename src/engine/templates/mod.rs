@@ -21,7 +21,7 @@ use crate::{
         meta::{
             definition::{self, Definition, Drift},
             inspect::{Inspector, Refusal},
-            library::Remote,
+            templates::Remote,
         },
     },
     store::{StoreError, catalogue},
@@ -198,7 +198,7 @@ async fn one(
         looked.reports = Err(account.obstacle().unwrap_or_default());
         return Ok(looked);
     };
-    let remote = match inspector.library(waba_id).await {
+    let remote = match inspector.account_templates(waba_id).await {
         Ok(remote) => remote,
         Err(refusal) => {
             looked.reports = Err(refusal.to_string());
@@ -371,7 +371,7 @@ pub async fn refresh(
         if !seen.insert(waba_id.clone()) {
             continue;
         }
-        match inspector.library(waba_id).await {
+        match inspector.account_templates(waba_id).await {
             Ok(remote) => changed += learn(engine, waba_id, &remote, now).await?,
             Err(refusal) => warn(account, &refusal),
         }

@@ -6,7 +6,7 @@ pub mod definition;
 pub mod errors;
 pub mod inspect;
 mod lenient;
-pub mod library;
 pub mod probe;
 pub mod request;
 pub mod signature;
+pub mod templates;

@@ -5,6 +5,7 @@ mod blocker;
 mod graph;
 mod postgres;
 mod provider;
+mod sandbox;
 
 use std::{future::Future, pin::Pin};
 
@@ -17,6 +18,7 @@ pub use graph::Graph;
 use libtest_mimic::Trial;
 pub use postgres::{POSTGRES_MISSING, postgres, stop_postgres};
 pub use provider::FakeMeta;
+pub use sandbox::{Played, play};
 
 /// The catalogue that most tests use.
 pub const DEMO: &str = include_str!("../../../deploy/catalogues/demo.toml");

@@ -1,20 +1,16 @@
 //! A whole template: header, body, footer and buttons, and what fills them.
 
 mod check;
+mod fill;
 
 pub use check::{check, ttl_bounds};
+pub use fill::{ButtonValue, Filled, FilledButton, FilledHeader, Parameter};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{
-    Body, TemplateError, check_text, filters::LANGUAGE, names_in, one_line, parameter::Declared,
-    render_text, variables_of,
-};
-use crate::domain::{
-    content::{MediaKind, Source},
-    language::is_akin,
-};
+use super::{Body, TemplateError, check_text, names_in, parameter::Declared, variables_of};
+use crate::domain::language::is_akin;
 
 /// What a template has beside its body, as a catalogue writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,9 +112,6 @@ pub const MASK: &str = "••••••";
 /// Limits of Meta, "Template components", in characters.
 const MAX_HEADER: usize = 60;
 const MAX_URL: usize = 2000;
-const MAX_COPY_CODE: usize = 15;
-const MAX_OTP: usize = 15;
-const MAX_PAYLOAD: usize = 256;
 const MAX_BODY: usize = 1024;
 
 /// A template, read and taken apart.
@@ -130,54 +123,8 @@ pub struct Layout {
     authentication: bool,
     /// What it is written in.
     language: String,
-}
-
-/// A template with everything filled in.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Filled {
-    pub header: Option<FilledHeader>,
-    /// With names when the template's parameters are named.
-    pub body: Vec<Parameter>,
-    /// Only those that take a parameter.
-    pub buttons: Vec<FilledButton>,
-}
-
-/// A value, and its name in a template with named parameters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parameter {
-    pub name: Option<String>,
-    pub text: String,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum FilledHeader {
-    Text(Parameter),
-    Media {
-        kind: MediaKind,
-        source: Source,
-        filename: Option<String>,
-    },
-    Location {
-        latitude: f64,
-        longitude: f64,
-        name: String,
-        address: String,
-    },
-}
-
-/// The parameter of the button at a place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilledButton {
-    pub index: usize,
-    pub value: ButtonValue,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ButtonValue {
-    /// What the address ends with.
-    UrlEnd(String),
-    Payload(String),
-    CouponCode(String),
+    /// Of the body's expressions: which may be seen by the person alone.
+    secret_places: Vec<bool>,
 }
 
 impl Layout {
@@ -192,13 +139,21 @@ impl Layout {
         for text in texts(&extras) {
             check_text(text)?;
         }
-        Ok(Self {
+        let mut layout = Self {
             body: Body::parse(body)?,
             extras,
             named,
             authentication,
             language: language.to_owned(),
-        })
+            secret_places: Vec::new(),
+        };
+        // Found once: a text is filled for everybody who gets it.
+        let is_secret = |expression: &String| {
+            let asked = names_in(expression);
+            asked.iter().any(|name| layout.is_sensitive(name))
+        };
+        layout.secret_places = layout.body.expressions.iter().map(is_secret).collect();
+        Ok(layout)
     }
 
     /// The language in which dates and amounts are written: the reader's, whose country
@@ -255,145 +210,9 @@ impl Layout {
         secrets
     }
 
-    /// The text as others than the person may read it.
-    pub fn masked_text(&self, parameters: &[Parameter]) -> String {
-        let shown: Vec<Parameter> = self
-            .body
-            .expressions
-            .iter()
-            .zip(parameters)
-            .map(|(expression, parameter)| {
-                let names = names_in(expression);
-                let mut shown = parameter.clone();
-                if names.iter().any(|name| self.is_sensitive(name)) {
-                    MASK.clone_into(&mut shown.text);
-                }
-                shown
-            })
-            .collect();
-        self.text(&shown)
-    }
-
     /// What it has beside its body.
     pub const fn extras(&self) -> &Extras {
         &self.extras
-    }
-
-    /// Fills in the examples.
-    pub fn example(&self) -> Result<Filled, TemplateError> {
-        self.fill(&self.example_context())
-    }
-
-    /// The examples of its parameters, and somebody's name for what Herald fills in.
-    pub fn example_context(&self) -> Value {
-        let mut context = serde_json::Map::new();
-        for name in PROVIDED {
-            let named = serde_json::json!({ "name": "Asha" });
-            context.insert(name.to_owned(), named);
-        }
-        context.insert("related_contact_name".to_owned(), Value::from("Asha"));
-        for declared in &self.extras.parameters {
-            let example = Value::from(declared.example.as_str());
-            context.insert(declared.name.clone(), example);
-        }
-        Value::Object(context)
-    }
-
-    /// Fills everything in.
-    pub fn fill(&self, context: &Value) -> Result<Filled, TemplateError> {
-        let mut context = context.clone();
-        let language = Value::from(self.written_in(&context));
-        if let Some(variables) = context.as_object_mut() {
-            variables.insert(LANGUAGE.to_owned(), language);
-            for declared in &self.extras.parameters {
-                if let (Some(default), None | Some(Value::Null)) =
-                    (&declared.default, variables.get(&declared.name))
-                {
-                    variables.insert(declared.name.clone(), Value::from(default.as_str()));
-                }
-                if let Some(value) = variables.get(&declared.name) {
-                    let broken = |rule| TemplateError::Parameter(declared.name.clone(), rule);
-                    declared.kind.check(value).map_err(broken)?;
-                }
-            }
-        }
-        let context = &context;
-        let values = self.body.parameters(context)?;
-        let body: Vec<Parameter> = self
-            .body
-            .expressions
-            .iter()
-            .zip(values)
-            .map(|(expression, text)| Parameter {
-                name: self.named.then(|| expression.clone()),
-                text,
-            })
-            .collect();
-        let rendered = self.text(&body);
-        if rendered.chars().count() > MAX_BODY {
-            return Err(TemplateError::TooLongFor("the body", MAX_BODY));
-        }
-        let mut buttons = Vec::new();
-        if self.authentication {
-            // The code stands in the text and in the button (Meta, "Authentication templates").
-            if let Some(code) = body.first() {
-                if code.text.chars().count() > MAX_OTP {
-                    return Err(TemplateError::TooLongFor("a one-time password", MAX_OTP));
-                }
-                buttons.push(FilledButton {
-                    index: 0,
-                    value: ButtonValue::UrlEnd(code.text.clone()),
-                });
-            }
-        } else {
-            for (index, button) in self.extras.buttons.iter().enumerate() {
-                if let Some(value) = fill_button(button, context)? {
-                    buttons.push(FilledButton { index, value });
-                }
-            }
-        }
-        Ok(Filled {
-            header: match &self.extras.header {
-                Some(header) => fill_header(header, self.named, context)?,
-                None => None,
-            },
-            body,
-            buttons,
-        })
-    }
-
-    /// The whole as one text, header and footer with it; `None` when it has buttons or a
-    /// file, or cannot be filled.
-    pub fn plain_text(&self, context: &Value) -> Option<String> {
-        let plain = matches!(self.extras.header, None | Some(Header::Text { .. }));
-        if !plain || !self.extras.buttons.is_empty() || self.authentication {
-            return None;
-        }
-        let filled = self.fill(context).ok()?;
-        let header = self.header_text(context);
-        let parts = [
-            header.map(|text| format!("*{text}*")),
-            Some(self.text(&filled.body)),
-            self.extras.footer.as_ref().map(|text| format!("_{text}_")),
-        ];
-        Some(parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n"))
-    }
-
-    /// The text of its header, if that is one.
-    pub fn header_text(&self, context: &Value) -> Option<String> {
-        match &self.extras.header {
-            Some(Header::Text { text }) => render_text(text, context).ok(),
-            _ => None,
-        }
-    }
-
-    /// The text as the person reads it.
-    pub fn text(&self, parameters: &[Parameter]) -> String {
-        let values: Vec<String> = parameters
-            .iter()
-            .map(|parameter| parameter.text.clone())
-            .collect();
-        self.body.fill(&values)
     }
 }
 
@@ -428,238 +247,4 @@ fn texts(extras: &Extras) -> Vec<&str> {
         }
     }
     texts
-}
-
-fn value(what: &'static str, text: &str, context: &Value) -> Result<String, TemplateError> {
-    let value = one_line(&render_text(text, context)?);
-    if value.is_empty() {
-        return Err(TemplateError::EmptyParameter(what.to_owned()));
-    }
-    Ok(value)
-}
-
-fn bounded(
-    what: &'static str,
-    most: usize,
-    text: &str,
-    context: &Value,
-) -> Result<String, TemplateError> {
-    let value = value(what, text, context)?;
-    if value.chars().count() > most {
-        return Err(TemplateError::TooLongFor(what, most));
-    }
-    Ok(value)
-}
-
-fn fill_header(
-    header: &Header,
-    named: bool,
-    context: &Value,
-) -> Result<Option<FilledHeader>, TemplateError> {
-    let media = |kind, id: Option<&str>, link: Option<&str>, filename: Option<&str>| {
-        let of = |text: Option<&str>, what| {
-            text.map(|text| bounded(what, MAX_URL, text, context))
-                .transpose()
-        };
-        let source = Source::new(of(id, "the header's id")?, of(link, "the header's link")?)
-            .map_err(|rule| TemplateError::Header(rule.to_owned()))?;
-        Ok(Some(FilledHeader::Media {
-            kind,
-            source,
-            filename: of(filename, "the header's filename")?,
-        }))
-    };
-    match header {
-        Header::Text { text } => {
-            let parsed = Body::parse(text)?;
-            let values = parsed.parameters(context)?;
-            if parsed.fill(&values).chars().count() > MAX_HEADER {
-                return Err(TemplateError::TooLongFor("the header", MAX_HEADER));
-            }
-            Ok(parsed
-                .expressions
-                .into_iter()
-                .zip(values)
-                .next()
-                .map(|(expression, text)| {
-                    FilledHeader::Text(Parameter {
-                        name: named.then_some(expression),
-                        text,
-                    })
-                }))
-        }
-        Header::Image { id, link } => media(MediaKind::Image, id.as_deref(), link.as_deref(), None),
-        Header::Video { id, link } => media(MediaKind::Video, id.as_deref(), link.as_deref(), None),
-        Header::Document { id, link, filename } => media(
-            MediaKind::Document,
-            id.as_deref(),
-            link.as_deref(),
-            filename.as_deref(),
-        ),
-        Header::Location {
-            latitude,
-            longitude,
-            name,
-            address,
-        } => {
-            let degrees = |what: &'static str, text: &str, most: f64| {
-                value(what, text, context)?
-                    .parse::<f64>()
-                    .ok()
-                    .filter(|degrees| degrees.abs() <= most)
-                    .ok_or_else(|| {
-                        TemplateError::Header(format!("{what}: degrees, at most {most}"))
-                    })
-            };
-            Ok(Some(FilledHeader::Location {
-                latitude: degrees("the latitude", latitude, 90.0)?,
-                longitude: degrees("the longitude", longitude, 180.0)?,
-                name: value("the place's name", name, context)?,
-                address: value("the place's address", address, context)?,
-            }))
-        }
-    }
-}
-
-fn fill_button(button: &Button, context: &Value) -> Result<Option<ButtonValue>, TemplateError> {
-    Ok(match button {
-        Button::QuickReply {
-            payload: Some(payload),
-            ..
-        } => Some(ButtonValue::Payload(bounded(
-            "a button's payload",
-            MAX_PAYLOAD,
-            payload,
-            context,
-        )?)),
-        Button::Url { url, .. } => {
-            let parsed = Body::parse(url)?;
-            let values = parsed.parameters(context)?;
-            if parsed.fill(&values).chars().count() > MAX_URL {
-                return Err(TemplateError::TooLongFor("a button's address", MAX_URL));
-            }
-            values.into_iter().next().map(ButtonValue::UrlEnd)
-        }
-        Button::CopyCode { code } => Some(ButtonValue::CouponCode(bounded(
-            "a button's code",
-            MAX_COPY_CODE,
-            code,
-            context,
-        )?)),
-        Button::QuickReply { payload: None, .. }
-        | Button::PhoneNumber { .. }
-        | Button::Otp { .. }
-        | Button::RequestContactInfo => None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn layout(body: &str, extras: Value, authentication: bool) -> Layout {
-        let extras = serde_json::from_value(extras).unwrap();
-        Layout::parse(body, extras, false, authentication, "en_US").unwrap()
-    }
-
-    #[test]
-    fn the_code_stands_in_the_text_and_in_the_button() {
-        let filled = layout("{{ code }} is your code.", json!({}), true)
-            .fill(&json!({"code": "123456"}))
-            .unwrap();
-        assert_eq!(filled.body.first().unwrap().text, "123456");
-        assert_eq!(
-            filled.buttons,
-            [FilledButton {
-                index: 0,
-                value: ButtonValue::UrlEnd("123456".to_owned())
-            }]
-        );
-    }
-
-    #[test]
-    fn a_code_of_over_fifteen_characters_is_refused_without_showing_it() {
-        let error = layout("{{ code }}", json!({}), true)
-            .fill(&json!({"code": "1234567890123456"}))
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "a one-time password has over 15 characters"
-        );
-    }
-
-    #[test]
-    fn buttons_keep_their_places_and_only_those_with_a_value_are_named() {
-        let extras = json!({"buttons": [
-            {"type": "quick_reply", "text": "Yes"},
-            {"type": "quick_reply", "text": "No", "payload": "no:{{ id }}"},
-            {"type": "url", "text": "See", "url": "https://example.org/{{ id }}"},
-            {"type": "phone_number", "text": "Call", "phone_number": "+12025550123"},
-            {"type": "copy_code", "code": "{{ coupon }}"}
-        ]});
-        let layout = layout("Hello", extras, false);
-        assert_eq!(layout.variables(), ["id", "coupon"]);
-        let filled = layout
-            .fill(&json!({"id": "7", "coupon": "SAVE10"}))
-            .unwrap();
-        let places: Vec<usize> = filled.buttons.iter().map(|button| button.index).collect();
-        assert_eq!(places, [1, 2, 4]);
-    }
-
-    proptest! {
-        /// Issue: any template and parameters either render within the bounds or are refused
-        /// with the field named.
-        #[test]
-        fn what_is_filled_keeps_the_bounds_and_what_is_refused_names_the_parameter(
-            before in "[a-zA-Z .]{1,400}",
-            one in ".{0,700}",
-            two in prop_oneof!["[0-9]{1,9}", ".{0,40}"],
-            has_second in any::<bool>(),
-        ) {
-            let extras = json!({"parameters": [
-                {"name": "one", "example": "x"}, {"name": "two", "kind": "number", "example": "1"},
-            ]});
-            let layout = layout(&format!("{before} {{{{ one }}}} and {{{{ two }}}} end"), extras, false);
-            let params = if has_second {
-                json!({ "one": one, "two": two })
-            } else {
-                json!({ "one": one })
-            };
-            match layout.fill(&params) {
-                Ok(filled) => {
-                    prop_assert!(layout.text(&filled.body).chars().count() <= MAX_BODY);
-                    for parameter in &filled.body {
-                        prop_assert!(!parameter.text.is_empty());
-                        prop_assert!(!parameter.text.contains(['\n', '\t']) && !parameter.text.contains("  "));
-                    }
-                }
-                Err(error) => {
-                    let said = error.to_string();
-                    let named = ["one", "two", "the body"].iter().any(|name| said.contains(name));
-                    prop_assert!(named, "{}", said);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_header_has_a_link_or_an_id_and_a_link_is_an_address() {
-        let header = |link: &str| {
-            layout(
-                "x",
-                json!({"header": {"type": "document", "link": link, "filename": "{{ n }}.pdf"}}),
-                false,
-            )
-            .fill(&json!({"n": "A1"}))
-        };
-        assert!(matches!(
-            header("https://example.org/{{ n }}").unwrap().header,
-            Some(FilledHeader::Media { kind: MediaKind::Document, source: Source::Link(link), filename: Some(name) })
-                if link == "https://example.org/A1" && name == "A1.pdf"
-        ));
-        assert!(header("ftp://example.org/{{ n }}").is_err());
-    }
 }

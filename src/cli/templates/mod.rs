@@ -1,5 +1,7 @@
 //! `herald templates plan|sync|status|show`
 
+mod show;
+
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -7,9 +9,8 @@ use serde_json::{Value, json};
 use super::{Ended, say, settings};
 use crate::{
     app,
-    domain::template::layout::{Button, Header, Layout},
     engine::{
-        Engine, catalogue,
+        Engine,
         templates::{self, Doing, Looked, Outcome, Report},
     },
     providers,
@@ -122,7 +123,9 @@ impl Templates {
                 }
                 status(&engine, &which).await
             }
-            Action::Show { name, language } => show(&engine, &name, language.as_deref()).await,
+            Action::Show { name, language } => {
+                show::show(&engine, &name, language.as_deref()).await
+            }
         }
     }
 }
@@ -361,112 +364,4 @@ async fn status(engine: &Engine, which: &Which) -> anyhow::Result<()> {
     } else {
         Ok(())
     }
-}
-
-/// A template with its examples.
-async fn show(engine: &Engine, name: &str, language: Option<&str>) -> anyhow::Result<()> {
-    let found: Vec<_> = rows::translations(engine.store.reader(), name)
-        .await?
-        .into_iter()
-        .filter(|row| language.is_none_or(|language| row.language == language))
-        .collect();
-    if found.is_empty() {
-        bail!("no catalogue has a template {name} in this language");
-    }
-    let said = template_sync::all(&engine.store).await?;
-    for row in found {
-        let heard = said
-            .iter()
-            .filter(|it| it.name == row.name && it.language == row.language);
-        let standing: Vec<String> = heard
-            .map(|it| it.status.as_deref().unwrap_or("unknown").to_lowercase())
-            .collect();
-        let standing = if standing.is_empty() {
-            "never heard of".to_owned()
-        } else {
-            standing.join(", ")
-        };
-        say(format!(
-            "{} ({}), {}, version {}: {standing}",
-            row.name, row.language, row.category, row.version
-        ));
-        match catalogue::layout(&row) {
-            Err(error) => say(format!("  cannot be read: {error}")),
-            Ok(layout) => bubble(&layout),
-        }
-    }
-    Ok(())
-}
-
-/// How wide a bubble is, in characters.
-const WIDTH: usize = 56;
-
-fn bubble(layout: &Layout) {
-    let filled = layout.example();
-    let body = if let Ok(filled) = &filled {
-        layout.text(&filled.body)
-    } else {
-        let names: Vec<String> = layout
-            .body
-            .expressions
-            .iter()
-            .map(|expression| format!("{{{{ {expression} }}}}"))
-            .collect();
-        layout.body.fill(&names)
-    };
-    let extras = layout.extras();
-    let mut lines = Vec::new();
-    match &extras.header {
-        None => {}
-        Some(Header::Text { text }) => {
-            let shown = layout.header_text(&layout.example_context());
-            lines.extend(wrapped(&format!("*{}*", shown.as_ref().unwrap_or(text))));
-        }
-        Some(Header::Image { .. }) => lines.push("[picture]".to_owned()),
-        Some(Header::Video { .. }) => lines.push("[video]".to_owned()),
-        Some(Header::Document { .. }) => lines.push("[document]".to_owned()),
-        Some(Header::Location { .. }) => lines.push("[place]".to_owned()),
-    }
-    lines.extend(body.lines().flat_map(wrapped));
-    if let Some(footer) = &extras.footer {
-        lines.extend(wrapped(footer));
-    }
-    let edge = "─".repeat(WIDTH + 2);
-    say(format!("  ╭{edge}╮"));
-    for line in lines {
-        let pad = " ".repeat(WIDTH.saturating_sub(line.chars().count()));
-        say(format!("  │ {line}{pad} │"));
-    }
-    say(format!("  ╰{edge}╯"));
-    for button in &extras.buttons {
-        let label = match button {
-            Button::QuickReply { text, .. }
-            | Button::Url { text, .. }
-            | Button::PhoneNumber { text, .. } => text.as_str(),
-            Button::CopyCode { .. } => "Copy offer code",
-            Button::Otp { text, .. } => text.as_deref().unwrap_or("Copy code"),
-            Button::RequestContactInfo => "Share contact info",
-        };
-        say(format!("  [ {label} ]"));
-    }
-    if filled.is_err() {
-        say("  (its parameters have no examples)");
-    }
-}
-
-/// A line, broken at spaces.
-fn wrapped(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for word in text.split(' ') {
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            lines.push(std::mem::take(&mut line));
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    lines.push(line);
-    lines
 }

@@ -49,7 +49,7 @@ impl Refusal {
 
 impl Inspector {
     /// Every template of an account.
-    pub async fn library(&self, account: &str) -> Result<Vec<Remote>, Refusal> {
+    pub async fn account_templates(&self, account: &str) -> Result<Vec<Remote>, Refusal> {
         let path = format!("{account}/message_templates");
         let fields = "id,name,language,status,category,components,quality_score,rejected_reason";
         let mut all = Vec::new();

@@ -107,16 +107,19 @@ pub(super) async fn make(
         components,
     };
     {
-        let mut library = world.library.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = library
+        let mut all = world
+            .templates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let taken = all
             .iter()
             .any(|it| it.name == name && it.language == language);
         if taken || (seeded && language == "en_US") {
             return refused(2_388_024, "Content in this language already exists");
         }
-        library.push(kept.clone());
+        all.push(kept.clone());
     }
-    review(Arc::clone(&world), kept.id.clone());
+    review(Arc::clone(&world), kept.id.clone()).await;
     HttpResponse::Ok().json(json!({
         "id": kept.id, "status": kept.status, "category": kept.category,
     }))
@@ -137,8 +140,11 @@ pub(super) async fn change(
         return refused;
     }
     {
-        let mut library = world.library.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(kept) = library.iter_mut().find(|it| it.id == path.1) else {
+        let mut all = world
+            .templates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(kept) = all.iter_mut().find(|it| it.id == path.1) else {
             return graph_error(
                 400,
                 100,
@@ -153,30 +159,39 @@ pub(super) async fn change(
         "PENDING".clone_into(&mut kept.status);
         kept.rejected_reason = None;
     }
-    review(Arc::clone(&world), path.1.clone());
+    review(Arc::clone(&world), path.1.clone()).await;
     HttpResponse::Ok().json(json!({ "success": true }))
 }
 
-/// The review ends a moment later, and is told.
-fn review(world: Arc<World>, id: String) {
+/// The review ends a moment later, and is told; at once, where nothing takes time.
+async fn review(world: Arc<World>, id: String) {
+    let pause = world.config.sent_after;
+    if pause.is_zero() {
+        end_review(&world, &id).await;
+        return;
+    }
     let tasks = world.tasks.clone();
     tasks.spawn(async move {
-        tokio::time::sleep(world.config.sent_after).await;
-        let name = {
-            let library = world.library.lock().unwrap_or_else(PoisonError::into_inner);
-            library
-                .iter()
-                .find(|it| it.id == id)
-                .map(|it| it.name.clone())
-        };
-        let Some(name) = name else { return };
-        let decision = said(&world, "reviews")
-            .get(&name)
-            .and_then(Value::as_str)
-            .unwrap_or("APPROVED")
-            .to_owned();
-        decide(&world, &id, &decision).await;
+        tokio::time::sleep(pause).await;
+        end_review(&world, &id).await;
     });
+}
+
+async fn end_review(world: &World, id: &str) {
+    let name = {
+        let all = world
+            .templates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        all.iter().find(|it| it.id == id).map(|it| it.name.clone())
+    };
+    let Some(name) = name else { return };
+    let decision = said(world, "reviews")
+        .get(&name)
+        .and_then(Value::as_str)
+        .unwrap_or("APPROVED")
+        .to_owned();
+    decide(world, id, &decision).await;
 }
 
 async fn decide(world: &World, id: &str, decision: &str) {
@@ -189,8 +204,11 @@ async fn decide(world: &World, id: &str, decision: &str) {
     }
     let is_category = ["MARKETING", "UTILITY"].contains(&verdict);
     let told = {
-        let mut library = world.library.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(kept) = library.iter_mut().find(|it| it.id == id) else {
+        let mut all = world
+            .templates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(kept) = all.iter_mut().find(|it| it.id == id) else {
             return;
         };
         if is_category {
@@ -220,9 +238,11 @@ pub(super) async fn by_hand(
     body: web::Json<Value>,
 ) -> HttpResponse {
     let id = {
-        let library = world.library.lock().unwrap_or_else(PoisonError::into_inner);
-        library
-            .iter()
+        let all = world
+            .templates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        all.iter()
             .find(|it| it.name == *path)
             .map(|it| it.id.clone())
     };
@@ -258,8 +278,20 @@ pub(super) async fn list(
         .map(|(name, status)| json!({ "name": name, "language": "en_US", "status": status }))
         .collect();
     {
-        let library = world.library.lock().unwrap_or_else(PoisonError::into_inner);
-        data.extend(library.iter().map(Kept::shown));
+        let all = world
+            .templates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let hidden = said(&world, "hidden");
+        let is_hidden = |name: &String| {
+            let names = hidden.as_array();
+            names.is_some_and(|names| names.iter().any(|it| it == name))
+        };
+        data.extend(
+            all.iter()
+                .filter(|it| !is_hidden(&it.name))
+                .map(Kept::shown),
+        );
     }
     // In pages of two, whatever was asked for: whoever reads a list must follow it.
     let after: usize = web::Query::<HashMap<String, String>>::from_query(request.query_string())
