@@ -17,6 +17,7 @@ use sha2::Sha256;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::{JoinHandle, JoinSet},
 };
 
 use crate::{database, server::APP_SECRET};
@@ -112,6 +113,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    fn note(&mut self, place: usize, is_good: bool, since: Instant) {
+        if is_good {
+            self.acknowledged.push(place);
+            self.latencies_micros
+                .push(u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX));
+        } else {
+            self.refused += 1;
+        }
+    }
+
     pub fn per_second(&self) -> f64 {
         count(self.acknowledged.len()) / self.elapsed.as_secs_f64()
     }
@@ -217,7 +228,6 @@ async fn connection(
     stop: &AtomicBool,
 ) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut buffer = [0_u8; 1024];
     'connect: while Instant::now() < until && !stop.load(Ordering::Relaxed) {
         let Ok(mut stream) = TcpStream::connect(address).await else {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -229,38 +239,143 @@ async fn connection(
             if sent >= until || stop.load(Ordering::Relaxed) {
                 return outcome;
             }
-            let Some(place) = supply.take(shots.len()) else {
+            let Some((place, shot)) = supply
+                .take(shots.len())
+                .and_then(|place| Some((place, shots.get(place)?)))
+            else {
                 return outcome;
             };
-            let Some(shot) = shots.get(place) else {
-                return outcome;
-            };
-            if stream.write_all(&shot.request).await.is_err() {
+            let Some(is_good) = exchange(&mut stream, shot).await else {
                 continue 'connect;
-            }
-            let mut filled = 0;
-            loop {
-                match stream
-                    .read(buffer.get_mut(filled..).unwrap_or_default())
-                    .await
-                {
-                    Ok(0) | Err(_) => continue 'connect,
-                    Ok(more) => filled += more,
-                }
-                let answer = buffer.get(..filled).unwrap_or_default();
-                if is_complete(answer) {
-                    break;
-                }
-            }
-            if buffer.starts_with(b"HTTP/1.1 200") {
-                outcome.acknowledged.push(place);
-                outcome
-                    .latencies_micros
-                    .push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
-            } else {
-                outcome.refused += 1;
-            }
+            };
+            outcome.note(place, is_good, sent);
         }
+    }
+    outcome
+}
+
+/// Writes a shot and reads its answer: whether that is 200; nothing if the connection broke.
+async fn exchange(stream: &mut TcpStream, shot: &Shot) -> Option<bool> {
+    let mut buffer = [0_u8; 1024];
+    stream.write_all(&shot.request).await.ok()?;
+    let mut filled = 0;
+    loop {
+        match stream
+            .read(buffer.get_mut(filled..).unwrap_or_default())
+            .await
+        {
+            Ok(0) | Err(_) => return None,
+            Ok(more) => filled += more,
+        }
+        if is_complete(buffer.get(..filled).unwrap_or_default()) {
+            return Some(buffer.starts_with(b"HTTP/1.1 200"));
+        }
+    }
+}
+
+/// A load that goes on beside something else.
+pub struct Steady {
+    running: JoinHandle<Outcome>,
+}
+
+impl Steady {
+    /// Waits for its end, which `stop` brings about.
+    pub async fn join(self) -> anyhow::Result<Outcome> {
+        Ok(self.running.await?)
+    }
+}
+
+/// Connections of a steady load: so many answers may be late before it is.
+const STEADY_CONNECTIONS: u32 = 32;
+
+/// Fires so many shots a second, each at its own moment: how long an answer took is counted
+/// from when its shot was due, so that a server that stalls is not asked less.
+pub fn steady(
+    address: SocketAddr,
+    shots: &Arc<Vec<Shot>>,
+    supply: &Arc<Supply>,
+    per_second: u64,
+    most: Duration,
+    stop: &Arc<AtomicBool>,
+) -> Steady {
+    let (shots, supply, stop) = (Arc::clone(shots), Arc::clone(supply), Arc::clone(stop));
+    let gap = Duration::from_secs(1) / u32::try_from(per_second.max(1)).unwrap_or(u32::MAX);
+    // A thread of its own: the load is to leave the machine to what is measured.
+    let running = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let Ok(runtime) = runtime else {
+            return Outcome::default();
+        };
+        let started = Instant::now();
+        let mut total = runtime.block_on(async {
+            let mut workers = JoinSet::new();
+            for worker in 0..STEADY_CONNECTIONS {
+                let (shots, supply) = (Arc::clone(&shots), Arc::clone(&supply));
+                let stop = Arc::clone(&stop);
+                let turns = Turns {
+                    next: started + gap * worker,
+                    gap: gap * STEADY_CONNECTIONS,
+                    until: started + most,
+                };
+                workers
+                    .spawn(async move { in_turns(address, &shots, &supply, turns, &stop).await });
+            }
+            let mut total = Outcome::default();
+            while let Some(Ok(mine)) = workers.join_next().await {
+                total.acknowledged.extend(mine.acknowledged);
+                total.latencies_micros.extend(mine.latencies_micros);
+                total.refused += mine.refused;
+            }
+            total
+        });
+        total.elapsed = started.elapsed();
+        total
+    });
+    Steady { running }
+}
+
+/// When a connection fires.
+struct Turns {
+    next: Instant,
+    gap: Duration,
+    until: Instant,
+}
+
+async fn in_turns(
+    address: SocketAddr,
+    shots: &[Shot],
+    supply: &Supply,
+    mut turns: Turns,
+    stop: &AtomicBool,
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut stream = None;
+    while turns.next < turns.until {
+        tokio::time::sleep_until(turns.next.into()).await;
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let taken = supply.take(shots.len());
+        let Some((place, shot)) = taken.and_then(|place| Some((place, shots.get(place)?))) else {
+            break;
+        };
+        let mut open = match stream.take() {
+            Some(open) => Some(open),
+            None => TcpStream::connect(address).await.ok(),
+        };
+        let answer = match open.as_mut() {
+            Some(open) => exchange(open, shot).await,
+            None => None,
+        };
+        if let Some(is_good) = answer {
+            outcome.note(place, is_good, turns.next);
+            stream = open;
+        } else {
+            outcome.refused += 1;
+        }
+        turns.next += turns.gap;
     }
     outcome
 }

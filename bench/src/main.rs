@@ -5,6 +5,7 @@
 mod chaos;
 mod crash;
 mod database;
+mod fanout;
 mod ingest;
 mod load;
 mod memory;
@@ -37,6 +38,8 @@ enum Command {
     Chaos(chaos::Chaos),
     /// Messages out, against the sandbox.
     Send(send::Send),
+    /// An event to 100,000 people in 50 groups, while callbacks come in.
+    Fanout(fanout::Fanout),
     /// How well the pace of a number is kept and used.
     Pace(pace::Pace),
     /// How long pages and statistics take with few notifications and with many.
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
                 Command::Crash(command) => command.run().await,
                 Command::Chaos(command) => command.run().await,
                 Command::Send(command) => command.run().await,
+                Command::Fanout(command) => command.run().await,
                 Command::Pace(command) => command.run().await,
                 Command::Memory(command) => command.run().await,
                 Command::Query(command) => command.run().await,

@@ -43,13 +43,13 @@ const LARGE_BYTES: usize = 3_000_000;
 const UPDATES: u32 = 1_000;
 
 /// The greatest memory of a process while it is watched, in KiB.
-struct Peak {
+pub struct Peak {
     kibibytes: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 }
 
 impl Peak {
-    fn watch(pid: u32) -> Self {
+    pub fn watch(pid: u32) -> Self {
         let peak = Self {
             kibibytes: Arc::default(),
             stop: Arc::default(),
@@ -65,7 +65,7 @@ impl Peak {
         peak
     }
 
-    fn megabytes(&self) -> u64 {
+    pub fn megabytes(&self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         self.kibibytes.load(Ordering::Relaxed) / 1024
     }

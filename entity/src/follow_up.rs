@@ -25,6 +25,9 @@ pub struct Model {
     pub settled_at: Option<i64>,
     #[sea_orm(column_type = "Text")]
     pub reason: Option<String>,
+    /// How far it has come, while it is being worked through.
+    #[sea_orm(column_type = "Text")]
+    pub cursor_at: Option<String>,
     #[sea_orm(belongs_to, from = "notification_id", to = "id")]
     pub notification: BelongsTo<super::notification::Entity>,
 }

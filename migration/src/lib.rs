@@ -29,6 +29,7 @@ mod m20261122_000016_ended;
 mod m20261122_000017_secrets;
 mod m20261122_000018_catalogue_rows;
 mod m20261122_000019_preferences;
+mod m20261127_000020_fan_out;
 
 /// Every migration there is.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000017_secrets::Migration),
             Box::new(m20261122_000018_catalogue_rows::Migration),
             Box::new(m20261122_000019_preferences::Migration),
+            Box::new(m20261127_000020_fan_out::Migration),
         ]
     }
 }

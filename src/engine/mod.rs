@@ -127,6 +127,8 @@ pub struct Engine {
     pub queued: tokio::sync::watch::Sender<u64>,
     /// Wakes the timers when a follow-up may be due.
     pub followed_up: tokio::sync::Notify,
+    /// Wakes the expansion when an event has more recipients.
+    pub unexpanded: tokio::sync::Notify,
     /// Open pages.
     pub live: live::Live,
 }
@@ -150,6 +152,7 @@ impl Engine {
             answers: answers::Answers::default(),
             queued: tokio::sync::watch::Sender::new(0),
             followed_up: tokio::sync::Notify::new(),
+            unexpanded: tokio::sync::Notify::new(),
             live: live::Live::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! From a `to` to people: who receives, at which address, and who cannot and why.
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
@@ -16,6 +17,25 @@ use crate::{
 
 /// A group is expanded in pieces of this size.
 pub const CHUNK: i64 = 200;
+
+/// How far a list of recipients has been worked through, as a row keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Recipients before this one are done.
+    pub recipient: usize,
+    /// Members of the group up to this one are done.
+    pub after: Option<Uuid>,
+}
+
+impl Place {
+    /// Goes on behind a page: within the same group, if it has a next one.
+    pub fn pass(&mut self, next: Option<Uuid>) {
+        self.after = next;
+        if next.is_none() {
+            self.recipient += 1;
+        }
+    }
+}
 
 /// One person a message is for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -304,6 +304,9 @@ fn planned(row: entity::follow_up::Model) -> FollowUp {
         .as_ref()
         .map_or_else(String::new, |reason| format!(": {reason}"));
     let text = match (state, &due_at) {
+        ("pending", _) if row.cursor_at.is_some() => {
+            format!("The rule {} is at work: it sends to many.", row.rule_name)
+        }
         ("pending", Some(due_at)) => format!(
             "The rule {} will fire at {due_at}, unless something it waits for comes before.",
             row.rule_name

@@ -68,6 +68,8 @@ pub struct Report {
     /// Something may be due at once.
     pub wake_sender: bool,
     pub wake_timers: bool,
+    /// An event has more recipients than were made at once.
+    pub wake_expansion: bool,
 }
 
 /// A message that its provider has spoken of.
@@ -99,6 +101,7 @@ impl Report {
         self.heard.extend(other.heard);
         self.wake_sender |= other.wake_sender;
         self.wake_timers |= other.wake_timers;
+        self.wake_expansion |= other.wake_expansion;
     }
 
     /// Counts, and wakes whoever has work now. To be called after the commit.
@@ -112,6 +115,9 @@ impl Report {
         }
         if self.wake_timers {
             engine.followed_up.notify_one();
+        }
+        if self.wake_expansion {
+            engine.unexpanded.notify_one();
         }
     }
 }

@@ -104,7 +104,7 @@ pub async fn cancel(
     let cancelled = query(
         tx,
         format!(
-            "UPDATE follow_up SET state = 'cancelled', due_at = NULL, settled_at = $2, reason = 'one of its unless came' \
+            "UPDATE follow_up SET state = 'cancelled', due_at = NULL, cursor_at = NULL, settled_at = $2, reason = 'one of its unless came' \
              FROM {given} WHERE follow_up.notification_id = r.id AND follow_up.state = 'pending' \
              AND (follow_up.unless_mask & r.mask) <> 0 RETURNING follow_up.id, follow_up.notification_id, follow_up.rule_name"
         ),
@@ -134,6 +134,8 @@ pub struct Due {
     pub rule_name: String,
     pub trigger_name: String,
     pub unless: Triggers,
+    /// How far it has come.
+    pub cursor: Option<String>,
 }
 
 /// Locks due follow-ups of these notifications, oldest first.
@@ -149,7 +151,7 @@ pub async fn due(
     let found = query(
         tx,
         format!(
-            "SELECT f.id, f.notification_id, f.generation, f.rule_id, f.rule_name, f.trigger_name, f.unless_mask \
+            "SELECT f.id, f.notification_id, f.generation, f.rule_id, f.rule_name, f.trigger_name, f.unless_mask, f.cursor_at \
              FROM {given} JOIN follow_up f ON f.notification_id = r.id \
              WHERE f.due_at IS NOT NULL AND f.due_at <= $2 ORDER BY f.due_at, f.id LIMIT $3 {skip}"
         ),
@@ -168,6 +170,7 @@ pub async fn due(
                 rule_name: columns.take()?,
                 trigger_name: columns.take()?,
                 unless: Triggers::from_mask(columns.take()?),
+                cursor: columns.take()?,
             })
         })
         .collect()
@@ -198,11 +201,44 @@ pub async fn settle(
 ) -> Result<(), StoreError> {
     execute(
         tx,
-        "UPDATE follow_up SET state = $2, due_at = NULL, settled_at = $3, reason = $4 WHERE id = $1",
+        "UPDATE follow_up SET state = $2, due_at = NULL, cursor_at = NULL, settled_at = $3, reason = $4 WHERE id = $1",
         [id.into(), follow_up_state(state).into(), now.micros().into(), reason.into()],
     )
     .await?;
     Ok(())
+}
+
+/// Notes how far a follow-up has come that is not at its end.
+pub async fn set_cursor(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    cursor: String,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE follow_up SET cursor_at = $2 WHERE id = $1",
+        [id.into(), cursor.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Of these contacts: who has a message of this follow-up already.
+pub async fn reached_already(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    contacts: &[Uuid],
+) -> Result<Vec<Uuid>, StoreError> {
+    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let found = query(
+        tx,
+        format!(
+            "SELECT DISTINCT n.contact_id FROM {given} CROSS JOIN notification n WHERE n.contact_id = r.id AND n.follow_up_id = $2"
+        ),
+        [ids(contacts.iter().copied())?, id.into()],
+    )
+    .await?;
+    found.iter().map(|row| Columns::of(row).take()).collect()
 }
 
 /// Of children about to be sent: those whose parent has reached an `unless` meanwhile.
@@ -224,7 +260,7 @@ pub async fn overtaken(
     found.iter().map(|row| Columns::of(row).take()).collect()
 }
 
-/// Whether follow-ups of a notification have fired already.
+/// What has gone out because of a failure, wholly or in part.
 pub async fn fired(
     tx: &DatabaseTransaction,
     notifications: &[Uuid],
@@ -234,7 +270,7 @@ pub async fn fired(
         tx,
         format!(
             "SELECT f.id, f.notification_id, f.rule_name FROM {given} JOIN follow_up f ON f.notification_id = r.id \
-             WHERE f.state = 'fired' AND f.trigger_name = 'failed'"
+             WHERE (f.state = 'fired' OR f.cursor_at IS NOT NULL) AND f.trigger_name = 'failed'"
         ),
         [ids(notifications.iter().copied())?],
     )

@@ -48,8 +48,12 @@ pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
 
 /// Expands until stopped.
 pub async fn expand(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
-    super::run("expand", stop, Duration::from_secs(2), None, async || {
-        expand_turn(&engine, clock.now()).await
-    })
+    super::run(
+        "expand",
+        stop,
+        Duration::from_secs(2),
+        Some(&engine.unexpanded),
+        async || expand_turn(&engine, clock.now()).await,
+    )
     .await;
 }

@@ -1,10 +1,8 @@
 //! The API, as a product sees it.
 
-use std::fmt::Write;
-
 use serde_json::{Value, json};
 
-use crate::harness::{DEMO, Database, TestApp, without_ids};
+use crate::harness::{DEMO, Database, TestApp, crowd, group, without_ids};
 
 crate::tests![
     without_a_key_nothing_is_told,
@@ -351,26 +349,9 @@ async fn one_person_in_two_groups_gets_one_message_and_large_groups_are_expanded
          [[route]]\nname = \"crowd\"\nevent = \"crowd.called\"\nto = [\"group:One\", \"group:Two\"]\ntemplate = \"hello\"\n",
     );
     let names: Vec<String> = (0..450).map(|number| format!("person-{number}")).collect();
-    for (number, name) in names.iter().enumerate() {
-        write!(
-            catalogue,
-            "[[contact]]\nname = \"{name}\"\nphone = \"+1202555{:04}\"\n[[user]]\nname = \"{name}\"\ncontact = \"{name}\"\n",
-            number + 1000
-        )
-        .unwrap();
-    }
-    writeln!(
-        catalogue,
-        "[[group]]\nname = \"One\"\nmembers = {}",
-        json!(names)
-    )
-    .unwrap();
-    writeln!(
-        catalogue,
-        "[[group]]\nname = \"Two\"\nmembers = {}",
-        json!(&names[400..])
-    )
-    .unwrap();
+    catalogue += &crowd(&names);
+    catalogue += &group("One", &names);
+    catalogue += &group("Two", &names[400..]);
     app.apply_catalogue(&catalogue).await;
     let answer = app.event("1", "crowd.called", json!({})).await;
     assert_eq!(answer["expanding"], true, "{}", answer["routes"]);
@@ -407,20 +388,8 @@ async fn an_event_the_database_refuses_stops_no_other(database: Database) {
     let names: Vec<String> = (0..250)
         .map(|number| format!("person-{number:03}"))
         .collect();
-    for (number, name) in names.iter().enumerate() {
-        write!(
-            catalogue,
-            "[[contact]]\nname = \"{name}\"\nphone = \"+1202555{:04}\"\n[[user]]\nname = \"{name}\"\ncontact = \"{name}\"\n",
-            number + 1000
-        )
-        .unwrap();
-    }
-    writeln!(
-        catalogue,
-        "[[group]]\nname = \"One\"\nmembers = {}",
-        json!(names)
-    )
-    .unwrap();
+    catalogue += &crowd(&names);
+    catalogue += &group("One", &names);
     app.apply_catalogue(&catalogue).await;
     // Both have their first chunk; the second of one of them will be refused.
     let bad = app.event("bad", "crowd.called", json!({})).await;

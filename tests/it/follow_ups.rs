@@ -1,8 +1,9 @@
 //! A transition sends the follow-up: once, in time, or not at all.
 
+use herald::engine::follow_up;
 use serde_json::{Value, json};
 
-use crate::harness::{DEMO, Database, TestApp};
+use crate::harness::{DEMO, Database, TestApp, crowd, group};
 
 crate::tests![
     a_failed_message_alerts_the_group_and_skips_visibly,
@@ -19,6 +20,9 @@ crate::tests![
     nul_in_an_event_stops_no_follow_up,
     a_follow_up_the_database_refuses_stops_no_other,
     one_person_without_a_name_keeps_nobody_from_hearing,
+    a_rule_for_many_is_worked_through_in_chunks_and_reaches_everybody_once,
+    a_rule_for_many_ends_where_its_unless_came,
+    many_rules_that_are_due_are_fired_a_chunk_at_a_time,
 ];
 
 async fn ready(database: &Database) -> TestApp {
@@ -395,4 +399,124 @@ async fn one_person_without_a_name_keeps_nobody_from_hearing(database: Database)
             .to_string()
             .contains("there is no group Nobody")
     );
+}
+
+/// A rule that tells 450 people in three groups, some of whom are in two; one group is not there.
+fn alarmed(on: &str, unless: &str) -> String {
+    let names: Vec<String> = (0..450).map(|number| format!("person-{number}")).collect();
+    let mut catalogue = format!(
+        "name = \"alarmed\"\n[[template]]\nname = \"told\"\ncategory = \"utility\"\nbody = \"Hello {{{{ contact.name | default('you') }}}}\"\n\
+         [[rule]]\nname = \"tell-everybody\"\non = \"{on}\"\nunless = [{unless}]\n[rule.send]\ntemplate = \"told\"\n\
+         to = [\"group:One\", \"user:person-3\", \"group:Two\"]\n"
+    );
+    catalogue += &crowd(&names);
+    catalogue += &group("One", &names[..300]);
+    catalogue += &group("Two", &names[250..]);
+    catalogue
+}
+
+async fn a_rule_for_many_is_worked_through_in_chunks_and_reaches_everybody_once(
+    database: Database,
+) {
+    let app = ready(&database).await;
+    app.apply_catalogue(&alarmed("failed", "")).await;
+    let id = app.order("A-1", "+12025550110").await;
+    app.send().await;
+    app.told(&id, "failed", Some(131_026)).await;
+    let told = "SELECT count(*) FROM notification WHERE template = 'told'";
+    let mut seen = Vec::new();
+    while follow_up::turn(&app.engine, app.now()).await.unwrap() > 0 {
+        seen.push(app.number(told).await);
+    }
+    seen.dedup();
+    assert!(
+        seen.windows(2).all(|two| two[1] - two[0] <= 399),
+        "{seen:?}"
+    );
+    assert!(seen.len() > 1, "{seen:?}");
+    assert_eq!(app.number(told).await, 450);
+    let people = "SELECT count(DISTINCT contact_id) FROM notification WHERE template = 'told'";
+    assert_eq!(app.number(people).await, 450);
+    let timeline = &app.notification(&id).await["timeline"];
+    let fired: Vec<&Value> = timeline
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|line| {
+            line["kind"] == "follow_up_fired" && line["detail"]["rule"] == "tell-everybody"
+        })
+        .collect();
+    assert_eq!(fired.len(), 1, "{timeline}");
+    assert_eq!(fired[0]["detail"]["count"], 450);
+    assert_eq!(
+        fired[0]["detail"]["notifications"]
+            .as_array()
+            .unwrap()
+            .len(),
+        100
+    );
+}
+
+async fn a_rule_for_many_ends_where_its_unless_came(database: Database) {
+    let app = ready(&database).await;
+    app.apply_catalogue(&alarmed("delivered", "\"read\"")).await;
+    let id = app.order("A-1", "+12025550110").await;
+    app.send().await;
+    app.told(&id, "delivered", None).await;
+    let told = "SELECT count(*) FROM notification WHERE template = 'told'";
+    while app.number(told).await == 0 {
+        assert!(follow_up::turn(&app.engine, app.now()).await.unwrap() > 0);
+    }
+    let first = app.number(told).await;
+    assert!((1..450).contains(&first), "{first}");
+    let story = app
+        .get(&format!("/api/v1/notifications/{id}/story"))
+        .await
+        .1;
+    assert!(
+        story
+            .to_string()
+            .contains("The rule tell-everybody is at work"),
+        "{story}"
+    );
+    app.told(&id, "read", None).await;
+    app.settle().await;
+    assert_eq!(
+        app.number(told).await,
+        first,
+        "nobody else is made a message"
+    );
+    let sent =
+        "SELECT count(*) FROM notification WHERE template = 'told' AND status <> 'cancelled'";
+    assert_eq!(
+        app.number(sent).await,
+        0,
+        "and those that were made do not leave"
+    );
+    let follow_ups = &app.notification(&id).await["follow_ups"];
+    assert_eq!(follow_ups[0]["state"], "cancelled", "{follow_ups}");
+    assert_eq!(follow_ups[0]["reason"], "one of its unless came");
+}
+
+async fn many_rules_that_are_due_are_fired_a_chunk_at_a_time(database: Database) {
+    let app = ready(&database).await;
+    app.apply_catalogue(&alarmed("failed", "")).await;
+    for number in 0..3 {
+        let id = app.order(&format!("A-{number}"), "+12025550110").await;
+        app.send().await;
+        app.told(&id, "failed", Some(131_026)).await;
+    }
+    let mut before = 0;
+    while follow_up::turn(&app.engine, app.now()).await.unwrap() > 0 {
+        let now = app
+            .number("SELECT count(*) FROM notification WHERE template = 'told'")
+            .await;
+        assert!(
+            now - before <= 399,
+            "one transaction made {} messages",
+            now - before
+        );
+        before = now;
+    }
+    assert_eq!(before, 3 * 450);
 }

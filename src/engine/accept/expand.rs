@@ -12,7 +12,7 @@ use super::{
 };
 use crate::engine::{
     Engine,
-    routing::{self, Target},
+    routing::{self, Place, Target},
     transition::{self, Report},
     vault::of_event,
 };
@@ -36,10 +36,9 @@ const MAX_DUPLICATES: usize = 20;
 pub(super) struct Cursor {
     /// Routes before this name are done.
     route: String,
-    /// Recipients of the route before this one are done.
-    recipient: usize,
-    /// Members of the group up to this one are done.
-    after: Option<Uuid>,
+    /// Of the route's recipients.
+    #[serde(flatten)]
+    place: Place,
     /// Routes that had fired before the event was run again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     done: Vec<String>,
@@ -63,8 +62,7 @@ impl Cursor {
     fn at(self, route: String) -> Self {
         Self {
             route,
-            recipient: 0,
-            after: None,
+            place: Place::default(),
             done: self.done,
         }
     }
@@ -150,7 +148,7 @@ fn of_route<'a>(results: &'a mut Vec<RouteResult>, route: &str) -> &'a mut Route
 
 /// Recipients that one transaction expands, at least: a chunk ends with the
 /// group page that reaches it.
-const EXPANDED_AT_ONCE: usize = 200;
+pub const EXPANDED_AT_ONCE: usize = 200;
 
 pub(super) async fn expand(
     engine: &Engine,
@@ -186,7 +184,7 @@ pub(super) async fn expand(
                 result.reason = Some(reason);
                 true
             }
-            Ok(plan) => match plan.recipients.get(cursor.recipient) {
+            Ok(plan) => match plan.recipients.get(cursor.place.recipient) {
                 None => true,
                 Some(entry) => {
                     let step = Expansion {
@@ -198,22 +196,18 @@ pub(super) async fn expand(
                         now,
                     };
                     match step
-                        .recipient(entry, cursor.after, result, &mut report)
+                        .recipient(entry, cursor.place.after, result, &mut report)
                         .await?
                     {
                         Ok((count, next)) => {
                             expanded += count.max(1);
-                            cursor.after = next;
-                            if next.is_none() {
-                                cursor.recipient += 1;
-                            }
+                            cursor.place.pass(next);
                         }
                         Err(reason) => {
                             // One unknown group must not keep the others from hearing.
                             "error".clone_into(&mut result.outcome);
                             result.reason = Some(reason);
-                            cursor.recipient += 1;
-                            cursor.after = None;
+                            cursor.place.pass(None);
                         }
                     }
                     false
@@ -226,6 +220,7 @@ pub(super) async fn expand(
         }
     }
     let finished = !routes.iter().any(|route| cursor.wants(route));
+    report.wake_expansion = !finished;
     let state = if finished { "expanded" } else { "expanding" };
     let at = if finished {
         None
@@ -362,11 +357,7 @@ impl Expansion<'_> {
         let rules = reading.in_force(self.engine, self.tx).await?;
         let (inserted, made) =
             transition::introduce(self.engine, self.tx, &rules, &new, self.now).await?;
-        report.wake_sender |= made.wake_sender;
-        report.wake_timers |= made.wake_timers;
-        for (trigger, count) in made.triggered {
-            *report.triggered.entry(trigger).or_default() += count;
-        }
+        report.add(made);
         result.notifications += inserted.len();
         result.skipped += new.iter().filter(|new| new.skipped.is_some()).count();
         Ok(Ok((new.len(), next)))

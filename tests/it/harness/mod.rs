@@ -71,3 +71,23 @@ pub fn on_both_databases(test: Test) -> Vec<Trial> {
     }
     trials
 }
+
+/// So many people, as a catalogue writes them: contacts with numbers, and users of the same names.
+pub fn crowd(names: &[String]) -> String {
+    names
+        .iter()
+        .enumerate()
+        .map(|(number, name)| {
+            format!(
+                "[[contact]]\nname = \"{name}\"\nphone = \"+1202555{:04}\"\n[[user]]\nname = \"{name}\"\ncontact = \"{name}\"\n",
+                number + 1000
+            )
+        })
+        .collect()
+}
+
+/// A group, as a catalogue writes it.
+pub fn group(name: &str, members: &[String]) -> String {
+    let members = serde_json::json!(members);
+    format!("[[group]]\nname = \"{name}\"\nmembers = {members}\n")
+}

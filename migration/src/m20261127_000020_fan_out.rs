@@ -1,0 +1,34 @@
+//! Events and rules that reach many, worked through a chunk at a time.
+
+use sea_orm_migration::prelude::*;
+
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        crate::ddl(manager, UP).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        crate::ddl(manager, DOWN).await
+    }
+}
+
+const UP: &str = r"
+
+-- How far a follow-up has come that is not at its end.
+ALTER TABLE follow_up ADD COLUMN cursor_at {text};
+
+-- Who has a message of an event already is asked for each chunk of its people.
+DROP INDEX notification_event;
+CREATE INDEX notification_event ON notification (event_id, contact_id) WHERE event_id IS NOT NULL;
+
+";
+
+const DOWN: &str = r"
+DROP INDEX notification_event;
+CREATE INDEX notification_event ON notification (event_id) WHERE event_id IS NOT NULL;
+ALTER TABLE follow_up DROP COLUMN cursor_at;
+";
