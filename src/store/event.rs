@@ -144,11 +144,12 @@ pub async fn reached_already(
     contacts: &[Uuid],
 ) -> Result<Vec<Uuid>, StoreError> {
     let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    // `OFFSET 0` keeps PostgreSQL from making a join of it that walks the whole event.
     let found = query(
         tx,
         format!(
-            "SELECT DISTINCT n.contact_id FROM {given} CROSS JOIN notification n WHERE n.event_id = $2 AND n.contact_id = r.id \
-             AND n.route = $3"
+            "SELECT r.id FROM {given} WHERE EXISTS (SELECT 1 FROM notification n WHERE n.event_id = $2 \
+             AND n.contact_id = r.id AND n.route = $3 LIMIT 1 OFFSET 0)"
         ),
         [ids(contacts.iter().copied())?, event.into(), route.into()],
     )

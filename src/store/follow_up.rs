@@ -233,7 +233,8 @@ pub async fn reached_already(
     let found = query(
         tx,
         format!(
-            "SELECT DISTINCT n.contact_id FROM {given} CROSS JOIN notification n WHERE n.contact_id = r.id AND n.follow_up_id = $2"
+            "SELECT r.id FROM {given} WHERE EXISTS (SELECT 1 FROM notification n WHERE n.contact_id = r.id \
+             AND n.follow_up_id = $2 LIMIT 1 OFFSET 0)"
         ),
         [ids(contacts.iter().copied())?, id.into()],
     )

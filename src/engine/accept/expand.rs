@@ -148,7 +148,7 @@ fn of_route<'a>(results: &'a mut Vec<RouteResult>, route: &str) -> &'a mut Route
 
 /// Recipients that one transaction expands, at least: a chunk ends with the
 /// group page that reaches it.
-pub const EXPANDED_AT_ONCE: usize = 200;
+pub const EXPANDED_AT_ONCE: usize = 100;
 
 pub(super) async fn expand(
     engine: &Engine,

@@ -253,7 +253,7 @@ pub async fn members(
         format!(
             "SELECT {STAFF} FROM user_group g JOIN group_member m ON m.group_id = g.id \
              JOIN user_account u ON u.id = m.user_id LEFT JOIN contact c ON c.id = u.contact_id \
-             WHERE g.name = $1 AND u.id > $2 ORDER BY u.id LIMIT $3"
+             WHERE g.name = $1 AND m.user_id > $2 ORDER BY m.user_id LIMIT $3"
         ),
         [
             group.into(),
