@@ -430,7 +430,7 @@ async fn a_rule_for_many_is_worked_through_in_chunks_and_reaches_everybody_once(
     }
     seen.dedup();
     assert!(
-        seen.windows(2).all(|two| two[1] - two[0] <= 399),
+        seen.windows(2).all(|two| two[1] - two[0] <= 199),
         "{seen:?}"
     );
     assert!(seen.len() > 1, "{seen:?}");
@@ -512,7 +512,7 @@ async fn many_rules_that_are_due_are_fired_a_chunk_at_a_time(database: Database)
             .number("SELECT count(*) FROM notification WHERE template = 'told'")
             .await;
         assert!(
-            now - before <= 399,
+            now - before <= 199,
             "one transaction made {} messages",
             now - before
         );
