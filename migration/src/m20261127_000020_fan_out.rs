@@ -25,9 +25,15 @@ ALTER TABLE follow_up ADD COLUMN cursor_at {text};
 DROP INDEX notification_event;
 CREATE INDEX notification_event ON notification (event_id, contact_id) WHERE event_id IS NOT NULL;
 
+-- Which groups a user is in, and which users a contact is.
+CREATE INDEX group_member_user ON group_member (user_id);
+CREATE INDEX user_account_contact ON user_account (contact_id) WHERE contact_id IS NOT NULL;
+
 ";
 
 const DOWN: &str = r"
+DROP INDEX user_account_contact;
+DROP INDEX group_member_user;
 DROP INDEX notification_event;
 CREATE INDEX notification_event ON notification (event_id) WHERE event_id IS NOT NULL;
 ALTER TABLE follow_up DROP COLUMN cursor_at;

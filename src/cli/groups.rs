@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
-use super::{complain, people::refused, say, settings};
+use super::{
+    complain,
+    people::{everybody, refused},
+    say, settings,
+};
 use crate::{
     app, config,
     engine::{
@@ -59,29 +63,27 @@ impl Groups {
         };
         match self.action {
             Action::List { json } => {
-                let (groups, links) = (rows::groups(&store).await?, rows::links(&store).await?);
-                let members = |group: &str| -> Vec<String> {
-                    links
-                        .iter()
-                        .filter(|link| link.groups.iter().any(|it| it == group))
-                        .map(|link| link.name.clone())
-                        .collect()
-                };
+                let mut all = Vec::new();
+                for group in rows::groups(&store).await? {
+                    let members = everybody(&store, Some(&group.name)).await?;
+                    let members: Vec<String> = members.into_iter().map(|it| it.name).collect();
+                    all.push((group, members));
+                }
                 if json {
-                    let all: Vec<_> = groups
+                    let all: Vec<_> = all
                         .iter()
-                        .map(|group| serde_json::json!({ "name": group.name, "description": group.description, "members": members(&group.name), "catalogue": group.catalogue }))
+                        .map(|(group, members)| serde_json::json!({ "name": group.name, "description": group.description, "members": members, "catalogue": group.catalogue }))
                         .collect();
                     say(serde_json::json!(all).to_string());
                     return Ok(());
                 }
-                for group in &groups {
+                for (group, members) in &all {
                     let description = group.description.as_deref().unwrap_or("");
                     say(format!(
                         "{:<24} {:>3}  {description}",
                         group.name, group.members
                     ));
-                    for name in members(&group.name) {
+                    for name in members {
                         say(format!("    {name}"));
                     }
                 }

@@ -13,7 +13,11 @@ use crate::{
         people::{self, By, ContactChanges, Whom},
     },
     state::Clock,
-    store::{Store, people as rows, wish},
+    store::{
+        Store,
+        people::{self as rows, Link, StaffQuery},
+        wish,
+    },
 };
 
 /// What is wrong, in words.
@@ -32,9 +36,30 @@ pub(super) fn refused(wrong: Vec<FieldError>) -> anyhow::Error {
     anyhow!(all.join("; "))
 }
 
+/// Users that are read at once.
+const PAGE: u64 = 500;
+
+/// Every user, or every one of a group, by name.
+pub(super) async fn everybody(store: &Store, group: Option<&str>) -> anyhow::Result<Vec<Link>> {
+    let mut all: Vec<Link> = Vec::new();
+    loop {
+        let after = all.last().map(|it| it.name.clone());
+        let wanted = StaffQuery {
+            group,
+            beginning: None,
+            after: after.as_deref(),
+        };
+        let page = rows::staff_page(store, wanted, PAGE).await?;
+        if page.is_empty() {
+            return Ok(all);
+        }
+        all.extend(page);
+    }
+}
+
 /// Who is linked, and who is not.
 pub(super) async fn links(store: &Store, show: bool, json: bool) -> anyhow::Result<()> {
-    let all = rows::links(store).await?;
+    let all = everybody(store, None).await?;
     if json {
         let all: Vec<_> = all
             .iter()

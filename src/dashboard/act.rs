@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{login::Role, phone},
-    engine::manual::Key,
+    engine::{accept::FieldError, manual::Key},
     state::AppState,
     store::login,
 };
@@ -111,6 +111,11 @@ impl Form {
             .filter(|value| !value.is_empty())
     }
 
+    /// Whether the form has this field, be it empty.
+    pub fn has(&self, name: &str) -> bool {
+        self.fields.contains_key(name)
+    }
+
     /// The same form, sent twice from one showing of its page, is done once: a double
     /// click must not send a message twice. `what` is what else it was about.
     pub fn once(&self, what: &str) -> Option<Key> {
@@ -129,6 +134,21 @@ impl Form {
             .map(|value| value.trim().to_owned())
             .filter(|value| !value.is_empty())
     }
+}
+
+/// What is wrong with a form, in words.
+pub fn told(wrong: &[FieldError]) -> Vec<String> {
+    wrong
+        .iter()
+        .map(|it| {
+            let field = it.pointer.trim_start_matches('/').replace('_', " ");
+            if field.is_empty() {
+                it.rule.clone()
+            } else {
+                format!("{field}: {}", it.rule)
+            }
+        })
+        .collect()
 }
 
 impl FromRequest for Form {

@@ -5,10 +5,12 @@ mod assets;
 mod audit;
 mod callbacks;
 mod chart;
+mod contacts;
 mod fault;
 mod guard;
 mod live;
 mod login;
+mod message_templates;
 mod moment;
 mod notification;
 mod notifications;
@@ -16,6 +18,7 @@ mod overview;
 mod senders;
 mod session;
 mod shell;
+mod staff;
 
 use actix_session::{SessionMiddleware, config::BrowserSession};
 use actix_web::{
@@ -90,6 +93,15 @@ pub fn configure(
                 .route("/notifications/bulk", web::post().to(notifications::bulk))
                 .route("/notifications/{id}", web::get().to(notification::page))
                 .route("/notifications/{id}", web::post().to(notification::act))
+                .route("/contacts", web::get().to(contacts::page))
+                .route("/contacts", web::post().to(contacts::add))
+                .route("/contacts/{id}", web::get().to(contacts::one))
+                .route("/contacts/{id}", web::post().to(contacts::act))
+                .route("/staff", web::get().to(staff::page))
+                .route("/staff", web::post().to(staff::act))
+                .route("/staff/groups/{name}", web::get().to(staff::group))
+                .route("/templates", web::get().to(message_templates::page))
+                .route("/templates/{name}", web::get().to(message_templates::one))
                 .route("/callbacks", web::get().to(callbacks::page))
                 .route("/callbacks/replay", web::post().to(callbacks::replay))
                 .route("/callbacks/{id}", web::get().to(callbacks::one))

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::{
-    act::{Form, Person},
+    act::{Form, Person, told},
     fault::Fault,
     moment::Moment,
     shell::{Shell, answered, shown},
@@ -239,13 +239,7 @@ fn day_or_instant(text: &str) -> Option<Timestamp> {
 
 fn why(refused: &Refused) -> Vec<String> {
     match refused {
-        Refused::Fields(wrong) => wrong
-            .iter()
-            .map(|wrong| {
-                let field = wrong.pointer.trim_start_matches('/');
-                format!("{field}: {}", wrong.rule)
-            })
-            .collect(),
+        Refused::Fields(wrong) => told(wrong),
         Refused::NotFound => vec!["It is not there any more.".to_owned()],
         Refused::NoKey => vec!["There is no HERALD_SECRET_KEY to encrypt it with.".to_owned()],
         Refused::KeyReplaced => vec![

@@ -28,9 +28,12 @@ pub struct Shell {
 }
 
 /// The menu: address and name.
-pub const MENU: [(&str, &str); 5] = [
+pub const MENU: [(&str, &str); 8] = [
     ("/dashboard", "Overview"),
     ("/dashboard/notifications", "Notifications"),
+    ("/dashboard/contacts", "Contacts"),
+    ("/dashboard/staff", "Staff"),
+    ("/dashboard/templates", "Templates"),
     ("/dashboard/callbacks", "Callbacks"),
     ("/dashboard/senders", "Senders"),
     ("/dashboard/audit", "Audit"),

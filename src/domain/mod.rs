@@ -15,6 +15,7 @@ pub mod failure;
 pub mod language;
 pub mod latency;
 pub mod login;
+pub mod markup;
 pub mod notification;
 pub mod outcome;
 pub mod pace;

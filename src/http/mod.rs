@@ -129,6 +129,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
                 .route("/users/{name}/contact", web::put().to(staff::link))
                 .route("/groups", web::get().to(staff::groups))
                 .route("/groups/{name}", web::put().to(staff::ensure_group))
+                .route("/groups/{name}/members", web::get().to(staff::members))
                 .service(
                     web::resource("/groups/{name}/members/{user}")
                         .route(web::put().to(staff::add_member))

@@ -509,6 +509,7 @@ async fn the_openapi_document_names_every_route(database: Database) {
             "/api/v1/events/{id}/replay",
             "/api/v1/groups",
             "/api/v1/groups/{name}",
+            "/api/v1/groups/{name}/members",
             "/api/v1/groups/{name}/members/{user}",
             "/api/v1/log",
             "/api/v1/message-kinds",

@@ -4,13 +4,14 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::{herald, text},
-    harness::{Database, TestApp},
+    harness::{Database, TestApp, crowd, group},
 };
 
 crate::tests![
     contacts_are_added_found_changed_and_paged,
     wrong_fields_of_a_contact_are_named,
     staff_is_linked_and_put_into_groups,
+    staff_is_listed_a_page_at_a_time,
     commands_make_groups_link_staff_and_take_preferences,
     any_mix_of_recipients_reaches_each_person_once,
 ];
@@ -181,11 +182,11 @@ async fn staff_is_linked_and_put_into_groups(database: Database) {
     );
     let member = "/api/v1/groups/Sales%20Team/members/asha";
     let (code, group) = app.admin("PUT", member, &Value::Null).await;
-    assert_eq!(
-        (code, &group["members"][0]["name"]),
-        (200, &json!("asha")),
-        "{group}"
-    );
+    assert_eq!((code, &group["members"]), (200, &json!(1)), "{group}");
+    let listed = "/api/v1/groups/Sales%20Team/members";
+    let (_, members) = app.get(listed).await;
+    assert_eq!(members["users"][0]["name"], "asha", "{members}");
+    assert_eq!(app.get("/api/v1/groups/Nobody/members").await.0, 404);
     let (code, problem) = app
         .admin("PUT", "/api/v1/groups/Nobody/members/asha", &Value::Null)
         .await;
@@ -215,7 +216,51 @@ async fn staff_is_linked_and_put_into_groups(database: Database) {
     let (_, users) = app.get("/api/v1/users").await;
     assert_eq!(users["users"][0]["groups"], json!(["Sales Team"]));
     let (_, group) = app.admin("DELETE", member, &Value::Null).await;
-    assert_eq!(group["members"], json!([]));
+    assert_eq!(group["members"], json!(0));
+    assert_eq!(app.get(listed).await.1["users"], json!([]));
+}
+
+async fn staff_is_listed_a_page_at_a_time(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let names: Vec<String> = (0..5).map(|number| format!("Person {number}")).collect();
+    let catalogue = format!(
+        "name = \"crowd\"\n{}{}",
+        crowd(&names),
+        group("Few", &names[3..])
+    );
+    app.apply_catalogue(&catalogue).await;
+    let mut seen = Vec::new();
+    let mut address = "/api/v1/users?limit=2".to_owned();
+    loop {
+        let (code, page) = app.get(&address).await;
+        assert_eq!(code, 200, "{page}");
+        let users = page["users"].as_array().unwrap().clone();
+        assert!(users.len() <= 2);
+        seen.extend(
+            users
+                .iter()
+                .map(|it| it["name"].as_str().unwrap().to_owned()),
+        );
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
+        address = format!("/api/v1/users?limit=2&after={}", next.replace(' ', "%20"));
+    }
+    assert_eq!(seen, names);
+    let (_, found) = app.get("/api/v1/users?query=person%204").await;
+    assert_eq!(found["users"].as_array().unwrap().len(), 1, "{found}");
+    assert_eq!(found["users"][0]["groups"], json!(["Few"]));
+    let (_, few) = app.get("/api/v1/groups/Few/members?limit=1").await;
+    assert_eq!(
+        (&few["users"][0]["name"], &few["next"]),
+        (&json!("Person 3"), &json!("Person 3"))
+    );
+    // What begins with a sign that LIKE knows is looked for as it stands.
+    assert_eq!(
+        app.get("/api/v1/users?query=%25").await.1["users"],
+        json!([])
+    );
+    assert_eq!(app.get("/api/v1/users?limit=0").await.0, 422);
 }
 
 async fn commands_make_groups_link_staff_and_take_preferences(database: Database) {

@@ -4,7 +4,7 @@ use anyhow::bail;
 
 use crate::{
     cli::say,
-    domain::template::layout::{Button, Header, Layout},
+    domain::template::layout::{Above, Layout},
     engine::{Engine, catalogue},
     store::{catalogue as rows, template_sync},
 };
@@ -52,33 +52,15 @@ pub(super) async fn show(
 const WIDTH: usize = 56;
 
 fn bubble(layout: &Layout) {
-    let filled = layout.example();
-    let body = if let Ok(filled) = &filled {
-        layout.text(&filled.body)
-    } else {
-        let names: Vec<String> = layout
-            .body
-            .expressions
-            .iter()
-            .map(|expression| format!("{{{{ {expression} }}}}"))
-            .collect();
-        layout.body.fill(&names)
-    };
-    let extras = layout.extras();
+    let preview = layout.preview(&layout.example_context());
     let mut lines = Vec::new();
-    match &extras.header {
+    match &preview.header {
         None => {}
-        Some(Header::Text { text }) => {
-            let shown = layout.header_text(&layout.example_context());
-            lines.extend(wrapped(&format!("*{}*", shown.as_ref().unwrap_or(text))));
-        }
-        Some(Header::Image { .. }) => lines.push("[picture]".to_owned()),
-        Some(Header::Video { .. }) => lines.push("[video]".to_owned()),
-        Some(Header::Document { .. }) => lines.push("[document]".to_owned()),
-        Some(Header::Location { .. }) => lines.push("[place]".to_owned()),
+        Some(Above::Text(text)) => lines.extend(wrapped(&format!("*{text}*"))),
+        Some(Above::Shown(what)) => lines.push(format!("[{what}]")),
     }
-    lines.extend(body.lines().flat_map(wrapped));
-    if let Some(footer) = &extras.footer {
+    lines.extend(preview.body.lines().flat_map(wrapped));
+    if let Some(footer) = &preview.footer {
         lines.extend(wrapped(footer));
     }
     let edge = "─".repeat(WIDTH + 2);
@@ -88,19 +70,13 @@ fn bubble(layout: &Layout) {
         say(format!("  │ {line}{pad} │"));
     }
     say(format!("  ╰{edge}╯"));
-    for button in &extras.buttons {
-        let label = match button {
-            Button::QuickReply { text, .. }
-            | Button::Url { text, .. }
-            | Button::PhoneNumber { text, .. } => text.as_str(),
-            Button::CopyCode { .. } => "Copy offer code",
-            Button::Otp { text, .. } => text.as_deref().unwrap_or("Copy code"),
-            Button::RequestContactInfo => "Share contact info",
-        };
+    for label in &preview.buttons {
         say(format!("  [ {label} ]"));
     }
-    if filled.is_err() {
-        say("  (its parameters have no examples)");
+    if let Some(problem) = &preview.problem {
+        say(format!(
+            "  (with its examples it cannot be filled: {problem})"
+        ));
     }
 }
 

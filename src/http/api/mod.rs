@@ -17,7 +17,6 @@ use utoipa::{
     Modify, OpenApi,
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
-use uuid::Uuid;
 
 /// The API's description.
 #[derive(OpenApi)]
@@ -29,7 +28,7 @@ use uuid::Uuid;
         notifications::by_hand::retry_many, notifications::by_hand::cancel_many, notifications::by_hand::send_now_many, messages::list, messages::get, messages::media, messages::read,
         people::find, people::get, people::conflicts, people::suppressions, people::contacts::add, people::contacts::change,
         people::contacts::get_preferences, people::contacts::put_preferences, people::contacts::kinds, people::staff::users,
-        people::staff::link, people::staff::groups, people::staff::ensure_group, people::staff::add_member, people::staff::remove_member,
+        people::staff::link, people::staff::groups, people::staff::ensure_group, people::staff::members, people::staff::add_member, people::staff::remove_member,
         account::notices, account::templates, log::put, stats::get,
         senders::list, senders::get, senders::add, senders::change, senders::switch::make_default,
         senders::switch::hold, senders::switch::release, senders::credentials::add,
@@ -104,11 +103,11 @@ fn page_size(limit: Option<u64>) -> Result<u64, Problem> {
 
 /// Cuts a page out of rows of which one more than `limit` was read: where the next one
 /// begins, if there is one.
-fn cut<T>(rows: &mut Vec<T>, limit: u64, id: impl Fn(&T) -> Uuid) -> Option<Uuid> {
+fn cut<T, P>(rows: &mut Vec<T>, limit: u64, place: impl Fn(&T) -> P) -> Option<P> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = rows.len() > limit;
     rows.truncate(limit);
-    rows.last().filter(|_| more).map(id)
+    rows.last().filter(|_| more).map(place)
 }
 
 /// An instant in RFC 3339.

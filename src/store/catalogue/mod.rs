@@ -74,6 +74,39 @@ pub async fn template_names(store: &super::Store) -> Result<Vec<(String, String)
         .collect()
 }
 
+/// Every template in every language, by name.
+pub async fn templates(store: &super::Store) -> Result<Vec<template::Model>, StoreError> {
+    Ok(template::Entity::find()
+        .order_by_asc(template::Column::Name)
+        .order_by_asc(template::Column::Language)
+        .all(store.reader())
+        .await?)
+}
+
+/// The routes and rules that send a template, or fall back to it: what each is, and its name.
+pub async fn users_of_template(
+    store: &super::Store,
+    name: &str,
+) -> Result<Vec<(&'static str, String)>, StoreError> {
+    let routes = query(
+        store.reader(),
+        "SELECT name FROM route WHERE template = $1 OR fallback_template = $1 ORDER BY name",
+        [name.into()],
+    )
+    .await?;
+    let mut users = Vec::new();
+    for row in &routes {
+        users.push(("route", Columns::of(row).take()?));
+    }
+    let rules = rules(store.reader()).await?;
+    let of_rules = rules.into_iter().filter(|it| {
+        let fallback = it.rule.send.fallback_template.as_deref();
+        it.active && (it.rule.send.template == name || fallback == Some(name))
+    });
+    users.extend(of_rules.map(|it| ("rule", it.rule.name)));
+    Ok(users)
+}
+
 /// The translations of a template, by language.
 pub async fn translations(
     connection: &impl ConnectionTrait,

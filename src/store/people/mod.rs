@@ -1,10 +1,12 @@
 //! Contacts, staff and groups.
 
 mod manage;
+mod staff;
 
-pub use manage::{
-    Details, Group, Link, count_members, details, groups, link_user, links, page, set_details,
-    set_member,
+pub use manage::{Details, details, page, set_details};
+pub use staff::{
+    Group, Link, StaffQuery, count_members, group_of, groups, link_of, link_user, set_member,
+    staff_page,
 };
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
@@ -133,7 +135,7 @@ pub struct Staff {
     pub person: Option<Person>,
 }
 
-fn staff(row: &sea_orm::QueryResult) -> Result<Staff, StoreError> {
+fn member(row: &sea_orm::QueryResult) -> Result<Staff, StoreError> {
     let mut columns = Columns::of(row);
     let user_id = columns.take()?;
     let name = columns.take()?;
@@ -166,7 +168,7 @@ pub async fn user(
         [name.into()],
     )
     .await?;
-    row.as_ref().map(staff).transpose()
+    row.as_ref().map(member).transpose()
 }
 
 pub async fn group_exists(
@@ -261,7 +263,7 @@ pub async fn members(
         ],
     )
     .await?;
-    found.iter().map(staff).collect()
+    found.iter().map(member).collect()
 }
 
 /// Makes a contact with these aliases; an alias that is taken stays where it is.

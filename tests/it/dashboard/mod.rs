@@ -2,6 +2,7 @@
 
 mod entry;
 mod pages;
+mod people;
 
 use herald::{domain::login::Role, engine::logins};
 use reqwest::Method;
@@ -10,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::harness::{DEMO, Database, Test, TestApp};
 
 pub fn tests() -> Vec<Test> {
-    [entry::tests(), pages::tests()]
+    [entry::tests(), pages::tests(), people::tests()]
         .into_iter()
         .flatten()
         .collect()

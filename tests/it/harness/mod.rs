@@ -7,7 +7,7 @@ mod postgres;
 mod provider;
 mod sandbox;
 
-use std::{future::Future, pin::Pin};
+use std::{fmt::Write, future::Future, pin::Pin};
 
 pub use app::{
     APP_SECRET, PHONE_NUMBER_ID, SECRET_KEY, START, TestApp, VERIFY_TOKEN, fresh_database, sign,
@@ -74,16 +74,16 @@ pub fn on_both_databases(test: Test) -> Vec<Trial> {
 
 /// So many people, as a catalogue writes them: contacts with numbers, and users of the same names.
 pub fn crowd(names: &[String]) -> String {
-    names
-        .iter()
-        .enumerate()
-        .map(|(number, name)| {
-            format!(
-                "[[contact]]\nname = \"{name}\"\nphone = \"+1202555{:04}\"\n[[user]]\nname = \"{name}\"\ncontact = \"{name}\"\n",
-                number + 1000
-            )
-        })
-        .collect()
+    let mut text = String::new();
+    for (number, name) in names.iter().enumerate() {
+        let number = number + 1000;
+        writeln!(
+            text,
+            "[[contact]]\nname = \"{name}\"\nphone = \"+1202555{number}\"\n[[user]]\nname = \"{name}\"\ncontact = \"{name}\""
+        )
+        .unwrap();
+    }
+    text
 }
 
 /// A group, as a catalogue writes it.

@@ -2,9 +2,11 @@
 
 mod check;
 mod fill;
+mod preview;
 
 pub use check::{check, ttl_bounds};
 pub use fill::{ButtonValue, Filled, FilledButton, FilledHeader, Parameter};
+pub use preview::{Above, Preview};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

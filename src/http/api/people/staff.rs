@@ -2,19 +2,19 @@
 
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::contacts::by;
 use crate::{
     engine::people::{self, Whom},
     http::{
-        api::{ProblemDocument, read_json, wrong},
+        api::{ProblemDocument, cut, page_size, read_json, wrong},
         auth::{Admin, Client},
         problem::Problem,
     },
     state::AppState,
-    store::people::{self as rows, Link},
+    store::people::{self as rows, Group, Link, StaffQuery},
 };
 
 /// A member of staff.
@@ -44,21 +44,55 @@ impl From<Link> for UserView {
     }
 }
 
-/// All of them.
+/// A page of staff.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Users {
     users: Vec<UserView>,
+    /// Where the next page begins.
+    next: Option<String>,
+}
+
+/// Which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct StaffParams {
+    /// Whose name begins with it.
+    query: Option<String>,
+    /// `next` of the page before.
+    after: Option<String>,
+    /// 1 to 200; 50 if absent.
+    limit: Option<u64>,
+}
+
+/// A page of all, or of a group.
+async fn page(
+    state: &AppState,
+    group: Option<&str>,
+    asked: &StaffParams,
+) -> Result<Users, Problem> {
+    let limit = page_size(asked.limit)?;
+    let wanted = StaffQuery {
+        group,
+        beginning: asked.query.as_deref(),
+        after: asked.after.as_deref(),
+    };
+    let mut found = rows::staff_page(&state.engine.store, wanted, limit + 1).await?;
+    let next = cut(&mut found, limit, |it| it.name.clone());
+    let users = found.into_iter().map(UserView::from).collect();
+    Ok(Users { users, next })
 }
 
 /// Staff: who is linked to a contact, and who is not.
 #[utoipa::path(
-    get, path = "/api/v1/users", tag = "people",
-    responses((status = 200, body = Users), (status = 401, body = ProblemDocument))
+    get, path = "/api/v1/users", tag = "people", params(StaffParams),
+    responses((status = 200, body = Users), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
-pub async fn users(_client: Client, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
-    let found = rows::links(&state.engine.store).await?;
-    let users = found.into_iter().map(UserView::from).collect();
-    Ok(HttpResponse::Ok().json(Users { users }))
+pub async fn users(
+    _client: Client,
+    state: web::Data<AppState>,
+    asked: web::Query<StaffParams>,
+) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(page(&state, None, &asked).await?))
 }
 
 /// Which contact.
@@ -93,8 +127,7 @@ pub async fn link(
             .await?
             .map_err(Problem::Invalid)?,
     }
-    let found = rows::links(store).await?;
-    let user = found.into_iter().find(|link| link.name == *name);
+    let user = rows::link_of(store, &name).await?;
     let user = user.map(UserView::from).ok_or(Problem::NotFound)?;
     Ok(HttpResponse::Ok().json(user))
 }
@@ -104,8 +137,20 @@ pub async fn link(
 pub struct GroupView {
     name: String,
     description: Option<String>,
-    members: Vec<UserView>,
+    /// How many are in it.
+    members: i64,
     catalogue: Option<String>,
+}
+
+impl From<Group> for GroupView {
+    fn from(group: Group) -> Self {
+        Self {
+            name: group.name,
+            description: group.description,
+            members: group.members,
+            catalogue: group.catalogue,
+        }
+    }
 }
 
 /// All of them.
@@ -114,33 +159,31 @@ pub struct Groups {
     groups: Vec<GroupView>,
 }
 
-async fn all(state: &AppState) -> Result<Vec<GroupView>, Problem> {
-    let store = &state.engine.store;
-    let links = rows::links(store).await?;
-    let groups = rows::groups(store).await?;
-    Ok(groups
-        .into_iter()
-        .map(|group| GroupView {
-            members: links
-                .iter()
-                .filter(|link| link.groups.contains(&group.name))
-                .map(|link| UserView::from(link.clone()))
-                .collect(),
-            name: group.name,
-            description: group.description,
-            catalogue: group.catalogue,
-        })
-        .collect())
-}
-
-/// Groups with their members.
+/// Groups, and how many are in each.
 #[utoipa::path(
     get, path = "/api/v1/groups", tag = "people",
     responses((status = 200, body = Groups), (status = 401, body = ProblemDocument))
 )]
 pub async fn groups(_client: Client, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
-    let groups = all(&state).await?;
+    let found = rows::groups(&state.engine.store).await?;
+    let groups = found.into_iter().map(GroupView::from).collect();
     Ok(HttpResponse::Ok().json(Groups { groups }))
+}
+
+/// Who is in a group.
+#[utoipa::path(
+    get, path = "/api/v1/groups/{name}/members", tag = "people", params(("name" = String, Path), StaffParams),
+    responses((status = 200, body = Users), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument),
+        (status = 422, body = ProblemDocument))
+)]
+pub async fn members(
+    _client: Client,
+    state: web::Data<AppState>,
+    name: web::Path<String>,
+    asked: web::Query<StaffParams>,
+) -> Result<HttpResponse, Problem> {
+    one(&state, &name).await?;
+    Ok(HttpResponse::Ok().json(page(&state, Some(&name), &asked).await?))
 }
 
 /// What a group is for.
@@ -151,9 +194,8 @@ pub struct GroupBody {
 }
 
 async fn one(state: &AppState, name: &str) -> Result<GroupView, Problem> {
-    let found = all(state).await?;
-    let group = found.into_iter().find(|group| group.name == name);
-    group.ok_or(Problem::NotFound)
+    let found = rows::group_of(&state.engine.store, name).await?;
+    found.map(GroupView::from).ok_or(Problem::NotFound)
 }
 
 /// Makes a group, unless there is one of this name: 201 when it was made, else 200. Needs an

@@ -1,0 +1,259 @@
+//! One person: names, windows, wishes, and what may be changed.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use uuid::Uuid;
+
+use super::{HERE, HIDDEN, named};
+use crate::{
+    dashboard::{
+        act::{Form, Person, told},
+        fault::Fault,
+        moment::Moment,
+        shell::{Shell, answered, shown},
+    },
+    domain::{
+        edit::Edit, login::Role, preference::Preference, quiet::QuietHours, time::Timestamp, window,
+    },
+    engine::people::{self, By, ContactChanges},
+    state::AppState,
+    store::{alias, conversation, people as rows, sender, suppression, wish},
+};
+
+/// A name that a person is known by.
+struct Alias {
+    kind: String,
+    value: String,
+    is_old: bool,
+}
+
+/// The 24-hour window with a sender.
+struct Window {
+    sender: String,
+    open: bool,
+    until: Option<Moment>,
+}
+
+/// Something that a person has said about messages.
+struct Wish {
+    scope: &'static str,
+    wanted: bool,
+    source: String,
+    at: Moment,
+}
+
+/// Whether a kind of message is wanted on a channel.
+struct Kept {
+    kind: String,
+    channel: String,
+    wanted: bool,
+}
+
+#[derive(Template)]
+#[template(path = "contact.html")]
+struct Page {
+    shell: Shell,
+    name: String,
+    number: String,
+    /// How the list of notifications finds this person.
+    finds: Option<String>,
+    details: rows::Details,
+    quiet: Option<(String, String)>,
+    users: Vec<String>,
+    aliases: Vec<Alias>,
+    windows: Vec<Window>,
+    wishes: Vec<Wish>,
+    preferences: Vec<Kept>,
+    /// Kinds of message, and whether they cannot be turned off.
+    kinds: Vec<(String, bool)>,
+}
+
+impl Page {
+    fn value(field: Option<&String>) -> &str {
+        field.map(String::as_str).unwrap_or_default()
+    }
+}
+
+const CHANNELS: [&str; 6] = ["whatsapp", "email", "sms", "push", "in_app", "webhook"];
+
+/// Quiet hours as a form holds them.
+fn written(hours: QuietHours) -> Option<(String, String)> {
+    let value = serde_json::to_value(hours).ok()?;
+    let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
+    Some((text("from")?, text("until")?))
+}
+
+pub async fn one(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Fault> {
+    let (store, id) = (&state.engine.store, *id);
+    let (Some(found), Some(mut details)) = (
+        rows::contact(store.reader(), id).await?,
+        rows::details(store.reader(), id).await?,
+    ) else {
+        return Err(Fault::NotFound);
+    };
+    let (name, number) = named(&person, &found);
+    let shell = Shell::new(&request, &state, &person, name.clone(), HERE)?;
+    let (handle, users) = rows::names(store.reader(), id).await?;
+    if !person.sees_people() {
+        details.name = None;
+    }
+    let senders = sender::all(store).await?;
+    let now = state.clock.now();
+    let windows = conversation::of_contact(store, id).await?;
+    let page = Page {
+        name,
+        number,
+        finds: found.phone.filter(|_| person.sees_people()),
+        quiet: details.quiet_hours.and_then(written),
+        users,
+        aliases: alias::of_contact(store.reader(), id)
+            .await?
+            .into_iter()
+            .map(|row| Alias {
+                is_old: row.superseded_at.is_some(),
+                value: match row.kind.as_str() {
+                    "username" if !person.sees_people() => HIDDEN.to_owned(),
+                    _ => person.sees(row.value),
+                },
+                kind: row.kind.replace('_', " "),
+            })
+            .collect(),
+        windows: windows
+            .into_iter()
+            .map(|row| Window {
+                sender: senders
+                    .iter()
+                    .find(|it| it.id == row.sender_id)
+                    .map_or_else(|| row.sender_id.to_string(), |it| it.name.clone()),
+                open: window::is_open(row.window_until.map(Timestamp::from_micros), now),
+                until: row.window_until.map(|at| shell.zone.micros(at)),
+            })
+            .collect(),
+        wishes: suppression::of_contact(store, id)
+            .await?
+            .into_iter()
+            .map(|row| Wish {
+                scope: if row.scope == "marketing" {
+                    "marketing"
+                } else {
+                    "everything but codes"
+                },
+                wanted: row.wanted,
+                at: shell.zone.micros(row.provider_at),
+                source: row.source.replace('_', " "),
+            })
+            .collect(),
+        preferences: wish::preferences(store, id)
+            .await?
+            .into_iter()
+            .map(|row| Kept {
+                kind: row.message_kind,
+                channel: row.channel,
+                wanted: row.wanted,
+            })
+            .collect(),
+        kinds: wish::kinds(store.reader())
+            .await?
+            .into_iter()
+            .map(|row| (row.name, row.required))
+            .collect(),
+        details: rows::Details { handle, ..details },
+        shell,
+    };
+    shown(&page)
+}
+
+pub async fn act(
+    form: Form,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Fault> {
+    let (store, id) = (&state.engine.store, *id);
+    form.person.needs(Role::Operator)?;
+    if rows::contact(store.reader(), id).await?.is_none() {
+        return Err(Fault::NotFound);
+    }
+    let address = format!("{HERE}/{id}");
+    let actor = form.person.actor();
+    let by = By {
+        actor: &actor,
+        now: state.clock.now(),
+    };
+    let result = match form.text("action").unwrap_or_default() {
+        "save" => {
+            let changes = match changes(&form) {
+                Ok(changes) => changes,
+                Err(why) => return answered(&request, &address, Err(vec![why])),
+            };
+            // Another number or handle would lead messages elsewhere.
+            if changes.phone.is_some() || changes.handle != Edit::Keep {
+                form.person.needs(Role::Admin)?;
+            }
+            people::save_contact(store, by, Some(id), &changes)
+                .await?
+                .map(|_id| "It is kept.")
+        }
+        "prefer" | "forget" => {
+            let wanted = preferences(&form, wish::preferences(store, id).await?);
+            people::set_preferences(store, by, id, &wanted)
+                .await?
+                .map(|()| "It is kept, and asked again before each message leaves.")
+        }
+        _ => return Err(Fault::Form),
+    };
+    let said = result.map(str::to_owned).map_err(|wrong| told(&wrong));
+    answered(&request, &address, said)
+}
+
+/// What a form says of a person: an empty field takes the value away, an absent one keeps it.
+fn changes(form: &Form) -> Result<ContactChanges, String> {
+    let edit = |name: &str| match (form.has(name), form.text(name)) {
+        (false, _) => Edit::Keep,
+        (true, value) => Edit::To(value.map(str::to_owned)),
+    };
+    let quiet_hours = match (form.text("quiet_from"), form.text("quiet_until")) {
+        (None, None) if form.has("quiet_from") => Edit::To(None),
+        (None, None) => Edit::Keep,
+        (from, until) => {
+            let hours = QuietHours::parse(from.unwrap_or_default(), until.unwrap_or_default());
+            Edit::To(Some(hours.map_err(|wrong| wrong.to_string())?))
+        }
+    };
+    Ok(ContactChanges {
+        name: edit("name"),
+        handle: edit("handle"),
+        phone: form.text("phone").map(str::to_owned),
+        language: edit("language"),
+        time_zone: edit("time_zone"),
+        quiet_hours,
+    })
+}
+
+/// What there was, with one added, changed or taken away.
+fn preferences(form: &Form, before: Vec<entity::preference::Model>) -> Vec<Preference> {
+    let text = |name: &str| form.text(name).unwrap_or_default().to_owned();
+    let (kind, channel) = (text("kind"), text("channel"));
+    let mut all: Vec<Preference> = before
+        .into_iter()
+        .map(|row| Preference {
+            kind: row.message_kind,
+            channel: row.channel,
+            wanted: row.wanted,
+        })
+        .filter(|it| it.kind != kind || it.channel != channel)
+        .collect();
+    if form.text("action") == Some("prefer") {
+        all.push(Preference {
+            kind,
+            channel,
+            wanted: form.text("wanted") == Some("yes"),
+        });
+    }
+    all
+}

@@ -1,0 +1,144 @@
+//! People: who is known, by which names, and what they want.
+
+mod contact;
+
+pub use contact::{act, one};
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{
+    act::{Form, Person, told},
+    fault::Fault,
+    shell::{Shell, answered, on_to, shown},
+};
+use crate::{
+    domain::{edit::Edit, login::Role},
+    engine::people::{self, By, ContactChanges},
+    state::AppState,
+    store::people as rows,
+};
+
+/// Rows of a page.
+const SHOWN: usize = 50;
+
+/// Where the list is.
+const HERE: &str = "/dashboard/contacts";
+
+/// Stands for a name that a viewer does not see.
+const HIDDEN: &str = "••••••";
+
+#[derive(Debug, Deserialize)]
+pub struct Search {
+    text: Option<String>,
+    after: Option<Uuid>,
+}
+
+/// A person of a list.
+struct Row {
+    id: Uuid,
+    name: String,
+    number: String,
+    language: String,
+}
+
+/// A person's name, number or id, as somebody may see it.
+fn named(person: &Person, found: &rows::Person) -> (String, String) {
+    let number = found.phone.clone().or_else(|| found.user_id.clone());
+    let number = number.map_or_else(|| "—".to_owned(), |it| person.sees(it));
+    let name = match &found.name {
+        Some(_) if !person.sees_people() => HIDDEN.to_owned(),
+        Some(name) => name.clone(),
+        None => "—".to_owned(),
+    };
+    (name, number)
+}
+
+#[derive(Template)]
+#[template(path = "contacts.html")]
+struct Page {
+    shell: Shell,
+    text: String,
+    rows: Vec<Row>,
+    next: Option<Uuid>,
+}
+
+pub async fn page(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    search: web::Query<Search>,
+) -> Result<HttpResponse, Fault> {
+    let shell = Shell::new(&request, &state, &person, "Contacts", HERE)?;
+    let text = search.text.clone().unwrap_or_default();
+    let text = text.trim().replace('\0', "");
+    // Who may not see people may not find them either: a guess would be confirmed.
+    if !text.is_empty() {
+        person.needs(Role::Operator)?;
+    }
+    let wanted = Some(text.as_str()).filter(|text| !text.is_empty());
+    let limit = u64::try_from(SHOWN).unwrap_or(50) + 1;
+    let mut found = rows::page(&state.engine.store, wanted, search.after, limit).await?;
+    let more = found.len() > SHOWN;
+    found.truncate(SHOWN);
+    let page = Page {
+        next: found.last().filter(|_| more).map(|it| it.contact_id),
+        rows: found
+            .iter()
+            .map(|it| {
+                let (name, number) = named(&person, it);
+                Row {
+                    id: it.contact_id,
+                    name,
+                    number,
+                    language: it.language.clone().unwrap_or_default(),
+                }
+            })
+            .collect(),
+        text,
+        shell,
+    };
+    shown(&page)
+}
+
+/// Adds somebody. Of a number that is known it is that person, whose name is then this one:
+/// only an admin renames somebody by a number.
+pub async fn add(
+    form: Form,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Fault> {
+    form.person.needs(Role::Operator)?;
+    let Some(phone) = form.text("phone") else {
+        let why = vec!["A number is needed, such as +12025550123.".to_owned()];
+        return answered(&request, HERE, Err(why));
+    };
+    let reader = state.engine.store.reader();
+    if let Ok(number) = crate::domain::phone::Phone::parse(phone)
+        && let Some(known) = rows::contact_by_phone(reader, &number).await?
+    {
+        return Ok(on_to(&format!("{HERE}/{}", known.contact_id)));
+    }
+    let changes = ContactChanges {
+        name: form
+            .text("name")
+            .map_or(Edit::Keep, |name| Edit::To(Some(name.to_owned()))),
+        phone: Some(phone.to_owned()),
+        ..ContactChanges::default()
+    };
+    let actor = form.person.actor();
+    let by = By {
+        actor: &actor,
+        now: state.clock.now(),
+    };
+    match people::save_contact(&state.engine.store, by, None, &changes).await? {
+        Ok(id) => answered(
+            &request,
+            &format!("{HERE}/{id}"),
+            Ok("This person is known now.".to_owned()),
+        ),
+        Err(wrong) => answered(&request, HERE, Err(told(&wrong))),
+    }
+}

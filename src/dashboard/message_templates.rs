@@ -1,0 +1,255 @@
+//! Templates: what people will read, and what Meta has decided of them.
+
+use std::collections::HashMap;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use serde_json::Value;
+
+use super::{
+    act::Person,
+    fault::Fault,
+    moment::Moment,
+    shell::{Shell, shown},
+};
+use crate::{
+    domain::{
+        markup::{self, Span},
+        template::{
+            layout::{Above, Layout, PROVIDED},
+            parameter::Declared,
+        },
+    },
+    engine::catalogue::layout,
+    state::AppState,
+    store::{catalogue, template_sync},
+};
+
+/// Where the list is.
+const HERE: &str = "/dashboard/templates";
+
+/// What an account has decided.
+struct Decided {
+    account: String,
+    status: String,
+    class: &'static str,
+    reason: String,
+    category: String,
+    quality: String,
+    id: String,
+    at: Option<Moment>,
+}
+
+/// How a status of Meta's is shown (Meta, "Template status").
+fn class(status: &str) -> &'static str {
+    match status {
+        "APPROVED" => "good",
+        "PENDING" | "IN_APPEAL" | "PAUSED" | "FLAGGED" | "LIMIT_EXCEEDED" => "wait",
+        "REJECTED" | "DISABLED" | "DELETED" | "PENDING_DELETION" | "LOCKED" => "bad",
+        _ => "rest",
+    }
+}
+
+fn decided(row: &entity::template_sync::Model, shell: &Shell) -> Decided {
+    let word = |value: &Option<String>| value.as_deref().unwrap_or("").to_lowercase();
+    Decided {
+        account: row.account_id.clone(),
+        status: match row.status.as_deref() {
+            None => "unknown".to_owned(),
+            Some(status) => status.to_lowercase().replace('_', " "),
+        },
+        class: class(row.status.as_deref().unwrap_or_default()),
+        reason: row.status_reason.clone().unwrap_or_default(),
+        category: word(&row.category),
+        quality: word(&row.quality),
+        id: row.provider_template_id.clone().unwrap_or_default(),
+        at: row.status_at.map(|at| shell.zone.micros(at)),
+    }
+}
+
+/// A template of the list, in one language.
+struct Row {
+    name: String,
+    language: String,
+    category: String,
+    catalogue: String,
+    decided: Vec<Decided>,
+}
+
+/// A template that an account has and no catalogue.
+struct Elsewhere {
+    name: String,
+    language: String,
+    decided: Decided,
+}
+
+#[derive(Template)]
+#[template(path = "message_templates.html")]
+struct Page {
+    shell: Shell,
+    rows: Vec<Row>,
+    elsewhere: Vec<Elsewhere>,
+}
+
+pub async fn page(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Fault> {
+    let shell = Shell::new(&request, &state, &person, "Templates", HERE)?;
+    let said = template_sync::all(&state.engine.store).await?;
+    let ours = catalogue::templates(&state.engine.store).await?;
+    let elsewhere = said
+        .iter()
+        .filter(|it| {
+            let is_it =
+                |row: &entity::template::Model| row.name == it.name && row.language == it.language;
+            !ours.iter().any(is_it)
+        })
+        .map(|it| Elsewhere {
+            name: it.name.clone(),
+            language: it.language.clone(),
+            decided: decided(it, &shell),
+        })
+        .collect();
+    let rows = ours
+        .into_iter()
+        .map(|row| Row {
+            decided: said
+                .iter()
+                .filter(|it| it.name == row.name && it.language == row.language)
+                .map(|it| decided(it, &shell))
+                .collect(),
+            name: row.name,
+            language: row.language,
+            category: row.category,
+            catalogue: row.catalogue.unwrap_or_default(),
+        })
+        .collect();
+    shown(&Page {
+        shell,
+        rows,
+        elsewhere,
+    })
+}
+
+/// A bubble as WhatsApp shows it.
+struct Bubble {
+    header: Option<Above>,
+    body: Vec<Span>,
+    footer: Option<String>,
+    buttons: Vec<String>,
+    problem: Option<String>,
+}
+
+/// A parameter, and what the preview is filled with.
+struct Parameter {
+    declared: Declared,
+    kind: String,
+    value: String,
+}
+
+/// One translation.
+struct Translation {
+    language: String,
+    /// The same as browsers write it (BCP 47).
+    tag: String,
+    category: String,
+    version: i64,
+    catalogue: String,
+    bubble: Result<Bubble, String>,
+    source: String,
+    decided: Vec<Decided>,
+}
+
+#[derive(Template)]
+#[template(path = "message_template.html")]
+struct OnePage {
+    shell: Shell,
+    name: String,
+    parameters: Vec<Parameter>,
+    translations: Vec<Translation>,
+    users: Vec<(&'static str, String)>,
+}
+
+/// What the preview is filled with: the examples, and what somebody has typed instead.
+fn values(layout: &Layout, typed: &HashMap<String, String>) -> Value {
+    let mut context = layout.example_context();
+    if let Some(context) = context.as_object_mut() {
+        for name in layout.variables() {
+            let value = typed.get(&format!("p.{name}"));
+            if let Some(value) = value.filter(|_| !PROVIDED.contains(&name.as_str())) {
+                context.insert(name, Value::from(value.as_str()));
+            }
+        }
+    }
+    context
+}
+
+fn bubble(layout: &Layout, typed: &HashMap<String, String>) -> Bubble {
+    let preview = layout.preview(&values(layout, typed));
+    Bubble {
+        header: preview.header,
+        body: markup::spans(&preview.body),
+        footer: preview.footer,
+        buttons: preview.buttons,
+        problem: preview.problem,
+    }
+}
+
+pub async fn one(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    name: web::Path<String>,
+    typed: web::Query<HashMap<String, String>>,
+) -> Result<HttpResponse, Fault> {
+    let store = &state.engine.store;
+    let found = catalogue::translations(store.reader(), &name).await?;
+    if found.is_empty() {
+        return Err(Fault::NotFound);
+    }
+    let shell = Shell::new(&request, &state, &person, name.clone(), HERE)?;
+    let said = template_sync::all(store).await?;
+    let mut parameters: Vec<Parameter> = Vec::new();
+    let mut translations = Vec::with_capacity(found.len());
+    for row in found {
+        let layout = layout(&row);
+        let declared = layout.iter().flat_map(|it| &it.extras().parameters);
+        for declared in declared {
+            if parameters
+                .iter()
+                .any(|it| it.declared.name == declared.name)
+            {
+                continue;
+            }
+            let value = typed.get(&format!("p.{}", declared.name));
+            parameters.push(Parameter {
+                value: value.unwrap_or(&declared.example).clone(),
+                kind: format!("{:?}", declared.kind).to_lowercase(),
+                declared: declared.clone(),
+            });
+        }
+        translations.push(Translation {
+            bubble: layout.map(|layout| bubble(&layout, &typed)),
+            decided: said
+                .iter()
+                .filter(|it| it.name == row.name && it.language == row.language)
+                .map(|it| decided(it, &shell))
+                .collect(),
+            tag: row.language.replace('_', "-"),
+            language: row.language,
+            category: row.category,
+            version: row.version,
+            catalogue: row.catalogue.unwrap_or_default(),
+            source: row.body,
+        });
+    }
+    shown(&OnePage {
+        users: catalogue::users_of_template(store, &name).await?,
+        name: name.into_inner(),
+        shell,
+        parameters,
+        translations,
+    })
+}

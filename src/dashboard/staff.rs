@@ -1,0 +1,201 @@
+//! Staff: who is linked to a contact, and who is told together.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{
+    act::{Form, Person, told},
+    fault::Fault,
+    shell::{Shell, answered, shown},
+};
+use crate::{
+    domain::login::Role,
+    engine::people::{self, By, Whom},
+    state::AppState,
+    store::people::{self as rows, Link, StaffQuery},
+};
+
+/// Rows of a page.
+const SHOWN: usize = 50;
+
+/// Where the list is.
+const HERE: &str = "/dashboard/staff";
+
+#[derive(Debug, Deserialize)]
+pub struct Search {
+    text: Option<String>,
+    after: Option<String>,
+}
+
+/// A member of staff of a list.
+struct Row {
+    name: String,
+    contact: Option<Uuid>,
+    number: String,
+    groups: Vec<String>,
+}
+
+fn row(person: &Person, link: Link) -> Row {
+    let contact = link.person.as_ref().map(|it| it.contact_id);
+    let number = link.person.and_then(|it| it.phone.or(it.user_id));
+    Row {
+        name: link.name,
+        contact,
+        number: number.map_or_else(String::new, |it| person.sees(it)),
+        groups: link.groups,
+    }
+}
+
+/// A page of staff, and behind whom the next one begins.
+async fn page_of(
+    state: &AppState,
+    person: &Person,
+    group: Option<&str>,
+    text: Option<&str>,
+    after: Option<&str>,
+) -> Result<(Vec<Row>, Option<String>), Fault> {
+    let wanted = StaffQuery {
+        group,
+        beginning: text,
+        after,
+    };
+    let limit = u64::try_from(SHOWN).unwrap_or(50) + 1;
+    let mut found = rows::staff_page(&state.engine.store, wanted, limit).await?;
+    let more = found.len() > SHOWN;
+    found.truncate(SHOWN);
+    let next = found.last().filter(|_| more).map(|it| it.name.clone());
+    let rows = found.into_iter().map(|it| row(person, it)).collect();
+    Ok((rows, next))
+}
+
+#[derive(Template)]
+#[template(path = "staff.html")]
+struct Page {
+    shell: Shell,
+    text: String,
+    groups: Vec<rows::Group>,
+    rows: Vec<Row>,
+    next: Option<String>,
+}
+
+pub async fn page(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    search: web::Query<Search>,
+) -> Result<HttpResponse, Fault> {
+    let shell = Shell::new(&request, &state, &person, "Staff", HERE)?;
+    let clean = |text: &Option<String>| text.as_deref().unwrap_or("").trim().replace('\0', "");
+    let (text, after) = (clean(&search.text), clean(&search.after));
+    let (rows, next) = page_of(&state, &person, None, Some(&text), Some(&after)).await?;
+    let page = Page {
+        groups: rows::groups(&state.engine.store).await?,
+        text,
+        rows,
+        next,
+        shell,
+    };
+    shown(&page)
+}
+
+#[derive(Template)]
+#[template(path = "group.html")]
+struct GroupPage {
+    shell: Shell,
+    group: rows::Group,
+    rows: Vec<Row>,
+    next: Option<String>,
+}
+
+pub async fn group(
+    person: Person,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    name: web::Path<String>,
+    search: web::Query<Search>,
+) -> Result<HttpResponse, Fault> {
+    let Some(group) = rows::group_of(&state.engine.store, &name).await? else {
+        return Err(Fault::NotFound);
+    };
+    let shell = Shell::new(&request, &state, &person, group.name.clone(), HERE)?;
+    let after = search.after.as_deref();
+    let (rows, next) = page_of(&state, &person, Some(&group.name), None, after).await?;
+    shown(&GroupPage {
+        shell,
+        group,
+        rows,
+        next,
+    })
+}
+
+/// The address of a group's page.
+fn address_of(group: &str) -> String {
+    let group: String = form_urlencoded::byte_serialize(group.as_bytes()).collect();
+    format!("{HERE}/groups/{}", group.replace('+', "%20"))
+}
+
+/// Everything that is done to staff is an admin's matter: another number would lead what is
+/// for them to somebody else.
+pub async fn act(
+    form: Form,
+    request: HttpRequest,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Fault> {
+    form.person.needs(Role::Admin)?;
+    let store = &state.engine.store;
+    let actor = form.person.actor();
+    let by = By {
+        actor: &actor,
+        now: state.clock.now(),
+    };
+    let text = |name: &str| form.text(name).unwrap_or_default();
+    let (user, group) = (text("user"), text("group"));
+    let of_group = address_of(group);
+    let (address, result) = match text("action") {
+        "connect" => {
+            let whom = match Whom::parse(text("contact")) {
+                Ok(whom) => whom,
+                Err(why) => return answered(&request, HERE, Err(vec![format!("contact: {why}")])),
+            };
+            let done = people::connect(store, by, user, &whom).await?;
+            (
+                HERE,
+                done.map(|_made| "What is for this user goes there from now on."),
+            )
+        }
+        "disconnect" => {
+            let done = people::disconnect(store, by, user).await?;
+            (
+                HERE,
+                done.map(|()| "What is for this user is skipped from now on, visibly."),
+            )
+        }
+        "ensure" => {
+            let done = people::ensure_group(store, by, group, form.text("description")).await?;
+            let done = done.map(|it| {
+                if it.created {
+                    "The group is made: put somebody into it."
+                } else {
+                    "There is such a group already."
+                }
+            });
+            (HERE, done)
+        }
+        "add" => {
+            let done = people::add_member(store, by, group, user).await?;
+            (of_group.as_str(), done.map(|_new| "They are in the group."))
+        }
+        "remove" => {
+            let done = people::remove_member(store, by, group, user).await?;
+            (
+                of_group.as_str(),
+                done.map(|_was| "They are not in the group any more."),
+            )
+        }
+        _ => return Err(Fault::Form),
+    };
+    let said = result.map(str::to_owned).map_err(|wrong| told(&wrong));
+    answered(&request, address, said)
+}

@@ -1,0 +1,77 @@
+//! A template as people read it: for who looks before anything is sent.
+
+use serde_json::Value;
+
+use super::{Button, Header, Layout};
+
+/// What stands where in a bubble.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    pub header: Option<Above>,
+    /// With WhatsApp's markers of bold and the like.
+    pub body: String,
+    pub footer: Option<String>,
+    /// Their labels, in order.
+    pub buttons: Vec<String>,
+    /// Why it could not be filled in: expressions stand where values would.
+    pub problem: Option<String>,
+}
+
+/// What stands above the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Above {
+    Text(String),
+    /// `picture`, `video`, `document` or `place`.
+    Shown(&'static str),
+}
+
+impl Layout {
+    /// The template, filled with these.
+    pub fn preview(&self, context: &Value) -> Preview {
+        let filled = self.fill(context);
+        let body = if let Ok(filled) = &filled {
+            self.text(&filled.body)
+        } else {
+            let names: Vec<String> = self
+                .body
+                .expressions
+                .iter()
+                .map(|expression| format!("{{{{ {expression} }}}}"))
+                .collect();
+            self.body.fill(&names)
+        };
+        Preview {
+            header: self.extras.header.as_ref().map(|header| match header {
+                Header::Text { text } => {
+                    Above::Text(self.header_text(context).unwrap_or_else(|| text.clone()))
+                }
+                Header::Image { .. } => Above::Shown("picture"),
+                Header::Video { .. } => Above::Shown("video"),
+                Header::Document { .. } => Above::Shown("document"),
+                Header::Location { .. } => Above::Shown("place"),
+            }),
+            body,
+            footer: self.extras.footer.clone(),
+            buttons: self.labels(),
+            problem: filled.err().map(|error| error.to_string()),
+        }
+    }
+
+    fn labels(&self) -> Vec<String> {
+        let label = |button: &Button| match button {
+            Button::QuickReply { text, .. }
+            | Button::Url { text, .. }
+            | Button::PhoneNumber { text, .. } => text.clone(),
+            Button::CopyCode { .. } => "Copy offer code".to_owned(),
+            Button::Otp { text, .. } => text.clone().unwrap_or_else(|| "Copy code".to_owned()),
+            Button::RequestContactInfo => "Share contact info".to_owned(),
+        };
+        let own: Vec<String> = self.extras.buttons.iter().map(label).collect();
+        // Meta gives every authentication template a button that copies its code.
+        if own.is_empty() && self.authentication {
+            vec!["Copy code".to_owned()]
+        } else {
+            own
+        }
+    }
+}

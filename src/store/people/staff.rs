@@ -1,0 +1,235 @@
+//! Staff and groups as they are managed and listed.
+
+use std::collections::BTreeMap;
+
+use sea_orm::DatabaseTransaction;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{PERSON, Person, manage::beginning};
+use crate::{
+    domain::time::Timestamp,
+    store::{
+        Store, StoreError,
+        dialect::{Columns, Type, execute, list, query, query_one, rows},
+        new_id,
+    },
+};
+
+/// A user with the contact that they are linked to, and their groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    pub name: String,
+    pub person: Option<Person>,
+    pub groups: Vec<String>,
+    pub catalogue: Option<String>,
+}
+
+/// Which users are meant.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StaffQuery<'a> {
+    /// Of this group.
+    pub group: Option<&'a str>,
+    /// Whose name begins with it.
+    pub beginning: Option<&'a str>,
+    /// Behind this name.
+    pub after: Option<&'a str>,
+}
+
+/// Users, linked or not, by name.
+pub async fn staff_page(
+    store: &Store,
+    wanted: StaffQuery<'_>,
+    limit: u64,
+) -> Result<Vec<Link>, StoreError> {
+    let found = query(
+        store.reader(),
+        format!(
+            "SELECT u.name, u.catalogue, u.contact_id, {PERSON} FROM user_account u LEFT JOIN contact c ON c.id = u.contact_id \
+             WHERE u.name > $1 AND lower(u.name) LIKE lower($3) ESCAPE '\\' AND ($4 = '' OR EXISTS (SELECT 1 FROM group_member m \
+             JOIN user_group g ON g.id = m.group_id WHERE m.user_id = u.id AND g.name = $4)) ORDER BY u.name LIMIT $2"
+        ),
+        [
+            wanted.after.unwrap_or_default().into(),
+            i64::try_from(limit).unwrap_or(i64::MAX).into(),
+            beginning(wanted.beginning.unwrap_or_default()).into(),
+            wanted.group.unwrap_or_default().into(),
+        ],
+    )
+    .await?;
+    let found: Vec<Link> = found.iter().map(link).collect::<Result<_, _>>()?;
+    in_groups(store, found).await
+}
+
+/// One user.
+pub async fn link_of(store: &Store, name: &str) -> Result<Option<Link>, StoreError> {
+    let found = query_one(
+        store.reader(),
+        format!(
+            "SELECT u.name, u.catalogue, u.contact_id, {PERSON} FROM user_account u LEFT JOIN contact c ON c.id = u.contact_id WHERE u.name = $1"
+        ),
+        [name.into()],
+    )
+    .await?;
+    let found: Vec<Link> = found.iter().map(link).collect::<Result<_, _>>()?;
+    Ok(in_groups(store, found).await?.into_iter().next())
+}
+
+fn link(row: &sea_orm::QueryResult) -> Result<Link, StoreError> {
+    let mut columns = Columns::of(row);
+    let name: String = columns.take()?;
+    let catalogue = columns.take()?;
+    let linked: Option<Uuid> = columns.take()?;
+    let person = match linked {
+        None => None,
+        Some(_) => Some(Person {
+            contact_id: columns.take()?,
+            name: columns.take()?,
+            language: columns.take()?,
+            phone: columns.take()?,
+            user_id: columns.take()?,
+        }),
+    };
+    Ok(Link {
+        name,
+        person,
+        groups: Vec::new(),
+        catalogue,
+    })
+}
+
+/// Adds which groups they are in.
+async fn in_groups(store: &Store, mut found: Vec<Link>) -> Result<Vec<Link>, StoreError> {
+    #[derive(Serialize)]
+    struct Row<'a> {
+        name: &'a str,
+    }
+    if found.is_empty() {
+        return Ok(found);
+    }
+    let names: Vec<Row<'_>> = found.iter().map(|it| Row { name: &it.name }).collect();
+    let given = rows(store.backend(), &[("name", Type::Text)]);
+    let members = query(
+        store.reader(),
+        format!(
+            "SELECT u.name, g.name FROM {given} CROSS JOIN user_account u JOIN group_member m ON m.user_id = u.id \
+             JOIN user_group g ON g.id = m.group_id WHERE u.name = r.name ORDER BY g.name"
+        ),
+        [list(&names)?],
+    )
+    .await?;
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in &members {
+        let mut columns = Columns::of(row);
+        let name: String = columns.take()?;
+        groups.entry(name).or_default().push(columns.take()?);
+    }
+    for it in &mut found {
+        it.groups = groups.remove(&it.name).unwrap_or_default();
+    }
+    Ok(found)
+}
+
+/// Links a user to a contact, or to none; makes the user, if there is none. Says whether it did.
+pub async fn link_user(
+    tx: &DatabaseTransaction,
+    name: &str,
+    contact: Option<Uuid>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let made = execute(
+        tx,
+        "INSERT INTO user_account (id, created_at, name, contact_id) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING",
+        [
+            new_id(now).into(),
+            now.micros().into(),
+            name.into(),
+            contact.into(),
+        ],
+    )
+    .await?;
+    if made.rows_affected() > 0 {
+        return Ok(true);
+    }
+    execute(
+        tx,
+        "UPDATE user_account SET contact_id = $2 WHERE name = $1",
+        [name.into(), contact.into()],
+    )
+    .await?;
+    Ok(false)
+}
+
+/// A group with how many are in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub name: String,
+    pub description: Option<String>,
+    pub members: i64,
+    pub catalogue: Option<String>,
+}
+
+const GROUP: &str = "g.name, g.description, g.catalogue, \
+     (SELECT count(*) FROM group_member m WHERE m.group_id = g.id)";
+
+fn group(row: &sea_orm::QueryResult) -> Result<Group, StoreError> {
+    let mut columns = Columns::of(row);
+    Ok(Group {
+        name: columns.take()?,
+        description: columns.take()?,
+        catalogue: columns.take()?,
+        members: columns.take()?,
+    })
+}
+
+/// Every group, by name.
+pub async fn groups(store: &Store) -> Result<Vec<Group>, StoreError> {
+    let sql = format!("SELECT {GROUP} FROM user_group g ORDER BY g.name");
+    let found = query(store.reader(), sql, []).await?;
+    found.iter().map(group).collect()
+}
+
+/// One group.
+pub async fn group_of(store: &Store, name: &str) -> Result<Option<Group>, StoreError> {
+    let sql = format!("SELECT {GROUP} FROM user_group g WHERE g.name = $1");
+    let found = query_one(store.reader(), sql, [name.into()]).await?;
+    found.as_ref().map(group).transpose()
+}
+
+pub async fn count_members(tx: &DatabaseTransaction, group: &str) -> Result<i64, StoreError> {
+    let row = query_one(
+        tx,
+        "SELECT count(*) FROM group_member m JOIN user_group g ON g.id = m.group_id WHERE g.name = $1",
+        [group.into()],
+    )
+    .await?;
+    row.map_or(Ok(0), |row| Columns::of(&row).take())
+}
+
+/// Puts a user into a group, or takes them out of it. Says whether that changed anything.
+pub async fn set_member(
+    tx: &DatabaseTransaction,
+    group: &str,
+    user: &str,
+    is_in: bool,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let done = if is_in {
+        execute(
+            tx,
+            "INSERT INTO group_member (group_id, user_id, created_at) SELECT g.id, u.id, $3 FROM user_group g, user_account u \
+             WHERE g.name = $1 AND u.name = $2 ON CONFLICT DO NOTHING",
+            [group.into(), user.into(), now.micros().into()],
+        )
+        .await?
+    } else {
+        execute(
+            tx,
+            "DELETE FROM group_member WHERE group_id IN (SELECT id FROM user_group WHERE name = $1) \
+             AND user_id IN (SELECT id FROM user_account WHERE name = $2)",
+            [group.into(), user.into()],
+        )
+        .await?
+    };
+    Ok(done.rows_affected() > 0)
+}
