@@ -253,3 +253,41 @@ test("a page that is not there says so", async () => {
   await accessible();
   complaints = complaints.filter((text) => !text.includes("status of 404"));
 });
+
+test("people are added and linked, and a template is seen before it is sent", async () => {
+  await page.goto(`${app.base}/dashboard/contacts`);
+  await page.getByLabel("Name", { exact: true }).fill("Asha Rao");
+  await page.getByLabel("Number").fill("+12025550161");
+  await page.getByRole("button", { name: "Add" }).click();
+  await page.getByRole("heading", { name: "Asha Rao" }).waitFor();
+  await page.getByLabel("Quiet from").fill("21:00");
+  await page.getByLabel("Quiet until").fill("07:00");
+  await page.getByRole("button", { name: "Keep it" }).click();
+  await page.getByText("21:00 to 07:00").waitFor();
+  await page.getByLabel("Channel").selectOption("sms");
+  await page.getByRole("button", { name: "Keep", exact: true }).click();
+  await page.getByText("does not want", { exact: true }).waitFor();
+  await accessible();
+
+  await page.goto(`${app.base}/dashboard/contacts?text=asha`);
+  await page.getByRole("link", { name: "Asha Rao" }).waitFor();
+  await accessible();
+
+  await page.goto(`${app.base}/dashboard/staff`);
+  await page.getByLabel("User", { exact: true }).fill("asha");
+  await page.getByLabel("Number, or contact:NAME").fill("+12025550161");
+  await page.getByRole("button", { name: "Link" }).click();
+  await page.getByRole("link", { name: "+12025550161" }).waitFor();
+  await accessible();
+  await page.getByRole("link", { name: "Technical Admin" }).click();
+  await page.getByLabel("User").fill("asha");
+  await page.getByRole("button", { name: "Put in" }).click();
+  await page.getByRole("button", { name: "Take asha out" }).waitFor();
+  await accessible();
+
+  await page.goto(`${app.base}/dashboard/templates`);
+  await accessible();
+  await page.getByRole("link", { name: "order_confirmation" }).click();
+  await page.getByRole("heading", { name: "order_confirmation" }).waitFor();
+  await accessible();
+});

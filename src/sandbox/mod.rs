@@ -194,6 +194,10 @@ pub async fn run(
                 web::post().to(templates::make),
             )
             .route(
+                "/{version}/{app}/uploads",
+                web::post().to(templates::begin_upload),
+            )
+            .route(
                 "/sandbox/templates/{name}",
                 web::post().to(templates::by_hand),
             )

@@ -23,6 +23,7 @@ pub(super) struct Kept {
     category: String,
     status: String,
     rejected_reason: Option<String>,
+    parameter_format: String,
     components: Value,
 }
 
@@ -31,6 +32,7 @@ impl Kept {
         json!({
             "id": self.id, "name": self.name, "language": self.language, "status": self.status,
             "category": self.category, "components": self.components,
+            "parameter_format": self.parameter_format,
             "rejected_reason": self.rejected_reason.clone().unwrap_or_else(|| "NONE".to_owned()),
             "quality_score": { "score": "UNKNOWN" },
         })
@@ -53,6 +55,17 @@ fn wrong(components: &Value) -> Option<HttpResponse> {
     let Some(body) = body else {
         return Some(refused(2_388_043, "The body is missing"));
     };
+    let has_file = |it: &&Value| {
+        let format = it.get("format").and_then(Value::as_str);
+        format.is_some_and(|it| ["IMAGE", "VIDEO", "DOCUMENT"].contains(&it))
+    };
+    if let Some(header) = parts.iter().copied().find(|it| has_file(it)) {
+        let sample = header.pointer("/example/header_handle/0");
+        let sample = sample.and_then(Value::as_str);
+        if !sample.is_some_and(|it| it.starts_with(HANDLE)) {
+            return Some(refused(2_388_273, "The sample of the header is missing"));
+        }
+    }
     let text = body.get("text").and_then(Value::as_str)?;
     let trimmed = text.trim();
     if trimmed.starts_with("{{") || trimmed.ends_with("}}") {
@@ -65,6 +78,38 @@ fn wrong(components: &Value) -> Option<HttpResponse> {
         return Some(refused(2_388_043, "The example of the body is missing"));
     }
     None
+}
+
+/// What stands for an uploaded file.
+const HANDLE: &str = "4::sandbox:";
+
+/// An upload under way.
+const SESSION: &str = "upload:sandbox-";
+
+/// `POST /{version}/{app}/uploads?file_length=…`: a file is about to come.
+pub(super) async fn begin_upload(world: web::Data<World>, request: HttpRequest) -> HttpResponse {
+    if let Some(refused) = number::refusal(&world, &request) {
+        return refused;
+    }
+    let query = web::Query::<HashMap<String, String>>::from_query(request.query_string()).ok();
+    let length = query.and_then(|it| it.get("file_length")?.parse::<usize>().ok());
+    match length {
+        Some(length) => HttpResponse::Ok().json(json!({ "id": format!("{SESSION}{length}") })),
+        None => graph_error(400, 100, "Invalid parameter", "file_length is missing."),
+    }
+}
+
+/// The bytes of a file that was announced: all of them, in one piece.
+fn take_upload(request: &HttpRequest, session: &str, bytes: &[u8]) -> HttpResponse {
+    let header = |name: &str| request.headers().get(name).and_then(|it| it.to_str().ok());
+    let announced = session.parse::<usize>().ok();
+    let is_whole = announced == Some(bytes.len()) && header("file_offset") == Some("0");
+    let is_authorized = header("Authorization").is_some_and(|it| it.starts_with("OAuth "));
+    if is_whole && is_authorized {
+        HttpResponse::Ok().json(json!({ "h": format!("{HANDLE}{session}") }))
+    } else {
+        graph_error(400, 100, "Invalid parameter", "The upload is not whole.")
+    }
 }
 
 /// `POST /{version}/{account}/message_templates`
@@ -104,6 +149,10 @@ pub(super) async fn make(
         category: text("category"),
         status: "PENDING".to_owned(),
         rejected_reason: None,
+        parameter_format: match text("parameter_format").as_str() {
+            "NAMED" => "NAMED".to_owned(),
+            _ => "POSITIONAL".to_owned(),
+        },
         components,
     };
     {
@@ -125,16 +174,20 @@ pub(super) async fn make(
     }))
 }
 
-/// `POST /{version}/{template}`: other components.
+/// `POST /{version}/{template}`: other components; or `/{upload}`: a file.
 pub(super) async fn change(
     world: web::Data<World>,
     request: HttpRequest,
     path: web::Path<(String, String)>,
-    body: web::Json<Value>,
+    bytes: web::Bytes,
 ) -> HttpResponse {
+    if let Some(session) = path.1.strip_prefix(SESSION) {
+        return take_upload(&request, session, &bytes);
+    }
     if let Some(refused) = number::refusal(&world, &request) {
         return refused;
     }
+    let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let components = body.get("components").cloned().unwrap_or(Value::Null);
     if let Some(refused) = wrong(&components) {
         return refused;

@@ -20,6 +20,9 @@ crate::tests![
     a_template_is_displayed_as_meta_wants_it_and_as_people_read_it,
     an_account_that_cannot_be_asked_says_why,
     what_was_made_meanwhile_is_adopted_and_a_category_is_metas,
+    what_was_made_elsewhere_becomes_a_catalogue_and_is_then_the_same,
+    a_header_that_is_a_file_is_made_with_a_sample,
+    a_code_says_how_long_it_is_good,
 ];
 
 const TOKEN: &str = "sandbox-token-for-templates-123456789";
@@ -373,4 +376,214 @@ async fn what_was_made_meanwhile_is_adopted_and_a_category_is_metas(database: Da
     );
     let (code, _) = it.run(&["plan"]).await;
     assert_eq!(code, 3);
+}
+
+/// Templates as somebody makes them in WhatsApp Manager.
+fn made_by_hand() -> [Value; 4] {
+    [
+        json!({ "name": "shipped", "language": "en", "category": "UTILITY", "components": [
+            { "type": "HEADER", "format": "TEXT", "text": "Order {{1}}", "example": { "header_text": ["A-17"] } },
+            { "type": "BODY", "text": "Dear {{1}}, your order left {{2}} today.", "example": { "body_text": [["Asha", "Pune"]] } },
+            { "type": "FOOTER", "text": "Herald Shop" },
+            { "type": "BUTTONS", "buttons": [
+                { "type": "URL", "text": "Follow it", "url": "https://example.org/{{1}}", "example": ["https://example.org/A-17"] },
+                { "type": "QUICK_REPLY", "text": "Stop" },
+            ] },
+        ] }),
+        json!({ "name": "named", "language": "en", "category": "MARKETING", "parameter_format": "NAMED", "components": [
+            { "type": "BODY", "text": "Hello {{first_name}}, come by.",
+              "example": { "body_text_named_params": [{ "param_name": "first_name", "example": "Asha" }] } },
+        ] }),
+        json!({ "name": "login_code", "language": "en", "category": "AUTHENTICATION", "components": [
+            { "type": "BODY", "text": "*{{1}}* is your verification code.", "example": { "body_text": [["123456"]] } },
+            { "type": "FOOTER", "text": "This code expires in 5 minutes.", "code_expiration_minutes": 5 },
+            { "type": "BUTTONS", "buttons": [{ "type": "URL", "text": "Copy code", "url": "https://www.whatsapp.com/otp/code/?code={{1}}" }] },
+        ] }),
+        json!({ "name": "a_flow", "language": "en", "category": "UTILITY", "components": [
+            { "type": "BODY", "text": "Please answer." },
+            { "type": "BUTTONS", "buttons": [{ "type": "FLOW", "text": "Begin" }] },
+        ] }),
+    ]
+}
+
+async fn what_was_made_elsewhere_becomes_a_catalogue_and_is_then_the_same(database: Database) {
+    let it = ready(&database, "").await;
+    it.tell("account", json!({ "templates": {} })).await;
+    it.run(&["sync"]).await;
+    for template in made_by_hand() {
+        let answer = it
+            .app
+            .http
+            .post(format!(
+                "{}/v26.0/{ACCOUNT_ID}/message_templates",
+                it.sandbox
+            ))
+            .bearer_auth(TOKEN)
+            .json(&template)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+    }
+    it.app.process().await;
+    let (code, printed) = it.run(&["pull"]).await;
+    assert_eq!(code, 1, "one has no counterpart: {printed}");
+    insta::assert_snapshot!("templates_pulled", printed);
+    let file = it.folder.path().join("pulled.toml");
+    let path = file.display().to_string();
+    let (code, said) = it
+        .run(&["pull", "--template", "shipped", "--into", &path])
+        .await;
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = it
+        .run(&["pull", "--template", "shipped", "--into", &path])
+        .await;
+    assert_eq!(code, 1, "what is there is not written over: {said}");
+    std::fs::remove_file(&file).unwrap();
+    let (code, said) = it.run(&["pull", "--into", &path]).await;
+    assert!(code == 1 && said.contains("3 written to"), "{said}");
+    it.app
+        .apply_catalogue(&std::fs::read_to_string(&file).unwrap())
+        .await;
+    let (code, plan) = it.run(&["plan"]).await;
+    assert_eq!(code, 0, "{plan}");
+    for name in ["shipped (en)", "named (en)", "login_code (en)"] {
+        assert!(
+            plan.contains(&format!("same          {name} approved")),
+            "{plan}"
+        );
+    }
+    let (code, nothing) = it.run(&["pull", "--template", "shipped"]).await;
+    assert_eq!(code, 1, "{nothing}");
+    assert!(
+        nothing.contains("no account has a template shipped that no catalogue has"),
+        "{nothing}"
+    );
+    // What was pulled can be sent.
+    let body = json!({ "to": "+12025550101", "template": "shipped", "language": "en", "params": {
+        "header_1": "A-18", "value_1": "Ravi", "value_2": "Delhi", "button_1_1": "A-18" } });
+    let (code, made) = it.app.post("/api/v1/notifications", &body).await;
+    assert_eq!(code, 202, "{made}");
+}
+
+const WITH_FILE: &str = r#"
+name = "files"
+[[template]]
+name = "invoice"
+language = "en"
+category = "utility"
+body = "Your invoice {{ number }} is here."
+[template.header]
+type = "document"
+link = "https://example.org/{{ number }}.pdf"
+filename = "{{ number }}.pdf"
+[[template.parameter]]
+name = "number"
+example = "A-17"
+"#;
+
+async fn a_header_that_is_a_file_is_made_with_a_sample(database: Database) {
+    let it = ready(&database, "").await;
+    it.app.apply_catalogue(WITH_FILE).await;
+    let only = ["sync", "--template", "invoice"];
+    let (code, without) = it.run(&only).await;
+    assert_eq!(code, 1, "{without}");
+    assert!(without.contains("--sample NAME=FILE"), "{without}");
+    let file = it.folder.path().join("sample.pdf");
+    std::fs::write(&file, b"%PDF-1.4 a sample").unwrap();
+    let sample = format!("invoice={}", file.display());
+    let (code, made) = it.run(&[&only[..], &["--sample", &sample]].concat()).await;
+    assert_eq!(code, 0, "{made}");
+    assert!(
+        made.contains("created       invoice (en) pending ID"),
+        "{made}"
+    );
+    it.app.process().await;
+    let (code, plan) = it.run(&["plan", "--template", "invoice"]).await;
+    assert_eq!(code, 0, "{plan}");
+    // A change of its text needs a sample again: Meta replaces all of its parts.
+    let changed = WITH_FILE.replace("is here", "has come");
+    it.app.apply_catalogue(&changed).await;
+    let (_, stuck) = it.run(&only).await;
+    assert!(
+        stuck.contains("differs       invoice (en) approved"),
+        "{stuck}"
+    );
+    let (code, done) = it.run(&[&only[..], &["--sample", &sample]].concat()).await;
+    assert!(
+        code == 0 && done.contains("changed       invoice (en)"),
+        "{done}"
+    );
+    for (sample, why) in [
+        ("invoice", "--sample is written TEMPLATE=FILE"),
+        ("nobodys=x.pdf", "no catalogue has a template nobodys"),
+        ("invoice=nothing.pdf", "nothing.pdf cannot be read"),
+    ] {
+        let (code, said) = it.run(&["sync", "--sample", sample]).await;
+        assert!(code == 1 && said.contains(why), "{said}");
+    }
+    let text = it.folder.path().join("sample.txt");
+    std::fs::write(&text, b"text").unwrap();
+    let (_, said) = it
+        .run(&["sync", "--sample", &format!("invoice={}", text.display())])
+        .await;
+    assert!(
+        said.contains("a sample is a .jpg, .png, .mp4 or .pdf file"),
+        "{said}"
+    );
+}
+
+async fn a_code_says_how_long_it_is_good(database: Database) {
+    let it = ready(&database, "").await;
+    let catalogue = |minutes: &str, category: &str| {
+        format!(
+            "name = \"codes\"\n[[template]]\nname = \"entry_code\"\nlanguage = \"en\"\ncategory = \"{category}\"\n\
+             body = \"{{{{ code }}}} lets you in.\"\ncode_expiration_minutes = {minutes}\n"
+        )
+    };
+    it.app
+        .apply_catalogue(&catalogue("5", "authentication"))
+        .await;
+    let (code, document) = it
+        .run(&[
+            "sync",
+            "--display-only",
+            "--format",
+            "json",
+            "--template",
+            "entry_code",
+        ])
+        .await;
+    assert_eq!(code, 0, "{document}");
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(
+        document[0]["components"][1],
+        json!({ "type": "FOOTER", "code_expiration_minutes": 5 })
+    );
+    let (_, shown) = it.run(&["show", "entry_code"]).await;
+    assert!(
+        shown.contains("This code expires in 5 minutes.") && shown.contains("[ Copy code ]"),
+        "{shown}"
+    );
+    for (text, why) in [
+        (catalogue("0", "authentication"), "1 to 90"),
+        (catalogue("91", "authentication"), "1 to 90"),
+        (
+            catalogue("5", "utility"),
+            "only an authentication template has them",
+        ),
+    ] {
+        let file = it.folder.path().join("codes.toml");
+        std::fs::write(&file, text).unwrap();
+        let mut command = command(
+            &it.app.database_url,
+            it.folder.path(),
+            &["plan", "codes.toml"],
+        );
+        let said = super::cli::text(&command.output().unwrap());
+        assert!(
+            said.contains("code_expiration_minutes") && said.contains(why),
+            "{said}"
+        );
+    }
 }

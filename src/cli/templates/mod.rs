@@ -1,8 +1,11 @@
-//! `herald templates plan|sync|status|show`
+//! `herald templates plan|sync|status|show|pull`
 
+mod pull;
 mod show;
 
-use anyhow::{Context, bail};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -11,9 +14,9 @@ use crate::{
     app,
     engine::{
         Engine,
-        templates::{self, Doing, Looked, Outcome, Report},
+        templates::{self, Asked, Doing, Looked, Outcome, Report, Samples},
     },
-    providers,
+    providers::{self, meta::templates::Sample},
     state::Clock,
     store::{catalogue as rows, template_sync},
 };
@@ -46,6 +49,10 @@ enum Action {
         /// Only ask what has been decided of them.
         #[arg(long)]
         check_status: bool,
+        /// A picture, video or document that Meta's reviewers see as the header of a template.
+        /// Example: `--sample invoice=sample.pdf`
+        #[arg(long = "sample", value_name = "TEMPLATE=FILE")]
+        samples: Vec<String>,
     },
     /// What has been decided of the templates, as last heard. Example: `herald templates status --check-status`
     Status {
@@ -61,6 +68,19 @@ enum Action {
         /// One translation; all, if absent.
         #[arg(long)]
         language: Option<String>,
+    },
+    /// Writes templates that were made elsewhere, and that no catalogue has, as a catalogue.
+    /// Example: `herald templates pull --into pulled.toml`
+    Pull {
+        /// One template, as Meta calls it.
+        #[arg(long)]
+        template: Option<String>,
+        /// The name of the catalogue.
+        #[arg(long, default_value = "pulled")]
+        catalogue: String,
+        /// A file that is not there yet; else it is printed.
+        #[arg(long)]
+        into: Option<PathBuf>,
     },
 }
 
@@ -92,7 +112,7 @@ impl Templates {
         match self.action {
             Action::Plan(which) => {
                 known(&engine, which.template.as_deref()).await?;
-                let looked = look(&engine, &http, &which, Doing::Plan).await?;
+                let looked = look(&engine, &http, &which, Doing::Plan, &Samples::new()).await?;
                 print(&looked, which.format);
                 ended(&looked, true)
             }
@@ -100,7 +120,9 @@ impl Templates {
                 which,
                 display_only,
                 check_status,
+                samples,
             } => {
+                let samples = read(&engine, &samples).await?;
                 known(&engine, which.template.as_deref()).await?;
                 if display_only {
                     return display(&engine, &which).await;
@@ -109,7 +131,7 @@ impl Templates {
                     templates::refresh(&engine, &http, Clock::System.now()).await?;
                     return status(&engine, &which).await;
                 }
-                let looked = look(&engine, &http, &which, Doing::Sync).await?;
+                let looked = look(&engine, &http, &which, Doing::Sync, &samples).await?;
                 print(&looked, which.format);
                 ended(&looked, false)
             }
@@ -125,6 +147,20 @@ impl Templates {
             }
             Action::Show { name, language } => {
                 show::show(&engine, &name, language.as_deref()).await
+            }
+            Action::Pull {
+                template,
+                catalogue,
+                into,
+            } => {
+                pull::pull(
+                    &engine,
+                    &http,
+                    template.as_deref(),
+                    catalogue,
+                    into.as_deref(),
+                )
+                .await
             }
         }
     }
@@ -142,14 +178,36 @@ async fn known(engine: &Engine, name: Option<&str>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Reads `TEMPLATE=FILE`.
+async fn read(engine: &Engine, samples: &[String]) -> anyhow::Result<Samples> {
+    let mut all = Samples::new();
+    for sample in samples {
+        let (name, file) = sample
+            .split_once('=')
+            .context("--sample is written TEMPLATE=FILE")?;
+        known(engine, Some(name)).await?;
+        let bytes = std::fs::read(file).with_context(|| format!("{file} cannot be read"))?;
+        let filename = Path::new(file).file_name().and_then(|it| it.to_str());
+        let sample = Sample::new(filename.unwrap_or(file), bytes)
+            .map_err(|rule| anyhow!("{file}: {rule}"))?;
+        all.insert(name.to_owned(), sample);
+    }
+    Ok(all)
+}
+
 async fn look(
     engine: &Engine,
     http: &providers::HttpClient,
     which: &Which,
     doing: Doing,
+    samples: &Samples,
 ) -> anyhow::Result<Vec<Looked>> {
-    let only = which.template.as_deref();
-    let looked = templates::sync(engine, http, only, doing, Clock::System.now()).await?;
+    let asked = Asked {
+        only: which.template.as_deref(),
+        doing,
+        samples,
+    };
+    let looked = templates::sync(engine, http, asked, Clock::System.now()).await?;
     if looked.is_empty() {
         bail!("there is no sender of Meta's: set WHATSAPP_PHONE_NUMBER_ID and WHATSAPP_WABA_ID");
     }

@@ -84,6 +84,8 @@ pub struct TemplateEntry {
     /// How long the provider tries to deliver it; its notifications expire no later
     /// unless they say otherwise.
     pub message_send_ttl_seconds: Option<i64>,
+    /// Of an authentication template: how long its code is good, as Meta writes below it.
+    pub code_expiration_minutes: Option<u8>,
 }
 
 impl TemplateEntry {
@@ -94,6 +96,7 @@ impl TemplateEntry {
             footer: self.footer.clone(),
             buttons: self.button.clone(),
             parameters: self.parameter.clone(),
+            code_expiration_minutes: self.code_expiration_minutes,
         };
         (!extras.is_empty()).then_some(extras)
     }

@@ -2,10 +2,12 @@
 //! learning what was decided of them.
 
 mod learn;
+mod pull;
 
 pub use learn::{learn, release};
+pub use pull::{Pull, PulledCatalogue, pull};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -15,13 +17,16 @@ use super::{
     keyring::{Account, Token},
 };
 use crate::{
-    domain::{template::name::at_meta, time::Timestamp},
+    domain::{
+        template::{layout::Layout, name::at_meta},
+        time::Timestamp,
+    },
     providers::{
         HttpClient,
         meta::{
             definition::{self, Definition, Drift},
             inspect::{Inspector, Refusal},
-            templates::Remote,
+            templates::{Remote, Sample},
         },
     },
     store::{StoreError, catalogue},
@@ -110,10 +115,7 @@ pub async fn definitions(
     Ok(all)
 }
 
-type Ours = (
-    entity::template::Model,
-    Result<crate::domain::template::layout::Layout, String>,
-);
+type Ours = (entity::template::Model, Result<Layout, String>);
 
 async fn ours(engine: &Engine, only: Option<&str>) -> Result<Vec<Ours>, StoreError> {
     let names: BTreeSet<String> = catalogue::template_names(&engine.store)
@@ -132,11 +134,7 @@ async fn ours(engine: &Engine, only: Option<&str>) -> Result<Vec<Ours>, StoreErr
     Ok(all)
 }
 
-fn of<'a>(
-    row: &'a entity::template::Model,
-    name: &'a str,
-    layout: &'a crate::domain::template::layout::Layout,
-) -> Definition<'a> {
+fn of<'a>(row: &'a entity::template::Model, name: &'a str, layout: &'a Layout) -> Definition<'a> {
     Definition {
         name,
         language: &row.language,
@@ -144,7 +142,20 @@ fn of<'a>(
         named: row.parameter_format == "NAMED",
         ttl_seconds: row.ttl_seconds,
         layout,
+        sample: None,
     }
+}
+
+/// Files for Meta's reviewers, by the name of the template whose header they are for.
+pub type Samples = BTreeMap<String, Sample>;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// One template; all, if absent.
+    pub only: Option<&'a str>,
+    pub doing: Doing,
+    pub samples: &'a Samples,
 }
 
 /// Looks at every account, and makes its templates like ours if that is asked for. What
@@ -152,12 +163,11 @@ fn of<'a>(
 pub async fn sync(
     engine: &Engine,
     http: &HttpClient,
-    only: Option<&str>,
-    doing: Doing,
+    asked: Asked<'_>,
     now: Timestamp,
 ) -> Result<Vec<Looked>, StoreError> {
     let ring = engine.keyring();
-    let ours = ours(engine, only).await?;
+    let ours = ours(engine, asked.only).await?;
     let mut seen = BTreeSet::new();
     let mut all = Vec::new();
     for account in ring.accounts.iter().filter(|it| it.kind == "meta") {
@@ -174,8 +184,7 @@ pub async fn sync(
         if !seen.insert(waba_id.clone()) {
             continue;
         }
-        let wanted = (ours.as_slice(), only.is_some());
-        all.push(one(engine, http, account, &waba_id, wanted, doing, now).await?);
+        all.push(one(engine, http, account, &waba_id, &ours, asked, now).await?);
     }
     Ok(all)
 }
@@ -185,8 +194,8 @@ async fn one(
     http: &HttpClient,
     account: &Account,
     waba_id: &str,
-    (ours, asked_for_one): (&[Ours], bool),
-    doing: Doing,
+    ours: &[Ours],
+    asked: Asked<'_>,
     now: Timestamp,
 ) -> Result<Looked, StoreError> {
     let mut looked = Looked {
@@ -228,12 +237,14 @@ async fn one(
             Err(error) => report.outcome = Outcome::Failed(error.clone()),
             Ok(layout) => {
                 let name = report.name.clone();
-                let definition = of(row, &name, layout);
+                let wanted = Wanted {
+                    definition: of(row, &name, layout),
+                    sample: asked.samples.get(&row.name),
+                    doing: asked.doing,
+                };
                 match found {
-                    None => create(&inspector, waba_id, definition, doing, &mut report).await,
-                    Some(found) => {
-                        change(&inspector, definition, found, doing, &mut report).await;
-                    }
+                    None => create(&inspector, waba_id, wanted, &mut report).await,
+                    Some(found) => change(&inspector, wanted, found, &mut report).await,
                 }
             }
         }
@@ -249,7 +260,7 @@ async fn one(
         }
         reports.push(report);
     }
-    if !asked_for_one {
+    if asked.only.is_none() {
         looked.elsewhere = remote
             .into_iter()
             .filter(|it| {
@@ -278,13 +289,58 @@ fn inspector(http: &HttpClient, account: &Account) -> Option<Inspector> {
     ))
 }
 
-async fn create(
-    inspector: &Inspector,
-    waba_id: &str,
-    definition: Definition<'_>,
+/// A template as it is to be.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    definition: Definition<'a>,
+    sample: Option<&'a Sample>,
     doing: Doing,
-    report: &mut Report,
-) {
+}
+
+/// Stands for a sample where nothing is sent.
+const SOME_SAMPLE: &str = "sample";
+
+impl<'a> Wanted<'a> {
+    /// As it is compared: examples are not.
+    fn compared(&self) -> Definition<'a> {
+        Definition {
+            sample: Some(SOME_SAMPLE),
+            ..self.definition
+        }
+    }
+
+    /// As it is sent. A header that is a file is uploaded, if there is one for it.
+    async fn sent(
+        &self,
+        inspector: &Inspector,
+        handle: &'a mut Option<String>,
+    ) -> Result<Definition<'a>, Refusal> {
+        if self.doing == Doing::Plan {
+            let sample = self.sample.map(|_| SOME_SAMPLE);
+            return Ok(Definition {
+                sample,
+                ..self.definition
+            });
+        }
+        if let Some(sample) = self.sample {
+            *handle = Some(inspector.upload(sample).await?);
+        }
+        Ok(Definition {
+            sample: handle.as_deref(),
+            ..self.definition
+        })
+    }
+}
+
+async fn create(inspector: &Inspector, waba_id: &str, wanted: Wanted<'_>, report: &mut Report) {
+    let mut handle = None;
+    let definition = match wanted.sent(inspector, &mut handle).await {
+        Ok(definition) => definition,
+        Err(refusal) => {
+            report.outcome = Outcome::Failed(format!("its sample: {refusal}"));
+            return;
+        }
+    };
     let document = match definition::document(definition) {
         Ok(document) => document,
         Err(impossible) => {
@@ -292,7 +348,7 @@ async fn create(
             return;
         }
     };
-    if doing == Doing::Plan {
+    if wanted.doing == Doing::Plan {
         report.outcome = Outcome::WouldCreate;
         return;
     }
@@ -307,14 +363,8 @@ async fn create(
     }
 }
 
-async fn change(
-    inspector: &Inspector,
-    definition: Definition<'_>,
-    found: &Remote,
-    doing: Doing,
-    report: &mut Report,
-) {
-    let components = match definition::components(definition) {
+async fn change(inspector: &Inspector, wanted: Wanted<'_>, found: &Remote, report: &mut Report) {
+    let components = match definition::components(wanted.compared()) {
         Ok(components) => components,
         // It was made by hand: there is nothing to compare it with, and it may be sent.
         Err(_) if !found.components.is_empty() => return,
@@ -325,7 +375,7 @@ async fn change(
     };
     report.drift = definition::drift(
         &components,
-        definition.category,
+        wanted.definition.category,
         &found.components,
         found.category.as_deref(),
     );
@@ -341,17 +391,36 @@ async fn change(
             "it is {}: Meta lets it be changed when it is approved, rejected or paused",
             found.status.to_lowercase()
         ))
-    } else if doing == Doing::Plan {
-        Outcome::WouldChange
     } else {
-        match inspector.change_template(&found.id, &components).await {
-            Ok(()) => {
-                report.status = Some("PENDING".to_owned());
-                Outcome::Changed
-            }
-            Err(refusal) => Outcome::Failed(refusal.to_string()),
-        }
+        send_change(inspector, wanted, found, report).await
     };
+}
+
+async fn send_change(
+    inspector: &Inspector,
+    wanted: Wanted<'_>,
+    found: &Remote,
+    report: &mut Report,
+) -> Outcome {
+    let mut handle = None;
+    let components = match wanted.sent(inspector, &mut handle).await {
+        Ok(definition) => definition::components(definition),
+        Err(refusal) => return Outcome::Failed(format!("its sample: {refusal}")),
+    };
+    let components = match components {
+        Ok(components) => components,
+        Err(impossible) => return Outcome::Stuck(impossible.to_string()),
+    };
+    if wanted.doing == Doing::Plan {
+        return Outcome::WouldChange;
+    }
+    match inspector.change_template(&found.id, &components).await {
+        Ok(()) => {
+            report.status = Some("PENDING".to_owned());
+            Outcome::Changed
+        }
+        Err(refusal) => Outcome::Failed(refusal.to_string()),
+    }
 }
 
 /// Looks at every account and learns; nothing is made. Accounts that cannot be looked at are

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::template::{
     Body,
-    layout::{Button, Filled, FilledHeader, Header, Layout, OtpType},
+    layout::{Button, Extras, Filled, FilledHeader, Header, Layout, OtpType},
 };
 
 /// A template of a catalogue, with what Meta wants to know of it.
@@ -19,6 +19,8 @@ pub struct Definition<'a> {
     pub named: bool,
     pub ttl_seconds: Option<i64>,
     pub layout: &'a Layout,
+    /// Of a header that is a file: the sample that was uploaded for it.
+    pub sample: Option<&'a str>,
 }
 
 /// Why a template cannot be made over the API.
@@ -27,7 +29,7 @@ pub enum Impossible {
     #[error("its parameters have no examples: declare them with [[template.parameter]]")]
     NoExamples,
     #[error(
-        "its header is a file: Meta wants a sample that was uploaded; make it in WhatsApp Manager, and it is adopted"
+        "its header is a file: Meta wants to see one (herald templates sync --sample NAME=FILE)"
     )]
     FileHeader,
     #[error("its body {0} a parameter, which Meta refuses")]
@@ -58,7 +60,7 @@ pub fn components(definition: Definition<'_>) -> Result<Vec<Value>, Impossible> 
     let layout = definition.layout;
     let extras = layout.extras();
     if definition.category == "authentication" {
-        return Ok(authentication(&extras.buttons));
+        return Ok(authentication(extras));
     }
     let takes_any = !layout.variables().is_empty();
     let filled = match layout.example() {
@@ -77,8 +79,16 @@ pub fn components(definition: Definition<'_>) -> Result<Vec<Value>, Impossible> 
         Some(Header::Location { .. }) => {
             all.push(json!({ "type": "HEADER", "format": "LOCATION" }));
         }
-        Some(Header::Image { .. } | Header::Video { .. } | Header::Document { .. }) => {
-            return Err(Impossible::FileHeader);
+        Some(file @ (Header::Image { .. } | Header::Video { .. } | Header::Document { .. })) => {
+            let format = match file {
+                Header::Image { .. } => "IMAGE",
+                Header::Video { .. } => "VIDEO",
+                _ => "DOCUMENT",
+            };
+            let sample = definition.sample.ok_or(Impossible::FileHeader)?;
+            all.push(json!({
+                "type": "HEADER", "format": format, "example": { "header_handle": [sample] },
+            }));
         }
     }
     all.push(body(layout, &filled, definition.named)?);
@@ -98,8 +108,9 @@ pub fn components(definition: Definition<'_>) -> Result<Vec<Value>, Impossible> 
 }
 
 /// Meta writes the text of a code itself.
-fn authentication(buttons: &[Button]) -> Vec<Value> {
-    let otp = buttons
+fn authentication(extras: &Extras) -> Vec<Value> {
+    let otp = extras
+        .buttons
         .iter()
         .find_map(|it| match it {
             Button::Otp { otp_type, text } => Some((*otp_type, text.clone())),
@@ -115,10 +126,12 @@ fn authentication(buttons: &[Button]) -> Vec<Value> {
     if let (Some(text), Some(button)) = (otp.1, button.as_object_mut()) {
         button.insert("text".to_owned(), json!(text));
     }
-    vec![
-        json!({ "type": "BODY", "add_security_recommendation": false }),
-        json!({ "type": "BUTTONS", "buttons": [button] }),
-    ]
+    let mut all = vec![json!({ "type": "BODY", "add_security_recommendation": false })];
+    if let Some(minutes) = extras.code_expiration_minutes {
+        all.push(json!({ "type": "FOOTER", "code_expiration_minutes": minutes }));
+    }
+    all.push(json!({ "type": "BUTTONS", "buttons": [button] }));
+    all
 }
 
 /// What stands for each expression: `{{1}}`, or its name.

@@ -7,6 +7,7 @@ pub mod errors;
 pub mod inspect;
 mod lenient;
 pub mod probe;
+pub mod pulled;
 pub mod request;
 pub mod signature;
 pub mod templates;

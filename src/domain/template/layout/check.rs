@@ -9,6 +9,9 @@ const MAX_BUTTON: usize = 25;
 const MAX_PHONE: usize = 20;
 const MAX_BUTTONS: usize = 10;
 
+/// Minutes that Meta says a code is good, at most (Meta, "Authentication templates").
+const MAX_CODE_MINUTES: u8 = 90;
+
 /// The shortest and the longest time, in seconds, that Meta tries to deliver a
 /// template of a category (Meta, "Time-to-live").
 pub fn ttl_bounds(category: &str) -> (i64, i64) {
@@ -82,6 +85,17 @@ pub fn check(body: &str, extras: &Extras, named: bool, authentication: bool) -> 
         if footer.is_empty() || footer.chars().count() > MAX_FOOTER {
             refuse("/footer".to_owned(), "1 to 60 characters".to_owned());
         }
+    }
+    match extras.code_expiration_minutes {
+        Some(_) if !authentication => refuse(
+            "/code_expiration_minutes".to_owned(),
+            "only an authentication template has them".to_owned(),
+        ),
+        Some(minutes) if !(1..=MAX_CODE_MINUTES).contains(&minutes) => refuse(
+            "/code_expiration_minutes".to_owned(),
+            format!("1 to {MAX_CODE_MINUTES}"),
+        ),
+        _ => {}
     }
     for text in texts(extras) {
         if let Err(error) = check_text(text) {

@@ -27,6 +27,9 @@ pub struct Extras {
     /// What is said of its parameters; nothing, or of every one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<Declared>,
+    /// Of an authentication template: Meta writes below the text how long its code is good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_expiration_minutes: Option<u8>,
 }
 
 impl Extras {
@@ -35,6 +38,7 @@ impl Extras {
             && self.footer.is_none()
             && self.buttons.is_empty()
             && self.parameters.is_empty()
+            && self.code_expiration_minutes.is_none()
     }
 }
 

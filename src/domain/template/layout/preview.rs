@@ -51,7 +51,11 @@ impl Layout {
                 Header::Location { .. } => Above::Shown("place"),
             }),
             body,
-            footer: self.extras.footer.clone(),
+            footer: match self.extras.code_expiration_minutes {
+                Some(1) => Some("This code expires in 1 minute.".to_owned()),
+                Some(minutes) => Some(format!("This code expires in {minutes} minutes.")),
+                None => self.extras.footer.clone(),
+            },
             buttons: self.labels(),
             problem: filled.err().map(|error| error.to_string()),
         }

@@ -1,0 +1,70 @@
+//! `herald templates pull`: what was made elsewhere becomes a catalogue.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+
+use crate::{
+    cli::{Ended, complain, say},
+    engine::{
+        Engine,
+        templates::{self, PulledCatalogue},
+    },
+    providers::HttpClient,
+    state::Clock,
+};
+
+/// Writes the catalogue to a file that is not there yet, or prints it.
+pub(super) async fn pull(
+    engine: &Engine,
+    http: &HttpClient,
+    only: Option<&str>,
+    name: String,
+    into: Option<&Path>,
+) -> anyhow::Result<()> {
+    let found = templates::pull(engine, http, only, Clock::System.now()).await?;
+    for (sender, why) in &found.unread {
+        complain(&format!("sender {sender} cannot be looked at: {why}"));
+    }
+    for (name, language, why) in &found.left {
+        complain(&format!("{name} ({language}) is left: {why}"));
+    }
+    let is_whole = found.unread.is_empty() && found.left.is_empty();
+    if found.templates.is_empty() {
+        if let (Some(only), true) = (only, is_whole) {
+            bail!("no account has a template {only} that no catalogue has");
+        }
+        complain("nothing to pull: every template that can be is in a catalogue");
+    } else {
+        let count = found.templates.len();
+        let catalogue = PulledCatalogue {
+            name,
+            template: found.templates,
+        };
+        let text = toml::to_string_pretty(&catalogue).context("it cannot be written as TOML")?;
+        match into {
+            None => say(text.trim_end()),
+            Some(path) => {
+                write_new(path, &text)?;
+                say(format!(
+                    "{count} written to {}: name their parameters, then herald apply it",
+                    path.display()
+                ));
+            }
+        }
+    }
+    if is_whole {
+        Ok(())
+    } else {
+        Err(Ended(1).into())
+    }
+}
+
+/// What somebody has edited is not written over.
+fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut file = std::fs::File::create_new(path)
+        .with_context(|| format!("{} cannot be made", path.display()))?;
+    file.write_all(text.as_bytes())
+        .with_context(|| format!("{} cannot be written", path.display()))
+}

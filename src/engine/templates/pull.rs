@@ -1,0 +1,99 @@
+//! Templates that were made elsewhere, written as a catalogue.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::{inspector, learn};
+use crate::{
+    domain::{template::name, time::Timestamp},
+    engine::Engine,
+    providers::{
+        HttpClient,
+        meta::pulled::{self, Pulled},
+    },
+    store::{StoreError, catalogue},
+};
+
+/// A catalogue of what was pulled.
+#[derive(Debug, Serialize)]
+pub struct PulledCatalogue {
+    pub name: String,
+    pub template: Vec<Pulled>,
+}
+
+/// What came of looking for templates that no catalogue has.
+#[derive(Debug, Default)]
+pub struct Pull {
+    pub templates: Vec<Pulled>,
+    /// Name, language, and why it cannot be written as a catalogue would.
+    pub left: Vec<(String, String, String)>,
+    /// Accounts that could not be asked, and why.
+    pub unread: Vec<(String, String)>,
+}
+
+/// Reads every account. `only`: one template, as Meta calls it.
+pub async fn pull(
+    engine: &Engine,
+    http: &HttpClient,
+    only: Option<&str>,
+    now: Timestamp,
+) -> Result<Pull, StoreError> {
+    let ring = engine.keyring();
+    let suffix = engine.settings.template_suffix.as_deref();
+    let known: BTreeSet<(String, String)> = catalogue::template_names(&engine.store)
+        .await?
+        .into_iter()
+        .collect();
+    let mut found = Pull::default();
+    let mut seen = BTreeSet::new();
+    let mut accounts = BTreeSet::new();
+    for account in ring.accounts.iter().filter(|it| it.kind == "meta") {
+        let Some(waba_id) = account.waba_id.clone() else {
+            let why = "it has no WABA id: set WHATSAPP_WABA_ID, or herald senders set";
+            found.unread.push((account.name.clone(), why.to_owned()));
+            continue;
+        };
+        if !accounts.insert(waba_id.clone()) {
+            continue;
+        }
+        let Some(inspector) = inspector(http, account) else {
+            let why = account.obstacle().unwrap_or_default();
+            found.unread.push((account.name.clone(), why));
+            continue;
+        };
+        let all = match inspector.account_templates(&waba_id).await {
+            Ok(all) => all,
+            Err(refusal) => {
+                found
+                    .unread
+                    .push((account.name.clone(), refusal.to_string()));
+                continue;
+            }
+        };
+        learn(engine, &waba_id, &all, now).await?;
+        for remote in all {
+            if only.is_some_and(|only| only != remote.name) {
+                continue;
+            }
+            let Some(ours) = name::ours(&remote.name, suffix) else {
+                let why =
+                    "it has not the suffix of META_SYNC_VERSION_SUFFIX: unset that to pull it";
+                found
+                    .left
+                    .push((remote.name, remote.language, why.to_owned()));
+                continue;
+            };
+            let key = (ours.to_owned(), remote.language.clone());
+            // Two accounts may have the same: the first is taken.
+            if known.contains(&key) || !seen.insert(key) {
+                continue;
+            }
+            match pulled::written(&remote, ours) {
+                Ok(template) => found.templates.push(template),
+                Err(why) => found.left.push((remote.name, remote.language, why)),
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,387 @@
+//! A template that was made elsewhere, written as a catalogue would: Meta's places become
+//! parameters with names, and its samples become examples (Meta, "Template components").
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    inspect::{list, text},
+    templates::Remote,
+};
+use crate::domain::template::{
+    layout::{Button, Header, OtpType},
+    parameter::{Declared, Kind},
+};
+
+/// A template as a catalogue writes it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pulled {
+    pub name: String,
+    pub language: String,
+    pub category: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameter_format: Option<String>,
+    pub body: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub footer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code_expiration_minutes: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_send_ttl_seconds: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<Header>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub button: Vec<Button>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parameter: Vec<Declared>,
+}
+
+/// Stands for a file that Meta shows its reviewers, whose address does not last.
+const SAMPLE_FILE: &str = "https://example.org/sample";
+
+/// Collects parameters while a template is read.
+#[derive(Default)]
+struct Reader {
+    parameters: Vec<Declared>,
+}
+
+impl Reader {
+    fn declare(&mut self, name: &str, kind: Kind, example: Option<String>) {
+        if self.parameters.iter().any(|it| it.name == name) {
+            return;
+        }
+        self.parameters.push(Declared {
+            name: name.to_owned(),
+            kind,
+            default: None,
+            example: example.unwrap_or_else(|| name.replace('_', " ")),
+            sensitive: false,
+        });
+    }
+
+    /// A text in which each place of Meta's is an expression. Numbered places are named after
+    /// `prefix`, and must come in order: ours are numbered as they first come.
+    fn text(
+        &mut self,
+        source: &str,
+        prefix: &str,
+        example: impl Fn(usize, &str) -> Option<String>,
+    ) -> Result<String, String> {
+        let mut written = String::with_capacity(source.len());
+        let mut rest = source;
+        let mut seen = 0;
+        while let Some((before, after)) = rest.split_once("{{") {
+            let (place, after) = after
+                .split_once("}}")
+                .ok_or("a place in its text is not closed")?;
+            let place = place.trim();
+            let name = match place.parse::<usize>() {
+                Err(_) => place.to_owned(),
+                Ok(number) if number <= seen => format!("{prefix}_{number}"),
+                Ok(number) if number == seen + 1 => {
+                    seen = number;
+                    format!("{prefix}_{number}")
+                }
+                Ok(_) => return Err("its parameters are not numbered in their order".to_owned()),
+            };
+            let is_name = name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            if name.is_empty() || !is_name {
+                return Err("the name of a parameter is not letters, digits and _".to_owned());
+            }
+            self.declare(&name, Kind::Text, example(seen.saturating_sub(1), place));
+            for piece in [before, "{{ ", &name, " }}"] {
+                written.push_str(piece);
+            }
+            rest = after;
+        }
+        written.push_str(rest);
+        Ok(written)
+    }
+
+    fn header(&mut self, component: &Value) -> Result<Header, String> {
+        let format = text(component, "/format").unwrap_or_else(|| "TEXT".to_owned());
+        let mut link = |what: &str| {
+            let name = format!("header_{what}");
+            self.declare(&name, Kind::Url, Some(SAMPLE_FILE.to_owned()));
+            Some(format!("{{{{ {name} }}}}"))
+        };
+        Ok(match format.to_uppercase().as_str() {
+            "TEXT" => Header::Text {
+                text: self.text(
+                    &text(component, "/text").unwrap_or_default(),
+                    "header",
+                    |place, name| {
+                        text(component, &format!("/example/header_text/{place}")).or_else(|| {
+                            named_example(component, "/example/header_text_named_params", name)
+                        })
+                    },
+                )?,
+            },
+            "IMAGE" => Header::Image {
+                id: None,
+                link: link("image"),
+            },
+            "VIDEO" => Header::Video {
+                id: None,
+                link: link("video"),
+            },
+            "DOCUMENT" => Header::Document {
+                id: None,
+                link: link("document"),
+                filename: None,
+            },
+            "LOCATION" => {
+                for (name, kind, example) in [
+                    ("latitude", Kind::Number, "37.483307"),
+                    ("longitude", Kind::Number, "-122.148981"),
+                    ("place", Kind::Text, "Office"),
+                    ("address", Kind::Text, "1 Hacker Way"),
+                ] {
+                    self.declare(name, kind, Some(example.to_owned()));
+                }
+                Header::Location {
+                    latitude: "{{ latitude }}".to_owned(),
+                    longitude: "{{ longitude }}".to_owned(),
+                    name: "{{ place }}".to_owned(),
+                    address: "{{ address }}".to_owned(),
+                }
+            }
+            other => {
+                return Err(format!(
+                    "its header is of a kind that is not known: {other}"
+                ));
+            }
+        })
+    }
+
+    fn button(&mut self, index: usize, button: &Value) -> Result<Button, String> {
+        let label = text(button, "/text").unwrap_or_default();
+        let kind = text(button, "/type").unwrap_or_default();
+        Ok(match kind.to_uppercase().as_str() {
+            "QUICK_REPLY" => Button::QuickReply {
+                text: label,
+                payload: None,
+            },
+            "PHONE_NUMBER" => Button::PhoneNumber {
+                text: label,
+                phone_number: text(button, "/phone_number").unwrap_or_default(),
+            },
+            "URL" => {
+                let url = text(button, "/url").unwrap_or_default();
+                let fixed = url.split("{{").next().unwrap_or_default().to_owned();
+                let example = text(button, "/example/0").map(|whole| {
+                    let end = whole.strip_prefix(&fixed).map(str::to_owned);
+                    end.filter(|end| !end.is_empty()).unwrap_or(whole)
+                });
+                Button::Url {
+                    text: label,
+                    url: self.text(&url, &format!("button_{}", index + 1), |_, _| {
+                        example.clone()
+                    })?,
+                }
+            }
+            "COPY_CODE" => {
+                let example = text(button, "/example").or_else(|| text(button, "/example/0"));
+                self.declare("offer_code", Kind::Text, example);
+                Button::CopyCode {
+                    code: "{{ offer_code }}".to_owned(),
+                }
+            }
+            "REQUEST_CONTACT_INFO" => Button::RequestContactInfo,
+            other => return Err(format!("its button {other} has no counterpart here")),
+        })
+    }
+}
+
+fn named_example(component: &Value, pointer: &str, name: &str) -> Option<String> {
+    list(component, pointer)
+        .find(|it| text(it, "/param_name").as_deref() == Some(name))
+        .and_then(|it| text(it, "/example"))
+}
+
+/// Writes a template under a name as a catalogue would, or says what has no counterpart.
+pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
+    let category = remote.category.as_deref().unwrap_or("UTILITY");
+    let category = category.to_lowercase();
+    let part = |kind: &str| {
+        remote
+            .components
+            .iter()
+            .find(|it| text(it, "/type").is_some_and(|found| found.eq_ignore_ascii_case(kind)))
+    };
+    let mut pulled = Pulled {
+        name: name.to_owned(),
+        language: remote.language.clone(),
+        category: category.clone(),
+        parameter_format: (remote.parameter_format.as_deref() == Some("NAMED"))
+            .then(|| "NAMED".to_owned()),
+        body: String::new(),
+        footer: None,
+        code_expiration_minutes: None,
+        message_send_ttl_seconds: remote.ttl_seconds,
+        header: None,
+        button: Vec::new(),
+        parameter: Vec::new(),
+    };
+    let buttons: Vec<&Value> = part("BUTTONS")
+        .into_iter()
+        .flat_map(|it| list(it, "/buttons"))
+        .collect();
+    let Some(body) = part("BODY") else {
+        return Err("it has no text".to_owned());
+    };
+    if category == "authentication" {
+        // Meta writes the text of a code itself, and reads its button back as an address.
+        "*{{ code }}* is your verification code.".clone_into(&mut pulled.body);
+        pulled.code_expiration_minutes = part("FOOTER")
+            .and_then(|it| text(it, "/code_expiration_minutes"))
+            .and_then(|minutes| minutes.parse().ok());
+        pulled.button = vec![Button::Otp {
+            otp_type: match buttons
+                .first()
+                .and_then(|it| text(it, "/otp_type"))
+                .as_deref()
+            {
+                Some("ONE_TAP") => OtpType::OneTap,
+                Some("ZERO_TAP") => OtpType::ZeroTap,
+                _ => OtpType::CopyCode,
+            },
+            text: None,
+        }];
+        pulled.parameter = vec![Declared {
+            name: "code".to_owned(),
+            kind: Kind::Code,
+            default: None,
+            example: "123456".to_owned(),
+            sensitive: false,
+        }];
+        return Ok(pulled);
+    }
+    let mut reader = Reader::default();
+    pulled.header = part("HEADER").map(|it| reader.header(it)).transpose()?;
+    let source = text(body, "/text").unwrap_or_default();
+    pulled.body = reader.text(&source, "value", |place, name| {
+        text(body, &format!("/example/body_text/0/{place}"))
+            .or_else(|| named_example(body, "/example/body_text_named_params", name))
+    })?;
+    pulled.footer = part("FOOTER").and_then(|it| text(it, "/text"));
+    for (index, button) in buttons.into_iter().enumerate() {
+        pulled.button.push(reader.button(index, button)?);
+    }
+    pulled.parameter = reader.parameters;
+    Ok(pulled)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        domain::template::layout::{Extras, Layout},
+        providers::meta::definition::{self, Definition},
+    };
+
+    fn remote(category: &str, components: &Value) -> Remote {
+        Remote {
+            name: "made".to_owned(),
+            language: "en".to_owned(),
+            status: "APPROVED".to_owned(),
+            category: Some(category.to_owned()),
+            components: components.as_array().unwrap().clone(),
+            ..Remote::default()
+        }
+    }
+
+    #[test]
+    fn what_is_pulled_is_what_meta_has() {
+        let components = json!([
+            { "type": "HEADER", "format": "TEXT", "text": "Invoice {{1}}", "example": { "header_text": ["A-17"] } },
+            { "type": "BODY", "text": "Dear {{1}}, {{2}} is due; {{1}}, pay.", "example": { "body_text": [["Asha", "INR 250"]] } },
+            { "type": "FOOTER", "text": "Herald Power" },
+            { "type": "BUTTONS", "buttons": [
+                { "type": "URL", "text": "Pay", "url": "https://example.org/pay/{{1}}", "example": ["https://example.org/pay/A-17"] },
+                { "type": "PHONE_NUMBER", "text": "Call", "phone_number": "+12025550123" },
+                { "type": "COPY_CODE", "example": "SAVE10" },
+            ] },
+        ]);
+        let remote = remote("UTILITY", &components);
+        let pulled = written(&remote, "made").unwrap();
+        assert_eq!(
+            pulled.body,
+            "Dear {{ value_1 }}, {{ value_2 }} is due; {{ value_1 }}, pay."
+        );
+        let examples: Vec<(&str, &str)> = pulled
+            .parameter
+            .iter()
+            .map(|it| (it.name.as_str(), it.example.as_str()))
+            .collect();
+        assert_eq!(
+            examples,
+            [
+                ("header_1", "A-17"),
+                ("value_1", "Asha"),
+                ("value_2", "INR 250"),
+                ("button_1_1", "A-17"),
+                ("offer_code", "SAVE10")
+            ]
+        );
+        let extras = Extras {
+            header: pulled.header.clone(),
+            footer: pulled.footer.clone(),
+            buttons: pulled.button.clone(),
+            parameters: pulled.parameter.clone(),
+            code_expiration_minutes: None,
+        };
+        let layout = Layout::parse(&pulled.body, extras, false, false, "en").unwrap();
+        let ours = definition::components(Definition {
+            name: "made",
+            language: "en",
+            category: "utility",
+            named: false,
+            ttl_seconds: None,
+            layout: &layout,
+            sample: None,
+        })
+        .unwrap();
+        assert_eq!(
+            definition::drift(&ours, "utility", &remote.components, Some("UTILITY")),
+            []
+        );
+    }
+
+    #[test]
+    fn what_has_no_counterpart_says_so() {
+        let body = |text: &str| json!({ "type": "BODY", "text": text });
+        for (components, said) in [
+            (json!([]), "it has no text"),
+            (
+                json!([body("a {{2}} b {{1}} c")]),
+                "its parameters are not numbered in their order",
+            ),
+            (
+                json!([body("a {{1 b")]),
+                "a place in its text is not closed",
+            ),
+            (
+                json!([body("a"), { "type": "BUTTONS", "buttons": [{ "type": "FLOW", "text": "x" }] }]),
+                "its button FLOW has no counterpart here",
+            ),
+            (
+                json!([body("a"), { "type": "HEADER", "format": "GIF" }]),
+                "its header is of a kind that is not known: GIF",
+            ),
+            (
+                json!([body("a {{x y}} b")]),
+                "the name of a parameter is not letters, digits and _",
+            ),
+        ] {
+            assert_eq!(
+                written(&remote("UTILITY", &components), "x").unwrap_err(),
+                said
+            );
+        }
+    }
+}
