@@ -44,6 +44,10 @@ struct DigestRow {
     signed_by: Option<String>,
 }
 
+/// Stands before the bodies of a batch: were all of them empty, SQLite would take the
+/// parameter that carries them for a NULL, and refuse it for ever.
+const PAD: &[u8] = b"-";
+
 /// Stores a batch, sorted by digest, in one transaction: the digests first, then
 /// the bodies that were not known. Gives back the digests that were known.
 pub async fn store_batch(
@@ -55,7 +59,7 @@ pub async fn store_batch(
     now: Timestamp,
 ) -> Result<Vec<[u8; 32]>, StoreError> {
     let backend = tx.get_database_backend();
-    let mut start = 1;
+    let mut start = 1 + PAD.len();
     let described: Vec<DigestRow> = batch
         .iter()
         .map(|callback| {
@@ -138,6 +142,7 @@ pub async fn store_batch(
     .await?;
     // One parameter carries all bodies; each row cuts its own out.
     let mut bodies = Vec::with_capacity(start);
+    bodies.extend_from_slice(PAD);
     for callback in batch {
         bodies.extend_from_slice(&callback.body);
     }

@@ -12,6 +12,7 @@ crate::tests![
     every_accepted_app_secret_lets_in,
     without_an_app_secret_nothing_is_taken,
     a_repeat_is_answered_200_and_stored_once,
+    a_body_that_is_empty_is_stored_like_any_other,
     a_body_of_three_megabytes_is_taken_and_one_of_five_is_not,
     of_a_thousand_updates_one_bad_one_harms_nobody,
     what_is_no_callback_is_stored_and_dead_lettered,
@@ -146,6 +147,17 @@ async fn a_repeat_is_answered_200_and_stored_once(database: Database) {
         app.number("SELECT times_seen FROM callback_digest").await,
         21
     );
+}
+
+async fn a_body_that_is_empty_is_stored_like_any_other(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    // Alone in its batch, and again: whoever signs an empty body must not be told to come back.
+    for _ in 0..2 {
+        assert_eq!(app.callback_bytes(Vec::new()).await, 200);
+    }
+    app.process().await;
+    assert_eq!(app.number("SELECT count(*) FROM callback").await, 1);
+    assert_eq!(app.number("SELECT count(*) FROM dead_letter").await, 1);
 }
 
 async fn a_body_of_three_megabytes_is_taken_and_one_of_five_is_not(database: Database) {
