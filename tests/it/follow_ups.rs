@@ -405,7 +405,7 @@ async fn one_person_without_a_name_keeps_nobody_from_hearing(database: Database)
 fn alarmed(on: &str, unless: &str) -> String {
     let names: Vec<String> = (0..450).map(|number| format!("person-{number}")).collect();
     let mut catalogue = format!(
-        "name = \"alarmed\"\n[[template]]\nname = \"told\"\ncategory = \"utility\"\nbody = \"Hello {{{{ contact.name | default('you') }}}}\"\n\
+        "name = \"alarmed\"\n[[template]]\nname = \"told\"\ncategory = \"utility\"\nbody = \"Hello {{{{ contact.name | default('you') }}}}.\"\n\
          [[rule]]\nname = \"tell-everybody\"\non = \"{on}\"\nunless = [{unless}]\n[rule.send]\ntemplate = \"told\"\n\
          to = [\"group:One\", \"user:person-3\", \"group:Two\"]\n"
     );

@@ -25,13 +25,13 @@ body = "Dear {{ contact.name }}, {{ amount | money('INR') }} is due on {{ due | 
 name = "bill"
 language = "hi"
 category = "utility"
-body = "{{ contact.name }}, {{ due | date }} तक {{ amount | money('INR') }} देना है।"
+body = "नमस्ते {{ contact.name }}, {{ due | date }} तक {{ amount | money('INR') }} देना है।"
 
 [[template]]
 name = "bill"
 language = "de"
 category = "utility"
-body = "{{ contact.name }}: {{ amount | money('INR') }} bis zum {{ due | date('day') }}."
+body = "Hallo {{ contact.name }}: {{ amount | money('INR') }} bis zum {{ due | date('day') }}."
 
 [[contact]]
 name = "asha"
@@ -134,9 +134,17 @@ async fn everybody_gets_the_translation_that_is_nearest(database: Database) {
         of(&found),
         [
             // What the route says, for who reads none of the translations or is not known to.
-            ("user:asha", "hi", "Asha, 1 फ़रवरी, 2026 तक ₹1,25,000 देना है।"),
-            ("user:chipo", "de", "Chipo: 125.000 ₹ bis zum 1. Februar."),
-            ("user:max", "de", "Max: 125.000 ₹ bis zum 1. Februar."),
+            (
+                "user:asha",
+                "hi",
+                "नमस्ते Asha, 1 फ़रवरी, 2026 तक ₹1,25,000 देना है।"
+            ),
+            (
+                "user:chipo",
+                "de",
+                "Hallo Chipo: 125.000 ₹ bis zum 1. Februar."
+            ),
+            ("user:max", "de", "Hallo Max: 125.000 ₹ bis zum 1. Februar."),
             // The text is English, the country is India.
             (
                 "user:ravi",
@@ -184,7 +192,7 @@ async fn a_request_may_insist_on_a_language(database: Database) {
         body
     };
     for (more, text) in [
-        (json!({}), "Asha, 1 फ़रवरी, 2026 तक ₹250 देना है।"),
+        (json!({}), "नमस्ते Asha, 1 फ़रवरी, 2026 तक ₹250 देना है।"),
         (
             json!({"language": "en"}),
             "Dear Asha, ₹250 is due on February 1.",

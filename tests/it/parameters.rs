@@ -18,7 +18,7 @@ name = "bills"
 name = "bill"
 language = "en_US"
 category = "utility"
-body = "{{ contact.name | default('Customer') }}: {{ amount | money('INR') }} for {{ plan }} by {{ due | date('day') }}. {{ link }}"
+body = "Dear {{ contact.name | default('Customer') }}: {{ amount | money('INR') }} for {{ plan }} by {{ due | date('day') }}. {{ link }}."
 
 [[template.parameter]]
 name = "amount"
@@ -115,7 +115,7 @@ async fn a_default_stands_in_for_what_is_not_given(database: Database) {
     let id = answer["notifications"][0]["id"].as_str().unwrap();
     assert_eq!(
         app.notification(id).await["text"],
-        "Customer: ₹250 for your plan by February 1. https://example.org/pay"
+        "Dear Customer: ₹250 for your plan by February 1. https://example.org/pay."
     );
     app.send().await;
     let request = app.meta.request(0);

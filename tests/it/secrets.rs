@@ -42,7 +42,7 @@ otp_type = "copy_code"
 name = "card"
 language = "en"
 category = "utility"
-body = "{{ name }}, the PIN of your card is {{ pin | upper }}. Tell it nobody."
+body = "Dear {{ name }}, the PIN of your card is {{ pin | upper }}. Tell it nobody."
 [[template.parameter]]
 name = "name"
 example = "Asha"
@@ -150,7 +150,7 @@ async fn a_secret_parameter_beside_others_is_masked_alone(database: Database) {
     let id = ask(&app, body).await;
     assert_eq!(
         app.notification(&id).await["text"],
-        "Asha, the PIN of your card is ••••••. Tell it nobody."
+        "Dear Asha, the PIN of your card is ••••••. Tell it nobody."
     );
     let stored = stored(&app).await;
     assert!(stored.contains("Asha") && !stored.to_lowercase().contains("q8z4"));

@@ -169,8 +169,7 @@ async fn what_is_refused_is_said_and_the_others_go_on(database: Database) {
     let it = ready(&database, "").await;
     it.app
         .apply_catalogue(
-            "name = \"more\"\n[[template]]\nname = \"edge\"\nlanguage = \"en\"\ncategory = \"utility\"\nbody = \"{{ a }} is first\"\n[[template.parameter]]\nname = \"a\"\nexample = \"x\"\n\
-             [[template]]\nname = \"plain\"\nlanguage = \"en\"\ncategory = \"utility\"\nbody = \"Of {{ a }} no example.\"\n",
+            "name = \"more\"\n[[template]]\nname = \"plain\"\nlanguage = \"en\"\ncategory = \"utility\"\nbody = \"Of {{ a }} no example.\"\n",
         )
         .await;
     it.tell(

@@ -149,7 +149,13 @@ impl Body {
 
     /// `begins with` or `ends with`, if an expression stands at an edge.
     pub fn edge(&self) -> Option<&'static str> {
-        match (self.pieces.first(), self.pieces.last()) {
+        let mut written = self
+            .pieces
+            .iter()
+            .filter(|piece| !matches!(piece, Piece::Text(text) if text.trim().is_empty()));
+        let first = written.next();
+        let last = written.next_back().or(first);
+        match (first, last) {
             (Some(Piece::Expression(_)), _) => Some("begins with"),
             (_, Some(Piece::Expression(_))) => Some("ends with"),
             _ => None,

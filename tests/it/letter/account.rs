@@ -428,7 +428,7 @@ async fn properties_of_numbers_and_accounts_are_shown_newest_first_in_provider_t
 async fn what_matters_goes_through_the_user_s_own_routes(database: Database) {
     let app = app(&database).await;
     let catalogue = "name = \"ops\"\n[[contact]]\nname = \"Ops\"\nphone = \"+12025550190\"\n\
-        [[template]]\nname = \"ops_alert\"\ncategory = \"utility\"\nbody = \"Attention: {{ what }}\"\n\
+        [[template]]\nname = \"ops_alert\"\ncategory = \"utility\"\nbody = \"Attention: {{ what }}.\"\n\
         [[route]]\nname = \"paused\"\nevent = \"herald.template.paused\"\nto = \"contact:Ops\"\ntemplate = \"ops_alert\"\nparams = { what = \"{{ data.summary }}\" }\n\
         [[route]]\nname = \"held\"\nevent = \"herald.sender.held\"\nto = \"contact:Ops\"\ntemplate = \"ops_alert\"\nparams = { what = \"{{ data.summary }}\" }\n\
         [[route]]\nname = \"quiet\"\nevent = \"herald.silence\"\nto = \"contact:Ops\"\ntemplate = \"ops_alert\"\nparams = { what = \"{{ data.remedy }}\" }\n";

@@ -755,7 +755,7 @@ async fn whoever_listens_hears_what_people_write(database: Database) {
         "nobody listens"
     );
     let catalogue = "name = \"desk\"\n[[contact]]\nname = \"Desk\"\nphone = \"+12025550190\"\n\
-        [[template]]\nname = \"desk_note\"\ncategory = \"utility\"\nbody = \"{{ who }} wrote: {{ what }}\"\n\
+        [[template]]\nname = \"desk_note\"\ncategory = \"utility\"\nbody = \"Somebody ({{ who }}) wrote: {{ what }}.\"\n\
         [[route]]\nname = \"desk\"\nevent = \"herald.message.received\"\nwhen = \"'help' in data.text\"\nto = \"contact:Desk\"\n\
         template = \"desk_note\"\nparams = { who = \"{{ data.name }}\", what = \"{{ data.text }}\" }\n";
     app.apply_catalogue(catalogue).await;
@@ -775,6 +775,6 @@ async fn whoever_listens_hears_what_people_write(database: Database) {
     let id = page["notifications"][0]["id"].as_str().unwrap();
     assert_eq!(
         app.notification(id).await["text"],
-        "Asha wrote: help, please"
+        "Somebody (Asha) wrote: help, please."
     );
 }

@@ -40,6 +40,19 @@ pub fn check(body: &str, extras: &Extras, named: bool, authentication: bool) -> 
                     "a NAMED template has plain names in its {{ }}".to_owned(),
                 );
             }
+            // Of a code Meta writes the text itself.
+            if !authentication && let Some(edge) = parsed.edge() {
+                refuse(
+                    "/body".to_owned(),
+                    format!("{edge} a {{{{ }}}}, which Meta refuses: put a word there"),
+                );
+            }
+            if !authentication && parsed.has_neighbours() {
+                refuse(
+                    "/body".to_owned(),
+                    "two {{ }} side by side, which Meta refuses: put a word between".to_owned(),
+                );
+            }
             if authentication && parsed.expressions.len() != 1 {
                 refuse(
                     "/body".to_owned(),
@@ -194,16 +207,58 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::check;
-    use crate::domain::template::layout::Extras;
+    use crate::domain::{content::Broken, template::layout::Extras};
+
+    fn said(broken: Vec<Broken>) -> Vec<String> {
+        let each = broken.into_iter();
+        each.map(|broken| format!("{} {}", broken.pointer, broken.rule))
+            .collect()
+    }
+
+    #[test]
+    fn a_body_begins_and_ends_with_words_that_stand_between_parameters_too() {
+        for (body, rule) in [
+            (
+                "{{ a }} is here.",
+                "begins with a {{ }}, which Meta refuses: put a word there",
+            ),
+            (
+                "Here is {{ a }}",
+                "ends with a {{ }}, which Meta refuses: put a word there",
+            ),
+            (
+                " {{ a }} ",
+                "begins with a {{ }}, which Meta refuses: put a word there",
+            ),
+            (
+                "See {{ a }} {{ b }}.",
+                "two {{ }} side by side, which Meta refuses: put a word between",
+            ),
+        ] {
+            let found = said(check(body, &Extras::default(), false, false));
+            assert_eq!(found, [format!("/body {rule}")], "{body}");
+        }
+        assert_eq!(
+            said(check(
+                "See {{ a }} and {{ b }}.",
+                &Extras::default(),
+                false,
+                false
+            )),
+            [""; 0]
+        );
+        // Of a code Meta writes the text itself.
+        assert_eq!(
+            said(check("{{ code }}", &Extras::default(), false, true)),
+            [""; 0]
+        );
+    }
 
     #[test]
     fn what_meta_refuses_is_found_when_it_is_written() {
         let rules = |extras: Value, authentication| {
             let extras: Extras = serde_json::from_value(extras).unwrap();
-            check("{{ a }}", &extras, false, authentication)
-                .into_iter()
-                .map(|broken| format!("{} {}", broken.pointer, broken.rule))
-                .collect::<Vec<_>>()
+            said(check("See {{ a }}.", &extras, false, authentication))
         };
         assert_eq!(
             rules(json!({"footer": "{{ a }}"}), false),
