@@ -1,6 +1,7 @@
 //! The catalogues that come with Herald: every event of theirs, to the text that is read and
 //! the request that leaves.
 
+use herald::engine::catalogue::Catalogue;
 use serde_json::{Value, json};
 
 use crate::harness::{Database, TestApp, without_ids};
@@ -8,6 +9,7 @@ use crate::harness::{Database, TestApp, without_ids};
 crate::tests![
     the_exam_results_catalogue_tells_educators_of_final_results,
     the_delivery_catalogue_has_a_message_for_everything,
+    whoever_reads_hindi_gets_it_with_rupees_and_dates_as_they_are_written_there,
     the_mobile_money_catalogue_tells_each_side_of_a_transaction,
     catalogues_load_beside_each_other_and_twice,
 ];
@@ -23,10 +25,14 @@ async fn app(database: &Database, catalogue: &str) -> TestApp {
     app
 }
 
+fn parsed(catalogue: &str) -> Catalogue {
+    let parsed = herald::engine::catalogue::parse(catalogue, &TestApp::catalogue_values());
+    parsed.unwrap().catalogue
+}
+
 /// The event types that a catalogue has routes for.
 fn events(catalogue: &str) -> Vec<String> {
-    let parsed = herald::engine::catalogue::parse(catalogue, &TestApp::catalogue_values()).unwrap();
-    let routes = parsed.catalogue.route.into_iter();
+    let routes = parsed(catalogue).route.into_iter();
     let mut events: Vec<String> = routes.map(|route| route.event).collect();
     events.sort();
     events.dedup();
@@ -95,12 +101,7 @@ async fn the_exam_results_catalogue_tells_educators_of_final_results(database: D
     .await;
     assert_eq!(welcome["template"], "jaspers_market_plain_text_v1");
     app.send().await;
-    insta::assert_json_snapshot!(
-        "exam_results_requests",
-        (0..app.meta.calls())
-            .map(|index| without_ids(app.meta.request(index)))
-            .collect::<Vec<_>>()
-    );
+    insta::assert_json_snapshot!("exam_results_requests", requests(&app));
     // What failed for good is not repeated by its event, and says how.
     app.told(shown["id"].as_str().unwrap(), "failed", Some(131_026))
         .await;
@@ -183,11 +184,42 @@ async fn the_delivery_catalogue_has_a_message_for_everything(database: Database)
     }
     insta::assert_json_snapshot!("delivery_texts", texts);
     app.send().await;
-    assert_eq!(app.meta.calls(), 10);
-    insta::assert_json_snapshot!(
-        "delivery_request_of_an_order",
-        without_ids(app.meta.request(0))
-    );
+    insta::assert_json_snapshot!("delivery_requests", requests(&app));
+}
+
+/// Everything that left, by template.
+fn requests(app: &TestApp) -> Vec<Value> {
+    let mut all: Vec<Value> = (0..app.meta.calls())
+        .map(|index| without_ids(app.meta.request(index)))
+        .collect();
+    all.sort_by_key(|request| request["template"].to_string());
+    all
+}
+
+async fn whoever_reads_hindi_gets_it_with_rupees_and_dates_as_they_are_written_there(
+    database: Database,
+) {
+    let app = app(&database, DELIVERY).await;
+    let body = json!({ "phone": "+12025550102", "language": "hi_IN" });
+    assert_eq!(app.post("/api/v1/contacts", &body).await.0, 201);
+    let mut texts = Vec::new();
+    for (number, event) in parsed(DELIVERY).event.into_iter().enumerate() {
+        let mut data = json!(event.example.unwrap());
+        data["customer"] = json!({ "name": "आशा", "phone": "+12025550102" });
+        let shown = told(&app, &format!("h-{number}"), &event.r#type, data.clone()).await;
+        assert_eq!(shown["language"], "hi", "{shown}");
+        texts.push(shown["text"].clone());
+        // Without a name they are greeted as a customer, in their language.
+        data["customer"] = json!({ "phone": "+12025550102" });
+        let id = format!("h-{number}-nameless");
+        let shown = told(&app, &id, &event.r#type, data).await;
+        let text = shown["text"].as_str().unwrap();
+        assert!(text.starts_with("नमस्ते ग्राहक, "), "{text}");
+        app.sql("UPDATE notification SET due_at = NULL, status = 'cancelled' WHERE due_at IS NOT NULL AND body LIKE '%ग्राहक%'").await;
+    }
+    insta::assert_json_snapshot!("delivery_texts_in_hindi", texts);
+    app.send().await;
+    insta::assert_json_snapshot!("delivery_requests_in_hindi", requests(&app));
 }
 
 async fn the_mobile_money_catalogue_tells_each_side_of_a_transaction(database: Database) {
@@ -288,11 +320,8 @@ async fn the_mobile_money_catalogue_tells_each_side_of_a_transaction(database: D
     let shown = told(&app, "otp-1", "mobile-money.otp.requested", code).await;
     assert_eq!(shown["text"], "•••••• is your verification code.");
     app.send().await;
-    assert_eq!(app.meta.calls(), 14);
-    insta::assert_json_snapshot!(
-        "mobile_money_request_of_a_code",
-        without_ids(app.meta.request(0))
-    );
+    assert_eq!(app.meta.request(0)["template"]["name"], "otp_verification");
+    insta::assert_json_snapshot!("mobile_money_requests", requests(&app));
 }
 
 async fn catalogues_load_beside_each_other_and_twice(database: Database) {

@@ -105,8 +105,8 @@ impl Layout {
         if let Some(variables) = context.as_object_mut() {
             variables.insert(LANGUAGE.to_owned(), language);
             for declared in &self.extras.parameters {
-                if let (Some(default), None | Some(Value::Null)) =
-                    (&declared.default, variables.get(&declared.name))
+                if let Some(default) = &declared.default
+                    && variables.get(&declared.name).is_none_or(is_blank)
                 {
                     variables.insert(declared.name.clone(), Value::from(default.as_str()));
                 }
@@ -193,6 +193,15 @@ impl Layout {
             .map(|parameter| parameter.text.clone())
             .collect();
         self.body.fill(&values)
+    }
+}
+
+/// Whether nothing is given: Meta takes no parameter that is empty.
+fn is_blank(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => false,
     }
 }
 
