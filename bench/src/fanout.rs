@@ -39,6 +39,9 @@ pub struct Fanout {
     /// Signed callbacks a second meanwhile, whether the one before was answered or not.
     #[arg(long, default_value_t = 240)]
     callbacks: u64,
+    /// Everybody is told by a follow-up rule instead of a route.
+    #[arg(long)]
+    by_rule: bool,
 }
 
 /// Everybody is reached by then, or the run has failed.
@@ -86,7 +89,7 @@ impl Fanout {
         let (status, answer) = server::request(server.address, &event(key.trim())).await?;
         let answered = asked.elapsed();
         ensure!(status == 202, "the event was refused: {status} {answer}");
-        let expanded = until_expanded(&connection, asked).await?;
+        let expanded = self.until_expanded(&connection, asked).await?;
         stop.store(true, Ordering::Relaxed);
         let mut meanwhile = meanwhile.join().await?;
         let rss_growth = f64::from(u32::try_from(peak.megabytes())?) - rss_before;
@@ -94,12 +97,12 @@ impl Fanout {
         let (writes, slowest) = write_times(&server).await?;
         let reached = database::number(
             &connection,
-            "SELECT count(*) FROM notification WHERE route = 'fanout'",
+            "SELECT count(*) FROM notification WHERE template = 'power_cut' AND contact_id IS NOT NULL",
         )
         .await?;
         let people = database::number(
             &connection,
-            "SELECT count(DISTINCT contact_id) FROM notification WHERE route = 'fanout'",
+            "SELECT count(DISTINCT contact_id) FROM notification WHERE template = 'power_cut'",
         )
         .await?;
         let accepted = sandbox.accepted()?;
@@ -134,10 +137,33 @@ impl Fanout {
         Ok(())
     }
 
+    /// Waits until everybody has been reached, and says how long that took.
+    async fn until_expanded(
+        &self,
+        connection: &DatabaseConnection,
+        since: Instant,
+    ) -> anyhow::Result<Duration> {
+        let open = if self.by_rule {
+            "SELECT count(*) FROM follow_up WHERE state = 'pending'"
+        } else {
+            "SELECT count(*) FROM event WHERE state = 'expanding'"
+        };
+        while since.elapsed() < PATIENCE {
+            if database::number(connection, open).await? == 0 {
+                return Ok(since.elapsed());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        anyhow::bail!("not everybody was reached after {} s", PATIENCE.as_secs())
+    }
+
     /// People with numbers, staff that are these people, and their groups.
     async fn seed(&self, fresh: &Fresh) -> anyhow::Result<()> {
         progress("people and groups …");
         let mut catalogue = CATALOGUE.to_owned();
+        if self.by_rule {
+            catalogue.push_str(RULE);
+        }
         let groups: Vec<String> = (0..self.groups)
             .map(|group| format!("\"group:Region {group}\""))
             .collect();
@@ -224,6 +250,18 @@ params = { area = "{{ data.area }}", until = "{{ data.until }}" }
 labels = { area = "{{ data.area }}" }
 "#;
 
+/// Nobody is reached by the route, and everybody is told of that.
+const RULE: &str = r#"
+to = ""
+
+[[rule]]
+name = "fanout"
+on = "skipped"
+[rule.send]
+template = "power_cut"
+params = { area = "North", until = "18:00" }
+"#;
+
 fn event(key: &str) -> String {
     let body = json!({
         "id": "cut-1", "source": "grid", "type": "fanout.power.cut",
@@ -247,21 +285,6 @@ async fn own_messages(fresh: &Fresh, settings: &[(&str, String)]) -> anyhow::Res
         connection.execute_unprepared(&own).await?;
     }
     Ok(connection.close().await?)
-}
-
-/// Waits until the event has reached everybody, and says how long that took.
-async fn until_expanded(
-    connection: &DatabaseConnection,
-    since: Instant,
-) -> anyhow::Result<Duration> {
-    while since.elapsed() < PATIENCE {
-        let open = "SELECT count(*) FROM event WHERE state = 'expanding'";
-        if database::number(connection, open).await? == 0 {
-            return Ok(since.elapsed());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    anyhow::bail!("not everybody was reached after {} s", PATIENCE.as_secs())
 }
 
 /// A counter of the server; 0 while it was never counted up.

@@ -257,7 +257,7 @@ test("a page that is not there says so", async () => {
 test("people are added and linked, and a template is seen before it is sent", async () => {
   await page.goto(`${app.base}/dashboard/contacts`);
   await page.getByLabel("Name", { exact: true }).fill("Asha Rao");
-  await page.getByLabel("Number").fill("+12025550161");
+  await page.getByLabel("Number", { exact: true }).fill("+12025550161");
   await page.getByRole("button", { name: "Add" }).click();
   await page.getByRole("heading", { name: "Asha Rao" }).waitFor();
   await page.getByLabel("Quiet from").fill("21:00");
@@ -276,7 +276,7 @@ test("people are added and linked, and a template is seen before it is sent", as
   await page.goto(`${app.base}/dashboard/staff`);
   await page.getByLabel("User", { exact: true }).fill("asha");
   await page.getByLabel("Number, or contact:NAME").fill("+12025550161");
-  await page.getByRole("button", { name: "Link" }).click();
+  await page.getByRole("button", { name: "Link", exact: true }).click();
   await page.getByRole("link", { name: "+12025550161" }).waitFor();
   await accessible();
   await page.getByRole("link", { name: "Technical Admin" }).click();

@@ -144,9 +144,21 @@ struct Bubble {
 
 /// A parameter, and what the preview is filled with.
 struct Parameter {
-    declared: Declared,
-    kind: String,
+    name: String,
+    /// What is said of it.
+    about: String,
     value: String,
+}
+
+fn about(declared: &Declared) -> String {
+    let mut about = format!("{:?}", declared.kind).to_lowercase();
+    if declared.sensitive {
+        about.push_str(", secret");
+    }
+    if let Some(default) = &declared.default {
+        about = format!("{about}, else {default}");
+    }
+    about
 }
 
 /// One translation.
@@ -205,6 +217,9 @@ pub async fn one(
     typed: web::Query<HashMap<String, String>>,
 ) -> Result<HttpResponse, Fault> {
     let store = &state.engine.store;
+    if name.contains('\0') {
+        return Err(Fault::NotFound);
+    }
     let found = catalogue::translations(store.reader(), &name).await?;
     if found.is_empty() {
         return Err(Fault::NotFound);
@@ -215,19 +230,18 @@ pub async fn one(
     let mut translations = Vec::with_capacity(found.len());
     for row in found {
         let layout = layout(&row);
-        let declared = layout.iter().flat_map(|it| &it.extras().parameters);
-        for declared in declared {
-            if parameters
-                .iter()
-                .any(|it| it.declared.name == declared.name)
-            {
+        for name in layout.iter().flat_map(Layout::variables) {
+            let is_ours = PROVIDED.contains(&name.as_str());
+            if is_ours || parameters.iter().any(|it| it.name == name) {
                 continue;
             }
-            let value = typed.get(&format!("p.{}", declared.name));
+            let declared = layout.as_ref().ok().and_then(|it| it.declared(&name));
+            let example = declared.map(|it| it.example.clone());
+            let value = typed.get(&format!("p.{name}")).cloned().or(example);
             parameters.push(Parameter {
-                value: value.unwrap_or(&declared.example).clone(),
-                kind: format!("{:?}", declared.kind).to_lowercase(),
-                declared: declared.clone(),
+                about: declared.map(about).unwrap_or_default(),
+                value: value.unwrap_or_default(),
+                name,
             });
         }
         translations.push(Translation {

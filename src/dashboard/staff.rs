@@ -162,7 +162,13 @@ pub async fn act(
             let done = people::connect(store, by, user, &whom).await?;
             (
                 HERE,
-                done.map(|_made| "What is for this user goes there from now on."),
+                done.map(|made| {
+                    if made {
+                        "A new user of this name was made: what is for them goes there."
+                    } else {
+                        "What is for this user goes there from now on."
+                    }
+                }),
             )
         }
         "disconnect" => {

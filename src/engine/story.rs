@@ -313,6 +313,10 @@ fn planned(row: entity::follow_up::Model) -> FollowUp {
         ),
         ("pending", None) => format!("The rule {} is about to fire.", row.rule_name),
         ("fired", _) => format!("The rule {} fired{because}.", row.rule_name),
+        ("cancelled", _) if row.cursor_at.is_some() => format!(
+            "The rule {} was cancelled after some of its messages had been made{because}.",
+            row.rule_name
+        ),
         ("cancelled", _) => format!("The rule {} was cancelled{because}.", row.rule_name),
         (state, _) => format!("The rule {} was {state}{because}.", row.rule_name),
     };

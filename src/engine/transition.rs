@@ -242,13 +242,6 @@ impl<'a> Consequences<'a> {
             .iter()
             .any(|new| new.due_at.is_some_and(|due| due <= now.micros()));
         follow_up::insert(tx, &new, now).await?;
-        for cancelled in follow_up::cancel(tx, &self.reached, now).await? {
-            self.note(
-                cancelled.notification_id,
-                "follow_up_cancelled",
-                Some(json!({ "rule": cancelled.rule_name })),
-            );
-        }
         if !self.overruled.is_empty() {
             for fired in follow_up::fired(tx, &self.overruled).await? {
                 self.note(
@@ -257,6 +250,13 @@ impl<'a> Consequences<'a> {
                     Some(json!({ "rule": fired.rule_name, "reason": "it went out because of a failure, and the message arrived after all" })),
                 );
             }
+        }
+        for cancelled in follow_up::cancel(tx, &self.reached, now).await? {
+            self.note(
+                cancelled.notification_id,
+                "follow_up_cancelled",
+                Some(json!({ "rule": cancelled.rule_name })),
+            );
         }
         timeline::insert(tx, &self.timeline, now).await?;
         counter::add(tx, &self.counters, self.engine.slot, now).await

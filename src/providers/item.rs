@@ -178,6 +178,8 @@ pub enum TemplateChange {
     Status {
         status: String,
         reason: Option<String>,
+        /// In lower case: what it was approved as may be another than was asked for.
+        category: Option<String>,
     },
     /// `GREEN`, `YELLOW`, `RED` or `UNKNOWN`.
     Quality(String),

@@ -323,6 +323,9 @@ pub(super) async fn list(
             "There is no such object here.",
         );
     }
+    let asked = web::Query::<HashMap<String, String>>::from_query(request.query_string())
+        .map_or_else(|_unreadable| HashMap::new(), web::Query::into_inner);
+    let named = asked.get("name").cloned();
     let mut data: Vec<Value> = said(&world, "templates")
         .as_object()
         .into_iter()
@@ -337,19 +340,20 @@ pub(super) async fn list(
             .unwrap_or_else(PoisonError::into_inner);
         let hidden = said(&world, "hidden");
         let is_hidden = |name: &String| {
-            let names = hidden.as_array();
-            names.is_some_and(|names| names.iter().any(|it| it == name))
+            let all = hidden.as_array();
+            all.is_some_and(|all| all.iter().any(|it| it == name))
         };
-        data.extend(
-            all.iter()
-                .filter(|it| !is_hidden(&it.name))
-                .map(Kept::shown),
-        );
+        // Who asks for a name finds what was made after the list was read.
+        let shown = |it: &&Kept| named.is_some() || !is_hidden(&it.name);
+        data.extend(all.iter().filter(shown).map(Kept::shown));
+    }
+    if let Some(named) = &named {
+        data.retain(|it| it.get("name").and_then(Value::as_str) == Some(named));
     }
     // In pages of two, whatever was asked for: whoever reads a list must follow it.
-    let after: usize = web::Query::<HashMap<String, String>>::from_query(request.query_string())
-        .ok()
-        .and_then(|query| query.get("after")?.parse().ok())
+    let after: usize = asked
+        .get("after")
+        .and_then(|after| after.parse().ok())
         .unwrap_or(0);
     let page: Vec<&Value> = data.iter().skip(after).take(2).collect();
     let mut body =

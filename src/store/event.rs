@@ -157,6 +157,35 @@ pub async fn reached_already(
     found.iter().map(|row| Columns::of(row).take()).collect()
 }
 
+/// Of these recipients, who are nobody that is known: who has a notification of this event and
+/// route already.
+pub async fn named_already(
+    tx: &DatabaseTransaction,
+    event: Uuid,
+    route: &str,
+    recipients: &[&str],
+) -> Result<Vec<String>, StoreError> {
+    #[derive(Serialize)]
+    struct Row<'a> {
+        name: &'a str,
+    }
+    if recipients.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<Row<'_>> = recipients.iter().map(|name| Row { name }).collect();
+    let given = rows(tx.get_database_backend(), &[("name", Type::Text)]);
+    let found = query(
+        tx,
+        format!(
+            "SELECT r.name FROM {given} WHERE EXISTS (SELECT 1 FROM notification n WHERE n.event_id = $2 \
+             AND n.contact_id IS NULL AND n.recipient = r.name AND n.route = $3 LIMIT 1 OFFSET 0)"
+        ),
+        [list(&names)?, event.into(), route.into()],
+    )
+    .await?;
+    found.iter().map(|row| Columns::of(row).take()).collect()
+}
+
 /// A claim on a dedupe key.
 #[derive(Clone, Debug, Serialize)]
 pub struct DedupeClaim {

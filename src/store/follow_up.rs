@@ -88,7 +88,8 @@ pub struct Touched {
     pub rule_name: String,
 }
 
-/// Cancels pending follow-ups by what has been reached.
+/// Cancels pending follow-ups by what has been reached. What has gone out in part keeps saying
+/// so, by its cursor.
 pub async fn cancel(
     tx: &DatabaseTransaction,
     reached: &[Reached],
@@ -104,7 +105,7 @@ pub async fn cancel(
     let cancelled = query(
         tx,
         format!(
-            "UPDATE follow_up SET state = 'cancelled', due_at = NULL, cursor_at = NULL, settled_at = $2, reason = 'one of its unless came' \
+            "UPDATE follow_up SET state = 'cancelled', due_at = NULL, settled_at = $2, reason = 'one of its unless came' \
              FROM {given} WHERE follow_up.notification_id = r.id AND follow_up.state = 'pending' \
              AND (follow_up.unless_mask & r.mask) <> 0 RETURNING follow_up.id, follow_up.notification_id, follow_up.rule_name"
         ),
@@ -213,11 +214,13 @@ pub async fn set_cursor(
     tx: &DatabaseTransaction,
     id: Uuid,
     cursor: String,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
+    // It goes on behind whatever else is due.
     execute(
         tx,
-        "UPDATE follow_up SET cursor_at = $2 WHERE id = $1",
-        [id.into(), cursor.into()],
+        "UPDATE follow_up SET cursor_at = $2, due_at = $3 WHERE id = $1",
+        [id.into(), cursor.into(), now.micros().into()],
     )
     .await?;
     Ok(())

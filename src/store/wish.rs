@@ -110,6 +110,46 @@ pub async fn replace_preferences(
     Ok(())
 }
 
+/// Notes one preference of a person, in the place of the same one before.
+pub async fn set_preference(
+    tx: &DatabaseTransaction,
+    contact: Uuid,
+    it: &Preference,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "INSERT INTO preference (contact_id, message_kind, channel, created_at, updated_at, wanted) \
+         VALUES ($1, $2, $3, $4, $4, $5) ON CONFLICT (contact_id, message_kind, channel) \
+         DO UPDATE SET wanted = excluded.wanted, updated_at = excluded.updated_at",
+        [
+            contact.into(),
+            it.kind.clone().into(),
+            it.channel.clone().into(),
+            now.micros().into(),
+            it.wanted.into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Takes one preference of a person away.
+pub async fn forget_preference(
+    tx: &DatabaseTransaction,
+    contact: Uuid,
+    kind: &str,
+    channel: &str,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "DELETE FROM preference WHERE contact_id = $1 AND message_kind = $2 AND channel = $3",
+        [contact.into(), kind.into(), channel.into()],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Kinds of message, by name.
 pub async fn kinds(
     connection: &impl ConnectionTrait,

@@ -18,7 +18,17 @@ const NAP: Duration = Duration::from_mins(30);
 /// Asks until stopped.
 pub async fn run(engine: Arc<Engine>, http: HttpClient, clock: Clock, stop: CancellationToken) {
     super::run("templates", stop, NAP, None, async || {
-        templates::refresh(&engine, &http, clock.now()).await?;
+        for (sender, why) in templates::refresh(&engine, &http, clock.now())
+            .await?
+            .unread
+        {
+            tracing::warn!(
+                event = "templates.unreadable",
+                sender.name = sender,
+                why,
+                "the templates of an account cannot be looked at"
+            );
+        }
         Ok(Turn::Idle)
     })
     .await;

@@ -23,6 +23,7 @@ crate::tests![
     a_rule_for_many_is_worked_through_in_chunks_and_reaches_everybody_once,
     a_rule_for_many_ends_where_its_unless_came,
     many_rules_that_are_due_are_fired_a_chunk_at_a_time,
+    a_rule_for_many_lets_others_pass_and_says_when_it_was_overruled,
 ];
 
 async fn ready(database: &Database) -> TestApp {
@@ -519,4 +520,43 @@ async fn many_rules_that_are_due_are_fired_a_chunk_at_a_time(database: Database)
         before = now;
     }
     assert_eq!(before, 3 * 450);
+}
+
+async fn a_rule_for_many_lets_others_pass_and_says_when_it_was_overruled(database: Database) {
+    let app = ready(&database).await;
+    app.apply_catalogue(&alarmed("failed", "\"delivered\""))
+        .await;
+    let many = app.order("A-1", "+12025550110").await;
+    app.send().await;
+    app.told(&many, "failed", Some(131_026)).await;
+    let told = "SELECT count(*) FROM notification WHERE template = 'told'";
+    while app.number(told).await == 0 {
+        assert!(follow_up::turn(&app.engine, app.now()).await.unwrap() > 0);
+    }
+    // Another message fails while the first is being told to many: its own alert does not wait.
+    app.pass(1);
+    let other = app.order("A-2", "+12025550111").await;
+    app.send().await;
+    app.told(&other, "failed", Some(131_026)).await;
+    for _ in 0..3 {
+        follow_up::turn(&app.engine, app.now()).await.unwrap();
+    }
+    assert!(app.number(told).await < 2 * 450);
+    let fired = app.notification(&other).await["follow_ups"].to_string();
+    assert!(fired.contains("\"state\":\"fired\""), "{fired}");
+    // The first arrives after all: what went out on the failure is said to be overruled.
+    app.told(&many, "delivered", None).await;
+    app.follow_up().await;
+    let lines = app.notification(&many).await["timeline"].to_string();
+    assert!(lines.contains("follow_up_overruled"), "{lines}");
+    let story = app
+        .get(&format!("/api/v1/notifications/{many}/story"))
+        .await
+        .1;
+    assert!(
+        story
+            .to_string()
+            .contains("was cancelled after some of its messages had been made"),
+        "{story}"
+    );
 }

@@ -14,6 +14,7 @@ crate::tests![
     staff_is_listed_a_page_at_a_time,
     commands_make_groups_link_staff_and_take_preferences,
     any_mix_of_recipients_reaches_each_person_once,
+    whoever_is_nowhere_is_said,
 ];
 
 async fn contacts_are_added_found_changed_and_paged(database: Database) {
@@ -342,8 +343,9 @@ async fn any_mix_of_recipients_reaches_each_person_once(database: Database) {
     catalogue
         .push_str("[[user]]\nname = \"u0-again\"\ncontact = \"c0\"\n[[user]]\nname = \"nobody\"\n");
     catalogue.push_str("[[group]]\nname = \"A\"\nmembers = [\"u0\", \"u1\", \"u4\", \"nobody\"]\n[[group]]\nname = \"B\"\nmembers = [\"u0-again\", \"u1\", \"u2\", \"u5\"]\n[[group]]\nname = \"Empty\"\nmembers = []\n");
-    catalogue.push_str("[[route]]\nname = \"all\"\nevent = \"crowd.all\"\nto = \"+12025550109\"\ntemplate = \"hello\"\n");
+    catalogue.push_str("[[route]]\nname = \"all\"\nevent = \"crowd.all\"\ntemplate = \"hello\"\nto = [\"{{ data.to[0] }}\", \"{{ data.to[1] }}\", \"{{ data.to[2] }}\"]\n");
     app.apply_catalogue(&catalogue).await;
+    app.sql("INSERT INTO contact_alias (kind, value, contact_id, created_at) SELECT 'bsuid', 'US.2222222', id, 1 FROM contact WHERE handle = 'c2'").await;
     let everybody = [
         "group:A",
         "group:B",
@@ -359,6 +361,8 @@ async fn any_mix_of_recipients_reaches_each_person_once(database: Database) {
         "+12025550100",
         "+12025550103",
         "+12025550107",
+        "US.2222222",
+        "US.8888888",
     ];
     // Who an entry means: a person by number, or somebody who cannot be reached.
     let means = |entry: &str| -> Vec<String> {
@@ -371,6 +375,9 @@ async fn any_mix_of_recipients_reaches_each_person_once(database: Database) {
             "user:nobody" => &["nobody"],
             "contact:c5" => &["5"],
             "+12025550107" => &["7"],
+            // What WhatsApp calls one that is known by number, too, and one that is not.
+            "US.2222222" => &["2"],
+            "US.8888888" => &["8"],
             _ => &[],
         };
         people.iter().map(ToString::to_string).collect()
@@ -392,29 +399,72 @@ async fn any_mix_of_recipients_reaches_each_person_once(database: Database) {
         let request = json!({"to": to, "template": "hello", "reference": format!("round-{round}")});
         let (code, answer) = app.post("/api/v1/notifications", &request).await;
         if expected.is_empty() {
-            continue;
+            assert_eq!(code, 422, "{answer}");
+            assert_eq!(
+                answer["errors"][0]["rule"], "nobody is in these groups",
+                "{answer}"
+            );
+        } else {
+            assert_eq!(code, 202, "{to:?}: {answer}");
+            let query = format!("/api/v1/notifications?reference=round-{round}&limit=50");
+            each_once(&app.get(&query).await.1, &expected, &to);
         }
-        assert_eq!(code, 202, "{to:?}: {answer}");
-        let (_, list) = app
-            .get(&format!(
-                "/api/v1/notifications?reference=round-{round}&limit=50"
-            ))
-            .await;
-        let made = list["notifications"].as_array().unwrap();
-        assert_eq!(made.len(), expected.len(), "{to:?}: {list}");
-        let reachable = |who: &String| ["0", "1", "2", "3", "7"].contains(&who.as_str());
-        let skipped = made.iter().filter(|it| it["status"] == "skipped").count();
+        // The same by an event, in chunks and with a cursor.
+        let to: Vec<&str> = (0..3).map(|_| everybody[next(everybody.len())]).collect();
+        let mut expected: Vec<String> = to.iter().flat_map(|entry| means(entry)).collect();
+        expected.sort();
+        expected.dedup();
+        let id = format!("round-{round}");
+        let answer = app.event(&id, "crowd.all", json!({ "to": to })).await;
         assert_eq!(
-            skipped,
-            expected.iter().filter(|who| !reachable(who)).count(),
-            "{to:?}"
+            answer["routes"][0]["notifications"],
+            expected.len(),
+            "{to:?}: {answer}"
         );
-        assert!(
-            made.iter()
-                .filter(|it| it["status"] == "skipped")
-                .all(|it| it["reason"]
-                    .as_str()
-                    .is_some_and(|reason| !reason.is_empty()))
+        let event = answer["id"].as_str().unwrap();
+        let made = format!(
+            "SELECT count(*) FROM notification n JOIN event e ON e.id = n.event_id WHERE e.external_id = '{id}'"
         );
+        assert_eq!(
+            usize::try_from(app.number(&made).await).unwrap(),
+            expected.len(),
+            "{to:?} {event}"
+        );
+        if expected.is_empty() {
+            let reason = answer["routes"][0]["reason"].as_str().unwrap();
+            assert!(reason.starts_with("it reached nobody"), "{reason}");
+        }
     }
+}
+
+/// Everybody has one message, and who cannot be reached a reason.
+fn each_once(list: &Value, expected: &[String], to: &[&str]) {
+    let made = list["notifications"].as_array().unwrap();
+    assert_eq!(made.len(), expected.len(), "{to:?}: {list}");
+    let reachable = |who: &String| ["0", "1", "2", "3", "7", "8"].contains(&who.as_str());
+    let skipped: Vec<&Value> = made.iter().filter(|it| it["status"] == "skipped").collect();
+    let unreachable = expected.iter().filter(|who| !reachable(who)).count();
+    assert_eq!(skipped.len(), unreachable, "{to:?}");
+    let has_reason = |it: &&Value| it["reason"].as_str().is_some_and(|it| !it.is_empty());
+    assert!(skipped.iter().all(has_reason), "{to:?}");
+}
+
+async fn whoever_is_nowhere_is_said(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(
+        "name = \"nowhere\"\n[[template]]\nname = \"hello\"\ncategory = \"utility\"\nbody = \"Hello {{ name }}.\"\n\
+         [[template.parameter]]\nname = \"name\"\ndefault = \"you\"\nexample = \"Asha\"\n\
+         [[user]]\nname = \"unlinked\"\n[[group]]\nname = \"A\"\nmembers = [\"unlinked\"]\n[[group]]\nname = \"B\"\nmembers = [\"unlinked\"]\n\
+         [[group]]\nname = \"Empty\"\nmembers = []\n\
+         [[route]]\nname = \"two\"\nevent = \"nowhere.two\"\nto = [\"group:A\", \"group:B\", \"user:unlinked\"]\ntemplate = \"hello\"\nparams = { name = \"\" }\n\
+         [[route]]\nname = \"none\"\nevent = \"nowhere.none\"\nto = \"group:Empty\"\ntemplate = \"hello\"\n",
+    )
+    .await;
+    // A user without a contact who is in two groups is left out once, with the reason.
+    let answer = app.event("1", "nowhere.two", json!({})).await;
+    assert_eq!(answer["routes"][0]["skipped"], 1, "{answer}");
+    assert_eq!(app.number("SELECT count(*) FROM notification").await, 1);
+    let answer = app.event("2", "nowhere.none", json!({})).await;
+    let reason = answer["routes"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("nobody is in its groups"), "{answer}");
 }

@@ -19,6 +19,8 @@ crate::tests![
     a_suffix_makes_a_version_beside_the_old_one,
     a_template_is_displayed_as_meta_wants_it_and_as_people_read_it,
     an_account_that_cannot_be_asked_says_why,
+    what_is_recategorised_in_its_first_review_obeys_at_once,
+    a_pause_and_an_end_are_told_by_the_command,
     what_was_made_meanwhile_is_adopted_and_a_category_is_metas,
     what_was_made_elsewhere_becomes_a_catalogue_and_is_then_the_same,
     a_header_that_is_a_file_is_made_with_a_sample,
@@ -144,6 +146,15 @@ async fn templates_are_made_reviewed_and_then_the_same(database: Database) {
     it.app.process().await;
     let (code, status) = it.run(&["status"]).await;
     assert_eq!(code, 0, "{status}");
+    let (code, json) = it
+        .run(&["status", "--check-status", "--format", "json"])
+        .await;
+    assert_eq!(code, 0, "{json}");
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&json[0]["status"], &json[0]["account"]),
+        (&json!("APPROVED"), &json!(ACCOUNT_ID))
+    );
     let (code, again) = it.run(&["sync"]).await;
     assert_eq!(code, 0, "{again}");
     let (code, nothing) = it.run(&["plan"]).await;
@@ -283,14 +294,15 @@ async fn polling_learns_what_no_callback_told(database: Database) {
     let changed = templates::refresh(&it.app.engine, &http, it.app.now())
         .await
         .unwrap();
-    assert_eq!(changed, 1);
+    assert_eq!(changed.changed, 1);
     it.app.pass(60);
     it.app.watch().await;
     assert_eq!(it.app.status_of(id).await, "queued");
     assert_eq!(
         templates::refresh(&it.app.engine, &http, it.app.now())
             .await
-            .unwrap(),
+            .unwrap()
+            .changed,
         0
     );
 }
@@ -353,7 +365,25 @@ async fn an_account_that_cannot_be_asked_says_why(database: Database) {
     );
     let http = providers::http_client(Duration::from_secs(5), Duration::from_secs(2)).unwrap();
     let learned = templates::refresh(&it.app.engine, &http, it.app.now()).await;
-    assert_eq!(learned.unwrap(), 0, "the next time will do");
+    let learned = learned.unwrap();
+    assert_eq!(
+        (learned.changed, learned.unread.len()),
+        (0, 1),
+        "the next time will do"
+    );
+    for words in [
+        &["status", "--check-status"][..],
+        &["sync", "--check-status"],
+    ] {
+        let (code, said) = it.run(words).await;
+        assert_eq!(code, 1, "what is printed is old: {said}");
+        assert!(
+            said.contains("cannot be looked at: Meta refused it (code 190"),
+            "{said}"
+        );
+    }
+    let (code, _) = it.run(&["status", "--format", "yaml"]).await;
+    assert_eq!(code, 2, "wrong use");
 }
 
 async fn what_was_made_meanwhile_is_adopted_and_a_category_is_metas(database: Database) {
@@ -368,7 +398,10 @@ async fn what_was_made_meanwhile_is_adopted_and_a_category_is_metas(database: Da
     it.app.process().await;
     let (code, again) = it.run(&["sync"]).await;
     assert_eq!(code, 0, "{again}");
-    assert!(again.contains("adopted       welcome (en)"), "{again}");
+    assert!(
+        again.contains("adopted       welcome (en) approved ID"),
+        "{again}"
+    );
     assert!(
         again.contains("Meta has decided on its category"),
         "{again}"
@@ -378,7 +411,7 @@ async fn what_was_made_meanwhile_is_adopted_and_a_category_is_metas(database: Da
 }
 
 /// Templates as somebody makes them in WhatsApp Manager.
-fn made_by_hand() -> [Value; 4] {
+fn made_by_hand() -> [Value; 5] {
     [
         json!({ "name": "shipped", "language": "en", "category": "UTILITY", "components": [
             { "type": "HEADER", "format": "TEXT", "text": "Order {{1}}", "example": { "header_text": ["A-17"] } },
@@ -401,6 +434,9 @@ fn made_by_hand() -> [Value; 4] {
         json!({ "name": "a_flow", "language": "en", "category": "UTILITY", "components": [
             { "type": "BODY", "text": "Please answer." },
             { "type": "BUTTONS", "buttons": [{ "type": "FLOW", "text": "Begin" }] },
+        ] }),
+        json!({ "name": "a_carousel", "language": "en", "category": "MARKETING", "components": [
+            { "type": "BODY", "text": "Look at these." }, { "type": "CAROUSEL", "cards": [] },
         ] }),
     ]
 }
@@ -452,7 +488,14 @@ async fn what_was_made_elsewhere_becomes_a_catalogue_and_is_then_the_same(databa
             "{plan}"
         );
     }
-    let (code, nothing) = it.run(&["pull", "--template", "shipped"]).await;
+    let (code, taken) = it.run(&["pull"]).await;
+    assert_eq!(code, 1);
+    assert!(
+        taken.contains("there is a catalogue pulled already"),
+        "{taken}"
+    );
+    let other = ["pull", "--catalogue", "other", "--template", "shipped"];
+    let (code, nothing) = it.run(&other).await;
     assert_eq!(code, 1, "{nothing}");
     assert!(
         nothing.contains("no account has a template shipped that no catalogue has"),
@@ -584,5 +627,65 @@ async fn a_code_says_how_long_it_is_good(database: Database) {
             said.contains("code_expiration_minutes") && said.contains(why),
             "{said}"
         );
+    }
+}
+
+async fn what_is_recategorised_in_its_first_review_obeys_at_once(database: Database) {
+    let it = ready(&database, "").await;
+    it.app
+        .apply_catalogue(
+            "name = \"told\"\n[[contact]]\nname = \"admin\"\nphone = \"+12025550109\"\n[[route]]\nname = \"told\"\nevent = \"herald.template.category_changed\"\n\
+             to = \"contact:admin\"\ntemplate = \"order_confirmation\"\nparams = { name = \"you\", amount = \"1\", number = \"{{ data.template }}\" }\n",
+        )
+        .await;
+    let stop = json!({ "metadata": { "phone_number_id": PHONE_NUMBER_ID },
+        "contacts": [{ "wa_id": "12025550101", "profile": { "name": "Asha" } }],
+        "user_preferences": [{ "wa_id": "12025550101", "detail": "x", "category": "marketing_messages",
+            "value": "stop", "timestamp": it.app.now().unix_seconds() }] });
+    crate::letter::told(&it.app, "user_preferences", None, stop).await;
+    it.tell("account", json!({"reviews": {"welcome": "MARKETING"}}))
+        .await;
+    it.run(&["sync", "--template", "welcome"]).await;
+    it.app.process().await;
+    let (_, list) = it
+        .app
+        .get("/api/v1/notifications?recipient=contact:admin")
+        .await;
+    assert_eq!(list["notifications"].as_array().unwrap().len(), 1, "{list}");
+    let body = json!({"to": "+12025550101", "template": "welcome"});
+    let (code, answer) = it.app.post("/api/v1/notifications", &body).await;
+    assert_eq!(code, 202, "{answer}");
+    it.app.send().await;
+    let id = answer["notifications"][0]["id"].as_str().unwrap();
+    let shown = it.app.notification(id).await;
+    assert_eq!(
+        shown["reason"], "the person has opted out of marketing",
+        "{shown}"
+    );
+    // A look at the account finds nothing that was not told.
+    let http = providers::http_client(Duration::from_secs(5), Duration::from_secs(2)).unwrap();
+    let again = templates::refresh(&it.app.engine, &http, it.app.now()).await;
+    assert_eq!(again.unwrap().changed, 0);
+}
+
+async fn a_pause_and_an_end_are_told_by_the_command(database: Database) {
+    let it = ready(&database, "").await;
+    it.run(&["sync"]).await;
+    it.app.process().await;
+    for (name, decision, word, code) in [
+        ("welcome", "PAUSED", "paused", 0),
+        ("order_confirmation", "DISABLED", "disabled", 1),
+    ] {
+        it.tell(
+            &format!("templates/{name}"),
+            json!({ "decision": decision }),
+        )
+        .await;
+        it.app.process().await;
+        let (ended, said) = it
+            .run(&["status", "--template", name, "--check-status"])
+            .await;
+        assert!(said.contains(word), "{said}");
+        assert_eq!(ended, code, "{said}");
     }
 }

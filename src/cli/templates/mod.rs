@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Ended, say, settings};
+use super::{Ended, complain, say, settings};
 use crate::{
     app,
     engine::{
@@ -128,8 +128,7 @@ impl Templates {
                     return display(&engine, &which).await;
                 }
                 if check_status {
-                    templates::refresh(&engine, &http, Clock::System.now()).await?;
-                    return status(&engine, &which).await;
+                    return asked_status(&engine, &http, &which).await;
                 }
                 let looked = look(&engine, &http, &which, Doing::Sync, &samples).await?;
                 print(&looked, which.format);
@@ -141,7 +140,7 @@ impl Templates {
             } => {
                 known(&engine, which.template.as_deref()).await?;
                 if check_status {
-                    templates::refresh(&engine, &http, Clock::System.now()).await?;
+                    return asked_status(&engine, &http, &which).await;
                 }
                 status(&engine, &which).await
             }
@@ -372,6 +371,25 @@ async fn display(engine: &Engine, which: &Which) -> anyhow::Result<()> {
     }
 }
 
+/// What has been decided, as each account says now. One that does not say makes it a failure:
+/// what is printed of it is old.
+async fn asked_status(
+    engine: &Engine,
+    http: &providers::HttpClient,
+    which: &Which,
+) -> anyhow::Result<()> {
+    let done = templates::refresh(engine, http, Clock::System.now()).await?;
+    for (sender, why) in &done.unread {
+        complain(&format!("sender {sender} cannot be looked at: {why}"));
+    }
+    status(engine, which).await?;
+    if done.unread.is_empty() {
+        Ok(())
+    } else {
+        Err(Ended(1).into())
+    }
+}
+
 /// What has been decided, as last heard.
 async fn status(engine: &Engine, which: &Which) -> anyhow::Result<()> {
     let said = template_sync::all(&engine.store).await?;
@@ -409,12 +427,9 @@ async fn status(engine: &Engine, which: &Which) -> anyhow::Result<()> {
                 status => status.to_lowercase(),
             };
             let whole = format!("{} ({})", text("name"), text("language"));
-            say(format!(
-                "{whole:<56} {status:<14} {} {} {}",
-                text("category"),
-                text("reason"),
-                text("id")
-            ));
+            let more = ["category", "quality", "reason", "id", "account"].map(text);
+            let more: Vec<String> = more.into_iter().filter(|it| !it.is_empty()).collect();
+            say(format!("{whole:<56} {status:<14} {}", more.join(" ")));
         }
     }
     if refused {

@@ -12,6 +12,7 @@ use crate::{
     },
     providers::HttpClient,
     state::Clock,
+    store::catalogue,
 };
 
 /// Writes the catalogue to a file that is not there yet, or prints it.
@@ -22,6 +23,11 @@ pub(super) async fn pull(
     name: String,
     into: Option<&Path>,
 ) -> anyhow::Result<()> {
+    if catalogue::exists(engine.store.reader(), &name).await? {
+        bail!(
+            "there is a catalogue {name} already, whose rows applying this would remove: give another name with --catalogue"
+        );
+    }
     let found = templates::pull(engine, http, only, Clock::System.now()).await?;
     for (sender, why) in &found.unread {
         complain(&format!("sender {sender} cannot be looked at: {why}"));
@@ -37,11 +43,11 @@ pub(super) async fn pull(
         complain("nothing to pull: every template that can be is in a catalogue");
     } else {
         let count = found.templates.len();
-        let catalogue = PulledCatalogue {
+        let pulled = PulledCatalogue {
             name,
             template: found.templates,
         };
-        let text = toml::to_string_pretty(&catalogue).context("it cannot be written as TOML")?;
+        let text = toml::to_string_pretty(&pulled).context("it cannot be written as TOML")?;
         match into {
             None => say(text.trim_end()),
             Some(path) => {

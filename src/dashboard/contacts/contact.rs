@@ -99,9 +99,13 @@ pub async fn one(
     let (name, number) = named(&person, &found);
     let shell = Shell::new(&request, &state, &person, name.clone(), HERE)?;
     let (handle, users) = rows::names(store.reader(), id).await?;
-    if !person.sees_people() {
+    // Names in catalogues are often people's own.
+    let (handle, users) = if person.sees_people() {
+        (handle, users)
+    } else {
         details.name = None;
-    }
+        (None, Vec::new())
+    };
     let senders = sender::all(store).await?;
     let now = state.clock.now();
     let windows = conversation::of_contact(store, id).await?;
@@ -199,11 +203,22 @@ pub async fn act(
                 .await?
                 .map(|_id| "It is kept.")
         }
-        "prefer" | "forget" => {
-            let wanted = preferences(&form, wish::preferences(store, id).await?);
-            people::set_preferences(store, by, id, &wanted)
+        "prefer" => {
+            let text = |name: &str| form.text(name).unwrap_or_default().to_owned();
+            let wanted = Preference {
+                kind: text("kind"),
+                channel: text("channel"),
+                wanted: form.text("wanted") == Some("yes"),
+            };
+            people::prefer(store, by, id, &wanted)
                 .await?
                 .map(|()| "It is kept, and asked again before each message leaves.")
+        }
+        "forget" => {
+            let text = |name: &str| form.text(name).unwrap_or_default();
+            people::forget_preference(store, by, id, text("kind"), text("channel"))
+                .await?
+                .map(|()| "It is forgotten.")
         }
         _ => return Err(Fault::Form),
     };
@@ -233,27 +248,4 @@ fn changes(form: &Form) -> Result<ContactChanges, String> {
         time_zone: edit("time_zone"),
         quiet_hours,
     })
-}
-
-/// What there was, with one added, changed or taken away.
-fn preferences(form: &Form, before: Vec<entity::preference::Model>) -> Vec<Preference> {
-    let text = |name: &str| form.text(name).unwrap_or_default().to_owned();
-    let (kind, channel) = (text("kind"), text("channel"));
-    let mut all: Vec<Preference> = before
-        .into_iter()
-        .map(|row| Preference {
-            kind: row.message_kind,
-            channel: row.channel,
-            wanted: row.wanted,
-        })
-        .filter(|it| it.kind != kind || it.channel != channel)
-        .collect();
-    if form.text("action") == Some("prefer") {
-        all.push(Preference {
-            kind,
-            channel,
-            wanted: form.text("wanted") == Some("yes"),
-        });
-    }
-    all
 }

@@ -44,6 +44,13 @@ pub struct RouteResult {
     pub duplicates: Vec<Duplicate>,
 }
 
+impl RouteResult {
+    /// Whether nothing came of it, and nothing says why.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.notifications == 0 && self.duplicates.is_empty() && self.reason.is_none()
+    }
+}
+
 /// A notification that was not made, because its key was used before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Duplicate {

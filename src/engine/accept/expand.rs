@@ -185,7 +185,12 @@ pub(super) async fn expand(
                 true
             }
             Ok(plan) => match plan.recipients.get(cursor.place.recipient) {
-                None => true,
+                None => {
+                    if result.is_empty() {
+                        result.reason = Some(NOBODY.to_owned());
+                    }
+                    true
+                }
                 Some(entry) => {
                     let step = Expansion {
                         engine,
@@ -230,6 +235,8 @@ pub(super) async fn expand(
     event::set_progress(tx, row.id, state, at, json!(results).to_string()).await?;
     Ok(report)
 }
+
+const NOBODY: &str = "it reached nobody: nobody is in its groups, or all had it before";
 
 const UNREADABLE: &str =
     "what the event says has been wiped, or is sealed with another HERALD_SECRET_KEY";
@@ -300,10 +307,15 @@ impl Expansion<'_> {
             .collect();
         let reached =
             event::reached_already(self.tx, self.row.id, &self.route.name, &contacts).await?;
-        targets.retain(|target| {
-            !target
-                .contact_id
-                .is_some_and(|contact| reached.contains(&contact))
+        let unknown: Vec<&str> = targets
+            .iter()
+            .filter(|target| target.contact_id.is_none())
+            .map(|target| target.recipient.as_str())
+            .collect();
+        let named = event::named_already(self.tx, self.row.id, &self.route.name, &unknown).await?;
+        targets.retain(|target| match target.contact_id {
+            Some(contact) => !reached.contains(&contact),
+            None => !named.contains(&target.recipient),
         });
         let about = match &self.plan.about {
             Some(about) if !about.trim().is_empty() => match RecipientSpec::parse(about) {

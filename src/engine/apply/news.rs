@@ -14,7 +14,7 @@ use crate::{
     engine::{
         Engine,
         accept::{self, NewEvent},
-        templates::release,
+        templates::{known_category, release},
         transition::Report,
     },
     providers::{
@@ -177,8 +177,23 @@ async fn apply_template(
     };
     let provider_id = template.provider_template_id.as_deref();
     template_sync::ensure(tx, name, provider_id, now).await?;
+    let mut recategorised = None;
+    if let TemplateChange::Status {
+        category: Some(category),
+        ..
+    } = &template.change
+    {
+        let known = known_category(tx, name).await?;
+        let is_new = template_sync::set(tx, name, Part::Category, category, None, at).await?;
+        recategorised = (is_new && known.is_some_and(|known| known != *category)).then(|| {
+            format!(
+                "the template {} ({}) is now {category}",
+                name.name, name.language
+            )
+        });
+    }
     let (newest, kind) = match &template.change {
-        TemplateChange::Status { status, reason } => (
+        TemplateChange::Status { status, reason, .. } => (
             template_sync::set(tx, name, Part::Status, status, reason.as_deref(), at).await?,
             format!("herald.template.{}", status.to_lowercase()),
         ),
@@ -202,20 +217,26 @@ async fn apply_template(
             )
         }
     };
+    let data = |summary: &str| {
+        json!({
+            "template": name.name,
+            "language": template.language,
+            "account": news.account_id,
+            "summary": summary,
+            "value": serde_json::from_str::<Value>(&news.raw).unwrap_or(Value::Null),
+        })
+    };
+    if let Some(summary) = recategorised {
+        let kind = "herald.template.category_changed";
+        raise(engine, tx, work, kind, data(&summary), report, now).await?;
+    }
     if !newest {
         return Ok(OLDER.to_owned());
     }
     if matches!(&template.change, TemplateChange::Status { .. }) {
         release(engine, tx, name, report, now).await?;
     }
-    let data = json!({
-        "template": name.name,
-        "language": template.language,
-        "account": news.account_id,
-        "summary": news.summary,
-        "value": serde_json::from_str::<Value>(&news.raw).unwrap_or(Value::Null),
-    });
-    raise(engine, tx, work, &kind, data, report, now).await?;
+    raise(engine, tx, work, &kind, data(&news.summary), report, now).await?;
     Ok("applied".to_owned())
 }
 

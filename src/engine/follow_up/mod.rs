@@ -159,6 +159,7 @@ async fn refuse(
         .write(async |tx| {
             let all = follow_up::due(tx, &[notification], horizon, BATCH).await?;
             for due in &all {
+                let reason = Cursor::of(due).explain(&reason);
                 end(tx, due, State::Skipped, &reason, now).await?;
             }
             Ok(all.len())
@@ -207,7 +208,7 @@ async fn decide(
             count,
             made: made.take(SHOWN).collect(),
         };
-        follow_up::set_cursor(tx, due.id, json!(cursor).to_string()).await?;
+        follow_up::set_cursor(tx, due.id, json!(cursor).to_string(), now).await?;
         return Ok(new.len().max(1));
     }
     metrics::counter!("herald_follow_ups_total", "state" => "fired").increment(1);

@@ -177,6 +177,44 @@ pub async fn set_preferences(
         .await
 }
 
+/// Keeps one preference; the others stay as they are, whatever they are of.
+pub async fn prefer(store: &Store, by: By<'_>, contact: Uuid, wanted: &Preference) -> Outcome<()> {
+    store
+        .write_or_refuse(async |tx| {
+            if let Some(wrong) = wrong_preference(tx, std::slice::from_ref(wanted)).await? {
+                let each = wrong.into_iter().map(|it| super::FieldError {
+                    pointer: it.pointer.replace("/preferences/0", ""),
+                    ..it
+                });
+                return Ok(Err(each.collect()));
+            }
+            wish::set_preference(tx, contact, wanted, by.now).await?;
+            let detail =
+                json!({ "kind": wanted.kind, "channel": wanted.channel, "wanted": wanted.wanted });
+            note(tx, by, "contact.preferences", &contact.to_string(), &detail).await?;
+            Ok(Ok(()))
+        })
+        .await
+}
+
+/// Takes one preference away, be it of a kind that no catalogue has any more.
+pub async fn forget_preference(
+    store: &Store,
+    by: By<'_>,
+    contact: Uuid,
+    kind: &str,
+    channel: &str,
+) -> Outcome<()> {
+    store
+        .write_or_refuse(async |tx| {
+            wish::forget_preference(tx, contact, kind, channel).await?;
+            let detail = json!({ "kind": kind, "channel": channel, "forgotten": true });
+            note(tx, by, "contact.preferences", &contact.to_string(), &detail).await?;
+            Ok(Ok(()))
+        })
+        .await
+}
+
 async fn wrong_preference(
     tx: &DatabaseTransaction,
     wanted: &[Preference],

@@ -4,7 +4,7 @@
 mod contacts;
 mod staff;
 
-pub use contacts::{ContactChanges, save_contact, set_preferences};
+pub use contacts::{ContactChanges, forget_preference, prefer, save_contact, set_preferences};
 pub use staff::{Group, Whom, add_member, connect, disconnect, ensure_group, remove_member};
 
 use serde_json::Value;

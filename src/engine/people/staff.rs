@@ -67,6 +67,9 @@ pub async fn connect(store: &Store, by: By<'_>, user: &str, whom: &Whom) -> Outc
 
 /// Takes the link of a user away: what is for them is skipped, visibly.
 pub async fn disconnect(store: &Store, by: By<'_>, user: &str) -> Outcome<()> {
+    if bad_name(user) {
+        return Ok(Err(field("/name", "there is no user of this name")));
+    }
     store
         .write_or_refuse(async |tx| {
             if people::user(tx, user).await?.is_none() {
@@ -118,6 +121,9 @@ async fn membership(
     user: &str,
     is_in: bool,
 ) -> Outcome<bool> {
+    if bad_name(group) || bad_name(user) {
+        return Ok(Err(field("/user", "there is no such user or group")));
+    }
     store
         .write_or_refuse(async |tx| {
             if !people::group_exists(tx, group).await? {

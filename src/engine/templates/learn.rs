@@ -12,7 +12,7 @@ use crate::{
     },
     providers::meta::templates::Remote,
     store::{
-        DatabaseTransaction, StoreError, notification,
+        DatabaseTransaction, StoreError, catalogue, notification,
         template_sync::{self, Name, Part, Said},
     },
 };
@@ -67,6 +67,8 @@ async fn one(
         language: &remote.language,
     };
     let before = template_sync::said(tx, name).await?.unwrap_or_default();
+    // Until an account has said something, it is what was asked for.
+    let category_before = known_category(tx, name).await?;
     let id = Some(remote.id.as_str()).filter(|id| !id.is_empty());
     let status = Some(remote.status.to_uppercase());
     let category = remote.category.as_ref().map(|it| it.to_lowercase());
@@ -85,14 +87,11 @@ async fn one(
     let mut told = Vec::new();
     let parts = [
         (Part::Status, &before.status, &status),
-        (Part::Category, &before.category, &category),
+        (Part::Category, &category_before, &category),
         (Part::Quality, &before.quality, &quality),
     ];
     for (part, known, value) in parts {
-        let Some(value) = value
-            .as_ref()
-            .filter(|value| known.as_ref() != Some(*value))
-        else {
+        let Some(value) = value.as_ref() else {
             continue;
         };
         let reason = remote.rejected_reason.as_deref();
@@ -105,7 +104,7 @@ async fn one(
             _ => "herald.template.quality".to_owned(),
         };
         // What is heard of for the first time is no news.
-        if known.is_some() {
+        if known.as_ref().is_some_and(|known| known != value) {
             told.push((kind, value.clone()));
         }
     }
@@ -134,6 +133,20 @@ async fn one(
         report.add(accept::raise(engine, tx, &event, now).await?);
     }
     Ok(count)
+}
+
+/// The category of a template as its account has said, or else as its catalogue wants it.
+pub async fn known_category(
+    tx: &DatabaseTransaction,
+    name: Name<'_>,
+) -> Result<Option<String>, StoreError> {
+    let said = template_sync::said(tx, name).await?;
+    if let Some(category) = said.and_then(|said| said.category) {
+        return Ok(Some(category));
+    }
+    let ours = catalogue::translations(tx, name.name).await?;
+    let ours = ours.into_iter().find(|row| row.language == name.language);
+    Ok(ours.map(|row| row.category))
 }
 
 /// Lets go on what waited for a template, unless it still has to.

@@ -4,7 +4,7 @@
 mod learn;
 mod pull;
 
-pub use learn::{learn, release};
+pub use learn::{known_category, learn, release};
 pub use pull::{Pull, PulledCatalogue, pull};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     domain::{
-        template::{layout::Layout, name::at_meta},
+        template::{
+            layout::{Header, Layout},
+            name::at_meta,
+        },
         time::Timestamp,
     },
     providers::{
@@ -174,9 +177,7 @@ pub async fn sync(
         let Some(waba_id) = account.waba_id.clone() else {
             all.push(Looked {
                 account: account.name.clone(),
-                reports: Err(
-                    "it has no WABA id: set WHATSAPP_WABA_ID, or herald senders set".to_owned(),
-                ),
+                reports: Err(NO_ACCOUNT.to_owned()),
                 elsewhere: Vec::new(),
             });
             continue;
@@ -301,14 +302,6 @@ struct Wanted<'a> {
 const SOME_SAMPLE: &str = "sample";
 
 impl<'a> Wanted<'a> {
-    /// As it is compared: examples are not.
-    fn compared(&self) -> Definition<'a> {
-        Definition {
-            sample: Some(SOME_SAMPLE),
-            ..self.definition
-        }
-    }
-
     /// As it is sent. A header that is a file is uploaded, if there is one for it.
     async fn sent(
         &self,
@@ -322,7 +315,12 @@ impl<'a> Wanted<'a> {
                 ..self.definition
             });
         }
-        if let Some(sample) = self.sample {
+        let header = &self.definition.layout.extras().header;
+        let is_file = !matches!(
+            header,
+            None | Some(Header::Text { .. } | Header::Location { .. })
+        );
+        if let Some(sample) = self.sample.filter(|_| is_file) {
             *handle = Some(inspector.upload(sample).await?);
         }
         Ok(Definition {
@@ -358,23 +356,48 @@ async fn create(inspector: &Inspector, waba_id: &str, wanted: Wanted<'_>, report
             report.status = Some(made.status);
             report.id = Some(made.id);
         }
-        Err(refusal) if refusal.is_taken() => report.outcome = Outcome::Adopted,
+        Err(refusal) if refusal.is_taken() => {
+            adopt(inspector, waba_id, wanted.definition, report).await;
+        }
         Err(refusal) => report.outcome = Outcome::Failed(refusal.to_string()),
     }
 }
 
-async fn change(inspector: &Inspector, wanted: Wanted<'_>, found: &Remote, report: &mut Report) {
-    let components = match definition::components(wanted.compared()) {
-        Ok(components) => components,
-        // It was made by hand: there is nothing to compare it with, and it may be sent.
-        Err(_) if !found.components.is_empty() => return,
-        Err(impossible) => {
-            report.outcome = Outcome::Failed(impossible.to_string());
+/// It was made between our look and our call: what it is like is asked.
+async fn adopt(
+    inspector: &Inspector,
+    waba_id: &str,
+    definition: Definition<'_>,
+    report: &mut Report,
+) {
+    report.outcome = Outcome::Adopted;
+    let found = match inspector.templates_named(waba_id, &report.name).await {
+        Ok(found) => found,
+        Err(refusal) => {
+            report.outcome = Outcome::Failed(format!("it is there and cannot be read: {refusal}"));
             return;
         }
     };
+    let Some(found) = found
+        .into_iter()
+        .find(|it| it.name == report.name && it.language == report.language)
+    else {
+        return;
+    };
     report.drift = definition::drift(
-        &components,
+        &definition::compared(definition),
+        definition.category,
+        &found.components,
+        found.category.as_deref(),
+    );
+    report.status = Some(found.status);
+    report.reason = found.rejected_reason;
+    report.id = Some(found.id);
+}
+
+async fn change(inspector: &Inspector, wanted: Wanted<'_>, found: &Remote, report: &mut Report) {
+    report.drift = definition::drift(
+        &definition::compared(wanted.definition),
         wanted.definition.category,
         &found.components,
         found.category.as_deref(),
@@ -386,6 +409,14 @@ async fn change(inspector: &Inspector, wanted: Wanted<'_>, found: &Remote, repor
     // Meta, "Edit templates": what is approved, rejected or paused; never its category.
     report.outcome = if !texts_differ {
         Outcome::Stuck("Meta has decided on its category: it cannot be changed".to_owned())
+    } else if report
+        .drift
+        .iter()
+        .any(|it| it.part == definition::OTHER_PARTS)
+    {
+        Outcome::Stuck(
+            "it has parts that a catalogue cannot say: a change would take them away".to_owned(),
+        )
     } else if !["APPROVED", "REJECTED", "PAUSED"].contains(&found.status.as_str()) {
         Outcome::Stuck(format!(
             "it is {}: Meta lets it be changed when it is approved, rejected or paused",
@@ -423,31 +454,42 @@ async fn send_change(
     }
 }
 
-/// Looks at every account and learns; nothing is made. Accounts that cannot be looked at are
-/// left for the next time, with a line in the log.
+/// What came of looking at every account.
+#[derive(Debug, Default)]
+pub struct Refreshed {
+    /// How much was news.
+    pub changed: usize,
+    /// Senders whose accounts could not be looked at, and why.
+    pub unread: Vec<(String, String)>,
+}
+
+/// Looks at every account and learns; nothing is made. What could not be looked at is said, and
+/// keeps nothing from the others.
 pub async fn refresh(
     engine: &Engine,
     http: &HttpClient,
     now: Timestamp,
-) -> Result<usize, StoreError> {
+) -> Result<Refreshed, StoreError> {
     let ring = engine.keyring();
     let mut seen = BTreeSet::new();
-    let mut changed = 0;
+    let mut done = Refreshed::default();
     for account in ring.accounts.iter().filter(|it| it.kind == "meta") {
-        let (Some(waba_id), Some(inspector)) = (&account.waba_id, inspector(http, account)) else {
-            continue;
+        let read = match (&account.waba_id, inspector(http, account)) {
+            (None, _) => Err(NO_ACCOUNT.to_owned()),
+            (Some(waba_id), _) if !seen.insert(waba_id.clone()) => continue,
+            (Some(_), None) => Err(account.obstacle().unwrap_or_default()),
+            (Some(waba_id), Some(inspector)) => match inspector.account_templates(waba_id).await {
+                Ok(remote) => Ok(learn(engine, waba_id, &remote, now).await?),
+                Err(refusal) => Err(refusal.to_string()),
+            },
         };
-        if !seen.insert(waba_id.clone()) {
-            continue;
-        }
-        match inspector.account_templates(waba_id).await {
-            Ok(remote) => changed += learn(engine, waba_id, &remote, now).await?,
-            Err(refusal) => warn(account, &refusal),
+        match read {
+            Ok(changed) => done.changed += changed,
+            Err(why) => done.unread.push((account.name.clone(), why)),
         }
     }
-    Ok(changed)
+    Ok(done)
 }
 
-fn warn(account: &Account, refusal: &Refusal) {
-    tracing::warn!(event = "templates.unreadable", sender.name = account.name, %refusal, "the templates of an account cannot be looked at");
-}
+/// Why the account of a sender cannot be looked at.
+const NO_ACCOUNT: &str = "it has no WABA id: set WHATSAPP_WABA_ID, or herald senders set";

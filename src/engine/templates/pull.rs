@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{inspector, learn};
+use super::{NO_ACCOUNT, inspector, learn};
 use crate::{
     domain::{template::name, time::Timestamp},
     engine::Engine,
@@ -50,8 +50,9 @@ pub async fn pull(
     let mut accounts = BTreeSet::new();
     for account in ring.accounts.iter().filter(|it| it.kind == "meta") {
         let Some(waba_id) = account.waba_id.clone() else {
-            let why = "it has no WABA id: set WHATSAPP_WABA_ID, or herald senders set";
-            found.unread.push((account.name.clone(), why.to_owned()));
+            found
+                .unread
+                .push((account.name.clone(), NO_ACCOUNT.to_owned()));
             continue;
         };
         if !accounts.insert(waba_id.clone()) {

@@ -58,20 +58,39 @@ pub fn document(definition: Definition<'_>) -> Result<Value, Impossible> {
 /// Its parts, with examples.
 pub fn components(definition: Definition<'_>) -> Result<Vec<Value>, Impossible> {
     let layout = definition.layout;
+    let is_code = definition.category == "authentication";
+    if !is_code && layout.example().is_err() && !layout.variables().is_empty() {
+        return Err(Impossible::NoExamples);
+    }
+    if !is_code && let Some(edge) = layout.body.edge() {
+        return Err(Impossible::Edge(edge));
+    }
+    if !is_code && layout.body.has_neighbours() {
+        return Err(Impossible::Adjacent);
+    }
+    let has_file = matches!(
+        layout.extras().header,
+        Some(Header::Image { .. } | Header::Video { .. } | Header::Document { .. })
+    );
+    if has_file && definition.sample.is_none() {
+        return Err(Impossible::FileHeader);
+    }
+    Ok(compared(definition))
+}
+
+/// Its parts as they are compared, whether Meta would take them or not: without what is not
+/// known, such as examples.
+pub fn compared(definition: Definition<'_>) -> Vec<Value> {
+    let layout = definition.layout;
     let extras = layout.extras();
     if definition.category == "authentication" {
-        return Ok(authentication(extras));
+        return authentication(extras);
     }
-    let takes_any = !layout.variables().is_empty();
-    let filled = match layout.example() {
-        Ok(filled) => filled,
-        Err(_) if takes_any => return Err(Impossible::NoExamples),
-        Err(_) => Filled {
-            header: None,
-            body: Vec::new(),
-            buttons: Vec::new(),
-        },
-    };
+    let filled = layout.example().unwrap_or_else(|_none| Filled {
+        header: None,
+        body: Vec::new(),
+        buttons: Vec::new(),
+    });
     let mut all = Vec::new();
     match &extras.header {
         None => {}
@@ -85,13 +104,14 @@ pub fn components(definition: Definition<'_>) -> Result<Vec<Value>, Impossible> 
                 Header::Video { .. } => "VIDEO",
                 _ => "DOCUMENT",
             };
-            let sample = definition.sample.ok_or(Impossible::FileHeader)?;
-            all.push(json!({
-                "type": "HEADER", "format": format, "example": { "header_handle": [sample] },
-            }));
+            let mut header = json!({ "type": "HEADER", "format": format });
+            if let (Some(sample), Some(header)) = (definition.sample, header.as_object_mut()) {
+                header.insert("example".to_owned(), json!({ "header_handle": [sample] }));
+            }
+            all.push(header);
         }
     }
-    all.push(body(layout, &filled, definition.named)?);
+    all.push(body(layout, &filled, definition.named));
     if let Some(footer) = &extras.footer {
         all.push(json!({ "type": "FOOTER", "text": footer }));
     }
@@ -104,8 +124,25 @@ pub fn components(definition: Definition<'_>) -> Result<Vec<Value>, Impossible> 
             .collect();
         all.push(json!({ "type": "BUTTONS", "buttons": buttons }));
     }
-    Ok(all)
+    all
 }
+
+/// Kinds of parts that a template of Meta's has and no catalogue can say, such as `CAROUSEL`.
+pub fn unknown_parts(components: &[Value]) -> Vec<String> {
+    let kinds = components.iter().filter_map(|it| it.get("type")?.as_str());
+    kinds
+        .map(str::to_uppercase)
+        .filter(|it| !PARTS.iter().any(|(_, kind)| kind == it))
+        .collect()
+}
+
+/// What we call the parts of a template, and what Meta calls them.
+const PARTS: [(&str, &str); 4] = [
+    ("header", "HEADER"),
+    ("body", "BODY"),
+    ("footer", "FOOTER"),
+    ("buttons", "BUTTONS"),
+];
 
 /// Meta writes the text of a code itself.
 fn authentication(extras: &Extras) -> Vec<Value> {
@@ -169,13 +206,7 @@ fn header(text: &str, filled: &Filled, named: bool) -> Value {
     component
 }
 
-fn body(layout: &Layout, filled: &Filled, named: bool) -> Result<Value, Impossible> {
-    if let Some(edge) = layout.body.edge() {
-        return Err(Impossible::Edge(edge));
-    }
-    if layout.body.has_neighbours() {
-        return Err(Impossible::Adjacent);
-    }
+fn body(layout: &Layout, filled: &Filled, named: bool) -> Value {
     let text = layout.body.fill(&places(&layout.body, named));
     let mut component = json!({ "type": "BODY", "text": text });
     if let (false, Some(component)) = (filled.body.is_empty(), component.as_object_mut()) {
@@ -191,7 +222,7 @@ fn body(layout: &Layout, filled: &Filled, named: bool) -> Result<Value, Impossib
         };
         component.insert("example".to_owned(), example);
     }
-    Ok(component)
+    component
 }
 
 fn button(button: &Button, context: &Value) -> Value {
@@ -228,10 +259,13 @@ fn button(button: &Button, context: &Value) -> Value {
     }
 }
 
+/// What differs when Meta's has parts that no catalogue can say.
+pub const OTHER_PARTS: &str = "other parts";
+
 /// A part that Meta has otherwise than we.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
-    /// `category`, `header`, `body`, `footer` or `buttons`.
+    /// `category`, `header`, `body`, `footer`, `buttons`, or `other parts`.
     pub part: &'static str,
     pub ours: String,
     pub theirs: String,
@@ -258,12 +292,7 @@ pub fn drift(
     if theirs.is_empty() || category.eq_ignore_ascii_case("authentication") {
         return all;
     }
-    for (part, kind) in [
-        ("header", "HEADER"),
-        ("body", "BODY"),
-        ("footer", "FOOTER"),
-        ("buttons", "BUTTONS"),
-    ] {
+    for (part, kind) in PARTS {
         let (mine, their) = (shown(ours, kind), shown(theirs, kind));
         if mine != their {
             all.push(Drift {
@@ -272,6 +301,14 @@ pub fn drift(
                 theirs: their,
             });
         }
+    }
+    let other = unknown_parts(theirs);
+    if !other.is_empty() {
+        all.push(Drift {
+            part: OTHER_PARTS,
+            ours: String::new(),
+            theirs: other.join(", ").to_lowercase(),
+        });
     }
     all
 }

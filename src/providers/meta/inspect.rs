@@ -11,7 +11,7 @@ use crate::domain::time::Timestamp;
 const MAX_ANSWER_BYTES: usize = 512 * 1024;
 
 /// No list is read further, in pages: an account has 6,000 templates at most.
-pub(super) const MOST_PAGES: usize = 40;
+pub(super) const MOST_PAGES: usize = 100;
 
 /// Why there is no answer. Addresses are left out: they hold tokens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,11 +5,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
+    definition,
     inspect::{list, text},
     templates::Remote,
 };
 use crate::domain::template::{
-    layout::{Button, Header, OtpType},
+    layout::{Button, Extras, Header, OtpType, PROVIDED, check, ttl_bounds},
     parameter::{Declared, Kind},
 };
 
@@ -203,6 +204,12 @@ fn named_example(component: &Value, pointer: &str, name: &str) -> Option<String>
 
 /// Writes a template under a name as a catalogue would, or says what has no counterpart.
 pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
+    if ["REJECTED", "DISABLED", "DELETED", "PENDING_DELETION"].contains(&remote.status.as_str()) {
+        return Err(format!("it is {}", remote.status.to_lowercase()));
+    }
+    if let Some(other) = definition::unknown_parts(&remote.components).first() {
+        return Err(format!("its component {other} has no counterpart here"));
+    }
     let category = remote.category.as_deref().unwrap_or("UTILITY");
     let category = category.to_lowercase();
     let part = |kind: &str| {
@@ -220,7 +227,10 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
         body: String::new(),
         footer: None,
         code_expiration_minutes: None,
-        message_send_ttl_seconds: remote.ttl_seconds,
+        message_send_ttl_seconds: remote.ttl_seconds.filter(|seconds| {
+            let (least, most) = ttl_bounds(&category);
+            (least..=most).contains(seconds)
+        }),
         header: None,
         button: Vec::new(),
         parameter: Vec::new(),
@@ -257,7 +267,7 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
             example: "123456".to_owned(),
             sensitive: false,
         }];
-        return Ok(pulled);
+        return pulled.checked();
     }
     let mut reader = Reader::default();
     pulled.header = part("HEADER").map(|it| reader.header(it)).transpose()?;
@@ -271,7 +281,39 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
         pulled.button.push(reader.button(index, button)?);
     }
     pulled.parameter = reader.parameters;
-    Ok(pulled)
+    pulled.checked()
+}
+
+impl Pulled {
+    /// As `apply` takes it, or what it would refuse.
+    fn checked(self) -> Result<Self, String> {
+        if let Some(taken) = self
+            .parameter
+            .iter()
+            .find(|it| PROVIDED.contains(&it.name.as_str()))
+        {
+            return Err(format!("Herald fills {} in itself", taken.name));
+        }
+        let extras = Extras {
+            header: self.header.clone(),
+            footer: self.footer.clone(),
+            buttons: self.button.clone(),
+            parameters: self.parameter.clone(),
+            code_expiration_minutes: self.code_expiration_minutes,
+        };
+        let named = self.parameter_format.is_some();
+        let authentication = self.category == "authentication";
+        match check(&self.body, &extras, named, authentication)
+            .into_iter()
+            .next()
+        {
+            None => Ok(self),
+            Some(broken) => {
+                let field = broken.pointer.trim_start_matches('/');
+                Err(format!("{field}: {}", broken.rule))
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The templates of an account: read, made, changed (Meta, "Message templates"). Meta counts
 //! these calls by the hour: 200 for an account, 100 templates made.
 
+use std::time::Duration;
+
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
@@ -68,6 +70,9 @@ impl Sample {
     }
 }
 
+/// How long a sample may take: it is larger than a message.
+const UPLOAD: Duration = Duration::from_mins(3);
+
 /// What Meta takes of the largest kind that it shows inline.
 const MAX_SAMPLE_BYTES: usize = 16_000_000;
 
@@ -87,12 +92,22 @@ impl Refusal {
 impl Inspector {
     /// Every template of an account.
     pub async fn account_templates(&self, account: &str) -> Result<Vec<Remote>, Refusal> {
+        self.listed(account, None).await
+    }
+
+    /// Those whose name has this in it, in all their languages.
+    pub async fn templates_named(&self, account: &str, name: &str) -> Result<Vec<Remote>, Refusal> {
+        self.listed(account, Some(name)).await
+    }
+
+    async fn listed(&self, account: &str, name: Option<&str>) -> Result<Vec<Remote>, Refusal> {
         let path = format!("{account}/message_templates");
         let fields = "id,name,language,status,category,components,quality_score,rejected_reason,parameter_format,message_send_ttl_seconds";
         let mut all = Vec::new();
         let mut after: Option<String> = None;
         for _ in 0..MOST_PAGES {
             let mut query = vec![("fields", fields), ("limit", "100")];
+            query.extend(name.map(|name| ("name", name)));
             query.extend(after.as_deref().map(|after| ("after", after)));
             let (answer, _) = self.get(&path, &query, Some(&self.token)).await?;
             all.extend(list(&answer, "/data").filter_map(remote));
@@ -147,6 +162,7 @@ impl Inspector {
             // Of all calls this one takes no bearer.
             .header("Authorization", format!("OAuth {token}"))
             .header("file_offset", "0")
+            .timeout(UPLOAD)
             .body(sample.bytes.clone());
         let (answer, _) = Self::answered(send).await?;
         text(&answer, "/h").ok_or(Refusal::Unreadable(200))

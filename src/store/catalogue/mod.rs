@@ -41,6 +41,17 @@ pub async fn revision(connection: &impl ConnectionTrait) -> Result<i64, StoreErr
     row.map_or(Ok(0), |row| Columns::of(&row).take())
 }
 
+/// Whether a catalogue of this name has been applied.
+pub async fn exists(connection: &impl ConnectionTrait, name: &str) -> Result<bool, StoreError> {
+    let row = query_one(
+        connection,
+        "SELECT name FROM catalogue WHERE name = $1",
+        [name.into()],
+    )
+    .await?;
+    Ok(row.is_some())
+}
+
 /// Notes that a catalogue has changed something.
 pub async fn count_change(
     tx: &DatabaseTransaction,

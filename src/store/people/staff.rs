@@ -50,10 +50,10 @@ pub async fn staff_page(
              JOIN user_group g ON g.id = m.group_id WHERE m.user_id = u.id AND g.name = $4)) ORDER BY u.name LIMIT $2"
         ),
         [
-            wanted.after.unwrap_or_default().into(),
+            clean(wanted.after).into(),
             i64::try_from(limit).unwrap_or(i64::MAX).into(),
-            beginning(wanted.beginning.unwrap_or_default()).into(),
-            wanted.group.unwrap_or_default().into(),
+            beginning(&clean(wanted.beginning)).into(),
+            clean(wanted.group).into(),
         ],
     )
     .await?;
@@ -73,6 +73,11 @@ pub async fn link_of(store: &Store, name: &str) -> Result<Option<Link>, StoreErr
     .await?;
     let found: Vec<Link> = found.iter().map(link).collect::<Result<_, _>>()?;
     Ok(in_groups(store, found).await?.into_iter().next())
+}
+
+/// A text without what PostgreSQL takes in no text.
+fn clean(text: Option<&str>) -> String {
+    text.unwrap_or_default().replace('\0', "")
 }
 
 fn link(row: &sea_orm::QueryResult) -> Result<Link, StoreError> {
@@ -192,7 +197,7 @@ pub async fn groups(store: &Store) -> Result<Vec<Group>, StoreError> {
 /// One group.
 pub async fn group_of(store: &Store, name: &str) -> Result<Option<Group>, StoreError> {
     let sql = format!("SELECT {GROUP} FROM user_group g WHERE g.name = $1");
-    let found = query_one(store.reader(), sql, [name.into()]).await?;
+    let found = query_one(store.reader(), sql, [clean(Some(name)).into()]).await?;
     found.as_ref().map(group).transpose()
 }
 

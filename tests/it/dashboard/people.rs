@@ -163,6 +163,24 @@ async fn what_a_person_wants_is_kept_and_obeyed(database: Database) {
     let page = browser.submit(&address, &forced).await;
     assert!(page.says("cannot be turned off"), "{}", page.text);
     assert_eq!(app.number("SELECT count(*) FROM preference").await, 2);
+    // A kind that no catalogue has any more stands in nothing's way, and can be forgotten.
+    app.sql("UPDATE preference SET message_kind = 'gone' WHERE message_kind = ''")
+        .await;
+    let again = [
+        ("action", "prefer"),
+        ("kind", "news"),
+        ("channel", "whatsapp"),
+        ("wanted", "no"),
+    ];
+    let page = browser.submit(&address, &again).await;
+    assert!(page.says("It is kept"), "{}", page.text);
+    let old = [("action", "forget"), ("kind", "gone"), ("channel", "sms")];
+    assert!(
+        browser
+            .submit(&address, &old)
+            .await
+            .says("It is forgotten.")
+    );
     let gone = [
         ("action", "forget"),
         ("kind", "news"),
@@ -195,6 +213,7 @@ async fn viewers_see_nobody_s_name_or_number(database: Database) {
             "{}",
             page.text
         );
+        assert!(!page.text.contains("contact:asha"), "{}", page.text);
         assert!(
             page.text.contains("+12*******00"),
             "{address}: {}",

@@ -98,8 +98,9 @@ impl Layout {
         Value::Object(context)
     }
 
-    /// Fills everything in.
-    pub fn fill(&self, context: &Value) -> Result<Filled, TemplateError> {
+    /// What texts are rendered with: what is given, defaults for what is not, and the language
+    /// of the reader.
+    fn prepared(&self, context: &Value) -> Result<Value, TemplateError> {
         let mut context = context.clone();
         let language = Value::from(self.written_in(&context));
         if let Some(variables) = context.as_object_mut() {
@@ -116,6 +117,12 @@ impl Layout {
                 }
             }
         }
+        Ok(context)
+    }
+
+    /// Fills everything in.
+    pub fn fill(&self, context: &Value) -> Result<Filled, TemplateError> {
+        let context = self.prepared(context)?;
         let context = &context;
         let values = self.body.parameters(context)?;
         let body: Vec<Parameter> = self
@@ -181,7 +188,10 @@ impl Layout {
     /// The text of its header, if that is one.
     pub fn header_text(&self, context: &Value) -> Option<String> {
         match &self.extras.header {
-            Some(Header::Text { text }) => render_text(text, context).ok(),
+            Some(Header::Text { text }) => {
+                let context = self.prepared(context).ok()?;
+                render_text(text, &context).ok()
+            }
             _ => None,
         }
     }
@@ -353,6 +363,35 @@ mod tests {
                 value: ButtonValue::UrlEnd("123456".to_owned())
             }]
         );
+    }
+
+    #[test]
+    fn a_header_has_the_defaults_and_the_language_of_its_body() {
+        let extras = json!({
+            "header": {"type": "text", "text": "For {{ name }}: {{ total | money('INR') }}"},
+            "parameters": [
+                {"name": "name", "default": "customer", "example": "Asha"},
+                {"name": "total", "kind": "number", "example": "1"},
+            ],
+        });
+        let layout = layout("See {{ name }}.", extras, false);
+        for given in [
+            json!({"name": "", "total": 125_000}),
+            json!({"total": 125_000}),
+        ] {
+            let mut given = given;
+            given["contact"] = json!({"language": "en_IN"});
+            assert_eq!(
+                layout.header_text(&given).unwrap(),
+                "For customer: ₹1,25,000"
+            );
+            assert!(
+                layout
+                    .plain_text(&given)
+                    .unwrap()
+                    .starts_with("*For customer: ")
+            );
+        }
     }
 
     #[test]

@@ -206,6 +206,13 @@ pub(super) async fn check(
         targets.extend(recipient.settle(tx, reading, now).await?);
     }
     let targets = unique(targets);
+    if targets.is_empty() {
+        let nobody = FieldError {
+            pointer: "/to".to_owned(),
+            rule: "nobody is in these groups".to_owned(),
+        };
+        return Ok((Checked::Refused(Refusal::Fields(vec![nobody])), false));
+    }
     let about = match about {
         Some(recipient) => recipient
             .settle(tx, reading, now)

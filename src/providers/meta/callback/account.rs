@@ -98,7 +98,11 @@ fn template(field: &str, value: &Value) -> Option<(String, Subject)> {
                 "the template {name} ({language}) is {}",
                 status.to_lowercase()
             ),
-            TemplateChange::Status { status, reason },
+            TemplateChange::Status {
+                status,
+                reason,
+                category: text(value, "message_template_category").map(|it| it.to_lowercase()),
+            },
         )
     } else if field == "message_template_components_update" {
         (
