@@ -144,7 +144,7 @@ impl Fanout {
         since: Instant,
     ) -> anyhow::Result<Duration> {
         let open = if self.by_rule {
-            "SELECT count(*) FROM follow_up WHERE state = 'pending'"
+            "SELECT count(*) FROM follow_up WHERE state = 'pending' AND rule_name = 'fanout'"
         } else {
             "SELECT count(*) FROM event WHERE state = 'expanding'"
         };
@@ -252,7 +252,7 @@ labels = { area = "{{ data.area }}" }
 
 /// Nobody is reached by the route, and everybody is told of that.
 const RULE: &str = r#"
-to = ""
+to = "{{ data.nobody | default('') }}"
 
 [[rule]]
 name = "fanout"

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A group is expanded in pieces of this size.
-pub const CHUNK: i64 = 100;
+pub const CHUNK: i64 = 60;
 
 /// How far a list of recipients has been worked through, as a row keeps it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -154,7 +154,7 @@ pub async fn due(
         format!(
             "SELECT f.id, f.notification_id, f.generation, f.rule_id, f.rule_name, f.trigger_name, f.unless_mask, f.cursor_at \
              FROM {given} JOIN follow_up f ON f.notification_id = r.id \
-             WHERE f.due_at IS NOT NULL AND f.due_at <= $2 ORDER BY f.due_at, f.id LIMIT $3 {skip}"
+             WHERE f.due_at IS NOT NULL AND f.due_at <= $2 ORDER BY f.due_at, (f.cursor_at IS NOT NULL), f.id LIMIT $3 {skip}"
         ),
         [ids(notifications.iter().copied())?, now.micros().into(), limit.into()],
     )
@@ -185,7 +185,7 @@ pub async fn due_notifications(
 ) -> Result<Vec<Uuid>, StoreError> {
     let found = query(
         store.reader(),
-        "SELECT notification_id FROM follow_up WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at, id LIMIT $2",
+        "SELECT notification_id FROM follow_up WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at, (cursor_at IS NOT NULL), id LIMIT $2",
         [now.micros().into(), limit.into()],
     )
     .await?;
@@ -209,18 +209,17 @@ pub async fn settle(
     Ok(())
 }
 
-/// Notes how far a follow-up has come that is not at its end.
+/// Notes how far a follow-up has come that is not at its end, and since when it is due again.
 pub async fn set_cursor(
     tx: &DatabaseTransaction,
     id: Uuid,
     cursor: String,
-    now: Timestamp,
+    due_at: Timestamp,
 ) -> Result<(), StoreError> {
-    // It goes on behind whatever else is due.
     execute(
         tx,
         "UPDATE follow_up SET cursor_at = $2, due_at = $3 WHERE id = $1",
-        [id.into(), cursor.into(), now.micros().into()],
+        [id.into(), cursor.into(), due_at.micros().into()],
     )
     .await?;
     Ok(())

@@ -24,6 +24,7 @@ crate::tests![
     a_rule_for_many_ends_where_its_unless_came,
     many_rules_that_are_due_are_fired_a_chunk_at_a_time,
     a_rule_for_many_lets_others_pass_and_says_when_it_was_overruled,
+    a_rule_for_many_goes_on_while_callbacks_keep_coming,
 ];
 
 async fn ready(database: &Database) -> TestApp {
@@ -559,4 +560,25 @@ async fn a_rule_for_many_lets_others_pass_and_says_when_it_was_overruled(databas
             .contains("was cancelled after some of its messages had been made"),
         "{story}"
     );
+}
+
+async fn a_rule_for_many_goes_on_while_callbacks_keep_coming(database: Database) {
+    let app = ready(&database).await;
+    app.apply_catalogue(&alarmed("failed", "")).await;
+    let id = app.order("A-1", "+12025550110").await;
+    app.send().await;
+    app.told(&id, "failed", Some(131_026)).await;
+    app.pass(1);
+    // It waits to be applied, and is newer than what the rule is about.
+    let body = crate::harness::value(json!({ "statuses": [] }));
+    assert_eq!(app.callback_bytes(body.to_string().into_bytes()).await, 200);
+    app.pass(1);
+    let mut turns = 0;
+    while follow_up::turn(&app.engine, app.now()).await.unwrap() > 0 {
+        turns += 1;
+        app.pass(1);
+    }
+    let told = "SELECT count(*) FROM notification WHERE template = 'told'";
+    assert_eq!(app.number(told).await, 450);
+    assert!(turns > 3, "{turns}");
 }

@@ -125,16 +125,10 @@ async fn batch(
                 } else {
                     Triggers::NONE
                 };
-                made += decide(
-                    engine,
-                    tx,
-                    &due,
-                    reached,
-                    parent.facets.depth,
-                    now,
-                    &mut report,
-                )
-                .await?;
+                let (count_made, came) =
+                    decide(engine, tx, &due, reached, parent.facets.depth, horizon, now).await?;
+                made += count_made;
+                report.add(came);
                 count += 1;
             }
             Ok((count, report))
@@ -175,13 +169,14 @@ async fn decide(
     due: &Due,
     reached: Triggers,
     depth: i64,
+    horizon: Timestamp,
     now: Timestamp,
-    report: &mut Report,
-) -> Result<usize, StoreError> {
+) -> Result<(usize, Report), StoreError> {
     let cursor = Cursor::of(due);
     let stop = async |state: State, reason: &str| {
         let reason = cursor.explain(reason);
-        end(tx, due, state, &reason, now).await.map(|()| 0)
+        let ended = end(tx, due, state, &reason, now).await;
+        ended.map(|()| (0, Report::default()))
     };
     if !due.unless.intersection(reached).is_empty() {
         return stop(State::Cancelled, "one of its unless came").await;
@@ -198,8 +193,7 @@ async fn decide(
         Err(reason) => return stop(State::Skipped, &reason).await,
     };
     let rules = engine.in_force(tx).await?;
-    let (inserted, made) = transition::introduce(engine, tx, &rules, &new, now).await?;
-    report.add(made);
+    let (inserted, report) = transition::introduce(engine, tx, &rules, &new, now).await?;
     let made = cursor.made.iter().chain(&inserted).copied();
     let count = cursor.count + inserted.len();
     if let Some(place) = place {
@@ -208,8 +202,9 @@ async fn decide(
             count,
             made: made.take(SHOWN).collect(),
         };
-        follow_up::set_cursor(tx, due.id, json!(cursor).to_string(), now).await?;
-        return Ok(new.len().max(1));
+        // Behind whatever else is due, and not behind callbacks that came meanwhile.
+        follow_up::set_cursor(tx, due.id, json!(cursor).to_string(), horizon).await?;
+        return Ok((new.len().max(1), report));
     }
     metrics::counter!("herald_follow_ups_total", "state" => "fired").increment(1);
     follow_up::settle(tx, due.id, State::Fired, None, now).await?;
@@ -222,7 +217,7 @@ async fn decide(
         detail.insert("count".to_owned(), json!(count));
     }
     note(tx, due, "follow_up_fired", detail, now).await?;
-    Ok(new.len())
+    Ok((new.len(), report))
 }
 
 /// A newer version of the rule is in force: the old one keeps its promise.
