@@ -282,7 +282,7 @@ test("people are added and linked, and a template is seen before it is sent", as
   await page.getByRole("link", { name: "Technical Admin" }).click();
   await page.getByLabel("User").fill("asha");
   await page.getByRole("button", { name: "Put in" }).click();
-  await page.getByRole("button", { name: "Take asha out" }).waitFor();
+  await page.getByRole("button", { name: "Remove asha" }).waitFor();
   await accessible();
 
   await page.goto(`${app.base}/dashboard/templates`);
