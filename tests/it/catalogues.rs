@@ -302,6 +302,24 @@ async fn the_mobile_money_catalogue_tells_each_side_of_a_transaction(database: D
             shown["template"].as_str().unwrap(),
             shown["text"].as_str().unwrap()
         ));
+        // The same event again is the first answer; who has no number is left out, with the reason.
+        let same = app.event(&format!("m-{number}"), &kind, data.clone()).await;
+        assert_eq!(same["duplicate"], true, "{same}");
+        let mut nobody = data.clone();
+        nobody["user"] = json!({ "name": "Max" });
+        if nobody["reference"].is_string() {
+            nobody["reference"] = json!(format!("N-{number}"));
+        }
+        let left_out = app
+            .event(&format!("m-{number}-nobody"), &kind, nobody)
+            .await;
+        let skipped: i64 = left_out["routes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|route| route["skipped"].as_i64().unwrap())
+            .sum();
+        assert_eq!(skipped, 1, "{left_out}");
         // Another event of the same transaction tells nobody twice.
         if data["reference"].is_string() {
             let again = app.event(&format!("m-{number}-again"), &kind, data).await;
