@@ -459,6 +459,59 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Issue: the same of any template, whatever it has beside its body.
+        #[test]
+        fn whatever_a_template_has_is_within_its_bounds_or_refused_by_name(
+            (has_header, has_address, has_reply, has_coupon) in any::<(bool, bool, bool, bool)>(),
+            (named, authentication) in any::<(bool, bool)>(),
+            value in prop_oneof![".{0,12}", "[a-z0-9 ]{0,80}", "[a-z0-9]{200,2200}"],
+        ) {
+            let mut buttons = Vec::new();
+            if has_reply {
+                buttons.push(json!({"type": "quick_reply", "text": "Yes", "payload": "yes:{{ value }}"}));
+            }
+            if has_address {
+                buttons.push(json!({"type": "url", "text": "See", "url": "https://example.org/{{ value }}"}));
+            }
+            if has_coupon {
+                buttons.push(json!({"type": "copy_code", "code": "{{ value }}"}));
+            }
+            let mut extras = json!({"parameters": [{"name": "value", "example": "x"}]});
+            if !authentication {
+                extras["buttons"] = json!(buttons);
+                if has_header {
+                    extras["header"] = json!({"type": "text", "text": "On {{ value }}"});
+                }
+            }
+            let extras = serde_json::from_value(extras).unwrap();
+            let layout = Layout::parse("See {{ value }} here.", extras, named, authentication, "en").unwrap();
+            match layout.fill(&json!({ "value": value })) {
+                Ok(filled) => {
+                    prop_assert!(layout.text(&filled.body).chars().count() <= MAX_BODY);
+                    prop_assert!(filled.body.iter().all(|it| it.name.is_some() == named));
+                    if let Some(FilledHeader::Text(header)) = &filled.header {
+                        prop_assert!("On ".len() + header.text.chars().count() <= MAX_HEADER);
+                    }
+                    for button in &filled.buttons {
+                        let (text, most) = match &button.value {
+                            ButtonValue::UrlEnd(text) if authentication => (text, MAX_OTP),
+                            ButtonValue::UrlEnd(text) => (text, MAX_URL),
+                            ButtonValue::Payload(text) => (text, MAX_PAYLOAD),
+                            ButtonValue::CouponCode(text) => (text, MAX_COPY_CODE),
+                        };
+                        prop_assert!(!text.is_empty() && text.chars().count() <= most, "{}", text);
+                    }
+                }
+                Err(error) => {
+                    let said = error.to_string();
+                    let fields = ["value", "the body", "the header", "a button's", "a one-time password"];
+                    prop_assert!(fields.iter().any(|field| said.contains(field)), "{}", said);
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_header_has_a_link_or_an_id_and_a_link_is_an_address() {
         let header = |link: &str| {
