@@ -93,19 +93,7 @@ pub async fn replace_preferences(
     )
     .await?;
     for it in wanted {
-        execute(
-            tx,
-            "INSERT INTO preference (contact_id, message_kind, channel, created_at, updated_at, wanted) \
-             VALUES ($1, $2, $3, $4, $4, $5)",
-            [
-                contact.into(),
-                it.kind.clone().into(),
-                it.channel.clone().into(),
-                now.micros().into(),
-                it.wanted.into(),
-            ],
-        )
-        .await?;
+        set_preference(tx, contact, it, now).await?;
     }
     Ok(())
 }
