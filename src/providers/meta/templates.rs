@@ -195,3 +195,23 @@ fn remote(value: &Value) -> Option<Remote> {
         components: list(value, "/components").cloned().collect(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_SAMPLE_BYTES, Sample};
+
+    #[test]
+    fn a_sample_has_a_known_kind_and_a_size_that_meta_takes() {
+        let size = "a sample has 1 byte to 16 MB";
+        let most = Sample::new("Sample.PDF", vec![0; MAX_SAMPLE_BYTES]).unwrap();
+        assert_eq!(most.mime_type, "application/pdf");
+        for (name, bytes, rule) in [
+            ("a.pdf", 0, size),
+            ("a.pdf", MAX_SAMPLE_BYTES + 1, size),
+            ("a.txt", 1, "a sample is a .jpg, .png, .mp4 or .pdf file"),
+            ("pdf", 1, "a sample is a .jpg, .png, .mp4 or .pdf file"),
+        ] {
+            assert_eq!(Sample::new(name, vec![0; bytes]), Err(rule), "{name}");
+        }
+    }
+}
