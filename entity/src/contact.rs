@@ -24,6 +24,8 @@ pub struct Model {
     pub quiet_until: Option<i64>,
     #[sea_orm(column_type = "Text")]
     pub catalogue: Option<String>,
+    /// Nothing is left of this person but what notifications point at.
+    pub deleted_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -30,6 +30,7 @@ mod m20261122_000017_secrets;
 mod m20261122_000018_catalogue_rows;
 mod m20261122_000019_preferences;
 mod m20261127_000020_fan_out;
+mod m20261128_000021_deleted_contacts;
 
 /// Every migration there is.
 #[derive(Debug)]
@@ -58,6 +59,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000018_catalogue_rows::Migration),
             Box::new(m20261122_000019_preferences::Migration),
             Box::new(m20261127_000020_fan_out::Migration),
+            Box::new(m20261128_000021_deleted_contacts::Migration),
         ]
     }
 }

@@ -1,4 +1,4 @@
-//! `herald groups list|ensure|add|remove`
+//! `herald groups list|ensure|add|remove|delete`
 
 use std::path::PathBuf;
 
@@ -50,6 +50,11 @@ enum Action {
     Add { group: String, users: Vec<String> },
     /// Takes users out of a group.
     Remove { group: String, users: Vec<String> },
+    /// Deletes groups, their members stay; refused while a route or a rule names one.
+    Delete {
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
 }
 
 impl Groups {
@@ -138,6 +143,16 @@ impl Groups {
                         .map_err(refused)?;
                     let what = if new { "is in" } else { "was in" };
                     say(format!("{user} {what} {group}"));
+                }
+            }
+            Action::Delete { names } => {
+                for name in names {
+                    people::delete_group(&store, by, &name)
+                        .await?
+                        .map_err(|wrong| {
+                            refused(wrong).context(format!("{name} is not deleted"))
+                        })?;
+                    say(format!("{name} is deleted; who was in it stays."));
                 }
             }
             Action::Remove { group, users } => {

@@ -6,6 +6,7 @@ mod by_hand;
 mod callbacks;
 mod catalogue;
 mod check;
+mod contacts;
 mod dev;
 mod events;
 mod explain;
@@ -65,7 +66,7 @@ enum Command {
     Users(users::Users),
     Groups(groups::Groups),
     Templates(templates::Templates),
-    Contacts(people::Contacts),
+    Contacts(contacts::Contacts),
     Send(send::Send),
     Sandbox(sandbox::SandboxCommand),
 }

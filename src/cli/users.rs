@@ -1,4 +1,4 @@
-//! `herald users add-admin|add|list|role|link|password|off|on|links|connect|disconnect`
+//! `herald users add-admin|add|list|role|link|password|off|on|links|ensure|connect|disconnect|delete`
 
 use std::io::Read;
 
@@ -70,6 +70,12 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Makes staff that is linked to nobody yet; prints Created or Exists.
+    /// Example: `herald users ensure asha ravi`
+    Ensure {
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
     /// Links staff to a contact; makes the user, if there is none.
     /// Example: `herald users connect asha --to +12025550101`
     Connect {
@@ -80,6 +86,12 @@ enum Action {
     },
     /// Takes the link of staff to a contact away.
     Disconnect { name: String },
+    /// Deletes staff, out of all groups; refused while a route or a rule names them. A login of
+    /// this name stays: `herald users off` ends it.
+    Delete {
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -144,6 +156,8 @@ impl Users {
             Action::Links { show, json } => return people::links(&store, show, json).await,
             Action::Connect { name, to } => return people::connect(&store, by, &name, &to).await,
             Action::Disconnect { name } => return people::disconnect(&store, by, &name).await,
+            Action::Ensure { names } => return people::ensure(&store, by, &names).await,
+            Action::Delete { names } => return people::delete(&store, by, &names).await,
         };
         let (name, change) = change;
         logins::change(&store, &actor, &name, change, now).await??;

@@ -178,6 +178,32 @@ pub async fn act(
                 done.map(|()| "What is for this user is skipped from now on, visibly."),
             )
         }
+        "user" => {
+            let done = people::ensure_user(store, by, user).await?;
+            let done = done.map(|made| {
+                if made {
+                    "The user is made, and linked to nobody: what is for them is skipped until then."
+                } else {
+                    "There is such a user already."
+                }
+            });
+            (HERE, done)
+        }
+        "delete-user" => {
+            let done = people::delete_user(store, by, user).await?;
+            (
+                HERE,
+                done.map(|()| "The user is deleted, out of all groups."),
+            )
+        }
+        "delete-group" => {
+            let done = people::delete_group(store, by, group).await?;
+            let address = if done.is_ok() { HERE } else { &of_group };
+            (
+                address,
+                done.map(|()| "The group is deleted; who was in it stays."),
+            )
+        }
         "ensure" => {
             let done = people::ensure_group(store, by, group, form.text("description")).await?;
             let done = done.map(|it| {

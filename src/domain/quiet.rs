@@ -47,6 +47,13 @@ impl From<QuietHours> for Written {
     }
 }
 
+impl std::fmt::Display for QuietHours {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Written { from, until } = Written::from(*self);
+        write!(formatter, "{from}-{until}")
+    }
+}
+
 impl QuietHours {
     /// Reads `21:00` and `07:00`.
     pub fn parse(from: &str, until: &str) -> Result<Self, Unreadable> {

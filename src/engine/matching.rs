@@ -108,6 +108,7 @@ impl Match {
             .as_deref()
             .is_some_and(|recipient| recipient.starts_with('+'));
         Ok(Filter {
+            contact: None,
             statuses,
             template: self.template,
             event_type: self.r#type,

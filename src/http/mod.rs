@@ -116,6 +116,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
                     web::resource("/contacts/{id}")
                         .route(web::get().to(people::get))
                         .route(web::patch().to(contacts::change))
+                        .route(web::delete().to(contacts::delete))
                         .default_service(web::to(method_not_allowed)),
                 )
                 .service(
@@ -126,9 +127,22 @@ pub fn configure(config: &mut web::ServiceConfig) {
                 )
                 .route("/message-kinds", web::get().to(contacts::kinds))
                 .route("/users", web::get().to(staff::users))
+                .service(
+                    web::resource("/users/{name}")
+                        .route(web::get().to(staff::user))
+                        .route(web::put().to(staff::ensure_user))
+                        .route(web::delete().to(staff::delete_user))
+                        .default_service(web::to(method_not_allowed)),
+                )
                 .route("/users/{name}/contact", web::put().to(staff::link))
                 .route("/groups", web::get().to(staff::groups))
-                .route("/groups/{name}", web::put().to(staff::ensure_group))
+                .service(
+                    web::resource("/groups/{name}")
+                        .route(web::get().to(staff::group))
+                        .route(web::put().to(staff::ensure_group))
+                        .route(web::delete().to(staff::delete_group))
+                        .default_service(web::to(method_not_allowed)),
+                )
                 .route("/groups/{name}/members", web::get().to(staff::members))
                 .service(
                     web::resource("/groups/{name}/members/{user}")

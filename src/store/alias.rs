@@ -13,13 +13,33 @@ use super::{
     dialect::{Columns, Id, Type, execute, list, query, rows},
     new_id,
 };
-use crate::domain::time::Timestamp;
+use crate::domain::{phone::Phone, recipient::UserId, time::Timestamp};
 
 /// A name a person is known by: `phone`, `wa_id`, `bsuid`, `parent_bsuid`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Alias {
     pub kind: &'static str,
     pub value: String,
+}
+
+impl Alias {
+    pub fn of_phone(phone: &Phone) -> Self {
+        Self {
+            kind: "phone",
+            value: phone.e164().to_owned(),
+        }
+    }
+
+    pub fn of_user_id(user_id: &UserId) -> Self {
+        Self {
+            kind: if user_id.is_of_parent() {
+                "parent_bsuid"
+            } else {
+                "bsuid"
+            },
+            value: user_id.as_str().to_owned(),
+        }
+    }
 }
 
 /// Whose a name is.
@@ -152,7 +172,8 @@ pub async fn unlearned(
 }
 
 /// Adds names that answers have taught us; one that is taken stays where it is,
-/// and a claim by another contact is recorded.
+/// and a claim by another contact is recorded. What is told of somebody who was deleted
+/// meanwhile is not kept.
 pub async fn learn(
     tx: &DatabaseTransaction,
     learned: &[(Uuid, Alias)],
@@ -190,7 +211,8 @@ pub async fn learn(
         tx,
         format!(
             "INSERT INTO contact_alias (kind, value, contact_id, created_at) SELECT r.kind, r.value, r.contact, $2 \
-             FROM {given} WHERE true ON CONFLICT (kind, value) DO NOTHING"
+             FROM {given} WHERE NOT EXISTS (SELECT 1 FROM contact c WHERE c.id = r.contact AND c.deleted_at IS NOT NULL) \
+             ON CONFLICT (kind, value) DO NOTHING"
         ),
         [list(&described)?, now.micros().into()],
     )
@@ -204,6 +226,9 @@ pub async fn learn(
             alias.kind == known.kind && alias.value == known.value && *contact != known.contact_id
         });
         for (contact, alias) in claims.filter(|_| known.superseded_at.is_none()) {
+            if super::people::details(tx, *contact).await?.is_none() {
+                continue;
+            }
             conflict(tx, alias, known.contact_id, *contact, None, now).await?;
         }
     }

@@ -542,6 +542,7 @@ async fn the_openapi_document_names_every_route(database: Database) {
             "/api/v1/suppressions",
             "/api/v1/templates",
             "/api/v1/users",
+            "/api/v1/users/{name}",
             "/api/v1/users/{name}/contact",
         ]
     );

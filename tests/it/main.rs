@@ -22,6 +22,7 @@ mod cli;
 mod config;
 mod dashboard;
 mod database;
+mod deletion;
 mod errors;
 mod events;
 mod follow_ups;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         config::tests(),
         dashboard::tests(),
         database::tests(),
+        deletion::tests(),
         errors::tests(),
         events::tests(),
         follow_ups::tests(),

@@ -180,7 +180,7 @@ pub async fn act(
 ) -> Result<HttpResponse, Fault> {
     let (store, id) = (&state.engine.store, *id);
     form.person.needs(Role::Operator)?;
-    if rows::contact(store.reader(), id).await?.is_none() {
+    if rows::details(store.reader(), id).await?.is_none() {
         return Err(Fault::NotFound);
     }
     let address = format!("{HERE}/{id}");
@@ -196,7 +196,8 @@ pub async fn act(
                 Err(why) => return answered(&request, &address, Err(vec![why])),
             };
             // Another number or handle would lead messages elsewhere.
-            if changes.phone.is_some() || changes.handle != Edit::Keep {
+            let is_renamed = changes.phone.is_some() || changes.user_id.is_some();
+            if is_renamed || changes.handle != Edit::Keep {
                 form.person.needs(Role::Admin)?;
             }
             people::save_contact(store, by, Some(id), &changes)
@@ -220,10 +221,35 @@ pub async fn act(
                 .await?
                 .map(|()| "It is forgotten.")
         }
+        "delete" => {
+            form.person.needs(Role::Admin)?;
+            if form.text("sure") != Some("yes") {
+                let why = "Tick the box first: this cannot be undone.".to_owned();
+                return answered(&request, &address, Err(vec![why]));
+            }
+            let deleted = people::delete_contact(&state.engine, by, id).await?;
+            return match deleted {
+                Ok(deleted) if deleted.refusal_kept => answered(&request, &address, Ok(
+                    "They are deleted, but for their number and what they refuse: without these, the next message to this number would go out.".to_owned(),
+                )),
+                Ok(deleted) => answered(&request, HERE, Ok(gone(deleted.cancelled))),
+                Err(wrong) => answered(&request, &address, Err(told(&wrong))),
+            };
+        }
         _ => return Err(Fault::Form),
     };
     let said = result.map(str::to_owned).map_err(|wrong| told(&wrong));
     answered(&request, &address, said)
+}
+
+fn gone(cancelled: u64) -> String {
+    match cancelled {
+        0 => "They are deleted; nothing was waiting for them.".to_owned(),
+        1 => "They are deleted, and a message that waited for them is cancelled.".to_owned(),
+        many => {
+            format!("They are deleted, and {many} messages that waited for them are cancelled.")
+        }
+    }
 }
 
 /// What a form says of a person: an empty field takes the value away, an absent one keeps it.
@@ -243,9 +269,12 @@ fn changes(form: &Form) -> Result<ContactChanges, String> {
     Ok(ContactChanges {
         name: edit("name"),
         handle: edit("handle"),
-        phone: form.text("phone").map(str::to_owned),
         language: edit("language"),
         time_zone: edit("time_zone"),
         quiet_hours,
+        ..form
+            .text("phone")
+            .map(ContactChanges::of)
+            .unwrap_or_default()
     })
 }

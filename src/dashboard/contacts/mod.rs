@@ -18,7 +18,7 @@ use crate::{
     domain::{edit::Edit, login::Role},
     engine::people::{self, By, ContactChanges},
     state::AppState,
-    store::people as rows,
+    store::{alias, people as rows},
 };
 
 /// Rows of a page.
@@ -111,23 +111,22 @@ pub async fn add(
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Fault> {
     form.person.needs(Role::Operator)?;
-    let Some(phone) = form.text("phone") else {
+    let Some(address) = form.text("phone") else {
         let why = vec!["A number is needed, such as +12025550123.".to_owned()];
         return answered(&request, HERE, Err(why));
     };
-    let reader = state.engine.store.reader();
-    if let Ok(number) = crate::domain::phone::Phone::parse(phone)
-        && let Some(known) = rows::contact_by_phone(reader, &number).await?
-    {
-        return Ok(on_to(&format!("{HERE}/{}", known.contact_id)));
-    }
     let changes = ContactChanges {
         name: form
             .text("name")
             .map_or(Edit::Keep, |name| Edit::To(Some(name.to_owned()))),
-        phone: Some(phone.to_owned()),
-        ..ContactChanges::default()
+        ..ContactChanges::of(address)
     };
+    let reader = state.engine.store.reader();
+    for alias in changes.aliases() {
+        if let Some(known) = alias::owner(reader, alias.kind, &alias.value).await? {
+            return Ok(on_to(&format!("{HERE}/{known}")));
+        }
+    }
     let actor = form.person.actor();
     let by = By {
         actor: &actor,

@@ -10,10 +10,11 @@ use crate::{
         phone::Phone,
         preference::Preference,
         quiet::{self, QuietHours},
+        recipient::UserId,
     },
     store::{
         DatabaseTransaction, Store, StoreError,
-        alias::Alias,
+        alias::{self, Alias},
         people::{self, Details},
         wish,
     },
@@ -33,41 +34,71 @@ pub struct ContactChanges {
     pub handle: Edit<String>,
     /// In E.164.
     pub phone: Option<String>,
+    /// What WhatsApp calls somebody whose number may be unknown: a business-scoped user id.
+    pub user_id: Option<String>,
     pub language: Edit<String>,
     /// As in the tz database.
     pub time_zone: Edit<String>,
     pub quiet_hours: Edit<QuietHours>,
 }
 
-/// Changes a contact, or makes one: of a number that is known already it is that one.
+impl ContactChanges {
+    /// Somebody's number, or what WhatsApp calls them.
+    pub fn of(address: &str) -> Self {
+        let (phone, user_id) = match UserId::parse(address) {
+            Some(user_id) => (None, Some(user_id.as_str().to_owned())),
+            None => (Some(address.to_owned()), None),
+        };
+        Self {
+            phone,
+            user_id,
+            ..Self::default()
+        }
+    }
+
+    /// The numbers and user ids among them that read.
+    pub fn aliases(&self) -> Vec<Alias> {
+        aliases(self).map_or_else(
+            |_wrong| Vec::new(),
+            |all| all.into_iter().map(|(_, alias)| alias).collect(),
+        )
+    }
+}
+
+/// Changes a contact, or makes one: of a number or user id that is known already it is that one.
 pub async fn save_contact(
     store: &Store,
     by: By<'_>,
     id: Option<Uuid>,
     changes: &ContactChanges,
 ) -> Outcome<Uuid> {
-    let phone = match changes.phone.as_deref().map(Phone::parse) {
-        None => None,
-        Some(Ok(phone)) => Some(phone),
-        Some(Err(error)) => return Ok(Err(field("/phone", error.to_string()))),
+    let aliases = match aliases(changes) {
+        Ok(aliases) => aliases,
+        Err(wrong) => return Ok(Err(wrong)),
     };
     if let Some(wrong) = wrong(changes) {
         return Ok(Err(wrong));
     }
+    if id.is_none()
+        && aliases.is_empty()
+        && changes.name.given().or(changes.handle.given()).is_none()
+    {
+        return Ok(Err(field("", "a phone, a user_id, a name or a handle")));
+    }
     store
         .write_or_refuse(async |tx| {
-            let at_number = match &phone {
-                Some(phone) => people::contact_by_phone(tx, phone)
-                    .await?
-                    .map(|person| person.contact_id),
-                None => None,
-            };
-            let contact = match (id, at_number) {
-                (Some(id), Some(other)) if other != id => {
-                    return Ok(Err(field("/phone", "belongs to another contact")));
+            let mut known = id;
+            for (pointer, alias) in &aliases {
+                match (known, alias::owner(tx, alias.kind, &alias.value).await?) {
+                    (Some(known), Some(other)) if other != known => {
+                        return Ok(Err(field(pointer, "belongs to another contact")));
+                    }
+                    (_, owner) => known = known.or(owner),
                 }
-                (Some(id), _) | (None, Some(id)) => id,
-                (None, None) => people::insert_contact(tx, None, &[], by.now).await?,
+            }
+            let contact = match known {
+                Some(known) => known,
+                None => people::insert_contact(tx, None, &[], by.now).await?,
             };
             if let Some(handle) = changes.handle.given()
                 && let Some(other) = people::contact_by_handle(tx, handle).await?
@@ -80,18 +111,35 @@ pub async fn save_contact(
             };
             merge(&mut details, changes);
             people::set_details(tx, contact, &details).await?;
-            if let Some(phone) = &phone {
-                let alias = Alias {
-                    kind: "phone",
-                    value: phone.e164().to_owned(),
-                };
-                people::set_phone(tx, contact, &alias, by.now).await?;
+            for (_, alias) in &aliases {
+                people::set_alias(tx, contact, alias, by.now).await?;
             }
             let detail = json!({ "fields": named(changes) });
             note(tx, by, "contact.changed", &contact.to_string(), &detail).await?;
             Ok(Ok(contact))
         })
         .await
+}
+
+/// The names that are said of a contact, each with its field.
+fn aliases(changes: &ContactChanges) -> Result<Vec<(&'static str, Alias)>, Vec<super::FieldError>> {
+    let mut aliases = Vec::new();
+    if let Some(text) = &changes.phone {
+        match Phone::parse(text) {
+            Ok(phone) => aliases.push(("/phone", Alias::of_phone(&phone))),
+            Err(error) => return Err(field("/phone", error.to_string())),
+        }
+    }
+    if let Some(text) = &changes.user_id {
+        match UserId::parse(text) {
+            Some(user_id) => aliases.push(("/user_id", Alias::of_user_id(&user_id))),
+            None => {
+                let rule = "a user id is written US.13491208655302741918";
+                return Err(field("/user_id", rule));
+            }
+        }
+    }
+    Ok(aliases)
 }
 
 fn wrong(changes: &ContactChanges) -> Option<Vec<super::FieldError>> {
@@ -144,6 +192,7 @@ fn named(changes: &ContactChanges) -> Vec<&'static str> {
         ("name", changes.name != Edit::Keep),
         ("handle", changes.handle != Edit::Keep),
         ("phone", changes.phone.is_some()),
+        ("user_id", changes.user_id.is_some()),
         ("language", changes.language != Edit::Keep),
         ("time_zone", changes.time_zone != Edit::Keep),
         ("quiet_hours", changes.quiet_hours != Edit::Keep),
@@ -163,7 +212,7 @@ pub async fn set_preferences(
 ) -> Outcome<()> {
     store
         .write_or_refuse(async |tx| {
-            if people::contact(tx, contact).await?.is_none() {
+            if people::details(tx, contact).await?.is_none() {
                 return Ok(Err(field("", "there is no such contact")));
             }
             if let Some(wrong) = wrong_preference(tx, wanted).await? {

@@ -2,10 +2,14 @@
 //! change is written down.
 
 mod contacts;
+mod removal;
 mod staff;
 
 pub use contacts::{ContactChanges, forget_preference, prefer, save_contact, set_preferences};
-pub use staff::{Group, Whom, add_member, connect, disconnect, ensure_group, remove_member};
+pub use removal::{Deleted, delete_contact, delete_group, delete_user};
+pub use staff::{
+    Group, Whom, add_member, connect, disconnect, ensure_group, ensure_user, remove_member,
+};
 
 use serde_json::Value;
 

@@ -39,8 +39,25 @@ pub struct Group {
 
 const MAX_NAME: usize = 200;
 
-fn bad_name(name: &str) -> bool {
+pub(super) fn bad_name(name: &str) -> bool {
     name.trim().is_empty() || name.chars().count() > MAX_NAME || name.contains('\0')
+}
+
+/// Makes a user who is linked to nobody, unless there is one of this name. Says whether it did.
+pub async fn ensure_user(store: &Store, by: By<'_>, user: &str) -> Outcome<bool> {
+    if bad_name(user) {
+        return Ok(Err(field("/name", format!("1 to {MAX_NAME} characters"))));
+    }
+    store
+        .write_or_refuse(async |tx| {
+            if people::user(tx, user).await?.is_some() {
+                return Ok(Ok(false));
+            }
+            people::link_user(tx, user, None, by.now).await?;
+            note(tx, by, "user.made", user, &json!({})).await?;
+            Ok(Ok(true))
+        })
+        .await
 }
 
 /// Links a user to a contact; makes the user, if there is none. Says whether it did.

@@ -24,6 +24,7 @@ use super::{
     dialect::{Columns, execute, query, query_one},
 };
 use crate::domain::{
+    recipient,
     rule::{Rule, Send},
     time::Timestamp,
     trigger::{Trigger, Triggers},
@@ -116,6 +117,39 @@ pub async fn users_of_template(
     });
     users.extend(of_rules.map(|it| ("rule", it.rule.name)));
     Ok(users)
+}
+
+/// The routes and rules whose recipients name somebody, as `group:NAME` and the like: what each
+/// is, and its name.
+pub async fn who_names(
+    connection: &impl ConnectionTrait,
+    recipient: &str,
+) -> Result<Vec<(&'static str, String)>, StoreError> {
+    let names_it = |entries: &[String]| {
+        entries
+            .iter()
+            .flat_map(|entry| recipient::each(entry))
+            .any(|entry| entry == recipient)
+    };
+    let routes = query(
+        connection,
+        "SELECT name, recipients FROM route ORDER BY name",
+        [],
+    )
+    .await?;
+    let mut found = Vec::new();
+    for row in &routes {
+        let mut columns = Columns::of(row);
+        let name: String = columns.take()?;
+        let entries: Vec<String> = read_json(columns.take()?);
+        if names_it(&entries) {
+            found.push(("route", name));
+        }
+    }
+    let rules = rules(connection).await?.into_iter();
+    let of_rules = rules.filter(|it| it.active && names_it(&it.rule.send.to));
+    found.extend(of_rules.map(|it| ("rule", it.rule.name)));
+    Ok(found)
 }
 
 /// The translations of a template, by language.

@@ -21,7 +21,7 @@ use crate::{
     store::{
         StoreError,
         dialect::{Columns, execute, query_one},
-        new_id,
+        new_id, people,
     },
 };
 
@@ -236,29 +236,21 @@ pub async fn remove(tx: &DatabaseTransaction, id: &Id) -> Result<(), StoreError>
         Kind::Template => id.name.split_once(' ').unwrap_or((&id.name, "")),
         _ => (id.name.as_str(), ""),
     };
-    let statements: &[&str] = match id.kind {
-        Kind::Contact => &["UPDATE contact SET handle = NULL, catalogue = NULL WHERE handle = $1"],
-        Kind::User => &[
-            "DELETE FROM group_member WHERE user_id IN (SELECT id FROM user_account WHERE name = $1)",
-            "DELETE FROM user_account WHERE name = $1",
-        ],
-        Kind::Group => &[
-            "DELETE FROM group_member WHERE group_id IN (SELECT id FROM user_group WHERE name = $1)",
-            "DELETE FROM user_group WHERE name = $1",
-        ],
-        Kind::MessageKind => &["DELETE FROM message_kind WHERE name = $1"],
-        Kind::Event => &["DELETE FROM event_type WHERE name = $1"],
-        Kind::Template => &["DELETE FROM template WHERE name = $1 AND language = $2"],
-        Kind::Route => &["DELETE FROM route WHERE name = $1"],
-        Kind::Rule => &["UPDATE rule SET active = false WHERE name = $1"],
+    let statement = match id.kind {
+        Kind::Contact => "UPDATE contact SET handle = NULL, catalogue = NULL WHERE handle = $1",
+        Kind::User => return people::delete_user(tx, name).await.map(drop),
+        Kind::Group => return people::delete_group(tx, name).await.map(drop),
+        Kind::MessageKind => "DELETE FROM message_kind WHERE name = $1",
+        Kind::Event => "DELETE FROM event_type WHERE name = $1",
+        Kind::Template => "DELETE FROM template WHERE name = $1 AND language = $2",
+        Kind::Route => "DELETE FROM route WHERE name = $1",
+        Kind::Rule => "UPDATE rule SET active = false WHERE name = $1",
     };
-    for statement in statements {
-        let mut values: Vec<Bound> = vec![name.into()];
-        if id.kind == Kind::Template {
-            values.push(language.into());
-        }
-        execute(tx, *statement, values).await?;
+    let mut values: Vec<Bound> = vec![name.into()];
+    if id.kind == Kind::Template {
+        values.push(language.into());
     }
+    execute(tx, statement, values).await?;
     Ok(())
 }
 

@@ -77,11 +77,7 @@ pub(super) async fn contact(
     )
     .await?;
     if let Some(phone) = phone {
-        let alias = Alias {
-            kind: "phone",
-            value: phone.e164().to_owned(),
-        };
-        people::set_phone(tx, id, &alias, by.now).await?;
+        people::set_alias(tx, id, &Alias::of_phone(&phone), by.now).await?;
     }
     Ok(Ok(()))
 }

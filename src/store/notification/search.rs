@@ -51,6 +51,8 @@ pub struct Filter {
     pub reference: Option<String>,
     pub address: Option<String>,
     pub recipient: Option<String>,
+    /// For this person.
+    pub contact: Option<Uuid>,
     /// Of this sender; true: those that have none yet as well.
     pub sender: Option<(Uuid, bool)>,
     /// What waits for a time after this one is not meant.
@@ -110,6 +112,9 @@ pub async fn search(
             of_sender = of_sender.add(notification::Column::SenderId.is_null());
         }
         select = select.filter(of_sender);
+    }
+    if let Some(contact) = filter.contact {
+        select = select.filter(notification::Column::ContactId.eq(contact));
     }
     if filter.recipient.is_some() {
         select = select.filter(sea_orm::sea_query::Expr::cust(NAMED));

@@ -23,13 +23,15 @@ pub struct Details {
     pub catalogue: Option<String>,
 }
 
+/// Nothing of who was deleted.
 pub async fn details(
     connection: &impl ConnectionTrait,
     contact: Uuid,
 ) -> Result<Option<Details>, StoreError> {
     let row = query_one(
         connection,
-        "SELECT name, handle, language, time_zone, quiet_from, quiet_until, catalogue FROM contact WHERE id = $1",
+        "SELECT name, handle, language, time_zone, quiet_from, quiet_until, catalogue FROM contact \
+         WHERE id = $1 AND deleted_at IS NULL",
         [contact.into()],
     )
     .await?;
@@ -87,7 +89,7 @@ pub async fn page(
         None => {
             query(
                 store.reader(),
-                format!("SELECT {PERSON} FROM contact c WHERE c.id > $1 ORDER BY c.id LIMIT $2"),
+                format!("SELECT {PERSON} FROM contact c WHERE c.id > $1 AND c.deleted_at IS NULL ORDER BY c.id LIMIT $2"),
                 [after.into(), limit.into()],
             )
             .await?
@@ -96,7 +98,7 @@ pub async fn page(
             query(
                 store.reader(),
                 format!(
-                    "SELECT {PERSON} FROM contact c WHERE c.id > $1 AND (lower(c.name) LIKE lower($3) ESCAPE '\\' \
+                    "SELECT {PERSON} FROM contact c WHERE c.id > $1 AND c.deleted_at IS NULL AND (lower(c.name) LIKE lower($3) ESCAPE '\\' \
                      OR lower(c.handle) LIKE lower($3) ESCAPE '\\' OR c.id IN (SELECT a.contact_id FROM contact_alias a \
                      WHERE a.kind = 'phone' AND a.value LIKE $3 ESCAPE '\\')) ORDER BY c.id LIMIT $2"
                 ),

@@ -1,9 +1,11 @@
 //! Contacts, staff and groups.
 
 mod manage;
+mod remove;
 mod staff;
 
 pub use manage::{Details, details, page, set_details};
+pub use remove::{delete_contact, delete_group, delete_user, refuses_something};
 pub use staff::{
     Group, Link, StaffQuery, count_members, group_of, groups, link_of, link_user, set_member,
     staff_page,
@@ -296,10 +298,7 @@ pub async fn ensure_phone(
     if let Some(person) = contact_by_phone(tx, phone).await? {
         return Ok(person);
     }
-    let alias = Alias {
-        kind: "phone",
-        value: phone.e164().to_owned(),
-    };
+    let alias = Alias::of_phone(phone);
     // A number that its owner has lost is free.
     let mine = insert_contact(tx, None, std::slice::from_ref(&alias), now).await?;
     if contact_by_phone(tx, phone).await?.is_none() {
@@ -322,14 +321,7 @@ pub async fn ensure_user_id(
     user_id: &UserId,
     now: Timestamp,
 ) -> Result<Person, StoreError> {
-    let alias = Alias {
-        kind: if user_id.is_of_parent() {
-            "parent_bsuid"
-        } else {
-            "bsuid"
-        },
-        value: user_id.as_str().to_owned(),
-    };
+    let alias = Alias::of_user_id(user_id);
     let known = query_one(
         tx,
         format!(
@@ -352,26 +344,27 @@ pub async fn ensure_user_id(
     })
 }
 
-/// Makes this the phone number of a contact, instead of any other.
-pub async fn set_phone(
+/// Makes this the name of a contact, instead of any other of its kind.
+pub async fn set_alias(
     tx: &DatabaseTransaction,
     contact: Uuid,
-    phone: &Alias,
+    alias: &Alias,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     execute(
         tx,
-        "DELETE FROM contact_alias WHERE contact_id = $1 AND kind = 'phone' AND value <> $2",
-        [contact.into(), phone.value.clone().into()],
+        "DELETE FROM contact_alias WHERE contact_id = $1 AND kind = $2 AND value <> $3",
+        [
+            contact.into(),
+            alias.kind.into(),
+            alias.value.clone().into(),
+        ],
     )
     .await?;
-    alias::add(tx, contact, phone, None, now).await?;
-    // A number that its owner has lost is free.
-    let known = Phone::parse(&phone.value).ok();
-    if let Some(number) = known
-        && contact_by_phone(tx, &number).await?.is_none()
-    {
-        alias::reassign(tx, contact, phone).await?;
+    alias::add(tx, contact, alias, None, now).await?;
+    // A name that its owner has lost is free.
+    if alias::owner(tx, alias.kind, &alias.value).await?.is_none() {
+        alias::reassign(tx, contact, alias).await?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ crate::tests![
     what_a_person_wants_is_kept_and_obeyed,
     viewers_see_nobody_s_name_or_number,
     staff_is_linked_and_put_into_groups_by_admins,
+    people_staff_and_groups_are_deleted_by_admins,
     long_lists_of_people_come_in_pages,
     templates_are_shown_as_people_read_them,
     a_template_shows_what_meta_has_decided,
@@ -325,6 +326,59 @@ async fn staff_is_linked_and_put_into_groups_by_admins(database: Database) {
     let mut operator = somebody(&app, "ada", Role::Operator).await;
     assert_eq!(operator.post("/dashboard/staff", &link).await.status, 403);
     assert!(!operator.get("/dashboard/staff").await.says("Link somebody"));
+}
+
+async fn people_staff_and_groups_are_deleted_by_admins(database: Database) {
+    let app = ready(&database).await;
+    let mut admin = somebody(&app, "grace", Role::Admin).await;
+    let user_id = [("phone", "US.13491208655302741918"), ("name", "Mina")];
+    let page = admin.submit("/dashboard/contacts", &user_id).await;
+    assert!(page.says("This person is known now."), "{}", page.text);
+    app.order("A-1", "+12025550111").await;
+    let (_, person) = app.get("/api/v1/contacts?phone=%2B12025550111").await;
+    let address = format!("/dashboard/contacts/{}", person["id"].as_str().unwrap());
+    let mut operator = somebody(&app, "ada", Role::Operator).await;
+    let delete = [("action", "delete"), ("sure", "yes")];
+    assert!(!operator.get(&address).await.says("value=\"delete\""));
+    assert_eq!(operator.post(&address, &delete).await.status, 403);
+    let unsure = [("action", "delete")];
+    let page = admin.submit(&address, &unsure).await;
+    assert!(page.says("Tick the box first"), "{}", page.text);
+    let page = admin.submit(&address, &delete).await;
+    assert!(
+        page.says("a message that waited for them is cancelled") && !page.says("+12025550111"),
+        "{}",
+        page.text
+    );
+    assert_eq!(admin.get(&address).await.status, 404);
+
+    for (form, said) in [
+        ([("action", "user"), ("user", "asha")], "linked to nobody"),
+        (
+            [("action", "user"), ("user", "asha")],
+            "There is such a user already.",
+        ),
+        (
+            [("action", "ensure"), ("group", "Night")],
+            "The group is made",
+        ),
+        (
+            [("action", "delete-user"), ("user", "asha")],
+            "The user is deleted",
+        ),
+        (
+            [("action", "delete-user"), ("user", "asha")],
+            "there is no user of this name",
+        ),
+        (
+            [("action", "delete-group"), ("group", "Night")],
+            "The group is deleted",
+        ),
+    ] {
+        assert_eq!(operator.post("/dashboard/staff", &form).await.status, 403);
+        let page = admin.submit("/dashboard/staff", &form).await;
+        assert!(page.says(said), "{said}: {}", page.text);
+    }
 }
 
 async fn long_lists_of_people_come_in_pages(database: Database) {

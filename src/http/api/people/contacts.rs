@@ -7,18 +7,18 @@ use uuid::Uuid;
 
 use super::{ContactView, PreferenceView, preferences, view};
 use crate::{
-    domain::{edit::Edit, phone::Phone, preference::Preference, quiet::QuietHours},
+    domain::{edit::Edit, preference::Preference, quiet::QuietHours},
     engine::{
         access::Role,
-        people::{self, By, ContactChanges},
+        people::{self, By, ContactChanges, Deleted},
     },
     http::{
         api::{ProblemDocument, read_json},
-        auth::Client,
+        auth::{Admin, Client},
         problem::Problem,
     },
     state::AppState,
-    store::{people as rows, wish},
+    store::{alias, people as rows, wish},
 };
 
 /// What is said of a person. An absent field is left as it is; `null` takes it away.
@@ -34,6 +34,8 @@ pub struct ContactBody {
     handle: Edit<String>,
     /// In E.164.
     phone: Option<String>,
+    /// What WhatsApp calls somebody whose number may be unknown: `US.13491208655302741918`.
+    user_id: Option<String>,
     /// Such as `en`, `en_US` or `hi`.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -55,6 +57,7 @@ impl From<ContactBody> for ContactChanges {
             name: body.name,
             handle: body.handle,
             phone: body.phone,
+            user_id: body.user_id,
             language: body.language,
             time_zone: body.time_zone,
             quiet_hours: body.quiet_hours,
@@ -62,7 +65,7 @@ impl From<ContactBody> for ContactChanges {
     }
 }
 
-/// Adds a person. One whose number is known already is changed.
+/// Adds a person. One whose number or user id is known already is changed.
 #[utoipa::path(
     post, path = "/api/v1/contacts", tag = "contacts", request_body = ContactBody,
     responses((status = 201, body = ContactView), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
@@ -95,6 +98,26 @@ pub async fn change(
     Ok(HttpResponse::Ok().json(view(&state, id).await?))
 }
 
+/// Deletes a person: names, preferences, windows. What waits for them is cancelled; what they were
+/// sent stays in the record for as long as records are kept. Of somebody who refuses something,
+/// the number and the refusal stay. Needs an admin key.
+#[utoipa::path(
+    delete, path = "/api/v1/contacts/{id}", tag = "contacts", params(("id" = Uuid, Path)),
+    responses((status = 200, body = Deleted), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
+        (status = 422, description = "Staff, a route or a rule is linked to this person", body = ProblemDocument))
+)]
+pub async fn delete(
+    admin: Admin,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
+    known(&state, *id).await?;
+    let deleted = people::delete_contact(&state.engine, by(&admin.0, &state), *id)
+        .await?
+        .map_err(Problem::Invalid)?;
+    Ok(HttpResponse::Ok().json(deleted))
+}
+
 async fn save(
     client: &Client,
     state: &AppState,
@@ -117,23 +140,16 @@ async fn may_change(
     changes: &ContactChanges,
 ) -> Result<(), Problem> {
     let reader = state.engine.store.reader();
-    let number = changes
-        .phone
-        .as_deref()
-        .and_then(|it| Phone::parse(it).ok());
-    let at_number = match &number {
-        Some(phone) => rows::contact_by_phone(reader, phone).await?,
-        None => None,
-    };
-    let at_number = at_number.map(|person| person.contact_id);
-    let leads_elsewhere =
-        changes.handle != Edit::Keep || (changes.phone.is_some() && at_number != id);
-    let Some(target) = id.or(at_number) else {
-        return Ok(());
-    };
-    if client.role == Role::Admin || (id.is_none() && changes.handle == Edit::Keep) {
-        return Ok(());
+    let mut owners = Vec::new();
+    for alias in changes.aliases() {
+        owners.push(alias::owner(reader, alias.kind, &alias.value).await?);
     }
+    let known = id.or_else(|| owners.iter().flatten().next().copied());
+    let Some(target) = known.filter(|_| client.role != Role::Admin) else {
+        return Ok(());
+    };
+    let leads_elsewhere =
+        changes.handle != Edit::Keep || owners.iter().any(|owner| *owner != Some(target));
     let (handle, users) = rows::names(reader, target).await?;
     let details = rows::details(reader, target).await?.unwrap_or_default();
     let is_named = handle.is_some() || !users.is_empty() || details.catalogue.is_some();
@@ -151,7 +167,7 @@ pub(super) fn by<'a>(client: &'a Client, state: &AppState) -> By<'a> {
 }
 
 async fn known(state: &AppState, id: Uuid) -> Result<(), Problem> {
-    rows::contact(state.engine.store.reader(), id)
+    rows::details(state.engine.store.reader(), id)
         .await?
         .map(drop)
         .ok_or(Problem::NotFound)

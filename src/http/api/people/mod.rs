@@ -124,19 +124,16 @@ fn text(at: Option<i64>) -> Option<String> {
 async fn view(state: &AppState, id: Uuid) -> Result<ContactView, Problem> {
     let store = &state.engine.store;
     let now = state.clock.now();
-    let person = people::contact(store.reader(), id)
+    let details = people::details(store.reader(), id)
         .await?
         .ok_or(Problem::NotFound)?;
     let (handle, users) = people::names(store.reader(), id).await?;
-    let details = people::details(store.reader(), id)
-        .await?
-        .unwrap_or_default();
     Ok(ContactView {
         id,
-        name: person.name,
+        name: details.name,
         handle,
         users,
-        language: person.language,
+        language: details.language,
         time_zone: details.time_zone,
         quiet_hours: details.quiet_hours,
         catalogue: details.catalogue,

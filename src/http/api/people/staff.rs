@@ -95,6 +95,66 @@ pub async fn users(
     Ok(HttpResponse::Ok().json(page(&state, None, &asked).await?))
 }
 
+async fn user_of(state: &AppState, name: &str) -> Result<UserView, Problem> {
+    let found = rows::link_of(&state.engine.store, name).await?;
+    found.map(UserView::from).ok_or(Problem::NotFound)
+}
+
+/// A member of staff.
+#[utoipa::path(
+    get, path = "/api/v1/users/{name}", tag = "people", params(("name" = String, Path)),
+    responses((status = 200, body = UserView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
+)]
+pub async fn user(
+    _client: Client,
+    state: web::Data<AppState>,
+    name: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(user_of(&state, &name).await?))
+}
+
+/// Makes a user who is linked to nobody yet, unless there is one of this name: 201 when it was
+/// made, else 200. Needs an admin key.
+#[utoipa::path(
+    put, path = "/api/v1/users/{name}", tag = "people", params(("name" = String, Path)),
+    responses((status = 200, body = UserView), (status = 201, body = UserView), (status = 403, body = ProblemDocument),
+        (status = 422, body = ProblemDocument))
+)]
+pub async fn ensure_user(
+    admin: Admin,
+    state: web::Data<AppState>,
+    name: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let made = people::ensure_user(&state.engine.store, by(&admin.0, &state), &name)
+        .await?
+        .map_err(Problem::Invalid)?;
+    let mut answer = if made {
+        HttpResponse::Created()
+    } else {
+        HttpResponse::Ok()
+    };
+    Ok(answer.json(user_of(&state, &name).await?))
+}
+
+/// Deletes a user, out of all groups. Refused while a route or a rule names them. Needs an admin
+/// key.
+#[utoipa::path(
+    delete, path = "/api/v1/users/{name}", tag = "people", params(("name" = String, Path)),
+    responses((status = 204), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
+        (status = 422, body = ProblemDocument))
+)]
+pub async fn delete_user(
+    admin: Admin,
+    state: web::Data<AppState>,
+    name: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    user_of(&state, &name).await?;
+    people::delete_user(&state.engine.store, by(&admin.0, &state), &name)
+        .await?
+        .map_err(Problem::Invalid)?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
 /// Which contact.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -127,9 +187,7 @@ pub async fn link(
             .await?
             .map_err(Problem::Invalid)?,
     }
-    let user = rows::link_of(store, &name).await?;
-    let user = user.map(UserView::from).ok_or(Problem::NotFound)?;
-    Ok(HttpResponse::Ok().json(user))
+    Ok(HttpResponse::Ok().json(user_of(&state, &name).await?))
 }
 
 /// A group.
@@ -196,6 +254,37 @@ pub struct GroupBody {
 async fn one(state: &AppState, name: &str) -> Result<GroupView, Problem> {
     let found = rows::group_of(&state.engine.store, name).await?;
     found.map(GroupView::from).ok_or(Problem::NotFound)
+}
+
+/// A group.
+#[utoipa::path(
+    get, path = "/api/v1/groups/{name}", tag = "people", params(("name" = String, Path)),
+    responses((status = 200, body = GroupView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
+)]
+pub async fn group(
+    _client: Client,
+    state: web::Data<AppState>,
+    name: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(one(&state, &name).await?))
+}
+
+/// Deletes a group; its members stay. Refused while a route or a rule names it. Needs an admin key.
+#[utoipa::path(
+    delete, path = "/api/v1/groups/{name}", tag = "people", params(("name" = String, Path)),
+    responses((status = 204), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
+        (status = 422, body = ProblemDocument))
+)]
+pub async fn delete_group(
+    admin: Admin,
+    state: web::Data<AppState>,
+    name: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    one(&state, &name).await?;
+    people::delete_group(&state.engine.store, by(&admin.0, &state), &name)
+        .await?
+        .map_err(Problem::Invalid)?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// Makes a group, unless there is one of this name: 201 when it was made, else 200. Needs an

@@ -1,0 +1,169 @@
+//! People, staff and groups are deleted.
+
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{By, FieldError, Outcome, field, note};
+use crate::{
+    domain::{notification::Change, status::Status},
+    engine::{
+        Engine,
+        transition::{self, Step},
+    },
+    store::{
+        DatabaseTransaction, Store, StoreError, catalogue,
+        notification::{self, Filter},
+        people,
+    },
+};
+
+/// What became of somebody who was deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Deleted {
+    /// Messages that were waiting for them, and are cancelled.
+    pub cancelled: u64,
+    /// They refuse something: their number and that refusal are kept, or else the next message
+    /// to this number would go out.
+    pub refusal_kept: bool,
+}
+
+/// Notifications that are cancelled in one transaction.
+const CHUNK: u64 = 100;
+
+/// Deletes a contact: its names, what it wants, its windows. What waits for it is cancelled;
+/// what it was sent stays in the record for as long as records are kept. Refused for somebody
+/// whom staff, a route or a rule is linked to.
+pub async fn delete_contact(engine: &Engine, by: By<'_>, contact: Uuid) -> Outcome<Deleted> {
+    if let Some(wrong) = why_not(engine.store.reader(), contact).await? {
+        return Ok(Err(wrong));
+    }
+    let before = cancel(engine, by, contact).await?;
+    let done = engine
+        .store
+        .write_or_refuse(async |tx| {
+            if let Some(wrong) = why_not(tx, contact).await? {
+                return Ok(Err(wrong));
+            }
+            let refusal_kept = people::refuses_something(tx, contact).await?;
+            people::delete_contact(tx, contact, refusal_kept, by.now).await?;
+            let detail = json!({ "refusal_kept": refusal_kept });
+            note(tx, by, "contact.deleted", &contact.to_string(), &detail).await?;
+            Ok(Ok(refusal_kept))
+        })
+        .await?;
+    let refusal_kept = match done {
+        Ok(kept) => kept,
+        Err(wrong) => return Ok(Err(wrong)),
+    };
+    // What was being made for them at that moment.
+    let after = cancel(engine, by, contact).await?;
+    Ok(Ok(Deleted {
+        cancelled: before + after,
+        refusal_kept,
+    }))
+}
+
+async fn why_not(
+    connection: &impl crate::store::ConnectionTrait,
+    contact: Uuid,
+) -> Result<Option<Vec<FieldError>>, StoreError> {
+    let Some(details) = people::details(connection, contact).await? else {
+        return Ok(Some(field("", "there is no such contact")));
+    };
+    let (_, users) = people::names(connection, contact).await?;
+    if let Some(user) = users.first() {
+        let rule =
+            format!("the user {user} is this person: link them to somebody else, or delete them");
+        return Ok(Some(field("", rule)));
+    }
+    let Some(handle) = details.handle else {
+        return Ok(None);
+    };
+    let named = catalogue::who_names(connection, &format!("contact:{handle}")).await?;
+    Ok(in_use(&named))
+}
+
+fn in_use(named: &[(&'static str, String)]) -> Option<Vec<FieldError>> {
+    let (kind, name) = named.first()?;
+    let others = match named.len() {
+        1 => String::new(),
+        many => format!(" and {} more", many - 1),
+    };
+    let rule = format!("the {kind} {name}{others} would send to nobody");
+    Some(field("", rule))
+}
+
+/// Cancels what waits for a person. What is being sent at this moment goes out.
+async fn cancel(engine: &Engine, by: By<'_>, contact: Uuid) -> Result<u64, StoreError> {
+    let mut cancelled = 0;
+    let mut filter = Filter {
+        contact: Some(contact),
+        statuses: vec![Status::Queued, Status::Held, Status::Retrying],
+        limit: CHUNK,
+        ..Filter::default()
+    };
+    loop {
+        let found = notification::search(&engine.store, &filter).await?;
+        let Some(last) = found.last() else {
+            return Ok(cancelled);
+        };
+        filter.before = Some(last.id);
+        let steps: Vec<Step> = found
+            .iter()
+            .map(|row| {
+                let reason = "the person was deleted".to_owned();
+                Step::new(row.id, Change::Cancelled { reason })
+            })
+            .collect();
+        let report = engine
+            .store
+            .write(async |tx| transition::run(engine, tx, &steps, by.now).await)
+            .await?;
+        cancelled += report.applied;
+        report.publish(engine);
+    }
+}
+
+/// Deletes a user, out of all groups. A login of this name stays.
+pub async fn delete_user(store: &Store, by: By<'_>, name: &str) -> Outcome<()> {
+    delete(store, by, "user", name, async |tx| {
+        people::delete_user(tx, name).await
+    })
+    .await
+}
+
+/// Deletes a group; its members stay.
+pub async fn delete_group(store: &Store, by: By<'_>, name: &str) -> Outcome<()> {
+    delete(store, by, "group", name, async |tx| {
+        people::delete_group(tx, name).await
+    })
+    .await
+}
+
+async fn delete(
+    store: &Store,
+    by: By<'_>,
+    kind: &str,
+    name: &str,
+    remove: impl AsyncFn(&DatabaseTransaction) -> Result<bool, StoreError>,
+) -> Outcome<()> {
+    let absent = || field("/name", format!("there is no {kind} of this name"));
+    if super::staff::bad_name(name) {
+        return Ok(Err(absent()));
+    }
+    store
+        .write_or_refuse(async |tx| {
+            let named = catalogue::who_names(tx, &format!("{kind}:{name}")).await?;
+            if let Some(wrong) = in_use(&named) {
+                return Ok(Err(wrong));
+            }
+            if !remove(tx).await? {
+                return Ok(Err(absent()));
+            }
+            note(tx, by, &format!("{kind}.deleted"), name, &json!({})).await?;
+            Ok(Ok(()))
+        })
+        .await
+}

@@ -1,0 +1,379 @@
+//! People, staff and groups are made, and deleted again.
+
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{herald, text},
+    harness::{Database, TestApp, status},
+};
+
+crate::tests![
+    a_deleted_person_is_gone_and_hears_nothing_more,
+    who_has_opted_out_is_still_spared_after_their_deletion,
+    whom_something_is_linked_to_is_not_deleted,
+    users_and_groups_are_made_and_deleted,
+    somebody_is_added_by_what_whatsapp_calls_them,
+    people_are_deleted_at_the_command_line,
+];
+
+const CATALOGUE: &str = r#"
+name = "shop"
+[[kind]]
+name = "shop.news"
+[[contact]]
+name = "asha"
+phone = "+12025550101"
+[[contact]]
+name = "mina"
+phone = "+12025550102"
+[[user]]
+name = "ravi"
+[[user]]
+name = "grace"
+contact = "asha"
+[[group]]
+name = "Sales"
+members = ["ravi"]
+[[group]]
+name = "Spare"
+members = ["ravi"]
+[[template]]
+name = "hello"
+category = "utility"
+body = "Hello to all of you."
+[[route]]
+name = "new"
+event = "shop.new"
+to = "groups:Sales, Spare"
+template = "hello"
+[[route]]
+name = "named"
+event = "shop.named"
+to = "contact:mina"
+template = "hello"
+[[rule]]
+name = "failed"
+on = "failed"
+send = { to = ["user:ravi"], template = "hello" }
+"#;
+
+async fn add(app: &TestApp, body: &Value) -> String {
+    let (code, added) = app.post("/api/v1/contacts", body).await;
+    assert_eq!(code, 201, "{added}");
+    format!("/api/v1/contacts/{}", added["id"].as_str().unwrap())
+}
+
+async fn hello(app: &TestApp, to: &str) -> String {
+    let body = json!({ "to": to, "template": "hello" });
+    let (code, answer) = app.post("/api/v1/notifications", &body).await;
+    assert_eq!(code, 202, "{answer}");
+    answer["notifications"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+async fn a_deleted_person_is_gone_and_hears_nothing_more(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(CATALOGUE).await;
+    let person = json!({"phone": "+12025550111", "name": "Mina", "language": "hi"});
+    let path = add(&app, &person).await;
+    let before = hello(&app, "+12025550111").await;
+    app.send().await;
+    let wamid = app.notification(&before).await["attempts"][0]["provider_message_id"].clone();
+    let waiting = hello(&app, "+12025550111").await;
+
+    assert_eq!(app.request("DELETE", &path, &Value::Null).await.0, 403);
+    let (code, deleted) = app.admin("DELETE", &path, &Value::Null).await;
+    assert_eq!(
+        (code, &deleted),
+        (200, &json!({"cancelled": 1, "refusal_kept": false}))
+    );
+    let cancelled = app.notification(&waiting).await;
+    assert_eq!(
+        (&cancelled["status"], &cancelled["reason"]),
+        (&json!("cancelled"), &json!("the person was deleted"))
+    );
+    assert_eq!(app.send().await, 0);
+    assert_eq!(app.get(&path).await.0, 404);
+    assert_eq!(
+        app.request("PATCH", &path, &json!({"name": "M"})).await.0,
+        404
+    );
+    assert_eq!(app.admin("DELETE", &path, &Value::Null).await.0, 404);
+    let wants = json!({"preferences": []});
+    let preferences = format!("{path}/preferences");
+    assert_eq!(app.request("PUT", &preferences, &wants).await.0, 404);
+    let (_, all) = app.get("/api/v1/contacts").await;
+    assert_eq!(all["contacts"].as_array().unwrap().len(), 2, "{all}");
+
+    // A status of what was sent before still counts, and does not bring their names back.
+    let mut told = status(
+        wamid.as_str().unwrap(),
+        None,
+        "delivered",
+        app.now().unix_seconds(),
+        None,
+    );
+    told["recipient_user_id"] = json!("US.7777777");
+    app.callback(json!({ "statuses": [told] })).await;
+    assert_eq!(app.status_of(&before).await, "delivered");
+    let names = "SELECT count(*) FROM contact_alias a JOIN contact c ON c.id = a.contact_id WHERE c.handle IS NULL";
+    assert_eq!(app.number(names).await, 0);
+
+    // Whoever has this number from now on is somebody new.
+    let again = add(&app, &json!({"phone": "+12025550111"})).await;
+    assert_ne!(again, path);
+    let (_, found) = app.get(&again).await;
+    assert_eq!(
+        (&found["name"], &found["language"]),
+        (&Value::Null, &Value::Null)
+    );
+    app.callback(json!({ "statuses": [status(wamid.as_str().unwrap(), None, "read", app.now().unix_seconds(), None)] }))
+        .await;
+    assert_eq!(app.number("SELECT count(*) FROM contact_conflict").await, 0);
+    let (_, audit) = app.admin("GET", "/api/v1/audit", &Value::Null).await;
+    let audit = audit.to_string();
+    assert!(
+        audit.contains("contact.deleted") && !audit.contains("2025550111"),
+        "{audit}"
+    );
+}
+
+async fn who_has_opted_out_is_still_spared_after_their_deletion(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(CATALOGUE).await;
+    let path = add(&app, &json!({"phone": "+12025550111", "name": "Mina"})).await;
+    app.callback(json!({ "messages": [{
+        "from": "12025550111", "id": "wamid.STOP", "timestamp": app.now().unix_seconds().to_string(),
+        "type": "text", "text": {"body": "STOP"},
+    }] }))
+    .await;
+    let (_, deleted) = app.admin("DELETE", &path, &Value::Null).await;
+    assert_eq!(deleted["refusal_kept"], true, "{deleted}");
+    let (code, left) = app.get(&path).await;
+    assert_eq!(
+        (code, &left["name"], &left["windows"]),
+        (200, &Value::Null, &json!([])),
+        "{left}"
+    );
+    let id = hello(&app, "+12025550111").await;
+    assert_eq!(app.status_of(&id).await, "skipped");
+    // A kind of message that they turned off counts like a word.
+    let other = add(&app, &json!({"phone": "+12025550112"})).await;
+    let wanted = json!({"preferences": [{"kind": "shop.news", "wanted": false}]});
+    let preferences = format!("{other}/preferences");
+    assert_eq!(app.request("PUT", &preferences, &wanted).await.0, 200);
+    let (_, deleted) = app.admin("DELETE", &other, &Value::Null).await;
+    assert_eq!(deleted["refusal_kept"], true);
+    let (_, kept) = app.get(&preferences).await;
+    assert_eq!(kept["preferences"][0]["kind"], "shop.news", "{kept}");
+}
+
+async fn whom_something_is_linked_to_is_not_deleted(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(CATALOGUE).await;
+    let (_, asha) = app.get("/api/v1/contacts?phone=%2B12025550101").await;
+    let asha = format!("/api/v1/contacts/{}", asha["id"].as_str().unwrap());
+    let refused = async |path: &str, rule: &str| {
+        let (code, problem) = app.admin("DELETE", path, &Value::Null).await;
+        assert_eq!(code, 422, "{problem}");
+        let said = problem["errors"][0]["rule"].as_str().unwrap();
+        assert!(said.contains(rule), "{said}");
+    };
+    refused(&asha, "the user grace is this person").await;
+    let (_, mina) = app.get("/api/v1/contacts?phone=%2B12025550102").await;
+    let mina = format!("/api/v1/contacts/{}", mina["id"].as_str().unwrap());
+    refused(&mina, "the route named would send to nobody").await;
+    refused("/api/v1/users/ravi", "the rule failed would send to nobody").await;
+    refused("/api/v1/groups/Sales", "the route new would send").await;
+    refused("/api/v1/groups/Spare", "the route new would send").await;
+    let without: String = CATALOGUE
+        .split("[[route]]\nname = \"named\"")
+        .next()
+        .unwrap()
+        .to_owned();
+    app.apply_catalogue(&without).await;
+    assert_eq!(app.admin("DELETE", &mina, &Value::Null).await.0, 200);
+    assert_eq!(
+        app.admin("DELETE", "/api/v1/users/ravi", &Value::Null)
+            .await
+            .0,
+        204
+    );
+    // What a catalogue wants and somebody has deleted is asked about.
+    let problems = app.try_catalogue(&without).await.unwrap_err();
+    let said = problems.join("\n");
+    for row in ["contact mina", "user ravi"] {
+        assert!(said.contains(row), "{said}");
+    }
+}
+
+async fn users_and_groups_are_made_and_deleted(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(CATALOGUE).await;
+    let user = "/api/v1/users/mina";
+    assert_eq!(app.request("PUT", user, &Value::Null).await.0, 403);
+    let (code, made) = app.admin("PUT", user, &Value::Null).await;
+    assert_eq!((code, &made["contact"]), (201, &Value::Null), "{made}");
+    assert_eq!(app.admin("PUT", user, &Value::Null).await.0, 200);
+    assert_eq!(
+        app.admin("PUT", "/api/v1/users/%20", &Value::Null).await.0,
+        422
+    );
+    let group = "/api/v1/groups/Night";
+    assert_eq!(app.admin("PUT", group, &json!({})).await.0, 201);
+    let member = "/api/v1/groups/Night/members/mina";
+    assert_eq!(app.admin("PUT", member, &Value::Null).await.0, 200);
+    assert_eq!(app.get(group).await.1["members"], 1);
+    assert_eq!(app.get(user).await.1["groups"], json!(["Night"]));
+    // What is for somebody who is linked to nobody is skipped, visibly.
+    let id = hello(&app, "user:mina").await;
+    assert_eq!(app.status_of(&id).await, "skipped");
+    assert_eq!(app.request("DELETE", user, &Value::Null).await.0, 403);
+    assert_eq!(app.admin("DELETE", user, &Value::Null).await.0, 204);
+    assert_eq!(app.get(user).await.0, 404);
+    assert_eq!(app.admin("DELETE", user, &Value::Null).await.0, 404);
+    assert_eq!(app.get(group).await.1["members"], 0);
+    assert_eq!(app.request("DELETE", group, &Value::Null).await.0, 403);
+    assert_eq!(app.admin("DELETE", group, &Value::Null).await.0, 204);
+    assert_eq!(app.get(group).await.0, 404);
+    assert_eq!(app.admin("DELETE", group, &Value::Null).await.0, 404);
+    assert_eq!(app.admin("POST", group, &Value::Null).await.0, 405);
+    let body = json!({ "to": "group:Night", "template": "hello" });
+    assert_eq!(app.post("/api/v1/notifications", &body).await.0, 422);
+}
+
+async fn somebody_is_added_by_what_whatsapp_calls_them(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(CATALOGUE).await;
+    let path = add(
+        &app,
+        &json!({"user_id": "US.13491208655302741918", "name": "Mina"}),
+    )
+    .await;
+    // Their number becomes known later: it is the same person.
+    let (code, both) = app
+        .request("PATCH", &path, &json!({"phone": "+12025550111"}))
+        .await;
+    assert_eq!(
+        (code, both["aliases"].as_array().unwrap().len()),
+        (200, 2),
+        "{both}"
+    );
+    let again = json!({"user_id": "US.13491208655302741918", "phone": "+12025550111"});
+    assert_eq!(add(&app, &again).await, path);
+    let (_, found) = app
+        .get("/api/v1/contacts?user_id=US.13491208655302741918")
+        .await;
+    assert_eq!(found["name"], "Mina");
+    let wrong = async |body: Value, pointer: &str, rule: &str| {
+        let (code, problem) = app.post("/api/v1/contacts", &body).await;
+        assert_eq!(code, 422, "{problem}");
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
+        let said = problem["errors"][0]["rule"].as_str().unwrap();
+        assert!(said.contains(rule), "{said}");
+    };
+    wrong(
+        json!({"user_id": "12025550111"}),
+        "/user_id",
+        "is written US.",
+    )
+    .await;
+    wrong(
+        json!({"language": "hi"}),
+        "",
+        "a phone, a user_id, a name or a handle",
+    )
+    .await;
+    // Two people are not made one by naming both.
+    add(&app, &json!({"phone": "+12025550112"})).await;
+    let both = json!({"phone": "+12025550112", "user_id": "US.13491208655302741918"});
+    wrong(both, "/user_id", "belongs to another contact").await;
+    // A product's key does not lead what is for staff to somebody else.
+    let staff = json!({"phone": "+12025550101", "user_id": "US.2222222"});
+    assert_eq!(app.post("/api/v1/contacts", &staff).await.0, 403);
+    assert_eq!(app.admin("POST", "/api/v1/contacts", &staff).await.0, 201);
+}
+
+async fn people_are_deleted_at_the_command_line(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(CATALOGUE).await;
+    let folder = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| {
+        let output = herald(&app.database_url, folder.path(), words);
+        format!(
+            "$ herald {}\n{}[{}]\n",
+            words.join(" "),
+            text(&output),
+            output.status.code().unwrap()
+        )
+    };
+    hello(&app, "+12025550111").await;
+    let mut said = String::new();
+    for words in [
+        &[
+            "contacts",
+            "set",
+            "US.13491208655302741918",
+            "--name",
+            "Mina",
+        ][..],
+        &[
+            "contacts",
+            "set",
+            "+12025550111",
+            "--name",
+            "Mina",
+            "--quiet-hours",
+            "21:00-07:00",
+            "--language",
+            "hi",
+        ],
+        &["contacts", "show", "+12025550111"],
+        &[
+            "contacts",
+            "prefer",
+            "+12025550111",
+            "--kind",
+            "shop.news",
+            "off",
+        ],
+        &[
+            "contacts",
+            "prefer",
+            "+12025550111",
+            "--kind",
+            "shop.news",
+            "default",
+        ],
+        &["contacts", "show", "contact:asha", "--show"],
+        &["contacts", "show", "+12025550199"],
+        &["contacts", "show", "group:Sales"],
+        &["contacts", "delete", "contact:asha"],
+        &["contacts", "delete", "+12025550111"],
+        &["contacts", "delete", "+12025550111"],
+        &["users", "ensure", "mina", "ravi"],
+        &["users", "delete", "mina", "ravi"],
+        &["users", "delete", "nobody"],
+        &["groups", "delete", "Sales"],
+        &["groups", "ensure", "Night"],
+        &["groups", "delete", "Night"],
+    ] {
+        said.push_str(&run(words));
+    }
+    let said: Vec<String> = said
+        .split(' ')
+        .map(|word| {
+            let lines = word
+                .split('\n')
+                .map(|line| match uuid::Uuid::parse_str(line) {
+                    Ok(_) => "ID",
+                    Err(_) => line,
+                });
+            lines.collect::<Vec<_>>().join("\n")
+        })
+        .collect();
+    let said = said.join(" ");
+    insta::assert_snapshot!("people_deleted_at_the_command_line", said);
+}
