@@ -112,9 +112,10 @@ pub struct Config {
 }
 
 /// Settings that a catalogue may use as `${NAME:-default}`; none is secret.
-const FOR_CATALOGUES: [&str; 2] = [
+const FOR_CATALOGUES: [&str; 3] = [
     "ADMIN_NOTIFICATION_FALLBACK_TEMPLATE_NAME",
     "INVOICE_PROCESSED_NOTIFICATION_GROUPS",
+    "SOLAR_CRM_SENDER",
 ];
 
 /// The environment, with `.env` filling in what is not set, and `NAME_FILE` read

@@ -291,6 +291,11 @@ pub const SETTINGS: &[Setting] = &[
         "For catalogues: the groups that hear of a processed invoice.",
     ),
     setting(
+        "SOLAR_CRM_SENDER",
+        None,
+        "For catalogues: the sender whose windows the CRM watches, where other products have senders of their own; all, if absent.",
+    ),
+    setting(
         "META_SYNC_VERSION_SUFFIX",
         None,
         "Appended to the names of templates at Meta, such as v1_02.",

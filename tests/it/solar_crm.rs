@@ -12,6 +12,7 @@ crate::tests![
     what_leaves_outside_the_window_is_the_alert,
     a_failed_message_alerts_the_technical_admins_without_a_loop,
     windows_that_close_remind_their_owner_or_the_pastoral_team,
+    customers_of_another_sender_are_not_the_crm_s,
     a_flow_names_its_groups_and_an_unknown_one_is_said,
 ];
 
@@ -251,6 +252,21 @@ async fn windows_that_close_remind_their_owner_or_the_pastoral_team(database: Da
         ),
         "{all:?}"
     );
+}
+
+async fn customers_of_another_sender_are_not_the_crm_s(database: Database) {
+    let app = app(&database).await;
+    let ours = app.texts("SELECT name FROM sender").await.remove(0);
+    for (sender, made) in [("Another number", 0), (ours.as_str(), 2)] {
+        app.apply_catalogue(&CATALOGUE.replace("${SOLAR_CRM_SENDER:-}", sender))
+            .await;
+        writes(&app, "54").await;
+        writes(&app, "42").await;
+        app.pass(23 * 3600 + 60);
+        while window::turn(&app.engine, app.now()).await.unwrap() > 0 {}
+        let count = "SELECT count(*) FROM notification";
+        assert_eq!(app.number(count).await, made, "{sender}");
+    }
 }
 
 async fn a_flow_names_its_groups_and_an_unknown_one_is_said(database: Database) {

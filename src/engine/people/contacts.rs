@@ -131,13 +131,11 @@ fn aliases(changes: &ContactChanges) -> Result<Vec<(&'static str, Alias)>, Vec<s
         }
     }
     if let Some(text) = &changes.user_id {
-        match UserId::parse(text) {
-            Some(user_id) => aliases.push(("/user_id", Alias::of_user_id(&user_id))),
-            None => {
-                let rule = "a user id is written US.13491208655302741918";
-                return Err(field("/user_id", rule));
-            }
-        }
+        let Some(user_id) = UserId::parse(text) else {
+            let rule = "a user id is written US.13491208655302741918";
+            return Err(field("/user_id", rule));
+        };
+        aliases.push(("/user_id", Alias::of_user_id(&user_id)));
     }
     Ok(aliases)
 }
