@@ -22,7 +22,13 @@ use crate::{
     },
     engine::catalogue::layout,
     state::AppState,
-    store::{catalogue, template_sync},
+    store::{
+        catalogue::{
+            self,
+            uses::{Use, uses},
+        },
+        template_sync,
+    },
 };
 
 /// Where the list is.
@@ -181,7 +187,7 @@ struct OnePage {
     name: String,
     parameters: Vec<Parameter>,
     translations: Vec<Translation>,
-    users: Vec<(&'static str, String)>,
+    users: Vec<Use>,
 }
 
 /// What the preview is filled with: the examples, and what somebody has typed instead.
@@ -259,8 +265,10 @@ pub async fn one(
             source: row.body,
         });
     }
+    let mut users = uses(store.reader()).await?;
+    users.retain(|it| it.sends(&name));
     shown(&OnePage {
-        users: catalogue::users_of_template(store, &name).await?,
+        users,
         name: name.into_inner(),
         shell,
         parameters,

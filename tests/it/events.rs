@@ -31,7 +31,7 @@ template = "news"
 [[route]]
 name = "b-staff"
 event = "shop.news"
-to = ["+12025550105", "group:Staff"]
+to = ["+12025550105", "{{ 'group:Staff' }}"]
 template = "news"
 
 [[route]]
@@ -140,7 +140,14 @@ async fn a_template_that_was_removed_is_an_error_of_the_route_and_leaves_nobody_
         .await;
     app.apply_catalogue("name = \"ways\"\n[[route]]\nname = \"news\"\nevent = \"news\"\nto = \"+12025550101\"\ntemplate = \"news\"\n")
         .await;
-    app.apply_catalogue("name = \"words\"\n").await;
+    assert_eq!(
+        app.try_catalogue("name = \"words\"\n").await.unwrap_err(),
+        ["template news en_US: cannot be removed: the route news of the catalogue ways needs it"]
+    );
+    // By hand it can.
+    app.sql("DELETE FROM template").await;
+    app.sql("DELETE FROM catalogue_row WHERE kind = 'template'")
+        .await;
     let answer = app.event("n-1", "news", json!({})).await;
     assert_eq!(answer["routes"][0]["outcome"], "error", "{answer}");
     assert_eq!(answer["routes"][0]["reason"], "there is no template news");
@@ -158,7 +165,7 @@ async fn a_route_with_another_name_tells_nobody_again(database: Database) {
     let answer = app.event("n-1", "shop.news", data).await;
     let renamed = CATALOGUE
         .replace("\"a-customer\"", "\"a-client\"")
-        .replace(", \"group:Staff\"", "");
+        .replace(", \"{{ 'group:Staff' }}\"", "");
     app.apply_catalogue(&renamed).await;
     let path = format!("/api/v1/events/{}/replay", answer["id"].as_str().unwrap());
     let (code, again) = app.post(&path, &json!({})).await;

@@ -370,7 +370,7 @@ async fn one_person_without_a_name_keeps_nobody_from_hearing(database: Database)
     let catalogue = DEMO
         .replace(
             "to = \"group:Technical Admin\"",
-            "to = [\"same\", \"group:Nobody\", \"group:Technical Admin\"]",
+            "to = [\"same\", \"{{ 'group:Nobody' }}\", \"group:Technical Admin\"]",
         )
         .replace(
             "could not be sent: {{ reason }}",

@@ -1,5 +1,7 @@
 //! Catalogues own their rows: what is planned, what is refused, what was changed by hand.
 
+pub mod any_order;
+
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -15,7 +17,6 @@ crate::tests![
     a_file_with_mistakes_keeps_the_others_from_being_applied,
     a_user_in_a_group_of_another_catalogue_is_not_removed,
     a_catalogue_takes_settings_that_are_meant_for_it_and_no_others,
-    catalogues_applied_in_any_order_keep_their_rows,
     every_route_must_be_able_to_use_its_example,
     a_contact_that_has_a_name_is_not_taken_by_its_number,
 ];
@@ -231,62 +232,6 @@ async fn a_catalogue_takes_settings_that_are_meant_for_it_and_no_others(database
         wrong[0].starts_with("line 32: ${HERALD_SECRET_KEY}: a catalogue may use"),
         "{wrong:?}"
     );
-}
-
-async fn catalogues_applied_in_any_order_keep_their_rows(database: Database) {
-    let app = TestApp::spawn(&database).await;
-    let catalogue = |name: &str, rows: &[(usize, u64)]| {
-        let rows: Vec<String> = rows
-            .iter()
-            .map(|(row, value)| {
-                format!(
-                    "[[group]]\nname = \"g{row}\"\ndescription = \"{value}\"\n\
-                     [[template]]\nname = \"t{row}\"\ncategory = \"utility\"\nbody = \"text {value} {{{{ x }}}} end\"\n"
-                )
-            })
-            .collect();
-        format!("name = \"{name}\"\n{}", rows.concat())
-    };
-    // Which rows a step wants of eight, from a fixed sequence.
-    let mut state = 7_u64;
-    let mut next = |below: u64| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (state >> 33) % below
-    };
-    for step in 0..40 {
-        if next(4) == 0 {
-            let (row, value) = (next(8), next(3));
-            app.sql(&format!(
-                "UPDATE user_group SET description = '{value}' WHERE name = 'g{row}'"
-            ))
-            .await;
-        }
-        let owner = format!("c{}", next(3));
-        let wanted: Vec<(usize, u64)> = (0..8)
-            .filter(|_| next(3) == 0)
-            .map(|row| (row, step))
-            .collect();
-        let others = |rows: Vec<String>| -> Vec<String> {
-            rows.into_iter()
-                .filter(|row| !row.ends_with(&owner))
-                .collect()
-        };
-        let before = rows(&app).await;
-        let done = app.try_catalogue(&catalogue(&owner, &wanted)).await;
-        let after = rows(&app).await;
-        if done.is_err() {
-            assert_eq!(before, after, "a refused catalogue changes nothing");
-        } else {
-            assert_eq!(others(before), others(after));
-            let again = app
-                .try_catalogue(&catalogue(&owner, &wanted))
-                .await
-                .unwrap();
-            assert!(again.steps.is_empty(), "{again:?}");
-        }
-    }
 }
 
 async fn every_route_must_be_able_to_use_its_example(database: Database) {

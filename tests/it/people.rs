@@ -1,5 +1,7 @@
 //! Contacts, staff and groups, as they are managed: over the API and from the command line.
 
+pub mod any_mix;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,7 +15,6 @@ crate::tests![
     staff_is_linked_and_put_into_groups,
     staff_is_listed_a_page_at_a_time,
     commands_make_groups_link_staff_and_take_preferences,
-    any_mix_of_recipients_reaches_each_person_once,
     whoever_is_nowhere_is_said,
 ];
 
@@ -318,135 +319,6 @@ async fn commands_make_groups_link_staff_and_take_preferences(database: Database
         said.push_str(&run(words));
     }
     insta::assert_snapshot!("people_at_the_command_line", said);
-}
-
-/// Issue: any set of groups, users, contacts and numbers yields each person at most once,
-/// and a reason for each one left out.
-async fn any_mix_of_recipients_reaches_each_person_once(database: Database) {
-    let app = TestApp::spawn(&database).await;
-    let mut catalogue = String::from(
-        "name = \"crowd\"\n[[template]]\nname = \"hello\"\ncategory = \"utility\"\nbody = \"Hello to all of you.\"\n",
-    );
-    for person in 0..6 {
-        let phone = if person < 4 {
-            format!("phone = \"+1202555010{person}\"\n")
-        } else {
-            String::new()
-        };
-        catalogue += &[
-            format!("[[contact]]\nname = \"c{person}\"\n{phone}"),
-            // Two users are the same person, and one is nobody.
-            format!("[[user]]\nname = \"u{person}\"\ncontact = \"c{person}\"\n"),
-        ]
-        .concat();
-    }
-    catalogue
-        .push_str("[[user]]\nname = \"u0-again\"\ncontact = \"c0\"\n[[user]]\nname = \"nobody\"\n");
-    catalogue.push_str("[[group]]\nname = \"A\"\nmembers = [\"u0\", \"u1\", \"u4\", \"nobody\"]\n[[group]]\nname = \"B\"\nmembers = [\"u0-again\", \"u1\", \"u2\", \"u5\"]\n[[group]]\nname = \"Empty\"\nmembers = []\n");
-    catalogue.push_str("[[route]]\nname = \"all\"\nevent = \"crowd.all\"\ntemplate = \"hello\"\nto = [\"{{ data.to[0] }}\", \"{{ data.to[1] }}\", \"{{ data.to[2] }}\"]\n");
-    app.apply_catalogue(&catalogue).await;
-    app.sql("INSERT INTO contact_alias (kind, value, contact_id, created_at) SELECT 'bsuid', 'US.2222222', id, 1 FROM contact WHERE handle = 'c2'").await;
-    let everybody = [
-        "group:A",
-        "group:B",
-        "group:Empty",
-        "user:u0",
-        "user:u0-again",
-        "user:u3",
-        "user:u4",
-        "user:nobody",
-        "contact:c0",
-        "contact:c3",
-        "contact:c5",
-        "+12025550100",
-        "+12025550103",
-        "+12025550107",
-        "US.2222222",
-        "US.8888888",
-    ];
-    // Who an entry means: a person by number, or somebody who cannot be reached.
-    let means = |entry: &str| -> Vec<String> {
-        let people: &[&str] = match entry {
-            "group:A" => &["0", "1", "4", "nobody"],
-            "group:B" => &["0", "1", "2", "5"],
-            "user:u0" | "user:u0-again" | "contact:c0" | "+12025550100" => &["0"],
-            "user:u3" | "contact:c3" | "+12025550103" => &["3"],
-            "user:u4" => &["4"],
-            "user:nobody" => &["nobody"],
-            "contact:c5" => &["5"],
-            "+12025550107" => &["7"],
-            // What WhatsApp calls one that is known by number, too, and one that is not.
-            "US.2222222" => &["2"],
-            "US.8888888" => &["8"],
-            _ => &[],
-        };
-        people.iter().map(ToString::to_string).collect()
-    };
-    let mut state = 11_u64;
-    let mut next = |below: usize| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        usize::try_from(state >> 33).unwrap() % below
-    };
-    for round in 0..25 {
-        let to: Vec<&str> = (0..=next(6))
-            .map(|_| everybody[next(everybody.len())])
-            .collect();
-        let mut expected: Vec<String> = to.iter().flat_map(|entry| means(entry)).collect();
-        expected.sort();
-        expected.dedup();
-        let request = json!({"to": to, "template": "hello", "reference": format!("round-{round}")});
-        let (code, answer) = app.post("/api/v1/notifications", &request).await;
-        if expected.is_empty() {
-            assert_eq!(code, 422, "{answer}");
-            assert_eq!(
-                answer["errors"][0]["rule"], "nobody is in these groups",
-                "{answer}"
-            );
-        } else {
-            assert_eq!(code, 202, "{to:?}: {answer}");
-            let query = format!("/api/v1/notifications?reference=round-{round}&limit=50");
-            each_once(&app.get(&query).await.1, &expected, &to);
-        }
-        // The same by an event, in chunks and with a cursor.
-        let to: Vec<&str> = (0..3).map(|_| everybody[next(everybody.len())]).collect();
-        let mut expected: Vec<String> = to.iter().flat_map(|entry| means(entry)).collect();
-        expected.sort();
-        expected.dedup();
-        let id = format!("round-{round}");
-        let answer = app.event(&id, "crowd.all", json!({ "to": to })).await;
-        assert_eq!(
-            answer["routes"][0]["notifications"],
-            expected.len(),
-            "{to:?}: {answer}"
-        );
-        let event = answer["id"].as_str().unwrap();
-        let made = format!(
-            "SELECT count(*) FROM notification n JOIN event e ON e.id = n.event_id WHERE e.external_id = '{id}'"
-        );
-        assert_eq!(
-            usize::try_from(app.number(&made).await).unwrap(),
-            expected.len(),
-            "{to:?} {event}"
-        );
-        if expected.is_empty() {
-            let reason = answer["routes"][0]["reason"].as_str().unwrap();
-            assert!(reason.starts_with("it reached nobody"), "{reason}");
-        }
-    }
-}
-
-/// Everybody has one message, and who cannot be reached a reason.
-fn each_once(list: &Value, expected: &[String], to: &[&str]) {
-    let made = list["notifications"].as_array().unwrap();
-    assert_eq!(made.len(), expected.len(), "{to:?}: {list}");
-    let reachable = |who: &String| ["0", "1", "2", "3", "7", "8"].contains(&who.as_str());
-    let skipped: Vec<&Value> = made.iter().filter(|it| it["status"] == "skipped").collect();
-    let unreachable = expected.iter().filter(|who| !reachable(who)).count();
-    assert_eq!(skipped.len(), unreachable, "{to:?}");
-    let has_reason = |it: &&Value| it["reason"].as_str().is_some_and(|it| !it.is_empty());
-    assert!(skipped.iter().all(has_reason), "{to:?}");
 }
 
 async fn whoever_is_nowhere_is_said(database: Database) {

@@ -7,6 +7,7 @@
 mod check;
 mod format;
 mod layout;
+mod references;
 mod values;
 
 pub use layout::layout;
@@ -33,7 +34,6 @@ use crate::{
                 UserRow,
             },
         },
-        wish,
     },
 };
 
@@ -92,6 +92,16 @@ async fn run(
                 let (plan, mistakes) = one(tx, parsed, now).await?;
                 plans.push(plan);
                 wrong.push(Mistakes(mistakes));
+            }
+            // One file may name what another brings.
+            for ((parsed, plan), wrong) in catalogues.iter().zip(&plans).zip(&mut wrong) {
+                if !plan.foreign.is_empty() {
+                    continue;
+                }
+                let mut more = references::missing(tx, parsed).await?;
+                more.extend(references::left_without(tx, parsed, plan).await?);
+                more.retain(|it| !wrong.0.contains(it));
+                wrong.0.extend(more);
             }
             let conflicts = plans.iter().any(|plan| plan.conflicts().next().is_some());
             Ok(if wrong.iter().any(|mistakes| !mistakes.0.is_empty()) {
@@ -166,50 +176,11 @@ async fn one(
             wrong.push(parsed.mistake(*kind, name, broken.field, &broken.rule));
         }
     }
-    wrong.extend(missing(tx, parsed).await?);
     catalogue::note(tx, by, &wanted, &applied).await?;
     if !plan.steps.is_empty() {
         catalogue::count_change(tx, &catalogue.name, now).await?;
     }
     Ok((plan, wrong))
-}
-
-/// Templates and kinds of message that routes and rules name, and nobody has.
-async fn missing(tx: &DatabaseTransaction, parsed: &Parsed) -> Result<Vec<Mistake>, StoreError> {
-    let catalogue = &parsed.catalogue;
-    let mut templates = Vec::new();
-    let mut kinds = Vec::new();
-    for entry in &catalogue.route {
-        let name = &entry.name;
-        templates.push((Kind::Route, name, "template", Some(&entry.template)));
-        let fallback = entry.fallback_template.as_ref();
-        templates.push((Kind::Route, name, "fallback_template", fallback));
-        kinds.push((Kind::Route, name, "kind", entry.kind.as_ref()));
-    }
-    for entry in &catalogue.rule {
-        let (name, send) = (&entry.name, &entry.send);
-        templates.push((Kind::Rule, name, "send.template", Some(&send.template)));
-        let fallback = send.fallback_template.as_ref();
-        templates.push((Kind::Rule, name, "send.fallback_template", fallback));
-        kinds.push((Kind::Rule, name, "send.kind", send.kind.as_ref()));
-    }
-    let mut wrong = Vec::new();
-    for (kind, name, field, template) in templates {
-        let Some(template) = template else { continue };
-        if catalogue::translations(tx, template).await?.is_empty() {
-            let rule = format!("there is no template {template}");
-            wrong.push(parsed.mistake(kind, name, field, &rule));
-        }
-    }
-    let known = wish::kinds(tx).await?;
-    for (kind, name, field, wanted) in kinds {
-        let Some(wanted) = wanted else { continue };
-        if !known.iter().any(|row| row.name == *wanted) {
-            let rule = format!("there is no kind of message {wanted}");
-            wrong.push(parsed.mistake(kind, name, field, &rule));
-        }
-    }
-    Ok(wrong)
 }
 
 /// The rows that a catalogue wants.

@@ -13,7 +13,8 @@ use crate::{
         transition::{self, Step},
     },
     store::{
-        DatabaseTransaction, Store, StoreError, catalogue,
+        ConnectionTrait, DatabaseTransaction, Store, StoreError,
+        catalogue::uses::uses,
         notification::{self, Filter},
         people,
     },
@@ -66,7 +67,7 @@ pub async fn delete_contact(engine: &Engine, by: By<'_>, contact: Uuid) -> Outco
 }
 
 async fn why_not(
-    connection: &impl crate::store::ConnectionTrait,
+    connection: &impl ConnectionTrait,
     contact: Uuid,
 ) -> Result<Option<Vec<FieldError>>, StoreError> {
     let Some(details) = people::details(connection, contact).await? else {
@@ -81,18 +82,28 @@ async fn why_not(
     let Some(handle) = details.handle else {
         return Ok(None);
     };
-    let named = catalogue::who_names(connection, &format!("contact:{handle}")).await?;
-    Ok(in_use(&named))
+    in_use(connection, &format!("contact:{handle}")).await
 }
 
-fn in_use(named: &[(&'static str, String)]) -> Option<Vec<FieldError>> {
-    let (kind, name) = named.first()?;
+/// Routes and rules that would send to nobody without this recipient.
+async fn in_use(
+    connection: &impl ConnectionTrait,
+    recipient: &str,
+) -> Result<Option<Vec<FieldError>>, StoreError> {
+    let mut named = uses(connection).await?;
+    named.retain(|it| it.is_for(recipient));
+    let Some(first) = named.first() else {
+        return Ok(None);
+    };
     let others = match named.len() {
         1 => String::new(),
         many => format!(" and {} more", many - 1),
     };
-    let rule = format!("the {kind} {name}{others} would send to nobody");
-    Some(field("", rule))
+    let rule = format!(
+        "the {} {}{others} would send to nobody",
+        first.what, first.name
+    );
+    Ok(Some(field("", rule)))
 }
 
 /// Cancels what waits for a person. What is being sent at this moment goes out.
@@ -155,8 +166,7 @@ async fn delete(
     }
     store
         .write_or_refuse(async |tx| {
-            let named = catalogue::who_names(tx, &format!("{kind}:{name}")).await?;
-            if let Some(wrong) = in_use(&named) {
+            if let Some(wrong) = in_use(tx, &format!("{kind}:{name}")).await? {
                 return Ok(Err(wrong));
             }
             if !remove(tx).await? {

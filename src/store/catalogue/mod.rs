@@ -2,6 +2,7 @@
 
 mod present;
 pub mod rows;
+pub mod uses;
 mod write;
 mod write_people;
 
@@ -24,7 +25,6 @@ use super::{
     dialect::{Columns, execute, query, query_one},
 };
 use crate::domain::{
-    recipient,
     rule::{Rule, Send},
     time::Timestamp,
     trigger::{Trigger, Triggers},
@@ -93,63 +93,6 @@ pub async fn templates(store: &super::Store) -> Result<Vec<template::Model>, Sto
         .order_by_asc(template::Column::Language)
         .all(store.reader())
         .await?)
-}
-
-/// The routes and rules that send a template, or fall back to it: what each is, and its name.
-pub async fn users_of_template(
-    store: &super::Store,
-    name: &str,
-) -> Result<Vec<(&'static str, String)>, StoreError> {
-    let routes = query(
-        store.reader(),
-        "SELECT name FROM route WHERE template = $1 OR fallback_template = $1 ORDER BY name",
-        [name.into()],
-    )
-    .await?;
-    let mut users = Vec::new();
-    for row in &routes {
-        users.push(("route", Columns::of(row).take()?));
-    }
-    let rules = rules(store.reader()).await?;
-    let of_rules = rules.into_iter().filter(|it| {
-        let fallback = it.rule.send.fallback_template.as_deref();
-        it.active && (it.rule.send.template == name || fallback == Some(name))
-    });
-    users.extend(of_rules.map(|it| ("rule", it.rule.name)));
-    Ok(users)
-}
-
-/// The routes and rules whose recipients name somebody, as `group:NAME` and the like: what each
-/// is, and its name.
-pub async fn who_names(
-    connection: &impl ConnectionTrait,
-    recipient: &str,
-) -> Result<Vec<(&'static str, String)>, StoreError> {
-    let names_it = |entries: &[String]| {
-        entries
-            .iter()
-            .flat_map(|entry| recipient::each(entry))
-            .any(|entry| entry == recipient)
-    };
-    let routes = query(
-        connection,
-        "SELECT name, recipients FROM route ORDER BY name",
-        [],
-    )
-    .await?;
-    let mut found = Vec::new();
-    for row in &routes {
-        let mut columns = Columns::of(row);
-        let name: String = columns.take()?;
-        let entries: Vec<String> = read_json(columns.take()?);
-        if names_it(&entries) {
-            found.push(("route", name));
-        }
-    }
-    let rules = rules(connection).await?.into_iter();
-    let of_rules = rules.filter(|it| it.active && names_it(&it.rule.send.to));
-    found.extend(of_rules.map(|it| ("rule", it.rule.name)));
-    Ok(found)
 }
 
 /// The translations of a template, by language.

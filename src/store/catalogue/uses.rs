@@ -1,0 +1,89 @@
+//! What routes and rules name: without it they would send nothing.
+
+use sea_orm::ConnectionTrait;
+
+use super::{ROUTE, RULE, stored_route, stored_rule};
+use crate::{
+    domain::{recipient, rule::Rule},
+    store::{
+        StoreError,
+        dialect::{Columns, query},
+    },
+};
+
+/// A route, or a rule in force, with what it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// `route` or `rule`.
+    pub what: &'static str,
+    pub name: String,
+    pub catalogue: Option<String>,
+    /// As `group:NAME` and the like; expressions as they are written.
+    pub recipients: Vec<String>,
+    /// Its template, and what it falls back to.
+    pub templates: Vec<String>,
+    pub message_kind: Option<String>,
+}
+
+impl Use {
+    /// Whether it sends to somebody who is named so: `group:NAME` and the like.
+    pub fn is_for(&self, recipient: &str) -> bool {
+        self.recipients
+            .iter()
+            .flat_map(|entry| recipient::each(entry))
+            .any(|entry| entry == recipient)
+    }
+
+    pub fn sends(&self, template: &str) -> bool {
+        self.templates.iter().any(|it| it == template)
+    }
+}
+
+/// Every route, then every rule in force, by name.
+pub async fn uses(connection: &impl ConnectionTrait) -> Result<Vec<Use>, StoreError> {
+    let routes = query(
+        connection,
+        format!("SELECT x.name, x.catalogue, {ROUTE} FROM route x ORDER BY x.name"),
+        [],
+    )
+    .await?;
+    let mut all = Vec::with_capacity(routes.len());
+    for row in &routes {
+        let mut columns = Columns::of(row);
+        let (name, catalogue) = (columns.take()?, columns.take()?);
+        let route = stored_route(&mut columns)?;
+        all.push(Use {
+            what: "route",
+            name,
+            catalogue,
+            recipients: route.recipients,
+            templates: [Some(route.template), route.fallback_template]
+                .into_iter()
+                .flatten()
+                .collect(),
+            message_kind: route.message_kind,
+        });
+    }
+    let rules = query(
+        connection,
+        format!("SELECT {RULE}, catalogue FROM rule WHERE active = true ORDER BY name"),
+        [],
+    )
+    .await?;
+    for row in &rules {
+        let mut columns = Columns::of(row);
+        let Rule { name, send, .. } = stored_rule(&mut columns)?.rule;
+        all.push(Use {
+            what: "rule",
+            name,
+            catalogue: columns.take()?,
+            recipients: send.to,
+            templates: [Some(send.template), send.fallback_template]
+                .into_iter()
+                .flatten()
+                .collect(),
+            message_kind: send.kind,
+        });
+    }
+    Ok(all)
+}
