@@ -13,6 +13,20 @@ fn is(one: &str, other: &str) -> bool {
         .eq_ignore_ascii_case(&other.replace('-', "_"))
 }
 
+/// Whether a text is written as WhatsApp writes languages: two or three letters, and at most a
+/// country or script.
+pub fn is_written_well(text: &str) -> bool {
+    let mut parts = text.split('_');
+    let language = parts.next().unwrap_or_default();
+    let country = parts.next();
+    (2..=3).contains(&language.len())
+        && language.bytes().all(|it| it.is_ascii_lowercase())
+        && country.is_none_or(|it| {
+            (2..=4).contains(&it.len()) && it.bytes().all(|it| it.is_ascii_alphabetic())
+        })
+        && parts.next().is_none()
+}
+
 /// Whether two languages differ in their country at most.
 pub fn is_akin(one: &str, other: &str) -> bool {
     base(one).eq_ignore_ascii_case(base(other))
@@ -38,7 +52,19 @@ pub fn nearest(wanted: &[&str], there: &[&str]) -> Option<usize> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::nearest;
+    use super::{is_written_well, nearest};
+
+    #[test]
+    fn a_language_is_two_or_three_letters_and_at_most_a_country() {
+        for good in ["en", "en_US", "fil", "zh_CN", "zh_Hans"] {
+            assert!(is_written_well(good), "{good}");
+        }
+        for wrong in [
+            "", "e", "EN", "english", "en-US", "en_", "en_USA_x", "en US", "h1",
+        ] {
+            assert!(!is_written_well(wrong), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_translation_is_chosen_by_the_first_language_that_has_one() {

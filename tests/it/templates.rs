@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
-use herald::{engine::templates, providers, sandbox::ACCOUNT_ID, state::Clock};
+use herald::{
+    engine::{catalogue as catalogues, templates},
+    providers,
+    sandbox::ACCOUNT_ID,
+    state::Clock,
+};
 use serde_json::{Value, json};
 
 use crate::{
     cli::{command, text},
-    harness::{Database, PHONE_NUMBER_ID, Played, play},
+    harness::{Database, PHONE_NUMBER_ID, Played, TestApp, play},
 };
 
 crate::tests![
@@ -25,6 +30,7 @@ crate::tests![
     what_was_made_elsewhere_becomes_a_catalogue_and_is_then_the_same,
     a_header_that_is_a_file_is_made_with_a_sample,
     a_code_says_how_long_it_is_good,
+    a_code_is_filled_in_by_an_app,
 ];
 
 const TOKEN: &str = "sandbox-token-for-templates-123456789";
@@ -628,6 +634,75 @@ async fn a_code_says_how_long_it_is_good(database: Database) {
             "{said}"
         );
     }
+}
+
+async fn a_code_is_filled_in_by_an_app(database: Database) {
+    let it = ready(&database, "").await;
+    let catalogue = |button: &str| {
+        format!(
+            "name = \"codes\"\n[[template]]\nname = \"entry_code\"\nlanguage = \"en\"\ncategory = \"authentication\"\n\
+             body = \"{{{{ code }}}} lets you in.\"\nadd_security_recommendation = true\n[[template.button]]\ntype = \"otp\"\n{button}\n"
+        )
+    };
+    let app = "supported_apps = [{ package_name = \"com.example.pay\", signature_hash = \"K8a/AINcGX7\" }]\n";
+    let one_tap = format!("otp_type = \"one_tap\"\nautofill_text = \"Fill in\"\n{app}");
+    it.app.apply_catalogue(&catalogue(&one_tap)).await;
+    let asked = [
+        "sync",
+        "--display-only",
+        "--format",
+        "json",
+        "--template",
+        "entry_code",
+    ];
+    let (code, document) = it.run(&asked).await;
+    assert_eq!(code, 0, "{document}");
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(
+        document[0]["components"],
+        json!([
+            { "type": "BODY", "add_security_recommendation": true },
+            { "type": "BUTTONS", "buttons": [{
+                "type": "OTP", "otp_type": "ONE_TAP", "autofill_text": "Fill in",
+                "supported_apps": [{ "package_name": "com.example.pay", "signature_hash": "K8a/AINcGX7" }],
+            }] },
+        ])
+    );
+    let (_, shown) = it.run(&["show", "entry_code"]).await;
+    assert!(
+        shown.contains("For your security") && shown.contains("[ Fill in ]"),
+        "{shown}"
+    );
+    let zero_tap = format!("otp_type = \"zero_tap\"\nzero_tap_terms_accepted = true\n{app}");
+    it.app.apply_catalogue(&catalogue(&zero_tap)).await;
+    for (button, why) in [
+        ("otp_type = \"one_tap\"".to_owned(), "need 1 to 5 apps"),
+        (
+            format!("otp_type = \"copy_code\"\n{app}"),
+            "copy_code has neither",
+        ),
+        (
+            format!("otp_type = \"zero_tap\"\n{app}"),
+            "once you have accepted",
+        ),
+        (one_tap.replace("com.example.pay", "pay"), "com.example.app"),
+        (one_tap.replace("GX7", ""), "11 characters"),
+        (
+            one_tap.replace("Fill in", &"x".repeat(26)),
+            "autofill_text: 1 to 25",
+        ),
+        ("otp_type = \"two_tap\"".to_owned(), "unknown variant"),
+    ] {
+        let wrong = catalogues::parse(&catalogue(&button), &TestApp::catalogue_values());
+        let said = format!("{:?}", wrong.unwrap_err());
+        assert!(said.contains(why), "{why}: {said}");
+    }
+    let wrong = catalogue(&one_tap).replace("\"en\"", "\"english\"");
+    let wrong = it.app.try_catalogue(&wrong).await.unwrap_err();
+    assert_eq!(
+        wrong,
+        ["line 4: template entry_code: language: a language is written en, en_US or pt_BR"]
+    );
 }
 
 async fn what_is_recategorised_in_its_first_review_obeys_at_once(database: Database) {

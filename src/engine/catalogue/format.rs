@@ -86,6 +86,9 @@ pub struct TemplateEntry {
     pub message_send_ttl_seconds: Option<i64>,
     /// Of an authentication template: how long its code is good, as Meta writes below it.
     pub code_expiration_minutes: Option<u8>,
+    /// Of an authentication template: Meta adds that the code is for nobody else.
+    #[serde(default)]
+    pub add_security_recommendation: bool,
 }
 
 impl TemplateEntry {
@@ -97,6 +100,7 @@ impl TemplateEntry {
             buttons: self.button.clone(),
             parameters: self.parameter.clone(),
             code_expiration_minutes: self.code_expiration_minutes,
+            add_security_recommendation: self.add_security_recommendation,
         };
         (!extras.is_empty()).then_some(extras)
     }

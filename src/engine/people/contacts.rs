@@ -7,6 +7,7 @@ use super::{By, Outcome, field, note};
 use crate::{
     domain::{
         edit::Edit,
+        language::is_written_well,
         phone::Phone,
         preference::Preference,
         quiet::{self, QuietHours},
@@ -148,17 +149,11 @@ fn wrong(changes: &ContactChanges) -> Option<Vec<super::FieldError>> {
             return Some(field(pointer, format!("1 to {MAX_NAME} characters")));
         }
     }
-    if let Some(language) = changes.language.given() {
-        let reads = (2..=16).contains(&language.len())
-            && language
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-        if !reads {
-            return Some(field(
-                "/language",
-                "a language is written en, en_US or pt-BR",
-            ));
-        }
+    if let Some(language) = changes.language.given()
+        && !is_written_well(&language.replace('-', "_"))
+    {
+        let rule = "a language is written en, en_US or pt-BR";
+        return Some(field("/language", rule));
     }
     if let Some(zone) = changes.time_zone.given()
         && quiet::zone(zone).is_none()

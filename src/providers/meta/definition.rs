@@ -150,20 +150,37 @@ fn authentication(extras: &Extras) -> Vec<Value> {
         .buttons
         .iter()
         .find_map(|it| match it {
-            Button::Otp { otp_type, text } => Some((*otp_type, text.clone())),
+            Button::Otp(otp) => Some(otp.clone()),
             _ => None,
         })
-        .unwrap_or((OtpType::CopyCode, None));
-    let kind = match otp.0 {
+        .unwrap_or_default();
+    let kind = match otp.otp_type {
         OtpType::CopyCode => "COPY_CODE",
         OtpType::OneTap => "ONE_TAP",
         OtpType::ZeroTap => "ZERO_TAP",
     };
     let mut button = json!({ "type": "OTP", "otp_type": kind });
-    if let (Some(text), Some(button)) = (otp.1, button.as_object_mut()) {
-        button.insert("text".to_owned(), json!(text));
+    let said = [
+        ("text", otp.text.map(Value::from)),
+        ("autofill_text", otp.autofill_text.map(Value::from)),
+        (
+            "supported_apps",
+            (!otp.supported_apps.is_empty()).then(|| json!(otp.supported_apps)),
+        ),
+        (
+            "zero_tap_terms_accepted",
+            otp.zero_tap_terms_accepted.then_some(Value::Bool(true)),
+        ),
+    ];
+    if let Some(button) = button.as_object_mut() {
+        for (field, value) in said {
+            if let Some(value) = value {
+                button.insert(field.to_owned(), value);
+            }
+        }
     }
-    let mut all = vec![json!({ "type": "BODY", "add_security_recommendation": false })];
+    let recommends = extras.add_security_recommendation;
+    let mut all = vec![json!({ "type": "BODY", "add_security_recommendation": recommends })];
     if let Some(minutes) = extras.code_expiration_minutes {
         all.push(json!({ "type": "FOOTER", "code_expiration_minutes": minutes }));
     }
@@ -254,7 +271,7 @@ fn button(button: &Button, context: &Value) -> Value {
                 .unwrap_or_else(|_none| code.clone());
             json!({ "type": "COPY_CODE", "example": example })
         }
-        Button::Otp { .. } => json!({ "type": "OTP", "otp_type": "COPY_CODE" }),
+        Button::Otp(_) => json!({ "type": "OTP", "otp_type": "COPY_CODE" }),
         Button::RequestContactInfo => json!({ "type": "REQUEST_CONTACT_INFO" }),
     }
 }

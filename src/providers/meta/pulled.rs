@@ -10,7 +10,7 @@ use super::{
     templates::Remote,
 };
 use crate::domain::template::{
-    layout::{Button, Extras, Header, OtpType, PROVIDED, check, ttl_bounds},
+    layout::{Button, Extras, Header, Otp, OtpType, PROVIDED, SupportedApp, check, ttl_bounds},
     parameter::{Declared, Kind},
 };
 
@@ -27,6 +27,8 @@ pub struct Pulled {
     pub footer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code_expiration_minutes: Option<u8>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub add_security_recommendation: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_send_ttl_seconds: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -227,6 +229,7 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
         body: String::new(),
         footer: None,
         code_expiration_minutes: None,
+        add_security_recommendation: false,
         message_send_ttl_seconds: remote.ttl_seconds.filter(|seconds| {
             let (least, most) = ttl_bounds(&category);
             (least..=most).contains(seconds)
@@ -248,18 +251,13 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
         pulled.code_expiration_minutes = part("FOOTER")
             .and_then(|it| text(it, "/code_expiration_minutes"))
             .and_then(|minutes| minutes.parse().ok());
-        pulled.button = vec![Button::Otp {
-            otp_type: match buttons
-                .first()
-                .and_then(|it| text(it, "/otp_type"))
-                .as_deref()
-            {
-                Some("ONE_TAP") => OtpType::OneTap,
-                Some("ZERO_TAP") => OtpType::ZeroTap,
-                _ => OtpType::CopyCode,
-            },
-            text: None,
-        }];
+        pulled.add_security_recommendation = body
+            .get("add_security_recommendation")
+            .and_then(Value::as_bool)
+            .unwrap_or_default();
+        pulled.button = vec![Button::Otp(
+            buttons.first().map_or_else(Otp::default, |it| otp(it)),
+        )];
         pulled.parameter = vec![Declared {
             name: "code".to_owned(),
             kind: Kind::Code,
@@ -284,6 +282,33 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
     pulled.checked()
 }
 
+/// How a code gets into the app. What is not known of it is as if Meta had not said it.
+fn otp(button: &Value) -> Otp {
+    let mut otp = Otp {
+        otp_type: match text(button, "/otp_type").as_deref() {
+            Some("ONE_TAP") => OtpType::OneTap,
+            Some("ZERO_TAP") => OtpType::ZeroTap,
+            _ => OtpType::CopyCode,
+        },
+        ..Otp::default()
+    };
+    if otp.otp_type == OtpType::CopyCode {
+        return otp;
+    }
+    otp.autofill_text = text(button, "/autofill_text");
+    otp.supported_apps = list(button, "/supported_apps")
+        .filter_map(|app| {
+            Some(SupportedApp {
+                package_name: text(app, "/package_name")?,
+                signature_hash: text(app, "/signature_hash")?,
+            })
+        })
+        .collect();
+    // Who has made it has accepted them.
+    otp.zero_tap_terms_accepted = otp.otp_type == OtpType::ZeroTap;
+    otp
+}
+
 impl Pulled {
     /// As `apply` takes it, or what it would refuse.
     fn checked(self) -> Result<Self, String> {
@@ -300,6 +325,7 @@ impl Pulled {
             buttons: self.button.clone(),
             parameters: self.parameter.clone(),
             code_expiration_minutes: self.code_expiration_minutes,
+            add_security_recommendation: self.add_security_recommendation,
         };
         let named = self.parameter_format.is_some();
         let authentication = self.category == "authentication";
@@ -335,6 +361,40 @@ mod tests {
             components: components.as_array().unwrap().clone(),
             ..Remote::default()
         }
+    }
+
+    #[test]
+    fn a_code_is_pulled_with_the_apps_that_take_it() {
+        let components = json!([
+            { "type": "BODY", "text": "*{{1}}* is your verification code.", "add_security_recommendation": true },
+            { "type": "FOOTER", "code_expiration_minutes": 5 },
+            { "type": "BUTTONS", "buttons": [{
+                "type": "OTP", "otp_type": "ZERO_TAP", "autofill_text": "Fill in",
+                "supported_apps": [{ "package_name": "com.example.pay", "signature_hash": "K8a/AINcGX7" }],
+            }] },
+        ]);
+        let pulled = written(&remote("AUTHENTICATION", &components), "made").unwrap();
+        let extras = Extras {
+            buttons: pulled.button.clone(),
+            parameters: pulled.parameter.clone(),
+            code_expiration_minutes: pulled.code_expiration_minutes,
+            add_security_recommendation: pulled.add_security_recommendation,
+            ..Extras::default()
+        };
+        let layout = Layout::parse(&pulled.body, extras, false, true, "en").unwrap();
+        let made = definition::components(Definition {
+            name: "made",
+            language: "en",
+            ttl_seconds: None,
+            category: "authentication",
+            layout: &layout,
+            named: false,
+            sample: None,
+        });
+        let mut expected = components;
+        expected[0] = json!({ "type": "BODY", "add_security_recommendation": true });
+        expected[2]["buttons"][0]["zero_tap_terms_accepted"] = json!(true);
+        assert_eq!(json!(made.unwrap()), expected);
     }
 
     #[test]
@@ -376,6 +436,7 @@ mod tests {
             buttons: pulled.button.clone(),
             parameters: pulled.parameter.clone(),
             code_expiration_minutes: None,
+            add_security_recommendation: false,
         };
         let layout = Layout::parse(&pulled.body, extras, false, false, "en").unwrap();
         let ours = definition::components(Definition {

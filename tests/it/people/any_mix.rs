@@ -1,7 +1,7 @@
 //! Issue: any set of groups, users, contacts and aliases yields each person at most once, and a
 //! reason for each one left out.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write};
 
 use proptest::{
     prelude::*,
@@ -75,15 +75,15 @@ impl Case {
                 .join(", ")
         );
         for (user, link) in self.links.iter().enumerate() {
-            text += &format!("[[user]]\nname = \"u{case}-{user}\"\n");
+            writeln!(text, "[[user]]\nname = \"u{case}-{user}\"").unwrap();
             if let Some(person) = link {
-                text += &format!("contact = \"c{person}\"\n");
+                writeln!(text, "contact = \"c{person}\"").unwrap();
             }
         }
         for person in 0..PEOPLE {
-            text += &format!("[[contact]]\nname = \"c{person}\"\n");
+            writeln!(text, "[[contact]]\nname = \"c{person}\"").unwrap();
             if has_number(person) {
-                text += &format!("phone = \"{}\"\n", number(person));
+                writeln!(text, "phone = \"{}\"", number(person)).unwrap();
             }
         }
         for (group, members) in self.groups.iter().enumerate() {
@@ -91,10 +91,12 @@ impl Case {
                 .iter()
                 .map(|user| format!("u{case}-{user}"))
                 .collect();
-            text += &format!(
-                "[[group]]\nname = \"g{case}-{group}\"\nmembers = {}\n",
+            writeln!(
+                text,
+                "[[group]]\nname = \"g{case}-{group}\"\nmembers = {}",
                 json!(members)
-            );
+            )
+            .unwrap();
         }
         text
     }

@@ -110,6 +110,12 @@ pub fn check(body: &str, extras: &Extras, named: bool, authentication: bool) -> 
         ),
         _ => {}
     }
+    if extras.add_security_recommendation && !authentication {
+        refuse(
+            "/add_security_recommendation".to_owned(),
+            "only an authentication template has it".to_owned(),
+        );
+    }
     for text in texts(extras) {
         if let Err(error) = check_text(text) {
             refuse("/header and /buttons".to_owned(), error.to_string());
@@ -135,7 +141,7 @@ fn check_buttons(
         matches!(it, Button::PhoneNumber { .. })
     });
     most("that copies a code", 1, |it| {
-        matches!(it, Button::CopyCode { .. } | Button::Otp { .. })
+        matches!(it, Button::CopyCode { .. } | Button::Otp(_))
     });
     let replies: Vec<bool> = buttons
         .iter()
@@ -152,7 +158,7 @@ fn check_buttons(
     }
     for (index, button) in buttons.iter().enumerate() {
         let at = |field: &str| format!("/buttons/{index}/{field}");
-        if authentication != matches!(button, Button::Otp { .. }) {
+        if authentication != matches!(button, Button::Otp(_)) {
             refuse(
                 format!("/buttons/{index}"),
                 "otp buttons belong to authentication templates, and only they".to_owned(),
@@ -162,7 +168,7 @@ fn check_buttons(
             Button::QuickReply { text, .. }
             | Button::Url { text, .. }
             | Button::PhoneNumber { text, .. } => Some(text),
-            Button::Otp { text, .. } => text.as_ref(),
+            Button::Otp(otp) => otp.text.as_ref(),
             Button::CopyCode { .. } | Button::RequestContactInfo => None,
         };
         if text.is_some_and(|text| text.is_empty() || text.chars().count() > MAX_BUTTON) {
@@ -194,10 +200,17 @@ fn check_buttons(
                     );
                 }
             }
-            Button::QuickReply { .. }
-            | Button::CopyCode { .. }
-            | Button::Otp { .. }
-            | Button::RequestContactInfo => {}
+            Button::Otp(otp) => {
+                for (field, rule) in otp.check() {
+                    refuse(at(&field), rule);
+                }
+                if let Some(text) = &otp.autofill_text
+                    && !(1..=MAX_BUTTON).contains(&text.chars().count())
+                {
+                    refuse(at("autofill_text"), "1 to 25 characters".to_owned());
+                }
+            }
+            Button::QuickReply { .. } | Button::CopyCode { .. } | Button::RequestContactInfo => {}
         }
     }
 }

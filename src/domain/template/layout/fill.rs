@@ -333,7 +333,7 @@ fn fill_button(button: &Button, context: &Value) -> Result<Option<ButtonValue>, 
         )?)),
         Button::QuickReply { payload: None, .. }
         | Button::PhoneNumber { .. }
-        | Button::Otp { .. }
+        | Button::Otp(_)
         | Button::RequestContactInfo => None,
     })
 }

@@ -2,10 +2,12 @@
 
 mod check;
 mod fill;
+mod otp;
 mod preview;
 
 pub use check::{check, ttl_bounds};
 pub use fill::{ButtonValue, Filled, FilledButton, FilledHeader, Parameter};
+pub use otp::{Otp, OtpType, SupportedApp};
 pub use preview::{Above, Preview};
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,9 @@ pub struct Extras {
     /// Of an authentication template: Meta writes below the text how long its code is good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code_expiration_minutes: Option<u8>,
+    /// Of an authentication template: Meta adds that the code is for nobody else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub add_security_recommendation: bool,
 }
 
 impl Extras {
@@ -39,6 +44,7 @@ impl Extras {
             && self.buttons.is_empty()
             && self.parameters.is_empty()
             && self.code_expiration_minutes.is_none()
+            && !self.add_security_recommendation
     }
 }
 
@@ -92,21 +98,9 @@ pub enum Button {
     CopyCode {
         code: String,
     },
-    /// The button of an authentication template: it copies or fills in the code of the body.
-    Otp {
-        otp_type: OtpType,
-        text: Option<String>,
-    },
+    /// Of an authentication template: it copies or fills in the code of the body.
+    Otp(Otp),
     RequestContactInfo,
-}
-
-/// How a one-time password gets into the app (Meta, "Authentication templates").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OtpType {
-    CopyCode,
-    OneTap,
-    ZeroTap,
 }
 
 /// Variables that Herald fills in: who receives it, and whom it is about.
@@ -249,7 +243,7 @@ fn texts(extras: &Extras) -> Vec<&str> {
             Button::QuickReply { payload, .. } => texts.extend(payload.as_deref()),
             Button::Url { url, .. } => texts.push(url),
             Button::CopyCode { code } => texts.push(code),
-            Button::PhoneNumber { .. } | Button::Otp { .. } | Button::RequestContactInfo => {}
+            Button::PhoneNumber { .. } | Button::Otp(_) | Button::RequestContactInfo => {}
         }
     }
     texts

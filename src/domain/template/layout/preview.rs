@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use super::{Button, Header, Layout};
 
+/// What Meta adds to a code (Meta, "Authentication templates").
+const RECOMMENDATION: &str = " For your security, do not share this code.";
+
 /// What stands where in a bubble.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
@@ -29,7 +32,7 @@ impl Layout {
     /// The template, filled with these.
     pub fn preview(&self, context: &Value) -> Preview {
         let filled = self.fill(context);
-        let body = if let Ok(filled) = &filled {
+        let mut body = if let Ok(filled) = &filled {
             self.text(&filled.body)
         } else {
             let names: Vec<String> = self
@@ -40,6 +43,9 @@ impl Layout {
                 .collect();
             self.body.fill(&names)
         };
+        if self.extras.add_security_recommendation {
+            body.push_str(RECOMMENDATION);
+        }
         Preview {
             header: self.extras.header.as_ref().map(|header| match header {
                 Header::Text { text } => {
@@ -67,7 +73,7 @@ impl Layout {
             | Button::Url { text, .. }
             | Button::PhoneNumber { text, .. } => text.clone(),
             Button::CopyCode { .. } => "Copy offer code".to_owned(),
-            Button::Otp { text, .. } => text.clone().unwrap_or_else(|| "Copy code".to_owned()),
+            Button::Otp(otp) => otp.label(),
             Button::RequestContactInfo => "Share contact info".to_owned(),
         };
         let own: Vec<String> = self.extras.buttons.iter().map(label).collect();

@@ -16,7 +16,7 @@ use self::{
     wrong::{At, Wrong},
 };
 use super::{Catalogue, values, values::Values};
-use crate::domain::{catalogue::Kind, phone::Phone, quiet};
+use crate::domain::{catalogue::Kind, language::is_written_well, phone::Phone, quiet};
 
 /// What is wrong with a catalogue, all of it, each with where it stands.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,6 +104,10 @@ fn people(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
         };
         if let Some(Err(error)) = entry.phone.as_deref().map(Phone::parse) {
             wrong.field(at, "phone", error);
+        }
+        let language = entry.language.as_deref();
+        if language.is_some_and(|it| !is_written_well(&it.replace('-', "_"))) {
+            wrong.field(at, "language", "a language is written en, en_US or pt-BR");
         }
         if entry
             .time_zone

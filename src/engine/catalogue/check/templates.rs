@@ -6,7 +6,10 @@ use serde_json::json;
 
 use super::wrong::{At, Wrong};
 use crate::{
-    domain::template::layout::{self, Layout, PROVIDED},
+    domain::{
+        language::is_written_well,
+        template::layout::{self, Layout, PROVIDED},
+    },
     engine::catalogue::TemplateEntry,
 };
 
@@ -23,6 +26,9 @@ pub(super) fn check(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
     }
     if !["utility", "marketing", "authentication"].contains(&entry.category.as_str()) {
         wrong.field(at, "category", "utility, marketing or authentication");
+    }
+    if !is_written_well(&entry.language) {
+        wrong.field(at, "language", "a language is written en, en_US or pt_BR");
     }
     if !["POSITIONAL", "NAMED"].contains(&entry.parameter_format.as_str()) {
         wrong.field(at, "parameter_format", "POSITIONAL or NAMED");
