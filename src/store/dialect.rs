@@ -56,6 +56,10 @@ pub fn rows(backend: DbBackend, columns: &[(&str, Type)]) -> String {
     }
 }
 
+pub fn is_sqlite(connection: &impl ConnectionTrait) -> bool {
+    connection.get_database_backend() == DbBackend::Sqlite
+}
+
 /// The nil UUID as a literal.
 pub fn nil(backend: DbBackend) -> &'static str {
     if backend == DbBackend::Postgres {

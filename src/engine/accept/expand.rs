@@ -146,10 +146,6 @@ fn of_route<'a>(results: &'a mut Vec<RouteResult>, route: &str) -> &'a mut Route
     results.push_mut(result)
 }
 
-/// Recipients that one transaction expands, at least: a chunk ends with the
-/// group page that reaches it. On SQLite callbacks wait for it (`bench fanout`).
-pub const EXPANDED_AT_ONCE: usize = 60;
-
 pub(super) async fn expand(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -164,10 +160,11 @@ pub(super) async fn expand(
         "event": { "id": row.external_id, "source": row.source, "type": row.event_type, "subject": row.subject },
     });
     let mut report = Report::default();
+    let most = routing::chunk(tx);
     let mut expanded = 0;
     // By name: a catalogue may be applied while a large event is being expanded.
     while let Some(route) = routes.iter().find(|route| cursor.wants(route)) {
-        if expanded >= EXPANDED_AT_ONCE {
+        if expanded >= most {
             break;
         }
         if route.name != cursor.route {

@@ -10,7 +10,7 @@ mod request;
 mod route;
 
 pub use event::{Accepted, Conflict, Duplicate, NewEvent, RouteResult, event, raise};
-pub use expand::{EXPANDED_AT_ONCE, expand_turn};
+pub use expand::expand_turn;
 pub use gather::{Door, NotNow, Queue, Stored, many, open};
 pub use mode::Mode;
 pub use reading::Reading;

@@ -7,7 +7,7 @@ use crate::{
     domain::{recipient::RecipientSpec, rule::Send, template, time::Timestamp},
     engine::{
         Engine,
-        accept::{self, Draft, EXPANDED_AT_ONCE, Mode, Reading},
+        accept::{self, Draft, Mode, Reading},
         routing::{self, Place, Target},
     },
     store::{
@@ -127,7 +127,8 @@ async fn recipients(
     let mut targets: Vec<Target> = Vec::new();
     let mut unknown: Vec<String> = Vec::new();
     let mut place = cursor.place.clone();
-    while targets.len() < EXPANDED_AT_ONCE
+    let most = routing::chunk(tx);
+    while targets.len() < most
         && let Some(entry) = send.to.get(place.recipient)
     {
         let spec = template::render_text(entry, context)

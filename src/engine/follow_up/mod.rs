@@ -9,8 +9,7 @@ use uuid::Uuid;
 use self::children::Chunk;
 use super::{
     Engine,
-    accept::EXPANDED_AT_ONCE,
-    routing::Place,
+    routing::{self, Place},
     transition::{self, Report},
 };
 use crate::{
@@ -111,7 +110,7 @@ async fn batch(
             let mut count = 0;
             let mut made = 0;
             for due in follow_up::due(tx, &wanted, horizon, limit).await? {
-                if made >= EXPANDED_AT_ONCE {
+                if made >= routing::chunk(tx) {
                     break;
                 }
                 let Some(parent) = parents
