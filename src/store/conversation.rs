@@ -220,7 +220,7 @@ pub async fn open_at(
 pub async fn any_woken(store: &Store, now: Timestamp) -> Result<bool, StoreError> {
     Ok(query_one(
         store.reader(),
-        "SELECT contact_id FROM conversation WHERE wake_at IS NOT NULL AND wake_at <= $1 LIMIT 1",
+        "SELECT contact_id FROM conversation WHERE wake_at IS NOT NULL AND wake_at <= $1 ORDER BY wake_at LIMIT 1",
         [now.micros().into()],
     )
     .await?

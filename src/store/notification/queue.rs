@@ -277,11 +277,12 @@ pub async fn oldest_due(store: &Store, now: Timestamp) -> Result<Option<Timestam
         .map(Timestamp::from_micros))
 }
 
-/// Whether anything is due to be looked at.
+/// Whether anything is due to be looked at. The order keeps PostgreSQL, which takes many rows to
+/// be due, from walking the table for one of them.
 pub async fn any_woken(store: &Store, now: Timestamp) -> Result<bool, StoreError> {
     let found = query(
         store.reader(),
-        "SELECT id FROM notification WHERE wake_at IS NOT NULL AND wake_at <= $1 LIMIT 1",
+        "SELECT id FROM notification WHERE wake_at IS NOT NULL AND wake_at <= $1 ORDER BY wake_at LIMIT 1",
         [now.micros().into()],
     )
     .await?;
