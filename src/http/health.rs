@@ -47,8 +47,13 @@ fn uptime(state: &AppState) -> i64 {
 /// Reading the gauges may take no longer: metrics matter most when the database is away.
 const GAUGES_WITHIN: Duration = Duration::from_secs(2);
 
+/// The gauges are of the whole process: who reads them for one answer lets nobody change them
+/// before it is written.
+static GAUGES: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Prometheus metrics. What "is now" is read here, when somebody asks.
 pub async fn metrics(state: web::Data<AppState>) -> HttpResponse {
+    let _alone = GAUGES.lock().await;
     let read = tokio::time::timeout(GAUGES_WITHIN, read_gauges(&state)).await;
     metrics::gauge!("herald_database_up").set(if matches!(read, Ok(Ok(()))) { 1.0 } else { 0.0 });
     metrics::counter!("herald_database_statements_total").absolute(state.engine.store.statements());

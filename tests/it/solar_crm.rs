@@ -11,6 +11,7 @@ crate::tests![
     staff_gets_text_in_the_window_and_the_alert_outside_it,
     what_leaves_outside_the_window_is_the_alert,
     a_failed_message_alerts_the_technical_admins_without_a_loop,
+    what_waited_too_long_or_has_no_number_is_said,
     windows_that_close_remind_their_owner_or_the_pastoral_team,
     customers_of_another_sender_are_not_the_crm_s,
     a_flow_names_its_groups_and_an_unknown_one_is_said,
@@ -216,6 +217,42 @@ async fn a_failed_message_alerts_the_technical_admins_without_a_loop(database: D
     app.settle().await;
     app.follow_up().await;
     assert_eq!(app.number("SELECT count(*) FROM notification").await, 2);
+}
+
+async fn what_waited_too_long_or_has_no_number_is_said(database: Database) {
+    let app = app(&database).await;
+    let invoice = |number: &str, customer: Value| json!({ "invoice_number": number, "amount": 100, "due_date": "2026-02-15", "customer": customer });
+    let nobody = invoice("INV-1", json!({ "name": "Tendai Moyo" }));
+    let answer = app
+        .event("i-1", "solar-crm.invoice.confirmed", nobody)
+        .await;
+    let route = &answer["routes"][0];
+    assert_eq!(
+        (&route["notifications"], &route["skipped"]),
+        (&json!(1), &json!(1)),
+        "{answer}"
+    );
+    let skipped = told(&app, answer["id"].as_str().unwrap()).await;
+    assert_eq!(skipped[0]["reason"], "the recipient has no phone number");
+
+    let somebody = json!({ "name": "Tendai Moyo", "phone": "+12025550142" });
+    let late = invoice("INV-2", somebody);
+    let answer = app.event("i-2", "solar-crm.invoice.confirmed", late).await;
+    let id = answer["notifications"][0].as_str().unwrap().to_owned();
+    app.pass(30 * 24 * 3600);
+    app.send().await;
+    app.settle().await;
+    app.follow_up().await;
+    assert_eq!(app.status_of(&id).await, "expired");
+    let (_, list) = app.get("/api/v1/notifications?recipient=user:tariro").await;
+    let alert = list["notifications"][0]["id"].as_str().unwrap();
+    let shown = app.notification(alert).await;
+    let text = shown["text"].as_str().unwrap();
+    assert!(
+        text.contains("*A message to Tendai Moyo was not delivered*")
+            && text.contains("It waited until it was of no use any more."),
+        "{text}"
+    );
 }
 
 async fn windows_that_close_remind_their_owner_or_the_pastoral_team(database: Database) {
