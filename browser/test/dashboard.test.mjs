@@ -285,6 +285,24 @@ test("people are added and linked, and a template is seen before it is sent", as
   await page.getByRole("button", { name: "Remove asha" }).waitFor();
   await accessible();
 
+  // Whom staff is linked to is deleted only when nothing is linked any more.
+  await page.goto(`${app.base}/dashboard/contacts?text=asha`);
+  await page.getByRole("link", { name: "Asha Rao" }).click();
+  await page.getByRole("checkbox", { name: "Delete Asha Rao" }).check();
+  await page.getByRole("button", { name: "Delete", exact: true }).click();
+  await page.getByText("the user asha is this person").waitFor();
+  await accessible();
+  await page.goto(`${app.base}/dashboard/staff`);
+  await page.getByRole("button", { name: "Unlink asha" }).click();
+  await page.getByRole("button", { name: "Delete asha" }).click();
+  await page.getByText("The user is deleted, out of all groups.").waitFor();
+  await page.goto(`${app.base}/dashboard/contacts?text=asha`);
+  await page.getByRole("link", { name: "Asha Rao" }).click();
+  await page.getByRole("checkbox", { name: "Delete Asha Rao" }).check();
+  await page.getByRole("button", { name: "Delete", exact: true }).click();
+  await page.getByText("but for their number and what they refuse").waitFor();
+  await accessible();
+
   await page.goto(`${app.base}/dashboard/templates`);
   await accessible();
   await page.getByRole("link", { name: "order_confirmation" }).click();

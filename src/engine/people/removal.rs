@@ -75,8 +75,7 @@ async fn why_not(
     };
     let (_, users) = people::names(connection, contact).await?;
     if let Some(user) = users.first() {
-        let rule =
-            format!("the user {user} is this person: link them to somebody else, or delete them");
+        let rule = format!("the user {user} is this person: unlink or delete the user first");
         return Ok(Some(field("", rule)));
     }
     let Some(handle) = details.handle else {
