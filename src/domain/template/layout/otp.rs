@@ -36,7 +36,6 @@ pub struct SupportedApp {
 pub struct Otp {
     pub otp_type: OtpType,
     /// Of the button that copies; Meta's own words, if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// Of the button that fills in; Meta's own words, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
