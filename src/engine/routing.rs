@@ -18,7 +18,7 @@ use crate::{
 
 /// Recipients that one transaction expands: of a group no more, of a list of people at least so
 /// many. On SQLite whoever stores callbacks waits meanwhile (`bench fanout`).
-pub fn chunk(connection: &impl ConnectionTrait) -> usize {
+pub fn recipients_at_once(connection: &impl ConnectionTrait) -> usize {
     if is_sqlite(connection) { 64 } else { 100 }
 }
 
@@ -157,7 +157,7 @@ pub async fn resolve(
             None => Err(Unknown(format!("there is no user {name}"))),
         },
         RecipientSpec::Group(name) => {
-            let most = i64::try_from(chunk(tx)).unwrap_or(i64::MAX);
+            let most = i64::try_from(recipients_at_once(tx)).unwrap_or(i64::MAX);
             let members = people::members(tx, name, after, most).await?;
             // Of a group that has members nobody need be asked whether it is there.
             if members.is_empty() && !people::group_exists(tx, name).await? {

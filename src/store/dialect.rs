@@ -56,6 +56,7 @@ pub fn rows(backend: DbBackend, columns: &[(&str, Type)]) -> String {
     }
 }
 
+/// Whether whoever writes here writes alone.
 pub fn is_sqlite(connection: &impl ConnectionTrait) -> bool {
     connection.get_database_backend() == DbBackend::Sqlite
 }

@@ -1,6 +1,6 @@
 //! The API, as a product sees it.
 
-use herald::engine::routing::chunk;
+use herald::engine::routing::recipients_at_once;
 use serde_json::{Value, json};
 
 use crate::harness::{DEMO, Database, TestApp, crowd, group, without_ids};
@@ -20,6 +20,7 @@ crate::tests![
     every_problem_is_a_document,
     the_openapi_document_names_every_route,
     health_and_metrics_tell_what_is,
+    who_reads_the_metrics_sees_no_other_server_s_gauges,
     no_secret_and_no_number_is_in_metrics_or_problems,
 ];
 
@@ -360,7 +361,10 @@ async fn one_person_in_two_groups_gets_one_message_and_large_groups_are_expanded
     let more = "name = \"more\"\n[[route]]\nname = \"a-new-one\"\nevent = \"crowd.called\"\nto = \"user:person-1\"\ntemplate = \"hello\"\n";
     app.apply_catalogue(more).await;
     let made = app.number("SELECT count(*) FROM notification").await;
-    assert_eq!(usize::try_from(made).unwrap(), chunk(app.store.reader()));
+    assert_eq!(
+        usize::try_from(made).unwrap(),
+        recipients_at_once(app.store.reader())
+    );
     app.follow_up().await;
     assert_eq!(app.number("SELECT count(*) FROM notification").await, 450);
     assert_eq!(
@@ -420,7 +424,11 @@ async fn an_event_the_database_refuses_stops_no_other(database: Database) {
         route["reason"],
         "not everybody was reached: the database refuses it"
     );
-    assert_eq!(route["notifications"], chunk(app.store.reader()), "{route}");
+    assert_eq!(
+        route["notifications"],
+        recipients_at_once(app.store.reader()),
+        "{route}"
+    );
     let (_, whole) = app.get(&of(good["id"].as_str().unwrap())).await;
     assert_eq!(whole["routes"][0]["notifications"], 250);
 }
@@ -569,6 +577,21 @@ async fn health_and_metrics_tell_what_is(database: Database) {
         "herald_write_seconds_bucket",
     ] {
         assert!(metrics.contains(name), "{name} is not in {metrics}");
+    }
+}
+
+/// The gauges are of the process, and several servers read them at the same moment.
+async fn who_reads_the_metrics_sees_no_other_server_s_gauges(database: Database) {
+    let (one, other) = tokio::join!(ready(&database), ready(&database));
+    one.order("A-1", "+12025550101").await;
+    other.order("B-1", "+12025550101").await;
+    other.order("B-2", "+12025550102").await;
+    for _ in 0..50 {
+        let (mine, theirs) = tokio::join!(one.text("/metrics"), other.text("/metrics"));
+        for ((_, metrics), queued) in [(mine, 1), (theirs, 2)] {
+            let line = format!("herald_open_notifications{{status=\"queued\"}} {queued}\n");
+            assert!(metrics.contains(&line), "{line}{metrics}");
+        }
     }
 }
 

@@ -160,7 +160,7 @@ pub(super) async fn expand(
         "event": { "id": row.external_id, "source": row.source, "type": row.event_type, "subject": row.subject },
     });
     let mut report = Report::default();
-    let most = routing::chunk(tx);
+    let most = routing::recipients_at_once(tx);
     let mut expanded = 0;
     // By name: a catalogue may be applied while a large event is being expanded.
     while let Some(route) = routes.iter().find(|route| cursor.wants(route)) {

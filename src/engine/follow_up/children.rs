@@ -127,7 +127,7 @@ async fn recipients(
     let mut targets: Vec<Target> = Vec::new();
     let mut unknown: Vec<String> = Vec::new();
     let mut place = cursor.place.clone();
-    let most = routing::chunk(tx);
+    let most = routing::recipients_at_once(tx);
     while targets.len() < most
         && let Some(entry) = send.to.get(place.recipient)
     {

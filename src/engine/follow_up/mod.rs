@@ -110,7 +110,7 @@ async fn batch(
             let mut count = 0;
             let mut made = 0;
             for due in follow_up::due(tx, &wanted, horizon, limit).await? {
-                if made >= routing::chunk(tx) {
+                if made >= routing::recipients_at_once(tx) {
                     break;
                 }
                 let Some(parent) = parents

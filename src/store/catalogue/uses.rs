@@ -1,5 +1,7 @@
 //! What routes and rules name: without it they would send nothing.
 
+use std::iter::once;
+
 use sea_orm::ConnectionTrait;
 
 use super::{ROUTE, RULE, stored_route, stored_rule};
@@ -57,9 +59,8 @@ pub async fn uses(connection: &impl ConnectionTrait) -> Result<Vec<Use>, StoreEr
             name,
             catalogue,
             recipients: route.recipients,
-            templates: [Some(route.template), route.fallback_template]
-                .into_iter()
-                .flatten()
+            templates: once(route.template)
+                .chain(route.fallback_template)
                 .collect(),
             message_kind: route.message_kind,
         });
@@ -78,10 +79,7 @@ pub async fn uses(connection: &impl ConnectionTrait) -> Result<Vec<Use>, StoreEr
             name,
             catalogue: columns.take()?,
             recipients: send.to,
-            templates: [Some(send.template), send.fallback_template]
-                .into_iter()
-                .flatten()
-                .collect(),
+            templates: once(send.template).chain(send.fallback_template).collect(),
             message_kind: send.kind,
         });
     }
