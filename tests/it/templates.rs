@@ -129,6 +129,16 @@ impl Synced {
         (output.status.code().unwrap(), said.join("\n"))
     }
 
+    /// The components of a template as Meta wants them.
+    async fn components(&self, template: &str) -> Value {
+        let format = ["--display-only", "--format", "json"];
+        let words = [&["sync", "--template", template][..], &format].concat();
+        let (code, document) = self.run(&words).await;
+        assert_eq!(code, 0, "{document}");
+        let document: Value = serde_json::from_str(&document).unwrap();
+        document[0]["components"].clone()
+    }
+
     /// Tells the sandbox something.
     async fn tell(&self, path: &str, body: Value) {
         let answer = self
@@ -592,20 +602,8 @@ async fn a_code_says_how_long_it_is_good(database: Database) {
     it.app
         .apply_catalogue(&catalogue("5", "authentication"))
         .await;
-    let (code, document) = it
-        .run(&[
-            "sync",
-            "--display-only",
-            "--format",
-            "json",
-            "--template",
-            "entry_code",
-        ])
-        .await;
-    assert_eq!(code, 0, "{document}");
-    let document: Value = serde_json::from_str(&document).unwrap();
     assert_eq!(
-        document[0]["components"][1],
+        it.components("entry_code").await[1],
         json!({ "type": "FOOTER", "code_expiration_minutes": 5 })
     );
     let (_, shown) = it.run(&["show", "entry_code"]).await;
@@ -644,22 +642,12 @@ async fn a_code_is_filled_in_by_an_app(database: Database) {
              body = \"{{{{ code }}}} lets you in.\"\nadd_security_recommendation = true\n[[template.button]]\ntype = \"otp\"\n{button}\n"
         )
     };
-    let app = "supported_apps = [{ package_name = \"com.example.pay\", signature_hash = \"K8a/AINcGX7\" }]\n";
+    let one_app = "{ package_name = \"com.example.pay\", signature_hash = \"K8a/AINcGX7\" }";
+    let app = format!("supported_apps = [{one_app}]\n");
     let one_tap = format!("otp_type = \"one_tap\"\nautofill_text = \"Fill in\"\n{app}");
     it.app.apply_catalogue(&catalogue(&one_tap)).await;
-    let asked = [
-        "sync",
-        "--display-only",
-        "--format",
-        "json",
-        "--template",
-        "entry_code",
-    ];
-    let (code, document) = it.run(&asked).await;
-    assert_eq!(code, 0, "{document}");
-    let document: Value = serde_json::from_str(&document).unwrap();
     assert_eq!(
-        document[0]["components"],
+        it.components("entry_code").await,
         json!([
             { "type": "BODY", "add_security_recommendation": true },
             { "type": "BUTTONS", "buttons": [{
@@ -687,6 +675,11 @@ async fn a_code_is_filled_in_by_an_app(database: Database) {
         ),
         (one_tap.replace("com.example.pay", "pay"), "com.example.app"),
         (one_tap.replace("GX7", ""), "11 characters"),
+        (one_tap.replace("GX7", "GX!"), "11 characters"),
+        (
+            one_tap.replace("[{", &format!("[{}{{", format!("{one_app}, ").repeat(5))),
+            "need 1 to 5 apps",
+        ),
         (
             one_tap.replace("Fill in", &"x".repeat(26)),
             "autofill_text: 1 to 25",

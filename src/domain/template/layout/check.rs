@@ -202,7 +202,7 @@ fn check_buttons(
             }
             Button::Otp(otp) => {
                 for (field, rule) in otp.check() {
-                    refuse(at(&field), rule);
+                    refuse(at(field), rule.to_owned());
                 }
                 if let Some(text) = &otp.autofill_text
                     && !(1..=MAX_BUTTON).contains(&text.chars().count())
@@ -301,6 +301,10 @@ mod tests {
                 false
             ),
             ["/buttons/0 otp buttons belong to authentication templates, and only they"]
+        );
+        assert_eq!(
+            rules(json!({"add_security_recommendation": true}), false),
+            ["/add_security_recommendation only an authentication template has it"]
         );
         assert_eq!(
             rules(json!({"header": {"type": "text", "text": "x"}}), true),

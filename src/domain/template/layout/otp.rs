@@ -59,9 +59,9 @@ impl Otp {
     }
 
     /// What is wrong with it: a field and the rule.
-    pub(super) fn check(&self) -> Vec<(String, String)> {
+    pub(super) fn check(&self) -> Vec<(&'static str, &'static str)> {
         let mut wrong = Vec::new();
-        let mut refuse = |field: &str, rule: &str| wrong.push((field.to_owned(), rule.to_owned()));
+        let mut refuse = |field: &'static str, rule: &'static str| wrong.push((field, rule));
         let fills_in = self.otp_type != OtpType::CopyCode;
         if fills_in && !(1..=MAX_APPS).contains(&self.supported_apps.len()) {
             refuse(
