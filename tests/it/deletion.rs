@@ -9,6 +9,7 @@ use crate::{
 
 crate::tests![
     a_deleted_person_is_gone_and_hears_nothing_more,
+    all_that_waits_is_cancelled_however_much_it_is,
     who_has_opted_out_is_still_spared_after_their_deletion,
     whom_something_is_linked_to_is_not_deleted,
     users_and_groups_are_made_and_deleted,
@@ -138,6 +139,19 @@ async fn a_deleted_person_is_gone_and_hears_nothing_more(database: Database) {
         audit.contains("contact.deleted") && !audit.contains("2025550111"),
         "{audit}"
     );
+}
+
+async fn all_that_waits_is_cancelled_however_much_it_is(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(CATALOGUE).await;
+    let path = add(&app, &json!({"phone": "+12025550111"})).await;
+    // More than one transaction cancels.
+    for _ in 0..130 {
+        hello(&app, "+12025550111").await;
+    }
+    let (_, deleted) = app.admin("DELETE", &path, &Value::Null).await;
+    assert_eq!(deleted["cancelled"], 130, "{deleted}");
+    assert_eq!(app.send().await, 0);
 }
 
 async fn who_has_opted_out_is_still_spared_after_their_deletion(database: Database) {

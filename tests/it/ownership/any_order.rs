@@ -209,39 +209,21 @@ async fn delete(app: &TestApp, kind: usize, row: usize) {
         "contact" => {
             let query = format!("/api/v1/contacts?phone=%2B1202555010{row}");
             let (_, found) = app.get(&query).await;
-            format!(
-                "/api/v1/contacts/{}",
-                found["id"].as_str().unwrap_or("none")
-            )
+            let id = found["id"].as_str().unwrap_or("none");
+            format!("/api/v1/contacts/{id}")
         }
         "user" => format!("/api/v1/users/u{row}"),
         "group" => format!("/api/v1/groups/g{row}"),
-        "kind" => {
-            return app
-                .sql(&format!("DELETE FROM message_kind WHERE name = 'k{row}'"))
-                .await;
-        }
-        "event" => {
-            return app
-                .sql(&format!("DELETE FROM event_type WHERE name = 'e{row}'"))
-                .await;
-        }
-        "template" => {
-            return app
-                .sql(&format!("DELETE FROM template WHERE name = 't{row}'"))
-                .await;
-        }
-        "route" => {
-            return app
-                .sql(&format!("DELETE FROM route WHERE name = 'r{row}'"))
-                .await;
-        }
-        _ => {
-            return app
-                .sql(&format!(
-                    "UPDATE rule SET active = false WHERE name = 'q{row}'"
-                ))
-                .await;
+        // For these there is no way but the database.
+        other => {
+            let sql = match other {
+                "kind" => "DELETE FROM message_kind WHERE name = 'k",
+                "event" => "DELETE FROM event_type WHERE name = 'e",
+                "template" => "DELETE FROM template WHERE name = 't",
+                "route" => "DELETE FROM route WHERE name = 'r",
+                _ => "UPDATE rule SET active = false WHERE name = 'q",
+            };
+            return app.sql(&format!("{sql}{row}'")).await;
         }
     };
     let (code, answer) = app.admin("DELETE", &path, &Value::Null).await;
