@@ -27,6 +27,15 @@ pub fn is_written_well(text: &str) -> bool {
         && parts.next().is_none()
 }
 
+/// Whether a text can be the language that a person reads: `es-419`, `zh-Hant-TW`, however it is
+/// written. Which translation is nearest to it is found by [`nearest`].
+pub fn can_be_read(text: &str) -> bool {
+    (2..=16).contains(&text.len())
+        && text
+            .bytes()
+            .all(|it| it.is_ascii_alphanumeric() || it == b'_' || it == b'-')
+}
+
 /// Whether two languages differ in their country at most.
 pub fn is_akin(one: &str, other: &str) -> bool {
     base(one).eq_ignore_ascii_case(base(other))
@@ -52,7 +61,7 @@ pub fn nearest(wanted: &[&str], there: &[&str]) -> Option<usize> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{is_written_well, nearest};
+    use super::{can_be_read, is_written_well, nearest};
 
     #[test]
     fn a_language_is_two_or_three_letters_and_at_most_a_country() {
@@ -63,6 +72,16 @@ mod tests {
             "", "e", "EN", "english", "en-US", "en_", "en_USA_x", "en US", "h1",
         ] {
             assert!(!is_written_well(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_person_may_read_what_whatsapp_has_no_template_of() {
+        for good in ["en", "EN", "pt-BR", "es-419", "zh-Hant-TW", "sr_Latn_RS"] {
+            assert!(can_be_read(good), "{good}");
+        }
+        for wrong in ["", "e", "en US", "español", "sr-Latn-RS-ekavsk"] {
+            assert!(!can_be_read(wrong), "{wrong}");
         }
     }
 

@@ -6,6 +6,7 @@ use crate::harness::{Database, TestApp};
 
 crate::tests![
     everybody_gets_the_translation_that_is_nearest,
+    a_language_that_whatsapp_has_no_templates_of_leads_to_the_nearest,
     a_request_may_insist_on_a_language,
     a_reminder_is_in_the_readers_language,
     a_translation_that_a_catalogue_no_longer_has_is_removed,
@@ -177,6 +178,31 @@ async fn everybody_gets_the_translation_that_is_nearest(database: Database) {
         sent[2].1,
         [json!("Ravi"), json!("₹1,25,000"), json!("1 February")]
     );
+}
+
+async fn a_language_that_whatsapp_has_no_templates_of_leads_to_the_nearest(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let with = CATALOGUE.replace("language = \"sn\"", "language = \"de-Latn-CH\"");
+    app.apply_catalogue(&with).await;
+    for (phone, language) in [
+        ("+12025550111", "HI"),
+        ("+12025550112", "hi-Latn-IN"),
+        ("+12025550113", "es-419"),
+    ] {
+        let body = json!({"phone": phone, "name": "Mina", "language": language});
+        let (code, added) = app.post("/api/v1/contacts", &body).await;
+        assert_eq!((code, &added["language"]), (201, &json!(language)));
+    }
+    let mut found = Vec::new();
+    for to in ["user:chipo", "+12025550111", "+12025550112", "+12025550113"] {
+        let body =
+            json!({"to": to, "template": "bill", "params": {"amount": "1", "due": "2026-02-01"}});
+        let (code, answer) = app.post("/api/v1/notifications", &body).await;
+        assert_eq!(code, 202, "{answer}");
+        let id = answer["notifications"][0]["id"].as_str().unwrap();
+        found.push(app.notification(id).await["language"].clone());
+    }
+    assert_eq!(found, ["de", "hi", "hi", "en"]);
 }
 
 async fn a_request_may_insist_on_a_language(database: Database) {

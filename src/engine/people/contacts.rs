@@ -7,7 +7,7 @@ use super::{By, Outcome, field, note};
 use crate::{
     domain::{
         edit::Edit,
-        language::is_written_well,
+        language,
         phone::Phone,
         preference::Preference,
         quiet::{self, QuietHours},
@@ -149,8 +149,8 @@ fn wrong(changes: &ContactChanges) -> Option<Vec<super::FieldError>> {
             return Some(field(pointer, format!("1 to {MAX_NAME} characters")));
         }
     }
-    if let Some(language) = changes.language.given()
-        && !is_written_well(&language.replace('-', "_"))
+    if let Some(text) = changes.language.given()
+        && !language::can_be_read(text)
     {
         let rule = "a language is written en, en_US or pt-BR";
         return Some(field("/language", rule));

@@ -16,7 +16,7 @@ use self::{
     wrong::{At, Wrong},
 };
 use super::{Catalogue, values, values::Values};
-use crate::domain::{catalogue::Kind, language::is_written_well, phone::Phone, quiet};
+use crate::domain::{catalogue::Kind, language, phone::Phone, quiet};
 
 /// What is wrong with a catalogue, all of it, each with where it stands.
 #[derive(Debug, PartialEq, Eq)]
@@ -105,8 +105,11 @@ fn people(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
         if let Some(Err(error)) = entry.phone.as_deref().map(Phone::parse) {
             wrong.field(at, "phone", error);
         }
-        let language = entry.language.as_deref();
-        if language.is_some_and(|it| !is_written_well(&it.replace('-', "_"))) {
+        if entry
+            .language
+            .as_deref()
+            .is_some_and(|text| !language::can_be_read(text))
+        {
             wrong.field(at, "language", "a language is written en, en_US or pt-BR");
         }
         if entry
