@@ -59,9 +59,14 @@ impl Message<'_> {
     }
 }
 
+/// Why nothing goes to somebody any more.
+pub const DELETED: &str = "the person was deleted";
+
 /// Everything one person wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wishes {
+    /// Whoever was deleted gets nothing, whatever it is.
+    pub is_deleted: bool,
     pub refused: Vec<Scope>,
     pub preferences: Vec<Preference>,
     pub quiet: Option<Quiet>,
@@ -78,6 +83,9 @@ impl Wishes {
     /// Why a message may not be sent. Codes are sent whatever was refused; what is required
     /// is stopped by nothing but the provider, which takes no marketing from us then.
     pub fn refusal(&self, message: Message<'_>) -> Option<String> {
+        if self.is_deleted {
+            return Some(DELETED.to_owned());
+        }
         if message.category == "authentication" {
             return None;
         }

@@ -1,5 +1,7 @@
 //! Whom a message is for, as routes, rules and requests write it.
 
+use uuid::Uuid;
+
 use super::phone::{Phone, PhoneError};
 
 /// One entry of a `to`.
@@ -43,6 +45,15 @@ pub fn each(entry: &str) -> Vec<String> {
 }
 
 impl RecipientSpec {
+    /// Whether two entries mean one recipient: an id may be written in several ways.
+    pub fn is_the_same_as(&self, other: &Self) -> bool {
+        let id = |spec: &Self| match spec {
+            Self::Contact(name) => Uuid::parse_str(name).ok(),
+            _ => None,
+        };
+        self == other || (id(self).is_some() && id(self) == id(other))
+    }
+
     pub fn parse(text: &str) -> Result<Self, RecipientError> {
         let text = text.trim();
         if text.is_empty() {

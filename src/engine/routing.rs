@@ -144,13 +144,9 @@ pub async fn resolve(
         },
         RecipientSpec::Phone(phone) => one(by_phone(tx, phone, now).await?),
         RecipientSpec::UserId(user_id) => one(by_user_id(tx, user_id, now).await?),
-        // By the name in a catalogue, or by id, as events of our own name people.
-        RecipientSpec::Contact(handle) => match match handle.parse() {
-            Ok(id) => people::contact(tx, id).await?,
-            Err(_) => people::contact_by_handle(tx, handle).await?,
-        } {
-            Some(person) => one(Target::of(format!("contact:{handle}"), Some(person), "")),
-            None => Err(Unknown(format!("there is no contact {handle}"))),
+        RecipientSpec::Contact(name) => match people::contact_named(tx, name).await? {
+            Some(person) => one(Target::of(format!("contact:{name}"), Some(person), "")),
+            None => Err(Unknown(format!("there is no contact {name}"))),
         },
         RecipientSpec::User(name) => match people::user(tx, name).await? {
             Some(staff) => one(Target::of_staff(staff)),

@@ -45,10 +45,11 @@ pub async fn load(
                     "generation": row.generation,
                     "created_at": Timestamp::from_micros(row.created_at).to_string(),
                 },
-                "contact": person.map(|person| json!({
-                    "name": person.name,
-                    "phone": person.phone,
-                    "language": person.language,
+                // Of who was deleted nothing is known: an alert that would name them is sent all the same.
+                "contact": row.contact_id.map(|_| json!({
+                    "name": person.as_ref().map(|it| &it.name),
+                    "phone": person.as_ref().map(|it| &it.phone),
+                    "language": person.as_ref().map(|it| &it.language),
                 })),
                 "event": event.map(|event| json!({
                     "id": event.external_id,

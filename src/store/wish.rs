@@ -36,7 +36,9 @@ pub async fn of(
              UNION ALL SELECT 2, p.contact_id, p.message_kind, p.channel, CASE WHEN p.wanted THEN 1 ELSE 0 END, 0 \
              FROM {given} CROSS JOIN preference p WHERE p.contact_id = r.id \
              UNION ALL SELECT 3, c.id, coalesce(c.time_zone, 'UTC'), '', c.quiet_from, c.quiet_until \
-             FROM {given} CROSS JOIN contact c WHERE c.id = r.id AND c.quiet_from IS NOT NULL"
+             FROM {given} CROSS JOIN contact c WHERE c.id = r.id AND c.quiet_from IS NOT NULL \
+             UNION ALL SELECT 4, c.id, '', '', 0, 0 \
+             FROM {given} CROSS JOIN contact c WHERE c.id = r.id AND c.deleted_at IS NOT NULL"
         ),
         [ids(contacts.iter().copied())?],
     )
@@ -55,6 +57,7 @@ pub async fn of(
                 channel: two,
                 wanted: from == 1,
             }),
+            4 => wishes.is_deleted = true,
             _ => {
                 let hours = QuietHours::stored(Some(from), Some(until));
                 wishes.quiet = hours

@@ -1,5 +1,6 @@
 //! People, staff and groups are made, and deleted again.
 
+use herald::engine::dispatch;
 use serde_json::{Value, json};
 
 use crate::{
@@ -10,8 +11,10 @@ use crate::{
 crate::tests![
     a_deleted_person_is_gone_and_hears_nothing_more,
     all_that_waits_is_cancelled_however_much_it_is,
+    nothing_reaches_a_deleted_person_by_a_rule_a_retry_or_an_answer,
     who_has_opted_out_is_still_spared_after_their_deletion,
     whom_something_is_linked_to_is_not_deleted,
+    whoever_a_route_names_by_id_or_is_about_is_not_deleted,
     users_and_groups_are_made_and_deleted,
     somebody_is_added_by_what_whatsapp_calls_them,
     people_are_deleted_at_the_command_line,
@@ -154,6 +157,105 @@ async fn all_that_waits_is_cancelled_however_much_it_is(database: Database) {
     assert_eq!(app.send().await, 0);
 }
 
+async fn nothing_reaches_a_deleted_person_by_a_rule_a_retry_or_an_answer(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let catalogue = format!(
+        r#"{CATALOGUE}
+[[rule]]
+name = "unread"
+on = "delivered"
+after = "24h"
+unless = ["read"]
+send = {{ to = "same", template = "hello" }}
+[[template]]
+name = "alarm"
+category = "utility"
+body = "A message to {{{{ name }}}} did not go out."
+[[user]]
+name = "head"
+contact = "mina"
+[[rule]]
+name = "told"
+on = "skipped"
+when = "notification.template == 'hello'"
+send = {{ to = "user:head", template = "alarm", params = {{ name = "{{{{ contact.name or 'Somebody' }}}}" }} }}
+"#
+    );
+    app.apply_catalogue(&catalogue).await;
+    let path = add(&app, &json!({"phone": "+12025550111", "name": "Mina"})).await;
+    // One was delivered, and they are to be reminded of it; one has failed.
+    let delivered = hello(&app, "+12025550111").await;
+    app.send().await;
+    app.told(&delivered, "delivered", None).await;
+    app.meta.will_answer(&[(
+        400,
+        r#"{"error":{"code":131008,"message":"Required parameter is missing"}}"#,
+    )]);
+    let failed = hello(&app, "+12025550111").await;
+    app.send().await;
+    assert_eq!(app.status_of(&failed).await, "failed");
+    // A call is on its way while they are deleted: the provider wants it again later.
+    let slots = dispatch::Slots::each(5);
+    let in_flight = hello(&app, "+12025550111").await;
+    let claim = dispatch::claim(&app.engine, app.sender, slots, app.now())
+        .await
+        .unwrap();
+    let (code, deleted) = app.admin("DELETE", &path, &Value::Null).await;
+    assert_eq!((code, &deleted["cancelled"]), (200, &json!(0)), "{deleted}");
+    app.meta
+        .will_answer(&[(500, r#"{"error":{"code":131000,"message":"later"}}"#)]);
+    let mut answers = Vec::new();
+    for job in claim.jobs {
+        answers.push(dispatch::call(&app.meta, job).await);
+    }
+    dispatch::settle(&app.engine, app.sender, &answers, 500, app.now())
+        .await
+        .unwrap();
+    assert_eq!(app.status_of(&in_flight).await, "retrying");
+
+    app.pass(3600);
+    let retry = format!("/api/v1/notifications/{failed}/retry");
+    assert_eq!(app.post(&retry, &json!({})).await.0, 202);
+    let calls = app.meta.calls();
+    assert_eq!(app.send().await, 0);
+    // The one has a try that failed, and that is what became of it.
+    for (id, status) in [(&failed, "skipped"), (&in_flight, "failed")] {
+        let kept = app.notification(id).await;
+        assert_eq!(
+            (&kept["status"], &kept["reason"]),
+            (&json!(status), &json!("the person was deleted")),
+            "{kept}"
+        );
+    }
+    app.pass(24 * 3600);
+    app.follow_up().await;
+    let (_, list) = app
+        .get("/api/v1/notifications?recipient=%2B12025550111")
+        .await;
+    let all = list["notifications"].as_array().unwrap();
+    let reminder = all
+        .iter()
+        .find(|it| {
+            [&delivered, &failed, &in_flight]
+                .iter()
+                .all(|id| it["id"] != **id)
+        })
+        .unwrap();
+    assert_eq!(
+        (all.len(), &reminder["status"], &reminder["reason"]),
+        (4, &json!("skipped"), &json!("the person was deleted"))
+    );
+    // The head alone is told, by no name, of the one that no rule has sent.
+    app.follow_up().await;
+    app.send().await;
+    for call in calls..app.meta.calls() {
+        let request = app.meta.request(call);
+        assert_eq!(request["to"], "+12025550102", "{request}");
+        assert!(request.to_string().contains("Somebody"), "{request}");
+    }
+    assert_eq!(app.meta.calls() - calls, 1);
+}
+
 async fn who_has_opted_out_is_still_spared_after_their_deletion(database: Database) {
     let app = TestApp::spawn(&database).await;
     app.apply_catalogue(CATALOGUE).await;
@@ -221,6 +323,66 @@ async fn whom_something_is_linked_to_is_not_deleted(database: Database) {
     for row in ["contact mina", "user ravi"] {
         assert!(said.contains(row), "{said}");
     }
+}
+
+async fn whoever_a_route_names_by_id_or_is_about_is_not_deleted(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let mut ids = Vec::new();
+    for (phone, name) in [("+12025550111", "Mina"), ("+12025550112", "Ravi")] {
+        let path = add(&app, &json!({"phone": phone, "name": name})).await;
+        ids.push(path.rsplit('/').next().unwrap().to_owned());
+    }
+    let with = |about: &str| {
+        format!(
+            r#"{CATALOGUE}
+[[route]]
+name = "by-id"
+event = "shop.by_id"
+to = " contact: {}"
+about = "{about}"
+template = "hello"
+[[rule]]
+name = "spaced"
+on = "expired"
+send = {{ to = "group: Night", template = "hello" }}
+[[group]]
+name = "Night"
+"#,
+            ids[0].to_uppercase()
+        )
+    };
+    for (about, rule) in [
+        ("contact:nobody", "about: there is no contact nobody"),
+        ("user: nobody", "about: there is no user nobody"),
+        (
+            "contact:01900000-0000-7000-8000-000000000000",
+            "about: there is no contact 01900000-0000-7000-8000-000000000000",
+        ),
+    ] {
+        let said = app
+            .try_catalogue(&with(about))
+            .await
+            .unwrap_err()
+            .join("\n");
+        assert!(said.contains(rule), "{said}");
+    }
+    app.apply_catalogue(&with(&format!("contact:{}", ids[1])))
+        .await;
+    for (path, rule) in [
+        (format!("/api/v1/contacts/{}", ids[0]), "the route by-id"),
+        (format!("/api/v1/contacts/{}", ids[1]), "the route by-id"),
+        ("/api/v1/groups/Night".to_owned(), "the rule spaced"),
+    ] {
+        let (code, problem) = app.admin("DELETE", &path, &Value::Null).await;
+        assert_eq!(code, 422, "{problem}");
+        let said = problem["errors"][0]["rule"].as_str().unwrap();
+        assert!(said.contains(rule), "{said}");
+    }
+    // Who is named by id is reached.
+    app.event("e-1", "shop.by_id", json!({})).await;
+    let (_, list) = app.get("/api/v1/notifications?type=shop.by_id").await;
+    assert_eq!(list["notifications"][0]["status"], "queued", "{list}");
+    assert_eq!(app.send().await, 1);
 }
 
 async fn users_and_groups_are_made_and_deleted(database: Database) {

@@ -16,6 +16,7 @@ crate::tests![
     what_was_changed_by_hand_is_a_conflict_until_it_is_overwritten,
     a_file_with_mistakes_keeps_the_others_from_being_applied,
     a_user_in_a_group_of_another_catalogue_is_not_removed,
+    what_others_need_may_move_from_one_file_to_another,
     a_catalogue_takes_settings_that_are_meant_for_it_and_no_others,
     every_route_must_be_able_to_use_its_example,
     a_contact_that_has_a_name_is_not_taken_by_its_number,
@@ -194,6 +195,79 @@ async fn a_user_in_a_group_of_another_catalogue_is_not_removed(database: Databas
             "line 4: template order hi: belongs to the catalogue staff"
         ]
     );
+}
+
+async fn what_others_need_may_move_from_one_file_to_another(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let folder = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| herald(&app.database_url, folder.path(), words);
+    let write = |name: &str, text: &str| {
+        let text = format!("name = \"{name}\"\n{text}");
+        std::fs::write(folder.path().join(format!("{name}.toml")), text).unwrap();
+    };
+    let moves = r#"
+[[kind]]
+name = "news"
+[[contact]]
+name = "asha"
+phone = "+12025550101"
+[[user]]
+name = "ravi"
+[[group]]
+name = "Sales Team"
+members = ["ravi"]
+[[template]]
+name = "order"
+category = "utility"
+body = "An order is in."
+"#;
+    write("old", moves);
+    write("new", "");
+    write(
+        "shop",
+        r#"
+[[route]]
+name = "order"
+event = "shop.order"
+to = ["group:Sales Team", "user:ravi", "contact:asha"]
+template = "order"
+kind = "news"
+"#,
+    );
+    let done = run(&["apply", "old.toml", "new.toml", "shop.toml"]);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done));
+    // Left out of the one without being in the other, it is missed.
+    write("old", "");
+    let refused = run(&["apply", "old.toml", "new.toml"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused);
+    for row in [
+        "kind news",
+        "contact asha",
+        "user ravi",
+        "group Sales Team",
+        "template order en_US",
+    ] {
+        let rule =
+            format!("{row}: cannot be removed: the route order of the catalogue shop needs it");
+        assert!(said.contains(&rule), "{rule} in {said}");
+    }
+    write("new", moves);
+    let done = run(&["apply", "old.toml", "new.toml"]);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done));
+    let owners = app
+        .texts("SELECT DISTINCT catalogue FROM user_group UNION SELECT DISTINCT catalogue FROM contact")
+        .await;
+    assert_eq!(owners, ["new"]);
+    assert_eq!(
+        run(&["plan", "old.toml", "new.toml", "shop.toml"])
+            .status
+            .code(),
+        Some(0)
+    );
+    app.event("e-1", "shop.order", json!({})).await;
+    let (_, list) = app.get("/api/v1/notifications?type=shop.order").await;
+    assert_eq!(list["notifications"].as_array().unwrap().len(), 2, "{list}");
 }
 
 async fn a_catalogue_takes_settings_that_are_meant_for_it_and_no_others(database: Database) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Mistake, OneOrMany, Parsed};
+use super::{Mistake, Parsed};
 use crate::{
     domain::{
         catalogue::{Action, Id, Kind, Plan},
@@ -23,14 +23,16 @@ pub(super) async fn missing(
     let catalogue = &parsed.catalogue;
     let mut templates = Vec::new();
     let mut kinds = Vec::new();
-    let mut recipients = Vec::new();
+    let mut recipients: Vec<(Kind, &String, &str, Vec<String>)> = Vec::new();
     for entry in &catalogue.route {
         let name = &entry.name;
         templates.push((Kind::Route, name, "template", Some(&entry.template)));
         let fallback = entry.fallback_template.as_ref();
         templates.push((Kind::Route, name, "fallback_template", fallback));
         kinds.push((Kind::Route, name, "kind", entry.kind.as_ref()));
-        recipients.push((Kind::Route, name, "to", &entry.to));
+        recipients.push((Kind::Route, name, "to", entry.to.clone().into()));
+        let about = entry.about.clone().into_iter().collect();
+        recipients.push((Kind::Route, name, "about", about));
     }
     for entry in &catalogue.rule {
         let (name, send) = (&entry.name, &entry.send);
@@ -38,7 +40,7 @@ pub(super) async fn missing(
         let fallback = send.fallback_template.as_ref();
         templates.push((Kind::Rule, name, "send.fallback_template", fallback));
         kinds.push((Kind::Rule, name, "send.kind", send.kind.as_ref()));
-        recipients.push((Kind::Rule, name, "send.to", &send.to));
+        recipients.push((Kind::Rule, name, "send.to", send.to.clone().into()));
     }
     let mut wrong = Vec::new();
     for (kind, name, field, template) in templates {
@@ -75,7 +77,7 @@ pub(super) async fn missing(
         }
     }
     for (kind, name, field, to) in recipients {
-        for rule in nobody(tx, to).await? {
+        for rule in nobody(tx, &to).await? {
             wrong.push(parsed.mistake(kind, name, field, &rule));
         }
     }
@@ -83,31 +85,27 @@ pub(super) async fn missing(
 }
 
 /// Which of these recipients nobody is. What an expression means is known with its event only.
-async fn nobody(tx: &DatabaseTransaction, to: &OneOrMany) -> Result<Vec<String>, StoreError> {
-    let entries: Vec<String> = to.clone().into();
+async fn nobody(tx: &DatabaseTransaction, to: &[String]) -> Result<Vec<String>, StoreError> {
     let mut nobody = Vec::new();
-    for entry in entries.iter().filter(|entry| !entry.contains("{{")) {
-        let (is_there, what) = match RecipientSpec::parse(entry) {
-            Ok(RecipientSpec::Group(name)) => (
-                people::group_exists(tx, &name).await?,
-                format!("group {name}"),
-            ),
-            Ok(RecipientSpec::User(name)) => (
-                people::user(tx, &name).await?.is_some(),
-                format!("user {name}"),
-            ),
-            Ok(RecipientSpec::Contact(name)) => (
-                people::contact_by_handle(tx, &name).await?.is_some(),
-                format!("contact {name}"),
-            ),
-            Ok(RecipientSpec::Same | RecipientSpec::Phone(_) | RecipientSpec::UserId(_))
-            | Err(_) => continue,
-        };
-        if !is_there {
-            nobody.push(format!("there is no {what}"));
+    for entry in to.iter().filter(|entry| !entry.contains("{{")) {
+        if let Ok(spec) = RecipientSpec::parse(entry)
+            && !is_there(tx, &spec).await?
+        {
+            let (what, name) = entry.split_once(':').unwrap_or(("recipient", entry));
+            nobody.push(format!("there is no {} {}", what.trim(), name.trim()));
         }
     }
     Ok(nobody)
+}
+
+/// Whether somebody has this name; whoever is reached by a number is there.
+async fn is_there(tx: &DatabaseTransaction, spec: &RecipientSpec) -> Result<bool, StoreError> {
+    Ok(match spec {
+        RecipientSpec::Group(name) => people::group_exists(tx, name).await?,
+        RecipientSpec::User(name) => people::user(tx, name).await?.is_some(),
+        RecipientSpec::Contact(name) => people::contact_named(tx, name).await?.is_some(),
+        RecipientSpec::Same | RecipientSpec::Phone(_) | RecipientSpec::UserId(_) => true,
+    })
 }
 
 /// What a plan has removed, and routes or rules of other catalogues still name.
@@ -132,25 +130,11 @@ pub(super) async fn left_without(
         .collect();
     let mut wrong = Vec::new();
     for id in removed {
-        let name = id.name.as_str();
-        let user = match id.kind {
-            Kind::Template => {
-                let name = name.split(' ').next().unwrap_or_default();
-                if !catalogue::translations(tx, name).await?.is_empty() {
-                    continue;
-                }
-                others.iter().find(|it| it.sends(name))
-            }
-            Kind::MessageKind => others
-                .iter()
-                .find(|it| it.message_kind.as_deref() == Some(name)),
-            Kind::Contact | Kind::User | Kind::Group => {
-                let recipient = format!("{}:{name}", id.kind.name());
-                others.iter().find(|it| it.is_for(&recipient))
-            }
-            Kind::Event | Kind::Route | Kind::Rule => None,
-        };
-        if let Some(it) = user {
+        // Another of these catalogues may have taken it over.
+        if is_still_there(tx, id).await? {
+            continue;
+        }
+        if let Some(it) = others.iter().find(|it| needs(it, id)) {
             let whose = match &it.catalogue {
                 Some(catalogue) => format!(" of the catalogue {catalogue}"),
                 None => String::new(),
@@ -163,4 +147,39 @@ pub(super) async fn left_without(
         }
     }
     Ok(wrong)
+}
+
+async fn is_still_there(tx: &DatabaseTransaction, id: &Id) -> Result<bool, StoreError> {
+    Ok(match id.kind {
+        Kind::Template => !catalogue::translations(tx, template(id)).await?.is_empty(),
+        Kind::MessageKind => wish::kinds(tx).await?.iter().any(|row| row.name == id.name),
+        _ => match recipient(id) {
+            Some(recipient) => is_there(tx, &recipient).await?,
+            None => false,
+        },
+    })
+}
+
+fn needs(it: &uses::Use, id: &Id) -> bool {
+    match id.kind {
+        Kind::Template => it.sends(template(id)),
+        Kind::MessageKind => it.message_kind.as_ref() == Some(&id.name),
+        _ => recipient(id).is_some_and(|recipient| it.names(&recipient)),
+    }
+}
+
+/// The name of a template without its language.
+fn template(id: &Id) -> &str {
+    id.name.split(' ').next().unwrap_or_default()
+}
+
+/// What routes and rules call somebody of a catalogue.
+fn recipient(id: &Id) -> Option<RecipientSpec> {
+    let name = id.name.clone();
+    match id.kind {
+        Kind::Contact => Some(RecipientSpec::Contact(name)),
+        Kind::User => Some(RecipientSpec::User(name)),
+        Kind::Group => Some(RecipientSpec::Group(name)),
+        _ => None,
+    }
 }

@@ -4,7 +4,9 @@ use serde_json::Value;
 
 use super::{Cursor, note};
 use crate::{
-    domain::{recipient::RecipientSpec, rule::Send, template, time::Timestamp},
+    domain::{
+        preference::DELETED, recipient::RecipientSpec, rule::Send, template, time::Timestamp,
+    },
     engine::{
         Engine,
         accept::{self, Draft, Mode, Reading},
@@ -178,15 +180,19 @@ async fn original(
         Some(contact) => people::contact(tx, contact).await?,
         None => None,
     };
+    let skipped = if parent.contact_id.is_some() && person.is_none() {
+        Some(DELETED)
+    } else if parent.address.is_none() {
+        Some("the contact has no phone number")
+    } else {
+        None
+    };
     Ok(Target {
         recipient: parent.recipient.clone().unwrap_or_default(),
         contact_id: parent.contact_id,
         address: parent.address.clone(),
         language: person.as_ref().and_then(|it| it.language.clone()),
         name: person.and_then(|person| person.name),
-        skipped: parent
-            .address
-            .is_none()
-            .then(|| "the contact has no phone number".to_owned()),
+        skipped: skipped.map(str::to_owned),
     })
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{By, FieldError, Outcome, field, note};
 use crate::{
-    domain::{notification::Change, status::Status},
+    domain::{notification::Change, preference::DELETED, recipient::RecipientSpec, status::Status},
     engine::{
         Engine,
         transition::{self, Step},
@@ -78,19 +78,23 @@ async fn why_not(
         let rule = format!("the user {user} is this person: unlink or delete the user first");
         return Ok(Some(field("", rule)));
     }
-    let Some(handle) = details.handle else {
-        return Ok(None);
-    };
-    in_use(connection, &format!("contact:{handle}")).await
+    // Routes and rules name people by what a catalogue calls them, or by id.
+    for name in details.handle.into_iter().chain([contact.to_string()]) {
+        let wrong = in_use(connection, &RecipientSpec::Contact(name)).await?;
+        if wrong.is_some() {
+            return Ok(wrong);
+        }
+    }
+    Ok(None)
 }
 
 /// Routes and rules that would send to nobody without this recipient.
 async fn in_use(
     connection: &impl ConnectionTrait,
-    recipient: &str,
+    recipient: &RecipientSpec,
 ) -> Result<Option<Vec<FieldError>>, StoreError> {
     let mut named = uses(connection).await?;
-    named.retain(|it| it.is_for(recipient));
+    named.retain(|it| it.names(recipient));
     let Some(first) = named.first() else {
         return Ok(None);
     };
@@ -123,7 +127,7 @@ async fn cancel(engine: &Engine, by: By<'_>, contact: Uuid) -> Result<u64, Store
         let steps: Vec<Step> = found
             .iter()
             .map(|row| {
-                let reason = "the person was deleted".to_owned();
+                let reason = DELETED.to_owned();
                 Step::new(row.id, Change::Cancelled { reason })
             })
             .collect();
@@ -138,7 +142,8 @@ async fn cancel(engine: &Engine, by: By<'_>, contact: Uuid) -> Result<u64, Store
 
 /// Deletes a user, out of all groups. A login of this name stays.
 pub async fn delete_user(store: &Store, by: By<'_>, name: &str) -> Outcome<()> {
-    delete(store, by, "user", name, async |tx| {
+    let user = RecipientSpec::User(name.to_owned());
+    delete(store, by, "user", name, &user, async |tx| {
         people::delete_user(tx, name).await
     })
     .await
@@ -146,7 +151,8 @@ pub async fn delete_user(store: &Store, by: By<'_>, name: &str) -> Outcome<()> {
 
 /// Deletes a group; its members stay.
 pub async fn delete_group(store: &Store, by: By<'_>, name: &str) -> Outcome<()> {
-    delete(store, by, "group", name, async |tx| {
+    let group = RecipientSpec::Group(name.to_owned());
+    delete(store, by, "group", name, &group, async |tx| {
         people::delete_group(tx, name).await
     })
     .await
@@ -157,6 +163,7 @@ async fn delete(
     by: By<'_>,
     kind: &str,
     name: &str,
+    recipient: &RecipientSpec,
     remove: impl AsyncFn(&DatabaseTransaction) -> Result<bool, StoreError>,
 ) -> Outcome<()> {
     let absent = || field("/name", format!("there is no {kind} of this name"));
@@ -165,7 +172,7 @@ async fn delete(
     }
     store
         .write_or_refuse(async |tx| {
-            if let Some(wrong) = in_use(tx, &format!("{kind}:{name}")).await? {
+            if let Some(wrong) = in_use(tx, recipient).await? {
                 return Ok(Err(wrong));
             }
             if !remove(tx).await? {

@@ -6,7 +6,10 @@ use sea_orm::ConnectionTrait;
 
 use super::{ROUTE, RULE, stored_route, stored_rule};
 use crate::{
-    domain::{recipient, rule::Rule},
+    domain::{
+        recipient::{RecipientSpec, each},
+        rule::Rule,
+    },
     store::{
         StoreError,
         dialect::{Columns, query},
@@ -20,7 +23,7 @@ pub struct Use {
     pub what: &'static str,
     pub name: String,
     pub catalogue: Option<String>,
-    /// As `group:NAME` and the like; expressions as they are written.
+    /// As `group:NAME` and the like, and whom it is about; expressions as they are written.
     pub recipients: Vec<String>,
     /// Its template, and what it falls back to.
     pub templates: Vec<String>,
@@ -28,12 +31,12 @@ pub struct Use {
 }
 
 impl Use {
-    /// Whether it sends to somebody who is named so: `group:NAME` and the like.
-    pub fn is_for(&self, recipient: &str) -> bool {
+    /// Whether it names this recipient, however that is written.
+    pub fn names(&self, recipient: &RecipientSpec) -> bool {
         self.recipients
             .iter()
-            .flat_map(|entry| recipient::each(entry))
-            .any(|entry| entry == recipient)
+            .filter_map(|entry| RecipientSpec::parse(entry).ok())
+            .any(|entry| entry.is_the_same_as(recipient))
     }
 
     pub fn sends(&self, template: &str) -> bool {
@@ -58,7 +61,12 @@ pub async fn uses(connection: &impl ConnectionTrait) -> Result<Vec<Use>, StoreEr
             what: "route",
             name,
             catalogue,
-            recipients: route.recipients,
+            recipients: route
+                .recipients
+                .iter()
+                .chain(&route.about)
+                .flat_map(|entry| each(entry))
+                .collect(),
             templates: once(route.template)
                 .chain(route.fallback_template)
                 .collect(),
@@ -78,7 +86,7 @@ pub async fn uses(connection: &impl ConnectionTrait) -> Result<Vec<Use>, StoreEr
             what: "rule",
             name,
             catalogue: columns.take()?,
-            recipients: send.to,
+            recipients: send.to.iter().flat_map(|entry| each(entry)).collect(),
             templates: once(send.template).chain(send.fallback_template).collect(),
             message_kind: send.kind,
         });

@@ -51,17 +51,29 @@ fn person(row: &sea_orm::QueryResult) -> Result<Person, StoreError> {
     })
 }
 
+/// Nobody who was deleted.
 pub async fn contact(
     connection: &impl ConnectionTrait,
     id: Uuid,
 ) -> Result<Option<Person>, StoreError> {
     let row = query_one(
         connection,
-        format!("SELECT {PERSON} FROM contact c WHERE c.id = $1"),
+        format!("SELECT {PERSON} FROM contact c WHERE c.id = $1 AND c.deleted_at IS NULL"),
         [id.into()],
     )
     .await?;
     row.as_ref().map(person).transpose()
+}
+
+/// The contact of this name in a catalogue, or of this id, as events of our own name people.
+pub async fn contact_named(
+    connection: &impl ConnectionTrait,
+    name: &str,
+) -> Result<Option<Person>, StoreError> {
+    match name.parse() {
+        Ok(id) => contact(connection, id).await,
+        Err(_) => contact_by_handle(connection, name).await,
+    }
 }
 
 /// The contact a catalogue calls by this name.
