@@ -8,11 +8,12 @@ use crate::{
     domain::{
         failure::{Failure, FailureClass},
         preference::{Scope, Wish},
+        recipient::Address,
         retry,
         time::Timestamp,
     },
     store::{
-        DatabaseTransaction, StoreError, conversation, sender, suppression,
+        DatabaseTransaction, StoreError, conversation, people, sender, suppression,
         template_sync::{self, Name, Part},
     },
 };
@@ -25,6 +26,8 @@ const SPAM_SECONDS: i64 = 24 * 60 * 60;
 pub(super) struct About<'a> {
     pub sender: Uuid,
     pub contact: Option<Uuid>,
+    /// Where it was sent to.
+    pub address: Option<&'a Address>,
     /// Name and language, if it was made of a template.
     pub template: Option<(&'a str, &'a str)>,
 }
@@ -40,14 +43,16 @@ pub(super) async fn of_failure(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     match (failure.class, about.contact, about.template) {
-        (FailureClass::OptedOut, Some(contact), _) => {
-            let wish = Wish {
-                scope: Scope::Marketing,
-                wanted: false,
-                source: "131050",
-                at,
-            };
-            suppression::set(tx, contact, &wish, callback, now).await?;
+        (FailureClass::OptedOut, ..) => {
+            if let Some(contact) = who_wishes(tx, about, now).await? {
+                let wish = Wish {
+                    scope: Scope::Marketing,
+                    wanted: false,
+                    source: "131050",
+                    at,
+                };
+                suppression::set(tx, contact, &wish, callback, now).await?;
+            }
         }
         (FailureClass::TemplatePaused | FailureClass::TemplateDisabled, _, Some(template)) => {
             let account = sender::find(tx, about.sender)
@@ -79,4 +84,25 @@ pub(super) async fn of_failure(
         _ => {}
     }
     Ok(())
+}
+
+/// Of somebody who was deleted meanwhile, the wish is that of their number: the next message to
+/// it would go out.
+async fn who_wishes(
+    tx: &DatabaseTransaction,
+    about: About<'_>,
+    now: Timestamp,
+) -> Result<Option<Uuid>, StoreError> {
+    if let Some(contact) = about.contact
+        && people::keep(tx, contact).await?
+    {
+        return Ok(Some(contact));
+    }
+    let person = match about.address {
+        Some(Address::Phone(phone)) => people::ensure_phone(tx, phone, now).await?,
+        Some(Address::UserId(user_id)) => people::ensure_user_id(tx, user_id, now).await?,
+        None => return Ok(None),
+    };
+    people::keep_found(tx, person.contact_id).await?;
+    Ok(Some(person.contact_id))
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, Id, Type, execute, list, query, rows},
+    dialect::{Columns, Id, Type, execute, list, locking, query, rows},
     new_id,
 };
 use crate::domain::{phone::Phone, recipient::UserId, time::Timestamp};
@@ -57,6 +57,27 @@ pub async fn find(
     connection: &impl ConnectionTrait,
     aliases: &[Alias],
 ) -> Result<Vec<Known>, StoreError> {
+    find_and(connection, "", aliases).await
+}
+
+/// The same, and keeps those people from being deleted until this transaction ends.
+pub async fn find_and_keep(
+    tx: &DatabaseTransaction,
+    aliases: &[Alias],
+) -> Result<Vec<Known>, StoreError> {
+    find_and(tx, keeping(tx), aliases).await
+}
+
+/// Whoever is being deleted is waited for, and left out then.
+fn keeping(tx: &DatabaseTransaction) -> &'static str {
+    locking(tx.get_database_backend(), "FOR KEY SHARE OF c")
+}
+
+async fn find_and(
+    connection: &impl ConnectionTrait,
+    clause: &str,
+    aliases: &[Alias],
+) -> Result<Vec<Known>, StoreError> {
     if aliases.is_empty() {
         return Ok(Vec::new());
     }
@@ -68,7 +89,8 @@ pub async fn find(
         connection,
         format!(
             "SELECT k.kind, k.value, k.contact_id, k.superseded_at FROM {given} \
-             JOIN contact_alias k ON k.kind = r.kind AND k.value = r.value"
+             CROSS JOIN contact_alias k CROSS JOIN contact c WHERE k.kind = r.kind AND k.value = r.value \
+             AND c.id = k.contact_id AND c.deleted_at IS NULL {clause}"
         ),
         [list(aliases)?],
     )
@@ -211,8 +233,9 @@ pub async fn learn(
         tx,
         format!(
             "INSERT INTO contact_alias (kind, value, contact_id, created_at) SELECT r.kind, r.value, r.contact, $2 \
-             FROM {given} WHERE NOT EXISTS (SELECT 1 FROM contact c WHERE c.id = r.contact AND c.deleted_at IS NOT NULL) \
-             ON CONFLICT (kind, value) DO NOTHING"
+             FROM {given} CROSS JOIN contact c WHERE c.id = r.contact AND c.deleted_at IS NULL {} \
+             ON CONFLICT (kind, value) DO NOTHING",
+            keeping(tx)
         ),
         [list(&described)?, now.micros().into()],
     )

@@ -1,5 +1,7 @@
 //! People, staff and groups are made, and deleted again.
 
+pub mod meanwhile;
+
 use herald::engine::dispatch;
 use serde_json::{Value, json};
 

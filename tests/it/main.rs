@@ -69,6 +69,7 @@ fn main() -> ExitCode {
         dashboard::tests(),
         database::tests(),
         deletion::tests(),
+        deletion::meanwhile::tests(),
         errors::tests(),
         events::tests(),
         follow_ups::tests(),

@@ -53,7 +53,7 @@ impl Book {
             .iter()
             .map(|alias| ((alias.kind, alias.value.as_str()), alias))
             .collect();
-        for known in alias::find(tx, aliases).await? {
+        for known in alias::find_and_keep(tx, aliases).await? {
             if let Some(alias) = wanted.get(&(known.kind.as_str(), known.value.as_str())) {
                 let owner = (known.contact_id, known.superseded_at);
                 book.owners.insert((*alias).clone(), owner);

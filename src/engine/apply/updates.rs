@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{FOREIGN, Work, people};
 use crate::{
-    domain::{facts::Fact, notification::Change, time::Timestamp},
+    domain::{facts::Fact, notification::Change, recipient::Address, time::Timestamp},
     engine::{
         Engine,
         consequence::{self, About},
@@ -160,9 +160,11 @@ pub(in crate::engine) async fn learn(
         let facets = &heard.facets;
         if let (Some(failure), Some(sender)) = (&told.update.failure, facets.sender_id) {
             let language = facets.language.as_deref().unwrap_or("");
+            let address = facets.address.as_deref().and_then(Address::parse);
             let about = About {
                 sender,
                 contact: facets.contact_id,
+                address: address.as_ref(),
                 template: Some((facets.template.as_str(), language))
                     .filter(|(name, _)| !name.is_empty()),
             };

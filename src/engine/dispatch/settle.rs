@@ -114,6 +114,7 @@ pub async fn settle(
                     let about = About {
                         sender,
                         contact: answer.job.contact_id,
+                        address: answer.job.message.as_ref().ok().map(|it| &it.to),
                         template: answer.job.template(),
                     };
                     consequence::of_failure(engine, tx, about, failure, now, None, now).await?;

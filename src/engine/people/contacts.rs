@@ -98,7 +98,10 @@ pub async fn save_contact(
                 }
             }
             let contact = match known {
-                Some(known) => known,
+                Some(known) if people::keep(tx, known).await? => known,
+                // Whoever was asked for by id is gone; a name is free for somebody new.
+                Some(known) if id == Some(known) => return Ok(Err(gone())),
+                Some(_) => return Err(StoreError::Overtaken),
                 None => people::insert_contact(tx, None, &[], by.now).await?,
             };
             if let Some(handle) = changes.handle.given()
@@ -108,7 +111,7 @@ pub async fn save_contact(
                 return Ok(Err(field("/handle", "belongs to another contact")));
             }
             let Some(mut details) = people::details(tx, contact).await? else {
-                return Ok(Err(field("", "there is no such contact")));
+                return Ok(Err(gone()));
             };
             merge(&mut details, changes);
             people::set_details(tx, contact, &details).await?;
@@ -120,6 +123,10 @@ pub async fn save_contact(
             Ok(Ok(contact))
         })
         .await
+}
+
+fn gone() -> Vec<super::FieldError> {
+    field("", "there is no such contact")
 }
 
 /// The names that are said of a contact, each with its field.
@@ -205,8 +212,8 @@ pub async fn set_preferences(
 ) -> Outcome<()> {
     store
         .write_or_refuse(async |tx| {
-            if people::details(tx, contact).await?.is_none() {
-                return Ok(Err(field("", "there is no such contact")));
+            if !people::keep(tx, contact).await? {
+                return Ok(Err(gone()));
             }
             if let Some(wrong) = wrong_preference(tx, wanted).await? {
                 return Ok(Err(wrong));
@@ -229,6 +236,9 @@ pub async fn prefer(store: &Store, by: By<'_>, contact: Uuid, wanted: &Preferenc
                     ..it
                 });
                 return Ok(Err(each.collect()));
+            }
+            if !people::keep(tx, contact).await? {
+                return Ok(Err(gone()));
             }
             wish::set_preference(tx, contact, wanted, by.now).await?;
             let detail =

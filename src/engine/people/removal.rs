@@ -44,6 +44,8 @@ pub async fn delete_contact(engine: &Engine, by: By<'_>, contact: Uuid) -> Outco
     let done = engine
         .store
         .write_or_refuse(async |tx| {
+            // What is being written about them at this moment is seen: a refusal, a link.
+            people::lock(tx, contact).await?;
             if let Some(wrong) = why_not(tx, contact).await? {
                 return Ok(Err(wrong));
             }

@@ -74,6 +74,7 @@ pub async fn connect(store: &Store, by: By<'_>, user: &str, whom: &Whom) -> Outc
             let Some(person) = person else {
                 return Ok(Err(field("/contact", "there is no contact of this name")));
             };
+            people::keep_found(tx, person.contact_id).await?;
             let made = people::link_user(tx, user, Some(person.contact_id), by.now).await?;
             let detail = json!({ "contact": person.contact_id, "made": made });
             note(tx, by, "user.linked", user, &detail).await?;

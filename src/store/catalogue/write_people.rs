@@ -52,6 +52,7 @@ pub(super) async fn contact(
         }
         (None, None) => people::insert_contact(tx, Some(handle), &[], by.now).await?,
     };
+    people::keep_found(tx, id).await?;
     let (from, until) = match row.quiet_hours {
         Some(hours) => {
             let (from, until) = hours.minutes();
@@ -95,6 +96,7 @@ pub(super) async fn user(
                 let rule = format!("there is no contact {handle}");
                 return Ok(Err(broken("contact", rule)));
             };
+            people::keep_found(tx, person.contact_id).await?;
             Some(person.contact_id)
         }
     };

@@ -7,9 +7,35 @@ use crate::{
     domain::time::Timestamp,
     store::{
         StoreError,
-        dialect::{execute, query_one},
+        dialect::{execute, locking, query_one},
     },
 };
+
+/// Keeps a contact from being deleted until this transaction ends. Says whether there is one.
+pub async fn keep(tx: &DatabaseTransaction, contact: Uuid) -> Result<bool, StoreError> {
+    let backend = tx.get_database_backend();
+    let clause = locking(backend, "FOR KEY SHARE");
+    let sql = format!("SELECT id FROM contact WHERE id = $1 AND deleted_at IS NULL {clause}");
+    Ok(query_one(tx, sql, [contact.into()]).await?.is_some())
+}
+
+/// The same for a contact that was found a moment ago: if it was deleted meanwhile, the work is
+/// done again.
+pub async fn keep_found(tx: &DatabaseTransaction, contact: Uuid) -> Result<(), StoreError> {
+    if keep(tx, contact).await? {
+        Ok(())
+    } else {
+        Err(StoreError::Overtaken)
+    }
+}
+
+/// Waits for whoever keeps a contact. Until this transaction ends, nobody keeps it.
+pub async fn lock(tx: &DatabaseTransaction, contact: Uuid) -> Result<(), StoreError> {
+    let clause = locking(tx.get_database_backend(), "FOR UPDATE");
+    let sql = format!("SELECT id FROM contact WHERE id = $1 {clause}");
+    query_one(tx, sql, [contact.into()]).await?;
+    Ok(())
+}
 
 /// Whether a person has opted out of something, or does not want a kind of message.
 pub async fn refuses_something(

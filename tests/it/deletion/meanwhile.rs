@@ -1,0 +1,279 @@
+//! What is said and written of somebody while they are deleted, and after it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use herald::{
+    domain::preference::{Scope, Wish},
+    engine::dispatch,
+    store::{
+        DatabaseTransaction, Store, StoreError, alias,
+        connect::{self, Purpose},
+        dialect::is_sqlite,
+        people, suppression,
+    },
+};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{CATALOGUE, add, hello};
+use crate::harness::{Database, TestApp};
+
+crate::tests![
+    an_opt_out_that_a_failure_tells_after_a_deletion_is_of_the_number,
+    a_refusal_and_a_link_that_are_being_written_are_seen_by_a_deletion,
+    what_arrives_while_somebody_is_deleted_is_of_somebody_new,
+];
+
+const PHONE: &str = "+12025550111";
+const PHONE_2: &str = "+12025550112";
+const USER_ID: &str = "US.13491208655302741918";
+/// Nothing but a contact's row itself is left of who was deleted.
+const LEFT: [&str; 5] = [
+    "contact_alias",
+    "suppression",
+    "preference",
+    "conversation",
+    "user_account",
+];
+
+const OFFER: &str = r#"
+name = "offers"
+[[template]]
+name = "offer"
+category = "marketing"
+body = "An offer."
+"#;
+
+async fn offer(app: &TestApp, to: &str) -> String {
+    let body = json!({ "to": to, "template": "offer" });
+    let (code, answer) = app.post("/api/v1/notifications", &body).await;
+    assert_eq!(code, 202, "{answer}");
+    answer["notifications"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+async fn delete(app: &TestApp, path: &str) -> (u16, Value) {
+    app.admin("DELETE", path, &Value::Null).await
+}
+
+async fn is_empty(app: &TestApp) {
+    for table in LEFT {
+        let sql = format!(
+            "SELECT count(*) FROM {table} t JOIN contact c ON c.id = t.contact_id WHERE c.deleted_at IS NOT NULL"
+        );
+        assert_eq!(app.number(&sql).await, 0, "{table}");
+    }
+}
+
+async fn an_opt_out_that_a_failure_tells_after_a_deletion_is_of_the_number(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(OFFER).await;
+    for (to, key) in [(PHONE, "phone"), (USER_ID, "user_id")] {
+        let path = add(&app, &json!({ key: to })).await;
+        let sent = offer(&app, to).await;
+        app.send().await;
+        assert_eq!(delete(&app, &path).await.0, 200);
+        app.told(&sent, "failed", Some(131_050)).await;
+        let next = offer(&app, to).await;
+        let next = app.notification(&next).await;
+        assert_eq!(
+            next["reason"], "the person has opted out of marketing",
+            "{next}"
+        );
+    }
+    // The same, when the answer to the call says so.
+    let path = add(&app, &json!({"phone": "+12025550112"})).await;
+    let sent = offer(&app, "+12025550112").await;
+    let slots = dispatch::Slots::each(1);
+    let claim = dispatch::claim(&app.engine, app.sender, slots, app.now())
+        .await
+        .unwrap();
+    assert_eq!(delete(&app, &path).await.0, 200);
+    app.meta.will_answer(&[(
+        400,
+        r#"{"error":{"code":131050,"message":"User has stopped marketing messages"}}"#,
+    )]);
+    let mut answers = Vec::new();
+    for job in claim.jobs {
+        answers.push(dispatch::call(&app.meta, job).await);
+    }
+    dispatch::settle(&app.engine, app.sender, &answers, 500, app.now())
+        .await
+        .unwrap();
+    assert_eq!(app.status_of(&sent).await, "failed");
+    let next = offer(&app, "+12025550112").await;
+    assert_eq!(app.status_of(&next).await, "skipped");
+    is_empty(&app).await;
+    // A number that was not told of is free.
+    let other = offer(&app, "+12025550113").await;
+    assert_eq!(app.status_of(&other).await, "queued");
+}
+
+/// Does something while another process is in the midst of a transaction, which ends when it is
+/// waited for. SQLite has one writer: there, the other one waits from its beginning.
+async fn while_open<T>(
+    app: &TestApp,
+    open: impl AsyncFn(&DatabaseTransaction) -> Result<(), StoreError>,
+    meanwhile: impl Future<Output = T>,
+) -> T {
+    let url = SecretString::from(app.database_url.clone());
+    let other = connect::open(&url, 1, Purpose::Command).await.unwrap();
+    let is_open = AtomicBool::new(false);
+    let work = other.write(async |tx| {
+        open(tx).await?;
+        is_open.store(true, Ordering::SeqCst);
+        // Bounded, so that work which does not wait fails the test instead of stopping it.
+        for _ in 0..100_000 {
+            if is_sqlite(tx) || somebody_waits(&app.engine.store).await {
+                return Ok(());
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("nobody waits for the open transaction");
+    });
+    let meanwhile = async {
+        while !is_open.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        meanwhile.await
+    };
+    let (done, result) = tokio::join!(work, Box::pin(meanwhile));
+    done.unwrap();
+    result
+}
+
+async fn somebody_waits(store: &Store) -> bool {
+    let sql = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waiting = herald::store::dialect::query(store.reader(), sql, [])
+        .await
+        .unwrap();
+    !waiting.is_empty()
+}
+
+fn id(path: &str) -> Uuid {
+    path.rsplit('/').next().unwrap().parse().unwrap()
+}
+
+async fn a_refusal_and_a_link_that_are_being_written_are_seen_by_a_deletion(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(CATALOGUE).await;
+    let path = add(&app, &json!({"phone": PHONE, "name": "Mina"})).await;
+    let now = app.now();
+    let word = async |tx: &DatabaseTransaction| {
+        let of_phone = alias::Alias {
+            kind: "phone",
+            value: PHONE.to_owned(),
+        };
+        let known = alias::find_and_keep(tx, &[of_phone]).await?;
+        let wish = Wish {
+            scope: Scope::All,
+            wanted: false,
+            source: "word",
+            at: now,
+        };
+        suppression::set(tx, known[0].contact_id, &wish, None, now).await?;
+        Ok(())
+    };
+    let (code, deleted) = while_open(&app, word, delete(&app, &path)).await;
+    assert_eq!(
+        (code, &deleted["refusal_kept"]),
+        (200, &json!(true)),
+        "{deleted}"
+    );
+    let next = hello(&app, PHONE).await;
+    assert_eq!(app.status_of(&next).await, "skipped");
+
+    let path = add(&app, &json!({"phone": "+12025550112"})).await;
+    let link = async |tx: &DatabaseTransaction| {
+        people::keep_found(tx, id(&path)).await?;
+        people::link_user(tx, "ravi", Some(id(&path)), now)
+            .await
+            .map(drop)
+    };
+    let (code, problem) = while_open(&app, link, delete(&app, &path)).await;
+    assert_eq!(code, 422, "{problem}");
+    assert_eq!(app.get(&path).await.0, 200);
+}
+
+async fn what_arrives_while_somebody_is_deleted_is_of_somebody_new(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(&format!(
+        "{CATALOGUE}{}",
+        OFFER.replace("name = \"offers\"", "")
+    ))
+    .await;
+    let person = json!({"phone": PHONE, "user_id": USER_ID, "name": "Mina", "handle": "late"});
+    let now = app.now();
+    let removal = |contact: Uuid| {
+        async move |tx: &DatabaseTransaction| {
+            people::lock(tx, contact).await?;
+            people::delete_contact(tx, contact, false, now).await
+        }
+    };
+    // A word to stop, by what WhatsApp calls them.
+    let path = add(&app, &person).await;
+    let word = Box::pin(app.callback(json!({ "messages": [{
+        "from": "12025550111", "from_user_id": USER_ID, "id": "wamid.STOP",
+        "timestamp": now.unix_seconds().to_string(), "type": "text", "text": {"body": "STOP"},
+    }] })));
+    while_open(&app, removal(id(&path)), word).await;
+    let next = hello(&app, PHONE).await;
+    assert_eq!(app.status_of(&next).await, "skipped");
+    is_empty(&app).await;
+
+    // What people and products say of them: it is not found, or is about somebody new.
+    let user = "/api/v1/users/ravi/contact";
+    let unwanted = json!({"preferences": [{"kind": "shop.news", "wanted": false}]});
+    let requests = async |path: &str, turn: usize| match turn {
+        0 => {
+            app.admin("PATCH", path, &json!({"phone": "+12025550130"}))
+                .await
+        }
+        1 => {
+            app.admin("PUT", &format!("{path}/preferences"), &unwanted)
+                .await
+        }
+        2 => {
+            app.admin(
+                "POST",
+                "/api/v1/contacts",
+                &json!({"phone": PHONE_2, "name": "M"}),
+            )
+            .await
+        }
+        3 => app.admin("PUT", user, &json!({"contact": PHONE_2})).await,
+        _ => {
+            app.admin("PUT", user, &json!({"contact": "contact:late"}))
+                .await
+        }
+    };
+    let person = json!({"phone": PHONE_2, "user_id": "US.7777777", "handle": "late"});
+    for (turn, expected) in [&[404, 422][..], &[404, 422], &[201], &[200], &[422]]
+        .iter()
+        .enumerate()
+    {
+        app.admin("PUT", user, &json!({"contact": null})).await;
+        let path = add(&app, &person).await;
+        let (code, answer) = while_open(&app, removal(id(&path)), requests(&path, turn)).await;
+        assert!(expected.contains(&code), "{turn}: {answer}");
+        is_empty(&app).await;
+        assert_eq!(app.get(&path).await.0, 404, "{turn}: {answer}");
+    }
+    // A catalogue that has their number.
+    let path = add(&app, &json!({"phone": "+12025550114"})).await;
+    let catalogue = "name = \"late\"\n[[contact]]\nname = \"later\"\nphone = \"+12025550114\"\n";
+    while_open(&app, removal(id(&path)), app.apply_catalogue(catalogue)).await;
+    assert_eq!(app.get(&path).await.0, 404);
+    // A failure that tells of their wish.
+    let path = add(&app, &json!({"phone": "+12025550115"})).await;
+    let sent = offer(&app, "+12025550115").await;
+    app.send().await;
+    let failure = Box::pin(app.told(&sent, "failed", Some(131_050)));
+    while_open(&app, removal(id(&path)), failure).await;
+    let next = offer(&app, "+12025550115").await;
+    assert_eq!(app.status_of(&next).await, "skipped");
+    is_empty(&app).await;
+}
