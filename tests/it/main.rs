@@ -93,6 +93,7 @@ fn main() -> ExitCode {
         stopping::tests(),
         story::tests(),
         templates::tests(),
+        templates::limits::tests(),
         together::tests(),
         webhook::tests(),
         wishes::tests(),

@@ -7,6 +7,7 @@ use crate::harness::{Database, TestApp};
 crate::tests![
     a_parameter_of_another_kind_is_refused_by_name,
     a_default_stands_in_for_what_is_not_given,
+    what_is_required_is_said_of_each_parameter,
     an_event_with_a_wrong_parameter_says_so_on_its_message,
     a_catalogue_says_everything_of_its_parameters_or_nothing,
 ];
@@ -135,6 +136,47 @@ async fn a_default_stands_in_for_what_is_not_given(database: Database) {
     );
 }
 
+async fn what_is_required_is_said_of_each_parameter(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let catalogue = CATALOGUE
+        .replace("{{ plan }}", "{{ plan | default('your plan') }}")
+        .replace("default = \"your plan\"", "required = false");
+    app.apply_catalogue(&catalogue).await;
+    let text = "Dear Customer: ₹250 for your plan by February 1. https://example.org/pay.";
+    for params in [
+        json!({"amount": 250, "due": "2026-02-01"}),
+        json!({"amount": 250, "due": "2026-02-01", "plan": null}),
+    ] {
+        let (code, answer) = app.post("/api/v1/notifications", &request(&params)).await;
+        assert_eq!(code, 202, "{answer}");
+        let id = answer["notifications"][0]["id"].as_str().unwrap();
+        assert_eq!(app.notification(id).await["text"], text);
+    }
+    let with = "due = \"{{ data.due }}\"\nplan = \"{{ data.plan | default('') }}\"";
+    let empty = catalogue.replace("due = \"{{ data.due }}\"", with);
+    app.apply_catalogue(&empty).await;
+    let data = json!({"phone": "+12025550101", "amount": "250", "due": "2026-02-01"});
+    let sent = app.event("b-1", "bills.bill.made", data.clone()).await;
+    let id = sent["notifications"][0].as_str().unwrap();
+    assert_eq!(app.notification(id).await["text"], text);
+    // What is required is given by whoever it comes from.
+    let required = empty.replace("required = false", "required = true");
+    app.apply_catalogue(&required).await;
+    let sent = app.event("b-2", "bills.bill.made", data).await;
+    let id = sent["notifications"][0].as_str().unwrap();
+    let reason = app.notification(id).await["reason"].clone();
+    assert_eq!(
+        reason,
+        "the template bill cannot be filled: plan is missing"
+    );
+    let params = json!({"amount": 250, "due": "2026-02-01"});
+    let (code, problem) = app.post("/api/v1/notifications", &request(&params)).await;
+    assert_eq!(
+        (code, &problem["errors"][0]["pointer"]),
+        (422, &json!("/params/plan"))
+    );
+}
+
 async fn an_event_with_a_wrong_parameter_says_so_on_its_message(database: Database) {
     let app = app(&database).await;
     let data = json!({"phone": "+12025550101", "amount": "ask Asha", "due": "2026-02-01"});
@@ -188,6 +230,20 @@ async fn a_catalogue_says_everything_of_its_parameters_or_nothing(database: Data
             "money('Rupees')",
             vec![
                 "line 4: template bill: with its examples: cannot be rendered: invalid operation: a currency has three letters, such as INR",
+            ],
+        ),
+        (
+            "default = \"your plan\"",
+            "default = \"your plan\"\nrequired = true",
+            vec![
+                "line 4: template bill: parameter plan: required: it has a default, which would never stand in",
+            ],
+        ),
+        (
+            "default = \"your plan\"",
+            "required = false",
+            vec![
+                "line 4: template bill: parameter plan: required: false needs a default: plan is missing",
             ],
         ),
         (

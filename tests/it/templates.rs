@@ -1,5 +1,7 @@
 //! Templates and Meta's review of them, played by the sandbox.
 
+pub mod limits;
+
 use std::time::Duration;
 
 use herald::{

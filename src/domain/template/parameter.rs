@@ -14,7 +14,11 @@ pub struct Declared {
     pub name: String,
     #[serde(default)]
     pub kind: Kind,
-    /// Stands in when nothing is given; without one, the parameter is required.
+    /// Whether it must be given. Unsaid: by requests, if it has no default. Where the text has a
+    /// `default(…)` of its own, false lets requests leave it out, and true makes routes give it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub required: Option<bool>,
+    /// Stands in when nothing is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
     pub example: String,
@@ -39,6 +43,13 @@ pub enum Kind {
     Phone,
     /// A one-time password: up to 15 letters and digits (Meta, "Authentication templates").
     Code,
+}
+
+impl Declared {
+    /// Whether a request may leave it out.
+    pub fn may_miss(&self) -> bool {
+        self.default.is_some() || self.required == Some(false)
+    }
 }
 
 impl Kind {

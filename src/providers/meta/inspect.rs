@@ -2,6 +2,8 @@
 //! "Phone numbers", "Subscribed apps", "App subscriptions", "Health status"). These calls
 //! count against an hourly limit: they are for people who ask, not for probes.
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
@@ -11,7 +13,7 @@ use crate::domain::time::Timestamp;
 const MAX_ANSWER_BYTES: usize = 512 * 1024;
 
 /// No list is read further, in pages: an account has 6,000 templates at most.
-pub(super) const MOST_PAGES: usize = 100;
+const MOST_PAGES: usize = 100;
 
 /// Why there is no answer. Addresses are left out: they hold tokens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +28,9 @@ pub enum Refusal {
     },
     #[error("Meta answered HTTP {0} with nothing that can be read")]
     Unreadable(u16),
+    /// What was read of it is kept from being taken for the whole.
+    #[error("Meta's list has no end: {MOST_PAGES} pages were read")]
+    Endless,
 }
 
 /// Asks about what one token may see.
@@ -34,6 +39,8 @@ pub struct Inspector {
     pub(super) http: reqwest::Client,
     pub(super) graph: String,
     pub(super) token: SecretString,
+    /// How long a sample may take: it is larger than a message.
+    pub(super) upload_timeout: Duration,
 }
 
 /// What Meta says of a token.
@@ -105,7 +112,37 @@ impl Inspector {
             http,
             graph: format!("{}/{version}", base.trim_end_matches('/')),
             token,
+            upload_timeout: Duration::from_mins(3),
         }
+    }
+
+    /// Lets a sample take another time: for tests.
+    #[must_use]
+    pub fn uploading_within(mut self, timeout: Duration) -> Self {
+        self.upload_timeout = timeout;
+        self
+    }
+
+    /// Everything in a list, page after page.
+    pub(super) async fn pages(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Vec<Value>, Refusal> {
+        let mut all = Vec::new();
+        let mut after: Option<String> = None;
+        for _ in 0..MOST_PAGES {
+            let mut query = query.to_vec();
+            query.extend(after.as_deref().map(|after| ("after", after)));
+            let (answer, _) = self.get(path, &query, Some(&self.token)).await?;
+            all.extend(list(&answer, "/data").cloned());
+            after = text(&answer, "/paging/cursors/after")
+                .filter(|_| text(&answer, "/paging/next").is_some());
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
+        Err(Refusal::Endless)
     }
 
     pub(super) async fn get(
@@ -272,25 +309,15 @@ impl Inspector {
     /// The account's templates: name, language and status.
     pub async fn templates(&self, account: &str) -> Result<Vec<(String, String, String)>, Refusal> {
         let path = format!("{account}/message_templates");
-        let mut all = Vec::new();
-        let mut after: Option<String> = None;
-        for _ in 0..MOST_PAGES {
-            let mut query = vec![("fields", "name,language,status"), ("limit", "250")];
-            query.extend(after.as_deref().map(|after| ("after", after)));
-            let (answer, _) = self.get(&path, &query, Some(&self.token)).await?;
-            all.extend(list(&answer, "/data").filter_map(|it| {
-                Some((
-                    text(it, "/name")?,
-                    text(it, "/language")?,
-                    text(it, "/status")?,
-                ))
-            }));
-            after = text(&answer, "/paging/cursors/after")
-                .filter(|_| text(&answer, "/paging/next").is_some());
-            if after.is_none() {
-                break;
-            }
-        }
-        Ok(all)
+        let query = [("fields", "name,language,status"), ("limit", "250")];
+        let all = self.pages(&path, &query).await?;
+        let read = |it: &Value| {
+            Some((
+                text(it, "/name")?,
+                text(it, "/language")?,
+                text(it, "/status")?,
+            ))
+        };
+        Ok(all.iter().filter_map(read).collect())
     }
 }

@@ -56,6 +56,7 @@ impl Reader {
         self.parameters.push(Declared {
             name: name.to_owned(),
             kind,
+            required: None,
             default: None,
             example: example.unwrap_or_else(|| name.replace('_', " ")),
             sensitive: false,
@@ -261,6 +262,7 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
         pulled.parameter = vec![Declared {
             name: "code".to_owned(),
             kind: Kind::Code,
+            required: None,
             default: None,
             example: "123456".to_owned(),
             sensitive: false,

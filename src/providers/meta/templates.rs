@@ -1,12 +1,10 @@
 //! The templates of an account: read, made, changed (Meta, "Message templates"). Meta counts
 //! these calls by the hour: 200 for an account, 100 templates made.
 
-use std::time::Duration;
-
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::inspect::{Inspector, MOST_PAGES, Refusal, list, text};
+use super::inspect::{Inspector, Refusal, list, text};
 
 /// What Meta answers when there is a template of this name and language.
 const EXISTS: i64 = 2_388_024;
@@ -70,9 +68,6 @@ impl Sample {
     }
 }
 
-/// How long a sample may take: it is larger than a message.
-const UPLOAD: Duration = Duration::from_mins(3);
-
 /// What Meta takes of the largest kind that it shows inline.
 const MAX_SAMPLE_BYTES: usize = 16_000_000;
 
@@ -103,21 +98,10 @@ impl Inspector {
     async fn listed(&self, account: &str, name: Option<&str>) -> Result<Vec<Remote>, Refusal> {
         let path = format!("{account}/message_templates");
         let fields = "id,name,language,status,category,components,quality_score,rejected_reason,parameter_format,message_send_ttl_seconds";
-        let mut all = Vec::new();
-        let mut after: Option<String> = None;
-        for _ in 0..MOST_PAGES {
-            let mut query = vec![("fields", fields), ("limit", "100")];
-            query.extend(name.map(|name| ("name", name)));
-            query.extend(after.as_deref().map(|after| ("after", after)));
-            let (answer, _) = self.get(&path, &query, Some(&self.token)).await?;
-            all.extend(list(&answer, "/data").filter_map(remote));
-            after = text(&answer, "/paging/cursors/after")
-                .filter(|_| text(&answer, "/paging/next").is_some());
-            if after.is_none() {
-                break;
-            }
-        }
-        Ok(all)
+        let mut query = vec![("fields", fields), ("limit", "100")];
+        query.extend(name.map(|name| ("name", name)));
+        let all = self.pages(&path, &query).await?;
+        Ok(all.iter().filter_map(remote).collect())
     }
 
     /// Makes a template.
@@ -162,7 +146,7 @@ impl Inspector {
             // Of all calls this one takes no bearer.
             .header("Authorization", format!("OAuth {token}"))
             .header("file_offset", "0")
-            .timeout(UPLOAD)
+            .timeout(self.upload_timeout)
             .body(sample.bytes.clone());
         let (answer, _) = Self::answered(send).await?;
         text(&answer, "/h").ok_or(Refusal::Unreadable(200))

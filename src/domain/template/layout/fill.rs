@@ -106,10 +106,17 @@ impl Layout {
         if let Some(variables) = context.as_object_mut() {
             variables.insert(LANGUAGE.to_owned(), language);
             for declared in &self.extras.parameters {
-                if let Some(default) = &declared.default
-                    && variables.get(&declared.name).is_none_or(is_blank)
-                {
-                    variables.insert(declared.name.clone(), Value::from(default.as_str()));
+                if variables.get(&declared.name).is_none_or(is_blank) {
+                    let name = declared.name.clone();
+                    match (&declared.default, declared.required) {
+                        (Some(default), _) => {
+                            variables.insert(name, Value::from(default.as_str()));
+                        }
+                        (None, Some(true)) => return Err(TemplateError::Missing(name)),
+                        // The text has a default of its own, which stands in for nothing only.
+                        (None, Some(false)) => drop(variables.remove(&name)),
+                        (None, None) => {}
+                    }
                 }
                 if let Some(value) = variables.get(&declared.name) {
                     let broken = |rule| TemplateError::Parameter(declared.name.clone(), rule);

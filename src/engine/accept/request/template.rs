@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{FieldError, TemplateUse};
 use crate::{
-    domain::template::layout::PROVIDED,
+    domain::template::{layout::PROVIDED, parameter::Declared},
     engine::{
         Engine,
         accept::Reading,
@@ -70,8 +70,8 @@ pub(super) async fn check_template(
     let variables = layout.variables();
     for variable in &variables {
         let declared = layout.declared(variable);
-        let may_miss = PROVIDED.contains(&variable.as_str())
-            || declared.is_some_and(|declared| declared.default.is_some());
+        let may_miss =
+            PROVIDED.contains(&variable.as_str()) || declared.is_some_and(Declared::may_miss);
         let broken = match template.params.get(variable) {
             None | Some(Value::Null) if may_miss => None,
             None => Some("missing"),

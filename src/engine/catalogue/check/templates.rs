@@ -8,7 +8,10 @@ use super::wrong::{At, Wrong};
 use crate::{
     domain::{
         language::is_written_well,
-        template::layout::{self, Layout, PROVIDED},
+        template::{
+            layout::{self, Layout, PROVIDED},
+            parameter::Declared,
+        },
     },
     engine::catalogue::TemplateEntry,
 };
@@ -80,6 +83,9 @@ fn parameters(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
         if !seen.insert(name) {
             refuse("stands twice");
         }
+        if declared.required == Some(true) && declared.default.is_some() {
+            refuse("required: it has a default, which would never stand in");
+        }
         for (field, value) in [
             ("example", Some(&declared.example)),
             ("default", declared.default.as_ref()),
@@ -98,9 +104,22 @@ fn parameters(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
             );
         }
     }
-    if wrong.found.len() == before
-        && let Err(error) = layout.example()
-    {
+    if wrong.found.len() > before {
+        return;
+    }
+    if let Err(error) = layout.example() {
         wrong.entry(at, format!("with its examples: {error}"));
+        return;
+    }
+    let optional = |it: &&Declared| it.required == Some(false);
+    for Declared { name, .. } in entry.parameter.iter().filter(optional) {
+        let mut without = layout.example_context();
+        if let Some(given) = without.as_object_mut() {
+            given.remove(name);
+        }
+        if let Err(error) = layout.fill(&without) {
+            let rule = "required: false needs a default";
+            wrong.entry(at, format!("parameter {name}: {rule}: {error}"));
+        }
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn is_refused(sheet: &mut Sheet<'_>, refusal: &Refusal) -> bool {
             sheet.add("token", Verdict::Failed, format!("Meta does not know the access token: {message}."), "Was all of it copied, and is it of this app? Make a new one if in doubt: herald senders set.");
             true
         }
-        Refusal::Refused { .. } | Refusal::Unreadable(_) => false,
+        Refusal::Refused { .. } | Refusal::Unreadable(_) | Refusal::Endless => false,
     }
 }
 
