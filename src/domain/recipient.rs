@@ -44,6 +44,11 @@ pub fn each(entry: &str) -> Vec<String> {
     }
 }
 
+/// Whether whom an entry means is known with its event only.
+pub fn is_expression(entry: &str) -> bool {
+    entry.contains("{{") || entry.contains("{%")
+}
+
 impl RecipientSpec {
     /// Whether two entries mean one recipient: an id may be written in several ways.
     pub fn is_the_same_as(&self, other: &Self) -> bool {

@@ -13,7 +13,9 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        DatabaseTransaction, StoreError, conversation, people, sender, suppression,
+        DatabaseTransaction, StoreError,
+        alias::{self, Alias},
+        conversation, people, sender, suppression,
         template_sync::{self, Name, Part},
     },
 };
@@ -28,6 +30,8 @@ pub(super) struct About<'a> {
     pub contact: Option<Uuid>,
     /// Where it was sent to.
     pub address: Option<&'a Address>,
+    /// What else its recipient is called.
+    pub names: &'a [Alias],
     /// Name and language, if it was made of a template.
     pub template: Option<(&'a str, &'a str)>,
 }
@@ -44,13 +48,13 @@ pub(super) async fn of_failure(
 ) -> Result<(), StoreError> {
     match (failure.class, about.contact, about.template) {
         (FailureClass::OptedOut, ..) => {
-            if let Some(contact) = who_wishes(tx, about, now).await? {
-                let wish = Wish {
-                    scope: Scope::Marketing,
-                    wanted: false,
-                    source: "131050",
-                    at,
-                };
+            let wish = Wish {
+                scope: Scope::Marketing,
+                wanted: false,
+                source: "131050",
+                at,
+            };
+            for contact in who_wishes(tx, about, now).await? {
                 suppression::set(tx, contact, &wish, callback, now).await?;
             }
         }
@@ -75,7 +79,7 @@ pub(super) async fn of_failure(
             sender::hold_marketing(tx, about.sender, at.plus_seconds(SPAM_SECONDS), now).await?;
         }
         (FailureClass::PaceNumber, ..) => sender::slow_down(tx, about.sender, now).await?,
-        (FailureClass::PacePair, Some(contact), _) => {
+        (FailureClass::PacePair, Some(contact), _) if people::keep(tx, contact).await? => {
             // At least as long as the message itself waits.
             let until = at.plus_micros(retry::pair_pause_micros(1));
             let next_at = engine.settings.pair.closed_until(until);
@@ -86,23 +90,32 @@ pub(super) async fn of_failure(
     Ok(())
 }
 
-/// Of somebody who was deleted meanwhile, the wish is that of their number: the next message to
-/// it would go out.
+/// Of somebody who was deleted meanwhile, the wish is of whoever has their names: the next
+/// message to one of these would go out.
 async fn who_wishes(
     tx: &DatabaseTransaction,
     about: About<'_>,
     now: Timestamp,
-) -> Result<Option<Uuid>, StoreError> {
+) -> Result<Vec<Uuid>, StoreError> {
     if let Some(contact) = about.contact
         && people::keep(tx, contact).await?
     {
-        return Ok(Some(contact));
+        return Ok(vec![contact]);
     }
     let person = match about.address {
         Some(Address::Phone(phone)) => people::ensure_phone(tx, phone, now).await?,
         Some(Address::UserId(user_id)) => people::ensure_user_id(tx, user_id, now).await?,
-        None => return Ok(None),
+        None => return Ok(Vec::new()),
     };
     people::keep_found(tx, person.contact_id).await?;
-    Ok(Some(person.contact_id))
+    for name in about.names {
+        alias::add(tx, person.contact_id, name, None, now).await?;
+    }
+    let mut wishing = vec![person.contact_id];
+    for known in alias::find_and_keep(tx, about.names).await? {
+        if known.superseded_at.is_none() && !wishing.contains(&known.contact_id) {
+            wishing.push(known.contact_id);
+        }
+    }
+    Ok(wishing)
 }

@@ -176,11 +176,11 @@ pub async fn supersede(
 
 /// Of names that answers have taught us, those that are not known as this contact's.
 pub async fn unlearned(
-    store: &Store,
+    connection: &impl ConnectionTrait,
     learned: &[(Uuid, Alias)],
 ) -> Result<Vec<(Uuid, Alias)>, StoreError> {
     let aliases: Vec<Alias> = learned.iter().map(|(_, alias)| alias.clone()).collect();
-    let known = find(store.reader(), &aliases).await?;
+    let known = find(connection, &aliases).await?;
     let is_known = |contact: Uuid, alias: &Alias| {
         known.iter().any(|known| {
             known.contact_id == contact && known.kind == alias.kind && known.value == alias.value

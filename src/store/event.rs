@@ -165,20 +165,44 @@ pub async fn named_already(
     route: &str,
     recipients: &[&str],
 ) -> Result<Vec<String>, StoreError> {
+    let condition = "n.event_id = $2 AND n.contact_id IS NULL AND n.recipient = r.name";
+    heard_already(tx, event, route, recipients, condition).await
+}
+
+/// Of these addresses: which have a notification of this event and route already.
+pub async fn addressed_already(
+    tx: &DatabaseTransaction,
+    event: Uuid,
+    route: &str,
+    addresses: &[&str],
+) -> Result<Vec<String>, StoreError> {
+    // By the index of addresses, never by that of the event, which may have made 100,000; what
+    // is made for an event comes after it.
+    let condition = "n.address = r.name AND n.id > $2 AND coalesce(n.event_id, n.id) = $2";
+    heard_already(tx, event, route, addresses, condition).await
+}
+
+async fn heard_already(
+    tx: &DatabaseTransaction,
+    event: Uuid,
+    route: &str,
+    names: &[&str],
+    condition: &str,
+) -> Result<Vec<String>, StoreError> {
     #[derive(Serialize)]
     struct Row<'a> {
         name: &'a str,
     }
-    if recipients.is_empty() {
+    if names.is_empty() {
         return Ok(Vec::new());
     }
-    let names: Vec<Row<'_>> = recipients.iter().map(|name| Row { name }).collect();
+    let names: Vec<Row<'_>> = names.iter().map(|name| Row { name }).collect();
     let given = rows(tx.get_database_backend(), &[("name", Type::Text)]);
     let found = query(
         tx,
         format!(
-            "SELECT r.name FROM {given} WHERE EXISTS (SELECT 1 FROM notification n WHERE n.event_id = $2 \
-             AND n.contact_id IS NULL AND n.recipient = r.name AND n.route = $3 LIMIT 1 OFFSET 0)"
+            "SELECT r.name FROM {given} WHERE EXISTS (SELECT 1 FROM notification n WHERE {condition} \
+             AND n.route = $3 LIMIT 1 OFFSET 0)"
         ),
         [list(&names)?, event.into(), route.into()],
     )

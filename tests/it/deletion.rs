@@ -17,6 +17,8 @@ crate::tests![
     who_has_opted_out_is_still_spared_after_their_deletion,
     whom_something_is_linked_to_is_not_deleted,
     whoever_a_route_names_by_id_or_is_about_is_not_deleted,
+    who_is_for_an_alert_hears_it_though_it_is_about_somebody_deleted,
+    an_event_that_runs_again_reaches_no_number_twice,
     users_and_groups_are_made_and_deleted,
     somebody_is_added_by_what_whatsapp_calls_them,
     people_are_deleted_at_the_command_line,
@@ -160,7 +162,13 @@ async fn all_that_waits_is_cancelled_however_much_it_is(database: Database) {
 }
 
 async fn nothing_reaches_a_deleted_person_by_a_rule_a_retry_or_an_answer(database: Database) {
-    let app = TestApp::spawn(&database).await;
+    nothing_reaches(&database, false).await;
+    // Nor one who refuses something else, which is kept.
+    nothing_reaches(&database, true).await;
+}
+
+async fn nothing_reaches(database: &Database, refuses: bool) {
+    let app = TestApp::spawn(database).await;
     let catalogue = format!(
         r#"{CATALOGUE}
 [[rule]]
@@ -172,7 +180,7 @@ send = {{ to = "same", template = "hello" }}
 [[template]]
 name = "alarm"
 category = "utility"
-body = "A message to {{{{ name }}}} did not go out."
+body = "A message to {{{{ name }}}} ({{{{ related_contact_name }}}}) did not go out."
 [[user]]
 name = "head"
 contact = "mina"
@@ -185,6 +193,11 @@ send = {{ to = "user:head", template = "alarm", params = {{ name = "{{{{ contact
     );
     app.apply_catalogue(&catalogue).await;
     let path = add(&app, &json!({"phone": "+12025550111", "name": "Mina"})).await;
+    if refuses {
+        let wanted = json!({"preferences": [{"kind": "shop.news", "wanted": false}]});
+        let preferences = format!("{path}/preferences");
+        assert_eq!(app.request("PUT", &preferences, &wanted).await.0, 200);
+    }
     // One was delivered, and they are to be reminded of it; one has failed.
     let delivered = hello(&app, "+12025550111").await;
     app.send().await;
@@ -203,7 +216,11 @@ send = {{ to = "user:head", template = "alarm", params = {{ name = "{{{{ contact
         .await
         .unwrap();
     let (code, deleted) = app.admin("DELETE", &path, &Value::Null).await;
-    assert_eq!((code, &deleted["cancelled"]), (200, &json!(0)), "{deleted}");
+    assert_eq!(
+        (code, &deleted["cancelled"], &deleted["refusal_kept"]),
+        (200, &json!(0), &json!(refuses)),
+        "{deleted}"
+    );
     app.meta
         .will_answer(&[(500, r#"{"error":{"code":131000,"message":"later"}}"#)]);
     let mut answers = Vec::new();
@@ -247,13 +264,16 @@ send = {{ to = "user:head", template = "alarm", params = {{ name = "{{{{ contact
         (all.len(), &reminder["status"], &reminder["reason"]),
         (4, &json!("skipped"), &json!("the person was deleted"))
     );
-    // The head alone is told, by no name, of the one that no rule has sent.
+    // The head alone is told of the one that no rule has sent.
     app.follow_up().await;
     app.send().await;
     for call in calls..app.meta.calls() {
         let request = app.meta.request(call);
         assert_eq!(request["to"], "+12025550102", "{request}");
-        assert!(request.to_string().contains("Somebody"), "{request}");
+        // Nothing is known of them but the number of that message.
+        for text in ["Somebody", "+12025550111"] {
+            assert!(request.to_string().contains(text), "{request}");
+        }
     }
     assert_eq!(app.meta.calls() - calls, 1);
 }
@@ -269,12 +289,16 @@ async fn who_has_opted_out_is_still_spared_after_their_deletion(database: Databa
     .await;
     let (_, deleted) = app.admin("DELETE", &path, &Value::Null).await;
     assert_eq!(deleted["refusal_kept"], true, "{deleted}");
-    let (code, left) = app.get(&path).await;
+    let kept =
+        |deleted: &Value| format!("/api/v1/contacts/{}", deleted["kept_as"].as_str().unwrap());
+    let (code, left) = app.get(&kept(&deleted)).await;
     assert_eq!(
         (code, &left["name"], &left["windows"]),
         (200, &Value::Null, &json!([])),
         "{left}"
     );
+    assert_eq!(left["aliases"][0]["value"], "+12025550111", "{left}");
+    assert_eq!(app.get(&path).await.0, 404);
     let id = hello(&app, "+12025550111").await;
     assert_eq!(app.status_of(&id).await, "skipped");
     // A kind of message that they turned off counts like a word.
@@ -284,6 +308,7 @@ async fn who_has_opted_out_is_still_spared_after_their_deletion(database: Databa
     assert_eq!(app.request("PUT", &preferences, &wanted).await.0, 200);
     let (_, deleted) = app.admin("DELETE", &other, &Value::Null).await;
     assert_eq!(deleted["refusal_kept"], true);
+    let preferences = format!("{}/preferences", kept(&deleted));
     let (_, kept) = app.get(&preferences).await;
     assert_eq!(kept["preferences"][0]["kind"], "shop.news", "{kept}");
 }
@@ -302,10 +327,10 @@ async fn whom_something_is_linked_to_is_not_deleted(database: Database) {
     refused(&asha, "the user grace is this person").await;
     let (_, mina) = app.get("/api/v1/contacts?phone=%2B12025550102").await;
     let mina = format!("/api/v1/contacts/{}", mina["id"].as_str().unwrap());
-    refused(&mina, "the route named would send to nobody").await;
-    refused("/api/v1/users/ravi", "the rule failed would send to nobody").await;
-    refused("/api/v1/groups/Sales", "the route new would send").await;
-    refused("/api/v1/groups/Spare", "the route new would send").await;
+    refused(&mina, "it is named by the route named: change that first").await;
+    refused("/api/v1/users/ravi", "it is named by the rule failed").await;
+    refused("/api/v1/groups/Sales", "it is named by the route new").await;
+    refused("/api/v1/groups/Spare", "it is named by the route new").await;
     let without: String = CATALOGUE
         .split("[[route]]\nname = \"named\"")
         .next()
@@ -385,6 +410,94 @@ name = "Night"
     let (_, list) = app.get("/api/v1/notifications?type=shop.by_id").await;
     assert_eq!(list["notifications"][0]["status"], "queued", "{list}");
     assert_eq!(app.send().await, 1);
+}
+
+async fn who_is_for_an_alert_hears_it_though_it_is_about_somebody_deleted(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(&format!(
+        r#"{CATALOGUE}
+[[template]]
+name = "about"
+category = "utility"
+body = "Something is up with {{{{ related_contact_name | default('somebody') }}}} today."
+[[route]]
+name = "alert"
+event = "shop.alert"
+to = "contact:mina"
+about = "contact:{{{{ data.contact }}}}"
+template = "about"
+"#
+    ))
+    .await;
+    let path = add(&app, &json!({"phone": "+12025550111", "name": "Chipo"})).await;
+    let about = json!({"contact": path.rsplit('/').next().unwrap()});
+    let told = async |id: &str, text: &str| {
+        let answer = app.event(id, "shop.alert", about.clone()).await;
+        let id = answer["notifications"][0].as_str().unwrap();
+        assert_eq!(app.notification(id).await["text"], text);
+    };
+    told("e-1", "Something is up with Chipo today.").await;
+    assert_eq!(app.admin("DELETE", &path, &Value::Null).await.0, 200);
+    told("e-2", "Something is up with somebody today.").await;
+    assert_eq!(app.send().await, 2);
+    let (_, events) = app.get("/api/v1/events?type=shop.alert").await;
+    let said = events.to_string();
+    assert!(
+        said.contains("whom it is about: there is no contact"),
+        "{said}"
+    );
+    // What can never name anybody is refused when it is applied.
+    for (about, rule) in [
+        ("mina", "must start with +"),
+        ("same", "`same` is for rules"),
+        ("{{ data.contact", "cannot read the expression"),
+    ] {
+        let wrong = format!(
+            "name = \"wrong\"\n[[route]]\nname = \"w\"\nevent = \"shop.w\"\nto = \"user:ravi\"\nabout = \"{about}\"\ntemplate = \"hello\"\n"
+        );
+        let said = app.try_catalogue(&wrong).await.unwrap_err().join("\n");
+        assert!(
+            said.contains("route w: about: ") && said.contains(rule),
+            "{said}"
+        );
+    }
+}
+
+async fn an_event_that_runs_again_reaches_no_number_twice(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(&format!(
+        r#"{CATALOGUE}
+[[route]]
+name = "both"
+event = "shop.both"
+to = ["+12025550111", "{{% if data.night %}}group:Night{{% else %}}group:Sales{{% endif %}}"]
+template = "hello"
+"#
+    ))
+    .await;
+    let answer = app.event("e-1", "shop.both", json!({"night": true})).await;
+    let event = answer["id"].as_str().unwrap();
+    assert_eq!(app.send().await, 1);
+    let path = format!(
+        "/api/v1/contacts/{}",
+        app.get("/api/v1/contacts?phone=%2B12025550111").await.1["id"]
+            .as_str()
+            .unwrap()
+    );
+    assert_eq!(app.admin("DELETE", &path, &Value::Null).await.0, 200);
+    // The group that was missing is there now: the event is run again for it.
+    assert_eq!(
+        app.admin("PUT", "/api/v1/groups/Night", &json!({})).await.0,
+        201
+    );
+    let member = "/api/v1/groups/Night/members/grace";
+    assert_eq!(app.admin("PUT", member, &Value::Null).await.0, 200);
+    let again = format!("/api/v1/events/{event}/replay");
+    let (code, answer) = app.post(&again, &json!({})).await;
+    assert_eq!(code, 200, "{answer}");
+    app.follow_up().await;
+    assert_eq!(app.send().await, 1, "grace alone");
+    assert_eq!(app.meta.request(1)["to"], "+12025550101");
 }
 
 async fn users_and_groups_are_made_and_deleted(database: Database) {

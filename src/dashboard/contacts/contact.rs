@@ -15,7 +15,7 @@ use crate::{
     domain::{
         edit::Edit, login::Role, preference::Preference, quiet::QuietHours, time::Timestamp, window,
     },
-    engine::people::{self, By, ContactChanges},
+    engine::people::{self, By, ContactChanges, Deleted},
     state::AppState,
     store::{alias, conversation, people as rows, sender, suppression, wish},
 };
@@ -229,8 +229,8 @@ pub async fn act(
             }
             let deleted = people::delete_contact(&state.engine, by, id).await?;
             return match deleted {
-                Ok(deleted) if deleted.refusal_kept => answered(&request, &address, Ok(
-                    "They are deleted, but for their number and what they refuse: without these, the next message to this number would go out.".to_owned(),
+                Ok(Deleted { kept_as: Some(kept), .. }) => answered(&request, &format!("{HERE}/{kept}"), Ok(
+                    "They are deleted. Their number and what they refuse is somebody without a name: without these, the next message to this number would go out.".to_owned(),
                 )),
                 Ok(deleted) => answered(&request, HERE, Ok(gone(deleted.cancelled))),
                 Err(wrong) => answered(&request, &address, Err(told(&wrong))),

@@ -304,6 +304,14 @@ impl Expansion<'_> {
             .collect();
         let reached =
             event::reached_already(self.tx, self.row.id, &self.route.name, &contacts).await?;
+        // A number whose contact was deleted since is of somebody new, who has heard of it.
+        let fresh: Vec<&str> = targets
+            .iter()
+            .filter(|target| target.contact_id.is_some_and(|id| id > self.row.id))
+            .filter_map(|target| target.address.as_deref())
+            .collect();
+        let addressed =
+            event::addressed_already(self.tx, self.row.id, &self.route.name, &fresh).await?;
         let unknown: Vec<&str> = targets
             .iter()
             .filter(|target| target.contact_id.is_none())
@@ -311,18 +319,19 @@ impl Expansion<'_> {
             .collect();
         let named = event::named_already(self.tx, self.row.id, &self.route.name, &unknown).await?;
         targets.retain(|target| match target.contact_id {
-            Some(contact) => !reached.contains(&contact),
+            Some(contact) => {
+                let is_at = |address: &String| target.address.as_ref() == Some(address);
+                !reached.contains(&contact) && !addressed.iter().any(is_at)
+            }
             None => !named.contains(&target.recipient),
         });
-        let about = match &self.plan.about {
-            Some(about) if !about.trim().is_empty() => match RecipientSpec::parse(about) {
-                Ok(spec) => match routing::resolve(self.tx, &spec, None, None, self.now).await? {
-                    Ok(page) => page.targets.first().and_then(|target| target.contact_id),
-                    Err(unknown) => return Ok(Err(format!("whom it is about: {}", unknown.0))),
-                },
-                Err(error) => return Ok(Err(format!("whom it is about: {error}"))),
-            },
-            _ => None,
+        let about = match self.about().await? {
+            Ok(about) => about,
+            // Whoever it is for must hear of it, even if nobody knows any more whom it is about.
+            Err(unknown) => {
+                result.reason = Some(format!("whom it is about: {unknown}"));
+                None
+            }
         };
         let from = match &self.route.route.sender {
             None => None,
@@ -346,6 +355,7 @@ impl Expansion<'_> {
             default_language: self.route.route.language.clone(),
             params: self.plan.params.clone(),
             subject_contact_id: about,
+            subject_address: None,
             reference: self.plan.reference.clone(),
             labels: self.plan.labels.clone(),
             priority: priority(&self.route.route.priority).unwrap_or(2),
@@ -370,6 +380,23 @@ impl Expansion<'_> {
         result.notifications += inserted.len();
         result.skipped += new.iter().filter(|new| new.skipped.is_some()).count();
         Ok(Ok((new.len(), next)))
+    }
+
+    /// Whom the route's messages are about, or why that is nobody.
+    async fn about(&self) -> Result<Result<Option<Uuid>, String>, StoreError> {
+        let entry = self.plan.about.as_deref().unwrap_or_default();
+        if entry.trim().is_empty() {
+            return Ok(Ok(None));
+        }
+        let spec = match RecipientSpec::parse(entry) {
+            Ok(spec) => spec,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let found = routing::resolve(self.tx, &spec, None, None, self.now).await?;
+        Ok(match found {
+            Ok(page) => Ok(page.targets.first().and_then(|target| target.contact_id)),
+            Err(unknown) => Err(unknown.0),
+        })
     }
 
     /// The ledger is asked for every row that is to be sent; a taken key makes none.

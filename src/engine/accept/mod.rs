@@ -53,6 +53,9 @@ pub struct Draft {
     pub default_language: Option<String>,
     pub params: Value,
     pub subject_contact_id: Option<Uuid>,
+    /// What stands for that person's name if nothing else is known of them, as of one who was
+    /// deleted: an alert about them must be sent all the same.
+    pub subject_address: Option<String>,
     pub reference: Option<String>,
     pub labels: BTreeMap<String, String>,
     pub priority: i64,
@@ -110,7 +113,11 @@ pub async fn compose(
         return Ok(Err(none()));
     }
     let about = match draft.subject_contact_id {
-        Some(contact) => people::contact(tx, contact).await?,
+        Some(contact) => {
+            let person = people::contact(tx, contact).await?;
+            let known = person.and_then(|person| person.name.or(person.phone));
+            Some(known.or_else(|| draft.subject_address.clone()))
+        }
         None => None,
     };
     let of_secret_event = match &draft.event_type {
@@ -158,8 +165,7 @@ pub async fn compose(
                 object.retain(|name, _| asked.contains(name));
             }
             object.entry("contact").or_insert_with(|| known(&target));
-            if let Some(about) = &about {
-                let name = about.name.clone().or_else(|| about.phone.clone());
+            if let Some(name) = &about {
                 object.entry("about").or_insert(json!({ "name": name }));
                 object.entry("related_contact_name").or_insert(json!(name));
             }

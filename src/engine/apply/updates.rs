@@ -11,7 +11,7 @@ use crate::{
         consequence::{self, About},
         transition::{Report, Step},
     },
-    providers::{Dead, ItemKind, Update},
+    providers::{Dead, ItemKind, PersonIds, Update},
     store::{
         DatabaseTransaction, StoreError,
         alias::{self, Alias},
@@ -158,6 +158,7 @@ pub(in crate::engine) async fn learn(
             continue;
         };
         let facets = &heard.facets;
+        let names = names(&told.update.recipient, facets.address.as_deref());
         if let (Some(failure), Some(sender)) = (&told.update.failure, facets.sender_id) {
             let language = facets.language.as_deref().unwrap_or("");
             let address = facets.address.as_deref().and_then(Address::parse);
@@ -165,50 +166,46 @@ pub(in crate::engine) async fn learn(
                 sender,
                 contact: facets.contact_id,
                 address: address.as_ref(),
+                names: &names,
                 template: Some((facets.template.as_str(), language))
                     .filter(|(name, _)| !name.is_empty()),
             };
             let (at, callback) = (told.update.at, Some(told.callback_id));
             consequence::of_failure(engine, tx, about, &failure.value, at, callback, now).await?;
         }
-        let Some(contact) = facets.contact_id else {
-            continue;
-        };
-        if !heard.first {
-            continue;
+        if let (Some(contact), true) = (facets.contact_id, heard.first) {
+            let (at, callback) = (told.update.at, told.callback_id);
+            let names = names.into_iter();
+            learned.extend(names.map(|name| (contact, name, at, callback)));
         }
-        let person = &told.update.recipient;
-        let number = facets
-            .address
-            .as_deref()
-            .map(|address| address.trim_start_matches('+'));
-        let mut add = |kind: &'static str, value: Option<&String>| {
-            if let Some(value) = value {
-                let value = value.clone();
-                learned.push((
-                    contact,
-                    Alias { kind, value },
-                    told.update.at,
-                    told.callback_id,
-                ));
-            }
-        };
-        add("bsuid", person.user_id.as_ref());
-        add("parent_bsuid", person.parent_user_id.as_ref());
-        // The number it was sent to teaches nothing.
-        let wa_id = person.wa_id.as_ref();
-        add(
-            "wa_id",
-            wa_id.filter(|wa_id| Some(wa_id.as_str()) != number),
-        );
     }
     if learned.is_empty() {
         return Ok(());
     }
-    let names: Vec<(Uuid, Alias)> = learned
+    let all: Vec<(Uuid, Alias)> = learned
         .iter()
         .map(|(contact, alias, ..)| (*contact, alias.clone()))
         .collect();
-    alias::learn(tx, &names, now).await?;
+    // Most of them are known for long: nothing is written for these.
+    let unknown = alias::unlearned(tx, &all).await?;
+    if !unknown.is_empty() {
+        alias::learn(tx, &unknown, now).await?;
+    }
     people::follow_learned(tx, &learned, now).await
+}
+
+/// What a status calls its recipient; the number it was sent to teaches nothing.
+fn names(person: &PersonIds, address: Option<&str>) -> Vec<Alias> {
+    let number = address.map(|address| address.trim_start_matches('+'));
+    let wa_id = person.wa_id.as_ref();
+    let all = [
+        ("bsuid", person.user_id.as_ref()),
+        ("parent_bsuid", person.parent_user_id.as_ref()),
+        ("wa_id", wa_id.filter(|it| Some(it.as_str()) != number)),
+    ];
+    let named = |(kind, value): (&'static str, Option<&String>)| {
+        let value = value?.clone();
+        Some(Alias { kind, value })
+    };
+    all.into_iter().filter_map(named).collect()
 }

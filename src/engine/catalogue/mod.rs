@@ -88,6 +88,7 @@ async fn run(
         .write_or_refuse(async |tx| {
             let mut plans = Vec::with_capacity(catalogues.len());
             let mut wrong = Vec::with_capacity(catalogues.len());
+            hand_over(tx, catalogues).await?;
             for parsed in catalogues {
                 let (plan, mistakes) = one(tx, parsed, now).await?;
                 plans.push(plan);
@@ -126,6 +127,28 @@ enum Stopped {
     /// It was only to be seen.
     Planned(Vec<Plan>),
     Refused(ApplyError),
+}
+
+/// What one of these catalogues has let go of, and another now wants, goes over as it is: who is
+/// linked, and who is in it, stays.
+async fn hand_over(tx: &DatabaseTransaction, catalogues: &[Parsed]) -> Result<(), StoreError> {
+    if catalogues.len() < 2 {
+        return Ok(());
+    }
+    let all: Vec<(&str, BTreeMap<Id, Fields>)> = catalogues
+        .iter()
+        .map(|parsed| (parsed.catalogue.name.as_str(), wanted(&parsed.catalogue)))
+        .collect();
+    for (from, kept) in &all {
+        let had = catalogue::applied(tx, from).await?.into_keys();
+        for id in had.filter(|id| !kept.contains_key(id)) {
+            let takes = |(_, wanted): &&(&str, BTreeMap<Id, Fields>)| wanted.contains_key(&id);
+            if let Some((to, _)) = all.iter().find(takes) {
+                catalogue::hand_over(tx, &id, from, to).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Plans one catalogue and writes it; what is wrong with it comes back.

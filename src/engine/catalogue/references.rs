@@ -6,12 +6,13 @@ use super::{Mistake, Parsed};
 use crate::{
     domain::{
         catalogue::{Action, Id, Kind, Plan},
-        recipient::RecipientSpec,
+        recipient::{RecipientSpec, is_expression},
     },
     store::{
         DatabaseTransaction, StoreError,
         catalogue::{self, uses},
-        people, wish,
+        people::{self, StaffKind},
+        wish,
     },
 };
 
@@ -87,7 +88,7 @@ pub(super) async fn missing(
 /// Which of these recipients nobody is. What an expression means is known with its event only.
 async fn nobody(tx: &DatabaseTransaction, to: &[String]) -> Result<Vec<String>, StoreError> {
     let mut nobody = Vec::new();
-    for entry in to.iter().filter(|entry| !entry.contains("{{")) {
+    for entry in to.iter().filter(|entry| !is_expression(entry)) {
         if let Ok(spec) = RecipientSpec::parse(entry)
             && !is_there(tx, &spec).await?
         {
@@ -98,12 +99,16 @@ async fn nobody(tx: &DatabaseTransaction, to: &[String]) -> Result<Vec<String>, 
     Ok(nobody)
 }
 
-/// Whether somebody has this name; whoever is reached by a number is there.
+/// Whether somebody has this name, and keeps them from being deleted until this transaction
+/// ends; whoever is reached by a number is there.
 async fn is_there(tx: &DatabaseTransaction, spec: &RecipientSpec) -> Result<bool, StoreError> {
     Ok(match spec {
-        RecipientSpec::Group(name) => people::group_exists(tx, name).await?,
-        RecipientSpec::User(name) => people::user(tx, name).await?.is_some(),
-        RecipientSpec::Contact(name) => people::contact_named(tx, name).await?.is_some(),
+        RecipientSpec::Group(name) => people::keep_staff(tx, StaffKind::Group, name).await?,
+        RecipientSpec::User(name) => people::keep_staff(tx, StaffKind::User, name).await?,
+        RecipientSpec::Contact(name) => match people::contact_named(tx, name).await? {
+            Some(person) => people::keep(tx, person.contact_id).await?,
+            None => false,
+        },
         RecipientSpec::Same | RecipientSpec::Phone(_) | RecipientSpec::UserId(_) => true,
     })
 }
@@ -130,8 +135,9 @@ pub(super) async fn left_without(
         .collect();
     let mut wrong = Vec::new();
     for id in removed {
-        // Another of these catalogues may have taken it over.
-        if is_still_there(tx, id).await? {
+        // Another translation of it may do.
+        if id.kind == Kind::Template && !catalogue::translations(tx, template(id)).await?.is_empty()
+        {
             continue;
         }
         if let Some(it) = others.iter().find(|it| needs(it, id)) {
@@ -147,17 +153,6 @@ pub(super) async fn left_without(
         }
     }
     Ok(wrong)
-}
-
-async fn is_still_there(tx: &DatabaseTransaction, id: &Id) -> Result<bool, StoreError> {
-    Ok(match id.kind {
-        Kind::Template => !catalogue::translations(tx, template(id)).await?.is_empty(),
-        Kind::MessageKind => wish::kinds(tx).await?.iter().any(|row| row.name == id.name),
-        _ => match recipient(id) {
-            Some(recipient) => is_there(tx, &recipient).await?,
-            None => false,
-        },
-    })
 }
 
 fn needs(it: &uses::Use, id: &Id) -> bool {

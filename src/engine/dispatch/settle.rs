@@ -115,6 +115,7 @@ pub async fn settle(
                         sender,
                         contact: answer.job.contact_id,
                         address: answer.job.message.as_ref().ok().map(|it| &it.to),
+                        names: &[],
                         template: answer.job.template(),
                     };
                     consequence::of_failure(engine, tx, about, failure, now, None, now).await?;
@@ -260,7 +261,7 @@ async fn learn_names(
         )
         .collect();
     // Most of them are known for long: nothing is written for these.
-    let unknown = alias::unlearned(&engine.store, &learned).await?;
+    let unknown = alias::unlearned(engine.store.reader(), &learned).await?;
     if unknown.is_empty() {
         return Ok(());
     }

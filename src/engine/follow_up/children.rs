@@ -88,6 +88,7 @@ pub(super) async fn next(
         params: Value::Object(params),
         // The one an alert is about is whom the notification was for.
         subject_contact_id: parent.contact_id,
+        subject_address: parent.address.clone(),
         reference: parent.reference.clone(),
         labels: serde_json::from_str(&parent.labels).unwrap_or_default(),
         priority: parent.priority,

@@ -98,7 +98,7 @@ pub async fn save_contact(
                 }
             }
             let contact = match known {
-                Some(known) if people::keep(tx, known).await? => known,
+                Some(known) if people::lock(tx, known).await? => known,
                 // Whoever was asked for by id is gone; a name is free for somebody new.
                 Some(known) if id == Some(known) => return Ok(Err(gone())),
                 Some(_) => return Err(StoreError::Overtaken),
@@ -159,7 +159,7 @@ fn wrong(changes: &ContactChanges) -> Option<Vec<super::FieldError>> {
     if let Some(text) = changes.language.given()
         && !language::can_be_read(text)
     {
-        let rule = "a language is written en, en_US or pt-BR";
+        let rule = "a language is written en, en_US or pt-BR, in 2 to 16 characters";
         return Some(field("/language", rule));
     }
     if let Some(zone) = changes.time_zone.given()

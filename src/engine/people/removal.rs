@@ -13,10 +13,10 @@ use crate::{
         transition::{self, Step},
     },
     store::{
-        ConnectionTrait, DatabaseTransaction, Store, StoreError,
+        ConnectionTrait, Store, StoreError,
         catalogue::uses::uses,
         notification::{self, Filter},
-        people,
+        people::{self, StaffKind},
     },
 };
 
@@ -28,6 +28,9 @@ pub struct Deleted {
     /// They refuse something: their number and that refusal are kept, or else the next message
     /// to this number would go out.
     pub refusal_kept: bool,
+    /// The contact that has the number and the refusal from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_as: Option<Uuid>,
 }
 
 /// Notifications that are cancelled in one transaction.
@@ -37,10 +40,6 @@ const CHUNK: u64 = 100;
 /// what it was sent stays in the record for as long as records are kept. Refused for somebody
 /// whom staff, a route or a rule is linked to.
 pub async fn delete_contact(engine: &Engine, by: By<'_>, contact: Uuid) -> Outcome<Deleted> {
-    if let Some(wrong) = why_not(engine.store.reader(), contact).await? {
-        return Ok(Err(wrong));
-    }
-    let before = cancel(engine, by, contact).await?;
     let done = engine
         .store
         .write_or_refuse(async |tx| {
@@ -49,22 +48,23 @@ pub async fn delete_contact(engine: &Engine, by: By<'_>, contact: Uuid) -> Outco
             if let Some(wrong) = why_not(tx, contact).await? {
                 return Ok(Err(wrong));
             }
-            let refusal_kept = people::refuses_something(tx, contact).await?;
-            people::delete_contact(tx, contact, refusal_kept, by.now).await?;
-            let detail = json!({ "refusal_kept": refusal_kept });
+            let refuses = people::refuses_something(tx, contact).await?;
+            let kept_as = people::delete_contact(tx, contact, refuses, by.now).await?;
+            let detail = json!({ "refusal_kept": refuses, "kept_as": kept_as });
             note(tx, by, "contact.deleted", &contact.to_string(), &detail).await?;
-            Ok(Ok(refusal_kept))
+            Ok(Ok(kept_as))
         })
         .await?;
-    let refusal_kept = match done {
-        Ok(kept) => kept,
+    let kept_as = match done {
+        Ok(kept_as) => kept_as,
         Err(wrong) => return Ok(Err(wrong)),
     };
-    // What was being made for them at that moment.
-    let after = cancel(engine, by, contact).await?;
+    // Nothing goes to them any more: what waits is told so now, not at its turn.
+    let cancelled = cancel(engine, by, contact).await?;
     Ok(Ok(Deleted {
-        cancelled: before + after,
-        refusal_kept,
+        cancelled,
+        refusal_kept: kept_as.is_some(),
+        kept_as,
     }))
 }
 
@@ -90,7 +90,7 @@ async fn why_not(
     Ok(None)
 }
 
-/// Routes and rules that would send to nobody without this recipient.
+/// Routes and rules that name this recipient.
 async fn in_use(
     connection: &impl ConnectionTrait,
     recipient: &RecipientSpec,
@@ -105,7 +105,7 @@ async fn in_use(
         many => format!(" and {} more", many - 1),
     };
     let rule = format!(
-        "the {} {}{others} would send to nobody",
+        "it is named by the {} {}{others}: change that first",
         first.what, first.name
     );
     Ok(Some(field("", rule)))
@@ -144,43 +144,35 @@ async fn cancel(engine: &Engine, by: By<'_>, contact: Uuid) -> Result<u64, Store
 
 /// Deletes a user, out of all groups. A login of this name stays.
 pub async fn delete_user(store: &Store, by: By<'_>, name: &str) -> Outcome<()> {
-    let user = RecipientSpec::User(name.to_owned());
-    delete(store, by, "user", name, &user, async |tx| {
-        people::delete_user(tx, name).await
-    })
-    .await
+    delete(store, by, StaffKind::User, name).await
 }
 
 /// Deletes a group; its members stay.
 pub async fn delete_group(store: &Store, by: By<'_>, name: &str) -> Outcome<()> {
-    let group = RecipientSpec::Group(name.to_owned());
-    delete(store, by, "group", name, &group, async |tx| {
-        people::delete_group(tx, name).await
-    })
-    .await
+    delete(store, by, StaffKind::Group, name).await
 }
 
-async fn delete(
-    store: &Store,
-    by: By<'_>,
-    kind: &str,
-    name: &str,
-    recipient: &RecipientSpec,
-    remove: impl AsyncFn(&DatabaseTransaction) -> Result<bool, StoreError>,
-) -> Outcome<()> {
-    let absent = || field("/name", format!("there is no {kind} of this name"));
+async fn delete(store: &Store, by: By<'_>, kind: StaffKind, name: &str) -> Outcome<()> {
+    let what = kind.name();
+    let absent = || field("/name", format!("there is no {what} of this name"));
     if super::staff::bad_name(name) {
         return Ok(Err(absent()));
     }
+    let recipient = match kind {
+        StaffKind::User => RecipientSpec::User(name.to_owned()),
+        StaffKind::Group => RecipientSpec::Group(name.to_owned()),
+    };
     store
         .write_or_refuse(async |tx| {
-            if let Some(wrong) = in_use(tx, recipient).await? {
-                return Ok(Err(wrong));
-            }
-            if !remove(tx).await? {
+            // A route that is being applied at this moment is seen.
+            if !people::lock_staff(tx, kind, name).await? {
                 return Ok(Err(absent()));
             }
-            note(tx, by, &format!("{kind}.deleted"), name, &json!({})).await?;
+            if let Some(wrong) = in_use(tx, &recipient).await? {
+                return Ok(Err(wrong));
+            }
+            people::delete_staff(tx, kind, name).await?;
+            note(tx, by, &format!("{what}.deleted"), name, &json!({})).await?;
             Ok(Ok(()))
         })
         .await

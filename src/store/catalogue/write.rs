@@ -21,7 +21,8 @@ use crate::{
     store::{
         StoreError,
         dialect::{Columns, execute, query_one},
-        new_id, people,
+        new_id,
+        people::{self, StaffKind},
     },
 };
 
@@ -238,8 +239,8 @@ pub async fn remove(tx: &DatabaseTransaction, id: &Id) -> Result<(), StoreError>
     };
     let statement = match id.kind {
         Kind::Contact => "UPDATE contact SET handle = NULL, catalogue = NULL WHERE handle = $1",
-        Kind::User => return people::delete_user(tx, name).await.map(drop),
-        Kind::Group => return people::delete_group(tx, name).await.map(drop),
+        Kind::User => return people::delete_staff(tx, StaffKind::User, name).await,
+        Kind::Group => return people::delete_staff(tx, StaffKind::Group, name).await,
         Kind::MessageKind => "DELETE FROM message_kind WHERE name = $1",
         Kind::Event => "DELETE FROM event_type WHERE name = $1",
         Kind::Template => "DELETE FROM template WHERE name = $1 AND language = $2",
@@ -251,6 +252,47 @@ pub async fn remove(tx: &DatabaseTransaction, id: &Id) -> Result<(), StoreError>
         values.push(language.into());
     }
     execute(tx, statement, values).await?;
+    Ok(())
+}
+
+/// Lets a row go from a catalogue to another, as it is: the other one finds it belonging to
+/// nobody, and saying what was applied last.
+pub async fn hand_over(
+    tx: &DatabaseTransaction,
+    id: &Id,
+    from: &str,
+    to: &str,
+) -> Result<(), StoreError> {
+    let (name, language) = match id.kind {
+        Kind::Template => id.name.split_once(' ').unwrap_or((&id.name, "")),
+        _ => (id.name.as_str(), ""),
+    };
+    let row = match id.kind {
+        Kind::Contact => "contact SET catalogue = NULL WHERE handle",
+        Kind::User => "user_account SET catalogue = NULL WHERE name",
+        Kind::Group => "user_group SET catalogue = NULL WHERE name",
+        Kind::MessageKind => "message_kind SET catalogue = NULL WHERE name",
+        Kind::Event => "event_type SET catalogue = NULL WHERE name",
+        Kind::Template => "template SET catalogue = NULL WHERE language = $3 AND name",
+        Kind::Route => "route SET catalogue = NULL WHERE name",
+        Kind::Rule => "rule SET catalogue = NULL WHERE active = true AND name",
+    };
+    let mut values: Vec<Bound> = vec![name.into(), from.into()];
+    if id.kind == Kind::Template {
+        values.push(language.into());
+    }
+    execute(tx, format!("UPDATE {row} = $1 AND catalogue = $2"), values).await?;
+    execute(
+        tx,
+        "UPDATE catalogue_row SET catalogue = $4 WHERE kind = $1 AND name = $2 AND catalogue = $3",
+        [
+            id.kind.name().into(),
+            id.name.clone().into(),
+            from.into(),
+            to.into(),
+        ],
+    )
+    .await?;
     Ok(())
 }
 

@@ -52,7 +52,9 @@ pub(super) async fn contact(
         }
         (None, None) => people::insert_contact(tx, Some(handle), &[], by.now).await?,
     };
-    people::keep_found(tx, id).await?;
+    if !people::lock(tx, id).await? {
+        return Err(StoreError::Overtaken);
+    }
     let (from, until) = match row.quiet_hours {
         Some(hours) => {
             let (from, until) = hours.minutes();

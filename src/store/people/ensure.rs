@@ -50,24 +50,43 @@ pub async fn ensure_phone(
     if contact_by_phone(tx, phone).await?.is_none() {
         alias::reassign(tx, mine, &alias).await?;
     }
-    let person = contact_by_phone(tx, phone).await?;
-    Ok(person.unwrap_or(Person {
-        contact_id: mine,
-        name: None,
-        phone: Some(phone.e164().to_owned()),
-        language: None,
-        user_id: None,
-    }))
+    let found = contact_by_phone(tx, phone).await?;
+    mine_or_theirs(tx, mine, found).await
 }
 
 /// The contact of a user id, made if there is none. An id that has been replaced
-/// leads to whom it was replaced for.
+/// leads to whom it was replaced for. Two processes may do this at once, too.
 pub async fn ensure_user_id(
     tx: &DatabaseTransaction,
     user_id: &UserId,
     now: Timestamp,
 ) -> Result<Person, StoreError> {
     let alias = Alias::of_user_id(user_id);
+    if let Some(person) = contact_by_user_id(tx, &alias).await? {
+        return Ok(person);
+    }
+    let mine = insert_contact(tx, None, std::slice::from_ref(&alias), now).await?;
+    let found = contact_by_user_id(tx, &alias).await?;
+    mine_or_theirs(tx, mine, found).await
+}
+
+/// Whom a name leads to after one was made for it: another process may have been faster.
+async fn mine_or_theirs(
+    tx: &DatabaseTransaction,
+    mine: Uuid,
+    found: Option<Person>,
+) -> Result<Person, StoreError> {
+    let person = found.ok_or(StoreError::Overtaken)?;
+    if person.contact_id != mine {
+        remove_contact(tx, mine).await?;
+    }
+    Ok(person)
+}
+
+async fn contact_by_user_id(
+    tx: &DatabaseTransaction,
+    alias: &Alias,
+) -> Result<Option<Person>, StoreError> {
     let known = query_one(
         tx,
         format!(
@@ -77,17 +96,7 @@ pub async fn ensure_user_id(
         [alias.kind.into(), alias.value.clone().into()],
     )
     .await?;
-    if let Some(row) = known {
-        return person(&row);
-    }
-    let contact_id = insert_contact(tx, None, std::slice::from_ref(&alias), now).await?;
-    Ok(Person {
-        contact_id,
-        name: None,
-        phone: None,
-        language: None,
-        user_id: Some(alias.value),
-    })
+    known.as_ref().map(person).transpose()
 }
 
 /// Makes this the name of a contact, instead of any other of its kind.

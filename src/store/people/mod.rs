@@ -8,7 +8,8 @@ mod staff;
 pub use ensure::{ensure_phone, ensure_user_id, insert_contact, remove_contact, set_alias};
 pub use manage::{Details, details, page, set_details};
 pub use remove::{
-    delete_contact, delete_group, delete_user, keep, keep_found, lock, refuses_something,
+    StaffKind, delete_contact, delete_staff, keep, keep_found, keep_staff, lock, lock_staff,
+    refuses_something,
 };
 pub use staff::{
     Group, Link, StaffQuery, count_members, group_of, groups, link_of, link_user, set_member,
@@ -68,15 +69,17 @@ pub async fn contact(
     row.as_ref().map(person).transpose()
 }
 
-/// The contact of this name in a catalogue, or of this id, as events of our own name people.
+/// The contact of this id, as events of our own name people, or of this name in a catalogue.
 pub async fn contact_named(
     connection: &impl ConnectionTrait,
     name: &str,
 ) -> Result<Option<Person>, StoreError> {
-    match name.parse() {
-        Ok(id) => contact(connection, id).await,
-        Err(_) => contact_by_handle(connection, name).await,
+    if let Ok(id) = name.parse()
+        && let Some(person) = contact(connection, id).await?
+    {
+        return Ok(Some(person));
     }
+    contact_by_handle(connection, name).await
 }
 
 /// The contact a catalogue calls by this name.

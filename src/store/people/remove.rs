@@ -3,6 +3,7 @@
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use uuid::Uuid;
 
+use super::insert_contact;
 use crate::{
     domain::time::Timestamp,
     store::{
@@ -13,10 +14,7 @@ use crate::{
 
 /// Keeps a contact from being deleted until this transaction ends. Says whether there is one.
 pub async fn keep(tx: &DatabaseTransaction, contact: Uuid) -> Result<bool, StoreError> {
-    let backend = tx.get_database_backend();
-    let clause = locking(backend, "FOR KEY SHARE");
-    let sql = format!("SELECT id FROM contact WHERE id = $1 AND deleted_at IS NULL {clause}");
-    Ok(query_one(tx, sql, [contact.into()]).await?.is_some())
+    held(tx, contact, "FOR KEY SHARE").await
 }
 
 /// The same for a contact that was found a moment ago: if it was deleted meanwhile, the work is
@@ -29,12 +27,74 @@ pub async fn keep_found(tx: &DatabaseTransaction, contact: Uuid) -> Result<(), S
     }
 }
 
-/// Waits for whoever keeps a contact. Until this transaction ends, nobody keeps it.
-pub async fn lock(tx: &DatabaseTransaction, contact: Uuid) -> Result<(), StoreError> {
-    let clause = locking(tx.get_database_backend(), "FOR UPDATE");
-    let sql = format!("SELECT id FROM contact WHERE id = $1 {clause}");
-    query_one(tx, sql, [contact.into()]).await?;
-    Ok(())
+/// Waits for whoever keeps or changes a contact; until this transaction ends, nobody else does.
+/// Says whether there is one.
+pub async fn lock(tx: &DatabaseTransaction, contact: Uuid) -> Result<bool, StoreError> {
+    held(tx, contact, "FOR UPDATE").await
+}
+
+async fn held(
+    tx: &DatabaseTransaction,
+    contact: Uuid,
+    clause: &'static str,
+) -> Result<bool, StoreError> {
+    let clause = locking(tx.get_database_backend(), clause);
+    let sql = format!("SELECT id FROM contact WHERE id = $1 AND deleted_at IS NULL {clause}");
+    Ok(query_one(tx, sql, [contact.into()]).await?.is_some())
+}
+
+/// What a catalogue names beside contacts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StaffKind {
+    User,
+    Group,
+}
+
+impl StaffKind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Group => "group",
+        }
+    }
+
+    const fn table(self) -> &'static str {
+        match self {
+            Self::User => "user_account",
+            Self::Group => "user_group",
+        }
+    }
+}
+
+/// Keeps a user or a group from being deleted until this transaction ends. Says whether there
+/// is one.
+pub async fn keep_staff(
+    tx: &DatabaseTransaction,
+    kind: StaffKind,
+    name: &str,
+) -> Result<bool, StoreError> {
+    staff_held(tx, kind, name, "FOR KEY SHARE").await
+}
+
+/// Waits for whoever keeps a user or a group. Says whether there is one.
+pub async fn lock_staff(
+    tx: &DatabaseTransaction,
+    kind: StaffKind,
+    name: &str,
+) -> Result<bool, StoreError> {
+    staff_held(tx, kind, name, "FOR UPDATE").await
+}
+
+async fn staff_held(
+    tx: &DatabaseTransaction,
+    kind: StaffKind,
+    name: &str,
+    clause: &'static str,
+) -> Result<bool, StoreError> {
+    let clause = locking(tx.get_database_backend(), clause);
+    let table = kind.table();
+    let sql = format!("SELECT id FROM {table} WHERE name = $1 {clause}");
+    Ok(query_one(tx, sql, [name.into()]).await?.is_some())
 }
 
 /// Whether a person has opted out of something, or does not want a kind of message.
@@ -52,71 +112,61 @@ pub async fn refuses_something(
     Ok(found.is_some())
 }
 
-/// Takes everything away that is known of a person. Of one who refuses something, the names and
-/// the refusals stay: without them, the next message to this number would go out.
+/// Takes everything away that is known of a person. The names and refusals of one who refuses
+/// something go to a new contact, which is given back: without them, the next message to this
+/// number would go out.
 pub async fn delete_contact(
     tx: &DatabaseTransaction,
     contact: Uuid,
     refuses: bool,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<Option<Uuid>, StoreError> {
     execute(
         tx,
         "UPDATE contact SET name = NULL, handle = NULL, language = NULL, time_zone = NULL, quiet_from = NULL, \
          quiet_until = NULL, catalogue = NULL, deleted_at = $2 WHERE id = $1",
-        [
-            contact.into(),
-            (!refuses).then_some(now.micros()).into(),
-        ],
+        [contact.into(), now.micros().into()],
     )
     .await?;
-    let statements: &[&str] = if refuses {
-        &[
-            "DELETE FROM suppression WHERE contact_id = $1 AND wanted = true",
-            "DELETE FROM preference WHERE contact_id = $1 AND wanted = true",
-        ]
+    let heir = if refuses {
+        let heir = insert_contact(tx, None, &[], now).await?;
+        for statement in [
+            "UPDATE contact_alias SET contact_id = $2 WHERE contact_id = $1",
+            "UPDATE suppression SET contact_id = $2 WHERE contact_id = $1 AND wanted = false",
+            "UPDATE preference SET contact_id = $2 WHERE contact_id = $1 AND wanted = false",
+        ] {
+            execute(tx, statement, [contact.into(), heir.into()]).await?;
+        }
+        Some(heir)
     } else {
-        &[
-            "DELETE FROM contact_alias WHERE contact_id = $1",
-            "DELETE FROM suppression WHERE contact_id = $1",
-            "DELETE FROM preference WHERE contact_id = $1",
-        ]
+        None
     };
-    let everywhere = [
+    for statement in [
+        "DELETE FROM contact_alias WHERE contact_id = $1",
+        "DELETE FROM suppression WHERE contact_id = $1",
+        "DELETE FROM preference WHERE contact_id = $1",
         "DELETE FROM conversation WHERE contact_id = $1",
         "DELETE FROM contact_conflict WHERE contact_id = $1 OR other_id = $1",
-    ];
-    for statement in statements.iter().chain(&everywhere) {
-        execute(tx, *statement, [contact.into()]).await?;
+    ] {
+        execute(tx, statement, [contact.into()]).await?;
+    }
+    Ok(heir)
+}
+
+/// Takes a user away, out of all groups, or a group, whose members stay.
+pub async fn delete_staff(
+    tx: &DatabaseTransaction,
+    kind: StaffKind,
+    name: &str,
+) -> Result<(), StoreError> {
+    let (table, column) = (kind.table(), kind.name());
+    for statement in [
+        format!(
+            "DELETE FROM group_member WHERE {column}_id IN (SELECT id FROM {table} WHERE name = $1)"
+        ),
+        format!("DELETE FROM {table} WHERE name = $1"),
+    ] {
+        execute(tx, statement, [name.into()]).await?;
     }
     Ok(())
-}
-
-/// Takes a user away, out of all groups. Says whether there was one.
-pub async fn delete_user(tx: &DatabaseTransaction, name: &str) -> Result<bool, StoreError> {
-    execute(
-        tx,
-        "DELETE FROM group_member WHERE user_id IN (SELECT id FROM user_account WHERE name = $1)",
-        [name.into()],
-    )
-    .await?;
-    let done = execute(
-        tx,
-        "DELETE FROM user_account WHERE name = $1",
-        [name.into()],
-    )
-    .await?;
-    Ok(done.rows_affected() > 0)
-}
-
-/// Takes a group away; its members stay. Says whether there was one.
-pub async fn delete_group(tx: &DatabaseTransaction, name: &str) -> Result<bool, StoreError> {
-    execute(
-        tx,
-        "DELETE FROM group_member WHERE group_id IN (SELECT id FROM user_group WHERE name = $1)",
-        [name.into()],
-    )
-    .await?;
-    let done = execute(tx, "DELETE FROM user_group WHERE name = $1", [name.into()]).await?;
-    Ok(done.rows_affected() > 0)
 }

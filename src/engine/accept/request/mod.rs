@@ -236,6 +236,7 @@ pub(super) async fn check(
         default_language: None,
         params: json!({}),
         subject_contact_id: about,
+        subject_address: None,
         reference: request.reference.clone(),
         labels: request.labels.clone(),
         priority: request.priority,

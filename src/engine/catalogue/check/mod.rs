@@ -110,7 +110,8 @@ fn people(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
             .as_deref()
             .is_some_and(|text| !language::can_be_read(text))
         {
-            wrong.field(at, "language", "a language is written en, en_US or pt-BR");
+            let rule = "a language is written en, en_US or pt-BR, in 2 to 16 characters";
+            wrong.field(at, "language", rule);
         }
         if entry
             .time_zone

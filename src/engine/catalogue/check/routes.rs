@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::wrong::{At, Wrong};
 use crate::{
-    domain::{recipient::RecipientSpec, rule::parse_duration_seconds, template, trigger::Trigger},
+    domain::{
+        recipient::{RecipientSpec, is_expression},
+        rule::parse_duration_seconds,
+        template,
+        trigger::Trigger,
+    },
     engine::{
         accept::{self, Mode},
         catalogue::{Catalogue, OneOrMany, RouteEntry, RuleEntry},
@@ -52,8 +57,11 @@ fn route(entry: &RouteEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
     channel(at, "channel", &entry.channel, wrong);
     texts(at, "params", &entry.params, wrong);
     texts(at, "labels", &entry.labels, wrong);
+    // It may be empty: about nobody.
+    if let Some(about) = entry.about.as_ref().filter(|it| !it.trim().is_empty()) {
+        recipients(at, "about", &OneOrMany::One(about.clone()), false, wrong);
+    }
     for (field, text) in [
-        ("about", &entry.about),
         ("reference", &entry.reference),
         ("dedupe_key", &entry.dedupe_key),
     ] {
@@ -136,7 +144,7 @@ fn recipients(at: At<'_>, field: &str, to: &OneOrMany, same_allowed: bool, wrong
         wrong.field(at, field, "nobody");
     }
     for entry in &entries {
-        if entry.contains("{{") {
+        if is_expression(entry) {
             if let Err(error) = template::check_text(entry) {
                 wrong.field(at, field, error);
             }

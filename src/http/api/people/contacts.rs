@@ -126,9 +126,12 @@ async fn save(
 ) -> Result<Uuid, Problem> {
     let changes = ContactChanges::from(body);
     may_change(client, state, id, &changes).await?;
-    people::save_contact(&state.engine.store, by(client, state), id, &changes)
-        .await?
-        .map_err(Problem::Invalid)
+    let saved = people::save_contact(&state.engine.store, by(client, state), id, &changes).await?;
+    if let (Err(_), Some(id)) = (&saved, id) {
+        // Deleted meanwhile.
+        known(state, id).await?;
+    }
+    saved.map_err(Problem::Invalid)
 }
 
 /// Where messages for staff, and for whom a catalogue or somebody has named, go is an admin's
@@ -219,9 +222,13 @@ pub async fn put_preferences(
             wanted: it.wanted,
         })
         .collect();
-    people::set_preferences(&state.engine.store, by(&client, &state), *id, &wanted)
-        .await?
-        .map_err(Problem::Invalid)?;
+    let set =
+        people::set_preferences(&state.engine.store, by(&client, &state), *id, &wanted).await?;
+    if set.is_err() {
+        // Deleted meanwhile.
+        known(&state, *id).await?;
+    }
+    set.map_err(Problem::Invalid)?;
     let preferences = preferences(&state.engine.store, *id).await?;
     Ok(HttpResponse::Ok().json(Preferences { preferences }))
 }
