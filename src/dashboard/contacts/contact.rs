@@ -230,7 +230,7 @@ pub async fn act(
             let deleted = people::delete_contact(&state.engine, by, id).await?;
             return match deleted {
                 Ok(Deleted { kept_as: Some(kept), .. }) => answered(&request, &format!("{HERE}/{kept}"), Ok(
-                    "They are deleted. Their number and what they refuse is somebody without a name: without these, the next message to this number would go out.".to_owned(),
+                    "They are deleted, but for their number and what they refuse, which this contact without a name has now: without these, the next message to this number would go out.".to_owned(),
                 )),
                 Ok(deleted) => answered(&request, HERE, Ok(gone(deleted.cancelled))),
                 Err(wrong) => answered(&request, &address, Err(told(&wrong))),
