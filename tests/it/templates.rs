@@ -360,6 +360,16 @@ async fn a_template_is_displayed_as_meta_wants_it_and_as_people_read_it(database
     assert_eq!(code, 0, "{shown}");
     let (code, bubbles) = it.run(&["show", "order_confirmation"]).await;
     assert_eq!(code, 0);
+    let (code, document) = it
+        .run(&["show", "order_confirmation", "--format", "json"])
+        .await;
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(
+        (code, document.as_array().unwrap().len()),
+        (0, 1),
+        "{document}"
+    );
+    insta::assert_json_snapshot!("a_template_shown_as_a_document", document[0]);
     let (code, _) = it.run(&["show", "welcome", "--language", "hi"]).await;
     assert_eq!(code, 1);
     insta::assert_snapshot!(

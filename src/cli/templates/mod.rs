@@ -68,6 +68,8 @@ enum Action {
         /// One translation; all, if absent.
         #[arg(long)]
         language: Option<String>,
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
     },
     /// Writes templates that were made elsewhere, and that no catalogue has, as a catalogue.
     /// Example: `herald templates pull --into pulled.toml`
@@ -144,9 +146,11 @@ impl Templates {
                 }
                 status(&engine, &which).await
             }
-            Action::Show { name, language } => {
-                show::show(&engine, &name, language.as_deref()).await
-            }
+            Action::Show {
+                name,
+                language,
+                format,
+            } => show::show(&engine, &name, language.as_deref(), format).await,
             Action::Pull {
                 template,
                 catalogue,

@@ -1,7 +1,10 @@
 //! `herald templates show`: a template as people read it.
 
 use anyhow::bail;
+use entity::template::Model;
+use serde_json::{Value, json};
 
+use super::Format;
 use crate::{
     cli::say,
     domain::template::layout::{Above, Layout},
@@ -14,6 +17,7 @@ pub(super) async fn show(
     engine: &Engine,
     name: &str,
     language: Option<&str>,
+    format: Format,
 ) -> anyhow::Result<()> {
     let found: Vec<_> = rows::translations(engine.store.reader(), name)
         .await?
@@ -24,18 +28,22 @@ pub(super) async fn show(
         bail!("no catalogue has a template {name} in this language");
     }
     let said = template_sync::all(&engine.store).await?;
-    for row in found {
-        let heard = said
-            .iter()
-            .filter(|it| it.name == row.name && it.language == row.language);
-        let standing: Vec<String> = heard
+    let heard = |row: &Model| -> Vec<String> {
+        said.iter()
+            .filter(|it| it.name == row.name && it.language == row.language)
             .map(|it| it.status.as_deref().unwrap_or("unknown").to_lowercase())
-            .collect();
-        let standing = if standing.is_empty() {
-            "never heard of".to_owned()
-        } else {
-            standing.join(", ")
-        };
+            .collect()
+    };
+    if format == Format::Json {
+        let all: Vec<Value> = found.iter().map(|row| document(row, &heard(row))).collect();
+        say(serde_json::to_string_pretty(&all)?);
+        return Ok(());
+    }
+    for row in found {
+        let mut standing = heard(&row).join(", ");
+        if standing.is_empty() {
+            "never heard of".clone_into(&mut standing);
+        }
         say(format!(
             "{} ({}), {}, version {}: {standing}",
             row.name, row.language, row.category, row.version
@@ -46,6 +54,33 @@ pub(super) async fn show(
         }
     }
     Ok(())
+}
+
+fn document(row: &Model, heard: &[String]) -> Value {
+    let mut document = json!({
+        "name": row.name, "language": row.language, "category": row.category,
+        "version": row.version, "heard": heard,
+    });
+    let shown = match catalogue::layout(row) {
+        Err(error) => json!({ "problem": error }),
+        Ok(layout) => {
+            let preview = layout.preview(&layout.example_context());
+            json!({
+                "header": preview.header.map(|above| match above {
+                    Above::Text(text) => json!({ "text": text }),
+                    Above::Shown(what) => json!({ "shows": what }),
+                }),
+                "body": preview.body,
+                "footer": preview.footer,
+                "buttons": preview.buttons,
+                "problem": preview.problem,
+            })
+        }
+    };
+    if let (Some(document), Value::Object(shown)) = (document.as_object_mut(), shown) {
+        document.extend(shown);
+    }
+    document
 }
 
 /// How wide a bubble is, in characters.
