@@ -61,6 +61,15 @@ impl Id {
         let name = name.into();
         Self { kind, name }
     }
+
+    /// Whether two rows have one owner, whoever that is: a template with all its translations.
+    pub fn is_of_one_owner_with(&self, other: &Self) -> bool {
+        let name = |id: &Self| id.name.split(' ').next().unwrap_or_default().to_owned();
+        match self.kind {
+            Kind::Template => other.kind == Kind::Template && name(self) == name(other),
+            _ => self == other,
+        }
+    }
 }
 
 impl std::fmt::Display for Id {
@@ -149,7 +158,8 @@ pub fn plan(
                     }
                     (Action::Adopt, false)
                 } else {
-                    (Action::Change(differences), is_by_hand(there, before))
+                    let by_hand = is_by_hand(id, there, before, &differences);
+                    (Action::Change(differences), by_hand)
                 }
             }
         };
@@ -184,21 +194,32 @@ fn other_owner<'a>(
         let owner = there.owner.as_deref();
         owner.filter(|owner| *owner != catalogue)
     };
-    if id.kind != Kind::Template {
-        return foreign(present.get(id)?);
-    }
-    let name = |id: &Id| id.name.split(' ').next().unwrap_or_default().to_owned();
     present
         .iter()
-        .filter(|(other, _)| other.kind == Kind::Template && name(other) == name(id))
+        .filter(|(other, _)| id.is_of_one_owner_with(other))
         .find_map(|(_, there)| foreign(there))
 }
 
-fn is_by_hand(there: &Present, before: Option<&Fields>) -> bool {
-    match before {
-        Some(before) => !differences(before, &there.fields).is_empty(),
-        None => there.owner.is_none(),
-    }
+/// What a catalogue said nothing of, and now does, is somebody's if they have set it: who is
+/// linked to whom, and who is in which group.
+fn is_by_hand(
+    id: &Id,
+    there: &Present,
+    before: Option<&Fields>,
+    differences_now: &[Difference],
+) -> bool {
+    let Some(before) = before else {
+        return there.owner.is_none();
+    };
+    let is_set = |value: &Value| match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        _ => true,
+    };
+    let was_unsaid = |it: &Difference| !before.contains_key(&it.field) && is_set(&it.before);
+    let is_of_people = matches!(id.kind, Kind::Contact | Kind::User | Kind::Group);
+    !differences(before, &there.fields).is_empty()
+        || (is_of_people && differences_now.iter().any(was_unsaid))
 }
 
 /// The fields of `wanted` that `there` says otherwise.

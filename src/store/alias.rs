@@ -218,9 +218,10 @@ pub async fn learn(
     if described.is_empty() {
         return Ok(());
     }
-    described.sort_by_key(|row| (row.kind, row.value));
     let claimed = described.len();
-    described.dedup_by_key(|row| (row.kind, row.value));
+    // Whoever of them is there gets it, be others deleted.
+    described.sort_by_key(|row| (row.kind, row.value, row.contact.0));
+    described.dedup_by_key(|row| (row.kind, row.value, row.contact.0));
     let given = rows(
         tx.get_database_backend(),
         &[

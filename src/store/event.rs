@@ -158,28 +158,31 @@ pub async fn reached_already(
 }
 
 /// Of these recipients, who are nobody that is known: who has a notification of this event and
-/// route already.
+/// route already. None was made before `after`.
 pub async fn named_already(
     tx: &DatabaseTransaction,
     event: Uuid,
     route: &str,
     recipients: &[&str],
+    after: Uuid,
 ) -> Result<Vec<String>, StoreError> {
     let condition = "n.event_id = $2 AND n.contact_id IS NULL AND n.recipient = r.name";
-    heard_already(tx, event, route, recipients, condition).await
+    heard_already(tx, event, route, recipients, condition, after).await
 }
 
-/// Of these addresses: which have a notification of this event and route already.
-pub async fn addressed_already(
+/// Of these addresses: at which somebody who was deleted since has a notification of this event
+/// and route. None was made before `after`.
+pub async fn reached_as_deleted(
     tx: &DatabaseTransaction,
     event: Uuid,
     route: &str,
     addresses: &[&str],
+    after: Uuid,
 ) -> Result<Vec<String>, StoreError> {
-    // By the index of addresses, never by that of the event, which may have made 100,000; what
-    // is made for an event comes after it.
-    let condition = "n.address = r.name AND n.id > $2 AND coalesce(n.event_id, n.id) = $2";
-    heard_already(tx, event, route, addresses, condition).await
+    // By the index of addresses, never by that of the event, which may have made 100,000.
+    let condition = "n.address = r.name AND coalesce(n.event_id, n.id) = $2 \
+         AND EXISTS (SELECT 1 FROM contact c WHERE c.id = n.contact_id AND c.deleted_at IS NOT NULL)";
+    heard_already(tx, event, route, addresses, condition, after).await
 }
 
 async fn heard_already(
@@ -188,6 +191,7 @@ async fn heard_already(
     route: &str,
     names: &[&str],
     condition: &str,
+    after: Uuid,
 ) -> Result<Vec<String>, StoreError> {
     #[derive(Serialize)]
     struct Row<'a> {
@@ -202,9 +206,9 @@ async fn heard_already(
         tx,
         format!(
             "SELECT r.name FROM {given} WHERE EXISTS (SELECT 1 FROM notification n WHERE {condition} \
-             AND n.route = $3 LIMIT 1 OFFSET 0)"
+             AND n.route = $3 AND n.id > $4 LIMIT 1 OFFSET 0)"
         ),
-        [list(&names)?, event.into(), route.into()],
+        [list(&names)?, event.into(), route.into(), after.into()],
     )
     .await?;
     found.iter().map(|row| Columns::of(row).take()).collect()

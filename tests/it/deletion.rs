@@ -303,7 +303,7 @@ async fn who_has_opted_out_is_still_spared_after_their_deletion(database: Databa
     assert_eq!(app.status_of(&id).await, "skipped");
     // A kind of message that they turned off counts like a word.
     let other = add(&app, &json!({"phone": "+12025550112"})).await;
-    let wanted = json!({"preferences": [{"kind": "shop.news", "wanted": false}]});
+    let wanted = json!({"preferences": [{"kind": "shop.news", "wanted": false}, {"kind": "shop.news", "channel": "sms", "wanted": true}]});
     let preferences = format!("{other}/preferences");
     assert_eq!(app.request("PUT", &preferences, &wanted).await.0, 200);
     let (_, deleted) = app.admin("DELETE", &other, &Value::Null).await;
@@ -311,6 +311,14 @@ async fn who_has_opted_out_is_still_spared_after_their_deletion(database: Databa
     let preferences = format!("{}/preferences", kept(&deleted));
     let (_, kept) = app.get(&preferences).await;
     assert_eq!(kept["preferences"][0]["kind"], "shop.news", "{kept}");
+    // What they do want, too: it may be all that reaches them.
+    assert_eq!(kept["preferences"][1]["wanted"], true, "{kept}");
+    // Nobody needs to be spared who cannot be reached.
+    let nameless = add(&app, &json!({"handle": "nobody"})).await;
+    let preferences = format!("{nameless}/preferences");
+    assert_eq!(app.admin("PUT", &preferences, &wanted).await.0, 200);
+    let (_, deleted) = app.admin("DELETE", &nameless, &Value::Null).await;
+    assert_eq!(deleted["refusal_kept"], false, "{deleted}");
 }
 
 async fn whom_something_is_linked_to_is_not_deleted(database: Database) {
@@ -450,6 +458,7 @@ template = "about"
     for (about, rule) in [
         ("mina", "must start with +"),
         ("same", "`same` is for rules"),
+        ("groups:Sales,Spare", "must start with +"),
         ("{{ data.contact", "cannot read the expression"),
     ] {
         let wrong = format!(

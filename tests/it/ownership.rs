@@ -17,6 +17,9 @@ crate::tests![
     a_file_with_mistakes_keeps_the_others_from_being_applied,
     a_user_in_a_group_of_another_catalogue_is_not_removed,
     what_others_need_may_move_from_one_file_to_another,
+    what_goes_over_may_lose_a_part_in_any_order,
+    what_was_set_by_hand_where_a_file_said_nothing_is_asked_about,
+    two_files_of_one_name_are_refused,
     a_catalogue_takes_settings_that_are_meant_for_it_and_no_others,
     every_route_must_be_able_to_use_its_example,
     a_contact_that_has_a_name_is_not_taken_by_its_number,
@@ -299,6 +302,76 @@ kind = "news"
         let (_, members) = app.get(&format!("/api/v1/groups/{group}/members")).await;
         assert_eq!(members["users"][0]["name"], "ravi", "{group}: {members}");
     }
+}
+
+const HINDI: &str = "[[template]]\nname = \"order\"\nlanguage = \"hi\"\ncategory = \"utility\"\nbody = \"ऑर्डर आया है।\"\n";
+
+async fn what_goes_over_may_lose_a_part_in_any_order(database: Database) {
+    for order in [["old.toml", "new.toml"], ["new.toml", "old.toml"]] {
+        let app = TestApp::spawn(&database).await;
+        let folder = tempfile::tempdir().unwrap();
+        let run = |words: &[&str]| herald(&app.database_url, folder.path(), words);
+        let write = |name: &str, text: &str| {
+            let text = format!("name = \"{name}\"\n{text}");
+            std::fs::write(folder.path().join(format!("{name}.toml")), text).unwrap();
+        };
+        let english =
+            "[[template]]\nname = \"order\"\ncategory = \"utility\"\nbody = \"An order is in.\"\n";
+        let users = "[[user]]\nname = \"asha\"\n[[user]]\nname = \"ravi\"\n";
+        let group = "[[group]]\nname = \"Sales\"\nmembers = [\"asha\", \"ravi\"]\n";
+        write("old", &format!("{users}{group}{english}{HINDI}"));
+        write("new", "");
+        assert_eq!(run(&["apply", order[0], order[1]]).status.code(), Some(0));
+        // One member and one translation are retired on the way.
+        write("old", "");
+        let asha = "[[user]]\nname = \"asha\"\n";
+        let smaller = group.replace(", \"ravi\"", "");
+        write("new", &format!("{asha}{smaller}{english}"));
+        let done = run(&["apply", order[0], order[1]]);
+        assert_eq!(done.status.code(), Some(0), "{}", text(&done));
+        let (_, users) = app.get("/api/v1/users").await;
+        assert_eq!(users["users"].as_array().unwrap().len(), 1, "{users}");
+        assert_eq!(app.texts("SELECT language FROM template").await, ["en_US"]);
+        let again = run(&["plan", order[0], order[1]]);
+        assert_eq!(again.status.code(), Some(0), "{}", text(&again));
+    }
+}
+
+async fn what_was_set_by_hand_where_a_file_said_nothing_is_asked_about(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let without = "name = \"shop\"\n[[user]]\nname = \"asha\"\n[[user]]\nname = \"ravi\"\n[[group]]\nname = \"Night\"\n";
+    app.apply_catalogue(without).await;
+    let path = "/api/v1/groups/Night/members/ravi";
+    assert_eq!(app.admin("PUT", path, &Value::Null).await.0, 200);
+    let with = without.replace("\"Night\"", "\"Night\"\nmembers = [\"asha\"]");
+    let asked = app.try_catalogue(&with).await.unwrap_err().join("\n");
+    assert!(asked.contains("group Night"), "{asked}");
+    let (_, members) = app.get("/api/v1/groups/Night/members").await;
+    assert_eq!(members["users"][0]["name"], "ravi", "{members}");
+    // Nobody is in it by hand: the file may fill it.
+    assert_eq!(app.admin("DELETE", path, &Value::Null).await.0, 200);
+    app.apply_catalogue(&with).await;
+}
+
+async fn two_files_of_one_name_are_refused(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let folder = tempfile::tempdir().unwrap();
+    for (file, kind) in [("a.toml", "one"), ("b.toml", "two")] {
+        let text = format!("name = \"shop\"\n[[kind]]\nname = \"{kind}\"\n");
+        std::fs::write(folder.path().join(file), text).unwrap();
+    }
+    let refused = herald(
+        &app.database_url,
+        folder.path(),
+        &["apply", "a.toml", "b.toml"],
+    );
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused);
+    assert!(
+        said.contains("b.toml: name: another of these files is the catalogue shop"),
+        "{said}"
+    );
+    assert_eq!(app.number("SELECT count(*) FROM message_kind").await, 0);
 }
 
 async fn a_catalogue_takes_settings_that_are_meant_for_it_and_no_others(database: Database) {

@@ -23,6 +23,7 @@ use crate::{
         catalogue::{self, StoredRoute},
         dialect::Id,
         event::{self, DedupeClaim},
+        first_id, made_at,
         notification::{self, NewNotification},
         sender,
     },
@@ -305,23 +306,28 @@ impl Expansion<'_> {
         let reached =
             event::reached_already(self.tx, self.row.id, &self.route.name, &contacts).await?;
         // A number whose contact was deleted since is of somebody new, who has heard of it.
+        // Clocks of processes differ a little.
+        let about_then = first_id(made_at(self.row.id).plus_seconds(-60));
         let fresh: Vec<&str> = targets
             .iter()
-            .filter(|target| target.contact_id.is_some_and(|id| id > self.row.id))
+            .filter(|target| target.contact_id.is_some_and(|id| id > about_then))
             .filter_map(|target| target.address.as_deref())
             .collect();
-        let addressed =
-            event::addressed_already(self.tx, self.row.id, &self.route.name, &fresh).await?;
+        let of_deleted =
+            event::reached_as_deleted(self.tx, self.row.id, &self.route.name, &fresh, about_then)
+                .await?;
         let unknown: Vec<&str> = targets
             .iter()
             .filter(|target| target.contact_id.is_none())
             .map(|target| target.recipient.as_str())
             .collect();
-        let named = event::named_already(self.tx, self.row.id, &self.route.name, &unknown).await?;
+        let named =
+            event::named_already(self.tx, self.row.id, &self.route.name, &unknown, about_then)
+                .await?;
         targets.retain(|target| match target.contact_id {
             Some(contact) => {
                 let is_at = |address: &String| target.address.as_ref() == Some(address);
-                !reached.contains(&contact) && !addressed.iter().any(is_at)
+                !reached.contains(&contact) && !of_deleted.iter().any(is_at)
             }
             None => !named.contains(&target.recipient),
         });

@@ -28,7 +28,7 @@ use crate::{
     store::{
         DatabaseTransaction, Store, StoreError,
         catalogue::{
-            self, By, fields,
+            self, By, Handover, fields,
             rows::{
                 ContactRow, EventRow, GroupRow, MessageKindRow, RouteRow, RuleRow, TemplateRow,
                 UserRow,
@@ -89,8 +89,9 @@ async fn run(
             let mut plans = Vec::with_capacity(catalogues.len());
             let mut wrong = Vec::with_capacity(catalogues.len());
             hand_over(tx, catalogues).await?;
-            for parsed in catalogues {
-                let (plan, mistakes) = one(tx, parsed, now).await?;
+            for (place, parsed) in catalogues.iter().enumerate() {
+                let (plan, mut mistakes) = one(tx, parsed, now).await?;
+                mistakes.extend(twice(catalogues, place));
                 plans.push(plan);
                 wrong.push(Mistakes(mistakes));
             }
@@ -142,13 +143,33 @@ async fn hand_over(tx: &DatabaseTransaction, catalogues: &[Parsed]) -> Result<()
     for (from, kept) in &all {
         let had = catalogue::applied(tx, from).await?.into_keys();
         for id in had.filter(|id| !kept.contains_key(id)) {
-            let takes = |(_, wanted): &&(&str, BTreeMap<Id, Fields>)| wanted.contains_key(&id);
-            if let Some((to, _)) = all.iter().find(takes) {
-                catalogue::hand_over(tx, &id, from, to).await?;
+            // A template goes over with the translations that nobody wants any more.
+            let takes = |(_, wanted): &&(&str, BTreeMap<Id, Fields>)| {
+                wanted.keys().any(|it| it.is_of_one_owner_with(&id))
+            };
+            if let Some((to, wanted)) = all.iter().find(takes) {
+                let over = Handover {
+                    from,
+                    to,
+                    is_wanted: wanted.contains_key(&id),
+                };
+                catalogue::hand_over(tx, &id, over).await?;
             }
         }
     }
     Ok(())
+}
+
+/// Files that call themselves alike would remove each other's rows.
+fn twice(catalogues: &[Parsed], place: usize) -> Option<Mistake> {
+    let name = &catalogues.get(place)?.catalogue.name;
+    let before = catalogues.iter().take(place);
+    let is_twice = before.into_iter().any(|it| it.catalogue.name == *name);
+    is_twice.then(|| {
+        Mistake::anywhere(format!(
+            "name: another of these files is the catalogue {name}"
+        ))
+    })
 }
 
 /// Plans one catalogue and writes it; what is wrong with it comes back.

@@ -29,7 +29,7 @@ pub enum Refusal {
     #[error("Meta answered HTTP {0} with nothing that can be read")]
     Unreadable(u16),
     /// What was read of it is kept from being taken for the whole.
-    #[error("Meta's list has no end: {MOST_PAGES} pages were read")]
+    #[error("Meta's list has no end: it was not read to it")]
     Endless,
 }
 
@@ -136,11 +136,14 @@ impl Inspector {
             query.extend(after.as_deref().map(|after| ("after", after)));
             let (answer, _) = self.get(path, &query, Some(&self.token)).await?;
             all.extend(list(&answer, "/data").cloned());
-            after = text(&answer, "/paging/cursors/after")
-                .filter(|_| text(&answer, "/paging/next").is_some());
-            if after.is_none() {
+            if text(&answer, "/paging/next").is_none() {
                 return Ok(all);
             }
+            let next = text(&answer, "/paging/cursors/after");
+            if next.is_none() || next == after {
+                break;
+            }
+            after = next;
         }
         Err(Refusal::Endless)
     }

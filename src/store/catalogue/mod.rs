@@ -7,7 +7,7 @@ mod write;
 mod write_people;
 
 pub use present::{applied, fields, present};
-pub use write::{Broken, By, hand_over, note, remove, write};
+pub use write::{Broken, By, Handover, hand_over, note, remove, write};
 pub use write_people::groups_of_others;
 
 use self::rows::RouteRow;

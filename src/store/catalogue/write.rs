@@ -255,41 +255,51 @@ pub async fn remove(tx: &DatabaseTransaction, id: &Id) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Lets a row go from a catalogue to another, as it is: the other one finds it belonging to
-/// nobody, and saying what was applied last.
+/// Where a row goes that a catalogue has let go of.
+#[derive(Clone, Copy, Debug)]
+pub struct Handover<'a> {
+    pub from: &'a str,
+    pub to: &'a str,
+    /// The other one wants it: it finds it belonging to nobody, as it is. Else it gets it to
+    /// remove.
+    pub is_wanted: bool,
+}
+
+/// Lets a row go from a catalogue to another, with what was applied last.
 pub async fn hand_over(
     tx: &DatabaseTransaction,
     id: &Id,
-    from: &str,
-    to: &str,
+    over: Handover<'_>,
 ) -> Result<(), StoreError> {
     let (name, language) = match id.kind {
         Kind::Template => id.name.split_once(' ').unwrap_or((&id.name, "")),
         _ => (id.name.as_str(), ""),
     };
     let row = match id.kind {
-        Kind::Contact => "contact SET catalogue = NULL WHERE handle",
-        Kind::User => "user_account SET catalogue = NULL WHERE name",
-        Kind::Group => "user_group SET catalogue = NULL WHERE name",
-        Kind::MessageKind => "message_kind SET catalogue = NULL WHERE name",
-        Kind::Event => "event_type SET catalogue = NULL WHERE name",
-        Kind::Template => "template SET catalogue = NULL WHERE language = $3 AND name",
-        Kind::Route => "route SET catalogue = NULL WHERE name",
-        Kind::Rule => "rule SET catalogue = NULL WHERE active = true AND name",
+        Kind::Contact => "contact SET catalogue = $3 WHERE handle",
+        Kind::User => "user_account SET catalogue = $3 WHERE name",
+        Kind::Group => "user_group SET catalogue = $3 WHERE name",
+        Kind::MessageKind => "message_kind SET catalogue = $3 WHERE name",
+        Kind::Event => "event_type SET catalogue = $3 WHERE name",
+        Kind::Template => "template SET catalogue = $3 WHERE language = $4 AND name",
+        Kind::Route => "route SET catalogue = $3 WHERE name",
+        Kind::Rule => "rule SET catalogue = $3 WHERE active = true AND name",
     };
-    let mut values: Vec<Bound> = vec![name.into(), from.into()];
+    let owner = (!over.is_wanted).then(|| over.to.to_owned());
+    let mut values: Vec<Bound> = vec![name.into(), over.from.into(), owner.into()];
     if id.kind == Kind::Template {
         values.push(language.into());
     }
-    execute(tx, format!("UPDATE {row} = $1 AND catalogue = $2"), values).await?;
+    let sql = format!("UPDATE {row} = $1 AND catalogue = $2");
+    execute(tx, sql, values).await?;
     execute(
         tx,
         "UPDATE catalogue_row SET catalogue = $4 WHERE kind = $1 AND name = $2 AND catalogue = $3",
         [
             id.kind.name().into(),
             id.name.clone().into(),
-            from.into(),
-            to.into(),
+            over.from.into(),
+            over.to.into(),
         ],
     )
     .await?;

@@ -149,7 +149,8 @@ pub(super) async fn group(
     Ok(Ok(()))
 }
 
-/// Groups of other owners that a user is in: removing the user would take it from them.
+/// Groups of other owners that a user is in: removing the user would take it from them. A group
+/// that is being handed over was the catalogue's.
 pub async fn groups_of_others(
     tx: &DatabaseTransaction,
     user: &str,
@@ -158,7 +159,8 @@ pub async fn groups_of_others(
     let found = query_one(
         tx,
         "SELECT g.name FROM user_group g JOIN group_member m ON m.group_id = g.id JOIN user_account u ON u.id = m.user_id \
-         WHERE u.name = $1 AND coalesce(g.catalogue, '') <> $2 ORDER BY g.name LIMIT 1",
+         WHERE u.name = $1 AND coalesce(g.catalogue, '') <> $2 AND NOT (g.catalogue IS NULL \
+         AND EXISTS (SELECT 1 FROM catalogue_row r WHERE r.kind = 'group' AND r.name = g.name)) ORDER BY g.name LIMIT 1",
         [user.into(), catalogue.into()],
     )
     .await?;

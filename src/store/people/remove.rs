@@ -97,22 +97,24 @@ async fn staff_held(
     Ok(query_one(tx, sql, [name.into()]).await?.is_some())
 }
 
-/// Whether a person has opted out of something, or does not want a kind of message.
+/// Whether a person who can be reached has opted out of something, or does not want a kind of
+/// message.
 pub async fn refuses_something(
     connection: &impl ConnectionTrait,
     contact: Uuid,
 ) -> Result<bool, StoreError> {
     let found = query_one(
         connection,
-        "SELECT 1 WHERE EXISTS (SELECT 1 FROM suppression WHERE contact_id = $1 AND wanted = false) \
-         OR EXISTS (SELECT 1 FROM preference WHERE contact_id = $1 AND wanted = false)",
+        "SELECT 1 WHERE EXISTS (SELECT 1 FROM contact_alias WHERE contact_id = $1) \
+         AND (EXISTS (SELECT 1 FROM suppression WHERE contact_id = $1 AND wanted = false) \
+         OR EXISTS (SELECT 1 FROM preference WHERE contact_id = $1 AND wanted = false))",
         [contact.into()],
     )
     .await?;
     Ok(found.is_some())
 }
 
-/// Takes everything away that is known of a person. The names and refusals of one who refuses
+/// Takes everything away that is known of a person. The names and wishes of one who refuses
 /// something go to a new contact, which is given back: without them, the next message to this
 /// number would go out.
 pub async fn delete_contact(
@@ -132,8 +134,9 @@ pub async fn delete_contact(
         let heir = insert_contact(tx, None, &[], now).await?;
         for statement in [
             "UPDATE contact_alias SET contact_id = $2 WHERE contact_id = $1",
-            "UPDATE suppression SET contact_id = $2 WHERE contact_id = $1 AND wanted = false",
-            "UPDATE preference SET contact_id = $2 WHERE contact_id = $1 AND wanted = false",
+            // What they want as well: it may be all that they want.
+            "UPDATE suppression SET contact_id = $2 WHERE contact_id = $1",
+            "UPDATE preference SET contact_id = $2 WHERE contact_id = $1",
         ] {
             execute(tx, statement, [contact.into(), heir.into()]).await?;
         }

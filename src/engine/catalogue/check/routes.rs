@@ -59,7 +59,7 @@ fn route(entry: &RouteEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
     texts(at, "labels", &entry.labels, wrong);
     // It may be empty: about nobody.
     if let Some(about) = entry.about.as_ref().filter(|it| !it.trim().is_empty()) {
-        recipients(at, "about", &OneOrMany::One(about.clone()), false, wrong);
+        recipient(at, "about", about, false, wrong);
     }
     for (field, text) in [
         ("reference", &entry.reference),
@@ -144,19 +144,23 @@ fn recipients(at: At<'_>, field: &str, to: &OneOrMany, same_allowed: bool, wrong
         wrong.field(at, field, "nobody");
     }
     for entry in &entries {
-        if is_expression(entry) {
-            if let Err(error) = template::check_text(entry) {
-                wrong.field(at, field, error);
-            }
-            continue;
+        recipient(at, field, entry, same_allowed, wrong);
+    }
+}
+
+fn recipient(at: At<'_>, field: &str, entry: &str, same_allowed: bool, wrong: &mut Wrong<'_>) {
+    if is_expression(entry) {
+        if let Err(error) = template::check_text(entry) {
+            wrong.field(at, field, error);
         }
-        match RecipientSpec::parse(entry) {
-            Ok(RecipientSpec::Same) if !same_allowed => {
-                wrong.field(at, field, "`same` is for rules");
-            }
-            Ok(_) => {}
-            Err(error) => wrong.field(at, field, error),
+        return;
+    }
+    match RecipientSpec::parse(entry) {
+        Ok(RecipientSpec::Same) if !same_allowed => {
+            wrong.field(at, field, "`same` is for rules");
         }
+        Ok(_) => {}
+        Err(error) => wrong.field(at, field, error),
     }
 }
 
