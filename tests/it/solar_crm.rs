@@ -11,6 +11,7 @@ crate::tests![
     staff_gets_text_in_the_window_and_the_alert_outside_it,
     what_leaves_outside_the_window_is_the_alert,
     a_failed_message_alerts_the_technical_admins_without_a_loop,
+    an_alert_names_whom_it_did_not_reach,
     what_waited_too_long_or_has_no_number_is_said,
     windows_that_close_remind_their_owner_or_the_pastoral_team,
     customers_of_another_sender_are_not_the_crm_s,
@@ -217,6 +218,61 @@ async fn a_failed_message_alerts_the_technical_admins_without_a_loop(database: D
     app.settle().await;
     app.follow_up().await;
     assert_eq!(app.number("SELECT count(*) FROM notification").await, 2);
+}
+
+async fn an_alert_names_whom_it_did_not_reach(database: Database) {
+    let app = app(&database).await;
+    let alerts = async || {
+        app.pass(120);
+        app.settle().await;
+        app.follow_up().await;
+        let (_, list) = app.get("/api/v1/notifications?recipient=user:tariro").await;
+        let mut said = Vec::new();
+        for it in list["notifications"].as_array().unwrap() {
+            let shown = app.notification(it["id"].as_str().unwrap()).await;
+            if shown["message_kind"] == "solar-crm.alerts" {
+                let text = shown["text"].as_str().unwrap();
+                said.push(text.split('*').nth(1).unwrap().to_owned());
+            }
+        }
+        said
+    };
+    // A customer without a name, by their number.
+    let invoice = json!({
+        "invoice_number": "INV-1", "amount": 100, "due_date": "2026-02-15",
+        "customer": { "phone": "+12025550142" },
+    });
+    let answer = app
+        .event("i-1", "solar-crm.invoice.confirmed", invoice)
+        .await;
+    let id = answer["notifications"][0].as_str().unwrap().to_owned();
+    app.send().await;
+    app.told(&id, "failed", Some(131_026)).await;
+    assert_eq!(
+        alerts().await,
+        ["A message to +12025550142 was not delivered"]
+    );
+    // Somebody of the staff, not the customer whom it is about.
+    let loan = json!({
+        "amount": 100, "employer": "A bank",
+        "customer": { "name": "Tendai Moyo", "phone": "+12025550142" },
+    });
+    let answer = app.event("l-1", "solar-crm.loan.applied", loan).await;
+    let staff = app
+        .notification(answer["notifications"][0].as_str().unwrap())
+        .await;
+    app.send().await;
+    app.told(staff["id"].as_str().unwrap(), "failed", Some(131_026))
+        .await;
+    let mut said = alerts().await;
+    said.retain(|text| !text.contains("+12025550142"));
+    assert_eq!(said.len(), 1, "{said:?}");
+    let name = staff["recipient"].as_str().unwrap().replace("user:", "");
+    assert_eq!(said[0], format!("A message to {name} was not delivered"));
+    // As it goes out, while the admin's window is closed.
+    app.send().await;
+    let request = without_ids(app.meta.request(app.meta.calls() - 1));
+    insta::assert_json_snapshot!("solar_crm_an_alert", request);
 }
 
 async fn what_waited_too_long_or_has_no_number_is_said(database: Database) {
