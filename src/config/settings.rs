@@ -293,7 +293,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "SOLAR_CRM_SENDER",
         None,
-        "For catalogues: the sender whose windows the CRM watches, where other products have senders of their own; all, if absent.",
+        "For catalogues: the sender whose windows and failed free texts the CRM watches, where other products have senders of their own; all, if absent.",
     ),
     setting(
         "META_SYNC_VERSION_SUFFIX",

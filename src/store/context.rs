@@ -4,7 +4,7 @@ use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{StoreError, notification::read_failure, people};
+use super::{StoreError, notification::read_failure, people, sender};
 use crate::domain::time::Timestamp;
 
 /// The context of each notification, by id. For rules that ask; a batch without
@@ -23,6 +23,10 @@ pub async fn load(
             Some(id) => people::contact(tx, id).await?,
             None => None,
         };
+        let sender = match row.sender_id {
+            Some(id) => sender::find(tx, id).await?.map(|sender| sender.name),
+            None => None,
+        };
         let event = match row.event_id {
             Some(id) => super::event::find(tx, id).await?,
             None => None,
@@ -37,6 +41,7 @@ pub async fn load(
                     "template": row.template,
                     "category": row.category,
                     "channel": row.channel,
+                    "sender": sender,
                     "recipient": row.recipient,
                     "reference": row.reference,
                     "labels": text(&row.labels),

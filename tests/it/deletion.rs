@@ -590,6 +590,22 @@ async fn somebody_is_added_by_what_whatsapp_calls_them(database: Database) {
     add(&app, &json!({"phone": "+12025550112"})).await;
     let both = json!({"phone": "+12025550112", "user_id": "US.13491208655302741918"});
     wrong(both, "/user_id", "belongs to another contact").await;
+    // A catalogue may know them by it, too.
+    let catalogue = "name = \"ids\"\n[[contact]]\nname = \"chipo\"\nuser_id = \"US.777\"\n";
+    app.apply_catalogue(catalogue).await;
+    assert!(app.try_catalogue(catalogue).await.unwrap().steps.is_empty());
+    let id = hello(&app, "contact:chipo").await;
+    app.send().await;
+    assert_eq!(app.status_of(&id).await, "accepted");
+    assert_eq!(app.meta.request(0)["recipient"], "US.777");
+    for (from, to, rule) in [
+        ("US.777", "12025550111", "user_id: a user id is written US."),
+        ("chipo", "other", "user_id: belongs to another contact"),
+    ] {
+        let wrong = catalogue.replace("\"ids\"", "\"more\"").replace(from, to);
+        let said = app.try_catalogue(&wrong).await.unwrap_err().join("\n");
+        assert!(said.contains(rule), "{said}");
+    }
     // A product's key does not lead what is for staff to somebody else.
     let staff = json!({"phone": "+12025550101", "user_id": "US.2222222"});
     assert_eq!(app.post("/api/v1/contacts", &staff).await.0, 403);

@@ -252,6 +252,14 @@ async fn an_alert_names_whom_it_did_not_reach(database: Database) {
         alerts().await,
         ["A message to +12025550142 was not delivered"]
     );
+    // Free text that somebody wrote, and that nobody can get any more.
+    let body = json!({ "to": "+12025550143", "text": "We are on our way." });
+    let (code, text) = app.post("/api/v1/notifications", &body).await;
+    assert_eq!(code, 202, "{text}");
+    app.send().await;
+    let mut said = alerts().await;
+    said.retain(|text| !text.contains("+12025550142"));
+    assert_eq!(said, ["A message to +12025550143 was not delivered"]);
     // Somebody of the staff, not the customer whom it is about.
     let loan = json!({
         "amount": 100, "employer": "A bank",
@@ -265,7 +273,7 @@ async fn an_alert_names_whom_it_did_not_reach(database: Database) {
     app.told(staff["id"].as_str().unwrap(), "failed", Some(131_026))
         .await;
     let mut said = alerts().await;
-    said.retain(|text| !text.contains("+12025550142"));
+    said.retain(|text| !text.contains("+1202555"));
     assert_eq!(said.len(), 1, "{said:?}");
     let name = staff["recipient"].as_str().unwrap().replace("user:", "");
     assert_eq!(said[0], format!("A message to {name} was not delivered"));

@@ -122,6 +122,8 @@ pub struct ContactEntry {
     /// What a person calls them, if another.
     pub display_name: Option<String>,
     pub phone: Option<String>,
+    /// What WhatsApp calls somebody whose number may be unknown.
+    pub user_id: Option<String>,
     pub language: Option<String>,
     /// As in the tz database; UTC, if absent.
     pub time_zone: Option<String>,

@@ -237,6 +237,7 @@ fn wanted(catalogue: &Catalogue) -> BTreeMap<Id, Fields> {
         let row = ContactRow {
             display_name: Some(entry.display_name.as_ref().unwrap_or(&entry.name).clone()),
             phone: entry.phone.clone(),
+            user_id: entry.user_id.clone(),
             language: entry.language.clone(),
             time_zone: entry.time_zone.clone(),
             quiet_hours: entry.quiet_hours,

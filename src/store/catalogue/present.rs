@@ -71,7 +71,8 @@ const fn source(kind: Kind) -> (&'static str, &'static str, &'static str, &'stat
     match kind {
         Kind::Contact => (
             "x.catalogue, x.handle, x.name, x.language, x.time_zone, x.quiet_from, x.quiet_until, \
-             (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = x.id AND a.kind = 'phone' AND a.superseded_at IS NULL)",
+             (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = x.id AND a.kind = 'phone' AND a.superseded_at IS NULL), \
+             (SELECT max(a.value) FROM contact_alias a WHERE a.contact_id = x.id AND a.kind IN ('bsuid', 'parent_bsuid') AND a.superseded_at IS NULL)",
             "contact",
             "handle",
             " AND x.handle IS NOT NULL",
@@ -144,6 +145,7 @@ async fn read(
             fields(&ContactRow {
                 display_name,
                 phone: columns.take()?,
+                user_id: columns.take()?,
                 language,
                 time_zone,
                 quiet_hours,

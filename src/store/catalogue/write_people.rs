@@ -8,10 +8,10 @@ use super::{
     write::{Broken, By, Written},
 };
 use crate::{
-    domain::phone::Phone,
+    domain::{phone::Phone, recipient::UserId},
     store::{
         StoreError,
-        alias::Alias,
+        alias::{self, Alias},
         dialect::{Columns, execute, query_one},
         new_id, people,
     },
@@ -32,25 +32,31 @@ pub(super) async fn contact(
         .phone
         .as_deref()
         .and_then(|text| Phone::parse(text).ok());
+    let user_id = row.user_id.as_deref().and_then(UserId::parse);
+    let phone = phone.map(|phone| ("phone", Alias::of_phone(&phone)));
+    let user_id = user_id.map(|user_id| ("user_id", Alias::of_user_id(&user_id)));
+    let aliases: Vec<(&'static str, Alias)> = phone.into_iter().chain(user_id).collect();
     let named = people::contact_by_handle(tx, handle).await?;
-    let at_number = match &phone {
-        Some(phone) => people::contact_by_phone(tx, phone).await?,
-        None => None,
-    };
-    let id = match (named, at_number) {
-        (Some(named), Some(other)) if named.contact_id != other.contact_id => {
-            return Ok(Err(broken("phone", "belongs to another contact")));
+    let mut known = named.map(|person| person.contact_id);
+    for (field, alias) in &aliases {
+        let Some(owner) = alias::owner(tx, alias.kind, &alias.value).await? else {
+            continue;
+        };
+        // Somebody who wrote before they had a name is given one; nobody's is taken.
+        let is_free = match known {
+            Some(known) => known == owner,
+            None => people::details(tx, owner)
+                .await?
+                .is_none_or(|details| details.handle.is_none()),
+        };
+        if !is_free {
+            return Ok(Err(broken(field, "belongs to another contact")));
         }
-        (Some(known), _) => known.contact_id,
-        (None, Some(known)) => {
-            // Somebody who wrote before they had a name is given one; nobody's is taken.
-            let details = people::details(tx, known.contact_id).await?;
-            if details.is_some_and(|details| details.handle.is_some()) {
-                return Ok(Err(broken("phone", "belongs to another contact")));
-            }
-            known.contact_id
-        }
-        (None, None) => people::insert_contact(tx, Some(handle), &[], by.now).await?,
+        known = Some(owner);
+    }
+    let id = match known {
+        Some(known) => known,
+        None => people::insert_contact(tx, Some(handle), &[], by.now).await?,
     };
     if !people::lock(tx, id).await? {
         return Err(StoreError::Overtaken);
@@ -79,8 +85,8 @@ pub(super) async fn contact(
         ],
     )
     .await?;
-    if let Some(phone) = phone {
-        people::set_alias(tx, id, &Alias::of_phone(&phone), by.now).await?;
+    for (_, alias) in &aliases {
+        people::set_alias(tx, id, alias, by.now).await?;
     }
     Ok(Ok(()))
 }

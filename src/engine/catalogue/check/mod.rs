@@ -16,7 +16,7 @@ use self::{
     wrong::{At, Wrong},
 };
 use super::{Catalogue, values, values::Values};
-use crate::domain::{catalogue::Kind, language, phone::Phone, quiet};
+use crate::domain::{catalogue::Kind, language, phone::Phone, quiet, recipient::UserId};
 
 /// What is wrong with a catalogue, all of it, each with where it stands.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,6 +104,17 @@ fn people(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
         };
         if let Some(Err(error)) = entry.phone.as_deref().map(Phone::parse) {
             wrong.field(at, "phone", error);
+        }
+        if entry
+            .user_id
+            .as_deref()
+            .is_some_and(|text| UserId::parse(text).is_none())
+        {
+            wrong.field(
+                at,
+                "user_id",
+                "a user id is written US.13491208655302741918",
+            );
         }
         if entry
             .language
