@@ -12,6 +12,7 @@ crate::tests![
     what_leaves_outside_the_window_is_the_alert,
     a_failed_message_alerts_the_technical_admins_without_a_loop,
     an_alert_names_whom_it_did_not_reach,
+    a_request_tells_groups_of_somebody_else,
     what_waited_too_long_or_has_no_number_is_said,
     windows_that_close_remind_their_owner_or_the_pastoral_team,
     customers_of_another_sender_are_not_the_crm_s,
@@ -281,6 +282,57 @@ async fn an_alert_names_whom_it_did_not_reach(database: Database) {
     app.send().await;
     let request = without_ids(app.meta.request(app.meta.calls() - 1));
     insta::assert_json_snapshot!("solar_crm_an_alert", request);
+}
+
+async fn a_request_tells_groups_of_somebody_else(database: Database) {
+    let app = app(&database).await;
+    let ask = |about: &str| {
+        json!({
+            "to": ["group:Technical Admin", "user:tariro", "group:Sales Team"], "about": about,
+            "template": "hanna_human_handover_flow", "params": { "last_bot_message": "One moment." },
+        })
+    };
+    let body = json!({ "phone": "+12025550142", "name": "Tendai Moyo" });
+    app.post("/api/v1/contacts", &body).await;
+    for (about, name) in [
+        ("+12025550142", "Tendai Moyo"),
+        ("+12025550143", "+12025550143"),
+    ] {
+        let (code, answer) = app.post("/api/v1/notifications", &ask(about)).await;
+        assert_eq!(code, 202, "{answer}");
+        let mut told = Vec::new();
+        for it in answer["notifications"].as_array().unwrap() {
+            let shown = app.notification(it["id"].as_str().unwrap()).await;
+            if shown["status"] == "queued" {
+                let text = shown["text"].as_str().unwrap();
+                assert!(text.contains(&format!("needed* by {name}")), "{text}");
+            }
+            told.push((shown["recipient"].clone(), shown["status"].clone()));
+        }
+        told.sort_by_key(|it| it.0.to_string());
+        let expected = [
+            ("user:new-colleague", "skipped"),
+            ("user:rudo", "queued"),
+            ("user:tariro", "queued"),
+        ];
+        assert_eq!(
+            told,
+            expected.map(|(who, status)| (json!(who), json!(status)))
+        );
+    }
+    for (about, rule) in [
+        ("contact:nobody", "there is no contact nobody"),
+        ("Tendai", "must start with +"),
+    ] {
+        let (code, problem) = app.post("/api/v1/notifications", &ask(about)).await;
+        let error = &problem["errors"][0];
+        assert_eq!(
+            (code, &error["pointer"]),
+            (422, &json!("/about")),
+            "{problem}"
+        );
+        assert!(error["rule"].as_str().unwrap().contains(rule), "{problem}");
+    }
 }
 
 async fn what_waited_too_long_or_has_no_number_is_said(database: Database) {
