@@ -158,31 +158,30 @@ pub async fn reached_already(
 }
 
 /// Of these recipients, who are nobody that is known: who has a notification of this event and
-/// route already. None was made before `after`.
+/// route already.
 pub async fn named_already(
     tx: &DatabaseTransaction,
     event: Uuid,
     route: &str,
     recipients: &[&str],
-    after: Uuid,
 ) -> Result<Vec<String>, StoreError> {
     let condition = "n.event_id = $2 AND n.contact_id IS NULL AND n.recipient = r.name";
-    heard_already(tx, event, route, recipients, condition, after).await
+    heard_already(tx, event, route, recipients, condition).await
 }
 
 /// Of these addresses: at which somebody who was deleted since has a notification of this event
-/// and route. None was made before `after`.
+/// and route.
 pub async fn reached_as_deleted(
     tx: &DatabaseTransaction,
     event: Uuid,
     route: &str,
     addresses: &[&str],
-    after: Uuid,
 ) -> Result<Vec<String>, StoreError> {
-    // By the index of addresses, never by that of the event, which may have made 100,000.
+    // By the index of addresses, never by that of the event, which may have made 100,000; and
+    // nothing that PostgreSQL can make a join with all contacts of.
     let condition = "n.address = r.name AND coalesce(n.event_id, n.id) = $2 \
-         AND EXISTS (SELECT 1 FROM contact c WHERE c.id = n.contact_id AND c.deleted_at IS NOT NULL)";
-    heard_already(tx, event, route, addresses, condition, after).await
+         AND (SELECT c.deleted_at FROM contact c WHERE c.id = n.contact_id) IS NOT NULL";
+    heard_already(tx, event, route, addresses, condition).await
 }
 
 async fn heard_already(
@@ -191,7 +190,6 @@ async fn heard_already(
     route: &str,
     names: &[&str],
     condition: &str,
-    after: Uuid,
 ) -> Result<Vec<String>, StoreError> {
     #[derive(Serialize)]
     struct Row<'a> {
@@ -206,9 +204,9 @@ async fn heard_already(
         tx,
         format!(
             "SELECT r.name FROM {given} WHERE EXISTS (SELECT 1 FROM notification n WHERE {condition} \
-             AND n.route = $3 AND n.id > $4 LIMIT 1 OFFSET 0)"
+             AND n.route = $3 LIMIT 1 OFFSET 0)"
         ),
-        [list(&names)?, event.into(), route.into(), after.into()],
+        [list(&names)?, event.into(), route.into()],
     )
     .await?;
     found.iter().map(|row| Columns::of(row).take()).collect()

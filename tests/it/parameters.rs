@@ -199,30 +199,30 @@ async fn a_catalogue_says_everything_of_its_parameters_or_nothing(database: Data
             "name = \"plan\"\n",
             "name = \"plans\"\n",
             vec![
-                "line 4: template bill: parameter plan: it is used, and not declared",
-                "line 4: template bill: parameter plans: nothing asks for it",
+                "line 8: template bill: parameter plan: it is used, and not declared",
+                "line 15: template bill: parameter plans: nothing asks for it",
             ],
         ),
         (
             "name = \"plan\"\n",
             "name = \"contact\"\n",
             vec![
-                "line 4: template bill: parameter contact: Herald fills it in",
-                "line 4: template bill: parameter plan: it is used, and not declared",
+                "line 8: template bill: parameter plan: it is used, and not declared",
+                "line 15: template bill: parameter contact: Herald fills it in",
             ],
         ),
         (
             "example = \"250\"",
             "example = \"a lot\"",
             vec![
-                "line 4: template bill: parameter amount: example: a number is written 1250 or 1250.50",
+                "line 13: template bill: parameter amount: example: a number is written 1250 or 1250.50",
             ],
         ),
         (
             "default = \"https://example.org/pay\"",
             "default = \"pay here\"",
             vec![
-                "line 4: template bill: parameter link: default: an address begins with https:// and has no spaces",
+                "line 25: template bill: parameter link: default: an address begins with https:// and has no spaces",
             ],
         ),
         (
@@ -236,14 +236,14 @@ async fn a_catalogue_says_everything_of_its_parameters_or_nothing(database: Data
             "default = \"your plan\"",
             "default = \"your plan\"\nrequired = true",
             vec![
-                "line 4: template bill: parameter plan: required: it has a default, which would never stand in",
+                "line 17: template bill: parameter plan: required: it has a default, which would never stand in",
             ],
         ),
         (
             "default = \"your plan\"",
             "required = false",
             vec![
-                "line 4: template bill: parameter plan: required: false needs a default: plan is missing",
+                "line 16: template bill: parameter plan: required: false needs a default: plan is missing",
             ],
         ),
         (

@@ -314,16 +314,13 @@ impl Expansion<'_> {
             .filter_map(|target| target.address.as_deref())
             .collect();
         let of_deleted =
-            event::reached_as_deleted(self.tx, self.row.id, &self.route.name, &fresh, about_then)
-                .await?;
+            event::reached_as_deleted(self.tx, self.row.id, &self.route.name, &fresh).await?;
         let unknown: Vec<&str> = targets
             .iter()
             .filter(|target| target.contact_id.is_none())
             .map(|target| target.recipient.as_str())
             .collect();
-        let named =
-            event::named_already(self.tx, self.row.id, &self.route.name, &unknown, about_then)
-                .await?;
+        let named = event::named_already(self.tx, self.row.id, &self.route.name, &unknown).await?;
         targets.retain(|target| match target.contact_id {
             Some(contact) => {
                 let is_at = |address: &String| target.address.as_ref() == Some(address);

@@ -11,6 +11,7 @@ pub struct Lines(BTreeMap<(String, usize), Entry>);
 #[derive(Debug, Default)]
 struct Entry {
     line: usize,
+    /// By the whole way to a key: `send.to`, `parameter.0.example`.
     keys: BTreeMap<String, usize>,
 }
 
@@ -33,12 +34,7 @@ impl Lines {
             };
             for (index, entry) in entries.iter().enumerate() {
                 let mut keys = BTreeMap::new();
-                if let DeValue::Table(table) = entry.get_ref() {
-                    for (key, _) in table {
-                        let line = line_at(text, key.span().start);
-                        keys.insert(key.get_ref().to_string(), line);
-                    }
-                }
+                gather(text, "", entry.get_ref(), &mut keys);
                 let line = line_at(text, entry.span().start);
                 lines.insert((kind.get_ref().to_string(), index), Entry { line, keys });
             }
@@ -46,11 +42,44 @@ impl Lines {
         Self(lines)
     }
 
-    /// The line of a key of an entry; of the entry, if it has no such key.
+    /// The line of a key of an entry; of what it stands in, or of the entry, if there is none.
     pub fn find(&self, kind: &str, index: usize, field: &str) -> Option<usize> {
         let entry = self.0.get(&(kind.to_owned(), index))?;
-        let key = field.split('.').next().unwrap_or_default();
-        Some(entry.keys.get(key).copied().unwrap_or(entry.line))
+        let mut way = field;
+        loop {
+            if let Some(line) = entry.keys.get(way) {
+                return Some(*line);
+            }
+            match way.rsplit_once('.') {
+                Some((before, _)) => way = before,
+                None => return Some(entry.line),
+            }
+        }
+    }
+}
+
+/// The lines of all that stands in a value.
+fn gather(text: &str, way: &str, value: &DeValue<'_>, keys: &mut BTreeMap<String, usize>) {
+    let mut add = |name: &str, place: usize, value: &DeValue<'_>| {
+        let way = match way {
+            "" => name.to_owned(),
+            way => format!("{way}.{name}"),
+        };
+        gather(text, &way, value, keys);
+        keys.insert(way, line_at(text, place));
+    };
+    match value {
+        DeValue::Table(table) => {
+            for (key, value) in table {
+                add(key.get_ref(), key.span().start, value.get_ref());
+            }
+        }
+        DeValue::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                add(&index.to_string(), item.span().start, item.get_ref());
+            }
+        }
+        _ => {}
     }
 }
 
@@ -63,8 +92,11 @@ mod tests {
         let text = "name = \"x\"\n\n[[route]]\nname = \"a\"\n[route.params]\nb = \"c\"\n\n[[route]]\nname = \"b\"\nto = [\n  \"x\",\n]\n";
         let lines = Lines::of(text);
         assert_eq!(lines.find("route", 0, "name"), Some(4));
-        assert_eq!(lines.find("route", 0, "params.b"), Some(5));
+        assert_eq!(lines.find("route", 0, "params"), Some(5));
+        assert_eq!(lines.find("route", 0, "params.b"), Some(6));
+        assert_eq!(lines.find("route", 0, "params.c"), Some(5));
         assert_eq!(lines.find("route", 1, "to"), Some(10));
+        assert_eq!(lines.find("route", 1, "to.0"), Some(11));
         assert_eq!(lines.find("route", 1, "missing"), Some(8));
         assert_eq!(lines.find("route", 2, "to"), None);
     }

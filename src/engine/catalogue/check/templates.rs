@@ -72,19 +72,23 @@ fn parameters(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
     let before = wrong.found.len();
     let used = layout.variables();
     let mut seen = BTreeSet::new();
-    for declared in &entry.parameter {
+    for (index, declared) in entry.parameter.iter().enumerate() {
         let name = &declared.name;
-        let mut refuse = |rule: &str| wrong.entry(at, format!("parameter {name}: {rule}"));
+        let mut refuse = |key: &str, rule: &str| {
+            let key = format!("parameter.{index}.{key}");
+            wrong.part(at, &key, format!("parameter {name}: {rule}"));
+        };
         if PROVIDED.contains(&name.as_str()) {
-            refuse("Herald fills it in");
+            refuse("name", "Herald fills it in");
         } else if !used.contains(name) {
-            refuse("nothing asks for it");
+            refuse("name", "nothing asks for it");
         }
         if !seen.insert(name) {
-            refuse("stands twice");
+            refuse("name", "stands twice");
         }
         if declared.required == Some(true) && declared.default.is_some() {
-            refuse("required: it has a default, which would never stand in");
+            let rule = "required: it has a default, which would never stand in";
+            refuse("required", rule);
         }
         for (field, value) in [
             ("example", Some(&declared.example)),
@@ -92,16 +96,14 @@ fn parameters(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
         ] {
             let checked = value.map(|value| declared.kind.check(&json!(value)));
             if let Some(Err(rule)) = checked {
-                refuse(&format!("{field}: {rule}"));
+                refuse(field, &format!("{field}: {rule}"));
             }
         }
     }
     for name in &used {
         if !seen.contains(name) && !PROVIDED.contains(&name.as_str()) {
-            wrong.entry(
-                at,
-                format!("parameter {name}: it is used, and not declared"),
-            );
+            let rule = format!("parameter {name}: it is used, and not declared");
+            wrong.part(at, "body", rule);
         }
     }
     if wrong.found.len() > before {
@@ -111,15 +113,16 @@ fn parameters(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
         wrong.entry(at, format!("with its examples: {error}"));
         return;
     }
-    let optional = |it: &&Declared| it.required == Some(false);
-    for Declared { name, .. } in entry.parameter.iter().filter(optional) {
+    let optional = |it: &(usize, &Declared)| it.1.required == Some(false);
+    for (index, Declared { name, .. }) in entry.parameter.iter().enumerate().filter(optional) {
         let mut without = layout.example_context();
         if let Some(given) = without.as_object_mut() {
             given.remove(name);
         }
         if let Err(error) = layout.fill(&without) {
             let rule = "required: false needs a default";
-            wrong.entry(at, format!("parameter {name}: {rule}: {error}"));
+            let key = format!("parameter.{index}.required");
+            wrong.part(at, &key, format!("parameter {name}: {rule}: {error}"));
         }
     }
 }

@@ -62,9 +62,14 @@ impl Wrong<'_> {
 
     /// Something is wrong with an entry as a whole.
     pub fn entry(&mut self, at: At<'_>, rule: impl std::fmt::Display) {
+        self.part(at, "", rule);
+    }
+
+    /// Something is wrong with what stands at a key of an entry; the rule names it.
+    pub fn part(&mut self, at: At<'_>, key: &str, rule: impl std::fmt::Display) {
         let At { kind, index, name } = at;
         self.found.push(Mistake {
-            line: self.lines.find(kind, index, ""),
+            line: self.lines.find(kind, index, key),
             text: format!("{kind} {name}: {rule}"),
         });
     }
