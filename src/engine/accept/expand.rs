@@ -23,7 +23,6 @@ use crate::{
         catalogue::{self, StoredRoute},
         dialect::Id,
         event::{self, DedupeClaim},
-        first_id, made_at,
         notification::{self, NewNotification},
         sender,
     },
@@ -306,11 +305,9 @@ impl Expansion<'_> {
         let reached =
             event::reached_already(self.tx, self.row.id, &self.route.name, &contacts).await?;
         // A number whose contact was deleted since is of somebody new, who has heard of it.
-        // Clocks of processes differ a little.
-        let about_then = first_id(made_at(self.row.id).plus_seconds(-60));
         let fresh: Vec<&str> = targets
             .iter()
-            .filter(|target| target.contact_id.is_some_and(|id| id > about_then))
+            .filter(|target| target.contact_id.is_some_and(|id| id > self.row.id))
             .filter_map(|target| target.address.as_deref())
             .collect();
         let of_deleted =
