@@ -62,14 +62,25 @@ impl Id {
         Self { kind, name }
     }
 
-    /// Whether two rows have one owner, whoever that is: a template with all its translations.
-    pub fn is_of_one_owner_with(&self, other: &Self) -> bool {
-        let name = |id: &Self| id.name.split(' ').next().unwrap_or_default().to_owned();
+    /// The name of a template without its language; of anything else, the whole name.
+    pub fn template(&self) -> &str {
         match self.kind {
-            Kind::Template => other.kind == Kind::Template && name(self) == name(other),
-            _ => self == other,
+            Kind::Template => self.name.split(' ').next().unwrap_or_default(),
+            _ => &self.name,
         }
     }
+}
+
+/// The rows that have one owner with this one, whoever that is: a template with all its
+/// translations.
+pub fn of_one_owner<'a, T>(
+    rows: &'a BTreeMap<Id, T>,
+    id: &Id,
+) -> impl Iterator<Item = (&'a Id, &'a T)> {
+    let (kind, name) = (id.kind, id.template().to_owned());
+    // A name comes before those that begin with it.
+    rows.range(Id::new(kind, name.clone())..)
+        .take_while(move |(it, _)| it.kind == kind && it.template() == name)
 }
 
 impl std::fmt::Display for Id {
@@ -194,10 +205,7 @@ fn other_owner<'a>(
         let owner = there.owner.as_deref();
         owner.filter(|owner| *owner != catalogue)
     };
-    present
-        .iter()
-        .filter(|(other, _)| id.is_of_one_owner_with(other))
-        .find_map(|(_, there)| foreign(there))
+    of_one_owner(present, id).find_map(|(_, there)| foreign(there))
 }
 
 /// What a catalogue said nothing of, and now does, is somebody's if they have set it: who is

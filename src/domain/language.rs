@@ -27,6 +27,9 @@ pub fn is_written_well(text: &str) -> bool {
         && parts.next().is_none()
 }
 
+/// What is said of a text that cannot be.
+pub const RULE: &str = "a language is written en, en_US or pt-BR, in 2 to 16 characters";
+
 /// Whether a text can be the language that a person reads: `es-419`, `zh-Hant-TW`, however it is
 /// written. Which translation is nearest to it is found by [`nearest`].
 pub fn can_be_read(text: &str) -> bool {

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     domain::{
-        catalogue::{Action, Fields, Id, Kind, Plan, plan as planned},
+        catalogue::{Action, Fields, Id, Kind, Plan, of_one_owner, plan as planned},
         rule::{Send, parse_duration_seconds},
         time::Timestamp,
         trigger::Trigger,
@@ -145,7 +145,7 @@ async fn hand_over(tx: &DatabaseTransaction, catalogues: &[Parsed]) -> Result<()
         for id in had.filter(|id| !kept.contains_key(id)) {
             // A template goes over with the translations that nobody wants any more.
             let takes = |(_, wanted): &&(&str, BTreeMap<Id, Fields>)| {
-                wanted.keys().any(|it| it.is_of_one_owner_with(&id))
+                of_one_owner(wanted, &id).next().is_some()
             };
             if let Some((to, wanted)) = all.iter().find(takes) {
                 let over = Handover {

@@ -136,7 +136,8 @@ pub(super) async fn left_without(
     let mut wrong = Vec::new();
     for id in removed {
         // Another translation of it may do.
-        if id.kind == Kind::Template && !catalogue::translations(tx, template(id)).await?.is_empty()
+        if id.kind == Kind::Template
+            && !catalogue::translations(tx, id.template()).await?.is_empty()
         {
             continue;
         }
@@ -157,15 +158,10 @@ pub(super) async fn left_without(
 
 fn needs(it: &uses::Use, id: &Id) -> bool {
     match id.kind {
-        Kind::Template => it.sends(template(id)),
+        Kind::Template => it.sends(id.template()),
         Kind::MessageKind => it.message_kind.as_ref() == Some(&id.name),
         _ => recipient(id).is_some_and(|recipient| it.names(&recipient)),
     }
-}
-
-/// The name of a template without its language.
-fn template(id: &Id) -> &str {
-    id.name.split(' ').next().unwrap_or_default()
 }
 
 /// What routes and rules call somebody of a catalogue.

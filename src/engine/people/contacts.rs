@@ -159,8 +159,7 @@ fn wrong(changes: &ContactChanges) -> Option<Vec<super::FieldError>> {
     if let Some(text) = changes.language.given()
         && !language::can_be_read(text)
     {
-        let rule = "a language is written en, en_US or pt-BR, in 2 to 16 characters";
-        return Some(field("/language", rule));
+        return Some(field("/language", language::RULE));
     }
     if let Some(zone) = changes.time_zone.given()
         && quiet::zone(zone).is_none()

@@ -81,22 +81,18 @@ async fn why_not(
         return Ok(Some(field("", rule)));
     }
     // Routes and rules name people by what a catalogue calls them, or by id.
-    for name in details.handle.into_iter().chain([contact.to_string()]) {
-        let wrong = in_use(connection, &RecipientSpec::Contact(name)).await?;
-        if wrong.is_some() {
-            return Ok(wrong);
-        }
-    }
-    Ok(None)
+    let names = details.handle.into_iter().chain([contact.to_string()]);
+    let recipients: Vec<RecipientSpec> = names.map(RecipientSpec::Contact).collect();
+    in_use(connection, &recipients).await
 }
 
-/// Routes and rules that name this recipient.
+/// Routes and rules that name one of these.
 async fn in_use(
     connection: &impl ConnectionTrait,
-    recipient: &RecipientSpec,
+    recipients: &[RecipientSpec],
 ) -> Result<Option<Vec<FieldError>>, StoreError> {
     let mut named = uses(connection).await?;
-    named.retain(|it| it.names(recipient));
+    named.retain(|it| recipients.iter().any(|recipient| it.names(recipient)));
     let Some(first) = named.first() else {
         return Ok(None);
     };
@@ -168,7 +164,7 @@ async fn delete(store: &Store, by: By<'_>, kind: StaffKind, name: &str) -> Outco
             if !people::lock_staff(tx, kind, name).await? {
                 return Ok(Err(absent()));
             }
-            if let Some(wrong) = in_use(tx, &recipient).await? {
+            if let Some(wrong) = in_use(tx, std::slice::from_ref(&recipient)).await? {
                 return Ok(Err(wrong));
             }
             people::delete_staff(tx, kind, name).await?;

@@ -121,8 +121,7 @@ fn people(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
             .as_deref()
             .is_some_and(|text| !language::can_be_read(text))
         {
-            let rule = "a language is written en, en_US or pt-BR, in 2 to 16 characters";
-            wrong.field(at, "language", rule);
+            wrong.field(at, "language", language::RULE);
         }
         if entry
             .time_zone
