@@ -19,6 +19,7 @@ crate::tests![
     whoever_a_route_names_by_id_or_is_about_is_not_deleted,
     who_is_for_an_alert_hears_it_though_it_is_about_somebody_deleted,
     an_event_that_runs_again_reaches_no_number_twice,
+    a_number_that_passed_on_is_of_somebody_who_has_not_heard,
     users_and_groups_are_made_and_deleted,
     somebody_is_added_by_what_whatsapp_calls_them,
     people_are_deleted_at_the_command_line,
@@ -223,13 +224,7 @@ send = {{ to = "user:head", template = "alarm", params = {{ name = "{{{{ contact
     );
     app.meta
         .will_answer(&[(500, r#"{"error":{"code":131000,"message":"later"}}"#)]);
-    let mut answers = Vec::new();
-    for job in claim.jobs {
-        answers.push(dispatch::call(&app.meta, job).await);
-    }
-    dispatch::settle(&app.engine, app.sender, &answers, 500, app.now())
-        .await
-        .unwrap();
+    app.answer(claim).await;
     assert_eq!(app.status_of(&in_flight).await, "retrying");
 
     app.pass(3600);
@@ -507,6 +502,38 @@ template = "hello"
     app.follow_up().await;
     assert_eq!(app.send().await, 1, "grace alone");
     assert_eq!(app.meta.request(1)["to"], "+12025550101");
+}
+
+async fn a_number_that_passed_on_is_of_somebody_who_has_not_heard(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(&format!(
+        r#"{CATALOGUE}
+[[route]]
+name = "both"
+event = "shop.both"
+to = ["+12025550111", "{{{{ data.late }}}}"]
+template = "hello"
+"#
+    ))
+    .await;
+    let answer = app
+        .event("e-1", "shop.both", json!({"late": "group:Late"}))
+        .await;
+    let event = answer["id"].as_str().unwrap();
+    assert_eq!(app.send().await, 1);
+    let (_, first) = app.get("/api/v1/contacts?phone=%2B12025550111").await;
+    let path = format!("/api/v1/contacts/{}", first["id"].as_str().unwrap());
+    let other = json!({"phone": "+12025550119"});
+    assert_eq!(app.admin("PATCH", &path, &other).await.0, 200);
+    add(
+        &app,
+        &json!({"phone": "+12025550111", "name": "Somebody else"}),
+    )
+    .await;
+    let again = format!("/api/v1/events/{event}/replay");
+    assert_eq!(app.post(&again, &json!({})).await.0, 200);
+    app.follow_up().await;
+    assert_eq!(app.send().await, 1);
 }
 
 async fn users_and_groups_are_made_and_deleted(database: Database) {

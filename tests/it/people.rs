@@ -2,14 +2,16 @@
 
 pub mod any_mix;
 
+use herald::store::{DatabaseTransaction, alias::Alias, people};
 use serde_json::{Value, json};
 
 use crate::{
     cli::{herald, text},
-    harness::{Database, TestApp, crowd, group},
+    harness::{DEMO, Database, TestApp, crowd, group, while_open},
 };
 
 crate::tests![
+    two_processes_that_meet_somebody_at_once_make_one_contact,
     contacts_are_added_found_changed_and_paged,
     wrong_fields_of_a_contact_are_named,
     staff_is_linked_and_put_into_groups,
@@ -339,4 +341,37 @@ async fn whoever_is_nowhere_is_said(database: Database) {
     let answer = app.event("2", "nowhere.none", json!({})).await;
     let reason = answer["routes"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("nobody is in its groups"), "{answer}");
+}
+
+async fn two_processes_that_meet_somebody_at_once_make_one_contact(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(DEMO).await;
+    let now = app.now();
+    let template = "jaspers_market_plain_text_v1";
+    for (kind, name) in [
+        ("bsuid", "US.13491208655302741918"),
+        ("phone", "+12025550111"),
+    ] {
+        let theirs = [Alias {
+            kind,
+            value: name.to_owned(),
+        }];
+        let meets = async |tx: &DatabaseTransaction| {
+            people::insert_contact(tx, None, &theirs, now)
+                .await
+                .map(drop)
+        };
+        let before = app.number("SELECT count(*) FROM contact").await;
+        let body = json!({ "to": name, "template": template });
+        let request = Box::pin(app.post("/api/v1/notifications", &body));
+        let (code, answer) = while_open(&app, meets, request).await;
+        assert_eq!(code, 202, "{answer}");
+        assert_eq!(
+            app.number("SELECT count(*) FROM contact").await,
+            before + 1,
+            "{name}"
+        );
+        let of_them = "SELECT count(*) FROM notification n JOIN contact_alias a ON a.contact_id = n.contact_id WHERE a.kind = ";
+        assert_eq!(app.number(&format!("{of_them}'{kind}'")).await, 1, "{name}");
+    }
 }

@@ -1,30 +1,26 @@
 //! What is said and written of somebody while they are deleted, and after it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use herald::{
     domain::preference::{Scope, Wish},
     engine::dispatch,
     store::{
-        DatabaseTransaction, Store, StoreError, alias,
-        connect::{self, Purpose},
-        dialect::{is_sqlite, query_one},
+        DatabaseTransaction, alias,
         people::{self, StaffKind},
         suppression,
     },
 };
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{CATALOGUE, add, hello};
-use crate::harness::{Database, TestApp, status};
+use crate::harness::{Database, TestApp, status, while_open};
 
 crate::tests![
     an_opt_out_that_a_failure_tells_after_a_deletion_is_of_the_number,
     a_refusal_and_a_link_that_are_being_written_are_seen_by_a_deletion,
     what_arrives_while_somebody_is_deleted_is_of_somebody_new,
     a_route_does_not_name_a_user_who_is_being_deleted,
+    a_name_that_is_told_of_two_goes_to_whoever_is_there,
 ];
 
 const PHONE: &str = "+12025550111";
@@ -98,13 +94,7 @@ async fn an_opt_out_that_a_failure_tells_after_a_deletion_is_of_the_number(datab
         400,
         r#"{"error":{"code":131050,"message":"User has stopped marketing messages"}}"#,
     )]);
-    let mut answers = Vec::new();
-    for job in claim.jobs {
-        answers.push(dispatch::call(&app.meta, job).await);
-    }
-    dispatch::settle(&app.engine, app.sender, &answers, 500, app.now())
-        .await
-        .unwrap();
+    app.answer(claim).await;
     assert_eq!(app.status_of(&sent).await, "failed");
     let next = offer(&app, "+12025550112").await;
     assert_eq!(app.status_of(&next).await, "skipped");
@@ -123,60 +113,20 @@ async fn an_opt_out_that_a_failure_tells_after_a_deletion_is_of_the_number(datab
         let next = offer(&app, to).await;
         assert_eq!(app.status_of(&next).await, "skipped", "{to}");
     }
+    // What the pair is told to wait for is of nobody any more.
+    let path = add(&app, &json!({"phone": "+12025550115"})).await;
+    offer(&app, "+12025550115").await;
+    let claim = dispatch::claim(&app.engine, app.sender, slots, app.now())
+        .await
+        .unwrap();
+    assert_eq!((claim.jobs.len(), delete(&app, &path).await.0), (1, 200));
+    let pair = r#"{"error":{"code":131056,"message":"Pair rate limit hit"}}"#;
+    app.meta.will_answer(&[(400, pair)]);
+    app.answer(claim).await;
+    is_empty(&app).await;
     // A number that was not told of is free.
     let other = offer(&app, "+12025550113").await;
     assert_eq!(app.status_of(&other).await, "queued");
-}
-
-/// Does something while another process is in the midst of a transaction, which ends when it is
-/// waited for. SQLite has one writer: there, the other one waits from its beginning.
-async fn while_open<T>(
-    app: &TestApp,
-    open: impl AsyncFn(&DatabaseTransaction) -> Result<(), StoreError>,
-    meanwhile: impl Future<Output = T>,
-) -> T {
-    let url = SecretString::from(app.database_url.clone());
-    let other = connect::open(&url, 1, Purpose::Command).await.unwrap();
-    let is_open = AtomicBool::new(false);
-    let work = other.write(async |tx| {
-        open(tx).await?;
-        let pid = if is_sqlite(tx) {
-            None
-        } else {
-            Some(backend(tx).await)
-        };
-        is_open.store(true, Ordering::SeqCst);
-        // Bounded, so that work which does not wait fails the test instead of stopping it.
-        for _ in 0..100_000 {
-            match pid {
-                Some(pid) if !somebody_waits_for(&app.engine.store, pid).await => {
-                    tokio::task::yield_now().await;
-                }
-                _ => return Ok(()),
-            }
-        }
-        panic!("nobody waits for the open transaction");
-    });
-    let meanwhile = async {
-        while !is_open.load(Ordering::SeqCst) {
-            tokio::task::yield_now().await;
-        }
-        meanwhile.await
-    };
-    let (done, result) = tokio::join!(work, Box::pin(meanwhile));
-    done.unwrap();
-    result
-}
-
-async fn backend(tx: &DatabaseTransaction) -> i32 {
-    let row = query_one(tx, "SELECT pg_backend_pid()", []).await.unwrap();
-    row.unwrap().try_get_by_index(0).unwrap()
-}
-
-async fn somebody_waits_for(store: &Store, pid: i32) -> bool {
-    let sql = "SELECT 1 FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)) LIMIT 1";
-    let waiting = query_one(store.reader(), sql, [pid.into()]).await.unwrap();
-    waiting.is_some()
 }
 
 fn id(path: &str) -> Uuid {
@@ -213,6 +163,7 @@ async fn a_refusal_and_a_link_that_are_being_written_are_seen_by_a_deletion(data
     assert_eq!(app.status_of(&next).await, "skipped");
 
     let path = add(&app, &json!({"phone": "+12025550112"})).await;
+    let waiting = hello(&app, "+12025550112").await;
     let link = async |tx: &DatabaseTransaction| {
         people::keep_found(tx, id(&path)).await?;
         people::link_user(tx, "ravi", Some(id(&path)), now)
@@ -222,6 +173,8 @@ async fn a_refusal_and_a_link_that_are_being_written_are_seen_by_a_deletion(data
     let (code, problem) = while_open(&app, link, delete(&app, &path)).await;
     assert_eq!(code, 422, "{problem}");
     assert_eq!(app.get(&path).await.0, 200);
+    // Nothing is cancelled for a deletion that did not come about.
+    assert_eq!(app.status_of(&waiting).await, "queued");
 }
 
 async fn what_arrives_while_somebody_is_deleted_is_of_somebody_new(database: Database) {
@@ -325,4 +278,29 @@ async fn a_route_does_not_name_a_user_who_is_being_deleted(database: Database) {
     };
     let deletion = app.admin("DELETE", user, &Value::Null);
     assert_eq!(while_open(&app, need, deletion).await.0, 204);
+}
+
+async fn a_name_that_is_told_of_two_goes_to_whoever_is_there(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(CATALOGUE).await;
+    let mut told = Vec::new();
+    for deleted in [true, false] {
+        let path = add(&app, &json!({"phone": PHONE})).await;
+        let sent = hello(&app, PHONE).await;
+        app.send().await;
+        let wamid = app.notification(&sent).await["attempts"][0]["provider_message_id"].clone();
+        let at = app.now().unix_seconds();
+        let mut status = status(wamid.as_str().unwrap(), None, "delivered", at, None);
+        status["recipient_user_id"] = json!(USER_ID);
+        told.push(status);
+        if deleted {
+            assert_eq!(delete(&app, &path).await.0, 200);
+        }
+    }
+    app.callback(json!({ "statuses": told })).await;
+    let (_, by_number) = app.get("/api/v1/contacts?phone=%2B12025550111").await;
+    let (code, by_id) = app
+        .get(&format!("/api/v1/contacts?user_id={USER_ID}"))
+        .await;
+    assert_eq!((code, &by_id["id"]), (200, &by_number["id"]), "{by_id}");
 }

@@ -435,6 +435,17 @@ impl TestApp {
         }
     }
 
+    /// Makes the calls of a claim, and writes down what they brought.
+    pub async fn answer(&self, claim: dispatch::Claim) {
+        let mut answers = Vec::new();
+        for job in claim.jobs {
+            answers.push(dispatch::call(&self.meta, job).await);
+        }
+        dispatch::settle(&self.engine, self.sender, &answers, 500, self.now())
+            .await
+            .unwrap();
+    }
+
     /// Fires timers and expands events until nothing is due.
     pub async fn follow_up(&self) {
         while follow_up::turn(&self.engine, self.now()).await.unwrap() > 0 {}

@@ -1,6 +1,7 @@
 //! One call gives a whole app.
 
 mod app;
+mod aside;
 mod blocker;
 mod graph;
 mod postgres;
@@ -13,6 +14,7 @@ pub use app::{
     APP_SECRET, PHONE_NUMBER_ID, SECRET_KEY, START, TestApp, VERIFY_TOKEN, fresh_database, sign,
     status, value, without_ids,
 };
+pub use aside::while_open;
 pub use blocker::fresh_blocker;
 pub use graph::Graph;
 use libtest_mimic::Trial;

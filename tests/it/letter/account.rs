@@ -499,13 +499,7 @@ async fn a_held_account_is_not_released_by_what_was_under_way(database: Database
     let disabled =
         json!({ "event": "DISABLED_UPDATE", "ban_info": { "waba_ban_state": "DISABLE" } });
     told(&app, "account_update", Some(AT + 1), disabled).await;
-    let mut answers = Vec::new();
-    for job in claim.jobs {
-        answers.push(herald::engine::dispatch::call(&app.meta, job).await);
-    }
-    herald::engine::dispatch::settle(&app.engine, app.sender, &answers, 500, app.now())
-        .await
-        .unwrap();
+    app.answer(claim).await;
     assert_eq!(sender(&app).await["state"], "held");
     // The probe, an hour later, is a call that knows of it.
     app.pass(3601);

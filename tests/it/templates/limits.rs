@@ -24,16 +24,23 @@ use crate::harness::Database;
 
 crate::tests![
     a_list_without_an_end_is_no_list,
+    a_list_that_does_not_say_how_it_goes_on_is_not_asked_for_ever,
     an_upload_that_is_never_answered_ends,
 ];
 
 type Calls = Arc<AtomicUsize>;
 
-async fn page(calls: web::Data<Calls>) -> HttpResponse {
+/// One account goes on for ever, one says the same place again, and one none at all.
+async fn page(account: web::Path<String>, calls: web::Data<Calls>) -> HttpResponse {
     let number = calls.fetch_add(1, Ordering::SeqCst);
+    let cursors = match account.as_str() {
+        "1" => json!({ "after": number.to_string() }),
+        "2" => json!({ "after": "2" }),
+        _ => json!({}),
+    };
     HttpResponse::Ok().json(json!({
         "data": [{ "name": format!("t{number}"), "language": "en", "status": "APPROVED" }],
-        "paging": { "cursors": { "after": number.to_string() }, "next": "https://example.org/next" },
+        "paging": { "cursors": cursors, "next": "https://example.org/next" },
     }))
 }
 
@@ -88,6 +95,15 @@ async fn a_list_without_an_end_is_no_list(_: Database) {
         found.unwrap_err().to_string(),
         "Meta's list has no end: it was not read to it"
     );
+}
+
+async fn a_list_that_does_not_say_how_it_goes_on_is_not_asked_for_ever(_: Database) {
+    for (account, asked) in [("2", 2), ("3", 1)] {
+        let (inspector, calls) = endless();
+        let found = inspector.account_templates(account).await;
+        assert_eq!(found.unwrap_err(), Refusal::Endless, "{account}");
+        assert_eq!(calls.load(Ordering::SeqCst), asked, "{account}");
+    }
 }
 
 async fn an_upload_that_is_never_answered_ends(_: Database) {
