@@ -23,6 +23,7 @@ mod config;
 mod dashboard;
 mod database;
 mod deletion;
+mod deploy;
 mod errors;
 mod events;
 mod follow_ups;
@@ -100,6 +101,7 @@ fn main() -> ExitCode {
     ] {
         trials.extend(tests.into_iter().flat_map(harness::on_both_databases));
     }
+    trials.extend(deploy::trials());
     let listed = arguments.list;
     let conclusion = libtest_mimic::run(&arguments, trials);
     harness::stop_postgres();
