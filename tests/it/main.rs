@@ -38,6 +38,7 @@ mod ownership;
 mod pace;
 mod parameters;
 mod people;
+mod pooled;
 mod secrets;
 mod senders;
 mod sending;
@@ -102,11 +103,16 @@ fn main() -> ExitCode {
         trials.extend(tests.into_iter().flat_map(harness::on_both_databases));
     }
     trials.extend(deploy::trials());
+    trials.extend(pooled::trials());
     let listed = arguments.list;
     let conclusion = libtest_mimic::run(&arguments, trials);
+    harness::stop_pgbouncer();
     harness::stop_postgres();
     if !listed && harness::postgres().is_none() {
         println!("{}", harness::POSTGRES_MISSING);
+    }
+    if !listed && harness::pgbouncer().is_none() {
+        println!("{}", harness::PGBOUNCER_MISSING);
     }
     conclusion.exit_code()
 }

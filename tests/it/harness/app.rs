@@ -35,7 +35,11 @@ use sha2::Sha256;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::{Database, FakeMeta, postgres};
+use super::{
+    Database, FakeMeta,
+    pgbouncer::{is_pooled, postgres_server},
+    postgres,
+};
 
 pub const APP_SECRET: &str = "app-secret-for-tests";
 pub const VERIFY_TOKEN: &str = "verify-token-for-tests";
@@ -85,7 +89,7 @@ pub async fn fresh_database(database: &Database, folder: &std::path::Path) -> St
             )
             .await
             .unwrap();
-            format!("{}/{name}", postgres.server)
+            format!("{}/{name}", postgres_server().unwrap_or(&postgres.server))
         }
     }
 }
@@ -124,6 +128,9 @@ impl TestApp {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
+        if is_pooled(database_url) {
+            values.insert("HERALD_DATABASE_POOLED".to_owned(), "true".to_owned());
+        }
         for (name, value) in settings {
             values.insert((*name).to_owned(), (*value).to_owned());
         }
