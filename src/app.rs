@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use actix_web::{App as HttpApp, HttpServer, cookie::Key, dev::ServerHandle, web};
@@ -23,7 +24,7 @@ use crate::{
     },
     engine::{
         Alarms, Engine, Retention, Settings, accept,
-        inbox::{Handover, Inbox, Intake},
+        inbox::{ErrorChain, Handover, Inbox, Intake},
         keyring::{Environment, Keys, REVISION, token_scope},
         vault::{self, KeyCheck, Vault},
     },
@@ -62,14 +63,46 @@ pub struct App {
     http: HttpClient,
 }
 
+/// Opens the database as the settings say, whatever its schema.
+pub async fn open_database(
+    config: &Config,
+    purpose: connect::Purpose,
+) -> Result<Store, connect::OpenError> {
+    let access = connect::Access {
+        connections: config.database_connections,
+        pooled: config.database_pooled,
+        timeout: config.database_timeout,
+    };
+    connect::open(&config.database_url, access, purpose).await
+}
+
+/// Commits are not found in the database though its connection was reopened: nothing that
+/// this process acknowledges can be believed.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "what was committed is not in the database, also after its connection was reopened: this process ends so that nothing more is acknowledged. Look at the file system of the database, and whether the file was replaced"
+)]
+pub struct CommitsMissing;
+
+/// How often a database is tried that cannot be used yet.
+const TRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Whether a start failed for want of a database that may come, or come back: unreachable,
+/// starting, full or read-only.
+fn may_pass(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<connect::OpenError>()
+            .is_some_and(connect::OpenError::may_pass)
+            || cause
+                .downcast_ref::<store::StoreError>()
+                .is_some_and(store::StoreError::is_transient)
+    })
+}
+
 /// Opens the store and checks that it can be used.
 pub async fn open_store(config: &Config, migrate_now: bool) -> anyhow::Result<Store> {
-    let store = connect::open(
-        &config.database_url,
-        config.database_connections,
-        connect::Purpose::Serve,
-    )
-    .await?;
+    let store = open_database(config, connect::Purpose::Serve).await?;
     if migrate_now {
         migrate::up(&store)
             .await
@@ -119,6 +152,39 @@ pub fn settings(config: &Config) -> Settings {
 }
 
 impl App {
+    /// Puts a server together as [`Self::build`] does. While the database cannot be used for a
+    /// reason that may pass, every request is answered 503 and the database is tried again.
+    /// `None`: it was stopped meanwhile.
+    pub async fn build_when_possible(
+        config: &Config,
+        secret_key: &SecretString,
+        listener: TcpListener,
+        options: Options,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<Self>> {
+        let mut waiting: Option<ServerHandle> = None;
+        let built = loop {
+            let own = listener.try_clone()?;
+            match Self::build(config, secret_key, own, options.clone()).await {
+                Err(error) if may_pass(&error) => {
+                    if waiting.is_none() {
+                        tracing::error!(event = "start.waiting", error = %ErrorChain(error.as_ref()), "the database cannot be used: every request is answered 503, and it is tried again each second");
+                        waiting = Some(http::waiting::start(listener.try_clone()?)?);
+                    }
+                }
+                built => break built.map(Some),
+            }
+            tokio::select! {
+                () = stop.cancelled() => break Ok(None),
+                () = tokio::time::sleep(TRY_EVERY) => {}
+            }
+        };
+        if let Some(waiting) = waiting {
+            waiting.stop(false).await;
+        }
+        built
+    }
+
     /// Puts a server together on a listener that is bound already.
     pub async fn build(
         config: &Config,
@@ -195,6 +261,7 @@ impl App {
             http,
         } = self;
         let engine = Arc::clone(&state.engine);
+        let commits_missing = engine.store.commits_missing();
         let clock = options.clock.clone();
         let tracker = TaskTracker::new();
         let memory = (!options.no_apply).then(|| Arc::clone(&handover));
@@ -275,9 +342,14 @@ impl App {
         tracing::info!(event = "http.listening", %address, "listening");
         // Closing the inbox is what ends its worker: nobody else may hold it.
         drop(state);
+        let commits_missing = commits_missing.unwrap_or_default();
         let ended = tokio::select! {
             ended = server => ended.context("the HTTP server stopped by itself"),
             () = stop_server(handle, &stop) => Ok(()),
+            () = commits_missing.cancelled() => {
+                stop.hard.cancel();
+                Err(CommitsMissing.into())
+            }
         };
         stop.soft.cancel();
         tracker.close();
@@ -454,12 +526,7 @@ async fn ensure_sender(config: &Config, store: &Store, now: Timestamp) -> anyhow
 
 /// The store for a command beside a server.
 pub async fn command_store(config: &Config) -> anyhow::Result<Store> {
-    let store = connect::open(
-        &config.database_url,
-        config.database_connections,
-        connect::Purpose::Command,
-    )
-    .await?;
+    let store = open_database(config, connect::Purpose::Command).await?;
     if !migrate::is_current(&store)
         .await
         .context("the database's schema cannot be read")?

@@ -94,12 +94,7 @@ fn shown(values: &std::collections::HashMap<String, String>, name: &str) -> Stri
 }
 
 async fn look(config: &Config) -> anyhow::Result<Vec<Row>> {
-    let opened = connect::open(
-        &config.database_url,
-        config.database_connections,
-        connect::Purpose::Command,
-    )
-    .await;
+    let opened = app::open_database(config, connect::Purpose::Command).await;
     let store = match opened {
         Ok(store) => store,
         Err(error) => return Ok(vec![check::database(&error.to_string())]),

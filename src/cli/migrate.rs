@@ -3,7 +3,10 @@
 use clap::{Args, Subcommand};
 
 use super::{say, settings};
-use crate::store::{connect, migrate};
+use crate::{
+    app,
+    store::{connect, migrate},
+};
 
 /// Brings the database's schema up to date, or shows where it stands.
 #[derive(Debug, Args)]
@@ -23,12 +26,7 @@ enum Action {
 impl Migrate {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
-        let store = connect::open(
-            &config.database_url,
-            config.database_connections,
-            connect::Purpose::Command,
-        )
-        .await?;
+        let store = app::open_database(&config, connect::Purpose::Command).await?;
         let before = migrate::status(&store).await?;
         match self.action {
             Action::Up => {

@@ -28,6 +28,7 @@ use std::{io::Write, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::{
+    app::CommitsMissing,
     config::{self, Config, ConfigError, Strictness},
     telemetry,
 };
@@ -71,6 +72,9 @@ enum Command {
     Sandbox(sandbox::SandboxCommand),
 }
 
+/// How a server ends whose commits are not in the database (sysexits.h: EX_IOERR).
+const COMMITS_MISSING: u8 = 74;
+
 /// Parses the process's words, runs, and says how it ended.
 pub fn main() -> ExitCode {
     main_from(std::env::args_os())
@@ -100,7 +104,11 @@ pub fn main_from(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCod
                 return ExitCode::from(*code);
             }
             complain(&format!("herald: {}", chain(&error)));
-            ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+            ExitCode::from(match &error {
+                error if error.is::<ConfigError>() => 2,
+                error if error.is::<CommitsMissing>() => COMMITS_MISSING,
+                _ => 1,
+            })
         }
     }
 }

@@ -46,10 +46,16 @@ impl Serve {
             ingest,
             ..Options::default()
         };
-        let app = App::build(&config, &secret_key, listener, options).await?;
         let stop = Stop::default();
         let signals = stop.clone().follow_signals();
-        let served = app.run(stop);
+        let served = async {
+            let built =
+                App::build_when_possible(&config, &secret_key, listener, options, &stop.soft).await;
+            match built? {
+                Some(app) => app.run(stop.clone()).await,
+                None => Ok(()),
+            }
+        };
         tokio::pin!(signals, served);
         tokio::select! {
             ended = &mut served => ended,

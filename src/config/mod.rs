@@ -65,6 +65,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub database_url: SecretString,
     pub database_connections: u32,
+    /// A pooler in transaction mode stands before PostgreSQL.
+    pub database_pooled: bool,
+    pub database_timeout: Duration,
     pub secret_key: Option<SecretString>,
     /// The key that was used until now: what it encrypted is encrypted anew.
     pub secret_key_previous: Option<SecretString>,
@@ -376,6 +379,8 @@ impl Config {
                 500,
             ))
             .unwrap_or(10),
+            database_pooled: reader.flag("HERALD_DATABASE_POOLED"),
+            database_timeout: reader.seconds("HERALD_DATABASE_TIMEOUT_SECONDS", 1, 300),
             secret_key,
             secret_key_previous,
             whatsapp_enabled,

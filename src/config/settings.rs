@@ -47,13 +47,23 @@ pub const SETTINGS: &[Setting] = &[
         ..setting(
             "DATABASE_URL",
             None,
-            "postgres://… or sqlite:PATH. Default: a SQLite file in HERALD_DATA_DIR.",
+            "postgres://… or sqlite:PATH. Several PostgreSQL servers of one database: postgres://one:5432,two:5432/herald?target_session_attrs=read-write. Default: a SQLite file in HERALD_DATA_DIR.",
         )
     },
     setting(
         "HERALD_DATABASE_CONNECTIONS",
         Some("10"),
         "Connections to PostgreSQL, at most.",
+    ),
+    setting(
+        "HERALD_DATABASE_POOLED",
+        Some("false"),
+        "`true` when DATABASE_URL leads to PgBouncer in transaction mode, or a pooler like it.",
+    ),
+    setting(
+        "HERALD_DATABASE_TIMEOUT_SECONDS",
+        Some("10"),
+        "No statement on PostgreSQL may take longer. A server that is silent for two seconds more is taken to be gone.",
     ),
     Setting {
         secret: true,

@@ -17,11 +17,12 @@ pub async fn live(state: web::Data<AppState>) -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok", "uptime_seconds": uptime(&state) }))
 }
 
-/// The database answers and its schema is current. Worker trouble is an alarm,
-/// not a reason to turn callbacks away.
+/// The database answers, its schema is current, and it takes writes. Worker trouble is an
+/// alarm, not a reason to turn callbacks away.
 pub async fn ready(state: web::Data<AppState>) -> HttpResponse {
     let migrations = match migrate::is_current(&state.engine.store).await {
-        Ok(true) => Ok(()),
+        Ok(true) if state.engine.store.is_writable().await => Ok(()),
+        Ok(true) => Err(("takes no writes", "current")),
         Ok(false) => Err(("ok", "pending: run `herald migrate up`")),
         Err(_) => Err(("unreachable", "unknown")),
     };

@@ -4,6 +4,7 @@ pub mod api;
 pub mod auth;
 pub mod health;
 pub mod problem;
+pub mod waiting;
 pub mod webhooks;
 
 use actix_web::{HttpResponse, ResponseError, web};

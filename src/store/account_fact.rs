@@ -1,7 +1,8 @@
 //! Properties of accounts and their numbers, each with its newest value.
 
+use crate::store::DatabaseTransaction;
 use entity::account_fact;
-use sea_orm::{DatabaseTransaction, EntityTrait, QueryOrder};
+use sea_orm::{EntityTrait, QueryOrder};
 use uuid::Uuid;
 
 use super::{Store, StoreError, dialect::execute};

@@ -1,9 +1,8 @@
 //! Alarms: what is wrong, since when, until when.
 
+use crate::store::DatabaseTransaction;
 use entity::alarm;
-use sea_orm::{
-    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::{Store, StoreError, dialect::execute};
 use crate::domain::time::Timestamp;

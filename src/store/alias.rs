@@ -1,10 +1,8 @@
 //! The names a person is known by, and what happens when two people claim one.
 
+use crate::store::DatabaseTransaction;
 use entity::{contact_alias, contact_conflict};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
 use uuid::Uuid;
 

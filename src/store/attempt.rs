@@ -1,10 +1,8 @@
 //! Attempts: one row a call, committed before the call is made.
 
+use crate::store::DatabaseTransaction;
 use entity::attempt;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-    QueryResult,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult};
 use serde::Serialize;
 use uuid::Uuid;
 

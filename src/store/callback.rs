@@ -1,6 +1,7 @@
 //! The inbox: bodies, the ledger of digests, ownership and leases.
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Value};
+use crate::store::DatabaseTransaction;
+use sea_orm::{ConnectionTrait, QueryResult, Value};
 use serde::Serialize;
 use uuid::Uuid;
 

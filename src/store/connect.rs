@@ -2,31 +2,29 @@
 
 use std::{
     fs::{File, OpenOptions},
+    io::ErrorKind,
     path::Path,
     str::FromStr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
 use sea_orm::{
-    DatabaseConnection, DbBackend, SqlxPostgresConnector, SqlxSqliteConnector,
+    DbBackend, DbErr,
     sqlx::{
-        postgres::{PgConnectOptions, PgPoolOptions},
-        sqlite::{
-            SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions,
-            SqliteSynchronous,
-        },
+        self,
+        sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
     },
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Store;
-
-/// How long a statement waits for a connection of the pool.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+use super::{
+    Direct, Store,
+    cluster::{Cluster, Session},
+    pool::{Generation, Pool, Source},
+    proof::Proof,
+    sqlx_error,
+};
 
 /// SQLite's cache of the writing connection, in KiB.
 const WRITER_CACHE_KIB: i64 = 32 * 1024;
@@ -38,19 +36,56 @@ const SERVER_CHECKPOINT_PAGES: i64 = 64_000;
 /// A command writes the log back when it has this many pages (SQLite's own default).
 const COMMAND_CHECKPOINT_PAGES: i64 = 1000;
 
+/// How long a server's statement waits for SQLite's lock, which a command may hold.
+const SERVER_WAITS: Duration = Duration::from_secs(1);
+
+/// How long a command's statement waits: a busy server takes the lock again and again.
+const COMMAND_WAITS: Duration = Duration::from_secs(30);
+
 /// Why the database cannot be opened. Says nothing of the address, which may hold a password.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("DATABASE_URL cannot be understood")]
-    Address(#[source] sea_orm::sqlx::Error),
+    Address(#[source] sqlx::Error),
     #[error("the database cannot be reached")]
-    Connect(#[source] sea_orm::sqlx::Error),
+    Connect(#[source] DbErr),
     #[error("the folder {0} cannot be made")]
     Folder(String, #[source] std::io::Error),
     #[error(
         "another `herald serve` uses this SQLite file: stop it first, or use PostgreSQL for several processes"
     )]
     InUse,
+}
+
+impl OpenError {
+    /// The database may come, or come back, without anything being put right here: it is
+    /// unreachable, starting, full or read-only.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Address(_) | Self::InUse => false,
+            Self::Folder(_, error) => matches!(
+                error.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem
+            ),
+            Self::Connect(error) => match sqlx_error(error) {
+                Some(sqlx::Error::Io(_)) => true,
+                Some(sqlx::Error::Database(error)) => match error.code().as_deref() {
+                    // SQLite: BUSY, LOCKED, READONLY, IOERR, FULL.
+                    Some(code) if code.len() < 5 => code
+                        .parse::<u32>()
+                        .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 13)),
+                    // PostgreSQL: starting, stopping, out of connections or of disk.
+                    Some(code) => ["53", "57P", "08", "58"]
+                        .iter()
+                        .any(|class| code.starts_with(class)),
+                    None => false,
+                },
+                Some(_) => false,
+                // No connection in time.
+                None => true,
+            },
+        }
+    }
 }
 
 /// Who opens the database.
@@ -62,15 +97,41 @@ pub enum Purpose {
     Command,
 }
 
+/// How the database is reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// Connections to PostgreSQL, at most.
+    pub connections: u32,
+    /// A pooler in transaction mode, such as PgBouncer, stands before PostgreSQL.
+    pub pooled: bool,
+    /// No statement on PostgreSQL takes longer.
+    pub timeout: Duration,
+}
+
+/// The default of [`Access::timeout`].
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+impl From<u32> for Access {
+    /// Straight to the database, with so many connections.
+    fn from(connections: u32) -> Self {
+        Self {
+            connections,
+            pooled: false,
+            timeout: TIMEOUT,
+        }
+    }
+}
+
 /// Opens the database at `url`.
 pub async fn open(
     url: &SecretString,
-    connections: u32,
+    access: impl Into<Access>,
     purpose: Purpose,
 ) -> Result<Store, OpenError> {
+    let access = access.into();
     match url.expose_secret().strip_prefix("sqlite:") {
         Some(path) => open_sqlite(path.trim_start_matches("//"), purpose).await,
-        None => open_postgres(url.expose_secret(), connections).await,
+        None => open_postgres(url.expose_secret(), access).await,
     }
 }
 
@@ -91,7 +152,11 @@ async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
     let common = SqliteConnectOptions::new()
         .filename(path)
         .foreign_keys(true)
-        .busy_timeout(Duration::from_secs(1))
+        .busy_timeout(if purpose == Purpose::Serve {
+            SERVER_WAITS
+        } else {
+            COMMAND_WAITS
+        })
         .pragma("temp_store", "MEMORY")
         .statement_cache_capacity(256)
         .row_buffer_size(1024);
@@ -116,32 +181,35 @@ async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
     {
         writing = writing.pragma("max_page_count", pages.to_string());
     }
-    let writer = SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .test_before_acquire(false)
-        .connect_with(writing)
-        .await
-        .map_err(OpenError::Connect)?;
-    let reader = SqlitePoolOptions::new()
-        .max_connections(4)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .test_before_acquire(false)
-        // Asks for nothing that needs a lock: readers open while somebody writes.
-        .connect_lazy_with(common.clone().pragma("query_only", "ON"));
-    let checkpointer = SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .test_before_acquire(false)
-        .connect_lazy_with(common.pragma("synchronous", "FULL"));
-    let checkpointer = SqlxSqliteConnector::from_sqlx_sqlite_pool(checkpointer);
-    Ok(assemble(
-        SqlxSqliteConnector::from_sqlx_sqlite_pool(writer),
-        SqlxSqliteConnector::from_sqlx_sqlite_pool(reader),
-        DbBackend::Sqlite,
-        lock,
-        (purpose == Purpose::Serve).then_some(checkpointer),
-    ))
+    let statements = Arc::new(AtomicU64::new(0));
+    let direct = |options: SqliteConnectOptions, size: u32| Direct {
+        pool: Pool::new(
+            Source::Sqlite(Box::new(options)),
+            size,
+            None,
+            Generation::default(),
+        ),
+        statements: Arc::clone(&statements),
+    };
+    // Asks for nothing that needs a lock: readers open while another connection writes.
+    let reading = common.clone().read_only(true).pragma("query_only", "ON");
+    let writer = direct(writing, 1);
+    if purpose == Purpose::Serve || !Path::new(path).exists() {
+        // Makes the file, which readers do not.
+        let lease = writer.pool.acquire().await.map_err(OpenError::Connect)?;
+        lease.give_back();
+    }
+    Ok(Store {
+        reader: direct(reading.clone(), 4),
+        backend: DbBackend::Sqlite,
+        writes: Arc::default(),
+        writable: Arc::default(),
+        proof: Some(Arc::new(Proof::new(direct(reading, 1)))),
+        checkpointer: (purpose == Purpose::Serve)
+            .then(|| direct(common.pragma("synchronous", "FULL"), 1)),
+        _lock: lock,
+        writer,
+    })
 }
 
 /// The lock ends with the process, however it ends.
@@ -174,61 +242,63 @@ const BY_KEY: [(&str, &str); 5] = [
 /// sends). What was planned while a table was empty is forgotten after this.
 const WRITER_LIVES: Duration = Duration::from_mins(5);
 
-/// Two pools, of half the connections each: one that writes, one that reads.
-async fn open_postgres(url: &str, connections: u32) -> Result<Store, OpenError> {
-    let options = PgConnectOptions::from_str(url)
-        .map_err(OpenError::Address)?
-        .application_name("herald")
-        // No statement of ours takes so long: a server that is silent must not hold a worker.
-        // And none is worth compiling: the cost of a forbidden plan would ask for it (38 ms each).
-        .options([
-            ("statement_timeout", "60s"),
-            ("lock_timeout", "10s"),
-            ("jit", "off"),
-        ])
-        .statement_cache_capacity(256);
-    let pool = |connections: u32| {
-        PgPoolOptions::new()
-            .max_connections(connections.max(1))
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false)
-    };
-    let writer = pool(connections.div_ceil(2))
-        .max_lifetime(WRITER_LIVES)
-        .connect_with(options.clone().options(BY_KEY))
-        .await
-        .map_err(OpenError::Connect)?;
-    let reader = pool(connections / 2).connect_lazy_with(options);
-    Ok(assemble(
-        SqlxPostgresConnector::from_sqlx_postgres_pool(writer),
-        SqlxPostgresConnector::from_sqlx_postgres_pool(reader),
-        DbBackend::Postgres,
-        None,
-        None,
-    ))
+/// A server that is there says so itself when a statement takes too long; one that says nothing
+/// for so much longer is gone.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// What every session begins with: no statement takes longer than `timeout` or waits longer for a
+/// lock than most of it. And none is worth compiling: the cost of a forbidden plan would ask
+/// for it (38 ms each).
+fn session_settings(timeout: Duration) -> Vec<(&'static str, String)> {
+    let milliseconds = timeout.as_millis();
+    vec![
+        ("statement_timeout", format!("{milliseconds}ms")),
+        ("lock_timeout", format!("{}ms", milliseconds * 4 / 5)),
+        ("jit", "off".to_owned()),
+    ]
 }
 
-fn assemble(
-    mut writer: DatabaseConnection,
-    mut reader: DatabaseConnection,
-    backend: DbBackend,
-    lock: Option<Arc<File>>,
-    checkpointer: Option<DatabaseConnection>,
-) -> Store {
+/// Two pools, of half the connections each: one that writes, one that reads.
+async fn open_postgres(url: &str, access: Access) -> Result<Store, OpenError> {
+    let Access {
+        connections,
+        pooled,
+        timeout,
+    } = access;
+    let reads = session_settings(timeout);
+    let by_key = BY_KEY.map(|(name, value)| (name, value.to_owned()));
+    let writes = [reads.clone(), by_key.into()].concat();
+    let generation = Generation::default();
     let statements = Arc::new(AtomicU64::new(0));
-    for connection in [&mut writer, &mut reader] {
-        let statements = Arc::clone(&statements);
-        connection.set_metric_callback(move |_| {
-            statements.fetch_add(1, Ordering::Relaxed);
-        });
-    }
-    Store {
+    let direct = |settings, size: u32, lifetime| -> Result<Direct, OpenError> {
+        let session = Session {
+            patience: timeout + SILENCE,
+            pooled,
+            settings,
+        };
+        let cluster = Cluster::new(url, session).map_err(OpenError::Address)?;
+        Ok(Direct {
+            pool: Pool::new(
+                Source::Postgres(cluster),
+                size,
+                lifetime,
+                generation.clone(),
+            ),
+            statements: Arc::clone(&statements),
+        })
+    };
+    let writer = direct(writes, connections.div_ceil(2), Some(WRITER_LIVES))?;
+    let reader = direct(reads, connections / 2, None)?;
+    let lease = writer.pool.acquire().await.map_err(OpenError::Connect)?;
+    lease.give_back();
+    Ok(Store {
         writer,
         reader,
-        backend,
-        statements,
-        writes: Arc::new(AtomicU64::new(0)),
-        checkpointer,
-        _lock: lock,
-    }
+        backend: DbBackend::Postgres,
+        writes: Arc::default(),
+        writable: Arc::default(),
+        proof: None,
+        checkpointer: None,
+        _lock: None,
+    })
 }

@@ -1,6 +1,7 @@
 //! What rule conditions and parameters may look at: notification, contact, event, failure.
 
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use crate::store::DatabaseTransaction;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

@@ -1,9 +1,10 @@
 //! Credentials, encrypted: what they are worth is known to the engine alone.
 
+use crate::store::DatabaseTransaction;
 use entity::credential;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction,
-    EntityTrait, QueryFilter, QueryOrder,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
+    QueryOrder,
 };
 use uuid::Uuid;
 

@@ -1,10 +1,8 @@
 //! Events, their expansion cursor, and the ledgers that keep things once.
 
+use crate::store::DatabaseTransaction;
 use entity::event;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
 use uuid::Uuid;
 

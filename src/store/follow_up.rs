@@ -1,9 +1,8 @@
 //! Follow-ups: one row for each decision of a rule about a notification.
 
+use crate::store::DatabaseTransaction;
 use entity::follow_up;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde::Serialize;
 use uuid::Uuid;
 

@@ -1,7 +1,8 @@
 //! Signs of life of workers.
 
+use crate::store::DatabaseTransaction;
 use entity::heartbeat;
-use sea_orm::{DatabaseTransaction, EntityTrait, QueryOrder};
+use sea_orm::{EntityTrait, QueryOrder};
 use uuid::Uuid;
 
 use super::{Store, StoreError, dialect::execute};

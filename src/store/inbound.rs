@@ -1,9 +1,8 @@
 //! What people wrote or tapped.
 
+use crate::store::DatabaseTransaction;
 use entity::inbound_message;
-use sea_orm::{
-    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::{Store, StoreError, dialect::execute, new_id};

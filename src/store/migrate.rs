@@ -1,7 +1,7 @@
 //! Bringing the schema up to date, under a lock.
 
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectionTrait, TransactionTrait};
+use sea_orm::{ConnectionTrait, SqliteTransactionMode, TransactionOptions, TransactionTrait};
 
 use super::{Store, StoreError};
 
@@ -39,24 +39,26 @@ pub async fn is_current(store: &Store) -> Result<bool, StoreError> {
         .is_empty())
 }
 
-/// Applies what is missing. Two processes may do this at once: one waits.
+/// Applies what is missing, in one transaction on a connection of its own. Two processes
+/// may do this at once: one waits.
 ///
-/// PostgreSQL: an advisory lock of a transaction that stays open beside the
-/// migrations. SQLite: all migrations run in one exclusive transaction.
+/// PostgreSQL: an advisory lock of the transaction. SQLite: its write lock.
 pub async fn up(store: &Store) -> Result<(), StoreError> {
-    if store.is_sqlite() {
-        return store
-            .write(async |tx| {
-                Migrator::up(tx, None).await?;
-                Ok(())
-            })
-            .await;
+    let connection = store.writer.pool.source().migrating().await?;
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    let tx = connection.begin_with_options(options).await?;
+    if !store.is_sqlite() {
+        tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({LOCK_KEY})"))
+            .await?;
     }
-    let guard = store.writer.begin().await?;
-    guard
-        .execute_unprepared(&format!("SELECT pg_advisory_xact_lock({LOCK_KEY})"))
-        .await?;
-    let result = Migrator::up(&store.writer, None).await;
-    guard.commit().await?;
-    Ok(result?)
+    let applied = match Migrator::up(&tx, None).await {
+        Ok(()) => tx.commit().await,
+        Err(error) => Err(error),
+    };
+    // Whatever state it was left in ends with it.
+    connection.close().await?;
+    Ok(applied?)
 }

@@ -14,7 +14,9 @@ pub mod audit;
 pub mod callback;
 pub mod catalogue;
 pub mod checkpoint;
+mod cluster;
 pub mod connect;
+mod connection;
 pub mod context;
 pub mod conversation;
 pub mod convert;
@@ -22,6 +24,7 @@ pub mod counter;
 pub mod credential;
 pub mod dead_letter;
 pub mod dialect;
+mod direct;
 pub mod event;
 pub mod follow_up;
 pub mod heartbeat;
@@ -33,6 +36,8 @@ pub mod notice;
 pub mod notification;
 pub mod parked;
 pub mod people;
+mod pool;
+mod proof;
 pub mod retention;
 pub mod secrets;
 pub mod sender;
@@ -41,7 +46,9 @@ pub mod setting;
 pub mod suppression;
 pub mod template_sync;
 pub mod timeline;
+mod transaction;
 pub mod wish;
+mod writable;
 
 use std::{
     sync::{
@@ -51,12 +58,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use sea_orm::{ConnectionTrait, DatabaseTransaction};
-use sea_orm::{
-    DatabaseConnection, DbBackend, DbErr, RuntimeErr, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait, Value, sqlx,
-};
+pub use direct::Direct;
+pub use sea_orm::ConnectionTrait;
+use sea_orm::{DbBackend, DbErr, RuntimeErr, Value, sqlx};
+use tokio_util::sync::CancellationToken;
+pub use transaction::Transaction as DatabaseTransaction;
 use uuid::Uuid;
+
+use proof::{Proof, Verdict};
 
 use crate::domain::time::Timestamp;
 
@@ -186,14 +195,16 @@ impl From<DbErr> for StoreError {
 /// The database: one writer and a pool of readers on SQLite, one pool on PostgreSQL.
 #[derive(Clone, Debug)]
 pub struct Store {
-    writer: DatabaseConnection,
-    reader: DatabaseConnection,
+    writer: Direct,
+    reader: Direct,
     backend: DbBackend,
-    statements: Arc<AtomicU64>,
     /// Write transactions committed since the start.
     writes: Arc<AtomicU64>,
+    writable: Arc<writable::Writable>,
+    /// SQLite: looks whether commits are there.
+    proof: Option<Arc<Proof>>,
     /// SQLite's connection for writing the log back; a server's only.
-    checkpointer: Option<DatabaseConnection>,
+    checkpointer: Option<Direct>,
     /// Held while the process lives: refuses a second `serve` on one SQLite file.
     _lock: Option<Arc<std::fs::File>>,
 }
@@ -208,20 +219,20 @@ impl Store {
     }
 
     /// For reads that need no transaction.
-    pub const fn reader(&self) -> &DatabaseConnection {
+    pub const fn reader(&self) -> &Direct {
         &self.reader
     }
 
     /// The writing connection outside [`Store::write`]: for tests that take the
     /// database away.
     #[doc(hidden)]
-    pub const fn raw_writer(&self) -> &DatabaseConnection {
+    pub const fn raw_writer(&self) -> &Direct {
         &self.writer
     }
 
     /// Statements sent to the database since the start.
     pub fn statements(&self) -> u64 {
-        self.statements.load(Ordering::Relaxed)
+        self.writer.statements.load(Ordering::Relaxed)
     }
 
     /// Runs `work` in a write transaction and commits it. A transaction that
@@ -275,21 +286,32 @@ impl Store {
         Ok(done.rows_affected())
     }
 
+    /// Cancelled when commits are not found in the database though its connection was
+    /// reopened. The process must end then.
+    pub fn commits_missing(&self) -> Option<CancellationToken> {
+        self.proof.as_ref().map(|proof| proof.hopeless.clone())
+    }
+
     async fn write_once<T, F>(&self, work: &mut F) -> Result<T, StoreError>
     where
         F: AsyncFnMut(&DatabaseTransaction) -> Result<T, StoreError>,
     {
-        let options = TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..Default::default()
-        };
-        let tx = self.writer.begin_with_options(options).await?;
+        let pool = &self.writer.pool;
+        let before = self.proof.as_ref().map_or(0, |proof| proof.highest());
+        // Whatever hinders a transaction from beginning does not lie in what it would do.
+        let tx = DatabaseTransaction::begin(pool, &self.writer.statements)
+            .await
+            .map_err(StoreError::Transient)?;
         let started = Instant::now();
         let result = match work(&tx).await {
-            Ok(value) => tx.commit().await.map(|()| value).map_err(StoreError::from),
+            Ok(value) => tx
+                .commit()
+                .await
+                .map(|committed| (value, committed))
+                .map_err(StoreError::from),
             Err(error) => {
-                // The first error is the one to report; a failed rollback ends with the connection.
-                drop(tx.rollback().await);
+                // The first error is the one to report.
+                tx.rollback().await;
                 Err(error)
             }
         };
@@ -299,7 +321,15 @@ impl Store {
         if lasted > LONG_WRITE {
             metrics::counter!("herald_long_writes_total").increment(1);
         }
-        result
+        let (value, committed) = result?;
+        if let (Some(proof), Some(committed)) = (&self.proof, committed)
+            && proof.look(committed, before, || pool.renew()).await == Verdict::Missing
+        {
+            return Err(StoreError::Transient(DbErr::Custom(
+                "what was committed is not in the database".to_owned(),
+            )));
+        }
+        Ok(value)
     }
 }
 

@@ -1,9 +1,8 @@
 //! What a provider told us that is no message and no status.
 
+use crate::store::DatabaseTransaction;
 use entity::notice;
-use sea_orm::{
-    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::{Store, StoreError, dialect::execute, new_id};

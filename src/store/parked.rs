@@ -1,6 +1,7 @@
 //! Statuses whose message is not known (yet).
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use crate::store::DatabaseTransaction;
+use sea_orm::ConnectionTrait;
 use serde::Serialize;
 use uuid::Uuid;
 

@@ -5,7 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
+use crate::store::DatabaseTransaction;
+use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
 
 use super::{

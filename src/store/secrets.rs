@@ -1,6 +1,6 @@
 //! What is secret goes when nobody needs it any more.
 
-use sea_orm::DatabaseTransaction;
+use crate::store::DatabaseTransaction;
 
 use super::{
     Store, StoreError,

@@ -1,6 +1,6 @@
 //! Sessions of people in the pages, by the digest of what their browsers hold.
 
-use sea_orm::DatabaseTransaction;
+use crate::store::DatabaseTransaction;
 use uuid::Uuid;
 
 use super::{

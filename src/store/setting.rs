@@ -1,6 +1,7 @@
 //! Facts about the installation.
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use crate::store::DatabaseTransaction;
+use sea_orm::ConnectionTrait;
 
 use super::{
     StoreError,

@@ -1,9 +1,8 @@
 //! Opt-outs and opt-ins: the newest wish of a person for each scope.
 
+use crate::store::DatabaseTransaction;
 use entity::suppression;
-use sea_orm::{
-    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::{Store, StoreError, dialect::execute};

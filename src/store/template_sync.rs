@@ -1,8 +1,9 @@
 //! What accounts say of templates: status, quality and category, each by its
 //! newest word.
 
+use crate::store::DatabaseTransaction;
 use entity::template_sync;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, QueryOrder};
+use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder};
 
 use super::{
     Store, StoreError,

@@ -1,9 +1,8 @@
 //! Everything that happened to a notification.
 
+use crate::store::DatabaseTransaction;
 use entity::timeline;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 

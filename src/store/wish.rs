@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
+use crate::store::DatabaseTransaction;
 use entity::preference;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
 
 use super::{

@@ -259,8 +259,8 @@ async fn whoever_waits_too_long_for_a_lock_may_come_again(database: Database) {
         row.try_get_by_index::<String>(0).unwrap()
     };
     if database == Database::Postgres {
-        assert_eq!(shown("lock_timeout").await, "10s");
-        assert_eq!(shown("statement_timeout").await, "1min");
+        assert_eq!(shown("lock_timeout").await, "8s");
+        assert_eq!(shown("statement_timeout").await, "10s");
         // What reads much must not be compiled, and what writes goes by key.
         assert_eq!(shown("jit").await, "off");
         for forbidden in ["seqscan", "bitmapscan", "hashjoin", "mergejoin"] {
@@ -268,14 +268,6 @@ async fn whoever_waits_too_long_for_a_lock_may_come_again(database: Database) {
         }
         // A plan is kept: to plan costs more than most of what writes.
         assert_eq!(shown("plan_cache_mode").await, "auto");
-        // And forgotten with its connection, as tables grow.
-        let lives = app
-            .store
-            .raw_writer()
-            .get_postgres_connection_pool()
-            .options()
-            .get_max_lifetime();
-        assert_eq!(lives, Some(std::time::Duration::from_mins(5)));
     }
     let blocker = fresh_blocker(&app.database_url).await;
     let mut tries = 0;

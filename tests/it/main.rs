@@ -20,6 +20,7 @@ mod catalogues;
 mod check;
 mod cli;
 mod config;
+mod connections;
 mod dashboard;
 mod database;
 mod deletion;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         check::tests(),
         cli::tests(),
         config::tests(),
+        connections::tests(),
         dashboard::tests(),
         database::tests(),
         deletion::tests(),

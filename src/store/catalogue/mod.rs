@@ -14,10 +14,9 @@ use self::rows::RouteRow;
 
 use std::collections::BTreeSet;
 
+use crate::store::DatabaseTransaction;
 use entity::{event_type, template};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
 
 use super::{

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult};
+use crate::store::DatabaseTransaction;
+use sea_orm::{ConnectionTrait, QueryResult};
 use serde::Serialize;
 use serde_json::Value;
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::{DatabaseTransaction, Value as Bound};
+use crate::store::DatabaseTransaction;
+use sea_orm::Value as Bound;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 

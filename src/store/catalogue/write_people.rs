@@ -1,6 +1,6 @@
 //! People of a catalogue, written.
 
-use sea_orm::DatabaseTransaction;
+use crate::store::DatabaseTransaction;
 use uuid::Uuid;
 
 use super::{

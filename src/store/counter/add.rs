@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use crate::store::DatabaseTransaction;
+use sea_orm::ConnectionTrait;
 use serde::Serialize;
 
 use super::{Class, FACTS, FAILED};

@@ -223,7 +223,7 @@ async fn points(
         }
         Buckets::Each(buckets) => {
             let each = buckets.iter().map(|at| Each { at: at.micros() });
-            let given = rows(store.reader().get_database_backend(), &[("at", Type::Int)]);
+            let given = rows(store.backend(), &[("at", Type::Int)]);
             let from =
                 format!("{given} JOIN cohort ON grain = {grain} AND bucket = r.at WHERE true");
             (from, vec![list(&each.collect::<Vec<_>>())?])

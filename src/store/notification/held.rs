@@ -1,6 +1,7 @@
 //! What waits out of the queue, and says what for: a sender, a template.
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
+use crate::store::DatabaseTransaction;
+use sea_orm::{ConnectionTrait, DbBackend};
 use uuid::Uuid;
 
 use super::queue::{Whose, due};

@@ -17,8 +17,9 @@ pub use search::{
     Filter, find, find_all, in_transaction, of_request, open_counts, read_failure, search,
 };
 
+use crate::store::DatabaseTransaction;
 use entity::notification;
-use sea_orm::{ActiveEnum, ConnectionTrait, DatabaseTransaction, DbBackend};
+use sea_orm::{ActiveEnum, ConnectionTrait, DbBackend};
 use serde::Serialize;
 use uuid::Uuid;
 

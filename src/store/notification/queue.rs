@@ -1,6 +1,7 @@
 //! The row is the job: what is due, leased, held or to be looked at.
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
+use crate::store::DatabaseTransaction;
+use sea_orm::{ConnectionTrait, DbBackend};
 use serde::Serialize;
 use uuid::Uuid;
 

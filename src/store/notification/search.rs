@@ -1,7 +1,8 @@
 //! Finding notifications, for people and for the API.
 
+use crate::store::DatabaseTransaction;
 use entity::notification;
-use sea_orm::{DatabaseTransaction, EntityTrait, Statement};
+use sea_orm::{EntityTrait, Statement};
 use uuid::Uuid;
 
 use super::open_status;
@@ -28,7 +29,7 @@ pub async fn find_all(
     store: &Store,
     wanted: &[Uuid],
 ) -> Result<Vec<notification::Model>, StoreError> {
-    let backend = store.reader().get_database_backend();
+    let backend = store.backend();
     let given = rows(backend, &[("id", Type::Uuid)]);
     let statement = Statement::from_sql_and_values(
         backend,

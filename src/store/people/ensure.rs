@@ -1,6 +1,6 @@
 //! Contacts are found by their names, or made.
 
-use sea_orm::DatabaseTransaction;
+use crate::store::DatabaseTransaction;
 use uuid::Uuid;
 
 use super::{PERSON, Person, contact_by_phone, person};

@@ -1,6 +1,7 @@
 //! Contacts as they are managed and listed.
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use crate::store::DatabaseTransaction;
+use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use super::{PERSON, Person, person};

@@ -16,7 +16,8 @@ pub use staff::{
     staff_page,
 };
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use crate::store::DatabaseTransaction;
+use sea_orm::ConnectionTrait;
 use serde::Serialize;
 use uuid::Uuid;
 

@@ -1,6 +1,7 @@
 //! People, staff and groups that are taken away.
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use crate::store::DatabaseTransaction;
+use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use super::insert_contact;

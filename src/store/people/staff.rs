@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::DatabaseTransaction;
+use crate::store::DatabaseTransaction;
 use serde::Serialize;
 use uuid::Uuid;
 

@@ -1,7 +1,8 @@
 //! What calls, callbacks and silence say of a sender.
 
+use crate::store::DatabaseTransaction;
 use entity::sender;
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
 use super::by_phone_number_id;

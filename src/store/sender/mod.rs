@@ -10,10 +10,10 @@ pub use manage::{
     Changes, New, ensure, forget_trouble, insert, make_default, set, set_reported_pace, switch,
 };
 
+use crate::store::DatabaseTransaction;
 use entity::sender;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
 

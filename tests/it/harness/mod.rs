@@ -8,6 +8,8 @@ mod pgbouncer;
 mod postgres;
 mod provider;
 mod sandbox;
+mod small_disk;
+mod wire;
 
 use std::{fmt::Write, future::Future, pin::Pin};
 
@@ -23,6 +25,8 @@ pub use pgbouncer::{PGBOUNCER_MISSING, pgbouncer, stop_pgbouncer, through_pgboun
 pub use postgres::{POSTGRES_MISSING, postgres, stop_postgres};
 pub use provider::FakeMeta;
 pub use sandbox::{Played, play};
+pub use small_disk::SmallDisk;
+pub use wire::Wire;
 
 /// The catalogue that most tests use.
 pub const DEMO: &str = include_str!("../../../deploy/catalogues/demo.toml");

@@ -1,0 +1,41 @@
+//! What is answered while the process waits for its database: 503, so that providers and
+//! products send again, and health checks see what it waits for.
+
+use std::net::TcpListener;
+
+use actix_web::{App, HttpResponse, HttpServer, dev::ServerHandle, web};
+use serde_json::json;
+
+use super::problem::Problem;
+
+/// Answers on the listener until its handle is stopped.
+pub fn start(listener: TcpListener) -> std::io::Result<ServerHandle> {
+    let server = HttpServer::new(|| {
+        App::new()
+            .route("/livez", web::get().to(live))
+            .route("/readyz", web::get().to(ready))
+            .default_service(web::to(unavailable))
+    })
+    .workers(1)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    tokio::spawn(server);
+    Ok(handle)
+}
+
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "ok" }))
+}
+
+async fn ready() -> HttpResponse {
+    HttpResponse::ServiceUnavailable().json(json!({
+        "status": "not ready",
+        "database": "unreachable, full or read-only: the process waits for it",
+    }))
+}
+
+async fn unavailable() -> Result<HttpResponse, Problem> {
+    Err(Problem::Unavailable)
+}

@@ -1,0 +1,247 @@
+//! One connection to the database. Every call on it has a deadline, and an error says
+//! whether the connection can be used again.
+
+use std::{future::Future, io, time::Duration};
+
+use sea_orm::{
+    DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement,
+    sea_query::Values,
+    sqlx::{self, AssertSqlSafe, Connection as _, PgConnection, Row, SqliteConnection},
+};
+use sea_query_sqlx::SqlxValues;
+
+/// A connection of either database.
+#[derive(Debug)]
+pub(super) enum Connection {
+    Sqlite(SqliteConnection),
+    Postgres {
+        connection: Box<PgConnection>,
+        /// A call without an answer fails after this: the server's host may have vanished
+        /// without a word, and TCP alone would wait for many minutes.
+        patience: Duration,
+        /// A pooler in transaction mode stands between: settings and statements last for one
+        /// transaction.
+        pooled: bool,
+    },
+}
+
+/// Why a call on a connection failed.
+#[derive(Debug)]
+pub(super) struct Failure(pub sqlx::Error);
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl Failure {
+    /// The statement was refused and the connection is as good as before. Of any other error
+    /// nobody can say what state it left the connection in.
+    pub(super) fn leaves_connection_usable(&self) -> bool {
+        match &self.0 {
+            sqlx::Error::Database(error) => match error.code().as_deref() {
+                Some(code) if code.len() < 5 => !ends_transaction(code),
+                code => !is_server_gone(code),
+            },
+            sqlx::Error::RowNotFound
+            | sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::Encode(_)
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::TypeNotFound { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The server is gone, silent, or no longer the one that may be written to: connections
+    /// made before are not to be used.
+    pub(super) fn condemns_other_connections(&self) -> bool {
+        match &self.0 {
+            sqlx::Error::Io(error) => error.kind() == io::ErrorKind::TimedOut,
+            sqlx::Error::Database(error) => is_server_gone(error.code().as_deref()),
+            _ => false,
+        }
+    }
+
+    /// SQLite: another connection holds the lock (SQLITE_BUSY, SQLITE_LOCKED).
+    pub(super) fn is_busy(&self) -> bool {
+        match &self.0 {
+            sqlx::Error::Database(error) => error
+                .code()
+                .filter(|code| code.len() < 5)
+                .and_then(|code| code.parse::<u32>().ok())
+                .is_some_and(|code| matches!(code & 0xff, 5 | 6)),
+            _ => false,
+        }
+    }
+
+    pub(super) fn into_query_error(self) -> DbErr {
+        DbErr::Query(RuntimeErr::SqlxError(self.0.into()))
+    }
+
+    pub(super) fn into_exec_error(self) -> DbErr {
+        DbErr::Exec(RuntimeErr::SqlxError(self.0.into()))
+    }
+}
+
+/// SQLite may end a transaction by itself at NOMEM, INTERRUPT, IOERR, CORRUPT, FULL ("Response To
+/// Errors Within A Transaction"), and cannot be trusted after CANTOPEN, MISUSE or NOTADB.
+fn ends_transaction(code: &str) -> bool {
+    code.parse::<u32>().map_or(true, |code| {
+        matches!(code & 0xff, 7 | 9 | 10 | 11 | 13 | 14 | 21 | 26)
+    })
+}
+
+/// PostgreSQL, appendix A: 57P01 to 57P03 and 57P05 end the session, 25006 comes from a server that
+/// has become a standby, class 08 is the connection itself.
+fn is_server_gone(code: Option<&str>) -> bool {
+    code.is_some_and(|code| {
+        matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "25006")
+            || (code.len() == 5 && code.starts_with("08"))
+    })
+}
+
+/// The two kinds of query that sqlx knows, made of a statement of sea-orm's.
+macro_rules! query {
+    ($statement:expr) => {
+        sqlx::query_with(
+            AssertSqlSafe($statement.sql),
+            SqlxValues($statement.values.unwrap_or(Values(Vec::new()))),
+        )
+    };
+}
+
+impl Connection {
+    pub(super) const fn backend(&self) -> DbBackend {
+        match self {
+            Self::Sqlite(_) => DbBackend::Sqlite,
+            Self::Postgres { .. } => DbBackend::Postgres,
+        }
+    }
+
+    /// Whether a transaction is what a statement must stand in to have its settings.
+    pub(super) const fn is_pooled(&self) -> bool {
+        matches!(self, Self::Postgres { pooled: true, .. })
+    }
+
+    pub(super) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, Failure> {
+        match self {
+            Self::Sqlite(connection) => {
+                Ok(query!(statement).execute(&mut *connection).await?.into())
+            }
+            Self::Postgres {
+                connection,
+                patience,
+                ..
+            } => {
+                let call = query!(statement).execute(&mut **connection);
+                Ok(within(*patience, call).await?.into())
+            }
+        }
+    }
+
+    pub(super) async fn query_one(
+        &mut self,
+        statement: Statement,
+    ) -> Result<Option<QueryResult>, Failure> {
+        match self {
+            Self::Sqlite(connection) => Ok(query!(statement)
+                .fetch_optional(&mut *connection)
+                .await?
+                .map(Into::into)),
+            Self::Postgres {
+                connection,
+                patience,
+                ..
+            } => {
+                let call = query!(statement).fetch_optional(&mut **connection);
+                Ok(within(*patience, call).await?.map(Into::into))
+            }
+        }
+    }
+
+    pub(super) async fn query_all(
+        &mut self,
+        statement: Statement,
+    ) -> Result<Vec<QueryResult>, Failure> {
+        match self {
+            Self::Sqlite(connection) => {
+                let rows = query!(statement).fetch_all(&mut *connection).await?;
+                Ok(rows.into_iter().map(Into::into).collect())
+            }
+            Self::Postgres {
+                connection,
+                patience,
+                ..
+            } => {
+                let call = query!(statement).fetch_all(&mut **connection);
+                let rows = within(*patience, call).await?;
+                Ok(rows.into_iter().map(Into::into).collect())
+            }
+        }
+    }
+
+    /// Runs statements that are not kept prepared, one after the other, in one trip.
+    pub(super) async fn script(&mut self, sql: &str) -> Result<ExecResult, Failure> {
+        let script = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        match self {
+            Self::Sqlite(connection) => Ok(script.execute(&mut *connection).await?.into()),
+            Self::Postgres {
+                connection,
+                patience,
+                ..
+            } => Ok(within(*patience, script.execute(&mut **connection))
+                .await?
+                .into()),
+        }
+    }
+
+    /// The same for a script that answers one number. On SQLite only.
+    pub(super) async fn number(&mut self, sql: &'static str) -> Result<i64, Failure> {
+        match self {
+            Self::Sqlite(connection) => {
+                let rows = sqlx::raw_sql(sql).fetch_all(&mut *connection).await?;
+                let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+                Ok(row.try_get(0)?)
+            }
+            Self::Postgres { .. } => Err(Failure(sqlx::Error::RowNotFound)),
+        }
+    }
+
+    /// Whether the other side answers at all.
+    pub(super) async fn ping(&mut self, within_time: Duration) -> Result<(), Failure> {
+        match self {
+            Self::Sqlite(connection) => Ok(connection.ping().await?),
+            Self::Postgres { connection, .. } => within(within_time, connection.ping()).await,
+        }
+    }
+
+    /// Ends the connection in order, when nothing is wrong with it.
+    pub(super) async fn close(self) {
+        // What a server that is being left says of it changes nothing.
+        match self {
+            Self::Sqlite(connection) => drop(connection.close().await),
+            Self::Postgres {
+                connection,
+                patience,
+                ..
+            } => drop(within(patience, connection.close()).await),
+        }
+    }
+}
+
+/// A call that fails when it has no answer in time.
+pub(super) async fn within<T>(
+    patience: Duration,
+    call: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(patience, call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Failure(sqlx::Error::Io(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("the database did not answer within {patience:?}"),
+        )))),
+    }
+}

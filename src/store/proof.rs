@@ -1,0 +1,121 @@
+//! Proof that a commit on SQLite is there: a separate connection finds its number.
+//!
+//! A COMMIT that returned is believed only when a reader has seen what it left behind.
+//! Those who commit at the same time share one look.
+
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
+
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::{direct::Direct, transaction::Committed};
+
+/// A reader that takes longer proves nothing, and contradicts nothing.
+const LOOK_WITHIN: Duration = Duration::from_secs(1);
+
+const NUMBER: &str = "SELECT number FROM commit_marker";
+
+/// What a reader says of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is there.
+    Found,
+    /// The reader was busy or failed.
+    NotLooked,
+    /// The reader sees a database without it.
+    Missing,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// The generation of connections that the last commit not found was made by.
+    missed_in: Option<u64>,
+}
+
+/// Looks for commits.
+#[derive(Debug)]
+pub(super) struct Proof {
+    reader: Direct,
+    /// The highest number that was found.
+    highest: AtomicI64,
+    seen: Mutex<Seen>,
+    /// Cancelled when commits are not found although the writer has been reopened: the
+    /// process must end, as nothing that it acknowledges can be believed.
+    pub hopeless: CancellationToken,
+}
+
+impl Proof {
+    pub(super) fn new(reader: Direct) -> Self {
+        Self {
+            reader,
+            highest: AtomicI64::new(0),
+            seen: Mutex::default(),
+            hopeless: CancellationToken::new(),
+        }
+    }
+
+    /// The highest number that was found until now: a commit that begins now must pass it.
+    pub(super) fn highest(&self) -> i64 {
+        self.highest.load(Ordering::Acquire)
+    }
+
+    /// Looks for a commit. `before`: [`Self::highest`] before it began. `reopen` closes the writing
+    /// connection.
+    pub(super) async fn look(
+        &self,
+        committed: Committed,
+        before: i64,
+        reopen: impl FnOnce(),
+    ) -> Verdict {
+        let mut seen = self.seen.lock().await;
+        // A number that was found before says that the database went back.
+        if committed.number > before {
+            if committed.number <= self.highest() {
+                return Verdict::Found;
+            }
+            let Some(found) = self.found().await else {
+                metrics::counter!("herald_commits_unproved_total").increment(1);
+                return Verdict::NotLooked;
+            };
+            if found >= committed.number {
+                self.highest.store(found, Ordering::Release);
+                seen.missed_in = None;
+                return Verdict::Found;
+            }
+        }
+        metrics::counter!("herald_commits_missing_total").increment(1);
+        match seen.missed_in {
+            Some(generation) if generation < committed.generation => {
+                tracing::error!(
+                    event = "store.commit_missing",
+                    "a commit is not in the database although the writing connection was reopened: this process ends"
+                );
+                self.hopeless.cancel();
+            }
+            Some(_) => {}
+            None => {
+                tracing::error!(
+                    event = "store.commit_missing",
+                    "a commit is not in the database: it was answered as failed, and the writing connection is reopened"
+                );
+                seen.missed_in = Some(committed.generation);
+                reopen();
+            }
+        }
+        Verdict::Missing
+    }
+
+    /// The number as the reader sees it.
+    async fn found(&self) -> Option<i64> {
+        let statement = Statement::from_string(DbBackend::Sqlite, NUMBER);
+        let looked = tokio::time::timeout(LOOK_WITHIN, self.reader.query_one_raw(statement)).await;
+        match looked {
+            Ok(Ok(Some(row))) => row.try_get_by_index(0).ok(),
+            _ => None,
+        }
+    }
+}
