@@ -159,7 +159,7 @@ impl Crash {
 }
 
 /// Waits until nothing is left to apply, and says how much is.
-async fn wait(connection: &DatabaseConnection) -> anyhow::Result<i64> {
+pub async fn wait(connection: &DatabaseConnection) -> anyhow::Result<i64> {
     let started = Instant::now();
     loop {
         let waiting = database::number(
@@ -174,15 +174,16 @@ async fn wait(connection: &DatabaseConnection) -> anyhow::Result<i64> {
     }
 }
 
-struct Compared {
-    missing: usize,
-    applied_twice: usize,
-    unapplied: usize,
+/// What became of callbacks that were acknowledged.
+pub struct Compared {
+    pub missing: usize,
+    pub applied_twice: usize,
+    pub unapplied: usize,
 }
 
 /// What was acknowledged must be stored, be a fact of its attempt, and stand on
 /// the timeline as applied once and no more; counters must equal the facts.
-async fn compare(
+pub async fn compare(
     connection: &DatabaseConnection,
     shots: &[load::Shot],
     acknowledged: &[usize],
@@ -202,7 +203,8 @@ async fn compare(
         .count();
     // A fact that was told is not implied: bits 1, 2 and 3 of the mask are sent, delivered and read.
     let mut told: HashMap<String, (bool, bool, bool)> = HashMap::new();
-    let facts = "SELECT provider_message_id, implied, sent_at, delivered_at, read_at FROM attempt";
+    let facts = "SELECT provider_message_id, implied, sent_at, delivered_at, read_at FROM attempt \
+        WHERE provider_message_id IS NOT NULL";
     for row in rows(connection, facts).await? {
         let wamid: String = row.try_get_by_index(0)?;
         let implied: i64 = row.try_get_by_index(1)?;

@@ -9,7 +9,10 @@ use anyhow::{Context, bail};
 use herald::state::Clock;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 
-use crate::{Common, server};
+use crate::{
+    Common,
+    server::{self, READY_WITHIN, Server},
+};
 
 /// Every measurement works on notifications of this many people.
 pub const NOTIFICATIONS: u64 = 200_000;
@@ -127,6 +130,11 @@ pub fn wamid(number: u64) -> String {
 
 /// Fills in notifications that were accepted, one attempt each, and one timer rule.
 pub async fn seed(fresh: &Fresh) -> anyhow::Result<()> {
+    seed_with(fresh, NOTIFICATIONS).await
+}
+
+/// The same with so many notifications.
+pub async fn seed_with(fresh: &Fresh, notifications: u64) -> anyhow::Result<()> {
     let catalogue = fresh.directory.join("bench.toml");
     std::fs::write(&catalogue, CATALOGUE)?;
     server::command(
@@ -138,7 +146,7 @@ pub async fn seed(fresh: &Fresh) -> anyhow::Result<()> {
     let postgres = connection.get_database_backend() == DbBackend::Postgres;
     let (series, notification, attempt, wamid, sender) = if postgres {
         (
-            format!("generate_series(0, {}) AS s(i)", NOTIFICATIONS - 1),
+            format!("generate_series(0, {}) AS s(i)", notifications - 1),
             id_sql(true, "9000"),
             id_sql(true, "8000"),
             "'wamid.BENCH' || lpad(i::text, 12, '0')",
@@ -148,7 +156,7 @@ pub async fn seed(fresh: &Fresh) -> anyhow::Result<()> {
         (
             format!(
                 "(WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < {}) SELECT i FROM s)",
-                NOTIFICATIONS - 1
+                notifications - 1
             ),
             id_sql(false, "9000"),
             id_sql(false, "8000"),
@@ -174,15 +182,41 @@ pub async fn seed(fresh: &Fresh) -> anyhow::Result<()> {
     ] {
         connection.execute_unprepared(&statement).await?;
     }
-    if postgres {
+    tidy(&connection).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// The same with a sender of that number, which the server makes when it starts: what it
+/// sent itself and what was filled in come from one sender.
+pub async fn seed_of_sender(fresh: &Fresh, notifications: u64) -> anyhow::Result<()> {
+    seed_with(fresh, notifications).await?;
+    let settings = [
+        ("WHATSAPP_PHONE_NUMBER_ID", "106540352242922".to_owned()),
+        ("WHATSAPP_ACCESS_TOKEN", "sandbox-token".to_owned()),
+        ("WHATSAPP_API_BASE", "http://127.0.0.1:9".to_owned()),
+    ];
+    let mut server = Server::start(&fresh.url, &fresh.directory, &[], &settings).await?;
+    server.stop(READY_WITHIN).await?;
+    let connection = fresh.connect().await?;
+    for table in ["notification", "attempt"] {
+        let of_sender = format!("UPDATE {table} SET sender_id = (SELECT id FROM sender)");
+        connection.execute_unprepared(&of_sender).await?;
+    }
+    tidy(&connection).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// Leaves nothing to be done about what was filled in.
+async fn tidy(connection: &DatabaseConnection) -> anyhow::Result<()> {
+    if connection.get_database_backend() == DbBackend::Postgres {
         connection.execute_unprepared("VACUUM ANALYZE").await?;
         connection.execute_unprepared("CHECKPOINT").await?;
     } else {
-        connection
-            .execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)")
-            .await?;
+        let write_back = "PRAGMA wal_checkpoint(TRUNCATE)";
+        connection.execute_unprepared(write_back).await?;
     }
-    connection.close().await?;
     Ok(())
 }
 

@@ -49,7 +49,12 @@ impl Random {
 
 /// Distinct shots in random order: a permutation of (notification, status).
 pub fn shots(count: usize, seed: u64) -> Vec<Shot> {
-    let total = database::NOTIFICATIONS * 3;
+    shots_of(database::NOTIFICATIONS, count, seed)
+}
+
+/// The same over so many notifications.
+pub fn shots_of(notifications: u64, count: usize, seed: u64) -> Vec<Shot> {
+    let total = notifications * 3;
     let mut random = Random(seed | 1);
     let mut order: Vec<u32> = (0..u32::try_from(total).unwrap_or(u32::MAX)).collect();
     let count = count.min(order.len());
@@ -381,7 +386,7 @@ async fn in_turns(
 }
 
 /// The head and as much body as it announces.
-fn is_complete(answer: &[u8]) -> bool {
+pub fn is_complete(answer: &[u8]) -> bool {
     let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
         return false;
     };

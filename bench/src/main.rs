@@ -3,17 +3,24 @@
 //! the meter.
 
 mod chaos;
+mod cluster;
 mod crash;
 mod database;
+mod disk;
+mod failover;
 mod fanout;
 mod ingest;
 mod load;
 mod memory;
+mod network;
 mod outbound;
 mod pace;
 mod query;
 mod send;
 mod server;
+mod system;
+mod traffic;
+mod verdict;
 mod year;
 
 use std::{io::Write, process::ExitCode};
@@ -34,6 +41,10 @@ enum Command {
     Ingest(ingest::Ingest),
     /// Kills the server again and again under load, and looks for what was lost.
     Crash(crash::Crash),
+    /// A disk that is full or fails, again and again under load.
+    Disk(disk::Disk),
+    /// PostgreSQL's host disappears under load, and its standby is promoted.
+    Failover(failover::Failover),
     /// A bad day at the provider, and a process killed every few seconds.
     Chaos(chaos::Chaos),
     /// Messages out, against the sandbox.
@@ -82,6 +93,8 @@ fn main() -> ExitCode {
             match cli.command {
                 Command::Ingest(command) => command.run().await,
                 Command::Crash(command) => command.run().await,
+                Command::Disk(command) => command.run().await,
+                Command::Failover(command) => command.run().await,
                 Command::Chaos(command) => command.run().await,
                 Command::Send(command) => command.run().await,
                 Command::Fanout(command) => command.run().await,

@@ -3,7 +3,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -16,6 +16,9 @@ use tokio::{
 
 /// What the load signs with.
 pub const APP_SECRET: &str = "bench-app-secret-of-no-value";
+
+/// A server is ready after this, or does not start.
+pub const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// A running server. Dropped, it is killed.
 pub struct Server {
@@ -82,6 +85,20 @@ impl Server {
         words: &[&str],
         settings: &[(&str, String)],
     ) -> anyhow::Result<Self> {
+        let mut server = Self::launch(address, url, directory, words, settings, None)?;
+        server.wait(READY_WITHIN).await?;
+        Ok(server)
+    }
+
+    /// Starts a server and does not wait. What it logs goes to a file, if there is one.
+    pub fn launch(
+        address: SocketAddr,
+        url: &str,
+        directory: &Path,
+        words: &[&str],
+        settings: &[(&str, String)],
+        log: Option<std::fs::File>,
+    ) -> anyhow::Result<Self> {
         let mut command = herald(url, directory)?;
         command
             .arg("serve")
@@ -90,20 +107,51 @@ impl Server {
         for (name, value) in settings {
             command.env(name, value);
         }
+        if let Some(log) = log {
+            command.stderr(log);
+        }
         let child = command.stdout(Stdio::null()).stdin(Stdio::null()).spawn()?;
-        let mut server = Self { child, address };
+        Ok(Self { child, address })
+    }
+
+    /// Waits until it is ready.
+    pub async fn wait(&mut self, most: Duration) -> anyhow::Result<()> {
         let started = Instant::now();
         loop {
-            if let Some(status) = server.child.try_wait()? {
+            if let Some(status) = self.ended()? {
                 bail!("the server ended at its start: {status}");
             }
-            if let Ok((200, _)) = server.get("/readyz").await {
-                return Ok(server);
+            if let Ok((200, _)) = self.get("/readyz").await {
+                return Ok(());
             }
-            if started.elapsed() > Duration::from_secs(30) {
-                bail!("the server is not ready after 30 s");
+            if started.elapsed() > most {
+                bail!("the server is not ready after {} s", most.as_secs());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Asks it to end (SIGTERM), and waits until it has.
+    pub async fn stop(&mut self, most: Duration) -> anyhow::Result<ExitStatus> {
+        let pid = self.pid().to_string();
+        let asked = Command::new("kill").args(["-TERM", &pid]).status()?;
+        ensure!(asked.success(), "the server cannot be asked to end");
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.ended()? {
+                return Ok(status);
+            }
+            ensure!(
+                started.elapsed() < most,
+                "the server has not ended {} s after it was asked to",
+                most.as_secs()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
