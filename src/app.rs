@@ -168,7 +168,8 @@ impl App {
             match Self::build(config, secret_key, own, options.clone()).await {
                 Err(error) if may_pass(&error) => {
                     if waiting.is_none() {
-                        tracing::error!(event = "start.waiting", error = %ErrorChain(error.as_ref()), "the database cannot be used: every request is answered 503, and it is tried again each second");
+                        let address = listener.local_addr()?;
+                        tracing::error!(event = "start.waiting", %address, error = %ErrorChain(error.as_ref()), "the database cannot be used: every request is answered 503, and it is tried again each second");
                         waiting = Some(http::waiting::start(listener.try_clone()?)?);
                     }
                 }

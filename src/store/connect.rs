@@ -49,6 +49,10 @@ pub enum OpenError {
     Address(#[source] sqlx::Error),
     #[error("the database cannot be reached")]
     Connect(#[source] DbErr),
+    #[error(
+        "DATABASE_URL leads to a pooler, which refuses what a session begins with: set HERALD_DATABASE_POOLED=true"
+    )]
+    Pooler(#[source] DbErr),
     #[error("the folder {0} cannot be made")]
     Folder(String, #[source] std::io::Error),
     #[error(
@@ -58,17 +62,31 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Why the first connection was not made.
+    fn of_connecting(error: DbErr) -> Self {
+        match sqlx_error(&error) {
+            // PgBouncer says so with the code of a protocol violation.
+            Some(sqlx::Error::Database(refused))
+                if refused.code().as_deref() == Some("08P01")
+                    && refused.message().contains("startup parameter") =>
+            {
+                Self::Pooler(error)
+            }
+            _ => Self::Connect(error),
+        }
+    }
+
     /// The database may come, or come back, without anything being put right here: it is
     /// unreachable, starting, full or read-only.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Address(_) | Self::InUse => false,
+            Self::Address(_) | Self::Pooler(_) | Self::InUse => false,
             Self::Folder(_, error) => matches!(
                 error.kind(),
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem
             ),
             Self::Connect(error) => match sqlx_error(error) {
-                Some(sqlx::Error::Io(_)) => true,
+                Some(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) => true,
                 Some(sqlx::Error::Database(error)) => match error.code().as_deref() {
                     // SQLite: BUSY, LOCKED, READONLY, IOERR, FULL.
                     Some(code) if code.len() < 5 => code
@@ -196,7 +214,11 @@ async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
     let writer = direct(writing, 1);
     if purpose == Purpose::Serve || !Path::new(path).exists() {
         // Makes the file, which readers do not.
-        let lease = writer.pool.acquire().await.map_err(OpenError::Connect)?;
+        let lease = writer
+            .pool
+            .acquire()
+            .await
+            .map_err(OpenError::of_connecting)?;
         lease.give_back();
     }
     Ok(Store {
@@ -289,7 +311,11 @@ async fn open_postgres(url: &str, access: Access) -> Result<Store, OpenError> {
     };
     let writer = direct(writes, connections.div_ceil(2), Some(WRITER_LIVES))?;
     let reader = direct(reads, connections / 2, None)?;
-    let lease = writer.pool.acquire().await.map_err(OpenError::Connect)?;
+    let lease = writer
+        .pool
+        .acquire()
+        .await
+        .map_err(OpenError::of_connecting)?;
     lease.give_back();
     Ok(Store {
         writer,

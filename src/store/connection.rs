@@ -103,13 +103,15 @@ fn is_server_gone(code: Option<&str>) -> bool {
     })
 }
 
-/// The two kinds of query that sqlx knows, made of a statement of sea-orm's.
+/// A query of sqlx's, of either database, made of a statement of sea-orm's. Kept prepared or not:
+/// sqlx gives a prepared statement a name even where it has no room to remember it.
 macro_rules! query {
-    ($statement:expr) => {
+    ($statement:expr, persistent = $persistent:expr) => {
         sqlx::query_with(
             AssertSqlSafe($statement.sql),
             SqlxValues($statement.values.unwrap_or(Values(Vec::new()))),
         )
+        .persistent($persistent)
     };
 }
 
@@ -128,15 +130,16 @@ impl Connection {
 
     pub(super) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, Failure> {
         match self {
-            Self::Sqlite(connection) => {
-                Ok(query!(statement).execute(&mut *connection).await?.into())
-            }
+            Self::Sqlite(connection) => Ok(query!(statement, persistent = true)
+                .execute(&mut *connection)
+                .await?
+                .into()),
             Self::Postgres {
                 connection,
                 patience,
-                ..
+                pooled,
             } => {
-                let call = query!(statement).execute(&mut **connection);
+                let call = query!(statement, persistent = !*pooled).execute(&mut **connection);
                 Ok(within(*patience, call).await?.into())
             }
         }
@@ -147,16 +150,17 @@ impl Connection {
         statement: Statement,
     ) -> Result<Option<QueryResult>, Failure> {
         match self {
-            Self::Sqlite(connection) => Ok(query!(statement)
+            Self::Sqlite(connection) => Ok(query!(statement, persistent = true)
                 .fetch_optional(&mut *connection)
                 .await?
                 .map(Into::into)),
             Self::Postgres {
                 connection,
                 patience,
-                ..
+                pooled,
             } => {
-                let call = query!(statement).fetch_optional(&mut **connection);
+                let call =
+                    query!(statement, persistent = !*pooled).fetch_optional(&mut **connection);
                 Ok(within(*patience, call).await?.map(Into::into))
             }
         }
@@ -168,15 +172,17 @@ impl Connection {
     ) -> Result<Vec<QueryResult>, Failure> {
         match self {
             Self::Sqlite(connection) => {
-                let rows = query!(statement).fetch_all(&mut *connection).await?;
+                let rows = query!(statement, persistent = true)
+                    .fetch_all(&mut *connection)
+                    .await?;
                 Ok(rows.into_iter().map(Into::into).collect())
             }
             Self::Postgres {
                 connection,
                 patience,
-                ..
+                pooled,
             } => {
-                let call = query!(statement).fetch_all(&mut **connection);
+                let call = query!(statement, persistent = !*pooled).fetch_all(&mut **connection);
                 let rows = within(*patience, call).await?;
                 Ok(rows.into_iter().map(Into::into).collect())
             }

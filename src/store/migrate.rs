@@ -1,12 +1,18 @@
 //! Bringing the schema up to date, under a lock.
 
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectionTrait, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
 
 use super::{Store, StoreError};
 
 /// The key of the advisory lock: "herald" in ASCII.
 const LOCK_KEY: i64 = 0x6865_7261_6c64;
+
+/// PostgreSQL: takes away the prepared statements of the session.
+const FORGET_STATEMENTS: &str = "DEALLOCATE ALL";
 
 /// One migration and whether it has been applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,14 +57,28 @@ pub async fn up(store: &Store) -> Result<(), StoreError> {
     };
     let tx = connection.begin_with_options(options).await?;
     if !store.is_sqlite() {
+        // Behind a pooler the session has been another client's, and will be again: sea-orm's
+        // statements have names.
+        tx.execute_unprepared(FORGET_STATEMENTS).await?;
+        // Those who come at the same time wait, and what changes the schema may take its time.
+        tx.execute_unprepared("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
+            .await?;
         tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({LOCK_KEY})"))
             .await?;
     }
-    let applied = match Migrator::up(&tx, None).await {
+    let applied = match migrate_in(&tx, store.is_sqlite()).await {
         Ok(()) => tx.commit().await,
         Err(error) => Err(error),
     };
     // Whatever state it was left in ends with it.
     connection.close().await?;
     Ok(applied?)
+}
+
+async fn migrate_in(tx: &DatabaseTransaction, is_sqlite: bool) -> Result<(), DbErr> {
+    Migrator::up(tx, None).await?;
+    if !is_sqlite {
+        tx.execute_unprepared(FORGET_STATEMENTS).await?;
+    }
+    Ok(())
 }

@@ -44,6 +44,7 @@ mod secrets;
 mod senders;
 mod sending;
 mod solar_crm;
+mod starting;
 mod statistics;
 mod stopping;
 mod story;
@@ -93,6 +94,7 @@ fn main() -> ExitCode {
         senders::tests(),
         sending::tests(),
         solar_crm::tests(),
+        starting::tests(),
         statistics::tests(),
         stopping::tests(),
         story::tests(),

@@ -6,19 +6,40 @@ use std::{collections::HashSet, str::FromStr};
 use libtest_mimic::Trial;
 use sea_orm::sqlx::{Connection, Executor, PgConnection, Row, postgres::PgConnectOptions};
 
-use crate::harness::{self, Database, fresh_database};
+use crate::{
+    callbacks, cli, events, follow_ups,
+    harness::{self, Database, fresh_database},
+    order, sending,
+};
 
 crate::tests![
     pgbouncer_keeps_nothing_of_a_session,
     pgbouncer_refuses_what_is_asked_for_at_the_start,
+    a_pooler_that_was_not_named_is_a_clear_start_error,
 ];
 
-/// What runs through PgBouncer.
+/// These open the database a second time, as an operator who has not said that a pooler stands
+/// before it.
+const WITHOUT_SETTING: [&str; 2] = [
+    "a_database_that_goes_away_dead_letters_nothing",
+    "an_event_is_run_again_after_its_route_was_mended",
+];
+
+/// What runs through PgBouncer: the stand-in's own tests, and what Herald is for.
 pub fn trials() -> Vec<Trial> {
-    tests()
-        .into_iter()
-        .filter_map(harness::through_pgbouncer)
-        .collect()
+    [
+        tests(),
+        callbacks::tests(),
+        events::tests(),
+        follow_ups::tests(),
+        order::tests(),
+        sending::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .filter(|test| !WITHOUT_SETTING.iter().any(|name| test.name.ends_with(name)))
+    .filter_map(harness::through_pgbouncer)
+    .collect()
 }
 
 async fn connected(options: &PgConnectOptions) -> PgConnection {
@@ -77,4 +98,13 @@ async fn pgbouncer_refuses_what_is_asked_for_at_the_start(database: Database) {
     let refused = PgConnection::connect_with(&asking).await.unwrap_err();
     assert!(refused.to_string().contains("options"), "{refused}");
     connected(&options).await;
+}
+
+async fn a_pooler_that_was_not_named_is_a_clear_start_error(database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(&database, folder.path()).await;
+    let refused = cli::herald(&url, folder.path(), &["serve", "--migrate"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let text = cli::text(&refused);
+    assert!(text.contains("HERALD_DATABASE_POOLED=true"), "{text}");
 }

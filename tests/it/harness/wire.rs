@@ -14,6 +14,8 @@ use tokio::{
 enum State {
     Carries,
     Silent,
+    /// Nobody listens: what connects is turned away.
+    Cut,
 }
 
 /// A port on this machine that leads to a server.
@@ -32,6 +34,9 @@ impl Wire {
         let watched = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((mut here, _)) = listener.accept().await {
+                if *watched.borrow() == State::Cut {
+                    continue;
+                }
                 let (target, mut state) = (target.clone(), watched.subscribe());
                 tokio::spawn(async move {
                     let carry = async {
@@ -53,5 +58,15 @@ impl Wire {
     /// From now on nothing arrives, on connections that exist and on new ones.
     pub fn go_silent(&self) {
         self.state.send_replace(State::Silent);
+    }
+
+    /// Turns away what connects from now on.
+    pub fn cut(&self) {
+        self.state.send_replace(State::Cut);
+    }
+
+    /// Carries again what connects from now on.
+    pub fn mend(&self) {
+        self.state.send_replace(State::Carries);
     }
 }
