@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
-    config::Config,
+    config::{Config, Pooler},
     dashboard,
     domain::{
         credential::{Ageing, Kind},
@@ -70,7 +70,7 @@ pub async fn open_database(
 ) -> Result<Store, connect::OpenError> {
     let access = connect::Access {
         connections: config.database_connections,
-        pooled: config.database_pooled,
+        pooled: config.database_pooler == Pooler::Transaction,
         timeout: config.database_timeout,
     };
     connect::open(&config.database_url, access, purpose).await
@@ -162,6 +162,7 @@ impl App {
         options: Options,
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<Self>> {
+        let tracker = TaskTracker::new();
         let mut waiting: Option<ServerHandle> = None;
         let built = loop {
             let own = listener.try_clone()?;
@@ -170,7 +171,9 @@ impl App {
                     if waiting.is_none() {
                         let address = listener.local_addr()?;
                         tracing::error!(event = "start.waiting", %address, error = %ErrorChain(error.as_ref()), "the database cannot be used: every request is answered 503, and it is tried again each second");
-                        waiting = Some(http::waiting::start(listener.try_clone()?)?);
+                        let server = http::waiting::server(listener.try_clone()?)?;
+                        waiting = Some(server.handle());
+                        tracker.spawn(server);
                     }
                 }
                 built => break built.map(Some),
@@ -183,6 +186,8 @@ impl App {
         if let Some(waiting) = waiting {
             waiting.stop(false).await;
         }
+        tracker.close();
+        tracker.wait().await;
         built
     }
 

@@ -56,6 +56,14 @@ pub enum Strictness {
     Development,
 }
 
+/// What stands before PostgreSQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooler {
+    None,
+    /// PgBouncer in transaction mode, or a pooler like it.
+    Transaction,
+}
+
 /// The settings, read and checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -65,8 +73,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub database_url: SecretString,
     pub database_connections: u32,
-    /// A pooler in transaction mode stands before PostgreSQL.
-    pub database_pooled: bool,
+    pub database_pooler: Pooler,
     pub database_timeout: Duration,
     pub secret_key: Option<SecretString>,
     /// The key that was used until now: what it encrypted is encrypted anew.
@@ -379,7 +386,11 @@ impl Config {
                 500,
             ))
             .unwrap_or(10),
-            database_pooled: reader.flag("HERALD_DATABASE_POOLED"),
+            database_pooler: if reader.flag("HERALD_DATABASE_POOLED") {
+                Pooler::Transaction
+            } else {
+                Pooler::None
+            },
             database_timeout: reader.seconds("HERALD_DATABASE_TIMEOUT_SECONDS", 1, 300),
             secret_key,
             secret_key_previous,

@@ -3,13 +3,13 @@
 
 use std::net::TcpListener;
 
-use actix_web::{App, HttpResponse, HttpServer, dev::ServerHandle, web};
+use actix_web::{App, HttpResponse, HttpServer, dev::Server, web};
 use serde_json::json;
 
 use super::problem::Problem;
 
-/// Answers on the listener until its handle is stopped.
-pub fn start(listener: TcpListener) -> std::io::Result<ServerHandle> {
+/// A server that answers so.
+pub fn server(listener: TcpListener) -> std::io::Result<Server> {
     let server = HttpServer::new(|| {
         App::new()
             .route("/livez", web::get().to(live))
@@ -20,9 +20,7 @@ pub fn start(listener: TcpListener) -> std::io::Result<ServerHandle> {
     .disable_signals()
     .listen(listener)?
     .run();
-    let handle = server.handle();
-    tokio::spawn(server);
-    Ok(handle)
+    Ok(server)
 }
 
 async fn live() -> HttpResponse {

@@ -86,7 +86,8 @@ impl OpenError {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem
             ),
             Self::Connect(error) => match sqlx_error(error) {
-                Some(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) => true,
+                // Without an error of sqlx's: no connection in time.
+                None | Some(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) => true,
                 Some(sqlx::Error::Database(error)) => match error.code().as_deref() {
                     // SQLite: BUSY, LOCKED, READONLY, IOERR, FULL.
                     Some(code) if code.len() < 5 => code
@@ -99,8 +100,6 @@ impl OpenError {
                     None => false,
                 },
                 Some(_) => false,
-                // No connection in time.
-                None => true,
             },
         }
     }
@@ -287,9 +286,9 @@ async fn open_postgres(url: &str, access: Access) -> Result<Store, OpenError> {
         pooled,
         timeout,
     } = access;
-    let reads = session_settings(timeout);
+    let for_reading = session_settings(timeout);
     let by_key = BY_KEY.map(|(name, value)| (name, value.to_owned()));
-    let writes = [reads.clone(), by_key.into()].concat();
+    let for_writing = [for_reading.clone(), by_key.into()].concat();
     let generation = Generation::default();
     let statements = Arc::new(AtomicU64::new(0));
     let direct = |settings, size: u32, lifetime| -> Result<Direct, OpenError> {
@@ -309,8 +308,8 @@ async fn open_postgres(url: &str, access: Access) -> Result<Store, OpenError> {
             statements: Arc::clone(&statements),
         })
     };
-    let writer = direct(writes, connections.div_ceil(2), Some(WRITER_LIVES))?;
-    let reader = direct(reads, connections / 2, None)?;
+    let writer = direct(for_writing, connections.div_ceil(2), Some(WRITER_LIVES))?;
+    let reader = direct(for_reading, connections / 2, None)?;
     let lease = writer
         .pool
         .acquire()

@@ -177,7 +177,7 @@ impl Pool {
                 .lifetime
                 .is_some_and(|lifetime| idle.made_at.elapsed() > lifetime)
             {
-                tokio::spawn(idle.connection.close());
+                idle.connection.close().await;
                 continue;
             }
             if matches!(idle.connection, Connection::Postgres { .. })

@@ -44,10 +44,10 @@ async fn write(store: &Store, name: &str) -> Result<(), StoreError> {
         .await
 }
 
-/// A test with `max_page_count` does not get here: with that limit SQLite says FULL while a statement
-/// takes a page, undoes that statement and keeps the transaction, so the ROLLBACK finds it. A disk
-/// that is full says so when pages are written to the log, in the midst of a transaction
-/// or at its COMMIT, and SQLite then ends the transaction itself.
+/// A test with `max_page_count` does not get here: there the statement that needs a page past the limit
+/// says FULL, and as it is an `INSERT … SELECT` with constraints, SQLite undoes that statement alone and
+/// the ROLLBACK finds its transaction. On a disk that is full the statements succeed in the
+/// cache and COMMIT says FULL when it writes the log: SQLite then ends the transaction itself.
 async fn acknowledged_callbacks_and_events_are_there_after_a_full_disk(database: Database) {
     // A full PostgreSQL is another process: `bench disk` fills one.
     let Database::Sqlite = database else { return };
