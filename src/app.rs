@@ -24,6 +24,7 @@ use crate::{
     },
     engine::{
         Alarms, Engine, Retention, Settings, accept,
+        clock::OF_PROCESS,
         inbox::{ErrorChain, Handover, Inbox, Intake},
         keyring::{Environment, Keys, REVISION, token_scope},
         vault::{self, KeyCheck, Vault},
@@ -199,6 +200,9 @@ impl App {
         options: Options,
     ) -> anyhow::Result<Self> {
         let store = open_store(config, options.migrate).await?;
+        if let Some(reference) = options.clock.reference() {
+            reference.follow(&store).await?;
+        }
         let now = options.clock.now();
         let vault = self::vault(config, secret_key, &store, true, now).await?;
         let pages = dashboard::Settings {
@@ -282,10 +286,10 @@ impl App {
             workers::inbox::store(for_store, intake, memory, store_clock)
         })?;
         let (for_requests, requests_clock) = (Arc::clone(&engine), clock.clone());
-        let pages_stop = stop.soft.clone();
+        let (pages_clock, pages_stop) = (clock.clone(), stop.soft.clone());
         threads.start("herald-accept", move || async move {
             tokio::join!(
-                workers::live::run(Arc::clone(&for_requests), pages_stop),
+                workers::live::run(Arc::clone(&for_requests), pages_clock, pages_stop),
                 workers::accept::run(for_requests, requests, requests_clock),
             );
         })?;
@@ -539,6 +543,7 @@ pub async fn command_store(config: &Config) -> anyhow::Result<Store> {
     {
         bail!("the database's schema is older than this program: run `herald migrate up`");
     }
+    OF_PROCESS.follow(&store).await?;
     Ok(store)
 }
 

@@ -9,14 +9,22 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::{
     domain::time::Timestamp,
-    engine::{Engine, accept::Door, inbox::Inbox},
+    engine::{
+        Engine,
+        accept::Door,
+        clock::{OF_PROCESS, Reference},
+        inbox::Inbox,
+    },
 };
 
 /// Where `now` is made: whole microseconds of UTC, never backwards of 1970.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
+    /// The machine's; PostgreSQL's, once that is followed.
     #[default]
     System,
+    /// The same, with a reference of its own instead of the process's.
+    Following(Arc<Reference>),
     /// Stands still until it is set: tests walk through a day in a millisecond.
     Fixed(Arc<AtomicI64>),
 }
@@ -24,12 +32,18 @@ pub enum Clock {
 impl Clock {
     pub fn now(&self) -> Timestamp {
         match self {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "this is the one place that asks what time it is"
-            )]
-            Self::System => Timestamp::from_micros(chrono::Utc::now().timestamp_micros()),
+            Self::System => OF_PROCESS.now(),
+            Self::Following(reference) => reference.now(),
             Self::Fixed(micros) => Timestamp::from_micros(micros.load(Ordering::Acquire)),
+        }
+    }
+
+    /// What follows the database's clock, if this one does.
+    pub fn reference(&self) -> Option<&Reference> {
+        match self {
+            Self::System => Some(&OF_PROCESS),
+            Self::Following(reference) => Some(reference),
+            Self::Fixed(_) => None,
         }
     }
 }

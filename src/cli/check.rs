@@ -12,6 +12,7 @@ use crate::{
     engine::{
         Engine,
         check::{self, Area, Asked, Row, Verdict},
+        clock::OF_PROCESS,
     },
     state::{Clock, random_bytes},
     store::connect,
@@ -99,6 +100,9 @@ async fn look(config: &Config) -> anyhow::Result<Vec<Row>> {
         Ok(store) => store,
         Err(error) => return Ok(vec![check::database(&error.to_string())]),
     };
+    if let Err(error) = OF_PROCESS.follow(&store).await {
+        return Ok(vec![check::database(&error.to_string())]);
+    }
     let (mut rows, readable) = check::of_database(&store).await;
     if !readable {
         return Ok(rows);
@@ -125,7 +129,7 @@ pub(super) async fn look_with(config: &Config, engine: &Engine) -> anyhow::Resul
         nonce: hex::encode(random),
         timeout: config.send_timeout,
     };
-    Ok(check::run(engine, &asked, || Clock::System.now()).await?)
+    Ok(check::run(engine, &asked, Clock::System.now()).await?)
 }
 
 /// By whose it is to mend.

@@ -29,10 +29,7 @@ use actix_web::{
     web,
 };
 
-use crate::state::AppState;
-
-/// Whoever has come in is asked again after so many hours.
-const HOURS_IN: i64 = 12;
+use crate::{domain::login::SESSION_SECONDS, state::AppState};
 
 /// How the pages are kept to those who may see them.
 #[derive(Clone)]
@@ -65,7 +62,7 @@ pub fn configure(
         .cookie_secure(settings.secure)
         .cookie_http_only(true)
         .cookie_same_site(SameSite::Lax)
-        .session_lifecycle(BrowserSession::default().state_ttl(Duration::hours(HOURS_IN)))
+        .session_lifecycle(BrowserSession::default().state_ttl(Duration::seconds(SESSION_SECONDS)))
         .build();
     config
         .route("/", web::get().to(home))

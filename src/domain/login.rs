@@ -64,6 +64,12 @@ pub fn weak(password: &str, name: &str) -> Option<&'static str> {
     }
 }
 
+/// A session ends after so long, in seconds.
+pub const SESSION_SECONDS: i64 = 12 * 60 * 60;
+
+/// A one-time link lets in for so long, in seconds.
+pub const LINK_SECONDS: i64 = 60 * 60;
+
 /// Tries that may fail in a row before anybody has to wait.
 const FREE_FAILURES: i64 = 5;
 

@@ -12,6 +12,7 @@ pub mod credential;
 pub mod edit;
 pub mod facts;
 pub mod failure;
+pub mod horizon;
 pub mod language;
 pub mod latency;
 pub mod login;

@@ -1,7 +1,7 @@
 //! How many messages may leave now: leaky buckets, each kept as one instant (the
 //! generic cell rate algorithm).
 
-use super::time::Timestamp;
+use super::{horizon, retry, time::Timestamp};
 
 /// A claim never takes more than this much of the pace at once, so that what
 /// is claimed leaves soon (design: 250 ms).
@@ -58,6 +58,10 @@ pub enum Lane {
     Ordinary,
 }
 
+/// No right clock writes the instant of a sender's next call further ahead: a few claims
+/// of the slowest sender, that were late and got new moments.
+pub const FURTHEST_MICROS: i64 = 15_000_000;
+
 /// What a request for call slots was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -78,6 +82,7 @@ pub struct Grant {
 /// granted up to [`CLAIM_MICROS`] ahead, and are to be made at their own times:
 /// so no second sees more than the pace.
 pub fn take(next_at: Timestamp, now: Timestamp, per_second: i64, lane: Lane, wanted: i64) -> Grant {
+    let next_at = horizon::until(next_at, now, FURTHEST_MICROS);
     if per_second <= 0 {
         return Grant {
             calls: wanted.max(0),
@@ -143,7 +148,7 @@ pub fn again(
     now: Timestamp,
 ) -> Option<Timestamp> {
     let late = interval_micros > 0 && now.micros_since(first_at) > LATE_MICROS;
-    late.then(|| next_at.max(now))
+    late.then(|| horizon::until(next_at, now, FURTHEST_MICROS).max(now))
 }
 
 /// No two calls of a process that was held up follow each other closer than
@@ -162,8 +167,12 @@ const LEAST_PERMILLE: i64 = 100;
 const SAME_MICROS: i64 = 1_000_000;
 
 /// How much of the pace may be used, in thousandths, after it was `slowed_to`
-/// some at `slowed_at`: it comes back bit by bit.
+/// some at `slowed_at`: it comes back bit by bit. A request of a time that is still to
+/// come slows nothing down.
 pub fn permille(slowed_to: i64, slowed_at: Timestamp, now: Timestamp) -> i64 {
+    if horizon::is_ahead(slowed_at, now) {
+        return 1000;
+    }
     let passed = now.micros_since(slowed_at).clamp(0, RECOVERY_MICROS);
     let slowed_to = slowed_to.clamp(LEAST_PERMILLE, 1000);
     slowed_to + (1000 - slowed_to) * passed / RECOVERY_MICROS
@@ -172,7 +181,7 @@ pub fn permille(slowed_to: i64, slowed_at: Timestamp, now: Timestamp) -> i64 {
 /// What to slow down to, in thousandths, when a provider says that it was too
 /// fast: half of what is used now. None, when that was just done.
 pub fn slower(slowed_to: i64, slowed_at: Timestamp, now: Timestamp) -> Option<i64> {
-    let known = slowed_to < 1000 && now.micros_since(slowed_at) < SAME_MICROS;
+    let known = slowed_to < 1000 && horizon::is_recent(slowed_at, now, SAME_MICROS);
     (!known).then(|| (permille(slowed_to, slowed_at, now) / 2).max(LEAST_PERMILLE))
 }
 
@@ -198,13 +207,22 @@ pub struct PairPace {
 }
 
 impl PairPace {
+    /// No right clock writes the instant of a pair further ahead: the burst, one message
+    /// more, and the pause that a provider asks for when it is too fast.
+    pub fn furthest_micros(self) -> i64 {
+        let interval = self.interval_seconds.max(0).saturating_mul(1_000_000);
+        self.ahead_micros()
+            .saturating_add(interval)
+            .saturating_add(retry::pair_pause_micros(1))
+    }
+
     fn ahead_micros(self) -> i64 {
         (self.burst.max(1) - 1) * self.interval_seconds * 1_000_000
     }
 
     /// Takes one message to a person: the pair's new instant, or when to ask again.
     pub fn take(self, next_at: Timestamp, now: Timestamp) -> Result<Timestamp, Timestamp> {
-        let start = next_at.max(now);
+        let start = horizon::until(next_at, now, self.furthest_micros()).max(now);
         if start.micros_since(now) > self.ahead_micros() {
             return Err(start.plus_micros(-self.ahead_micros()));
         }
@@ -222,7 +240,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{LATE_MICROS, Lane, PairPace, again, permille, reduced, slower, take};
-    use crate::domain::time::Timestamp;
+    use crate::domain::{retry, time::Timestamp};
 
     const START: Timestamp = Timestamp::from_unix_seconds(1);
 
@@ -351,9 +369,12 @@ mod tests {
             interval_seconds: 6,
             burst: 45,
         };
-        let until = START.plus_seconds(64);
+        let until = START.plus_micros(retry::pair_pause_micros(1));
         let closed = pair.closed_until(until);
         assert_eq!(pair.take(closed, START), Err(until));
         assert!(pair.take(closed, until).is_ok());
+        // No provider asks for so much: a clock was ahead.
+        let ahead = START.plus_seconds(6 * 3600);
+        assert_eq!(pair.take(ahead, START), Ok(START.plus_seconds(6)));
     }
 }

@@ -60,6 +60,9 @@ pub fn pair_pause_micros(in_a_row: i64) -> i64 {
 /// this many seconds (Meta, code 131049: not within 24 hours).
 pub const MARKETING_AGAIN_SECONDS: i64 = 24 * 60 * 60;
 
+/// Marketing of a number that is reported as spam is held so long, in seconds.
+pub const SPAM_SECONDS: i64 = 24 * 60 * 60;
+
 /// What happened to a message so far, the present answer included.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tried<'a> {

@@ -36,6 +36,38 @@ pub fn standing(status: Status, reason: Option<&str>, until: Option<&str>) -> St
     }
 }
 
+/// What is to be said of an instant that lies further ahead than it can.
+pub fn too_far_ahead(what: TooFar, until: &str) -> String {
+    let so = match what {
+        TooFar::Due => "It is treated as due",
+        TooFar::Lease => "It is treated as one full lease from when this is seen",
+        TooFar::Pace => "It is treated as free",
+        TooFar::Probe => "It is treated as due for a probe",
+        TooFar::Timer => "It fires after its own time from when this is seen, at the latest",
+    };
+    let which = match what {
+        TooFar::Due => "It waits",
+        TooFar::Lease => "Its call has it to itself",
+        TooFar::Pace => "The pace of its sender is taken",
+        TooFar::Probe => "Its sender is held without a probe",
+        TooFar::Timer => "The rule waits",
+    };
+    format!(
+        "{which} until {until}, which lies further ahead than it can: the clock was changed. {so}."
+    )
+}
+
+/// What lies further ahead than it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooFar {
+    /// The message, or another attempt.
+    Due,
+    Lease,
+    Pace,
+    Probe,
+    Timer,
+}
+
 /// One line of a timeline, in a sentence.
 pub fn line(kind: &str, detail: &Value) -> String {
     let word = |key: &str| detail.get(key).and_then(Value::as_str);
@@ -79,6 +111,10 @@ pub fn line(kind: &str, detail: &Value) -> String {
                 .map_or_else(String::new, |text| format!(": {text}"))
         ),
         "unknown" => format!("The answer to the call was lost{}.", because("reason")),
+        "clock_changed" => format!(
+            "The clock was changed: it waited until {}, further ahead than it can, and goes on from here.",
+            word("was").unwrap_or("a later time")
+        ),
         "lease ran out" => {
             "The process that was sending it is gone: whether it was sent is not known.".to_owned()
         }

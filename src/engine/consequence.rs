@@ -20,9 +20,6 @@ use crate::{
     },
 };
 
-/// Marketing of a number that is reported as spam is held so long.
-const SPAM_SECONDS: i64 = 24 * 60 * 60;
-
 /// What a failed message was.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct About<'a> {
@@ -76,7 +73,8 @@ pub(super) async fn of_failure(
             template_sync::set(tx, name, Part::Status, status, Some(&reason), at).await?;
         }
         (FailureClass::Spam, ..) => {
-            sender::hold_marketing(tx, about.sender, at.plus_seconds(SPAM_SECONDS), now).await?;
+            sender::hold_marketing(tx, about.sender, at.plus_seconds(retry::SPAM_SECONDS), now)
+                .await?;
         }
         (FailureClass::PaceNumber, ..) => sender::slow_down(tx, about.sender, now).await?,
         (FailureClass::PacePair, Some(contact), _) if people::keep(tx, contact).await? => {

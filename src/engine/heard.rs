@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    domain::time::Timestamp,
+    domain::{horizon, time::Timestamp},
     engine::{Engine, keyring::REVISION},
     store::{StoreError, sender, setting},
 };
@@ -66,7 +66,7 @@ impl Heard {
         for (number, account) in numbers {
             let lately = heard
                 .get(number)
-                .is_some_and(|at| now.micros_since(*at) < AGAIN_MICROS);
+                .is_some_and(|at| horizon::is_recent(*at, now, AGAIN_MICROS));
             if !lately && due.last().is_none_or(|(last, _)| last != number) {
                 due.push((number.to_owned(), account.map(str::to_owned)));
             }

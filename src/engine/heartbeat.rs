@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::{
-    domain::time::Timestamp,
+    domain::{horizon, time::Timestamp},
     store::{StoreError, heartbeat},
 };
 
@@ -56,6 +56,8 @@ pub async fn pulses(
         let last = all
             .iter()
             .filter(|beat| beat.worker == worker)
+            // By a clock that was ahead: it says nothing of now.
+            .filter(|beat| !horizon::is_ahead(Timestamp::from_micros(beat.seen_at), now))
             .map(|beat| beat.seen_at)
             .max();
         let pulse = last.map_or(Pulse::Nobody, |at| {

@@ -5,9 +5,12 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::{Notify, watch};
 
 use super::Engine;
-use crate::store::{
-    StoreError,
-    live::{Cursor, cursor},
+use crate::{
+    domain::time::Timestamp,
+    store::{
+        StoreError,
+        live::{Cursor, cursor},
+    },
 };
 
 /// What open pages listen to.
@@ -58,10 +61,10 @@ impl Live {
 }
 
 /// Looks whether something has changed, if anybody listens. Says whether it has.
-pub async fn turn(engine: &Engine) -> Result<bool, StoreError> {
+pub async fn turn(engine: &Engine, now: Timestamp) -> Result<bool, StoreError> {
     if engine.live.changes.receiver_count() == 0 {
         return Ok(false);
     }
-    let found = cursor(&engine.store).await?;
+    let found = cursor(&engine.store, now).await?;
     Ok(engine.live.tell(found))
 }

@@ -12,14 +12,12 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        horizon,
         login::{self as rules, Role},
         time::Timestamp,
     },
     store::{DatabaseTransaction, Store, StoreError, audit, login, session},
 };
-
-/// A one-time link lets in for so long, in seconds.
-pub const LINK_SECONDS: i64 = 60 * 60;
 
 /// Failures are forgotten after this, in seconds.
 const FORGOTTEN_AFTER: i64 = 24 * 60 * 60;
@@ -104,6 +102,13 @@ pub async fn enter(
     let wait = store
         .write(async |tx| {
             if let Some((failures, last_at)) = login::failures(tx, &subject, now).await? {
+                let last_at = if horizon::is_ahead(last_at, now) {
+                    // The clock was changed: the pause counts from when this is first seen.
+                    login::set_last(tx, &subject, now).await?;
+                    now
+                } else {
+                    last_at
+                };
                 if now.micros_since(last_at) / 1_000_000 > FORGOTTEN_AFTER {
                     login::forget_failures(tx, &subject).await?;
                 } else {
@@ -223,7 +228,7 @@ pub async fn link(
             else {
                 return Ok(Err(Refused::NotFound));
             };
-            let until = now.plus_seconds(LINK_SECONDS);
+            let until = now.plus_seconds(rules::LINK_SECONDS);
             login::insert_link(tx, &digest, found.id, until, now).await?;
             note(
                 tx,

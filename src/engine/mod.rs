@@ -8,6 +8,7 @@ pub mod apply;
 pub mod attention;
 pub mod catalogue;
 pub mod check;
+pub mod clock;
 mod consequence;
 pub mod dispatch;
 pub mod follow_up;
@@ -45,7 +46,10 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    domain::{credential::Ageing, notification::Policy, pace::PairPace, preference::Words},
+    domain::{
+        credential::Ageing, horizon::Horizon, notification::Policy, pace::PairPace,
+        preference::Words,
+    },
     store::Store,
 };
 
@@ -81,6 +85,13 @@ pub struct Settings {
     pub ageing: Ageing,
 }
 
+impl Settings {
+    /// How far ahead instants in rows can lie.
+    pub fn horizon(&self) -> Horizon {
+        Horizon::of(&self.policy, self.pair)
+    }
+}
+
 /// Bounds at which alarms are raised.
 #[derive(Clone, Copy, Debug)]
 pub struct Alarms {
@@ -112,11 +123,15 @@ pub struct Engine {
     in_force: RwLock<Arc<in_force::InForce>>,
     /// Numbers that were heard of lately.
     pub heard: heard::Heard,
-    /// Our clock differs from the database's: leases and due times of other
-    /// processes mean something else to us, so nothing is claimed.
-    clock_differs: AtomicBool,
+    /// What was seen of changed clocks.
+    pub clock: clock::Changes,
+    /// The clock was changed, and what that has left behind is not put right yet:
+    /// nothing is claimed meanwhile.
+    clock_changed: AtomicBool,
     /// Counts the claims of each sender: the lanes take turns.
     claims: Mutex<HashMap<Uuid, usize>>,
+    /// Calls of this process that have not come back.
+    pub open_calls: dispatch::OpenCalls,
     /// Who can send and with what.
     pub keys: keyring::Keys,
     /// Counts changes of senders that this process has seen.
@@ -145,8 +160,10 @@ impl Engine {
             slot: i64::try_from(process.as_u128() % SLOTS).unwrap_or(0),
             in_force: RwLock::default(),
             heard: heard::Heard::default(),
-            clock_differs: AtomicBool::new(false),
+            clock: clock::Changes::default(),
+            clock_changed: AtomicBool::new(false),
             claims: Mutex::default(),
+            open_calls: dispatch::OpenCalls::default(),
             keys: keyring::Keys::default(),
             senders_changed: tokio::sync::watch::Sender::new(0),
             answers: answers::Answers::default(),
@@ -180,11 +197,11 @@ impl Engine {
 
     /// Whether this process may take work that others could take.
     pub fn may_claim(&self) -> bool {
-        !self.clock_differs.load(Ordering::Acquire)
+        !self.clock_changed.load(Ordering::Acquire)
     }
 
-    /// Says whether our clock agrees with the database's. Gives back what held before.
-    pub fn set_clock_differs(&self, differs: bool) -> bool {
-        self.clock_differs.swap(differs, Ordering::AcqRel)
+    /// Says whether the clock was changed and rows are still to be put right.
+    pub fn set_clock_changed(&self, changed: bool) {
+        self.clock_changed.store(changed, Ordering::Release);
     }
 }

@@ -9,10 +9,20 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    domain::{phone, status::Group, story, time::Timestamp},
+    domain::{
+        horizon, pace, phone,
+        status::{Group, Status},
+        story::{self, TooFar},
+        time::Timestamp,
+    },
     engine::accept::RouteResult,
-    store::{Store, StoreError, attempt, convert, event, follow_up, notification, timeline},
+    store::{
+        Store, StoreError, attempt, convert, event, follow_up, notification, sender, timeline,
+    },
 };
+
+/// Whatever the settings, no probe of a sender is so far ahead, in microseconds.
+const LATEST_PROBE_MICROS: i64 = 3_600_000_000;
 
 /// Of those who were left out, so many are named.
 const LEFT_OUT: i64 = 20;
@@ -156,7 +166,21 @@ pub async fn of(store: &Store, id: Uuid, now: Timestamp) -> Result<Option<Story>
         .map(|failure| failure.meaning.trim_end_matches('.').to_owned())
         .or_else(|| row.reason.clone());
     let later = row.due_at.or(row.wake_at).filter(|at| *at > now.micros());
-    let until = later.filter(|_| status.group() == Group::Pending).map(time);
+    let waits_until = later.filter(|_| status.group() == Group::Pending);
+    let changed = too_far(store, &row, status, waits_until, now).await?;
+    // Said once: not as if it could be waited for.
+    let until = waits_until
+        .filter(|_| {
+            !changed
+                .iter()
+                .any(|(what, _)| matches!(what, TooFar::Due | TooFar::Lease))
+        })
+        .map(time);
+    let mut standing = story::standing(status, reason.as_deref(), until.as_deref());
+    for (what, until) in &changed {
+        standing.push(' ');
+        standing += &story::too_far_ahead(*what, &until.to_string());
+    }
     let due_later = row.due_at.is_some_and(|at| at > now.micros());
     let attempts = attempt::of_notification(store, id).await?;
     let lines = timeline::of_notification(store, id)
@@ -187,7 +211,7 @@ pub async fn of(store: &Store, id: Uuid, now: Timestamp) -> Result<Option<Story>
         id,
         status: status.name(),
         group: status.group(),
-        standing: story::standing(status, reason.as_deref(), until.as_deref()),
+        standing,
         recipient: row.recipient.clone().or_else(|| row.address.clone()),
         template: (!row.template.is_empty()).then(|| row.template.clone()),
         sender: row.sender_id,
@@ -196,7 +220,10 @@ pub async fn of(store: &Store, id: Uuid, now: Timestamp) -> Result<Option<Story>
         origin: origin(store, &row).await?,
         lines,
         attempts: attempts.into_iter().map(told).collect(),
-        follow_ups: follow_ups.into_iter().map(planned).collect(),
+        follow_ups: follow_ups
+            .into_iter()
+            .map(|row| planned(row, now))
+            .collect(),
         failure: failure.map(|failure| Trouble {
             code: failure.code,
             title: failure.title,
@@ -212,6 +239,55 @@ pub async fn of(store: &Store, id: Uuid, now: Timestamp) -> Result<Option<Story>
             })
             .collect(),
     }))
+}
+
+/// What of a message that is on its way lies further ahead than it can, and where.
+async fn too_far(
+    store: &Store,
+    row: &entity::notification::Model,
+    status: Status,
+    waits_until: Option<i64>,
+    now: Timestamp,
+) -> Result<Vec<(TooFar, Timestamp)>, StoreError> {
+    let mut found = Vec::new();
+    let at = Timestamp::from_micros;
+    // Asked for at a later time, and never claimed: that time is right.
+    let asked_for = row.lease_owner.is_none() && row.due_at > Some(row.updated_at);
+    match (status, waits_until) {
+        (Status::Queued | Status::Retrying, Some(until))
+            if row.due_at == waits_until
+                && horizon::is_ahead(at(row.updated_at), now)
+                && !asked_for =>
+        {
+            found.push((TooFar::Due, at(until)));
+        }
+        (Status::Sending | Status::Unknown, Some(until))
+            if horizon::is_ahead(at(row.updated_at), now) =>
+        {
+            found.push((TooFar::Lease, at(until)));
+        }
+        _ => {}
+    }
+    if !matches!(status, Status::Queued | Status::Held | Status::Retrying) {
+        return Ok(found);
+    }
+    let from = match row.sender_id {
+        Some(id) => sender::find(store.reader(), id).await?,
+        None => sender::default_one(store.reader()).await?,
+    };
+    if let Some(from) = from {
+        let next_at = at(from.pace_next_at);
+        if horizon::until(next_at, now, pace::FURTHEST_MICROS) != next_at {
+            found.push((TooFar::Pace, next_at));
+        }
+        let probe_at = from.probe_at.filter(|_| from.account_held_at.is_none());
+        if let Some(probe_at) = probe_at.map(at)
+            && horizon::until(probe_at, now, LATEST_PROBE_MICROS) != probe_at
+        {
+            found.push((TooFar::Probe, probe_at));
+        }
+    }
+    Ok(found)
 }
 
 fn read(json: Option<&str>) -> Value {
@@ -296,14 +372,21 @@ fn told(row: entity::attempt::Model) -> Attempt {
     }
 }
 
-fn planned(row: entity::follow_up::Model) -> FollowUp {
+fn planned(row: entity::follow_up::Model, now: Timestamp) -> FollowUp {
     let state = convert::follow_up_state(row.state);
     let due_at = row.due_at.map(|at| Timestamp::from_micros(at).to_string());
     let because = row
         .reason
         .as_ref()
         .map_or_else(String::new, |reason| format!(": {reason}"));
+    let made_ahead = horizon::is_ahead(Timestamp::from_micros(row.created_at), now)
+        && row.due_at.is_some_and(|at| at > now.micros());
     let text = match (state, &due_at) {
+        ("pending", Some(due_at)) if made_ahead => format!(
+            "Of the rule {}: {}",
+            row.rule_name,
+            story::too_far_ahead(TooFar::Timer, due_at)
+        ),
         ("pending", _) if row.cursor_at.is_some() => {
             format!("The rule {} is at work: it sends to many.", row.rule_name)
         }

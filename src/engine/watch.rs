@@ -16,36 +16,9 @@ use crate::{
     store::{
         StoreError,
         notification::{self, Whose},
-        parked, setting, template_sync,
+        parked, template_sync,
     },
 };
-
-/// A clock that is off by more than this is not to be worked with.
-const MAX_CLOCK_DIFFERENCE_MICROS: i64 = 2_000_000;
-
-/// Compares our clock with PostgreSQL's, by which every process's leases are to
-/// be understood; while they differ by over 2 s, this process claims nothing.
-pub async fn clock_turn(engine: &Engine, now: impl Fn() -> Timestamp) -> Result<(), StoreError> {
-    let Some(ahead) = setting::clock_ahead_micros(&engine.store, now).await? else {
-        return Ok(());
-    };
-    let seconds = ahead / 1_000_000;
-    metrics::gauge!("herald_clock_difference_seconds")
-        .set(std::time::Duration::from_micros(ahead.unsigned_abs()).as_secs_f64());
-    let differs = ahead.abs() > MAX_CLOCK_DIFFERENCE_MICROS;
-    match (engine.set_clock_differs(differs), differs) {
-        (false, true) => tracing::warn!(
-            event = "clock.differs",
-            seconds,
-            "this machine's clock and the database's differ: nothing is claimed here until they agree"
-        ),
-        (true, false) => {
-            tracing::info!(event = "clock.agrees", "the clocks agree again");
-        }
-        _ => {}
-    }
-    Ok(())
-}
 
 /// Rows that go into one transaction.
 const BATCH: i64 = 200;
@@ -59,8 +32,13 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
         .store
         .write(async |tx| {
             let woken = notification::woken(tx, now, BATCH).await?;
+            // While its call is open here, nothing is decided, whatever the clock says.
+            let open = engine.open_calls.of(&woken);
+            let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
+            let waiting = notification::await_open_calls(tx, &open, lease).await?;
             let steps: Vec<Step> = woken
                 .iter()
+                .filter(|id| !waiting.contains(id))
                 .map(|id| Step::new(*id, Change::Woken))
                 .collect();
             let report = transition::run(engine, tx, &steps, now).await?;

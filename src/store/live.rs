@@ -5,15 +5,19 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     dialect::{Columns, query_one},
+    first_id,
 };
+use crate::domain::{horizon::TOLERANCE_MICROS, time::Timestamp};
 
 /// The newest of everything that makes a difference; equal as long as nothing new came.
+/// The newest up to now: what a clock that was ahead has made would hide all that comes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cursor([Option<Uuid>; 5], i64, i64);
 
 /// Reads it: the last entry of five primary keys, and two counts of open rows.
-pub async fn cursor(store: &Store) -> Result<Cursor, StoreError> {
-    let newest = |table: &str| format!("(SELECT id FROM {table} ORDER BY id DESC LIMIT 1)");
+pub async fn cursor(store: &Store, now: Timestamp) -> Result<Cursor, StoreError> {
+    let newest =
+        |table: &str| format!("(SELECT id FROM {table} WHERE id < $1 ORDER BY id DESC LIMIT 1)");
     let newest: Vec<String> = ["notification", "attempt", "callback", "audit", "follow_up"]
         .map(newest)
         .into();
@@ -24,7 +28,7 @@ pub async fn cursor(store: &Store) -> Result<Cursor, StoreError> {
              (SELECT count(*) FROM dead_letter WHERE replayed_at IS NULL)",
             newest.join(", ")
         ),
-        [],
+        [first_id(now.plus_micros(TOLERANCE_MICROS)).into()],
     )
     .await?;
     let Some(row) = row else {

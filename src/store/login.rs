@@ -165,6 +165,21 @@ pub async fn failed(
     Ok(())
 }
 
+/// Notes when the last failure was, without another one.
+pub async fn set_last(
+    tx: &DatabaseTransaction,
+    subject: &str,
+    last_at: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE login_failure SET last_at = $2 WHERE subject = $1",
+        [subject.into(), last_at.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
 pub async fn forget_failures(tx: &DatabaseTransaction, subject: &str) -> Result<(), StoreError> {
     execute(
         tx,

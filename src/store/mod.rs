@@ -28,6 +28,7 @@ mod direct;
 pub mod event;
 pub mod follow_up;
 pub mod heartbeat;
+pub mod horizon;
 pub mod inbound;
 pub mod live;
 pub mod login;

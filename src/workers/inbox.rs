@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Turn;
 use crate::{
-    domain::time::Timestamp,
+    domain::{horizon, time::Timestamp},
     engine::{
         Engine, apply,
         inbox::{self, Handover, Intake},
@@ -58,7 +58,7 @@ impl Processor {
     ) -> Result<Turn, StoreError> {
         let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
         if self.unfinished.is_empty() {
-            if now >= self.next_look && engine.may_claim() {
+            if horizon::has_come(self.next_look, now, LOOK_MICROS) && engine.may_claim() {
                 self.next_look = now.plus_micros(LOOK_MICROS);
                 if callback::any_unowned(&engine.store, now).await? {
                     let limit = i64::try_from(apply::batch_size(&engine.store)).unwrap_or(1);

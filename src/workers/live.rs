@@ -5,15 +5,18 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use super::Turn;
-use crate::engine::{Engine, live};
+use crate::{
+    engine::{Engine, live},
+    state::Clock,
+};
 
 /// Pages are told no more often.
 const NAP: Duration = Duration::from_secs(1);
 
 /// Looks until stopped; then lets all listeners go.
-pub async fn run(engine: Arc<Engine>, stop: CancellationToken) {
+pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     super::run("live", stop, NAP, Some(&engine.live.opened), async || {
-        live::turn(&engine).await?;
+        live::turn(&engine, clock.now()).await?;
         Ok(Turn::Idle)
     })
     .await;

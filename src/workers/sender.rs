@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{APART, still_apart, surely};
 use crate::{
     domain::{
+        horizon,
         pace::{self, Lane},
         time::Timestamp,
     },
@@ -52,7 +53,10 @@ impl Calls {
     fn start(&mut self, provider: &Arc<dyn Provider>, clock: &Clock, job: Job) {
         *self.of(job.lane) += 1;
         let provider = Arc::clone(provider);
-        let wait = job.not_before.micros_since(clock.now()).max(0);
+        // However the clock was changed since, nothing is kept back for longer.
+        let now = clock.now();
+        let not_before = horizon::until(job.not_before, now, pace::FURTHEST_MICROS);
+        let wait = not_before.micros_since(now).max(0);
         let apart = Arc::clone(&self.apart);
         let least = pace::least_apart_micros(job.interval_micros).unsigned_abs();
         self.set.spawn(async move {
@@ -204,6 +208,14 @@ pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: Cancella
     }
 }
 
+/// No rest is longer, in microseconds: it is a nap, or a pause after trouble.
+const LONGEST_REST_MICROS: i64 = 5_000_000;
+
+/// Whether a rest is over: its end has come, or the clock was put back since.
+fn has_come(until: Timestamp, now: Timestamp) -> bool {
+    horizon::has_come(until, now, LONGEST_REST_MICROS)
+}
+
 /// Until when there is nothing to ask the database for.
 #[derive(Default)]
 struct Rest {
@@ -219,12 +231,13 @@ struct Rest {
 impl Rest {
     /// Whether it is time to ask.
     fn is_over(&self, now: Timestamp, has_room: bool) -> bool {
-        self.apart().is_zero() && (now >= self.until || (self.crowded && has_room))
+        self.apart().is_zero() && (has_come(self.until, now) || (self.crowded && has_room))
     }
 
     /// How long there is nothing to do.
     fn left(&self, now: Timestamp) -> Duration {
-        let left = self.until.micros_since(now).max(0).unsigned_abs();
+        let left = horizon::until(self.until, now, LONGEST_REST_MICROS);
+        let left = left.micros_since(now).max(0).unsigned_abs();
         Duration::from_micros(left).max(self.apart())
     }
 
@@ -254,7 +267,7 @@ async fn fill(
     if rest.crowded {
         free.ordinary = 0;
     }
-    if now < rest.ordinary_until {
+    if !has_come(rest.ordinary_until, now) {
         free.ordinary = 0;
         rest.until = rest.ordinary_until;
     }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{Turn, sender, surely};
 use crate::{
-    domain::time::Timestamp,
+    domain::{horizon, time::Timestamp},
     engine::{Engine, inbox::ErrorChain, keyring::Keyring, read_marks, senders, watch},
     state::Clock,
     store::StoreError,
@@ -113,7 +113,8 @@ async fn turn(
         return Ok(false);
     }
     // What was held when a sender could not send goes on at once when it can.
-    if now >= *next_release || !Arc::ptr_eq(seen, &ring) {
+    let is_time = horizon::has_come(*next_release, now, RELEASE_SECONDS * 1_000_000);
+    if is_time || !Arc::ptr_eq(seen, &ring) {
         if watch::release(engine, now).await? > 0 {
             engine.wake_senders();
         }

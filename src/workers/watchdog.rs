@@ -1,13 +1,14 @@
-//! Looks at what nobody else will: leases, decisions, expiry.
+//! Looks at what time brings: leases, decisions, expiry, and at the clock itself.
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Turn;
 use crate::{
-    domain::time::Timestamp,
-    engine::{Engine, alarms, silence, watch, window},
+    domain::{horizon, time::Timestamp},
+    engine::{Engine, alarms, clock, silence, watch, window},
     state::Clock,
     store::StoreError,
 };
@@ -23,18 +24,83 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
     )
 }
 
+/// What was put wrong by a clock is looked for this often.
+const MEND_EVERY: Duration = Duration::from_secs(30);
+
+/// The watch over the clock itself: how it goes beside a monotonic one.
+#[derive(Debug, Default)]
+pub struct Watchdog {
+    /// What both clocks said last.
+    last: Option<(Timestamp, Duration)>,
+    /// When rows were looked over last, on the monotonic clock.
+    mended_at: Option<Duration>,
+    /// Until then, on the monotonic clock, nothing is decided because time has passed.
+    calm_until: Option<Duration>,
+}
+
+impl Watchdog {
+    /// Looks once. `monotonic` is the time since some moment.
+    ///
+    /// When the clock was changed, rows are put right first. For one full lease nothing is
+    /// decided then: the holder of a lease, here or elsewhere, may be at work.
+    pub async fn turn(
+        &mut self,
+        engine: &Engine,
+        now: Timestamp,
+        monotonic: Duration,
+    ) -> Result<Turn, StoreError> {
+        let stepped = self.step(now, monotonic);
+        if let Some(step) = stepped {
+            metrics::counter!("herald_clock_steps_total").increment(1);
+            tracing::warn!(
+                event = "clock.changed",
+                seconds = step / 1_000_000,
+                "the clock was put forward (or back, if negative), or the machine was asleep"
+            );
+            engine.clock.note(step);
+            engine.set_clock_changed(true);
+            let lease = engine.settings.policy.lease_seconds.max(0).unsigned_abs();
+            self.calm_until = Some(monotonic + Duration::from_secs(lease));
+            self.mended_at = None;
+        }
+        let is_time = self
+            .mended_at
+            .is_none_or(|at| monotonic.saturating_sub(at) >= MEND_EVERY);
+        if is_time {
+            clock::mend_turn(engine, now).await?;
+            engine.set_clock_changed(false);
+            self.mended_at = Some(monotonic);
+        }
+        if self.calm_until.is_some_and(|until| monotonic < until) {
+            return Ok(Turn::Idle);
+        }
+        turn(engine, now).await
+    }
+
+    fn step(&mut self, now: Timestamp, monotonic: Duration) -> Option<i64> {
+        let (before, then) = self.last.replace((now, monotonic))?;
+        let elapsed = monotonic.saturating_sub(then).as_micros();
+        horizon::step(before, now, i64::try_from(elapsed).unwrap_or(i64::MAX))
+    }
+}
+
 /// Looks until stopped.
 pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
+    let began = Instant::now();
+    let mut watchdog = Watchdog::default();
     super::run("watchdog", stop, Duration::from_secs(1), None, async || {
-        turn(&engine, clock.now()).await
+        watchdog.turn(&engine, clock.now(), began.elapsed()).await
     })
     .await;
 }
 
-/// Compares clocks until stopped.
+/// Follows the database's clock until stopped. SQLite's is ours.
 pub async fn run_clock(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
-    super::run("clock", stop, Duration::from_secs(30), None, async || {
-        watch::clock_turn(&engine, || clock.now()).await?;
+    let Some(reference) = clock.reference().filter(|_| !engine.store.is_sqlite()) else {
+        return;
+    };
+    super::run("clock", stop, Duration::from_secs(5), None, async || {
+        reference.follow(&engine.store).await?;
         Ok(Turn::Idle)
     })
     .await;

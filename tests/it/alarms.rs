@@ -225,14 +225,14 @@ async fn a_process_whose_clock_is_wrong_judges_nothing(database: Database) {
     app.pass(300);
     assert_eq!(turn(&app).await, 1);
     app.send().await;
-    app.engine.set_clock_differs(true);
+    app.engine.set_clock_changed(true);
     assert_eq!(turn(&app).await, 0);
     assert_eq!(
         wrong(&app).await,
         ["clock"],
         "it is shown where it is known"
     );
-    app.engine.set_clock_differs(false);
+    app.engine.set_clock_changed(false);
     assert_eq!(turn(&app).await, 1);
     assert_eq!(events(&app, "raised").await, 1);
 }

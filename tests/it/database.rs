@@ -8,8 +8,8 @@ use entity::{
     notification, notification_label, parked_status, preference, route, rule, sender, session,
     setting, suppression, template, template_sync, timeline, user_account, user_group,
 };
+use herald::store;
 use herald::store::{checkpoint, connect, migrate, notification as rows};
-use herald::{engine::watch, store, workers};
 use sea_orm::{ConnectionTrait, EntityTrait};
 use secrecy::SecretString;
 
@@ -25,7 +25,6 @@ crate::tests![
     the_log_begins_anew_when_it_is_long,
     whoever_waits_too_long_for_a_lock_may_come_again,
     metrics_are_answered_while_the_database_is_away,
-    a_process_with_another_clock_claims_nothing,
 ];
 
 async fn durability_is_full_and_nothing_weakens_it(database: Database) {
@@ -304,32 +303,4 @@ async fn metrics_are_answered_while_the_database_is_away(database: Database) {
     assert_eq!(status, 200);
     assert!(metrics.contains("herald_database_up 0"), "{metrics}");
     blocker.release().await;
-}
-
-async fn a_process_with_another_clock_claims_nothing(database: Database) {
-    let app = TestApp::spawn(&database).await;
-    app.apply_catalogue(DEMO).await;
-    app.order("A-1", "+12025550110").await;
-    // The tests' clock stands at the beginning of 2026.
-    watch::clock_turn(&app.engine, || app.now()).await.unwrap();
-    match database {
-        Database::Postgres => {
-            assert!(!app.engine.may_claim());
-            app.pass(60 * 60 * 24 * 3);
-            let turn = workers::watchdog::turn(&app.engine, app.now())
-                .await
-                .unwrap();
-            assert_eq!(turn, workers::Turn::Idle, "what expired is left to others");
-            let system = herald::state::Clock::System;
-            watch::clock_turn(&app.engine, || system.now())
-                .await
-                .unwrap();
-            assert!(app.engine.may_claim());
-            let turn = workers::watchdog::turn(&app.engine, app.now())
-                .await
-                .unwrap();
-            assert_eq!(turn, workers::Turn::Worked);
-        }
-        Database::Sqlite => assert!(app.engine.may_claim(), "its clock is ours"),
-    }
 }

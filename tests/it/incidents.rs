@@ -251,7 +251,7 @@ async fn a_dead_worker(database: Database) {
         nonce: "0".to_owned(),
         timeout: std::time::Duration::from_millis(200),
     };
-    let rows = check::run(&app.engine, &asked, || app.now()).await.unwrap();
+    let rows = check::run(&app.engine, &asked, app.now()).await.unwrap();
     let dead = rows.iter().find(|row| row.name == "workers").unwrap();
     says(&dead.found, &["no sign of life for 400 seconds"]);
     says(&story(&app, &id).await, &["It waits for its turn"]);

@@ -19,6 +19,7 @@ mod callbacks;
 mod catalogues;
 mod check;
 mod cli;
+mod clocks;
 mod config;
 mod connections;
 mod dashboard;
@@ -69,6 +70,8 @@ fn main() -> ExitCode {
         catalogues::tests(),
         check::tests(),
         cli::tests(),
+        clocks::tests(),
+        clocks::any_steps::tests(),
         config::tests(),
         connections::tests(),
         dashboard::tests(),

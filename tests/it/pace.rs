@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use herald::{domain::pace::Lane, engine::dispatch, store::sender};
+use herald::{
+    domain::pace::Lane,
+    engine::{Engine, dispatch, watch},
+    store::sender,
+};
 use serde_json::json;
 
 use crate::harness::{DEMO, Database, TestApp};
@@ -255,9 +259,15 @@ async fn an_answer_that_comes_too_late_is_kept_all_the_same(database: Database) 
         .unwrap();
     let job = claim.jobs.pop().unwrap();
     let answer = dispatch::call(&app.meta, job).await;
+    // Another process, which knows nothing of the open call, decides.
+    let other = Engine::new(
+        app.store.clone(),
+        app.engine.settings.clone(),
+        uuid::Uuid::new_v4(),
+    );
     for _ in 0..2 {
         app.pass(3_600);
-        app.settle().await;
+        while watch::turn(&other, app.now()).await.unwrap() > 0 {}
     }
     assert_eq!(app.status_of(&id).await, "gave_up");
     dispatch::settle(&app.engine, app.sender, &[answer], 0, app.now())

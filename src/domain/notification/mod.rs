@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::{
     facts::{Fact, Facts},
     failure::{Failure, FailureClass},
+    horizon,
     outcome::Outcome,
     retry::{self, Next, RetryPolicy, Tried},
     status::{EngineState, Status, status},
@@ -494,14 +495,24 @@ impl NotificationState {
 
     /// Accepted, and nothing heard of it since.
     fn is_stale(&self, now: Timestamp, policy: &Policy) -> bool {
-        self.stale_at(policy).is_some_and(|at| at <= now)
+        // Accepted at an instant that is still to come, by a clock that was ahead: then it
+        // counts when the row is looked at.
+        let looked_at = self.stored_wake_at.is_some_and(|at| at <= now);
+        self.stale_at(policy).is_some_and(|at| {
+            at <= now || (looked_at && horizon::is_ahead(self.accepted_at().unwrap_or(now), now))
+        })
     }
 
     fn stale_at(&self, policy: &Policy) -> Option<Timestamp> {
+        let accepted_at = self.accepted_at()?;
+        Some(accepted_at.plus_seconds(policy.stale_after_seconds))
+    }
+
+    /// When the newest attempt was accepted, if no callback has come since.
+    fn accepted_at(&self) -> Option<Timestamp> {
         let newest = self.newest()?;
         let accepted = newest.facts.get(Fact::Accepted)?;
-        (!newest.facts.has_been_told())
-            .then(|| accepted.at.plus_seconds(policy.stale_after_seconds))
+        (!newest.facts.has_been_told()).then_some(accepted.at)
     }
 
     fn retry_asked(&mut self, even_if_delivered: bool, now: Timestamp) -> Effect {

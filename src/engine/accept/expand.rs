@@ -17,7 +17,7 @@ use crate::engine::{
     vault::of_event,
 };
 use crate::{
-    domain::{recipient::RecipientSpec, time::Timestamp},
+    domain::{horizon, recipient::RecipientSpec, time::Timestamp},
     store::{
         DatabaseTransaction, StoreError,
         catalogue::{self, StoredRoute},
@@ -305,9 +305,15 @@ impl Expansion<'_> {
         let reached =
             event::reached_already(self.tx, self.row.id, &self.route.name, &contacts).await?;
         // A number whose contact was deleted since is of somebody new, who has heard of it.
+        // An event of an instant that is still to come says nothing of who is younger.
+        let is_ahead = horizon::is_ahead(Timestamp::from_micros(self.row.created_at), self.now);
         let fresh: Vec<&str> = targets
             .iter()
-            .filter(|target| target.contact_id.is_some_and(|id| id > self.row.id))
+            .filter(|target| {
+                target
+                    .contact_id
+                    .is_some_and(|id| is_ahead || id > self.row.id)
+            })
             .filter_map(|target| target.address.as_deref())
             .collect();
         let of_deleted =

@@ -120,7 +120,7 @@ pub(super) async fn steps(
             // Whole seconds: a reply in the second of the send is after it.
             let until = at.plus_seconds(1);
             answers.extend(
-                notification::answerable(tx, sender_id, contact_id, until, not_before).await?,
+                notification::answerable(tx, sender_id, contact_id, until, not_before, now).await?,
             );
         }
         if let Some(contact_id) = contact_id

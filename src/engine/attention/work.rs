@@ -1,5 +1,7 @@
 //! Workers, queues, and what waits in them.
 
+use std::time::Duration;
+
 use super::{Finding, Urgency};
 use crate::{
     domain::{alarm::Measure, time::Timestamp},
@@ -15,6 +17,9 @@ const PARKED_SECONDS: i64 = 10 * 60;
 
 /// Callbacks may wait so long to be applied, in seconds.
 const CALLBACKS_SECONDS: i64 = 60;
+
+/// That the clock was changed is shown for so long.
+const CLOCK_SHOWN: Duration = Duration::from_hours(1);
 
 /// Whether somebody works.
 pub(super) async fn workers(
@@ -44,14 +49,17 @@ pub(super) async fn workers(
                 ),
         );
     }
-    if !engine.may_claim() {
-        let summary = "The clock of this machine and the database's differ.".to_owned();
+    let step = engine.clock.within(CLOCK_SHOWN);
+    if step.is_some() || !engine.may_claim() {
+        let way = if step < Some(0) { "back" } else { "forward" };
+        let seconds = step.unwrap_or(0).unsigned_abs() / 1_000_000;
+        let summary = format!("The clock was put {way} by {seconds} seconds within the last hour.");
         found.push(
-            Finding::new("clock", Urgency::Now, Measure::flag(true), summary)
+            Finding::new("clock", Urgency::Soon, Measure::flag(true), summary)
                 .local(true)
                 .means(
-                    "While they differ by over two seconds, this process sends nothing.",
-                    "Let both machines keep the time by NTP.",
+                    "What waited too far ahead was put right. While the clock was ahead, messages may have expired, and timers fired too early.",
+                    "Let the machine keep the time by NTP, with a service that slews the clock and does not put it forward or back.",
                 ),
         );
     }

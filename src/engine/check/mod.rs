@@ -89,14 +89,9 @@ pub fn webhook_of(public_url: &str) -> String {
 }
 
 /// Looks at everything, after the database itself was found good.
-pub async fn run(
-    engine: &Engine,
-    asked: &Asked,
-    clock: impl Fn() -> Timestamp,
-) -> Result<Vec<Row>, StoreError> {
-    let now = clock();
+pub async fn run(engine: &Engine, asked: &Asked, now: Timestamp) -> Result<Vec<Row>, StoreError> {
     let mut rows = ours::secrets(engine);
-    rows.extend(ours::clocks(engine, &clock).await?);
+    rows.extend(ours::clocks(engine, now).await?);
     rows.extend(ours::workers(engine, now).await?);
     rows.extend(ours::attention(engine, now).await?);
     let Ok(http) = http_client(asked.timeout, asked.timeout) else {

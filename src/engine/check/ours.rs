@@ -4,23 +4,20 @@ use secrecy::ExposeSecret;
 
 use super::{Area, Asked, Row, Verdict, webhook_of};
 use crate::{
-    domain::time::Timestamp,
+    domain::{horizon::TOLERANCE_MICROS, time::Timestamp},
     engine::{
-        Engine, attention,
+        Engine, attention, clock,
         heartbeat::{self, Pulse},
     },
     providers::{
         HttpClient,
         meta::probe::{self, Answer},
     },
-    store::{Store, StoreError, migrate, setting},
+    store::{Store, StoreError, horizon, migrate, setting},
 };
 
 /// A secret that people make up is at least this long, in characters.
 const SHORTEST: usize = 16;
-
-/// Clocks may differ by so much, in microseconds.
-const MOST_CLOCK_DIFFERENCE: i64 = 2_000_000;
 
 fn ours(name: &'static str, verdict: Verdict, found: impl Into<String>) -> Row {
     Row::new(Area::Ours, name, verdict, found)
@@ -167,27 +164,60 @@ fn strength(name: &'static str, short: bool, what: &str, remedy: &str) -> Row {
     }
 }
 
-pub(super) async fn clocks(
-    engine: &Engine,
-    clock: &impl Fn() -> Timestamp,
-) -> Result<Vec<Row>, StoreError> {
-    let Some(ahead) = setting::clock_ahead_micros(&engine.store, clock).await? else {
-        return Ok(Vec::new());
-    };
-    Ok(vec![if ahead.abs() > MOST_CLOCK_DIFFERENCE {
-        ours(
-            "clock",
-            Verdict::Failed,
-            format!("This machine's clock and the database's differ by {} seconds: nothing is sent here.", ahead.abs() / 1_000_000),
-        )
-        .helps("Let both machines keep the time by NTP.")
-    } else {
-        ours(
-            "clock",
+/// Whether the clocks agree, and whether one was changed.
+pub(super) async fn clocks(engine: &Engine, now: Timestamp) -> Result<Vec<Row>, StoreError> {
+    let mut rows = Vec::new();
+    if let Some(ahead) = setting::clock_ahead_micros(&engine.store, clock::machine_now).await? {
+        rows.push(if ahead.abs() > TOLERANCE_MICROS {
+            let way = if ahead > 0 { "behind" } else { "ahead of" };
+            ours(
+                "clock",
+                Verdict::Warning,
+                format!(
+                    "This machine's clock is {} seconds {way} the database's, which is the one that counts.",
+                    ahead.abs() / 1_000_000
+                ),
+            )
+            .helps("Let both machines keep the time by NTP.")
+        } else {
+            ours(
+                "clock",
+                Verdict::Ok,
+                "The clocks of this machine and of the database agree.",
+            )
+        });
+    }
+    rows.push(changed_clock(engine, now).await?);
+    Ok(rows)
+}
+
+/// Whether rows show that the clock was changed.
+async fn changed_clock(engine: &Engine, now: Timestamp) -> Result<Row, StoreError> {
+    let bounds = engine.settings.horizon();
+    let counts = horizon::count(&engine.store, &bounds, now).await?;
+    let latest = horizon::traces(&engine.store, &bounds, now).await?.latest();
+    if counts.is_empty() && latest.is_none() {
+        return Ok(ours(
+            "clock_changed",
             Verdict::Ok,
-            "The clocks of this machine and of the database agree.",
-        )
-    }])
+            "No instant lies further ahead than it can.",
+        ));
+    }
+    let newest = latest.map_or_else(String::new, |latest| {
+        let seconds = latest.micros_since(now) / 1_000_000;
+        format!(" the newest row was made at {latest}, {seconds} seconds from now;")
+    });
+    let waiting = if counts.is_empty() {
+        "nothing waits for it any more".to_owned()
+    } else {
+        let counts = counts.iter();
+        let kinds = clock::said(counts.map(|(kind, count)| (*kind, count.unsigned_abs())));
+        format!("instants that lie further ahead than they can: {kinds}")
+    };
+    let found = format!("The clock was ahead, or has been put back:{newest} {waiting}.");
+    Ok(ours("clock_changed", Verdict::Warning, found).helps(
+        "See that the clock is right now (timedatectl). herald serve counts such instants as come, and puts them right within a minute: nothing else need be done.",
+    ))
 }
 
 pub(super) async fn workers(engine: &Engine, now: Timestamp) -> Result<Vec<Row>, StoreError> {

@@ -288,6 +288,7 @@ async fn claim_in(
             not_before,
             interval_micros,
             lane,
+            _open: engine.open_calls.open(claimed.id),
             contact_id: claimed.contact_id,
             template: (!claimed.template.is_empty()).then(|| {
                 let language = claimed.language.clone().unwrap_or_default();

@@ -3,7 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Answer;
+use super::{Answer, permits::probe_at};
 use crate::{
     domain::{
         failure::{Failure, FailureClass},
@@ -40,12 +40,7 @@ pub(super) async fn knock(
         .store
         .write(async |tx| {
             let row = sender::lock(tx, id).await?;
-            let due = row.filter(|row| {
-                row.state == "held"
-                    && row
-                        .probe_at
-                        .is_none_or(|at| Timestamp::from_micros(at) <= now)
-            });
+            let due = row.filter(|row| row.state == "held" && probe_at(engine, row, now) <= now);
             let Some(row) = due else {
                 return Ok(None);
             };
@@ -109,7 +104,9 @@ impl<'a> Seen<'a> {
                 .iter()
                 .map(|answer| made_at(answer.job.attempt_id))
                 .min()
-                .unwrap_or(now),
+                .unwrap_or(now)
+                // By a clock that was ahead it would have begun after whatever comes next.
+                .min(now),
         }
     }
 

@@ -8,12 +8,14 @@ mod claim;
 mod compose;
 mod gate;
 mod health;
+mod open_calls;
 mod pairs;
 mod permits;
 mod settle;
 
 pub use claim::{Claim, claim, claim_current, claim_with};
 pub use gate::{Sendable, sendable};
+pub use open_calls::{OpenCall, OpenCalls};
 pub use permits::catch_up;
 pub use settle::{settle, settle_surely};
 
@@ -41,6 +43,8 @@ pub struct Job {
     template: Option<(String, String)>,
     /// What to send, or why nothing can be.
     message: Result<Message, Failure>,
+    /// Held until what came of the call is written down.
+    _open: OpenCall,
 }
 
 impl Job {

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::{Job, Slots};
 use crate::{
     domain::{
+        horizon,
         pace::{self, Grant, Lane},
         time::Timestamp,
     },
@@ -70,7 +71,7 @@ async fn take_locked(
         return Ok(Err(NotNow::Until(now.plus_seconds(1))));
     }
     if row.state == "held" {
-        let probe_at = row.probe_at.map_or(now, Timestamp::from_micros);
+        let probe_at = probe_at(engine, &row, now);
         if probe_at > now {
             return Ok(Err(NotNow::Until(probe_at)));
         }
@@ -93,6 +94,16 @@ async fn take_locked(
         sender::set_pace(tx, id, next_at).await?;
     }
     Ok(Ok(permits))
+}
+
+/// When a held sender may be probed. Only a provider that holds the whole account says
+/// when itself.
+pub(super) fn probe_at(engine: &Engine, row: &entity::sender::Model, now: Timestamp) -> Timestamp {
+    let probe_at = row.probe_at.map_or(now, Timestamp::from_micros);
+    if row.account_held_at.is_some() {
+        return probe_at;
+    }
+    horizon::until(probe_at, now, engine.settings.horizon().probe())
 }
 
 /// What a sender's pace allows of what is wanted, and when the next call may be made

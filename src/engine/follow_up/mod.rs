@@ -13,7 +13,7 @@ use super::{
     transition::{self, Report},
 };
 use crate::{
-    domain::{time::Timestamp, trigger::Triggers},
+    domain::{horizon, time::Timestamp, trigger::Triggers},
     store::{
         DatabaseTransaction, StoreError, callback, catalogue,
         dialect::Id,
@@ -58,7 +58,7 @@ impl Cursor {
 }
 
 /// While older callbacks wait, timers wait with them, but no longer than this.
-const BACKLOG_PATIENCE_SECONDS: i64 = 120;
+const BACKLOG_PATIENCE_MICROS: i64 = 120_000_000;
 
 /// Fires what is due. Says how many follow-ups were decided. One that the
 /// database refuses is ended alone, with its reason.
@@ -69,8 +69,8 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     }
     // A receipt may be among the callbacks that are not applied yet.
     let horizon = match callback::waiting(&engine.store).await? {
-        (_, Some(oldest)) if now.micros_since(oldest) < BACKLOG_PATIENCE_SECONDS * 1_000_000 => {
-            oldest
+        (_, Some(oldest)) if horizon::is_recent(oldest, now, BACKLOG_PATIENCE_MICROS) => {
+            oldest.min(now)
         }
         _ => now,
     };

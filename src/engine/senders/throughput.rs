@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::{
-    domain::time::Timestamp,
+    domain::{horizon, time::Timestamp},
     engine::Engine,
     providers::{AskError, Provider},
     store::{StoreError, sender},
@@ -26,7 +26,7 @@ pub async fn turn(
         return Ok(false);
     };
     let asked_at = row.pace_asked_at.map(Timestamp::from_micros);
-    if asked_at.is_some_and(|at| now.micros_since(at) < AGAIN_SECONDS * 1_000_000) {
+    if asked_at.is_some_and(|at| horizon::is_recent(at, now, AGAIN_SECONDS * 1_000_000)) {
         return Ok(false);
     }
     let (reported, asked_at) = match provider.per_second().await {

@@ -10,8 +10,8 @@ pub use held::{
 };
 pub use insert::{Fallback, NewNotification, fresh_state, insert};
 pub use queue::{
-    Claimed, Delay, LANES, Whose, answerable, any_due, any_woken, claim, count_due, delay, extend,
-    oldest_due, woken,
+    Claimed, Delay, LANES, Whose, answerable, any_due, any_woken, await_open_calls, claim,
+    count_due, delay, extend, oldest_due, woken,
 };
 pub use search::{
     Filter, find, find_all, in_transaction, of_request, open_counts, read_failure, search,

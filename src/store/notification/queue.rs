@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, DbBackend};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::domain::time::Timestamp;
+use crate::domain::{horizon::TOLERANCE_MICROS, time::Timestamp};
 use crate::store::{
     Store, StoreError,
     dialect::{Columns, Id, Type, execute, ids, list, locking, nil, query, query_one, rows},
@@ -176,6 +176,29 @@ pub async fn woken(
     found.iter().map(|row| Columns::of(row).take()).collect()
 }
 
+/// Of these messages, whose calls are open: those whose lost answer would be decided upon
+/// wait until then. Gives them back.
+pub async fn await_open_calls(
+    tx: &DatabaseTransaction,
+    open: &[Uuid],
+    until: Timestamp,
+) -> Result<Vec<Uuid>, StoreError> {
+    if open.is_empty() {
+        return Ok(Vec::new());
+    }
+    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let waiting = query(
+        tx,
+        format!(
+            "UPDATE notification SET leased_until = $2, wake_at = $2 FROM {given} \
+             WHERE notification.id = r.id AND engine_state = 'unknown' RETURNING notification.id"
+        ),
+        [ids(open.iter().copied())?, until.micros().into()],
+    )
+    .await?;
+    waiting.iter().map(|row| Columns::of(row).take()).collect()
+}
+
 /// Whether anything is due.
 pub async fn any_due(store: &Store, whose: Whose, now: Timestamp) -> Result<bool, StoreError> {
     let backend = store.reader().get_database_backend();
@@ -243,20 +266,28 @@ pub async fn delay(
     Ok(())
 }
 
-/// Notifications of a contact and sender that a message of `at` may answer.
+/// Notifications of a contact and sender that a message of `at` may answer. What was made
+/// at an instant that is still to come was made by a clock that was ahead: it may be older.
 pub async fn answerable(
     tx: &DatabaseTransaction,
     sender: Uuid,
     contact: Uuid,
     at: Timestamp,
     not_before: Timestamp,
+    now: Timestamp,
 ) -> Result<Vec<Uuid>, StoreError> {
     let found = query(
         tx,
         "SELECT id FROM notification WHERE contact_id = $1 AND sender_id = $2 AND replied = false \
-         AND created_at >= $3 AND created_at <= $4 AND status IN ('accepted', 'sent', 'delivered', 'read', 'played') \
+         AND created_at >= $3 AND (created_at <= $4 OR created_at > $5) AND status IN ('accepted', 'sent', 'delivered', 'read', 'played') \
          ORDER BY id DESC LIMIT 50",
-        [contact.into(), sender.into(), not_before.micros().into(), at.micros().into()],
+        [
+            contact.into(),
+            sender.into(),
+            not_before.micros().into(),
+            at.micros().into(),
+            now.plus_micros(TOLERANCE_MICROS).micros().into(),
+        ],
     )
     .await?;
     found.iter().map(|row| Columns::of(row).take()).collect()

@@ -1,7 +1,7 @@
 //! Coming in, and being kept out.
 
 use herald::{
-    domain::login::Role,
+    domain::login::{LINK_SECONDS, Role},
     engine::logins::{self, Change},
 };
 use reqwest::Method;
@@ -17,6 +17,7 @@ crate::tests![
     a_link_lets_in_once_and_a_password_from_then_on,
     who_guesses_has_to_wait_and_unknown_names_look_the_same,
     many_guesses_at_once_are_all_counted,
+    a_pause_that_a_clock_ahead_began_is_no_longer_than_others,
     a_form_of_another_site_or_session_changes_nothing,
     whoever_is_let_in_no_more_is_out_at_once,
     who_is_in_stays_in_over_a_restart_and_not_over_half_a_day,
@@ -122,7 +123,7 @@ async fn a_link_lets_in_once_and_a_password_from_then_on(database: Database) {
     );
     // A link is of no use after an hour.
     let late = link(&app, "late").await;
-    app.pass(logins::LINK_SECONDS + 1);
+    app.pass(LINK_SECONDS + 1);
     assert_eq!(other.get(&late).await.status, 404);
 }
 
@@ -162,6 +163,35 @@ async fn who_guesses_has_to_wait_and_unknown_names_look_the_same(database: Datab
     // However many names are tried, they leave little behind.
     let rows = app.number("SELECT count(*) FROM login_failure").await;
     assert!(rows <= 2, "{rows}");
+}
+
+async fn a_pause_that_a_clock_ahead_began_is_no_longer_than_others(database: Database) {
+    let app = ready(&database).await;
+    somebody(&app, "ada", Role::Viewer).await;
+    let mut browser = Browser::new(&app);
+    app.pass(6 * 3600);
+    let mut inside = somebody(&app, "eve", Role::Viewer).await;
+    let path = link(&app, "late").await;
+    for _ in 0..5 {
+        browser.log_in("ada", "a wrong password").await;
+    }
+    app.pass(-6 * 3600);
+    let page = browser.log_in("ada", PASSWORD).await;
+    assert!(page.says("wait 30 seconds"), "{}", page.text);
+    app.pass(29);
+    assert_eq!(browser.log_in("ada", PASSWORD).await.status, 429);
+    app.pass(2);
+    assert_eq!(browser.log_in("ada", PASSWORD).await.status, 303);
+    // A link and a session have their own time from when they are first seen.
+    herald::engine::clock::mend_turn(&app.engine, app.now())
+        .await
+        .unwrap();
+    assert_eq!(inside.get("/dashboard").await.status, 200);
+    assert_eq!(browser.get(&path).await.status, 200);
+    app.pass(LINK_SECONDS + 1);
+    assert_eq!(browser.get(&path).await.status, 404);
+    app.pass(12 * 3600);
+    assert_eq!(inside.get("/dashboard").await.status, 303);
 }
 
 async fn many_guesses_at_once_are_all_counted(database: Database) {

@@ -1,0 +1,213 @@
+//! Which columns keep instants of which kind, and how far ahead these can lie.
+
+use crate::domain::{
+    horizon::{Horizon, Kind, TOLERANCE_MICROS},
+    login, pace, retry,
+    time::Timestamp,
+};
+
+/// A column that keeps instants of one kind.
+pub(super) struct Column {
+    pub(super) kind: Kind,
+    pub(super) table: &'static str,
+    /// The table's key.
+    pub(super) key: &'static [&'static str],
+    /// The column's.
+    pub(super) name: &'static str,
+    /// Which rows are meant.
+    pub(super) only: &'static str,
+    /// How far ahead it can lie, in microseconds.
+    furthest: i64,
+    /// How far ahead it is put, in microseconds.
+    pub(super) becomes: i64,
+    /// Looked at each time, as the table is small or an index leads there.
+    pub(super) is_cheap: bool,
+    /// It is left as it is: its readers do not count it, and the table is large.
+    pub(super) is_left: bool,
+}
+
+impl Column {
+    const fn new(
+        kind: Kind,
+        table: &'static str,
+        key: &'static [&'static str],
+        name: &'static str,
+    ) -> Self {
+        Self {
+            kind,
+            table,
+            key,
+            name,
+            only: "true",
+            furthest: 0,
+            becomes: 0,
+            is_cheap: false,
+            is_left: false,
+        }
+    }
+
+    const fn only(mut self, only: &'static str) -> Self {
+        self.only = only;
+        self
+    }
+
+    /// It is waited for: further ahead it counts as come.
+    const fn within(mut self, furthest: i64) -> Self {
+        self.furthest = furthest;
+        self
+    }
+
+    /// It was granted for so long: further ahead it is granted once more.
+    const fn granted(mut self, whole: i64) -> Self {
+        self.furthest = whole;
+        self.becomes = whole;
+        self
+    }
+
+    const fn cheap(mut self) -> Self {
+        self.is_cheap = true;
+        self
+    }
+
+    const fn left(mut self) -> Self {
+        self.is_left = true;
+        self
+    }
+
+    pub(super) fn bound(&self, now: Timestamp) -> i64 {
+        now.plus_micros(self.furthest.saturating_add(TOLERANCE_MICROS))
+            .micros()
+    }
+}
+
+const SECOND: i64 = 1_000_000;
+const HOUR: i64 = 3600 * SECOND;
+
+/// Every column whose instants are bounded, but for those of messages and timers.
+pub(super) fn columns(horizon: &Horizon) -> Vec<Column> {
+    let sender = |kind, column| Column::new(kind, "sender", &["id"], column).cheap();
+    let template = |column| {
+        let key = &["account_id", "name", "language"];
+        Column::new(Kind::Template, "template_sync", key, column)
+    };
+    vec![
+        sender(Kind::Pace, "pace_next_at").within(pace::FURTHEST_MICROS),
+        sender(Kind::Pace, "slowed_at"),
+        sender(Kind::Pace, "pace_asked_at"),
+        sender(Kind::Probe, "probe_at")
+            .only("account_held_at IS NULL")
+            .within(horizon.probe()),
+        // Of a held account without an end: an hour after it was held.
+        sender(Kind::Probe, "probe_at")
+            .only("probe_at - account_held_at <= 3600000000")
+            .granted(HOUR),
+        sender(Kind::Probe, "account_held_at"),
+        sender(Kind::Probe, "credentials_at"),
+        sender(Kind::Silence, "unheard_since"),
+        sender(Kind::MarketingHold, "marketing_held_until").granted(retry::SPAM_SECONDS * SECOND),
+        Column::new(
+            Kind::PairPace,
+            "conversation",
+            &["sender_id", "contact_id"],
+            "pair_next_at",
+        )
+        .within(horizon.pair)
+        .left(),
+        Column::new(Kind::CallbackLease, "callback", &["id"], "leased_until")
+            .only("processed_at IS NULL")
+            .granted(horizon.lease)
+            .cheap(),
+        Column::new(Kind::ReadMark, "inbound_message", &["id"], "read_due_at")
+            .within(60 * SECOND)
+            .cheap(),
+        template("status_at"),
+        template("quality_at"),
+        template("category_at"),
+        template("components_at"),
+        // What people say themselves has the provider's time, and a refusal stands.
+        Column::new(
+            Kind::OptIn,
+            "suppression",
+            &["contact_id", "scope"],
+            "provider_at",
+        )
+        .only("callback_id IS NULL AND wanted"),
+        Column::new(Kind::LoginFailure, "login_failure", &["subject"], "last_at").cheap(),
+        Column::new(Kind::LoginLink, "login_link", &["digest"], "expires_at")
+            .granted(login::LINK_SECONDS * SECOND)
+            .cheap(),
+        Column::new(Kind::Session, "session", &["digest"], "expires_at")
+            .granted(login::SESSION_SECONDS * SECOND)
+            .cheap(),
+        Column::new(
+            Kind::Heartbeat,
+            "heartbeat",
+            &["process", "worker"],
+            "seen_at",
+        )
+        .cheap(),
+    ]
+}
+
+/// A kind of instant of messages: what is wrong with it, and what is put right.
+pub(super) struct OfMessages {
+    pub(super) kind: Kind,
+    pub(super) column: &'static str,
+    /// Which are wrong: `$1` is the bound.
+    pub(super) wrong: &'static str,
+    /// `$2` is now, with what is granted.
+    pub(super) right: &'static str,
+    pub(super) granted: i64,
+}
+
+/// What waits for a time that was asked for was never claimed; it waits on.
+pub(super) fn of_messages(horizon: &Horizon) -> [OfMessages; 5] {
+    [
+        OfMessages {
+            kind: Kind::Lease,
+            column: "leased_until",
+            wrong: "engine_state = 'sending' AND wake_at > $1 AND leased_until > $1",
+            right: "leased_until = $2, wake_at = $2",
+            granted: horizon.lease,
+        },
+        OfMessages {
+            kind: Kind::UnknownOutcome,
+            column: "leased_until",
+            wrong: "engine_state = 'unknown' AND wake_at > $1 AND leased_until > $1",
+            right: "leased_until = $2, wake_at = $2",
+            granted: horizon.unknown,
+        },
+        OfMessages {
+            kind: Kind::Queue,
+            column: "due_at",
+            wrong: "engine_state = 'queued' AND due_at > $1 AND updated_at > $1 \
+                    AND NOT (lease_owner IS NULL AND due_at > updated_at)",
+            right: "due_at = $2, updated_at = $2, reason = NULL",
+            granted: 0,
+        },
+        OfMessages {
+            kind: Kind::Retry,
+            column: "due_at",
+            wrong: "engine_state = 'retrying' AND due_at > $1 AND updated_at > $1",
+            right: "due_at = $2 + (due_at - updated_at), updated_at = $2",
+            granted: 0,
+        },
+        OfMessages {
+            kind: Kind::Stale,
+            column: "wake_at",
+            wrong: "engine_state = 'settled' AND wake_at > $1",
+            right: "wake_at = $2",
+            granted: horizon.stale,
+        },
+    ]
+}
+
+impl OfMessages {
+    pub(super) fn bound(&self, now: Timestamp) -> i64 {
+        now.plus_micros(self.granted.saturating_add(TOLERANCE_MICROS))
+            .micros()
+    }
+}
+
+/// A timer that was reckoned by a clock that was ahead; `$1` is the bound.
+pub(super) const WRONG_TIMERS: &str = "due_at > $1 AND created_at > $1";

@@ -1,0 +1,223 @@
+//! Puts right what lies further ahead than it can, a chunk at a time.
+
+use std::collections::BTreeMap;
+
+use sea_orm::ConnectionTrait;
+use uuid::Uuid;
+
+use super::columns::{Column, OfMessages, WRONG_TIMERS, columns, of_messages};
+use crate::{
+    domain::{
+        horizon::{Horizon, Kind, TOLERANCE_MICROS},
+        time::Timestamp,
+    },
+    store::{
+        DatabaseTransaction, Store, StoreError, catalogue,
+        dialect::{Columns, Type, execute, ids, locking, query, rows},
+    },
+};
+
+/// Rows that one transaction puts right, at most, of each column.
+const CHUNK: i64 = 200;
+
+/// A message with an instant that lies further ahead than it can.
+#[derive(Clone, Copy, Debug)]
+pub struct Mended {
+    pub notification_id: Uuid,
+    pub kind: Kind,
+    /// Where it lay.
+    pub was: Timestamp,
+}
+
+/// What is to be put right and is found only by walking long indexes: outside of the
+/// transaction, which looks at these rows again.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    messages: Vec<Mended>,
+    /// Rules with timers, and how far ahead these can be.
+    timers: Vec<(Uuid, Timestamp)>,
+}
+
+/// Finds a chunk of it.
+pub async fn find(store: &Store, horizon: &Horizon, now: Timestamp) -> Result<Found, StoreError> {
+    let mut found = Found::default();
+    for of in of_messages(horizon) {
+        let sql = format!(
+            "SELECT id, {} FROM notification WHERE {} LIMIT $2",
+            of.column, of.wrong
+        );
+        let wrong = query(store.reader(), sql, [of.bound(now).into(), CHUNK.into()]).await?;
+        for row in &wrong {
+            let mut columns = Columns::of(row);
+            found.messages.push(Mended {
+                notification_id: columns.take()?,
+                kind: of.kind,
+                was: Timestamp::from_micros(columns.take()?),
+            });
+        }
+    }
+    let bound = now.plus_micros(TOLERANCE_MICROS);
+    let rules = query(
+        store.reader(),
+        format!("SELECT DISTINCT rule_id FROM follow_up WHERE {WRONG_TIMERS}"),
+        [bound.micros().into()],
+    )
+    .await?;
+    for row in &rules {
+        let id: Uuid = Columns::of(row).take()?;
+        let rule = catalogue::rule(store.reader(), id).await?;
+        let after = rule.map_or(0, |stored| stored.rule.after_seconds);
+        found.timers.push((id, now.plus_seconds(after)));
+    }
+    Ok(found)
+}
+
+/// What one chunk has put right.
+#[derive(Clone, Debug, Default)]
+pub struct Chunk {
+    pub counts: BTreeMap<Kind, u64>,
+    pub messages: Vec<Mended>,
+}
+
+impl Chunk {
+    fn add(&mut self, kind: Kind, count: u64) {
+        if count > 0 {
+            *self.counts.entry(kind).or_default() += count;
+        }
+    }
+}
+
+/// Puts right what was found, and a chunk of everything else.
+pub async fn mend(
+    tx: &DatabaseTransaction,
+    found: &Found,
+    horizon: &Horizon,
+    now: Timestamp,
+) -> Result<Chunk, StoreError> {
+    let mut chunk = Chunk::default();
+    for column in columns(horizon).iter().filter(|column| !column.is_left) {
+        let count = mend_column(tx, column, now).await?;
+        chunk.add(column.kind, count);
+    }
+    for of in of_messages(horizon) {
+        let wrong = found.messages.iter().filter(|it| it.kind == of.kind);
+        let wrong: Vec<Mended> = wrong.copied().collect();
+        let messages = mend_messages(tx, &of, wrong, now).await?;
+        chunk.add(of.kind, messages.len() as u64);
+        chunk.messages.extend(messages);
+    }
+    for (rule, latest) in &found.timers {
+        let count = mend_timers(tx, *rule, *latest, now).await?;
+        chunk.add(Kind::Timer, count);
+    }
+    Ok(chunk)
+}
+
+async fn mend_column(
+    tx: &DatabaseTransaction,
+    column: &Column,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
+    let Column { table, name, .. } = column;
+    let picked: Vec<String> = column
+        .key
+        .iter()
+        .map(|key| format!("{key} AS picked_{key}"))
+        .collect();
+    let same: Vec<String> = column
+        .key
+        .iter()
+        .map(|key| format!("{table}.{key} = picked.picked_{key}"))
+        .collect();
+    let mended = execute(
+        tx,
+        format!(
+            "WITH picked AS MATERIALIZED (SELECT {} FROM {table} WHERE {name} > $2 AND {} LIMIT $3 {skip}) \
+             UPDATE {table} SET {name} = $1 FROM picked WHERE {}",
+            picked.join(", "),
+            column.only,
+            same.join(" AND "),
+        ),
+        [
+            now.plus_micros(column.becomes).micros().into(),
+            column.bound(now).into(),
+            CHUNK.into(),
+        ],
+    )
+    .await?;
+    Ok(mended.rows_affected())
+}
+
+/// Gives back those that were still wrong.
+async fn mend_messages(
+    tx: &DatabaseTransaction,
+    of: &OfMessages,
+    mut wrong: Vec<Mended>,
+    now: Timestamp,
+) -> Result<Vec<Mended>, StoreError> {
+    if wrong.is_empty() {
+        return Ok(wrong);
+    }
+    // Locked in one order; a change that is being made goes first.
+    let backend = tx.get_database_backend();
+    let skip = locking(backend, "ORDER BY id FOR UPDATE SKIP LOCKED");
+    let given = rows(backend, &[("id", Type::Uuid)]);
+    let still = query(
+        tx,
+        format!(
+            "SELECT id FROM notification WHERE id IN (SELECT r.id FROM {given}) AND {} {skip}",
+            of.wrong.replace("$1", "$2")
+        ),
+        [
+            ids(wrong.iter().map(|it| it.notification_id))?,
+            of.bound(now).into(),
+        ],
+    )
+    .await?;
+    let mut locked = Vec::with_capacity(still.len());
+    for row in &still {
+        locked.push(Columns::of(row).take::<Uuid>()?);
+    }
+    wrong.retain(|it| locked.contains(&it.notification_id));
+    if wrong.is_empty() {
+        return Ok(wrong);
+    }
+    execute(
+        tx,
+        format!(
+            "UPDATE notification SET {} FROM {given} WHERE notification.id = r.id",
+            of.right
+        ),
+        [ids(locked)?, now.plus_micros(of.granted).micros().into()],
+    )
+    .await?;
+    Ok(wrong)
+}
+
+/// A timer is due no later than its rule's time from now: its trigger has been.
+async fn mend_timers(
+    tx: &DatabaseTransaction,
+    rule: Uuid,
+    latest: Timestamp,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
+    let mended = execute(
+        tx,
+        format!(
+            "WITH picked AS MATERIALIZED (SELECT id AS picked_id FROM follow_up WHERE rule_id = $2 \
+             AND due_at > $3 AND created_at > $4 LIMIT $5 {skip}) \
+             UPDATE follow_up SET due_at = $1 FROM picked WHERE follow_up.id = picked.picked_id"
+        ),
+        [
+            latest.micros().into(),
+            rule.into(),
+            latest.plus_micros(TOLERANCE_MICROS).micros().into(),
+            now.plus_micros(TOLERANCE_MICROS).micros().into(),
+            CHUNK.into(),
+        ],
+    )
+    .await?;
+    Ok(mended.rows_affected())
+}

@@ -1,0 +1,142 @@
+//! Instants in rows that lie further ahead than they can: found, counted, and put right.
+//!
+//! The bounds are of [`crate::domain::horizon`]. A row that waits for such an instant
+//! goes on at once; what was granted for a time (a lease, a hold, a link) has that time
+//! again from when this is seen, as its holder may be at work.
+
+mod columns;
+mod mend;
+
+pub use mend::{Chunk, Found, Mended, find, mend};
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use self::columns::{WRONG_TIMERS, columns, of_messages};
+use super::{
+    Store, StoreError,
+    dialect::{Columns, query_one},
+    first_id, made_at,
+};
+use crate::domain::{
+    horizon::{Horizon, Kind, TOLERANCE_MICROS},
+    time::Timestamp,
+};
+
+/// The tables whose rows show how far the clock has been: their ids are made of the time.
+const WITNESSES: [&str; 6] = [
+    "notification",
+    "attempt",
+    "callback",
+    "event",
+    "follow_up",
+    "audit",
+];
+
+/// Rows that were made at instants that are still to come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traces {
+    /// The newest of each kind that shows it.
+    newest: [Option<Uuid>; WITNESSES.len()],
+    /// Instants that are kept for later lie further ahead than they can.
+    pub any_wrong: bool,
+}
+
+impl Traces {
+    /// How far the clock has been ahead of now, if it was.
+    pub fn latest(&self) -> Option<Timestamp> {
+        self.newest.iter().flatten().max().map(|id| made_at(*id))
+    }
+
+    /// The same once everything is put right: what was made stays as it was made.
+    #[must_use]
+    pub fn mended(self) -> Self {
+        Self {
+            any_wrong: false,
+            ..self
+        }
+    }
+
+    pub fn any(&self) -> bool {
+        self.any_wrong || self.latest().is_some()
+    }
+}
+
+/// Looks for traces of a clock that was ahead of now: a look at the end of a few
+/// indexes, and at small tables.
+pub async fn traces(
+    store: &Store,
+    horizon: &Horizon,
+    now: Timestamp,
+) -> Result<Traces, StoreError> {
+    let newest: Vec<String> = WITNESSES
+        .iter()
+        .map(|table| format!("(SELECT id FROM {table} WHERE id > $1 ORDER BY id DESC LIMIT 1)"))
+        .collect();
+    let after = first_id(now.plus_micros(TOLERANCE_MICROS));
+    let row = query_one(
+        store.reader(),
+        format!("SELECT {}", newest.join(", ")),
+        [after.into()],
+    )
+    .await?;
+    let mut traces = Traces::default();
+    if let Some(row) = &row {
+        let mut columns = Columns::of(row);
+        for newest in &mut traces.newest {
+            *newest = columns.take()?;
+        }
+    }
+    for column in columns(horizon).iter().filter(|column| column.is_cheap) {
+        if traces.any_wrong {
+            break;
+        }
+        let found = query_one(
+            store.reader(),
+            format!(
+                "SELECT 1 FROM {} WHERE {} > $1 AND {} LIMIT 1",
+                column.table, column.name, column.only
+            ),
+            [column.bound(now).into()],
+        )
+        .await?;
+        traces.any_wrong = found.is_some();
+    }
+    Ok(traces)
+}
+
+/// How many instants of each kind lie further ahead than they can. Walks tables: for a
+/// command.
+pub async fn count(
+    store: &Store,
+    horizon: &Horizon,
+    now: Timestamp,
+) -> Result<BTreeMap<Kind, i64>, StoreError> {
+    let mut asked: Vec<(Kind, String, i64)> = columns(horizon)
+        .iter()
+        .map(|column| {
+            let condition = format!("{} > $1 AND {}", column.name, column.only);
+            let sql = format!("SELECT count(*) FROM {} WHERE {condition}", column.table);
+            (column.kind, sql, column.bound(now))
+        })
+        .collect();
+    asked.extend(of_messages(horizon).iter().map(|of| {
+        let sql = format!("SELECT count(*) FROM notification WHERE {}", of.wrong);
+        (of.kind, sql, of.bound(now))
+    }));
+    asked.push((
+        Kind::Timer,
+        format!("SELECT count(*) FROM follow_up WHERE {WRONG_TIMERS}"),
+        now.plus_micros(TOLERANCE_MICROS).micros(),
+    ));
+    let mut counts = BTreeMap::new();
+    for (kind, sql, bound) in asked {
+        let row = query_one(store.reader(), sql, [bound.into()]).await?;
+        let count: i64 = row.map_or(Ok(0), |row| Columns::of(&row).take())?;
+        if count > 0 {
+            *counts.entry(kind).or_default() += count;
+        }
+    }
+    Ok(counts)
+}
