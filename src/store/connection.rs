@@ -36,8 +36,8 @@ impl From<sqlx::Error> for Failure {
 }
 
 impl Failure {
-    /// The statement was refused and the connection is as good as before. Of any other error
-    /// nobody can say what state it left the connection in.
+    /// The statement was refused and the connection is as good as before. Any other error leaves
+    /// the connection in an unknown state.
     pub(super) fn leaves_connection_usable(&self) -> bool {
         match &self.0 {
             sqlx::Error::Database(error) => match error.code().as_deref() {

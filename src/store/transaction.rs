@@ -3,7 +3,7 @@
 //! sqlx counts how deep a connection is in transactions, and a ROLLBACK that fails leaves the count
 //! where it was: SQLite ends a transaction by itself when the disk is full, the ROLLBACK finds
 //! none, and what is then taken for COMMIT releases a savepoint inside of a transaction that
-//! nobody ends. So transactions are begun and ended here, in SQL, and a connection goes back to
+//! is never ended. So transactions are begun and ended here, in SQL, and a connection goes back to
 //! its pool only when the database has said that no transaction is open on it.
 
 use std::sync::{
@@ -134,7 +134,7 @@ impl Transaction {
                 "a statement of the transaction has failed before".to_owned(),
             ));
         }
-        // Until it has answered: whoever stops waiting leaves it so.
+        // Until it has answered: a caller that stops waiting leaves it so.
         state.failed = true;
         match call(&mut state.lease.connection).await {
             Ok(answer) => {

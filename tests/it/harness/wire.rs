@@ -1,5 +1,5 @@
 //! A wire to PostgreSQL that can be cut, or go silent as when a host vanishes: nothing arrives
-//! any more, and nobody says so.
+//! any more, and neither side learns of it.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use tokio::{
 enum State {
     Carries,
     Silent,
-    /// Nobody listens: what connects is turned away.
+    /// What connects is turned away.
     Cut,
 }
 
