@@ -185,7 +185,8 @@ impl App {
             }
         };
         if let Some(waiting) = waiting {
-            waiting.stop(false).await;
+            // A request that has begun gets its answer.
+            waiting.stop(true).await;
         }
         tracker.close();
         tracker.wait().await;

@@ -18,6 +18,7 @@ pub fn server(listener: TcpListener) -> std::io::Result<Server> {
     })
     .workers(1)
     .disable_signals()
+    .shutdown_timeout(2)
     .listen(listener)?
     .run();
     Ok(server)

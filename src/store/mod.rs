@@ -122,6 +122,21 @@ impl StoreError {
         }
     }
 
+    /// The disk has no room, fails, or cannot be written to. SQLite: READONLY, IOERR, FULL; PostgreSQL:
+    /// 53100, 58030 (a file cannot be written) and 58P01.
+    fn is_of_the_disk(&self) -> bool {
+        let (Self::Transient(error) | Self::Refused(error)) = self else {
+            return false;
+        };
+        match database_code(error).as_deref() {
+            Some(code) if code.len() < 5 => code
+                .parse::<u32>()
+                .is_ok_and(|code| matches!(code & 0xff, 8 | 10 | 13)),
+            Some(code) => matches!(code, "53100" | "58030" | "58P01"),
+            None => false,
+        }
+    }
+
     /// A unique key is taken already.
     pub fn is_unique_violation(&self) -> bool {
         match self {
@@ -322,7 +337,7 @@ impl Store {
         if lasted > LONG_WRITE {
             metrics::counter!("herald_long_writes_total").increment(1);
         }
-        let (value, committed) = result?;
+        let (value, committed) = result.inspect_err(|error| self.writable.learn(error))?;
         if let (Some(proof), Some(committed)) = (&self.proof, committed)
             && proof.look(committed, before, || pool.renew()).await == Verdict::Missing
         {

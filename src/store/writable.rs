@@ -1,8 +1,9 @@
 //! Whether the database takes writes, by writing: a disk that is full is seen in no other way.
 
-use std::time::{Duration, Instant};
-
-use tokio::sync::Mutex;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use super::{Store, StoreError, dialect};
 
@@ -12,14 +13,43 @@ const WITHIN: Duration = Duration::from_secs(2);
 /// And is made no more often: a question in between gets the last answer.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The last answer, and when it was given.
+/// A write that failed for want of room says no for so long: small ones may still succeed.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// The last answer, and when it was given; and when a write last failed because of the disk.
 #[derive(Debug, Default)]
-pub(super) struct Writable(Mutex<Option<(Instant, bool)>>);
+pub(super) struct Writable {
+    last: tokio::sync::Mutex<Option<(Instant, bool)>>,
+    failed_at: Mutex<Option<Instant>>,
+}
+
+impl Writable {
+    /// Takes note of a write that failed.
+    pub(super) fn learn(&self, error: &StoreError) {
+        if error.is_of_the_disk() {
+            *self
+                .failed_at
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+    }
+
+    fn failed_lately(&self) -> bool {
+        self.failed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some_and(|at| at.elapsed() < AFTER_FAILURE)
+    }
+}
 
 impl Store {
-    /// Writes something of no meaning, to learn whether the database takes writes.
+    /// Whether the database takes writes: none has just failed because of the disk, and one
+    /// of no meaning succeeds.
     pub async fn is_writable(&self) -> bool {
-        let mut last = self.writable.0.lock().await;
+        if self.writable.failed_lately() {
+            return false;
+        }
+        let mut last = self.writable.last.lock().await;
         if let Some((at, writable)) = *last
             && at.elapsed() < EVERY
         {

@@ -85,9 +85,11 @@ async fn acknowledged_callbacks_and_events_are_there_after_a_full_disk(database:
             "{refused} of 60 were refused in round {round}"
         );
         assert_eq!(app.text("/livez").await.0, 200);
+        assert_eq!(app.text("/readyz").await.0, 503);
         disk.free();
+        // Until a while after the last failure, small writes that succeed notwithstanding.
+        assert_eq!(app.text("/readyz").await.0, 503);
         // Room again: it recovers by itself.
-        assert_eq!(app.text("/readyz").await.0, 200);
         number += 1;
         let body = json!({ "entry": [], "number": number });
         assert_eq!(app.callback_bytes(body.to_string().into_bytes()).await, 200);
