@@ -53,7 +53,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
 /// nobody. Says how many. An answer and its status may be committed at the same
 /// time by two processes, neither seeing the other's: this is who looks again.
 pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
-    if parked::count(&engine.store).await? == 0 {
+    if !parked::any(&engine.store).await? {
         return Ok(0);
     }
     let oldest = now.plus_seconds(-engine.settings.parked_seconds);

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, Id, Type, execute, list, locking, query, rows},
+    dialect::{Columns, Id, Type, execute, list, locking, matching, query, rows},
     new_id,
 };
 use crate::domain::{phone::Phone, recipient::UserId, time::Timestamp};
@@ -79,16 +79,20 @@ async fn find_and(
     if aliases.is_empty() {
         return Ok(Vec::new());
     }
-    let given = rows(
-        connection.get_database_backend(),
-        &[("kind", Type::Text), ("value", Type::Text)],
+    let backend = connection.get_database_backend();
+    let given = rows(backend, &[("kind", Type::Text), ("value", Type::Text)]);
+    let names = matching(
+        backend,
+        &given,
+        "contact_alias",
+        "k",
+        "k.kind = r.kind AND k.value = r.value",
     );
+    let people = matching(backend, &names, "contact", "c", "c.id = k.contact_id");
     let found = query(
         connection,
         format!(
-            "SELECT k.kind, k.value, k.contact_id, k.superseded_at FROM {given} \
-             CROSS JOIN contact_alias k CROSS JOIN contact c WHERE k.kind = r.kind AND k.value = r.value \
-             AND c.id = k.contact_id AND c.deleted_at IS NULL {clause}"
+            "SELECT k.kind, k.value, k.contact_id, k.superseded_at FROM {people} WHERE c.deleted_at IS NULL {clause}"
         ),
         [list(aliases)?],
     )
@@ -232,8 +236,8 @@ pub async fn learn(
         tx,
         format!(
             "INSERT INTO contact_alias (kind, value, contact_id, created_at) SELECT r.kind, r.value, r.contact, $2 \
-             FROM {given} CROSS JOIN contact c WHERE c.id = r.contact AND c.deleted_at IS NULL {} \
-             ON CONFLICT (kind, value) DO NOTHING",
+             FROM {} WHERE c.deleted_at IS NULL {} ON CONFLICT (kind, value) DO NOTHING",
+            matching(tx.get_database_backend(), &given, "contact", "c", "c.id = r.contact"),
             keeping(tx)
         ),
         [list(&described)?, now.micros().into()],
@@ -348,16 +352,19 @@ pub async fn links(tx: &DatabaseTransaction, aliases: &[Alias]) -> Result<Vec<Li
     if aliases.is_empty() {
         return Ok(Vec::new());
     }
-    let given = rows(
-        tx.get_database_backend(),
-        &[("kind", Type::Text), ("value", Type::Text)],
+    let backend = tx.get_database_backend();
+    let given = rows(backend, &[("kind", Type::Text), ("value", Type::Text)]);
+    let changes = matching(
+        backend,
+        &given,
+        "identity_change",
+        "l",
+        "l.kind = r.kind AND l.old_value = r.value",
     );
     let found = query(
         tx,
         format!(
-            "SELECT l.kind, l.old_value, l.new_value, l.at FROM {given} \
-             JOIN identity_change l ON l.kind = r.kind AND l.old_value = r.value \
-             ORDER BY l.at, l.new_value"
+            "SELECT l.kind, l.old_value, l.new_value, l.at FROM {changes} ORDER BY l.at, l.new_value"
         ),
         [list(aliases)?],
     )

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, Id, Type, execute, list, query, rows},
+    dialect::{Columns, Id, Type, by_key, execute, list, matching, query, rows},
 };
 use crate::domain::{
     facts::{Fact, Facts, Known},
@@ -94,11 +94,10 @@ pub async fn find(tx: &DatabaseTransaction, wanted: &[Lookup]) -> Result<Vec<Fou
         .collect();
     if !by_our_id.is_empty() {
         let given = rows(backend, &[("position", Type::Int), ("our_id", Type::Uuid)]);
+        let ours = matching(backend, &given, "attempt", "a", "a.id = r.our_id");
         let answer = query(
             tx,
-            format!(
-                "SELECT r.position, a.id, a.notification_id, a.sender_id FROM {given} JOIN attempt a ON a.id = r.our_id"
-            ),
+            format!("SELECT r.position, a.id, a.notification_id, a.sender_id FROM {ours}"),
             [list(&by_our_id)?],
         )
         .await?;
@@ -112,12 +111,16 @@ pub async fn find(tx: &DatabaseTransaction, wanted: &[Lookup]) -> Result<Vec<Fou
         .collect();
     if !by_message.is_empty() {
         let given = rows(backend, &[("position", Type::Int), ("message", Type::Text)]);
+        let known = matching(
+            backend,
+            &given,
+            "attempt",
+            "a",
+            "a.provider_message_id = r.message",
+        );
         let answer = query(
             tx,
-            format!(
-                "SELECT r.position, a.id, a.notification_id, a.sender_id FROM {given} \
-                 JOIN attempt a ON a.provider_message_id = r.message"
-            ),
+            format!("SELECT r.position, a.id, a.notification_id, a.sender_id FROM {known}"),
             [list(&by_message)?],
         )
         .await?;
@@ -265,11 +268,12 @@ pub(super) async fn save(
         }
     }
     let backend = tx.get_database_backend();
+    let of_the_list = by_key(backend, "attempt.id", "r.id");
     if !told.is_empty() {
         let given = rows(backend, &FACTS);
         execute(
             tx,
-            format!("UPDATE attempt SET {SET_FACTS} FROM {given} WHERE attempt.id = r.id"),
+            format!("UPDATE attempt SET {SET_FACTS} FROM {given} WHERE {of_the_list}"),
             [list(&told)?],
         )
         .await?;
@@ -296,7 +300,7 @@ pub(super) async fn save(
                 "UPDATE attempt SET {SET_FACTS}, outcome = r.outcome, provider_message_id = r.message, \
                  http_status = coalesce(r.http_status, attempt.http_status), request = coalesce(r.request, attempt.request), \
                  answer = coalesce(r.answer, attempt.answer), answered_at = coalesce(r.answered, attempt.answered_at) \
-                 FROM {given} WHERE attempt.id = r.id"
+                 FROM {given} WHERE {of_the_list}"
             ),
             [list(&answered)?],
         )
@@ -364,8 +368,9 @@ async fn record(
             record,
         })
         .collect();
+    let backend = tx.get_database_backend();
     let given = rows(
-        tx.get_database_backend(),
+        backend,
         &[
             ("id", Type::Uuid),
             ("http_status", Type::Int),
@@ -377,7 +382,8 @@ async fn record(
         tx,
         format!(
             "UPDATE attempt SET http_status = r.http_status, request = r.request, answer = r.answer, answered_at = $2 \
-             FROM {given} WHERE attempt.id = r.id"
+             FROM {given} WHERE {}",
+            by_key(backend, "attempt.id", "r.id")
         ),
         [list(&described)?, now.micros().into()],
     )

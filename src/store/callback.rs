@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, Id, Type, execute, ids, list, locking, query, query_one, rows},
+    dialect::{
+        Columns, Id, Type, by_key, execute, ids, list, locking, matching, query, query_one, rows,
+    },
 };
 use crate::domain::time::Timestamp;
 
@@ -97,13 +99,16 @@ pub async fn store_batch(
     let mut repeats = Vec::new();
     let mut fresh: Vec<&DigestRow> = described.iter().collect();
     if usize::try_from(inserted).ok() != Some(batch.len()) {
-        // A CROSS JOIN keeps SQLite from walking every digest of the endpoint.
+        let known = matching(
+            backend,
+            &digests,
+            "callback_digest",
+            "d",
+            "d.endpoint = $2 AND d.digest = r.digest",
+        );
         let known = query(
             tx,
-            format!(
-                "SELECT r.digest FROM {digests} CROSS JOIN callback_digest d WHERE d.endpoint = $2 AND d.digest = r.digest \
-                 AND d.callback_id <> r.id"
-            ),
+            format!("SELECT r.digest FROM {known} WHERE d.callback_id <> r.id"),
             [list(&described)?, endpoint.into()],
         )
         .await?;
@@ -188,8 +193,9 @@ async fn count_repeats(
     if seen.is_empty() {
         return Ok(());
     }
+    let backend = tx.get_database_backend();
     let given = rows(
-        tx.get_database_backend(),
+        backend,
         &[
             ("endpoint", Type::Text),
             ("digest", Type::Bytes),
@@ -199,8 +205,9 @@ async fn count_repeats(
     execute(
         tx,
         format!(
-            "UPDATE callback_digest SET times_seen = times_seen + r.copies FROM {given} \
-             WHERE callback_digest.endpoint = r.endpoint AND callback_digest.digest = r.digest"
+            "UPDATE callback_digest SET times_seen = times_seen + r.copies FROM {given} WHERE {} AND {}",
+            by_key(backend, "callback_digest.endpoint", "r.endpoint"),
+            by_key(backend, "callback_digest.digest", "r.digest"),
         ),
         [list(&seen)?],
     )
@@ -249,7 +256,8 @@ pub async fn claim(
         tx,
         format!(
             "UPDATE callback SET owner = $2, leased_until = $3, tries = tries + 1 FROM {given} \
-             WHERE callback.id = r.id RETURNING callback.id, callback.tries, callback.signed_by"
+             WHERE {} RETURNING callback.id, callback.tries, callback.signed_by",
+            by_key(backend, "callback.id", "r.id")
         ),
         [
             ids(wanted.iter().copied())?,
@@ -272,7 +280,14 @@ pub async fn claim(
     let stored = query(
         tx,
         format!(
-            "SELECT b.callback_id, b.body FROM {given} JOIN callback_body b ON b.callback_id = r.id"
+            "SELECT b.callback_id, b.body FROM {}",
+            matching(
+                backend,
+                &given,
+                "callback_body",
+                "b",
+                "b.callback_id = r.id"
+            )
         ),
         [ids(bodies.iter().map(|body| body.id))?],
     )
@@ -319,7 +334,8 @@ pub async fn mark_processed(
         tx,
         format!(
             "UPDATE callback SET processed_at = $2, items = r.items, dead_items = r.dead_items FROM {given} \
-             WHERE callback.id = r.id AND coalesce(callback.processed_at, 0) = 0"
+             WHERE {} AND coalesce(callback.processed_at, 0) = 0",
+            by_key(backend, "callback.id", "r.id")
         ),
         [parameter.clone(), now.micros().into()],
     )
@@ -332,7 +348,8 @@ pub async fn mark_processed(
     let found = query(
         tx,
         format!(
-            "SELECT c.id FROM {given} JOIN callback c ON c.id = r.id WHERE c.processed_at <> $2"
+            "SELECT c.id FROM {} WHERE c.processed_at <> $2",
+            matching(backend, &given, "callback", "c", "c.id = r.id")
         ),
         [parameter, now.micros().into()],
     )
@@ -363,14 +380,20 @@ pub async fn renew(
     owner: Uuid,
     until: Timestamp,
 ) -> Result<(), StoreError> {
-    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let backend = tx.get_database_backend();
+    let given = rows(backend, &[("id", Type::Uuid)]);
     execute(
         tx,
         format!(
-            "UPDATE callback SET leased_until = $2 FROM {given} WHERE callback.id = r.id AND callback.owner = $3 \
-             AND coalesce(callback.processed_at, 0) = 0"
+            "UPDATE callback SET leased_until = $2 FROM {given} WHERE {} AND callback.owner = $3 \
+             AND coalesce(callback.processed_at, 0) = 0",
+            by_key(backend, "callback.id", "r.id")
         ),
-        [ids(bodies.iter().copied())?, until.micros().into(), owner.into()],
+        [
+            ids(bodies.iter().copied())?,
+            until.micros().into(),
+            owner.into(),
+        ],
     )
     .await?;
     Ok(())
@@ -535,7 +558,7 @@ pub async fn between(
 /// Whether there are unprocessed bodies whose lease has run out.
 pub async fn any_unowned(store: &Store, now: Timestamp) -> Result<bool, StoreError> {
     let row = query_one(
-        store.reader(),
+        store.by_index(),
         "SELECT id FROM callback WHERE processed_at IS NULL AND leased_until <= $1 LIMIT 1",
         [now.micros().into()],
     )

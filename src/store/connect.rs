@@ -261,7 +261,7 @@ const BY_KEY: [(&str, &str); 5] = [
 /// A prepared plan stays as long as its connection, and planning anew each time costs
 /// more than most statements (measured: 900 ms of 1,600 in six seconds of immediate
 /// sends). What was planned while a table was empty is forgotten after this.
-const WRITER_LIVES: Duration = Duration::from_mins(5);
+const CONNECTION_LIVES: Duration = Duration::from_mins(5);
 
 /// A server that is there says so itself when a statement takes too long; one that says nothing
 /// for so much longer is gone.
@@ -308,8 +308,8 @@ async fn open_postgres(url: &str, access: Access) -> Result<Store, OpenError> {
             statements: Arc::clone(&statements),
         })
     };
-    let writer = direct(for_writing, connections.div_ceil(2), Some(WRITER_LIVES))?;
-    let reader = direct(for_reading, connections / 2, None)?;
+    let writer = direct(for_writing, connections.div_ceil(2), Some(CONNECTION_LIVES))?;
+    let reader = direct(for_reading, connections / 2, Some(CONNECTION_LIVES))?;
     let lease = writer
         .pool
         .acquire()

@@ -56,6 +56,53 @@ pub fn rows(backend: DbBackend, columns: &[(&str, Type)]) -> String {
     }
 }
 
+/// A `FROM` item: the rows of `table`, named `alias`, that `key` finds for each row of `given`.
+///
+/// The order is fixed: first the list, then one look into the index of the table for each of its
+/// rows. PostgreSQL keeps a plan as long as its connection lives, and one that was made while the
+/// table was empty, or believed to be, reads all of the table for every batch. `key` names the
+/// columns of one index and no others. What else is asked of a row belongs into the `WHERE`, which
+/// `OFFSET 0` keeps apart: no condition may lure the planner into another index. On SQLite, a
+/// `CROSS JOIN` is never reordered.
+pub fn matching(backend: DbBackend, given: &str, table: &str, alias: &str, key: &str) -> String {
+    if backend == DbBackend::Postgres {
+        format!(
+            "{given} CROSS JOIN LATERAL (SELECT {alias}.* FROM {table} {alias} WHERE {key} OFFSET 0) AS {alias}"
+        )
+    } else {
+        format!("{given} CROSS JOIN {table} {alias} ON {key}")
+    }
+}
+
+/// The condition that `column` is `value`, for a key in a join that [`matching`] cannot form: of
+/// the target of an `UPDATE`, or where the row's version is read.
+///
+/// An equality tempts PostgreSQL to walk the table in the order of its key and to look for each
+/// row in the list. An array of one element finds the row by the same index, and has no order.
+pub fn by_key(backend: DbBackend, column: &str, value: &str) -> String {
+    if backend == DbBackend::Postgres {
+        format!("{column} = ANY (ARRAY[{value}])")
+    } else {
+        format!("{column} = {value}")
+    }
+}
+
+/// The condition that `column` is among the keys that `keys`, a `SELECT`, finds: they are read
+/// once, before the table is looked into.
+pub fn among(backend: DbBackend, column: &str, keys: &str) -> String {
+    if backend == DbBackend::Postgres {
+        format!("{column} = ANY (ARRAY({keys}))")
+    } else {
+        format!("{column} IN ({keys})")
+    }
+}
+
+/// The condition that `column` is among the ids of [`ids`] in `$1`.
+pub fn listed(backend: DbBackend, column: &str) -> String {
+    let given = rows(backend, &[("id", Type::Uuid)]);
+    among(backend, column, &format!("SELECT r.id FROM {given}"))
+}
+
 /// Whether whoever writes here writes alone.
 pub fn is_sqlite(connection: &impl ConnectionTrait) -> bool {
     connection.get_database_backend() == DbBackend::Sqlite

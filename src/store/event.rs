@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, Id, Type, execute, ids, list, locking, query, query_one, rows},
+    dialect::{Columns, Id, Type, execute, ids, list, locking, matching, query, query_one, rows},
 };
 use crate::domain::time::Timestamp;
 
@@ -248,11 +248,17 @@ pub async fn claim_dedupe(
         [list(claims)?, route.into(), channel.into(), now.micros().into()],
     )
     .await?;
+    let taken = matching(
+        tx.get_database_backend(),
+        &given,
+        "dedupe",
+        "d",
+        "d.route = $2 AND d.dedupe_key = r.dedupe_key AND d.recipient = r.recipient AND d.channel = $3",
+    );
     let taken = query(
         tx,
         format!(
-            "SELECT d.recipient, d.notification_id FROM {given} CROSS JOIN dedupe d WHERE d.route = $2 AND d.dedupe_key = r.dedupe_key \
-             AND d.recipient = r.recipient AND d.channel = $3 AND d.notification_id <> r.notification_id"
+            "SELECT d.recipient, d.notification_id FROM {taken} WHERE d.notification_id <> r.notification_id"
         ),
         [list(claims)?, route.into(), channel.into()],
     )
@@ -396,7 +402,7 @@ pub async fn skipped(store: &Store, event: Uuid, limit: i64) -> Result<Vec<Uuid>
 /// Whether an event waits for its expansion.
 pub async fn any_unexpanded(store: &Store) -> Result<bool, StoreError> {
     Ok(query_one(
-        store.reader(),
+        store.by_index(),
         "SELECT id FROM event WHERE state = 'expanding' LIMIT 1",
         [],
     )

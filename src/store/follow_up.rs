@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     convert::follow_up_state,
-    dialect::{Columns, Id, Type, execute, ids, list, locking, query, rows},
+    dialect::{Columns, Id, Type, by_key, execute, ids, list, locking, matching, query, rows},
 };
 use crate::domain::{time::Timestamp, trigger::Triggers};
 
@@ -97,15 +97,14 @@ pub async fn cancel(
     if reached.is_empty() {
         return Ok(Vec::new());
     }
-    let given = rows(
-        tx.get_database_backend(),
-        &[("id", Type::Uuid), ("mask", Type::Int)],
-    );
+    let backend = tx.get_database_backend();
+    let given = rows(backend, &[("id", Type::Uuid), ("mask", Type::Int)]);
+    let of_the_list = by_key(backend, "follow_up.notification_id", "r.id");
     let cancelled = query(
         tx,
         format!(
             "UPDATE follow_up SET state = 'cancelled', due_at = NULL, settled_at = $2, reason = 'one of its unless came' \
-             FROM {given} WHERE follow_up.notification_id = r.id AND follow_up.state = 'pending' \
+             FROM {given} WHERE {of_the_list} AND follow_up.state = 'pending' \
              AND (follow_up.unless_mask & r.mask) <> 0 RETURNING follow_up.id, follow_up.notification_id, follow_up.rule_name"
         ),
         [list(reached)?, now.micros().into()],
@@ -148,12 +147,20 @@ pub async fn due(
     let backend = tx.get_database_backend();
     let skip = locking(backend, "FOR UPDATE OF f SKIP LOCKED");
     let given = rows(backend, &[("id", Type::Uuid)]);
+    // What is locked is looked for here, so that nothing else is; as an expression, so that the
+    // index of what is due, which may hold a backlog, is not walked for each notification.
+    let due = matching(
+        backend,
+        &given,
+        "follow_up",
+        "f",
+        "f.notification_id = r.id AND coalesce(f.due_at, 9223372036854775807) <= $2",
+    );
     let found = query(
         tx,
         format!(
             "SELECT f.id, f.notification_id, f.generation, f.rule_id, f.rule_name, f.trigger_name, f.unless_mask, f.cursor_at \
-             FROM {given} JOIN follow_up f ON f.notification_id = r.id \
-             WHERE f.due_at IS NOT NULL AND f.due_at <= $2 ORDER BY f.due_at, (f.cursor_at IS NOT NULL), f.id LIMIT $3 {skip}"
+             FROM {due} ORDER BY f.due_at, (f.cursor_at IS NOT NULL), f.id LIMIT $3 {skip}"
         ),
         [ids(notifications.iter().copied())?, now.micros().into(), limit.into()],
     )
@@ -183,7 +190,7 @@ pub async fn due_notifications(
     limit: i64,
 ) -> Result<Vec<Uuid>, StoreError> {
     let found = query(
-        store.reader(),
+        store.by_index(),
         "SELECT notification_id FROM follow_up WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at, (cursor_at IS NOT NULL), id LIMIT $2",
         [now.micros().into(), limit.into()],
     )
@@ -248,12 +255,21 @@ pub async fn overtaken(
     tx: &DatabaseTransaction,
     children: &[Uuid],
 ) -> Result<Vec<Uuid>, StoreError> {
-    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let backend = tx.get_database_backend();
+    let given = rows(backend, &[("id", Type::Uuid)]);
+    let child = matching(backend, &given, "notification", "n", "n.id = r.id");
+    let made_by = matching(backend, &child, "follow_up", "f", "f.id = n.follow_up_id");
+    let parent = matching(
+        backend,
+        &made_by,
+        "notification",
+        "p",
+        "p.id = f.notification_id",
+    );
     let found = query(
         tx,
         format!(
-            "SELECT n.id FROM {given} JOIN notification n ON n.id = r.id JOIN follow_up f ON f.id = n.follow_up_id \
-             JOIN notification p ON p.id = f.notification_id \
+            "SELECT n.id FROM {parent} \
              WHERE n.attempt_count <= 1 AND p.generation = f.generation AND (f.unless_mask & p.triggered) <> 0"
         ),
         [ids(children.iter().copied())?],
@@ -267,11 +283,19 @@ pub async fn fired(
     tx: &DatabaseTransaction,
     notifications: &[Uuid],
 ) -> Result<Vec<Touched>, StoreError> {
-    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let backend = tx.get_database_backend();
+    let given = rows(backend, &[("id", Type::Uuid)]);
+    let of_the_list = matching(
+        backend,
+        &given,
+        "follow_up",
+        "f",
+        "f.notification_id = r.id",
+    );
     let found = query(
         tx,
         format!(
-            "SELECT f.id, f.notification_id, f.rule_name FROM {given} JOIN follow_up f ON f.notification_id = r.id \
+            "SELECT f.id, f.notification_id, f.rule_name FROM {of_the_list} \
              WHERE (f.state = 'fired' OR f.cursor_at IS NOT NULL) AND f.trigger_name = 'failed'"
         ),
         [ids(notifications.iter().copied())?],

@@ -239,6 +239,15 @@ impl Store {
         &self.reader
     }
 
+    /// For reads that find few rows by an index, as the workers' looks do: on PostgreSQL nothing
+    /// but an index is used here, whatever the planner believes of the table's size.
+    pub const fn by_index(&self) -> &Direct {
+        match self.backend {
+            DbBackend::Postgres => &self.writer,
+            _ => &self.reader,
+        }
+    }
+
     /// The writing connection outside [`Store::write`]: for tests that take the
     /// database away.
     #[doc(hidden)]

@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, Id, Type, execute, ids, list, query, query_one, rows},
+    dialect::{
+        Columns, Id, Type, among, execute, ids, list, listed, matching, query, query_one, rows,
+    },
 };
 use crate::domain::time::Timestamp;
 
@@ -76,15 +78,16 @@ pub struct Known {
 
 /// Parked statuses of messages that have become known.
 pub async fn of(tx: &DatabaseTransaction, known: &[Known]) -> Result<Vec<Parked>, StoreError> {
-    let given = rows(
-        tx.get_database_backend(),
-        &[("our_id", Type::Uuid), ("message", Type::Text)],
-    );
+    let backend = tx.get_database_backend();
+    let given = rows(backend, &[("our_id", Type::Uuid), ("message", Type::Text)]);
+    let by = |key| matching(backend, &given, "parked_status", "p", key);
     let found = query(
         tx,
         format!(
-            "SELECT p.id, p.callback_id, p.update_json, p.phone_number_id FROM {given} JOIN parked_status p ON p.provider_message_id = r.message \
-             UNION SELECT p.id, p.callback_id, p.update_json, p.phone_number_id FROM {given} JOIN parked_status p ON p.our_id = r.our_id"
+            "SELECT p.id, p.callback_id, p.update_json, p.phone_number_id FROM {} \
+             UNION SELECT p.id, p.callback_id, p.update_json, p.phone_number_id FROM {}",
+            by("p.provider_message_id = r.message"),
+            by("p.our_id = r.our_id")
         ),
         [list(known)?],
     )
@@ -108,11 +111,11 @@ pub async fn disown(tx: &DatabaseTransaction, parked: &[Uuid]) -> Result<(), Sto
     if parked.is_empty() {
         return Ok(());
     }
-    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
     execute(
         tx,
         format!(
-            "UPDATE parked_status SET state = 'not_ours' WHERE id IN (SELECT r.id FROM {given})"
+            "UPDATE parked_status SET state = 'not_ours' WHERE {}",
+            listed(tx.get_database_backend(), "id")
         ),
         [ids(parked.iter().copied())?],
     )
@@ -125,14 +128,27 @@ pub async fn remove(tx: &DatabaseTransaction, parked: &[Uuid]) -> Result<(), Sto
     if parked.is_empty() {
         return Ok(());
     }
-    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
     execute(
         tx,
-        format!("DELETE FROM parked_status WHERE id IN (SELECT r.id FROM {given})"),
+        format!(
+            "DELETE FROM parked_status WHERE {}",
+            listed(tx.get_database_backend(), "id")
+        ),
         [ids(parked.iter().copied())?],
     )
     .await?;
     Ok(())
+}
+
+/// Whether any waits.
+pub async fn any(store: &Store) -> Result<bool, StoreError> {
+    let found = query_one(
+        store.by_index(),
+        "SELECT id FROM parked_status WHERE state = 'parked' ORDER BY created_at LIMIT 1",
+        [],
+    )
+    .await?;
+    Ok(found.is_some())
 }
 
 /// How many wait.
@@ -172,10 +188,17 @@ pub async fn joinable(
     connection: &impl ConnectionTrait,
     limit: i64,
 ) -> Result<Vec<Joinable>, StoreError> {
+    let known = matching(
+        connection.get_database_backend(),
+        "(SELECT * FROM parked_status WHERE state = 'parked') AS p",
+        "attempt",
+        "a",
+        "a.provider_message_id = p.provider_message_id",
+    );
     let found = query(
         connection,
-        "SELECT p.id, p.callback_id, p.update_json, p.phone_number_id, a.id, a.notification_id, a.sender_id FROM parked_status p \
-         JOIN attempt a ON a.provider_message_id = p.provider_message_id WHERE p.state = 'parked' ORDER BY a.notification_id LIMIT $1",
+        format!("SELECT p.id, p.callback_id, p.update_json, p.phone_number_id, a.id, a.notification_id, a.sender_id \
+         FROM {known} ORDER BY a.notification_id LIMIT $1"),
         [limit.into()],
     )
     .await?;
@@ -205,10 +228,14 @@ pub async fn expire(
     before: Timestamp,
     limit: i64,
 ) -> Result<u64, StoreError> {
+    let old = among(
+        tx.get_database_backend(),
+        "id",
+        "SELECT id FROM parked_status WHERE state = 'parked' AND created_at < $1 ORDER BY created_at LIMIT $2",
+    );
     let expired = execute(
         tx,
-        "UPDATE parked_status SET state = 'not_ours' WHERE id IN \
-         (SELECT id FROM parked_status WHERE state = 'parked' AND created_at < $1 ORDER BY created_at LIMIT $2)",
+        format!("UPDATE parked_status SET state = 'not_ours' WHERE {old}"),
         [before.micros().into(), limit.into()],
     )
     .await?;

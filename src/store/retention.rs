@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, Type, execute, ids, query, query_one, rows},
+    dialect::{Columns, execute, ids, listed, query, query_one},
     first_id,
 };
 use crate::domain::time::Timestamp;
@@ -107,7 +107,7 @@ impl What {
 /// Whether there is anything so old.
 pub async fn any(store: &Store, what: What, before: Timestamp) -> Result<bool, StoreError> {
     let found = query_one(
-        store.reader(),
+        store.by_index(),
         what.oldest(),
         [what.bound(before), 1_i64.into()],
     )
@@ -165,12 +165,12 @@ async fn delete_step(
         keys.push(Columns::of(row).take::<Uuid>()?);
     }
     keys.dedup();
-    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let backend = tx.get_database_backend();
     let mut gone = 0;
     for (table, column) in what.tables() {
         let deleted = execute(
             tx,
-            format!("DELETE FROM {table} WHERE {column} IN (SELECT r.id FROM {given})"),
+            format!("DELETE FROM {table} WHERE {}", listed(backend, column)),
             [ids(keys.iter().copied())?],
         )
         .await?;

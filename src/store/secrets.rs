@@ -28,7 +28,7 @@ pub async fn any(
 ) -> Result<bool, StoreError> {
     for (sql, at) in [(OF_NOTIFICATIONS, now), (OF_EVENTS, events_before)] {
         let bound = [at.micros().into(), 1_i64.into()];
-        if query_one(store.reader(), sql, bound).await?.is_some() {
+        if query_one(store.by_index(), sql, bound).await?.is_some() {
             return Ok(true);
         }
     }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, Type, execute, ids, query, rows},
+    dialect::{Columns, Type, execute, ids, matching, query, rows},
 };
 use crate::domain::{
     preference::{Preference, Quiet, Scope, Wishes},
@@ -26,18 +26,22 @@ pub async fn of(
     if contacts.is_empty() {
         return Ok(all);
     }
-    let given = rows(connection.get_database_backend(), &[("id", Type::Uuid)]);
+    let backend = connection.get_database_backend();
+    let given = rows(backend, &[("id", Type::Uuid)]);
+    let suppressed = matching(backend, &given, "suppression", "s", "s.contact_id = r.id");
+    let preferred = matching(backend, &given, "preference", "p", "p.contact_id = r.id");
+    let listed = matching(backend, &given, "contact", "c", "c.id = r.id");
     let found = query(
         connection,
         format!(
             "SELECT 1, s.contact_id, s.scope, '', CAST(0 AS bigint), CAST(0 AS bigint) \
-             FROM {given} CROSS JOIN suppression s WHERE s.contact_id = r.id AND s.wanted = false \
+             FROM {suppressed} WHERE s.wanted = false \
              UNION ALL SELECT 2, p.contact_id, p.message_kind, p.channel, CASE WHEN p.wanted THEN 1 ELSE 0 END, 0 \
-             FROM {given} CROSS JOIN preference p WHERE p.contact_id = r.id \
+             FROM {preferred} \
              UNION ALL SELECT 3, c.id, coalesce(c.time_zone, 'UTC'), '', c.quiet_from, c.quiet_until \
-             FROM {given} CROSS JOIN contact c WHERE c.id = r.id AND c.quiet_from IS NOT NULL \
+             FROM {listed} WHERE c.quiet_from IS NOT NULL \
              UNION ALL SELECT 4, c.id, '', '', 0, 0 \
-             FROM {given} CROSS JOIN contact c WHERE c.id = r.id AND c.deleted_at IS NOT NULL"
+             FROM {listed} WHERE c.deleted_at IS NOT NULL"
         ),
         [ids(contacts.iter().copied())?],
     )

@@ -40,6 +40,7 @@ mod ownership;
 mod pace;
 mod parameters;
 mod people;
+mod plans;
 mod pooled;
 mod secrets;
 mod senders;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
         ownership::any_order::tests(),
         parameters::tests(),
         people::tests(),
+        plans::tests(),
         people::any_mix::tests(),
         secrets::tests(),
         senders::tests(),

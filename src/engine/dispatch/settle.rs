@@ -261,7 +261,7 @@ async fn learn_names(
         )
         .collect();
     // Most of them are known for long: nothing is written for these.
-    let unknown = alias::unlearned(engine.store.reader(), &learned).await?;
+    let unknown = alias::unlearned(engine.store.by_index(), &learned).await?;
     if unknown.is_empty() {
         return Ok(());
     }

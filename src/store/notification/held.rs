@@ -8,7 +8,7 @@ use super::queue::{Whose, due};
 use crate::domain::time::Timestamp;
 use crate::store::{
     Store, StoreError,
-    dialect::{Columns, execute, locking, nil, query},
+    dialect::{Columns, among, by_key, execute, locking, nil, query},
 };
 
 /// Moves queued messages out of the due queue, because their sender cannot send.
@@ -33,7 +33,8 @@ pub async fn hold(
         format!(
             "WITH due AS MATERIALIZED ({due}) \
              UPDATE notification SET engine_state = 'held', status = 'held', open_status = 'held', reason = $2, held_for = 'sender', \
-             due_at = NULL, updated_at = $3 FROM due WHERE id = due_id"
+             due_at = NULL, updated_at = $3 FROM due WHERE {}",
+            by_key(backend, "id", "due_id")
         ),
         [
             whose.sender().into(),
@@ -58,9 +59,9 @@ fn held(backend: DbBackend, whose: Whose) -> String {
 
 /// Whether anything waits for a sender.
 pub async fn any_held(store: &Store, whose: Whose) -> Result<bool, StoreError> {
-    let held = held(store.reader().get_database_backend(), whose);
+    let held = held(store.by_index().get_database_backend(), whose);
     let found = query(
-        store.reader(),
+        store.by_index(),
         format!(
             "SELECT id FROM notification WHERE {held} AND (held_for IS NULL OR held_for <> 'template') LIMIT 1"
         ),
@@ -87,7 +88,8 @@ pub async fn release(
             "WITH due AS MATERIALIZED (SELECT id AS due_id FROM notification WHERE {held} \
               AND (held_for IS NULL OR held_for <> 'template') ORDER BY priority, id LIMIT $3 {skip}) \
              UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
-             due_at = $2, updated_at = $2 FROM due WHERE id = due_id"
+             due_at = $2, updated_at = $2 FROM due WHERE {}",
+            by_key(backend, "id", "due_id")
         ),
         [whose.sender().into(), now.micros().into(), limit.into()],
     )
@@ -106,14 +108,18 @@ pub async fn release_template(
     language: &str,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    let held = held(tx.get_database_backend(), whose);
+    let backend = tx.get_database_backend();
+    let waiting = format!(
+        "SELECT id FROM notification WHERE {} AND held_for = 'template' AND template = $2 \
+         AND (language = $3 OR language IS NULL) ORDER BY priority, id LIMIT $5",
+        held(backend, whose)
+    );
     let released = execute(
         tx,
         format!(
             "UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
-             held_for = NULL, due_at = $4, updated_at = $4 \
-             WHERE id IN (SELECT id FROM notification WHERE {held} \
-             AND held_for = 'template' AND template = $2 AND (language = $3 OR language IS NULL) ORDER BY priority, id LIMIT $5)"
+             held_for = NULL, due_at = $4, updated_at = $4 WHERE {}",
+            among(backend, "id", &waiting)
         ),
         [
             whose.sender().into(),
@@ -137,9 +143,9 @@ pub struct Awaited {
 
 /// Templates that messages wait for.
 pub async fn awaited_templates(store: &Store) -> Result<Vec<Awaited>, StoreError> {
-    let nil = nil(store.reader().get_database_backend());
+    let nil = nil(store.by_index().get_database_backend());
     let found = query(
-        store.reader(),
+        store.by_index(),
         format!(
             "SELECT DISTINCT coalesce(sender_id, {nil}), template, coalesce(language, '') FROM notification \
              WHERE engine_state = 'held' AND held_for = 'template' LIMIT 100"

@@ -26,7 +26,7 @@ use uuid::Uuid;
 use super::{
     StoreError, attempt,
     convert::{engine, stored_engine},
-    dialect::{Columns, Id, Type, execute, ids, list, locking, query, rows},
+    dialect::{Columns, Id, Type, by_key, execute, ids, list, locking, matching, query, rows},
 };
 use crate::domain::{
     notification::{NotificationState, Policy, Secrets},
@@ -130,9 +130,15 @@ pub async fn lock(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<(), Store
         return Ok(());
     }
     let given = rows(backend, &[("id", Type::Uuid)]);
-    let sql =
-        format!("SELECT n.id FROM {given} JOIN notification n ON n.id = r.id ORDER BY n.id {lock}");
-    query(tx, sql, [ids(wanted.iter().copied())?]).await?;
+    let found = matching(backend, &given, "notification", "n", "n.id = r.id");
+    let mut in_order = wanted.to_vec();
+    in_order.sort_unstable();
+    query(
+        tx,
+        format!("SELECT n.id FROM {found} {lock}"),
+        [ids(in_order)?],
+    )
+    .await?;
     Ok(())
 }
 
@@ -144,10 +150,11 @@ pub async fn load(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<Vec<Loade
     let found = query(
         tx,
         format!(
-            "SELECT {LOADED}, {}, {} FROM {given} JOIN notification ON notification.id = r.id \
-             LEFT JOIN attempt a ON a.notification_id = notification.id",
+            "SELECT {LOADED}, {}, {} FROM {given} JOIN notification ON {} LEFT JOIN attempt a ON {}",
             version(backend),
-            attempt::STATE
+            attempt::STATE,
+            by_key(backend, "notification.id", "r.id"),
+            by_key(backend, "a.notification_id", "notification.id"),
         ),
         [ids(wanted.iter().copied())?],
     )
@@ -314,7 +321,8 @@ pub async fn save(
                  open_status = r.open, generation = r.generation, triggered = r.triggered, replied = r.replied, insists = r.insists, \
                  reason = r.reason, failure = r.failure, due_at = r.due, wake_at = r.wake, leased_until = r.lease, expires_at = r.expires, \
                  sealed = CASE WHEN r.wipe AND sealed IS NOT NULL THEN '' ELSE sealed END \
-                 FROM {given} WHERE notification.id = r.id AND {} = r.version",
+                 FROM {given} WHERE {} AND {} = r.version",
+                by_key(backend, "notification.id", "r.id"),
                 version(backend)
             ),
             [list(&changed_rows)?, now.micros().into()],

@@ -8,7 +8,9 @@ use uuid::Uuid;
 use crate::domain::{horizon::TOLERANCE_MICROS, time::Timestamp};
 use crate::store::{
     Store, StoreError,
-    dialect::{Columns, Id, Type, execute, ids, list, locking, nil, query, query_one, rows},
+    dialect::{
+        Columns, Id, Type, by_key, execute, ids, list, locking, nil, query, query_one, rows,
+    },
 };
 
 /// Lanes of the queue, by priority: one-time passwords, high, normal, bulk.
@@ -122,9 +124,10 @@ pub async fn claim(
             "WITH due AS MATERIALIZED ({due}) \
              UPDATE notification SET engine_state = 'sending', status = 'sending', open_status = 'sending', held_for = NULL, \
              sender_id = $1, lease_owner = $2, leased_until = $3, wake_at = $3, due_at = NULL, updated_at = $4, \
-             attempt_count = attempt_count + 1 FROM due WHERE id = due_id \
+             attempt_count = attempt_count + 1 FROM due WHERE {} \
              RETURNING id, contact_id, address, kind, template, language, category, params, body, generation, \
-             attempt_count, created_at, follow_up_id, subject_contact_id, reply_to, message_kind, channel, priority, sealed"
+             attempt_count, created_at, follow_up_id, subject_contact_id, reply_to, message_kind, channel, priority, sealed",
+            by_key(backend, "id", "due_id")
         ),
         [sender.into(), owner.into(), leased_until.micros().into(), now.micros().into(), limit.into(), lane.into()],
     )
@@ -201,7 +204,7 @@ pub async fn await_open_calls(
 
 /// Whether anything is due.
 pub async fn any_due(store: &Store, whose: Whose, now: Timestamp) -> Result<bool, StoreError> {
-    let backend = store.reader().get_database_backend();
+    let backend = store.by_index().get_database_backend();
     let due = due(
         backend,
         whose,
@@ -210,7 +213,7 @@ pub async fn any_due(store: &Store, whose: Whose, now: Timestamp) -> Result<bool
         "",
     );
     let found = query(
-        store.reader(),
+        store.by_index(),
         due,
         [whose.sender().into(), now.micros().into()],
     )
@@ -258,7 +261,8 @@ pub async fn delay(
         format!(
             "UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = r.reason, \
              due_at = r.due, leased_until = NULL, wake_at = expires_at, updated_at = $2, attempt_count = attempt_count - 1 \
-             FROM {given} WHERE notification.id = r.id"
+             FROM {given} WHERE {}",
+            by_key(tx.get_database_backend(), "notification.id", "r.id")
         ),
         [list(delays)?, now.micros().into()],
     )
@@ -313,7 +317,7 @@ pub async fn oldest_due(store: &Store, now: Timestamp) -> Result<Option<Timestam
 /// be due, from walking the table for one of them.
 pub async fn any_woken(store: &Store, now: Timestamp) -> Result<bool, StoreError> {
     let found = query(
-        store.reader(),
+        store.by_index(),
         "SELECT id FROM notification WHERE wake_at IS NOT NULL AND wake_at <= $1 ORDER BY wake_at LIMIT 1",
         [now.micros().into()],
     )
@@ -332,7 +336,8 @@ pub async fn extend(
     execute(
         tx,
         format!(
-            "UPDATE notification SET expires_at = $2 FROM {given} WHERE notification.id = r.id AND expires_at <= $3 AND due_at IS NULL"
+            "UPDATE notification SET expires_at = $2 FROM {given} WHERE {} AND expires_at <= $3 AND due_at IS NULL",
+            by_key(tx.get_database_backend(), "notification.id", "r.id")
         ),
         [
             ids(wanted.iter().copied())?,
@@ -351,7 +356,7 @@ pub async fn count_due(
     now: Timestamp,
     limit: i64,
 ) -> Result<[i64; LANES], StoreError> {
-    let backend = store.reader().get_database_backend();
+    let backend = store.by_index().get_database_backend();
     let lane = |lane: usize| {
         let parts: Vec<String> = whose
             .conditions(backend)
@@ -368,7 +373,7 @@ pub async fn count_due(
     };
     let lanes: Vec<String> = (0..LANES).map(lane).collect();
     let found = query_one(
-        store.reader(),
+        store.by_index(),
         format!("SELECT {}", lanes.join(", ")),
         [
             whose.sender().into(),

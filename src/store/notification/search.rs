@@ -13,7 +13,7 @@ use crate::domain::{
 };
 use crate::store::{
     Store, StoreError,
-    dialect::{Columns, Type, ids, query, rows},
+    dialect::{Columns, Type, ids, matching, query, rows},
     first_id,
 };
 
@@ -33,12 +33,15 @@ pub async fn find_all(
     let given = rows(backend, &[("id", Type::Uuid)]);
     let statement = Statement::from_sql_and_values(
         backend,
-        format!("SELECT n.* FROM {given} JOIN notification n ON n.id = r.id ORDER BY n.id"),
+        format!(
+            "SELECT n.* FROM {} ORDER BY n.id",
+            matching(backend, &given, "notification", "n", "n.id = r.id")
+        ),
         [ids(wanted.iter().copied())?],
     );
     Ok(notification::Entity::find()
         .from_raw_sql(statement)
-        .all(store.reader())
+        .all(store.by_index())
         .await?)
 }
 

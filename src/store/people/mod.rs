@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::{
     StoreError,
-    dialect::{Columns, Type, execute, list, query, query_one, rows},
+    dialect::{Columns, Type, execute, list, matching, query, query_one, rows},
     new_id,
 };
 use crate::domain::{phone::Phone, time::Timestamp};
@@ -128,14 +128,19 @@ pub async fn by_phones(
             value: phone.e164(),
         })
         .collect();
-    let given = rows(connection.get_database_backend(), &[("value", Type::Text)]);
-    // A CROSS JOIN keeps SQLite from walking every number there is.
+    let backend = connection.get_database_backend();
+    let given = rows(backend, &[("value", Type::Text)]);
+    let numbers = matching(
+        backend,
+        &given,
+        "contact_alias",
+        "k",
+        "k.kind = 'phone' AND k.value = r.value",
+    );
+    let people = matching(backend, &numbers, "contact", "c", "c.id = k.contact_id");
     let found = query(
         connection,
-        format!(
-            "SELECT {PERSON}, k.value FROM {given} CROSS JOIN contact_alias k CROSS JOIN contact c \
-             WHERE k.kind = 'phone' AND k.value = r.value AND k.superseded_at IS NULL AND c.id = k.contact_id"
-        ),
+        format!("SELECT {PERSON}, k.value FROM {people} WHERE k.superseded_at IS NULL"),
         [list(&wanted)?],
     )
     .await?;

@@ -11,7 +11,7 @@ use crate::{
     domain::time::Timestamp,
     store::{
         Store, StoreError,
-        dialect::{Columns, Type, execute, list, query, query_one, rows},
+        dialect::{Columns, Type, execute, list, matching, query, query_one, rows},
         new_id,
     },
 };
@@ -113,13 +113,14 @@ async fn in_groups(store: &Store, mut found: Vec<Link>) -> Result<Vec<Link>, Sto
         return Ok(found);
     }
     let names: Vec<Row<'_>> = found.iter().map(|it| Row { name: &it.name }).collect();
-    let given = rows(store.backend(), &[("name", Type::Text)]);
+    let backend = store.backend();
+    let given = rows(backend, &[("name", Type::Text)]);
+    let users = matching(backend, &given, "user_account", "u", "u.name = r.name");
+    let members = matching(backend, &users, "group_member", "m", "m.user_id = u.id");
+    let groups = matching(backend, &members, "user_group", "g", "g.id = m.group_id");
     let members = query(
-        store.reader(),
-        format!(
-            "SELECT u.name, g.name FROM {given} CROSS JOIN user_account u JOIN group_member m ON m.user_id = u.id \
-             JOIN user_group g ON g.id = m.group_id WHERE u.name = r.name ORDER BY g.name"
-        ),
+        store.by_index(),
+        format!("SELECT u.name, g.name FROM {groups} ORDER BY g.name"),
         [list(&names)?],
     )
     .await?;

@@ -113,9 +113,11 @@ fn start() -> Option<Postgres> {
         .ok()?;
     assert!(made.success(), "initdb is here and fails");
     let pg_ctl = binaries.join("pg_ctl");
-    // Durability is for real use; a throwaway cluster is faster without.
+    // Durability is for real use; a throwaway cluster is faster without. What it logs begins
+    // with the name of the database.
     let options = format!(
-        "-p {port} -k {} -c listen_addresses=127.0.0.1 -c fsync=off -c full_page_writes=off -c max_connections=400",
+        "-p {port} -k {} -c listen_addresses=127.0.0.1 -c fsync=off -c full_page_writes=off -c max_connections=400 \
+         -c log_line_prefix=%d:",
         folder.path().display()
     );
     let started = command(user, &pg_ctl)
@@ -138,6 +140,15 @@ fn start() -> Option<Postgres> {
             folder: Mutex::new(Some(folder)),
         }),
     })
+}
+
+impl Postgres {
+    /// What the throwaway cluster has logged; none, where a server is given.
+    pub fn log(&self) -> Option<String> {
+        let folder = self.cluster.as_ref()?.folder.lock().unwrap();
+        let log = folder.as_ref()?.path().join("log");
+        Some(String::from_utf8_lossy(&std::fs::read(log).unwrap()).into_owned())
+    }
 }
 
 /// Stops and removes the throwaway cluster.

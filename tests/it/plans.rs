@@ -1,0 +1,410 @@
+//! What the server's statements cost on PostgreSQL when their plans were made while the tables
+//! were empty: as much as the batch is large, not as much as the tables are.
+//!
+//! The statements are read from the server's own log (`auto_explain`), as the real workers send
+//! them: what is added later is measured, too. Rows and pages are counted, no time.
+
+use std::collections::BTreeMap;
+
+use herald::{
+    engine::{retention::Cleaner, watch, window},
+    store::{self, connect, migrate},
+};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::harness::{DEMO, Database, TestApp, fresh_database, postgres, status, value};
+
+crate::tests![
+    no_hot_statement_walks_a_table_that_was_empty_when_it_was_planned,
+    no_hot_statement_walks_a_table_that_was_analysed_while_it_was_empty,
+];
+
+/// Rows of each large table.
+const MANY: usize = 20_000;
+
+/// Messages of the day that is measured.
+const BATCH: usize = 10;
+
+/// No statement of that day may touch more rows, in all nodes of its plan, nor more pages.
+const MOST_ROWS: f64 = 1_000.0;
+const MOST_PAGES: f64 = 2_000.0;
+
+async fn no_hot_statement_walks_a_table_that_was_empty_when_it_was_planned(database: Database) {
+    Box::pin(measure(database, false)).await;
+}
+
+async fn no_hot_statement_walks_a_table_that_was_analysed_while_it_was_empty(database: Database) {
+    Box::pin(measure(database, true)).await;
+}
+
+async fn measure(database: Database, analysed: bool) {
+    // SQLite has no statistics here and keeps no plan that depended on a table's size.
+    let Database::Postgres = database else { return };
+    assert!(
+        postgres().unwrap().log().is_some(),
+        "the plans are read from the log of a server of our own: unset HERALD_TEST_POSTGRES_URL"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(&database, folder.path()).await;
+    let name = url.rsplit('/').next().unwrap().to_owned();
+    prepare(&url, &name).await;
+    // One connection that writes and one that reads: every statement has its plan from the first day.
+    let app = TestApp::start(&url, &[("HERALD_DATABASE_CONNECTIONS", "2")]).await;
+    app.sql(
+        "DO $$ DECLARE t record; BEGIN FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP \
+         EXECUTE format('ALTER TABLE %I SET (autovacuum_enabled = false)', t.tablename); END LOOP; END $$",
+    )
+    .await;
+    if analysed {
+        app.sql("ANALYZE").await;
+    }
+    app.apply_catalogue(DEMO).await;
+    day(&app, "empty", 2).await;
+    // Deleting has its plans from now, too.
+    let far = app.now().plus_seconds(500 * 24 * 3600);
+    while Cleaner::default().turn(&app.engine, far).await.unwrap() > 0 {}
+    day(&app, "first", 2).await;
+    fill(&app).await;
+    let before = postgres().unwrap().log().unwrap().len();
+    day(&app, "second", BATCH).await;
+    let far = app.now().plus_seconds(500 * 24 * 3600);
+    Cleaner::default().turn(&app.engine, far).await.unwrap();
+    let log = postgres().unwrap().log().unwrap();
+    let statements = statements(&log[before..], &name);
+    for known in [
+        "UPDATE follow_up SET state = 'cancelled'",
+        "UPDATE callback SET processed_at",
+        "INSERT INTO callback_digest",
+        "WITH due AS MATERIALIZED",
+        "DELETE FROM timeline",
+    ] {
+        assert!(
+            statements.keys().any(|sql| sql.starts_with(known)),
+            "{known} is not among the {} statements",
+            statements.len()
+        );
+    }
+    let wrong: Vec<String> = statements
+        .iter()
+        .filter(|(_, cost)| cost.rows > MOST_ROWS || cost.pages > MOST_PAGES)
+        .map(|(sql, cost)| {
+            format!(
+                "{} rows, {} pages: {sql}\n{:#}",
+                cost.rows, cost.pages, cost.plan
+            )
+        })
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} of {} statements:\n{}",
+        wrong.len(),
+        statements.len(),
+        wrong.join("\n\n")
+    );
+}
+
+/// Makes the tables, has every session keep generic plans, and log each statement with what it
+/// touched.
+async fn prepare(url: &str, name: &str) {
+    let side = connect::open(
+        &SecretString::from(url.to_owned()),
+        4,
+        connect::Purpose::Command,
+    )
+    .await
+    .unwrap();
+    migrate::up(&side).await.unwrap();
+    for setting in [
+        "plan_cache_mode = force_generic_plan",
+        "session_preload_libraries = auto_explain",
+        "auto_explain.log_min_duration = 0",
+        "auto_explain.log_analyze = on",
+        "auto_explain.log_buffers = on",
+        "auto_explain.log_timing = off",
+        "auto_explain.log_format = json",
+    ] {
+        store::ConnectionTrait::execute_unprepared(
+            side.reader(),
+            &format!("ALTER DATABASE {name} SET {setting}"),
+        )
+        .await
+        .unwrap();
+    }
+}
+
+/// Everything that a busy server does, for so many messages.
+async fn day(app: &TestApp, tag: &str, count: usize) {
+    let phone = |number: usize| format!("+1202555{:04}", 1000 + number);
+    let mut ids = Vec::new();
+    for number in 0..count {
+        ids.push(app.order(&format!("{tag}-{number}"), &phone(number)).await);
+    }
+    let direct = json!({ "to": phone(0), "template": "order_reminder", "params": { "customer_name": "Asha", "order_number": tag } });
+    let (code, answer) = app
+        .post_with_key("/api/v1/notifications", &direct, &format!("key-{tag}"))
+        .await;
+    assert_eq!(code, 202, "{answer}");
+    app.send().await;
+    for name in ["sent", "delivered"] {
+        report(app, &ids, name, None).await;
+    }
+    // One is read, which cancels its timer; one fails, and arrives after all.
+    report(app, &ids[..1], "read", None).await;
+    let failing = app.order(&format!("{tag}-failing"), &phone(count)).await;
+    app.send().await;
+    report(app, std::slice::from_ref(&failing), "failed", Some(131_026)).await;
+    app.follow_up().await;
+    app.send().await;
+    report(app, std::slice::from_ref(&failing), "delivered", None).await;
+    // A status of an unknown message, twice the same; what people write; a timer; and the sweepers.
+    let stray = json!({ "statuses": [status(&format!("wamid.STRAY-{tag}"), None, "sent", app.now().unix_seconds(), None)] });
+    let stray = value(stray).to_string().into_bytes();
+    for _ in 0..2 {
+        assert_eq!(app.callback_bytes(stray.clone()).await, 200);
+    }
+    for (number, text) in ["Coming!", "STOP", "START"].iter().enumerate() {
+        let id = format!("wamid.in-{tag}-{number}");
+        let from = phone(1).trim_start_matches('+').to_owned();
+        app.callback(json!({
+            "contacts": [{ "wa_id": from, "profile": { "name": "Asha" } }],
+            "messages": [{ "id": id, "from": from, "timestamp": app.now().unix_seconds().to_string(), "type": "text",
+                "text": { "body": text } }],
+        }))
+        .await;
+    }
+    // A process died over one.
+    assert_eq!(
+        app.callback_bytes(format!(r#"{{"entry":[],"of":"{tag}"}}"#).into_bytes())
+            .await,
+        200
+    );
+    app.handover.take(10);
+    app.pass(24 * 3600 + 120);
+    app.settle().await;
+    watch::parked_turn(&app.engine, app.now()).await.unwrap();
+    window::turn(&app.engine, app.now()).await.unwrap();
+    app.settle().await;
+}
+
+/// One callback for each of these messages, applied together.
+async fn report(app: &TestApp, ids: &[String], name: &str, code: Option<i64>) {
+    app.pass(2);
+    for id in ids {
+        let attempt = app.notification(id).await["attempts"][0].clone();
+        let status = status(
+            attempt["provider_message_id"].as_str().unwrap(),
+            attempt["id"].as_str(),
+            name,
+            app.now().unix_seconds(),
+            code,
+        );
+        let body = value(json!({ "statuses": [status] })).to_string();
+        assert_eq!(app.callback_bytes(body.into_bytes()).await, 200);
+    }
+    app.process().await;
+}
+
+/// Multiplies what the first day has left, without telling the planner.
+async fn fill(app: &TestApp) {
+    let id = "gen_random_uuid()";
+    let far = (app.now().micros() + 400 * 24 * 3600 * 1_000_000).to_string();
+    let text = "md5(number::text || clock_timestamp()::text)";
+    let bytes = "'\\x' || md5(number::text) || md5((-number)::text)";
+    clone(
+        app,
+        "contact",
+        "deleted_at IS NULL",
+        &[("id", id), ("handle", "NULL")],
+    )
+    .await;
+    clone(
+        app,
+        "contact_alias",
+        "true",
+        &[("value", text), ("contact_id", id)],
+    )
+    .await;
+    clone(
+        app,
+        "conversation",
+        "true",
+        &[("contact_id", id), ("wake_at", &far)],
+    )
+    .await;
+    clone(app, "suppression", "true", &[("contact_id", id)]).await;
+    clone(app, "event", "true", &[("id", id), ("external_id", text)]).await;
+    clone(
+        app,
+        "notification",
+        "status = 'delivered' AND follow_up_id IS NULL",
+        &[("id", id), ("contact_id", id), ("wake_at", &far)],
+    )
+    .await;
+    clone(
+        app,
+        "attempt",
+        "provider_message_id IS NOT NULL",
+        &[
+            ("id", id),
+            ("notification_id", id),
+            ("provider_message_id", text),
+        ],
+    )
+    .await;
+    for (state, due_at) in [("'pending'", far.as_str()), ("'fired'", "NULL")] {
+        let changed = [
+            ("id", id),
+            ("notification_id", id),
+            ("state", state),
+            ("due_at", due_at),
+            ("settled_at", "NULL"),
+        ];
+        clone(app, "follow_up", "true", &changed).await;
+    }
+    clone(
+        app,
+        "timeline",
+        "true",
+        &[("id", id), ("notification_id", id)],
+    )
+    .await;
+    clone(
+        app,
+        "notification_label",
+        "true",
+        &[("notification_id", id)],
+    )
+    .await;
+    clone(app, "callback", "processed_at IS NOT NULL", &[("id", id)]).await;
+    clone(app, "callback_body", "true", &[("callback_id", id)]).await;
+    clone(
+        app,
+        "callback_digest",
+        "true",
+        &[("digest", bytes), ("callback_id", id)],
+    )
+    .await;
+    clone(
+        app,
+        "inbound_message",
+        "true",
+        &[
+            ("id", id),
+            ("contact_id", id),
+            ("provider_message_id", text),
+        ],
+    )
+    .await;
+    clone(
+        app,
+        "parked_status",
+        "true",
+        &[
+            ("id", id),
+            ("callback_id", id),
+            ("provider_message_id", text),
+            ("state", "'not_ours'"),
+        ],
+    )
+    .await;
+    clone(app, "idempotency", "true", &[("idempotency_key", text)]).await;
+    // None of these is written on such a day, and all are read.
+    app.sql(&format!(
+        "INSERT INTO dedupe (route, dedupe_key, recipient, channel, notification_id, created_at) \
+         SELECT 'demo-order', number::text, '', 'whatsapp', gen_random_uuid(), 0 FROM generate_series(1, {MANY}) AS number; \
+         INSERT INTO preference (contact_id, message_kind, channel, created_at, updated_at, wanted) \
+         SELECT gen_random_uuid(), 'orders', '', 0, 0, false FROM generate_series(1, {MANY}) AS number; \
+         INSERT INTO identity_change (kind, old_value, new_value, at, created_at) \
+         SELECT 'phone', number::text, 'x', 0, 0 FROM generate_series(1, {MANY}) AS number"
+    ))
+    .await;
+}
+
+/// Makes [`MANY`] rows of one, with these columns changed. Whatever other columns there are is
+/// taken over.
+async fn clone(app: &TestApp, table: &str, which: &str, changed: &[(&str, &str)]) {
+    let columns = app
+        .texts(&format!(
+            "SELECT column_name::text FROM information_schema.columns WHERE table_name = '{table}' \
+             AND table_schema = 'public' AND is_generated = 'NEVER' ORDER BY ordinal_position"
+        ))
+        .await
+        .join(", ");
+    let new: Vec<String> = changed
+        .iter()
+        .map(|(name, value)| format!("'{name}', {value}"))
+        .collect();
+    app.sql(&format!(
+        "INSERT INTO {table} ({columns}) SELECT {columns} FROM (SELECT (jsonb_populate_record(one.it, \
+         jsonb_build_object({}))).* FROM (SELECT t AS it FROM {table} t WHERE {which} LIMIT 1) AS one, \
+         generate_series(1, {MANY}) AS number) AS made",
+        new.join(", ")
+    ))
+    .await;
+    let rows = app.number(&format!("SELECT count(*) FROM {table}")).await;
+    assert!(
+        rows >= i64::try_from(MANY).unwrap(),
+        "{rows} rows of {table}"
+    );
+}
+
+/// What a statement touched when it touched most.
+struct Cost {
+    rows: f64,
+    pages: f64,
+    plan: Value,
+}
+
+/// The statements of a database in the log, by their text.
+fn statements(log: &str, database: &str) -> BTreeMap<String, Cost> {
+    let start = format!("{database}:LOG:  duration:");
+    let mut all: BTreeMap<String, Cost> = BTreeMap::new();
+    for entry in log.split(&start).skip(1) {
+        let plan: String = entry
+            .lines()
+            .skip(1)
+            .map_while(|line| line.strip_prefix('\t'))
+            .collect();
+        let plan: Value =
+            serde_json::from_str(&plan).unwrap_or_else(|error| panic!("{error}: {entry}"));
+        let sql = plan["Query Text"].as_str().unwrap().to_owned();
+        let top = &plan["Plan"];
+        let cost = Cost {
+            rows: rows(top),
+            pages: number(top, "Shared Hit Blocks") + number(top, "Shared Read Blocks"),
+            plan: top.clone(),
+        };
+        let most = all.entry(sql).or_insert(Cost {
+            rows: -1.0,
+            pages: -1.0,
+            plan: Value::Null,
+        });
+        if cost.rows + cost.pages > most.rows + most.pages {
+            *most = cost;
+        }
+    }
+    all
+}
+
+fn number(plan: &Value, name: &str) -> f64 {
+    plan[name].as_f64().unwrap_or(0.0)
+}
+
+/// Rows that the nodes of a plan gave on, and those that they looked at in vain.
+fn rows(plan: &Value) -> f64 {
+    let each = [
+        "Actual Rows",
+        "Rows Removed by Filter",
+        "Rows Removed by Join Filter",
+        "Rows Removed by Index Recheck",
+    ];
+    let own: f64 = each.iter().map(|name| number(plan, name)).sum();
+    let below: f64 = plan["Plans"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(rows)
+        .sum();
+    own * number(plan, "Actual Loops").max(1.0) + below
+}
