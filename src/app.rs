@@ -23,7 +23,7 @@ use crate::{
         time::Timestamp,
     },
     engine::{
-        Alarms, Engine, Retention, Settings, accept,
+        Alarms, Engine, Retention, Settings, accept, backlog,
         clock::OF_PROCESS,
         inbox::{ErrorChain, Handover, Inbox, Intake},
         keyring::{Environment, Keys, REVISION, token_scope},
@@ -144,6 +144,11 @@ pub fn settings(config: &Config) -> Settings {
             timeline_days: config.timeline_days,
             notifications_days: config.notifications_days,
         },
+        backlog: backlog::Limits {
+            answer_delay: config.backlog_delay,
+            reserved_disk_bytes: config.reserved_disk_bytes,
+            backlog_bytes: config.backlog_bytes,
+        },
         template_suffix: config.template_suffix.clone(),
         ageing: Ageing {
             old_after_days: config.credential_old_days,
@@ -227,7 +232,8 @@ impl App {
         let engine = Arc::new(engine);
         let ring = engine.refresh_keyring().await?;
         let (door, requests) = accept::open();
-        let (inbox, intake) = Inbox::new(config.inbox_bytes, config.inbox_wait);
+        let backlog = Arc::clone(&engine.backlog);
+        let (inbox, intake) = Inbox::new(config.inbox_bytes, config.inbox_wait, backlog);
         let state = web::Data::new(AppState {
             engine,
             inbox: Arc::new(inbox),
@@ -306,6 +312,7 @@ impl App {
                             clock.clone(),
                             stop.clone()
                         ),
+                        workers::backlog::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                         workers::inbox::process(engine, handover, clock, stop),
                     );
                 })?;

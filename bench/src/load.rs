@@ -250,7 +250,7 @@ async fn connection(
             else {
                 return outcome;
             };
-            let Some(is_good) = exchange(&mut stream, shot).await else {
+            let Some(is_good) = exchange(&mut stream, &shot.request).await else {
                 continue 'connect;
             };
             outcome.note(place, is_good, sent);
@@ -259,10 +259,10 @@ async fn connection(
     outcome
 }
 
-/// Writes a shot and reads its answer: whether that is 200; nothing if the connection broke.
-async fn exchange(stream: &mut TcpStream, shot: &Shot) -> Option<bool> {
+/// Writes a request and reads its answer: whether that is 200; nothing if the connection broke.
+pub async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Option<bool> {
     let mut buffer = [0_u8; 1024];
-    stream.write_all(&shot.request).await.ok()?;
+    stream.write_all(request).await.ok()?;
     let mut filled = 0;
     loop {
         match stream
@@ -371,7 +371,7 @@ async fn in_turns(
             None => TcpStream::connect(address).await.ok(),
         };
         let answer = match open.as_mut() {
-            Some(open) => exchange(open, shot).await,
+            Some(open) => exchange(open, &shot.request).await,
             None => None,
         };
         if let Some(is_good) = answer {

@@ -2,6 +2,7 @@
 //! own and compare those with the database; what is measured does not write
 //! the meter.
 
+mod backlog;
 mod chaos;
 mod cluster;
 mod crash;
@@ -39,6 +40,8 @@ struct Cli {
 enum Command {
     /// Signed callbacks into the real server: durable, one transaction per request, bare.
     Ingest(ingest::Ingest),
+    /// More callbacks than can be applied, and then fewer: what is refused, lost and late.
+    Backlog(backlog::Backlog),
     /// Kills the server again and again under load, and looks for what was lost.
     Crash(crash::Crash),
     /// A disk that is full or fails, again and again under load.
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime.block_on(async {
             match cli.command {
                 Command::Ingest(command) => command.run().await,
+                Command::Backlog(command) => command.run().await,
                 Command::Crash(command) => command.run().await,
                 Command::Disk(command) => command.run().await,
                 Command::Failover(command) => command.run().await,

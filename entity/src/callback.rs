@@ -21,6 +21,7 @@ pub struct Model {
     pub dead_items: Option<i64>,
     #[sea_orm(column_type = "Text")]
     pub signed_by: Option<String>,
+    pub urgent: bool,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

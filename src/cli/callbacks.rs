@@ -142,7 +142,7 @@ impl Callbacks {
                         ));
                     }
                 }
-                let (waiting, _) = callback::waiting(&store).await?;
+                let waiting = callback::waiting(store.reader()).await?.callbacks;
                 if !json && waiting > 0 {
                     say(format!("{waiting} callbacks wait to be processed."));
                 }

@@ -112,6 +112,10 @@ pub struct Config {
     pub credential_warning_days: i64,
     pub inbox_bytes: usize,
     pub inbox_wait: Duration,
+    /// An answer to a callback waits no longer than this when applying is behind.
+    pub backlog_delay: Duration,
+    pub reserved_disk_bytes: i64,
+    pub backlog_bytes: i64,
     pub http_workers: usize,
     /// Settings that catalogues may use: all that is `For catalogues`.
     pub catalogue_values: BTreeMap<&'static str, Option<String>>,
@@ -452,6 +456,14 @@ impl Config {
                     .number("HERALD_INBOX_WAIT_MILLISECONDS", 10, 60_000)
                     .unsigned_abs(),
             ),
+            backlog_delay: Duration::from_millis(
+                reader
+                    .number("HERALD_BACKLOG_DELAY_MILLISECONDS", 0, 3000)
+                    .unsigned_abs(),
+            ),
+            reserved_disk_bytes: 1_000_000
+                * reader.number("HERALD_RESERVED_DISK_MEGABYTES", 0, 1_000_000_000),
+            backlog_bytes: 1_000_000 * reader.number("HERALD_BACKLOG_MEGABYTES", 1, 1_000_000_000),
             http_workers: usize::try_from(reader.number("HERALD_HTTP_WORKERS", 1, 64)).unwrap_or(1),
             catalogue_values: FOR_CATALOGUES
                 .into_iter()

@@ -228,6 +228,21 @@ pub const SETTINGS: &[Setting] = &[
         "A callback not stored by then is answered 503: Meta gives up at about 5 s.",
     ),
     setting(
+        "HERALD_BACKLOG_DELAY_MILLISECONDS",
+        Some("2000"),
+        "When applying is over 10 s behind, answers to callbacks wait up to so long (all of it at 30 s), so that Meta sends less at a time; 0 turns it off.",
+    ),
+    setting(
+        "HERALD_RESERVED_DISK_MEGABYTES",
+        Some("512"),
+        "SQLite: when applying is behind and the disk has less than this left, statuses are answered 503: the rest is for applying what waits.",
+    ),
+    setting(
+        "HERALD_BACKLOG_MEGABYTES",
+        Some("4096"),
+        "PostgreSQL: the same when callbacks of so many megabytes wait to be applied.",
+    ),
+    setting(
         "HERALD_HTTP_WORKERS",
         Some("2"),
         "Threads that answer HTTP.",

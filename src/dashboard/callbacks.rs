@@ -90,7 +90,7 @@ pub async fn page(
     };
     let more = listed.len() > usize::try_from(SHOWN).unwrap_or(50);
     listed.truncate(usize::try_from(SHOWN).unwrap_or(50));
-    let (waiting, _) = callback::waiting(store).await?;
+    let waiting = callback::waiting(store.reader()).await?.callbacks;
     let page = Page {
         found: !q.is_empty(),
         q,

@@ -4,6 +4,7 @@
 //! walks through a day in a millisecond.
 
 pub mod alarm;
+pub mod backlog;
 pub mod catalogue;
 pub mod cohort;
 pub mod content;

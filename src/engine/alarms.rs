@@ -112,7 +112,7 @@ fn gone(row: &entity::alarm::Model) -> Finding {
 }
 
 /// Every kind of alarm there is.
-pub const KINDS: [&str; 14] = [
+pub const KINDS: [&str; 15] = [
     "no_sender",
     "sender_held",
     "silence",
@@ -121,6 +121,7 @@ pub const KINDS: [&str; 14] = [
     "worker_dead",
     "queue_age",
     "callbacks_waiting",
+    "backlog_full",
     "dead_letters",
     "parked_statuses",
     "failure_rate",

@@ -4,8 +4,8 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -14,11 +14,12 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{Engine, keyring::Signature};
+use super::{Engine, backlog::Backlog, keyring::Signature};
 use crate::{
     domain::time::Timestamp,
+    providers::meta,
     store::{
-        callback::{self, Body, NewCallback},
+        callback::{self, Body, Leases, NewCallback},
         new_id,
     },
 };
@@ -29,7 +30,8 @@ const MAX_BATCH: usize = 512;
 /// Nor more bytes: a batch must not take long.
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// Bodies waiting in memory for the processor; what does not fit is read from the table.
+/// Bodies of either class that wait in memory for the processor; what does not fit is read from
+/// the table.
 const HANDOVER_BYTES: usize = 8 * 1024 * 1024;
 
 /// The endpoint of Meta's callbacks in the digest ledger.
@@ -48,6 +50,8 @@ pub enum Receipt {
 pub enum Busy {
     /// Too much is waiting.
     Full,
+    /// The backlog would take the disk that applying it needs.
+    NoRoom,
     /// It was not stored in time.
     Late,
     /// The database did not take it.
@@ -58,6 +62,7 @@ impl Busy {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Full => "full",
+            Self::NoRoom => "no_room",
             Self::Late => "late",
             Self::Failed => "failed",
         }
@@ -68,6 +73,8 @@ struct Waiting {
     body: Bytes,
     /// Labels of the secrets it was signed with, where there are several apps.
     signed_by: Option<String>,
+    /// It is applied before what is not.
+    urgent: bool,
     digest: [u8; 32],
     answer: oneshot::Sender<Result<Receipt, Busy>>,
     /// Given back when the body is, not when its sender has stopped waiting.
@@ -83,6 +90,7 @@ pub struct Inbox {
     ordinary: Arc<Semaphore>,
     large: Arc<Semaphore>,
     max_wait: Duration,
+    backlog: Arc<Backlog>,
 }
 
 /// A body up to this size is an ordinary callback, in bytes.
@@ -116,13 +124,14 @@ const fn kibibytes(bytes: usize) -> usize {
 }
 
 impl Inbox {
-    pub fn new(max_bytes: usize, max_wait: Duration) -> (Self, Intake) {
+    pub fn new(max_bytes: usize, max_wait: Duration, backlog: Arc<Backlog>) -> (Self, Intake) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let inbox = Self {
             queue: sender,
             ordinary: Arc::new(Semaphore::new(max_bytes / 4 / 1024)),
             large: Arc::new(Semaphore::new(max_bytes / 4 * 3 / 1024)),
             max_wait,
+            backlog,
         };
         (inbox, Intake { queue: receiver })
     }
@@ -148,11 +157,31 @@ impl Inbox {
         }
     }
 
-    /// Takes a body and waits until it is stored.
+    /// Takes a body and waits until it is stored; and a while longer, when applying is behind.
     pub async fn submit(
         &self,
         body: Bytes,
         signature: Option<Signature>,
+        room: Room,
+    ) -> Result<Receipt, Busy> {
+        let urgent = meta::callback::is_urgent(&body);
+        if !urgent && self.backlog.is_full() {
+            return Err(Busy::NoRoom);
+        }
+        let receipt = self.stored(body, signature, urgent, room).await?;
+        let delay = self.backlog.answer_delay();
+        if !delay.is_zero() {
+            metrics::counter!("herald_callbacks_delayed_total").increment(1);
+            tokio::time::sleep(delay).await;
+        }
+        Ok(receipt)
+    }
+
+    async fn stored(
+        &self,
+        body: Bytes,
+        signature: Option<Signature>,
+        urgent: bool,
         room: Room,
     ) -> Result<Receipt, Busy> {
         let digest = digest(&body, signature.as_ref());
@@ -162,6 +191,7 @@ impl Inbox {
             .send(Waiting {
                 body,
                 signed_by: signature.map(|signature| signature.labels),
+                urgent,
                 digest,
                 answer,
                 _room: Some(room),
@@ -193,41 +223,32 @@ fn digest(body: &Bytes, signature: Option<&Signature>) -> [u8; 32] {
 /// Bodies on their way to the processor without a trip through the table.
 #[derive(Debug, Default)]
 pub struct Handover {
-    bodies: Mutex<VecDeque<Body>>,
-    bytes: AtomicUsize,
+    urgent: Lane,
+    ordinary: Lane,
+    /// Older ordinary bodies wait in the table: what comes now goes behind them.
+    table_first: AtomicBool,
     pub arrived: Notify,
 }
 
-impl Handover {
-    fn has_room(&self, size: usize) -> bool {
-        self.bytes.load(Ordering::Acquire) + size <= HANDOVER_BYTES
+/// Bodies of one class, oldest first.
+#[derive(Debug, Default)]
+struct Lane {
+    bodies: Mutex<VecDeque<Body>>,
+    bytes: AtomicUsize,
+}
+
+impl Lane {
+    fn bodies(&self) -> MutexGuard<'_, VecDeque<Body>> {
+        self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, new: impl Iterator<Item = Body>) {
-        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
-        for body in new {
-            self.bytes.fetch_add(body.body.len(), Ordering::AcqRel);
-            bodies.push_back(body);
-        }
-        drop(bodies);
-        self.arrived.notify_one();
+    fn put(&self, body: Body) {
+        self.bytes.fetch_add(body.body.len(), Ordering::AcqRel);
+        self.bodies().push_back(body);
     }
 
-    /// How many bodies wait.
-    pub fn len(&self) -> usize {
-        self.bodies
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Up to `limit` bodies, oldest first.
-    pub fn take(&self, limit: usize) -> Vec<Body> {
-        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+    fn take(&self, limit: usize) -> Vec<Body> {
+        let mut bodies = self.bodies();
         let count = bodies.len().min(limit);
         let taken: Vec<Body> = bodies.drain(..count).collect();
         drop(bodies);
@@ -235,6 +256,60 @@ impl Handover {
             taken.iter().map(|body| body.body.len()).sum(),
             Ordering::AcqRel,
         );
+        taken
+    }
+}
+
+impl Handover {
+    const fn lane(&self, urgent: bool) -> &Lane {
+        if urgent { &self.urgent } else { &self.ordinary }
+    }
+
+    /// Whether so many bytes of a class may be put in.
+    fn takes(&self, urgent: bool, size: usize) -> bool {
+        let is_behind = !urgent && self.table_first.load(Ordering::Acquire);
+        !is_behind && self.lane(urgent).bytes.load(Ordering::Acquire) + size <= HANDOVER_BYTES
+    }
+
+    fn put(&self, new: impl Iterator<Item = (bool, Body)>) {
+        for (urgent, body) in new {
+            self.lane(urgent).put(body);
+        }
+        self.arrived.notify_one();
+    }
+
+    /// Says whether ordinary bodies wait in the table, behind which what comes now belongs.
+    pub fn set_table_first(&self, is_first: bool) {
+        self.table_first.store(is_first, Ordering::Release);
+    }
+
+    /// How many bodies wait.
+    pub fn len(&self) -> usize {
+        self.urgent.bodies().len() + self.ordinary.bodies().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn has_ordinary(&self) -> bool {
+        !self.ordinary.bodies().is_empty()
+    }
+
+    /// Up to `limit` urgent bodies, oldest first.
+    pub fn take_urgent(&self, limit: usize) -> Vec<Body> {
+        self.urgent.take(limit)
+    }
+
+    /// Up to `limit` bodies that are not urgent, oldest first.
+    pub fn take_ordinary(&self, limit: usize) -> Vec<Body> {
+        self.ordinary.take(limit)
+    }
+
+    /// Up to `limit` bodies: urgent ones first, then the oldest.
+    pub fn take(&self, limit: usize) -> Vec<Body> {
+        let mut taken = self.urgent.take(limit);
+        taken.extend(self.ordinary.take(limit - taken.len()));
         taken
     }
 }
@@ -258,14 +333,13 @@ pub async fn store_turn(
         batch.push(next);
     }
     let count = batch.len();
-    store(engine, batch, size, handover, clock()).await;
+    store(engine, batch, handover, clock()).await;
     Some(count)
 }
 
 async fn store(
     engine: &Engine,
     mut batch: Vec<Waiting>,
-    size: usize,
     handover: Option<&Handover>,
     now: Timestamp,
 ) {
@@ -281,19 +355,28 @@ async fn store(
                 body: waiting.body.clone(),
                 copies: 1,
                 signed_by: waiting.signed_by.clone(),
+                urgent: waiting.urgent,
             }),
         }
     }
-    let handover = handover.filter(|handover| handover.has_room(size));
-    // What is not handed over belongs to whoever looks first.
-    let lease = if handover.is_some() {
-        now.plus_seconds(engine.settings.policy.lease_seconds)
-    } else {
-        now
+    // What is not handed over belongs to the process that looks first.
+    let fits = [false, true].map(|urgent| {
+        let class = new.iter().filter(|callback| callback.urgent == urgent);
+        let size = class.map(|callback| callback.body.len()).sum();
+        handover.is_some_and(|handover| handover.takes(urgent, size))
+    });
+    let [ordinary, urgent] = fits.map(|fits| {
+        let seconds = engine.settings.policy.lease_seconds;
+        now.plus_seconds(if fits { seconds } else { 0 })
+    });
+    let leases = Leases {
+        owner: engine.process,
+        urgent,
+        ordinary,
     };
     let stored = engine
         .store
-        .write(async |tx| callback::store_batch(tx, META, &new, engine.process, lease, now).await)
+        .write(async |tx| callback::store_batch(tx, META, &new, leases, now).await)
         .await;
     metrics::histogram!("herald_ingest_batch")
         .record(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
@@ -309,14 +392,19 @@ async fn store(
     };
     // Before anybody is answered: whoever hears 200 and looks finds it on its way.
     if let Some(handover) = handover {
+        let [ordinary, urgent] = fits;
         handover.put(
             new.iter()
+                .filter(|callback| if callback.urgent { urgent } else { ordinary })
                 .filter(|callback| !known.contains(&callback.digest))
-                .map(|callback| Body {
-                    id: callback.id,
-                    body: callback.body.clone(),
-                    tries: 0,
-                    signed_by: callback.signed_by.clone(),
+                .map(|callback| {
+                    let body = Body {
+                        id: callback.id,
+                        body: callback.body.clone(),
+                        tries: 0,
+                        signed_by: callback.signed_by.clone(),
+                    };
+                    (callback.urgent, body)
                 }),
         );
     }
@@ -359,18 +447,18 @@ impl Inbox {
         now: Timestamp,
     ) -> Result<Receipt, Busy> {
         let (answer, stored) = oneshot::channel();
-        let size = body.len();
         let digest = digest(&body, signature.as_ref());
+        let urgent = meta::callback::is_urgent(&body);
         store(
             engine,
             vec![Waiting {
                 body,
                 signed_by: signature.map(|signature| signature.labels),
+                urgent,
                 digest,
                 answer,
                 _room: None,
             }],
-            size,
             None,
             now,
         )

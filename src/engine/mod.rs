@@ -6,6 +6,7 @@ pub mod alarms;
 pub mod answers;
 pub mod apply;
 pub mod attention;
+pub mod backlog;
 pub mod catalogue;
 pub mod check;
 pub mod clock;
@@ -79,6 +80,8 @@ pub struct Settings {
     /// When people are alarmed.
     pub alarms: Alarms,
     pub retention: Retention,
+    /// What a backlog of callbacks may do.
+    pub backlog: backlog::Limits,
     /// Appended to the names of templates at Meta.
     pub template_suffix: Option<String>,
     /// When people are warned of old credentials.
@@ -128,6 +131,8 @@ pub struct Engine {
     /// The clock was changed, and what that has left behind is not put right yet:
     /// nothing is claimed meanwhile.
     clock_changed: AtomicBool,
+    /// How far applying is behind.
+    pub backlog: Arc<backlog::Backlog>,
     /// Counts the claims of each sender: the lanes take turns.
     claims: Mutex<HashMap<Uuid, usize>>,
     /// Calls of this process that have not come back.
@@ -154,6 +159,7 @@ const SLOTS: u128 = 64;
 impl Engine {
     pub fn new(store: Store, settings: Settings, process: Uuid) -> Self {
         Self {
+            backlog: Arc::new(backlog::Backlog::new(settings.backlog)),
             store,
             settings,
             process,

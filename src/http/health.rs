@@ -84,9 +84,9 @@ async fn read_gauges(state: &AppState) -> Result<(), StoreError> {
     }
     metrics::gauge!("herald_queue_age_seconds")
         .set(age(notification::oldest_due(store, now).await?));
-    let (waiting, oldest) = callback::waiting(store).await?;
-    metrics::gauge!("herald_callbacks_waiting").set(count(waiting));
-    metrics::gauge!("herald_callbacks_waiting_age_seconds").set(age(oldest));
+    let waiting = callback::waiting(store.reader()).await?;
+    metrics::gauge!("herald_callbacks_waiting").set(count(waiting.callbacks));
+    metrics::gauge!("herald_apply_lag_seconds").set(age(waiting.oldest));
     metrics::gauge!("herald_parked_statuses").set(count(parked::count(store).await?));
     metrics::gauge!("herald_statuses_not_ours").set(count(parked::count_not_ours(store).await?));
     Ok(())

@@ -23,6 +23,17 @@ pub struct NewCallback {
     pub copies: i64,
     /// Whose signature it bore, where there are several apps.
     pub signed_by: Option<String>,
+    /// It is applied before what is not.
+    pub urgent: bool,
+}
+
+/// Until when the bodies of a batch belong to who stores them; what is left for the process that looks
+/// first is leased until now.
+#[derive(Clone, Copy, Debug)]
+pub struct Leases {
+    pub owner: Uuid,
+    pub urgent: Timestamp,
+    pub ordinary: Timestamp,
 }
 
 /// A body to be processed.
@@ -43,6 +54,7 @@ struct DigestRow {
     copies: i64,
     start: usize,
     size: usize,
+    urgent: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     signed_by: Option<String>,
 }
@@ -57,8 +69,7 @@ pub async fn store_batch(
     tx: &DatabaseTransaction,
     endpoint: &str,
     batch: &[NewCallback],
-    owner: Uuid,
-    leased_until: Timestamp,
+    leases: Leases,
     now: Timestamp,
 ) -> Result<Vec<[u8; 32]>, StoreError> {
     let backend = tx.get_database_backend();
@@ -72,6 +83,7 @@ pub async fn store_batch(
                 copies: callback.copies,
                 start,
                 size: callback.body.len(),
+                urgent: callback.urgent,
                 signed_by: callback.signed_by.clone(),
             };
             start += callback.body.len();
@@ -134,16 +146,24 @@ pub async fn store_batch(
             ("id", Type::Uuid),
             ("start", Type::Int),
             ("size", Type::Int),
+            ("urgent", Type::Bool),
             ("signed_by", Type::Text),
         ],
     );
     execute(
         tx,
         format!(
-            "INSERT INTO callback (id, created_at, endpoint, size_bytes, owner, leased_until, tries, signed_by) \
-             SELECT r.id, $2, $3, r.size, $4, $5, 0, r.signed_by FROM {ids}"
+            "INSERT INTO callback (id, created_at, endpoint, size_bytes, owner, leased_until, tries, signed_by, urgent) \
+             SELECT r.id, $2, $3, r.size, $4, CASE WHEN r.urgent THEN CAST($5 AS bigint) ELSE CAST($6 AS bigint) END, 0, r.signed_by, r.urgent FROM {ids}"
         ),
-        [all.clone(), now.micros().into(), endpoint.into(), owner.into(), leased_until.micros().into()],
+        [
+            all.clone(),
+            now.micros().into(),
+            endpoint.into(),
+            leases.owner.into(),
+            leases.urgent.micros().into(),
+            leases.ordinary.micros().into(),
+        ],
     )
     .await?;
     // One parameter carries all bodies; each row cuts its own out.
@@ -205,9 +225,9 @@ async fn count_repeats(
     execute(
         tx,
         format!(
-            "UPDATE callback_digest SET times_seen = times_seen + r.copies FROM {given} WHERE {} AND {}",
+            "UPDATE callback_digest SET times_seen = times_seen + r.copies FROM {given} \
+             WHERE {} AND callback_digest.digest = r.digest",
             by_key(backend, "callback_digest.endpoint", "r.endpoint"),
-            by_key(backend, "callback_digest.digest", "r.digest"),
         ),
         [list(&seen)?],
     )
@@ -215,34 +235,64 @@ async fn count_repeats(
     Ok(())
 }
 
-/// Takes over unprocessed bodies whose lease has run out, oldest first: up to
-/// `limit` of them, and no more than `max_bytes` together, unless one alone is larger.
+/// Which bodies are taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    Urgent,
+    /// Those that are urgent, and then the others.
+    All,
+}
+
+/// How much is taken over at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    pub bodies: i64,
+    /// Together, unless one alone is larger.
+    pub bytes: i64,
+}
+
+/// Takes over unprocessed bodies whose lease has run out, oldest first.
 pub async fn claim(
     tx: &DatabaseTransaction,
+    which: Which,
     owner: Uuid,
     leased_until: Timestamp,
     now: Timestamp,
-    limit: i64,
-    max_bytes: i64,
+    most: Most,
 ) -> Result<Vec<Body>, StoreError> {
     let backend = tx.get_database_backend();
     let skip = locking(backend, "FOR UPDATE SKIP LOCKED");
-    let due = query(
-        tx,
-        format!(
-            "SELECT id, size_bytes FROM callback WHERE processed_at IS NULL AND leased_until <= $1 \
-             ORDER BY leased_until, id LIMIT $2 {skip}"
-        ),
-        [now.micros().into(), limit.into()],
-    )
-    .await?;
+    let mut due = Vec::new();
+    let classes: &[bool] = match which {
+        Which::Urgent => &[true],
+        Which::All => &[true, false],
+    };
+    for urgent in classes {
+        // A part is for the others: were there ever more that is urgent than can be applied, they
+        // would wait for ever.
+        let kept = if *urgent { most.bodies / 4 } else { 0 };
+        let left = most.bodies - kept - i64::try_from(due.len()).unwrap_or(i64::MAX);
+        if left <= 0 {
+            break;
+        }
+        let found = query(
+            tx,
+            format!(
+                "SELECT id, size_bytes FROM callback WHERE processed_at IS NULL AND urgent = $3 AND leased_until <= $1 \
+                 ORDER BY leased_until LIMIT $2 {skip}"
+            ),
+            [now.micros().into(), left.into(), (*urgent).into()],
+        )
+        .await?;
+        due.extend(found);
+    }
     let mut wanted = Vec::with_capacity(due.len());
     let mut taken_bytes = 0;
     for row in &due {
         let mut columns = Columns::of(row);
         let id: Uuid = columns.take()?;
         let size: i64 = columns.take()?;
-        if !wanted.is_empty() && taken_bytes + size > max_bytes {
+        if !wanted.is_empty() && taken_bytes + size > most.bytes {
             break;
         }
         taken_bytes += size;
@@ -411,20 +461,47 @@ pub async fn release_all(tx: &DatabaseTransaction, owner: Uuid) -> Result<u64, S
     Ok(released.rows_affected())
 }
 
-/// How many bodies wait, and since when the oldest does.
-pub async fn waiting(store: &Store) -> Result<(i64, Option<Timestamp>), StoreError> {
+/// Bodies that wait to be processed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    pub callbacks: i64,
+    pub bytes: i64,
+    /// When the oldest came.
+    pub oldest: Option<Timestamp>,
+}
+
+/// What waits to be processed: all of it is looked at.
+pub async fn waiting(connection: &impl ConnectionTrait) -> Result<Waiting, StoreError> {
     let row = query_one(
-        store.reader(),
-        "SELECT count(*), min(created_at) FROM callback WHERE processed_at IS NULL",
+        connection,
+        "SELECT count(*), CAST(coalesce(sum(size_bytes), 0) AS bigint), min(created_at) \
+         FROM callback WHERE processed_at IS NULL",
         [],
     )
     .await?;
-    let Some(row) = row else { return Ok((0, None)) };
+    let Some(row) = row else {
+        return Ok(Waiting::default());
+    };
     let mut columns = Columns::of(&row);
-    Ok((
-        columns.take()?,
-        columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
-    ))
+    Ok(Waiting {
+        callbacks: columns.take()?,
+        bytes: columns.take()?,
+        oldest: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
+    })
+}
+
+/// When the oldest body came that waits to be processed.
+pub async fn oldest(store: &Store) -> Result<Option<Timestamp>, StoreError> {
+    let row = query_one(
+        store.by_index(),
+        "SELECT min(created_at) FROM callback WHERE processed_at IS NULL",
+        [],
+    )
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Columns::of(&row)
+        .take::<Option<i64>>()?
+        .map(Timestamp::from_micros))
 }
 
 /// The body of one callback, for replay and for people, and whose signature it bore.
@@ -555,13 +632,15 @@ pub async fn between(
     found.iter().map(|row| Columns::of(row).take()).collect()
 }
 
-/// Whether there are unprocessed bodies whose lease has run out.
-pub async fn any_unowned(store: &Store, now: Timestamp) -> Result<bool, StoreError> {
-    let row = query_one(
-        store.by_index(),
-        "SELECT id FROM callback WHERE processed_at IS NULL AND leased_until <= $1 LIMIT 1",
-        [now.micros().into()],
-    )
-    .await?;
-    Ok(row.is_some())
+/// Whether there are unprocessed bodies whose lease has run out, urgent ones and others.
+pub async fn unowned(store: &Store, now: Timestamp) -> Result<(bool, bool), StoreError> {
+    let any = |urgent: bool| {
+        format!(
+            "SELECT id FROM callback WHERE processed_at IS NULL AND urgent = {urgent} AND leased_until <= $1 LIMIT 1"
+        )
+    };
+    let connection = store.by_index();
+    let urgent = query_one(connection, any(true), [now.micros().into()]).await?;
+    let ordinary = query_one(connection, any(false), [now.micros().into()]).await?;
+    Ok((urgent.is_some(), ordinary.is_some()))
 }

@@ -263,6 +263,11 @@ const BY_KEY: [(&str, &str); 5] = [
 /// sends). What was planned while a table was empty is forgotten after this.
 const CONNECTION_LIVES: Duration = Duration::from_mins(5);
 
+/// Pages and the API ask for little at a time and for much: each statement is planned for what it
+/// asks for, and for the tables as large as they are. What is asked all the time has its place
+/// where plans are kept ([`Store::by_index`]).
+const PLANNED_EACH_TIME: (&str, &str) = ("plan_cache_mode", "force_custom_plan");
+
 /// A server that is there says so itself when a statement takes too long; one that says nothing
 /// for so much longer is gone.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -286,9 +291,11 @@ async fn open_postgres(url: &str, access: Access) -> Result<Store, OpenError> {
         pooled,
         timeout,
     } = access;
-    let for_reading = session_settings(timeout);
+    let mut for_reading = session_settings(timeout);
     let by_key = BY_KEY.map(|(name, value)| (name, value.to_owned()));
     let for_writing = [for_reading.clone(), by_key.into()].concat();
+    let (name, value) = PLANNED_EACH_TIME;
+    for_reading.push((name, value.to_owned()));
     let generation = Generation::default();
     let statements = Arc::new(AtomicU64::new(0));
     let direct = |settings, size: u32, lifetime| -> Result<Direct, OpenError> {

@@ -78,7 +78,8 @@ pub fn matching(backend: DbBackend, given: &str, table: &str, alias: &str, key: 
 /// the target of an `UPDATE`, or where the row's version is read.
 ///
 /// An equality tempts PostgreSQL to walk the table in the order of its key and to look for each
-/// row in the list. An array of one element finds the row by the same index, and has no order.
+/// row in the list. An array of one element finds the row by the same index, and has no order. Of
+/// a key of several columns it is for the first: PostgreSQL looks for arrays in no other.
 pub fn by_key(backend: DbBackend, column: &str, value: &str) -> String {
     if backend == DbBackend::Postgres {
         format!("{column} = ANY (ARRAY[{value}])")

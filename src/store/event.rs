@@ -403,7 +403,7 @@ pub async fn skipped(store: &Store, event: Uuid, limit: i64) -> Result<Vec<Uuid>
 pub async fn any_unexpanded(store: &Store) -> Result<bool, StoreError> {
     Ok(query_one(
         store.by_index(),
-        "SELECT id FROM event WHERE state = 'expanding' LIMIT 1",
+        "SELECT id FROM event WHERE state = 'expanding' ORDER BY id LIMIT 1",
         [],
     )
     .await?

@@ -44,6 +44,7 @@ pub mod secrets;
 pub mod sender;
 pub mod session;
 pub mod setting;
+pub mod space;
 pub mod suppression;
 pub mod template_sync;
 pub mod timeline;

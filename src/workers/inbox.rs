@@ -12,7 +12,10 @@ use crate::{
         inbox::{self, Handover, Intake},
     },
     state::Clock,
-    store::{StoreError, callback, callback::Body},
+    store::{
+        StoreError,
+        callback::{self, Body, Most, Which},
+    },
 };
 
 /// The table is looked at this often even while memory has work.
@@ -58,24 +61,7 @@ impl Processor {
     ) -> Result<Turn, StoreError> {
         let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
         if self.unfinished.is_empty() {
-            if horizon::has_come(self.next_look, now, LOOK_MICROS) && engine.may_claim() {
-                self.next_look = now.plus_micros(LOOK_MICROS);
-                if callback::any_unowned(&engine.store, now).await? {
-                    let limit = i64::try_from(apply::batch_size(&engine.store)).unwrap_or(1);
-                    self.unfinished = engine
-                        .store
-                        .write(async |tx| {
-                            callback::claim(tx, engine.process, lease, now, limit, MAX_CLAIM_BYTES)
-                                .await
-                        })
-                        .await?;
-                    // There may be more: look again at once.
-                    self.next_look = now;
-                }
-            }
-            if self.unfinished.is_empty() {
-                self.unfinished = handover.take(apply::batch_size(&engine.store));
-            }
+            self.gather(engine, handover, lease, now).await?;
         } else {
             let ids: Vec<_> = self.unfinished.iter().map(|body| body.id).collect();
             engine
@@ -102,6 +88,53 @@ impl Processor {
             self.unfinished.drain(..count);
         }
         Ok(Turn::Worked)
+    }
+}
+
+impl Processor {
+    /// Takes up what is to be applied next: what is urgent, wherever it waits, then what has
+    /// waited longest. What is in memory is older than what was left in the table for want of
+    /// room.
+    async fn gather(
+        &mut self,
+        engine: &Engine,
+        handover: &Handover,
+        lease: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let limit = apply::batch_size(&engine.store);
+        // A part of every batch is for the others, as in a claim.
+        self.unfinished = handover.take_urgent(limit - limit / 4);
+        if horizon::has_come(self.next_look, now, LOOK_MICROS) && engine.may_claim() {
+            self.next_look = now.plus_micros(LOOK_MICROS);
+            let (urgent, ordinary) = callback::unowned(&engine.store, now).await?;
+            handover.set_table_first(ordinary);
+            let which = if ordinary && !handover.has_ordinary() {
+                Some(Which::All)
+            } else {
+                urgent.then_some(Which::Urgent)
+            };
+            if let Some(which) = which {
+                let most = Most {
+                    bodies: i64::try_from(limit - self.unfinished.len()).unwrap_or(1),
+                    bytes: MAX_CLAIM_BYTES,
+                };
+                let claimed = engine
+                    .store
+                    .write(async |tx| {
+                        callback::claim(tx, which, engine.process, lease, now, most).await
+                    })
+                    .await?;
+                // There may be more: look again at once.
+                self.next_look = now;
+                self.unfinished.extend(claimed);
+            }
+        }
+        let left = limit - self.unfinished.len();
+        self.unfinished.extend(handover.take_ordinary(left));
+        let left = limit - self.unfinished.len();
+        self.unfinished.extend(handover.take_urgent(left));
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What runs without a request. A worker is a loop over a turn: tests call the turn.
 
 pub mod accept;
+pub mod backlog;
 pub mod checkpoint;
 pub mod cleanup;
 pub mod heart;

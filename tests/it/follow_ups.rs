@@ -17,6 +17,7 @@ crate::tests![
     a_reply_cancels_the_reminder,
     a_retry_opens_a_generation_in_which_rules_fire_again,
     timers_wait_while_older_callbacks_wait,
+    timers_wait_as_long_as_a_backlog_moves_and_not_for_one_that_is_stuck,
     nul_in_an_event_stops_no_follow_up,
     a_follow_up_the_database_refuses_stops_no_other,
     one_person_without_a_name_keeps_nobody_from_hearing,
@@ -308,6 +309,38 @@ async fn timers_wait_while_older_callbacks_wait(database: Database) {
     app.process().await;
     app.follow_up().await;
     assert!(children(&app, "order_reminder").await.is_empty());
+}
+
+async fn timers_wait_as_long_as_a_backlog_moves_and_not_for_one_that_is_stuck(database: Database) {
+    let app = ready(&database).await;
+    let id = app.order("A-1", "+12025550101").await;
+    app.send().await;
+    app.told(&id, "delivered", None).await;
+    app.pass(24 * 3600 - 300);
+    // Three callbacks, a minute apart, before the timer is due.
+    for number in 0..3 {
+        let body = crate::harness::value(json!({ "statuses": [], "number": number }));
+        assert_eq!(app.callback_bytes(body.to_string().into_bytes()).await, 200);
+        app.pass(60);
+    }
+    app.pass(130);
+    let apply_oldest = "UPDATE callback SET processed_at = 1 WHERE id = \
+         (SELECT id FROM callback WHERE processed_at IS NULL ORDER BY created_at LIMIT 1)";
+    for _ in 0..2 {
+        // The oldest has waited for over two minutes; yet they are applied, one by one.
+        app.follow_up().await;
+        assert!(children(&app, "order_reminder").await.is_empty());
+        app.pass(100);
+        app.sql(apply_oldest).await;
+    }
+    app.follow_up().await;
+    app.pass(119);
+    app.follow_up().await;
+    assert!(children(&app, "order_reminder").await.is_empty());
+    // The last one is not: after two minutes it is not waited for.
+    app.pass(1);
+    app.follow_up().await;
+    assert_eq!(children(&app, "order_reminder").await.len(), 1);
 }
 
 async fn nul_in_an_event_stops_no_follow_up(database: Database) {

@@ -14,6 +14,7 @@
 
 mod alarms;
 mod api;
+mod backlog;
 mod by_hand;
 mod callbacks;
 mod catalogues;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
     for tests in [
         alarms::tests(),
         api::tests(),
+        backlog::tests(),
         by_hand::tests(),
         callbacks::tests(),
         catalogues::tests(),

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use herald::{
-    engine::{retention::Cleaner, watch, window},
+    engine::{backlog, retention::Cleaner, watch, window},
     store::{self, connect, migrate},
 };
 use secrecy::SecretString;
@@ -50,7 +50,11 @@ async fn measure(database: Database, analysed: bool) {
     let name = url.rsplit('/').next().unwrap().to_owned();
     prepare(&url, &name).await;
     // One connection that writes and one that reads: every statement has its plan from the first day.
-    let app = TestApp::start(&url, &[("HERALD_DATABASE_CONNECTIONS", "2")]).await;
+    let settings = [
+        ("HERALD_DATABASE_CONNECTIONS", "2"),
+        ("HERALD_BACKLOG_DELAY_MILLISECONDS", "0"),
+    ];
+    let app = TestApp::start(&url, &settings).await;
     app.sql(
         "DO $$ DECLARE t record; BEGIN FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP \
          EXECUTE format('ALTER TABLE %I SET (autovacuum_enabled = false)', t.tablename); END LOOP; END $$",
@@ -66,6 +70,8 @@ async fn measure(database: Database, analysed: bool) {
     while Cleaner::default().turn(&app.engine, far).await.unwrap() > 0 {}
     day(&app, "first", 2).await;
     fill(&app).await;
+    // What waits is counted as a whole, once in a while; a day must do without.
+    backlog::measure(&app.engine, app.now()).await.unwrap();
     let before = postgres().unwrap().log().unwrap().len();
     day(&app, "second", BATCH).await;
     let far = app.now().plus_seconds(500 * 24 * 3600);
@@ -164,6 +170,7 @@ async fn day(app: &TestApp, tag: &str, count: usize) {
         assert_eq!(app.callback_bytes(stray.clone()).await, 200);
     }
     for (number, text) in ["Coming!", "STOP", "START"].iter().enumerate() {
+        app.pass(1);
         let id = format!("wamid.in-{tag}-{number}");
         let from = phone(1).trim_start_matches('+').to_owned();
         app.callback(json!({
@@ -207,114 +214,98 @@ async fn report(app: &TestApp, ids: &[String], name: &str, code: Option<i64>) {
 
 /// Multiplies what the first day has left, without telling the planner.
 async fn fill(app: &TestApp) {
-    let id = "gen_random_uuid()";
     let far = (app.now().micros() + 400 * 24 * 3600 * 1_000_000).to_string();
-    let text = "md5(number::text || clock_timestamp()::text)";
-    let bytes = "'\\x' || md5(number::text) || md5((-number)::text)";
+    let (id, text) = (
+        "gen_random_uuid()",
+        "md5(number::text || clock_timestamp()::text)",
+    );
+    let digest = "'\\x' || md5(number::text) || md5((-number)::text)";
+    // What belongs together has ids that can be found out again.
+    let [contact, event, notification, callback, waiting] =
+        ["contact", "event", "notification", "callback", "waiting"]
+            .map(|kind| format!("md5('{kind}' || number)::uuid"));
+    let (contact, event, callback) = (contact.as_str(), event.as_str(), callback.as_str());
+    let notification = notification.as_str();
+    let known = [("id", contact), ("handle", "NULL")];
+    clone(app, "contact", "deleted_at IS NULL", &known).await;
+    let alias = [("value", text), ("contact_id", contact)];
+    clone(app, "contact_alias", "true", &alias).await;
+    let pair = [("contact_id", contact), ("wake_at", far.as_str())];
+    clone(app, "conversation", "true", &pair).await;
+    clone(app, "suppression", "true", &[("contact_id", contact)]).await;
     clone(
         app,
-        "contact",
-        "deleted_at IS NULL",
-        &[("id", id), ("handle", "NULL")],
-    )
-    .await;
-    clone(
-        app,
-        "contact_alias",
+        "event",
         "true",
-        &[("value", text), ("contact_id", id)],
+        &[("id", event), ("external_id", text)],
     )
     .await;
-    clone(
-        app,
-        "conversation",
-        "true",
-        &[("contact_id", id), ("wake_at", &far)],
-    )
-    .await;
-    clone(app, "suppression", "true", &[("contact_id", id)]).await;
-    clone(app, "event", "true", &[("id", id), ("external_id", text)]).await;
-    clone(
-        app,
-        "notification",
-        "status = 'delivered' AND follow_up_id IS NULL",
-        &[("id", id), ("contact_id", id), ("wake_at", &far)],
-    )
-    .await;
-    clone(
-        app,
-        "attempt",
-        "provider_message_id IS NOT NULL",
-        &[
-            ("id", id),
-            ("notification_id", id),
-            ("provider_message_id", text),
-        ],
-    )
-    .await;
+    let sent = [
+        ("id", notification),
+        ("event_id", event),
+        ("contact_id", contact),
+        ("wake_at", far.as_str()),
+    ];
+    let delivered = "status = 'delivered' AND follow_up_id IS NULL";
+    clone(app, "notification", delivered, &sent).await;
+    let call = [
+        ("id", id),
+        ("notification_id", notification),
+        ("provider_message_id", text),
+    ];
+    clone(app, "attempt", "provider_message_id IS NOT NULL", &call).await;
     for (state, due_at) in [("'pending'", far.as_str()), ("'fired'", "NULL")] {
-        let changed = [
+        let follow_up = [
             ("id", id),
-            ("notification_id", id),
+            ("notification_id", notification),
+            ("occurrence", state),
             ("state", state),
             ("due_at", due_at),
             ("settled_at", "NULL"),
         ];
-        clone(app, "follow_up", "true", &changed).await;
+        clone(app, "follow_up", "true", &follow_up).await;
     }
+    let line = [("id", id), ("notification_id", notification)];
+    clone(app, "timeline", "true", &line).await;
+    clone(app, "notification_label", "true", &line[1..]).await;
     clone(
         app,
-        "timeline",
-        "true",
-        &[("id", id), ("notification_id", id)],
+        "callback",
+        "processed_at IS NOT NULL",
+        &[("id", callback)],
     )
     .await;
-    clone(
-        app,
-        "notification_label",
-        "true",
-        &[("notification_id", id)],
-    )
-    .await;
-    clone(app, "callback", "processed_at IS NOT NULL", &[("id", id)]).await;
-    clone(app, "callback_body", "true", &[("callback_id", id)]).await;
-    clone(
-        app,
-        "callback_digest",
-        "true",
-        &[("digest", bytes), ("callback_id", id)],
-    )
-    .await;
-    clone(
-        app,
-        "inbound_message",
-        "true",
-        &[
-            ("id", id),
-            ("contact_id", id),
-            ("provider_message_id", text),
-        ],
-    )
-    .await;
-    clone(
-        app,
-        "parked_status",
-        "true",
-        &[
-            ("id", id),
-            ("callback_id", id),
-            ("provider_message_id", text),
-            ("state", "'not_ours'"),
-        ],
-    )
-    .await;
+    // A backlog that another process works on.
+    let leased = [
+        ("id", waiting.as_str()),
+        ("processed_at", "NULL"),
+        ("leased_until", far.as_str()),
+        ("urgent", "number % 2 = 0"),
+    ];
+    clone(app, "callback", "processed_at IS NOT NULL", &leased).await;
+    clone(app, "callback_body", "true", &[("callback_id", callback)]).await;
+    let seen = [("digest", digest), ("callback_id", callback)];
+    clone(app, "callback_digest", "true", &seen).await;
+    let written = [
+        ("id", id),
+        ("contact_id", contact),
+        ("provider_message_id", text),
+    ];
+    clone(app, "inbound_message", "true", &written).await;
+    let parked = [
+        ("id", id),
+        ("callback_id", callback),
+        ("provider_message_id", text),
+        ("state", "'not_ours'"),
+    ];
+    clone(app, "parked_status", "true", &parked).await;
     clone(app, "idempotency", "true", &[("idempotency_key", text)]).await;
     // None of these is written on such a day, and all are read.
     app.sql(&format!(
         "INSERT INTO dedupe (route, dedupe_key, recipient, channel, notification_id, created_at) \
          SELECT 'demo-order', number::text, '', 'whatsapp', gen_random_uuid(), 0 FROM generate_series(1, {MANY}) AS number; \
          INSERT INTO preference (contact_id, message_kind, channel, created_at, updated_at, wanted) \
-         SELECT gen_random_uuid(), 'orders', '', 0, 0, false FROM generate_series(1, {MANY}) AS number; \
+         SELECT md5('contact' || number)::uuid, 'orders', '', 0, 0, false FROM generate_series(1, {MANY}) AS number; \
          INSERT INTO identity_change (kind, old_value, new_value, at, created_at) \
          SELECT 'phone', number::text, 'x', 0, 0 FROM generate_series(1, {MANY}) AS number"
     ))

@@ -61,7 +61,9 @@ pub(super) fn noted(finding: Finding, shell: &Shell) -> Attention {
         | "credential_expiring"
         | "credential_old"
         | "account_restricted" => Some("/dashboard/senders".to_owned()),
-        "dead_letters" | "callbacks_waiting" => Some("/dashboard/callbacks".to_owned()),
+        "dead_letters" | "callbacks_waiting" | "backlog_full" => {
+            Some("/dashboard/callbacks".to_owned())
+        }
         "failure_rate" => Some("/dashboard/notifications?status=failed".to_owned()),
         "queue_age" => Some("/dashboard/notifications?status=queued".to_owned()),
         _ => None,

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{Finding, Urgency};
 use crate::{
-    domain::{alarm::Measure, time::Timestamp},
+    domain::{alarm::Measure, backlog::BEHIND_SECONDS, time::Timestamp},
     engine::{
-        Engine,
+        Engine, backlog,
         heartbeat::{self, Pulse},
     },
     store::{StoreError, callback, dead_letter, notification, parked},
@@ -14,9 +14,6 @@ use crate::{
 
 /// A status may wait so long for its message, in seconds: an answer can be late.
 const PARKED_SECONDS: i64 = 10 * 60;
-
-/// Callbacks may wait so long to be applied, in seconds.
-const CALLBACKS_SECONDS: i64 = 60;
 
 /// That the clock was changed is shown for so long.
 const CLOCK_SHOWN: Duration = Duration::from_hours(1);
@@ -89,20 +86,32 @@ pub(super) async fn queues(
             "Look whether herald serve runs (herald check), and whether a sender is slowed down.",
         ),
     );
-    let (waiting, oldest) = callback::waiting(store).await?;
+    let waiting = callback::waiting(store.reader()).await?;
     let measure = Measure {
-        value: age(oldest),
-        raise_at: CALLBACKS_SECONDS,
-        clear_at: CALLBACKS_SECONDS / 6,
+        value: age(waiting.oldest),
+        raise_at: BEHIND_SECONDS,
+        clear_at: BEHIND_SECONDS / 5,
     };
     let summary = format!(
-        "{waiting} callbacks wait to be applied, the oldest for {} seconds.",
-        measure.value
+        "{} callbacks wait to be applied, the oldest for {} seconds.",
+        waiting.callbacks, measure.value
     );
     found.push(
         Finding::new("callbacks_waiting", Urgency::Now, measure, summary).means(
-            "They are stored, and none is lost; what they tell is not known yet.",
-            "Look whether herald serve runs: herald check.",
+            "They are stored, and none is lost. Statuses are shown late, timers wait, and answers to the provider are delayed; what people write and news of the account go first.",
+            "Look whether herald serve runs (herald check). If it does, more comes than this machine applies: give the database a faster disk or more memory, or run another process on PostgreSQL.",
+        ),
+    );
+    let is_full = backlog::is_full(engine, &waiting, now).await?;
+    let summary = format!(
+        "{} callbacks of {} MB wait, and have reached the disk space that applying them needs.",
+        waiting.callbacks,
+        waiting.bytes / 1_000_000
+    );
+    found.push(
+        Finding::new("backlog_full", Urgency::Now, Measure::flag(is_full), summary).means(
+            "Statuses are answered 503: the provider sends them again, later and later. What people write and news of the account are taken.",
+            "Make room on the disk of the database, or raise HERALD_BACKLOG_MEGABYTES (PostgreSQL) if there is some; then see why callbacks wait.",
         ),
     );
     let dead = dead_letter::count_open(store).await?;

@@ -129,7 +129,7 @@ async fn claim_as(
     };
     let (due, row) = tokio::try_join!(
         notification::count_due(&engine.store, whose, now, most),
-        sender::find(engine.store.reader(), sender),
+        sender::find(engine.store.by_index(), sender),
     )?;
     let [otp, ordinary @ ..] = due;
     let wanted = Slots {

@@ -43,7 +43,7 @@ pub async fn settle(
     let before = if all_accepted {
         0
     } else {
-        let row = sender::find(engine.store.reader(), sender).await?;
+        let row = sender::find(engine.store.by_index(), sender).await?;
         row.map_or(0, |row| row.failures_in_row)
     };
     let mut seen = Seen::new(answers, before, now);
@@ -171,7 +171,7 @@ async fn note_health(
     seen: &Seen<'_>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let Some(row) = sender::find(engine.store.reader(), sender).await? else {
+    let Some(row) = sender::find(engine.store.by_index(), sender).await? else {
         return Ok(());
     };
     // Written once: a sender's row is everybody's.

@@ -8,14 +8,14 @@ use uuid::Uuid;
 
 use self::children::Chunk;
 use super::{
-    Engine,
+    Engine, backlog,
     routing::{self, Place},
     transition::{self, Report},
 };
 use crate::{
-    domain::{horizon, time::Timestamp, trigger::Triggers},
+    domain::{time::Timestamp, trigger::Triggers},
     store::{
-        DatabaseTransaction, StoreError, callback, catalogue,
+        DatabaseTransaction, StoreError, catalogue,
         dialect::Id,
         follow_up::{self, Due},
         new_id, notification, timeline,
@@ -57,9 +57,6 @@ impl Cursor {
     }
 }
 
-/// While older callbacks wait, timers wait with them, but no longer than this.
-const BACKLOG_PATIENCE_MICROS: i64 = 120_000_000;
-
 /// Fires what is due. Says how many follow-ups were decided. One that the
 /// database refuses is ended alone, with its reason.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
@@ -68,12 +65,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
         return Ok(0);
     }
     // A receipt may be among the callbacks that are not applied yet.
-    let horizon = match callback::waiting(&engine.store).await? {
-        (_, Some(oldest)) if horizon::is_recent(oldest, now, BACKLOG_PATIENCE_MICROS) => {
-            oldest.min(now)
-        }
-        _ => now,
-    };
+    let horizon = backlog::timers_until(engine, now).await?;
     match batch(engine, &candidates, horizon, BATCH, now).await {
         Err(error) if !error.is_transient() => {}
         done => return done,

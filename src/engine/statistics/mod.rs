@@ -187,7 +187,11 @@ pub async fn answer(
         .map(|(_, count)| count)
         .sum();
     let age = |at: Option<Timestamp>| at.map_or(0, |at| now.micros_since(at).max(0) / 1_000_000);
-    let (waiting, oldest) = callback::waiting(store).await?;
+    let callback::Waiting {
+        callbacks: waiting,
+        oldest,
+        ..
+    } = callback::waiting(store.reader()).await?;
     let total = |fact: &str| total(&sums, fact);
     let failed = total("failed");
     let not_sent = total("skipped") + total("cancelled");

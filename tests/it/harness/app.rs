@@ -428,6 +428,13 @@ impl TestApp {
         {}
     }
 
+    /// Processes one batch of callbacks.
+    pub async fn process_once(&self) {
+        let mut processor = self.processor.lock().await;
+        let turn = processor.turn(&self.engine, &self.handover, self.now());
+        turn.await.unwrap();
+    }
+
     /// Sends what is due. Says how many calls were made.
     pub async fn send(&self) -> usize {
         let mut calls = 0;

@@ -9,10 +9,12 @@
 mod account;
 mod message;
 mod status;
+mod urgency;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
+pub use urgency::is_urgent;
 
 use super::lenient::{Text, mend_surrogates};
 use crate::{

@@ -1,0 +1,20 @@
+//! Looks how far applying is behind.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Turn;
+use crate::{
+    engine::{Engine, backlog},
+    state::Clock,
+};
+
+/// Measures until stopped.
+pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
+    super::run("backlog", stop, Duration::from_secs(1), None, async || {
+        backlog::turn(&engine, clock.now()).await?;
+        Ok(Turn::Idle)
+    })
+    .await;
+}
