@@ -22,6 +22,7 @@ use crate::{
     outbound::Sandbox,
     print, progress,
     server::{self, READY_WITHIN, Server},
+    system::empty_folder,
     traffic::{Kind, Ledger, Traffic},
     verdict::{self, Verdict},
 };
@@ -75,7 +76,7 @@ impl Failover {
         let (mut verdict, mut times, mut wrong) = (Verdict::default(), Vec::new(), Vec::new());
         for round in 1..=self.rounds {
             let folder = directory.join(format!("failover-{round}"));
-            std::fs::create_dir_all(&folder)?;
+            empty_folder(&folder)?;
             match self.round(&folder).await {
                 Ok(done) => {
                     let within = done.until_work.as_millis();

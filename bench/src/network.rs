@@ -16,6 +16,8 @@ pub struct Network {
 impl Drop for Network {
     fn drop(&mut self) {
         for (name, _) in &self.hosts {
+            // The namespace itself stays as long as a connection in it is not given up.
+            drop(run("ip", &["link", "del", name]));
             drop(run("ip", &["netns", "del", name]));
         }
         drop(run("ip", &["link", "del", &self.bridge]));

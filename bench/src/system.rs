@@ -1,6 +1,6 @@
 //! Programs of the system.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use anyhow::{Context, ensure};
 
@@ -17,4 +17,12 @@ pub fn run(program: &str, words: &[&str]) -> anyhow::Result<()> {
         String::from_utf8_lossy(&output.stderr).trim()
     );
     Ok(())
+}
+
+/// Makes a folder, without what was in it before.
+pub fn empty_folder(path: &Path) -> anyhow::Result<()> {
+    if path.exists() {
+        std::fs::remove_dir_all(path)?;
+    }
+    Ok(std::fs::create_dir_all(path)?)
 }

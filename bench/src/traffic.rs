@@ -13,7 +13,11 @@ use std::{
 
 use anyhow::{Context, bail};
 use serde_json::Value;
-use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream, task::JoinSet};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+};
 use uuid::Uuid;
 
 use crate::load::{self, Shot};
@@ -199,9 +203,6 @@ impl Traffic {
             let exchanged = exchange(self.address, stream, request);
             let exchanged = tokio::time::timeout(PATIENCE, exchanged).await;
             let bytes = exchanged.ok().and_then(Result::ok);
-            if bytes.is_none() {
-                *stream = None;
-            }
             let answer = Answer {
                 kind,
                 asked,
@@ -245,18 +246,25 @@ pub fn send_name(number: u64) -> String {
     format!("S{number:07}")
 }
 
-/// One request over a connection that is kept, and made again where it is not there.
+/// One request over a connection that is kept. Where the server has closed it meanwhile, the
+/// request goes over a new one, as every client does.
 async fn exchange(
     address: SocketAddr,
     stream: &mut Option<TcpStream>,
     request: &[u8],
 ) -> anyhow::Result<Vec<u8>> {
-    if stream.is_none() {
-        let made = TcpStream::connect(address).await?;
-        made.set_nodelay(true)?;
-        *stream = Some(made);
+    if let Some(mut kept) = stream.take()
+        && let Ok(answer) = over(&mut kept, request).await
+    {
+        return Ok(keep(kept, answer, stream));
     }
-    let open = stream.as_mut().context("no connection")?;
+    let mut made = TcpStream::connect(address).await?;
+    made.set_nodelay(true)?;
+    let answer = over(&mut made, request).await?;
+    Ok(keep(made, answer, stream))
+}
+
+async fn over(open: &mut TcpStream, request: &[u8]) -> anyhow::Result<Vec<u8>> {
     open.write_all(request).await?;
     let mut answer = Vec::with_capacity(2048);
     while !load::is_complete(&answer) {
@@ -265,13 +273,18 @@ async fn exchange(
             "the connection ended"
         );
     }
-    if answer
-        .windows(17)
-        .any(|words| words.eq_ignore_ascii_case(b"connection: close"))
-    {
-        *stream = None;
-    }
     Ok(answer)
+}
+
+/// Keeps the connection, unless the answer says that it ends.
+fn keep(open: TcpStream, answer: Vec<u8>, stream: &mut Option<TcpStream>) -> Vec<u8> {
+    let closes = answer
+        .windows(17)
+        .any(|words| words.eq_ignore_ascii_case(b"connection: close"));
+    if !closes {
+        *stream = Some(open);
+    }
+    answer
 }
 
 fn status(answer: &[u8]) -> Option<u16> {

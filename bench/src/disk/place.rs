@@ -17,6 +17,7 @@ use crate::{
     cluster::{Cluster, Owner},
     database::{self, Fresh},
     server,
+    system::empty_folder,
 };
 
 /// Notifications whose statuses come in.
@@ -197,6 +198,7 @@ impl Site {
 /// A PostgreSQL whose log is on a small disk and soon needs a new file.
 fn cluster(directory: &Path, owner: Owner) -> anyhow::Result<(Cluster, SmallDisk)> {
     let folder = directory.join("postgres");
+    empty_folder(&folder)?;
     let wal = SmallDisk::mount(folder.join("wal"), WAL_MIB)?;
     owner.give(&folder)?;
     let pg_wal = wal.path.join("pg_wal");

@@ -20,6 +20,7 @@ use crate::{
     load::{self, Shot},
     outbound::Sandbox,
     server::{self, READY_WITHIN, Server},
+    system::empty_folder,
     traffic::{Answer, Kind, Ledger, PATIENCE, Traffic},
     verdict::{self, Verdict},
 };
@@ -100,10 +101,7 @@ impl Window {
 
 impl Plan {
     pub async fn play(&self, site: &mut Site) -> anyhow::Result<Done> {
-        if self.folder.exists() {
-            std::fs::remove_dir_all(&self.folder)?;
-        }
-        std::fs::create_dir_all(&self.folder)?;
+        empty_folder(&self.folder)?;
         let mut place = site.place(self.fault, &self.folder).await?;
         let result = self.play_at(site, &mut place).await;
         let mended = site.mend(&mut place).await;
@@ -280,10 +278,12 @@ impl Plan {
                     200..=299 if !answer.is_first || self.fault.leaves_room() => taken += 1,
                     200..=299 => {
                         taken += 1;
-                        wrong.push(said(answer, "was taken"));
+                        wrong.push(said(answer, &live.window, "was taken"));
                     }
-                    0 => wrong.push(said(answer, "was not answered")),
-                    other => wrong.push(said(answer, &format!("was answered {other}"))),
+                    0 => wrong.push(said(answer, &live.window, "was not answered")),
+                    other => {
+                        wrong.push(said(answer, &live.window, &format!("was answered {other}")))
+                    }
                 }
             }
         });
@@ -313,12 +313,20 @@ struct Live {
     recovery: Duration,
 }
 
-fn said(answer: &Answer, what: &str) -> String {
+fn said(answer: &Answer, window: &Window, what: &str) -> String {
     let kind = match answer.kind {
         Kind::Callback => "a callback",
         Kind::Send => "a send",
     };
-    format!("while the disk failed, {kind} {what}")
+    let after = |since: Instant| millis(answer.asked.saturating_duration_since(since));
+    let since_start = window.down.map_or_else(String::new, |(_, until)| {
+        format!(", {} ms after the start", after(until))
+    });
+    format!(
+        "{} ms after the disk failed{since_start}, {kind} {what} ({} ms)",
+        after(window.from),
+        millis(answer.took)
+    )
 }
 
 fn millis(time: Duration) -> u64 {
