@@ -282,7 +282,7 @@ impl Plan {
                     }
                     0 => wrong.push(said(answer, &live.window, "was not answered")),
                     other => {
-                        wrong.push(said(answer, &live.window, &format!("was answered {other}")))
+                        wrong.push(said(answer, &live.window, &format!("was answered {other}")));
                     }
                 }
             }
