@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App as HttpApp, HttpServer, cookie::Key, dev::ServerHandle, web};
+use actix_web::{cookie::Key, dev::ServerHandle, web};
 use anyhow::{Context, bail};
 use secrecy::SecretString;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -29,7 +29,10 @@ use crate::{
         keyring::{Environment, Keys, REVISION, token_scope},
         vault::{self, KeyCheck, Vault},
     },
-    http,
+    http::{
+        self,
+        limits::{Limiter, Limits, files},
+    },
     providers::{Connector, HttpClient, http_client},
     shutdown::Stop,
     state::{AppState, Clock, Ingest, random_bytes},
@@ -59,6 +62,8 @@ pub struct App {
     requests: accept::Queue,
     options: Options,
     http_workers: usize,
+    shares: files::Shares,
+    limiter: web::Data<Limiter>,
     pages: dashboard::Settings,
     /// For what is asked beside sending.
     http: HttpClient,
@@ -119,6 +124,23 @@ pub async fn open_store(config: &Config, migrate_now: bool) -> anyhow::Result<St
     Ok(store)
 }
 
+/// Raises the file limit and divides it between connections, outgoing calls and the database;
+/// and what limits requests.
+fn limiter(config: &Config) -> (files::Shares, web::Data<Limiter>) {
+    let reserved =
+        config.send_slots + usize::try_from(config.database_connections).unwrap_or(usize::MAX);
+    let shares = files::Shares::new(files::raise_limit(), reserved, config.http_connections);
+    let limiter = Limiter::new(Limits {
+        proxies: config.trusted_proxies.clone(),
+        connections: shares.kept,
+        per_address: config.http_connections_per_address,
+        wait: config.http_wait,
+        body_wait: config.http_body_wait,
+        least_rate: config.http_least_rate,
+    });
+    (shares, web::Data::new(limiter))
+}
+
 /// The settings the engine decides by.
 pub fn settings(config: &Config) -> Settings {
     Settings {
@@ -177,7 +199,9 @@ impl App {
                     if waiting.is_none() {
                         let address = listener.local_addr()?;
                         tracing::error!(event = "start.waiting", %address, error = %ErrorChain(error.as_ref()), "the database cannot be used: every request is answered 503, and it is tried again each second");
-                        let server = http::waiting::server(listener.try_clone()?)?;
+                        let (shares, limiter) = limiter(config);
+                        let own = listener.try_clone()?;
+                        let server = http::waiting::server(own, shares.open_at_once, limiter)?;
                         waiting = Some(server.handle());
                         tracker.spawn(server);
                     }
@@ -205,6 +229,7 @@ impl App {
         listener: TcpListener,
         options: Options,
     ) -> anyhow::Result<Self> {
+        let (shares, limiter) = limiter(config);
         let store = open_store(config, options.migrate).await?;
         if let Some(reference) = options.clock.reference() {
             reference.follow(&store).await?;
@@ -259,6 +284,8 @@ impl App {
             requests,
             options,
             http_workers: config.http_workers,
+            shares,
+            limiter,
             pages,
             http: http_client(config.send_timeout, config.connect_timeout)?,
         })
@@ -274,6 +301,8 @@ impl App {
             requests,
             options,
             http_workers,
+            shares,
+            limiter,
             pages,
             http,
         } = self;
@@ -342,20 +371,19 @@ impl App {
             })?;
         }
         let address = listener.local_addr()?;
-        let failures = web::Data::new(http::webhooks::Failures::default());
         let handlers_state = state.clone();
-        let server = HttpServer::new(move || {
-            HttpApp::new()
+        shares.announce();
+        let http_threads = http::server::Threads {
+            workers: http_workers,
+            open_at_once: shares.open_at_once,
+            stopping_seconds: 5,
+        };
+        let server = http::server::listen(listener, http_threads, limiter, move |config| {
+            config
                 .app_data(handlers_state.clone())
-                .app_data(failures.clone())
                 .configure(http::configure)
-                .configure(|config| dashboard::configure(config, &handlers_state, &pages))
-        })
-        .workers(http_workers)
-        .disable_signals()
-        .shutdown_timeout(5)
-        .listen(listener)?
-        .run();
+                .configure(|config| dashboard::configure(config, &handlers_state, &pages));
+        })?;
         let handle = server.handle();
         tracing::info!(event = "http.listening", %address, "listening");
         // Closing the inbox is what ends its worker: nobody else may hold it.

@@ -1,11 +1,15 @@
 //! What request handlers are given, and the one clock.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
 };
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
 
 use crate::{
     domain::time::Timestamp,
@@ -64,6 +68,47 @@ pub fn random_bytes<const COUNT: usize>() -> Result<[u8; COUNT], getrandom::Erro
     let mut bytes = [0; COUNT];
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
+}
+
+/// How a request came here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proxy {
+    /// No proxy has left its mark.
+    None,
+    Trusted,
+    /// A proxy of a private network that is not in `HERALD_TRUSTED_PROXIES`: its clients
+    /// cannot be told apart.
+    NotTrusted,
+}
+
+/// Who makes a request: in the extensions of each.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The client's address: the peer's, or the one that a trusted proxy names. Everything
+    /// that is counted by address is counted by this one.
+    pub address: Option<IpAddr>,
+    pub proxy: Proxy,
+    proven: Arc<AtomicBool>,
+}
+
+impl Caller {
+    pub fn new(address: Option<IpAddr>, proxy: Proxy) -> Self {
+        Self {
+            address,
+            proxy,
+            proven: Arc::default(),
+        }
+    }
+
+    /// A good signature, key or session was shown.
+    pub fn prove(&self) {
+        self.proven.store(true, Ordering::Relaxed);
+    }
+
+    pub fn has_proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
+    }
 }
 
 /// Shared by all handlers.

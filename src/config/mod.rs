@@ -16,6 +16,7 @@ mod settings;
 pub use settings::{SETTINGS, Setting};
 
 use crate::domain::{
+    address::Proxies,
     credential::PUBLISHED,
     notification::{Policy, UnknownPolicies, UnknownPolicy},
     pace::PairPace,
@@ -117,6 +118,15 @@ pub struct Config {
     pub reserved_disk_bytes: i64,
     pub backlog_bytes: i64,
     pub http_workers: usize,
+    /// Proxies whose word about the client's address is believed.
+    pub trusted_proxies: Proxies,
+    /// Open connections, at most; fewer where the file limit does not allow them.
+    pub http_connections: usize,
+    pub http_connections_per_address: usize,
+    pub http_wait: Duration,
+    pub http_body_wait: Duration,
+    /// In bytes per second.
+    pub http_least_rate: u32,
     /// Settings that catalogues may use: all that is `For catalogues`.
     pub catalogue_values: BTreeMap<&'static str, Option<String>>,
     /// Appended to the names of templates at Meta.
@@ -220,6 +230,14 @@ impl Reader<'_> {
 
     fn seconds(&mut self, name: &str, low: i64, high: i64) -> Duration {
         Duration::from_secs(self.number(name, low, high).unsigned_abs())
+    }
+
+    fn milliseconds(&mut self, name: &str, low: i64, high: i64) -> Duration {
+        Duration::from_millis(self.number(name, low, high).unsigned_abs())
+    }
+
+    fn count(&mut self, name: &str, low: i64, high: i64) -> usize {
+        usize::try_from(self.number(name, low, high)).unwrap_or(1)
     }
 
     /// True or false; anything else is a mistake, and false.
@@ -356,6 +374,15 @@ impl Config {
                 false
             }
         };
+        let trusted_proxies =
+            Proxies::parse(&reader.text("HERALD_TRUSTED_PROXIES").unwrap_or_default())
+                .unwrap_or_else(|| {
+                    reader.mistakes.push(
+                "HERALD_TRUSTED_PROXIES: addresses or networks, such as 127.0.0.1, 10.0.0.0/8"
+                    .to_owned(),
+            );
+                    Proxies::default()
+                });
         let day = 24 * 60 * 60;
         let policy = Policy {
             retry: RetryPolicy {
@@ -451,20 +478,27 @@ impl Config {
                 .unwrap_or(4)
                 * 1024
                 * 1024,
-            inbox_wait: Duration::from_millis(
-                reader
-                    .number("HERALD_INBOX_WAIT_MILLISECONDS", 10, 60_000)
-                    .unsigned_abs(),
+            inbox_wait: reader.milliseconds("HERALD_INBOX_WAIT_MILLISECONDS", 10, 60_000),
+            http_workers: reader.count("HERALD_HTTP_WORKERS", 1, 64),
+            trusted_proxies,
+            http_connections: reader.count("HERALD_HTTP_CONNECTIONS", 4, 1_000_000),
+            http_connections_per_address: reader.count(
+                "HERALD_HTTP_CONNECTIONS_PER_ADDRESS",
+                1,
+                1_000_000,
             ),
-            backlog_delay: Duration::from_millis(
-                reader
-                    .number("HERALD_BACKLOG_DELAY_MILLISECONDS", 0, 3000)
-                    .unsigned_abs(),
-            ),
+            http_wait: reader.milliseconds("HERALD_HTTP_WAIT_MILLISECONDS", 10, 600_000),
+            http_body_wait: reader.milliseconds("HERALD_HTTP_BODY_WAIT_MILLISECONDS", 10, 600_000),
+            http_least_rate: u32::try_from(reader.number(
+                "HERALD_HTTP_LEAST_BYTES_PER_SECOND",
+                1,
+                i64::from(u32::MAX),
+            ))
+            .unwrap_or(1),
+            backlog_delay: reader.milliseconds("HERALD_BACKLOG_DELAY_MILLISECONDS", 0, 3000),
             reserved_disk_bytes: 1_000_000
                 * reader.number("HERALD_RESERVED_DISK_MEGABYTES", 0, 1_000_000_000),
             backlog_bytes: 1_000_000 * reader.number("HERALD_BACKLOG_MEGABYTES", 1, 1_000_000_000),
-            http_workers: usize::try_from(reader.number("HERALD_HTTP_WORKERS", 1, 64)).unwrap_or(1),
             catalogue_values: FOR_CATALOGUES
                 .into_iter()
                 .map(|name| (name, reader.text(name)))

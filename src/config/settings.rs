@@ -248,6 +248,36 @@ pub const SETTINGS: &[Setting] = &[
         "Threads that answer HTTP.",
     ),
     setting(
+        "HERALD_TRUSTED_PROXIES",
+        None,
+        "Addresses or networks of the reverse proxies before Herald, such as 127.0.0.1, 10.0.0.0/8: their X-Forwarded-For (or Forwarded) says whose a request is. Behind a proxy that is not listed all clients share one budget.",
+    ),
+    setting(
+        "HERALD_HTTP_CONNECTIONS",
+        Some("4096"),
+        "Open HTTP connections, at most; fewer where the limit of open files does not allow them beside outgoing calls and the database. When all are taken, the oldest that waits for its client ends, strangers' first.",
+    ),
+    setting(
+        "HERALD_HTTP_CONNECTIONS_PER_ADDRESS",
+        Some("256"),
+        "Connections of one IPv4 address or IPv6 /64 network that has not shown a good signature or key within a day; trusted proxies have no such bound.",
+    ),
+    setting(
+        "HERALD_HTTP_WAIT_MILLISECONDS",
+        Some("5000"),
+        "A connection is closed that says nothing for so long, takes longer over the head of a request, or does not read its answer.",
+    ),
+    setting(
+        "HERALD_HTTP_BODY_WAIT_MILLISECONDS",
+        Some("4000"),
+        "A body that has not arrived by then, or in what the least rate allows for its bytes beyond, is answered 408.",
+    ),
+    setting(
+        "HERALD_HTTP_LEAST_BYTES_PER_SECOND",
+        Some("8192"),
+        "The least rate at which a body arrives and an answer is read.",
+    ),
+    setting(
         "HERALD_LOG",
         Some("info"),
         "Log filter, such as `info` or `herald=debug`.",

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, future::Future, pin::Pin};
 
 use actix_session::SessionExt;
-use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, web};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::{login::Role, phone},
     engine::{accept::FieldError, manual::Key},
-    state::AppState,
+    state::{AppState, Caller},
     store::login,
 };
 
@@ -77,11 +77,16 @@ async fn who(request: HttpRequest) -> Result<Person, Fault> {
     // Read each time: a role that is taken away is gone at once.
     let found = login::find(state.engine.store.reader(), id).await?;
     match found.filter(|login| login.off_at.is_none()) {
-        Some(login) => Ok(Person {
-            role: Role::parse(&login.role).unwrap_or(Role::Viewer),
-            name: login.name,
-            token,
-        }),
+        Some(login) => {
+            if let Some(caller) = request.extensions().get::<Caller>() {
+                caller.prove();
+            }
+            Ok(Person {
+                role: Role::parse(&login.role).unwrap_or(Role::Viewer),
+                name: login.name,
+                token,
+            })
+        }
         None => Err(Fault::LogIn(next)),
     }
 }

@@ -12,7 +12,11 @@ use std::{
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+mod room;
+
+pub use room::{Origin, Room};
 
 use super::{Engine, backlog::Backlog, keyring::Signature};
 use crate::{
@@ -85,16 +89,10 @@ struct Waiting {
 #[derive(Debug)]
 pub struct Inbox {
     queue: mpsc::UnboundedSender<Waiting>,
-    /// Room for ordinary callbacks, in KiB; and for large ones, which must not
-    /// keep the others waiting.
-    ordinary: Arc<Semaphore>,
-    large: Arc<Semaphore>,
+    rooms: room::Rooms,
     max_wait: Duration,
     backlog: Arc<Backlog>,
 }
-
-/// A body up to this size is an ordinary callback, in bytes.
-const ORDINARY_BYTES: usize = 256 * 1024;
 
 /// The other end, owned by the worker that stores.
 #[derive(Debug)]
@@ -102,59 +100,21 @@ pub struct Intake {
     queue: mpsc::UnboundedReceiver<Waiting>,
 }
 
-/// Room for one body, taken before it is read: what is in memory is bounded,
-/// however many connections there are. Given back however the wait ends, a
-/// client that hangs up included.
-#[derive(Debug)]
-pub struct Room(OwnedSemaphorePermit);
-
-impl Room {
-    /// Gives back what the body did not need.
-    #[must_use]
-    pub fn shrink(mut self, bytes: usize) -> Self {
-        let spare = self.0.num_permits().saturating_sub(kibibytes(bytes));
-        drop(self.0.split(spare));
-        self
-    }
-}
-
-/// Room is counted in KiB.
-const fn kibibytes(bytes: usize) -> usize {
-    if bytes == 0 { 1 } else { bytes.div_ceil(1024) }
-}
-
 impl Inbox {
     pub fn new(max_bytes: usize, max_wait: Duration, backlog: Arc<Backlog>) -> (Self, Intake) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let inbox = Self {
             queue: sender,
-            ordinary: Arc::new(Semaphore::new(max_bytes / 4 / 1024)),
-            large: Arc::new(Semaphore::new(max_bytes / 4 * 3 / 1024)),
+            rooms: room::Rooms::new(max_bytes),
             max_wait,
             backlog,
         };
         (inbox, Intake { queue: receiver })
     }
 
-    /// How long a body may take to arrive, and then to be stored.
-    pub const fn max_wait(&self) -> Duration {
-        self.max_wait
-    }
-
-    /// Waits for room for a body of so many bytes.
-    pub async fn room(&self, bytes: usize) -> Result<Room, Busy> {
-        let pool = if bytes <= ORDINARY_BYTES {
-            &self.ordinary
-        } else {
-            &self.large
-        };
-        let wanted = u32::try_from(kibibytes(bytes)).unwrap_or(u32::MAX);
-        let permit = Arc::clone(pool).acquire_many_owned(wanted);
-        match tokio::time::timeout(self.max_wait, permit).await {
-            Ok(Ok(permit)) => Ok(Room(permit)),
-            Ok(Err(_)) => Err(Busy::Failed),
-            Err(_) => Err(Busy::Full),
-        }
+    /// Room for a body that announces so many bytes. Nothing is taken yet.
+    pub fn room(&self, announced: usize, origin: Origin) -> Room {
+        self.rooms.room(announced, origin, self.max_wait)
     }
 
     /// Takes a body and waits until it is stored; and a while longer, when applying is behind.

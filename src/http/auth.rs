@@ -2,12 +2,12 @@
 
 use std::{future::Future, pin::Pin};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header, web};
 
 use super::problem::Problem;
 use crate::{
     engine::access::{Role, key_digest},
-    state::AppState,
+    state::{AppState, Caller},
     store::access,
 };
 
@@ -47,6 +47,7 @@ impl FromRequest for Client {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let state = request.app_data::<web::Data<AppState>>().cloned();
+        let caller = request.extensions().get::<Caller>().cloned();
         let digest = request
             .headers()
             .get(header::AUTHORIZATION)
@@ -60,11 +61,14 @@ impl FromRequest for Client {
             };
             // Looked up by digest: nothing is compared byte by byte.
             match access::key_by_digest(&state.engine.store, &digest).await? {
-                Some(key) => Ok(Self {
-                    id: key.id.to_string(),
-                    actor: format!("key:{}", key.prefix),
-                    role: Role::of(&key.role),
-                }),
+                Some(key) => {
+                    caller.inspect(Caller::prove);
+                    Ok(Self {
+                        id: key.id.to_string(),
+                        actor: format!("key:{}", key.prefix),
+                        role: Role::of(&key.role),
+                    })
+                }
                 None => Err(Problem::Unauthorized),
             }
         })

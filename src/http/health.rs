@@ -8,13 +8,17 @@ use serde_json::json;
 use super::problem::Problem;
 use crate::{
     domain::time::Timestamp,
-    state::AppState,
+    state::{AppState, Caller},
     store::{StoreError, callback, migrate, notification, parked},
 };
 
-/// The process answers.
-pub async fn live(state: web::Data<AppState>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "ok", "uptime_seconds": uptime(&state) }))
+/// The process answers. `proxy` says how this request came here, for `herald check`.
+pub async fn live(state: web::Data<AppState>, caller: web::ReqData<Caller>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({
+        "status": "ok",
+        "uptime_seconds": uptime(&state),
+        "proxy": caller.proxy,
+    }))
 }
 
 /// The database answers, its schema is current, and it takes writes. Worker trouble is an

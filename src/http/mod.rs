@@ -3,7 +3,9 @@
 pub mod api;
 pub mod auth;
 pub mod health;
+pub mod limits;
 pub mod problem;
+pub mod server;
 pub mod waiting;
 pub mod webhooks;
 

@@ -29,6 +29,10 @@ pub enum Problem {
     /// No app secret is set: nothing can be verified, so nothing is taken.
     NoAppSecret,
     TooLarge,
+    /// The body did not arrive in time.
+    Late,
+    /// The caller's address has too many requests under way.
+    TooMany,
     Unauthorized,
     /// The key is good, and not for this.
     Forbidden,
@@ -50,12 +54,14 @@ const RETRY_AFTER_SECONDS: &str = "2";
 
 impl Problem {
     /// Every identifier there is.
-    pub const CODES: [&'static str; 16] = [
+    pub const CODES: [&'static str; 18] = [
         "signature",
         "verification",
         "busy",
         "no-app-secret",
         "too-large",
+        "late",
+        "too-many",
         "unauthorized",
         "forbidden",
         "not-found",
@@ -77,6 +83,8 @@ impl Problem {
             Self::Busy(_) => "busy",
             Self::NoAppSecret => "no-app-secret",
             Self::TooLarge => "too-large",
+            Self::Late => "late",
+            Self::TooMany => "too-many",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not-found",
@@ -98,6 +106,8 @@ impl Problem {
             Self::Busy(_) => "The callback could not be stored now",
             Self::NoAppSecret => "No app secret is set, so no callback can be verified",
             Self::TooLarge => "The body is too large",
+            Self::Late => "The body did not arrive in time",
+            Self::TooMany => "Too many requests of this address are under way",
             Self::Unauthorized => "An API key is needed: Authorization: Bearer KEY",
             Self::Forbidden => {
                 "This API key may not do that: an admin key is needed (herald keys create --admin)"
@@ -117,7 +127,10 @@ impl Problem {
     }
 
     const fn retryable(&self) -> bool {
-        matches!(self, Self::Busy(_) | Self::NoAppSecret | Self::Unavailable)
+        matches!(
+            self,
+            Self::Busy(_) | Self::NoAppSecret | Self::Unavailable | Self::Late | Self::TooMany
+        )
     }
 }
 
@@ -136,6 +149,8 @@ impl ResponseError for Problem {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Late => StatusCode::REQUEST_TIMEOUT,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
@@ -212,6 +227,8 @@ mod tests {
             Problem::Busy(Busy::Full),
             Problem::NoAppSecret,
             Problem::TooLarge,
+            Problem::Late,
+            Problem::TooMany,
             Problem::Unauthorized,
             Problem::Forbidden,
             Problem::NotFound,

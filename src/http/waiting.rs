@@ -3,25 +3,32 @@
 
 use std::net::TcpListener;
 
-use actix_web::{App, HttpResponse, HttpServer, dev::Server, web};
+use actix_web::{HttpResponse, dev::Server, web};
 use serde_json::json;
 
-use super::problem::Problem;
+use super::{
+    limits::Limiter,
+    problem::Problem,
+    server::{self, Threads},
+};
 
 /// A server that answers so.
-pub fn server(listener: TcpListener) -> std::io::Result<Server> {
-    let server = HttpServer::new(|| {
-        App::new()
+pub fn server(
+    listener: TcpListener,
+    open_at_once: usize,
+    limiter: web::Data<Limiter>,
+) -> std::io::Result<Server> {
+    let threads = Threads {
+        workers: 1,
+        open_at_once,
+        stopping_seconds: 2,
+    };
+    server::listen(listener, threads, limiter, |config| {
+        config
             .route("/livez", web::get().to(live))
             .route("/readyz", web::get().to(ready))
-            .default_service(web::to(unavailable))
+            .default_service(web::to(unavailable));
     })
-    .workers(1)
-    .disable_signals()
-    .shutdown_timeout(2)
-    .listen(listener)?
-    .run();
-    Ok(server)
 }
 
 async fn live() -> HttpResponse {

@@ -1,25 +1,20 @@
 //! Meta's webhook: the verification handshake and signed callbacks.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{io::ErrorKind, time::Instant};
 
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{HttpRequest, HttpResponse, error::PayloadError, http::header, web};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Deserialize;
 
-use super::problem::Problem;
+use super::{limits::Limiter, problem::Problem};
 use crate::{
     engine::{
-        inbox::{Busy, Receipt},
+        inbox::{Busy, Origin, Receipt, Room},
         keyring::Keyring,
     },
     providers::meta::signature,
-    state::{AppState, Ingest},
+    state::{AppState, Caller, Ingest},
 };
 
 /// Meta sends up to 3 MB; a little more is let through, so that the limit is ours.
@@ -80,7 +75,8 @@ pub async fn verify(
 pub async fn receive(
     request: HttpRequest,
     state: web::Data<AppState>,
-    failures: web::Data<Failures>,
+    limiter: web::Data<Limiter>,
+    caller: web::ReqData<Caller>,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let started = Instant::now();
@@ -98,14 +94,15 @@ pub async fn receive(
     // What is too large or cannot be signed at all is not even read.
     let announced = announced(&request)?;
     if !signature::is_well_formed(header) {
-        return Err(refuse(&request, &failures, started).await);
+        return Err(refuse(&caller, &limiter, started).await);
     }
-    // Read only when there is room for it: so many bytes are in memory, and no more.
-    let room = state.inbox.room(announced).await.map_err(busy)?;
-    let body = match tokio::time::timeout(state.inbox.max_wait(), read(payload, announced)).await {
-        Ok(body) => body?,
-        Err(_) => return Err(busy(Busy::Late)),
+    let origin = if limiter.peers.is_known(caller.address, started) {
+        Origin::Known
+    } else {
+        Origin::Stranger
     };
+    let mut room = state.inbox.room(announced, origin);
+    let body = read(payload, announced, &mut room).await?;
     let verify = |ring: &Keyring| {
         signature::fitting(ring.signers.iter().map(|it| &it.secret), header, &body)
     };
@@ -122,10 +119,10 @@ pub async fn receive(
             // It may be right, and we cannot tell: that is no reason to lose it.
             return Err(no_secret());
         }
-        return Err(refuse(&request, &failures, started).await);
+        return Err(refuse(&caller, &limiter, started).await);
     }
+    caller.prove();
     let signature = ring.signed_by(&fitting);
-    let room = room.shrink(body.len());
     let result = match state.ingest {
         Ingest::Durable => state.inbox.submit(body, signature, room).await,
         Ingest::PerRequest => {
@@ -152,9 +149,9 @@ pub async fn receive(
 }
 
 /// Counts a signature that does not fit, and slows whoever keeps sending such.
-async fn refuse(request: &HttpRequest, failures: &Failures, now: Instant) -> Problem {
+async fn refuse(caller: &Caller, limiter: &Limiter, now: Instant) -> Problem {
     metrics::counter!("herald_callbacks_total", "result" => "bad_signature").increment(1);
-    let delay = failures.note(request.peer_addr().map(|address| address.ip()), now);
+    let delay = limiter.peers.note_failure(caller.address, now);
     if !delay.is_zero() {
         metrics::counter!("herald_callbacks_slowed_total").increment(1);
         tokio::time::sleep(delay).await;
@@ -192,86 +189,33 @@ fn announced(request: &HttpRequest) -> Result<usize, Problem> {
     }
 }
 
-/// Reads a body, not further than it announced.
-async fn read(mut payload: web::Payload, announced: usize) -> Result<Bytes, Problem> {
-    let mut body = Vec::with_capacity(announced.min(64 * 1024));
+/// Reads a body, not further than it announced: so much is in memory as there is room for.
+async fn read(
+    mut payload: web::Payload,
+    announced: usize,
+    room: &mut Room,
+) -> Result<Bytes, Problem> {
+    let mut body = Vec::new();
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_broken| Problem::Malformed("the body broke off".to_owned()))?;
-        if body.len() + chunk.len() > announced {
+        let chunk = chunk.map_err(|error| match error {
+            PayloadError::Io(error) if error.kind() == ErrorKind::TimedOut => late(),
+            _ => Problem::Malformed("the body broke off".to_owned()),
+        })?;
+        let size = body.len() + chunk.len();
+        if size > announced {
             return Err(Problem::TooLarge);
         }
+        room.grow(size).await.map_err(busy)?;
         body.extend_from_slice(&chunk);
     }
+    room.grow(body.len()).await.map_err(busy)?;
     // What waits must not hold more than it is.
     body.shrink_to_fit();
     Ok(body.into())
 }
 
-/// Addresses whose callbacks did not verify. Only they are slowed, and only
-/// their failures: whoever signs well is never made to wait.
-#[derive(Debug, Default)]
-pub struct Failures {
-    by_address: Mutex<HashMap<IpAddr, (u32, Instant)>>,
-}
-
-/// So many addresses are remembered.
-const MAX_ADDRESSES: usize = 10_000;
-
-/// A failure is forgotten after this.
-const REMEMBERED: Duration = Duration::from_mins(1);
-
-/// Failures before an address is slowed: a rotation of secrets makes a few.
-const FREE_FAILURES: u32 = 5;
-
-impl Failures {
-    /// Notes a failure, and says how long to let it wait.
-    fn note(&self, address: Option<IpAddr>, now: Instant) -> Duration {
-        let Some(address) = address else {
-            return Duration::ZERO;
-        };
-        let mut by_address = self
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if by_address.len() >= MAX_ADDRESSES {
-            by_address.clear();
-        }
-        let (count, last) = by_address.entry(address).or_insert((0, now));
-        if now.duration_since(*last) > REMEMBERED {
-            *count = 0;
-        }
-        *last = now;
-        *count = count.saturating_add(1);
-        if *count <= FREE_FAILURES {
-            Duration::ZERO
-        } else {
-            Duration::from_millis(50 << (*count - FREE_FAILURES - 1).min(4))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use super::Failures;
-
-    #[test]
-    fn an_address_that_keeps_failing_is_slowed_and_forgiven_after_a_minute() {
-        let failures = Failures::default();
-        let address = Some("192.0.2.1".parse().unwrap());
-        let start = Instant::now();
-        let delays: Vec<_> = (0..12)
-            .map(|_| failures.note(address, start).as_millis())
-            .collect();
-        assert_eq!(delays, [0, 0, 0, 0, 0, 50, 100, 200, 400, 800, 800, 800]);
-        assert_eq!(
-            failures.note(Some("192.0.2.2".parse().unwrap()), start),
-            Duration::ZERO
-        );
-        assert_eq!(
-            failures.note(address, start + Duration::from_secs(61)),
-            Duration::ZERO
-        );
-    }
+/// Counts a body that did not arrive in time.
+fn late() -> Problem {
+    metrics::counter!("herald_callbacks_total", "result" => "late_body").increment(1);
+    Problem::Late
 }

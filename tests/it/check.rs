@@ -15,6 +15,7 @@ crate::tests![
     all_is_well_and_nothing_secret_is_printed,
     what_is_wrong_at_meta_is_told_apart,
     what_is_wrong_here_is_told_apart,
+    a_proxy_that_is_not_trusted_is_warned_about,
     a_token_that_was_replaced_has_expired,
     a_test_send_checks_asks_sends_and_follows,
     a_schema_that_is_old_and_a_database_that_is_away_are_said,
@@ -424,6 +425,41 @@ async fn what_is_wrong_here_is_told_apart(database: Database) {
             && answer.contains("HERALD_SEND_TRIES"),
         "{answer}"
     );
+}
+
+async fn a_proxy_that_is_not_trusted_is_warned_about(database: Database) {
+    let checked = ready(&database).await;
+    let proxy = proxy_before(&checked.app.base).await;
+    let (_, wrong) = checked.wrong(&[("HERALD_PUBLIC_URL", &proxy)]).await;
+    let warned =
+        "trusted_proxies: Requests arrive through a proxy that is not in HERALD_TRUSTED_PROXIES";
+    assert!(wrong.iter().any(|row| row.starts_with(warned)), "{wrong:?}");
+}
+
+/// A proxy that names its client, and makes a connection for each request. Its address.
+async fn proxy_before(base: &str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let upstream = base.trim_start_matches("http://").to_owned();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let upstream = upstream.clone();
+            tokio::spawn(async move {
+                let mut server = tokio::net::TcpStream::connect(upstream).await.unwrap();
+                let mut line = Vec::new();
+                while !line.ends_with(b"\r\n") {
+                    match client.read_u8().await {
+                        Ok(byte) => line.push(byte),
+                        Err(_) => return,
+                    }
+                }
+                line.extend(b"X-Forwarded-For: 192.0.2.1\r\nConnection: close\r\n");
+                server.write_all(&line).await.unwrap();
+                drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
+            });
+        }
+    });
+    format!("http://{address}")
 }
 
 async fn a_token_that_was_replaced_has_expired(database: Database) {

@@ -35,6 +35,7 @@ mod incidents;
 mod kinds;
 mod language;
 mod letter;
+mod limits;
 mod migrating;
 mod order;
 mod ownership;
@@ -89,6 +90,8 @@ fn main() -> ExitCode {
         language::tests(),
         migrating::tests(),
         letter::tests(),
+        limits::tests(),
+        limits::proxies::tests(),
         order::tests(),
         pace::tests(),
         ownership::tests(),

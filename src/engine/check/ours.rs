@@ -19,6 +19,9 @@ use crate::{
 /// A secret that people make up is at least this long, in characters.
 const SHORTEST: usize = 16;
 
+/// What `/livez` says of a proxy that it does not trust (`state::Proxy::NotTrusted`).
+const NOT_TRUSTED: &str = "not_trusted";
+
 fn ours(name: &'static str, verdict: Verdict, found: impl Into<String>) -> Row {
     Row::new(Area::Ours, name, verdict, found)
 }
@@ -314,6 +317,22 @@ pub(super) async fn public_url(engine: &Engine, asked: &Asked, http: &HttpClient
     if let Some(signer) = ring.signers.first() {
         let answer = probe::signed_post(http, &url, &signer.secret, &asked.nonce).await;
         rows.push(reached("signed_post", answer, "the app secret", "The server at this address has another app secret: was it started with other settings? Meta's callbacks will be refused the same way."));
+    }
+    if let Some(proxy) = probe::proxy(http, public_url).await {
+        rows.push(if proxy == NOT_TRUSTED {
+            ours(
+                "trusted_proxies",
+                Verdict::Warning,
+                "Requests arrive through a proxy that is not in HERALD_TRUSTED_PROXIES: whatever is bounded by address is shared by all its clients.",
+            )
+            .helps("Set HERALD_TRUSTED_PROXIES to the address the proxy calls Herald from, such as 127.0.0.1; see docs/proxy.md.")
+        } else {
+            ours(
+                "trusted_proxies",
+                Verdict::Ok,
+                "Clients are told apart by their addresses.",
+            )
+        });
     }
     rows
 }

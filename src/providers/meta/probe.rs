@@ -96,3 +96,11 @@ async fn post(http: &reqwest::Client, url: &str, body: &str, signature: &str) ->
         status => refusal(status, &answer),
     }
 }
+
+/// How our own requests arrive at a server of ours: what its `/livez` says of the proxy
+/// between. `None` when it does not say.
+pub async fn proxy(http: &reqwest::Client, public_url: &str) -> Option<String> {
+    let answer = http.get(format!("{public_url}/livez")).send().await.ok()?;
+    let document: serde_json::Value = answer.json().await.ok()?;
+    Some(document.get("proxy")?.as_str()?.to_owned())
+}

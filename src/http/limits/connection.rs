@@ -1,0 +1,263 @@
+//! One connection: what it is waiting for, and how long it may.
+
+use std::{
+    net::IpAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+use super::Limits;
+
+/// A connection whose peer is known or trusted may be idle for so long: longer than proxies
+/// keep theirs (nginx: 60 s), so that none sends a request into one that is being closed.
+const IDLE: Duration = Duration::from_secs(75);
+
+/// Why a connection was ended by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Nothing came.
+    Idle,
+    /// The head of a request was not complete in time.
+    Head,
+    /// An answer was not read.
+    Unread,
+    /// It made room for another.
+    Displaced,
+}
+
+impl Reason {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Head => "head",
+            Self::Unread => "unread",
+            Self::Displaced => "displaced",
+        }
+    }
+}
+
+/// Where a connection is in its exchange of requests and answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing of a next request is here.
+    Idle,
+    /// Some of its head is.
+    Head,
+    /// The head is complete and the answer is not finished. Its body has its own deadline.
+    Request,
+}
+
+#[derive(Debug)]
+struct Progress {
+    phase: Phase,
+    since: Instant,
+    /// The peer has stopped reading: since when, and what it has taken all the same.
+    stalled: Option<(Instant, u64)>,
+    /// May be idle for long.
+    is_settled: bool,
+}
+
+/// What all parts of this server know of one connection.
+#[derive(Debug)]
+pub struct Connection {
+    pub(super) id: u64,
+    pub peer: Option<IpAddr>,
+    progress: Mutex<Progress>,
+    /// A body is waited for.
+    awaits_body: AtomicBool,
+    displaced: Notify,
+}
+
+impl Connection {
+    pub(super) fn new(id: u64, peer: Option<IpAddr>, is_settled: bool) -> Self {
+        Self {
+            id,
+            peer,
+            progress: Mutex::new(Progress {
+                phase: Phase::Idle,
+                since: Instant::now(),
+                stalled: None,
+                is_settled,
+            }),
+            awaits_body: AtomicBool::new(false),
+            displaced: Notify::new(),
+        }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, phase: Phase) {
+        let mut progress = self.progress();
+        progress.phase = phase;
+        progress.since = Instant::now();
+    }
+
+    /// The head of a request is complete.
+    pub(super) fn begin(&self) {
+        self.enter(Phase::Request);
+    }
+
+    /// An answer was handed over to be written. What counts then decides how long this
+    /// connection may be idle.
+    pub(super) fn finish(&self, is_settled: bool) {
+        self.awaits_body.store(false, Ordering::Relaxed);
+        self.enter(Phase::Idle);
+        self.progress().is_settled = is_settled;
+    }
+
+    pub(super) fn await_body(&self, awaits: bool) {
+        self.awaits_body.store(awaits, Ordering::Relaxed);
+    }
+
+    fn received(&self) {
+        let mut progress = self.progress();
+        if progress.phase == Phase::Idle {
+            progress.phase = Phase::Head;
+            progress.since = Instant::now();
+        }
+    }
+
+    fn stalled(&self) {
+        let mut progress = self.progress();
+        progress.stalled.get_or_insert_with(|| (Instant::now(), 0));
+    }
+
+    fn wrote(&self, bytes: usize) {
+        if let Some((_, taken)) = &mut self.progress().stalled {
+            *taken = taken.saturating_add(bytes.try_into().unwrap_or(u64::MAX));
+        }
+    }
+
+    /// All that there was to write is written.
+    fn flushed(&self) {
+        let mut progress = self.progress();
+        if progress.stalled.take().is_some() && progress.phase == Phase::Idle {
+            progress.since = Instant::now();
+        }
+    }
+
+    /// Whether it is the peer's turn: nothing of ours is lost with such a connection.
+    pub(super) fn waits_for_peer(&self) -> bool {
+        let progress = self.progress();
+        progress.stalled.is_some()
+            || progress.phase != Phase::Request
+            || self.awaits_body.load(Ordering::Relaxed)
+    }
+
+    /// Ends it to make room for another.
+    pub(super) fn displace(&self) {
+        self.displaced.notify_one();
+    }
+
+    /// When it has waited long enough for its peer, as things stand.
+    fn due(&self, limits: &Limits) -> Option<(Instant, Reason)> {
+        let progress = self.progress();
+        if let Some((since, taken)) = progress.stalled {
+            return Some((since + limits.wait + limits.time_for(taken), Reason::Unread));
+        }
+        match progress.phase {
+            Phase::Idle if progress.is_settled => {
+                Some((progress.since + IDLE.max(limits.wait), Reason::Idle))
+            }
+            Phase::Idle => Some((progress.since + limits.wait, Reason::Idle)),
+            Phase::Head => Some((progress.since + limits.wait, Reason::Head)),
+            Phase::Request => None,
+        }
+    }
+
+    /// Waits until the connection must end.
+    pub(in crate::http) async fn ended(&self, limits: &Limits) -> Reason {
+        loop {
+            let now = Instant::now();
+            let due = self.due(limits);
+            if let Some((at, reason)) = due
+                && at <= now
+            {
+                return reason;
+            }
+            // No wait that begins after this look ends before the next one.
+            let next = due.map_or(now + limits.wait, |(at, _)| at.min(now + limits.wait));
+            tokio::select! {
+                () = self.displaced.notified() => return Reason::Displaced,
+                () = sleep_until(next) => {}
+            }
+        }
+    }
+}
+
+/// A stream that notes what its connection is waiting for.
+#[derive(Debug)]
+pub struct Observed {
+    stream: TcpStream,
+    pub connection: Arc<Connection>,
+}
+
+impl Observed {
+    pub const fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
+        Self { stream, connection }
+    }
+
+    fn note_write(&self, written: &Poll<std::io::Result<usize>>) {
+        match written {
+            Poll::Pending => self.connection.stalled(),
+            Poll::Ready(Ok(bytes)) => self.connection.wrote(*bytes),
+            Poll::Ready(Err(_)) => {}
+        }
+    }
+}
+
+impl AsyncRead for Observed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.connection.received();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Observed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note_write(&written);
+        written
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        self.connection.flushed();
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,118 @@
+//! The file limit: raised at the start, and divided.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors that are neither connections nor calls: listeners, logs, event queues, the
+/// database's files, and what is open for a moment.
+const OTHERS: usize = 100;
+
+/// Connections there are at least, however small the file limit is.
+const FEWEST: usize = 16;
+
+/// Raises this process's soft limit of open files to the hard one. Gives back what holds
+/// then; the largest number there is, where there is no limit.
+pub fn raise_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let holds = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(event = "files.limit_not_raised", %error, "the limit of open files cannot be raised");
+            limit.current
+        }
+    };
+    holds.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
+}
+
+/// How the limit of open files is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    limit: usize,
+    /// Descriptors set aside for outgoing calls and the database.
+    reserved: usize,
+    /// Connections that the settings allow.
+    wanted: usize,
+    /// Descriptors for connections: beyond, none is accepted.
+    pub open_at_once: usize,
+    /// Connections that are kept: beyond, one ends for each that comes.
+    pub kept: usize,
+}
+
+impl Shares {
+    /// Divides a limit of open files.
+    pub fn new(limit: usize, reserved: usize, wanted: usize) -> Self {
+        let open_at_once = limit.saturating_sub(reserved + OTHERS).max(FEWEST);
+        Self {
+            limit,
+            reserved,
+            wanted,
+            open_at_once,
+            // What ends for another connection takes a moment to be closed.
+            kept: wanted.min(open_at_once / 4 * 3),
+        }
+    }
+
+    /// Logs and shows the figures.
+    pub fn announce(&self) {
+        let figure = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+        metrics::gauge!("herald_file_limit").set(figure(self.limit));
+        metrics::gauge!("herald_http_connections_limit").set(figure(self.kept));
+        let Self {
+            limit,
+            reserved,
+            wanted,
+            kept,
+            ..
+        } = *self;
+        if kept < wanted {
+            tracing::warn!(
+                event = "files.limit_small",
+                limit,
+                reserved,
+                connections = kept,
+                wanted,
+                "the limit of open files allows fewer connections than HERALD_HTTP_CONNECTIONS: raise it (LimitNOFILE=, ulimit -n)"
+            );
+        } else {
+            tracing::info!(
+                event = "files.limit",
+                limit,
+                reserved,
+                connections = kept,
+                "open files are divided"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Shares, raise_limit};
+    use rustix::process::{Resource, getrlimit};
+
+    #[test]
+    fn the_soft_limit_is_the_hard_one_afterwards() {
+        let holds = raise_limit();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+        assert_eq!(
+            limit.maximum.unwrap_or(u64::MAX),
+            u64::try_from(holds).unwrap()
+        );
+    }
+
+    #[test]
+    fn connections_leave_descriptors_for_calls_and_the_database() {
+        for (limit, open_at_once, kept) in
+            [(524_288, 523_666, 4096), (1024, 402, 300), (256, 16, 12)]
+        {
+            let shares = Shares::new(limit, 522, 4096);
+            assert_eq!((shares.open_at_once, shares.kept), (open_at_once, kept));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The HTTP server: connections that have a place and a deadline, and the application that
+//! answers on them.
+
+use std::{io, net::TcpListener, sync::Arc, time::Duration};
+
+use actix_http::{HttpService, KeepAlive, Protocol, error::DispatchError};
+use actix_server::Server;
+use actix_service::{IntoServiceFactory, Service, ServiceFactoryExt, apply_fn_factory, map_config};
+use actix_web::{App, dev::AppConfig, middleware::from_fn, web};
+use tokio::net::TcpStream;
+
+use super::limits::{
+    Limiter,
+    connection::{Connection, Observed},
+    request,
+};
+
+/// After an answer to a request whose body was not read, the rest is thrown away for so long:
+/// a peer that is still sending could not read the answer otherwise.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How a server listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Threads {
+    pub workers: usize,
+    /// Connections that are accepted at once, by all workers together.
+    pub open_at_once: usize,
+    /// How long requests may go on when the server stops.
+    pub stopping_seconds: u64,
+}
+
+/// Starts to listen. `configure` adds the routes, once for each worker.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub fn listen(
+    listener: TcpListener,
+    threads: Threads,
+    limiter: web::Data<Limiter>,
+    configure: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+) -> io::Result<Server> {
+    let builder = Server::build()
+        .workers(threads.workers)
+        .max_concurrent_connections((threads.open_at_once / threads.workers).max(1))
+        .disable_signals()
+        .shutdown_timeout(threads.stopping_seconds);
+    let stopping = builder.graceful_shutdown_signal();
+    let builder = builder.listen("herald", listener, move || {
+        let app = App::new()
+            .app_data(limiter.clone())
+            .wrap(from_fn(request::limit))
+            .configure(configure.clone())
+            .into_factory()
+            .map_err(|error| error.error_response());
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            // Both are decided by `Connection`, which knows more.
+            .keep_alive(KeepAlive::Os)
+            .client_request_timeout(Duration::ZERO)
+            .client_disconnect_timeout(LINGER)
+            .on_connect_ext(|stream: &Observed, extensions| {
+                extensions.insert(Arc::clone(&stream.connection));
+            })
+            .finish(map_config(app, |()| AppConfig::default()));
+        let limiter = limiter.clone();
+        apply_fn_factory(http, move |stream: TcpStream, service| {
+            let peer = stream.peer_addr().ok();
+            let connection = limiter.admit(peer.map(|address| address.ip()));
+            let limiter = limiter.clone();
+            let exchange = connection.map(|connection| {
+                let place = Place {
+                    limiter,
+                    connection: Arc::clone(&connection),
+                };
+                let stream = Observed::new(stream, connection);
+                (place, service.call((stream, Protocol::Http1, peer)))
+            });
+            async move {
+                let Some((place, exchange)) = exchange else {
+                    return Ok::<(), DispatchError>(());
+                };
+                tokio::select! {
+                    ended = exchange => ended,
+                    reason = place.connection.ended(&place.limiter.limits) => {
+                        metrics::counter!("herald_http_connections_ended_total", "reason" => reason.name())
+                            .increment(1);
+                        Ok(())
+                    }
+                }
+            }
+        })
+    })?;
+    Ok(builder.run())
+}
+
+/// A connection's place, given back when it is closed.
+struct Place {
+    limiter: web::Data<Limiter>,
+    connection: Arc<Connection>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.limiter.leave(&self.connection);
+    }
+}
