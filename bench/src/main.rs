@@ -19,6 +19,7 @@ mod pace;
 mod query;
 mod send;
 mod server;
+mod siege;
 mod system;
 mod traffic;
 mod verdict;
@@ -58,6 +59,8 @@ enum Command {
     Pace(pace::Pace),
     /// How long pages and statistics take with few notifications and with many.
     Query(query::Query),
+    /// Good callbacks beside hostile connections, with and without a proxy.
+    Siege(siege::Command),
     /// The server's memory under the largest bodies, and over a long queue.
     Memory(memory::Memory),
     /// How large a year is, with what is old deleted.
@@ -104,6 +107,7 @@ fn main() -> ExitCode {
                 Command::Fanout(command) => command.run().await,
                 Command::Pace(command) => command.run().await,
                 Command::Memory(command) => command.run().await,
+                Command::Siege(command) => command.run().await,
                 Command::Query(command) => command.run().await,
                 Command::Year(command) => command.run().await,
             }
