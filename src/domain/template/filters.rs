@@ -10,7 +10,7 @@ use icu_experimental::dimension::currency::{
 };
 use icu_locale_core::Locale;
 use minijinja::{
-    Environment, Error, ErrorKind, State,
+    Error, ErrorKind, State,
     value::{Kwargs, Value},
 };
 
@@ -25,12 +25,6 @@ pub(super) const NUMBER: &str = "a number is written 1250 or 1250.50";
 
 /// Digits that no amount of money has.
 const MOST_DIGITS: usize = 30;
-
-pub(super) fn add(environment: &mut Environment<'_>) {
-    environment.add_filter("date", date);
-    environment.add_filter("money", money);
-    environment.add_filter("number", number);
-}
 
 /// No message of these shows what was given: it may be about a person.
 fn wrong(what: &'static str) -> Error {
@@ -72,7 +66,7 @@ fn day(text: &str, zone: Option<&str>) -> Result<NaiveDate, Error> {
     clippy::needless_pass_by_value,
     reason = "the template engine hands arguments over"
 )]
-fn date(
+pub(super) fn date(
     state: &State<'_, '_>,
     value: &Value,
     style: Option<String>,
@@ -144,7 +138,7 @@ pub(super) fn is_date(text: &str) -> bool {
 
 /// `{{ amount | money("INR") }}`: ₹1,25,000 in India. Cents are left out where there are
 /// none.
-fn money(state: &State<'_, '_>, value: &Value, currency: &str) -> Result<String, Error> {
+pub(super) fn money(state: &State<'_, '_>, value: &Value, currency: &str) -> Result<String, Error> {
     const RULE: &str = "a currency has three letters, such as INR";
     let is_code = currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_uppercase());
     if !is_code {
@@ -191,7 +185,11 @@ fn money(state: &State<'_, '_>, value: &Value, currency: &str) -> Result<String,
 }
 
 /// `{{ count | number }}`: 1,234,567.5; `number(2)`: with two digits behind the point.
-fn number(state: &State<'_, '_>, value: &Value, digits: Option<u8>) -> Result<String, Error> {
+pub(super) fn number(
+    state: &State<'_, '_>,
+    value: &Value,
+    digits: Option<u8>,
+) -> Result<String, Error> {
     let mut decimal = decimal(value)?;
     if let Some(digits) = digits {
         let place = -i16::from(digits.min(9));

@@ -1,0 +1,137 @@
+//! What one rendering may make: the memory of a template is bounded, whatever a catalogue
+//! writes and whatever the `data` of an event holds.
+//!
+//! Every filter, function and operator that makes a new value is charged with an upper bound of
+//! its size before it runs; what would go over [`MAX_MADE_BYTES`] is an error. Nothing is given
+//! back when a value is dropped, so the sum bounds the time, too.
+
+use std::fmt::{self, Write};
+
+use minijinja::{
+    Error, ErrorKind, Output, State,
+    value::{Value, ValueKind},
+};
+
+/// Bytes of all texts and lists that one rendering makes, together.
+pub(super) const MAX_MADE_BYTES: usize = 1024 * 1024;
+
+/// Bytes that an element of a list takes beside its text.
+pub(super) const ITEM_BYTES: usize = 32;
+
+/// Lists in lists; the JSON of a request goes to 128.
+const MAX_DEPTH: usize = 160;
+
+/// A character of a text in a list is at most this much longer when printed (`\u0001`).
+const ESCAPE_FACTOR: usize = 6;
+
+/// A rendering makes more than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("it makes more than {MAX_MADE_BYTES} bytes of texts and lists")]
+pub(super) struct TooLarge;
+
+pub(super) fn too_large() -> Error {
+    Error::new(ErrorKind::InvalidOperation, "it makes too much").with_source(TooLarge)
+}
+
+/// What a rendering may still make.
+struct Budget {
+    left: usize,
+}
+
+fn budget<'state>(state: &'state mut State<'_, '_>) -> &'state mut Budget {
+    state.get_or_insert_extension_with(|| Budget {
+        left: MAX_MADE_BYTES,
+    })
+}
+
+/// Takes `bytes` from the budget; `None` is more than any budget.
+pub(super) fn charge(state: &mut State<'_, '_>, bytes: Option<usize>) -> Result<(), Error> {
+    let budget = budget(state);
+    let left = bytes.and_then(|bytes| budget.left.checked_sub(bytes));
+    budget.left = left.ok_or_else(too_large)?;
+    Ok(())
+}
+
+/// The size of a value.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Weight {
+    /// With [`ITEM_BYTES`] for each value in it.
+    pub(super) bytes: usize,
+    pub(super) items: usize,
+    pub(super) depth: usize,
+}
+
+/// Weighs a value; `None` if it is more than any budget or too deep.
+pub(super) fn weigh(value: &Value) -> Option<Weight> {
+    let mut weight = Weight::default();
+    add(value, 0, &mut weight)?;
+    Some(weight)
+}
+
+fn add(value: &Value, depth: usize, weight: &mut Weight) -> Option<()> {
+    weight.items += 1;
+    weight.depth = weight.depth.max(depth);
+    let own = match value.kind() {
+        ValueKind::String => value.as_str().map_or(0, str::len),
+        ValueKind::Bytes => value.as_bytes().map_or(0, <[u8]>::len),
+        // At most some hundred digits.
+        ValueKind::Number => value.to_string().len(),
+        _ => 0,
+    };
+    weight.bytes = weight.bytes.checked_add(own)?.checked_add(ITEM_BYTES)?;
+    if weight.bytes > MAX_MADE_BYTES || depth > MAX_DEPTH {
+        return None;
+    }
+    let is_map = value.kind() == ValueKind::Map;
+    if is_map || matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) {
+        for item in value.try_iter().ok()? {
+            add(&item, depth + 1, weight)?;
+            if is_map && let Ok(held) = value.get_item(&item) {
+                add(&held, depth + 1, weight)?;
+            }
+        }
+    }
+    Some(())
+}
+
+/// The most bytes that a value has as text.
+pub(super) fn text_bytes(value: &Value) -> Option<usize> {
+    match value.as_str() {
+        Some(text) => Some(text.len()),
+        None => weigh(value)?.bytes.checked_mul(ESCAPE_FACTOR),
+    }
+}
+
+/// The bytes of a list of what a value holds; a text holds its characters.
+pub(super) fn list_bytes(value: &Value) -> Option<usize> {
+    match value.as_str() {
+        Some(text) => text.chars().count().checked_mul(ITEM_BYTES + 4),
+        None => Some(weigh(value)?.bytes),
+    }
+}
+
+/// Writes into an output until the budget is spent.
+struct Bounded<'a, 'o> {
+    output: &'a mut Output<'o>,
+    left: usize,
+}
+
+impl Write for Bounded<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.left = self.left.checked_sub(text.len()).ok_or(fmt::Error)?;
+        self.output.write_str(text)
+    }
+}
+
+/// Prints a value; stops where the budget ends.
+pub(super) fn print(
+    output: &mut Output<'_>,
+    state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
+    let left = budget(state).left;
+    let mut bounded = Bounded { output, left };
+    write!(bounded, "{value}").map_err(|_full| too_large())?;
+    budget(state).left = bounded.left;
+    Ok(())
+}
