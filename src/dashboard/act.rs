@@ -141,6 +141,15 @@ impl Form {
     }
 }
 
+/// The fields of a form. NUL, which PostgreSQL stores in no text, is replaced.
+pub fn fields(form: web::Form<HashMap<String, String>>) -> HashMap<String, String> {
+    let storable = |text: String| text.replace('\0', "\u{fffd}");
+    let fields = form.into_inner().into_iter();
+    fields
+        .map(|(name, value)| (storable(name), storable(value)))
+        .collect()
+}
+
 /// What is wrong with a form, in words.
 pub fn told(wrong: &[FieldError]) -> Vec<String> {
     wrong
@@ -169,10 +178,7 @@ impl FromRequest for Form {
                 Err(Fault::LogIn(_)) => return Err(Fault::LogIn("/dashboard".to_owned())),
                 person => person?,
             };
-            let fields = fields
-                .await
-                .map_err(|_unreadable| Fault::Form)?
-                .into_inner();
+            let fields = self::fields(fields.await.map_err(|_unreadable| Fault::Form)?);
             let given = fields.get(TOKEN).map(String::as_bytes).unwrap_or_default();
             if bool::from(given.ct_eq(person.token.as_bytes())) {
                 Ok(Self { person, fields })

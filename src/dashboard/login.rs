@@ -3,19 +3,23 @@
 use std::collections::HashMap;
 
 use actix_session::Session;
-use actix_web::{HttpResponse, http::StatusCode, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web,
+};
 use askama::Template;
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{
-    act::Form,
+    act::{Form, fields},
     fault::Fault,
     session::{LOGIN, TOKEN},
     shell::{on_to, shown},
 };
 use crate::{
-    engine::logins::{self, Entry},
+    engine::logins::{self, Entry, Try},
     state::{AppState, random_bytes},
 };
 
@@ -73,27 +77,28 @@ fn again(page: &impl Template, status: StatusCode) -> Result<HttpResponse, Fault
     Ok(response)
 }
 
+/// Those who find no place among those who wait may come back after so many seconds.
+const BUSY_SECONDS: i64 = 5;
+
 pub async fn enter(
+    request: HttpRequest,
     session: Session,
     state: web::Data<AppState>,
     form: Result<web::Form<HashMap<String, String>>, actix_web::Error>,
 ) -> Result<HttpResponse, Fault> {
-    let mut fields = form.map_err(|_unreadable| Fault::Form)?.into_inner();
-    let name = fields
-        .remove("name")
-        .unwrap_or_default()
-        .trim()
-        .replace('\0', "");
+    let mut fields = fields(form.map_err(|_unreadable| Fault::Form)?);
+    let name = fields.remove("name").unwrap_or_default();
+    let name = name.trim().to_owned();
     let password = SecretString::from(fields.remove("password").unwrap_or_default());
     let next = safe(fields.get("next").map(String::as_str)).to_owned();
-    let (status, wrong) = match logins::enter(
-        &state.engine.store,
-        &name,
-        &password,
-        state.clock.now(),
-    )
-    .await?
-    {
+    let attempt = Try {
+        name: &name,
+        password: &password,
+        address: request.peer_addr().map(|peer| peer.ip()),
+    };
+    let engine = &state.engine;
+    let entry = logins::enter(&engine.store, &engine.passwords, attempt, state.clock.now()).await?;
+    let (status, wait, wrong) = match entry {
         Entry::In(login) => {
             begin(&session, &login)?;
             return Ok(on_to(&next));
@@ -102,24 +107,36 @@ pub async fn enter(
             metrics::counter!("herald_logins_failed_total").increment(1);
             (
                 StatusCode::UNPROCESSABLE_ENTITY,
+                None,
                 "The name or the password is wrong.".to_owned(),
             )
         }
         Entry::Wait(seconds) => (
             StatusCode::TOO_MANY_REQUESTS,
+            Some(seconds),
             format!(
                 "Too many tries: wait {seconds} seconds. If you have forgotten the password, an admin can make a link for you: herald users link."
             ),
         ),
+        Entry::Busy => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Some(BUSY_SECONDS),
+            "Too many log in at this moment: try again in some seconds.".to_owned(),
+        ),
     };
-    again(
+    let mut response = again(
         &LoginPage {
             next,
             name,
             wrong: Some(wrong),
         },
         status,
-    )
+    )?;
+    if let Some(seconds) = wait {
+        let seconds = header::HeaderValue::from(seconds);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    Ok(response)
 }
 
 pub async fn leave(session: Session, _form: Form) -> HttpResponse {
@@ -152,14 +169,14 @@ pub async fn enter_by_link(
     token: web::Path<String>,
     form: Result<web::Form<HashMap<String, String>>, actix_web::Error>,
 ) -> Result<HttpResponse, Fault> {
-    let mut fields = form.map_err(|_unreadable| Fault::Form)?.into_inner();
+    let mut fields = fields(form.map_err(|_unreadable| Fault::Form)?);
     let password = fields
         .remove("password")
         .filter(|password| !password.is_empty())
         .map(SecretString::from);
     let (store, now) = (&state.engine.store, state.clock.now());
     let before = logins::of_link(store, &token, now).await?;
-    match logins::enter_by_link(store, &token, password, now).await? {
+    match logins::enter_by_link(store, &state.engine.passwords, &token, password, now).await? {
         Ok(login) => {
             begin(&session, &login)?;
             Ok(on_to("/dashboard"))

@@ -1,5 +1,7 @@
 //! Who may do what in the pages, and how passwords are guarded.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 /// What a person may do; each may all that the one before may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -86,9 +88,30 @@ pub fn wait_seconds(failures: i64) -> i64 {
     (30_i64 << doubled).min(LONGEST_WAIT)
 }
 
+/// Tries from one address that may fail in a row before it has to wait: several people may
+/// share it.
+const FREE_ADDRESS_FAILURES: i64 = 20;
+
+/// How long nothing may be tried from an address after so many failures, in seconds.
+pub fn address_wait_seconds(failures: i64) -> i64 {
+    wait_seconds(failures.saturating_sub(FREE_ADDRESS_FAILURES - FREE_FAILURES))
+}
+
+/// Where failures are counted together: an address of IPv4, and a /64 of IPv6, of which a
+/// subscriber has all addresses.
+pub fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from(network))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Role, unusable_name, wait_seconds, weak};
+    use super::{Role, address_wait_seconds, subscriber, unusable_name, wait_seconds, weak};
 
     #[test]
     fn each_role_may_what_the_one_before_may() {
@@ -104,6 +127,17 @@ mod tests {
         let waits: Vec<i64> = (0..12).map(wait_seconds).collect();
         assert_eq!(waits, [0, 0, 0, 0, 0, 30, 60, 120, 240, 480, 900, 900]);
         assert_eq!(wait_seconds(i64::MAX), 900);
+    }
+
+    #[test]
+    fn an_address_may_fail_more_often_and_is_that_of_a_subscriber() {
+        assert_eq!(address_wait_seconds(0), 0);
+        assert_eq!([19, 20, 21].map(address_wait_seconds), [0, 30, 60]);
+        assert_eq!(address_wait_seconds(i64::MAX), 900);
+        let of = |address: &str| subscriber(address.parse().unwrap()).to_string();
+        assert_eq!(of("192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
     }
 
     #[test]

@@ -1,15 +1,14 @@
 //! People who may look and act: letting them in, and keeping others out.
 
-use std::sync::LazyLock;
+use std::net::IpAddr;
 
-use argon2::{Argon2, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+use super::passwords::Passwords;
 use crate::{
     domain::{
         horizon,
@@ -19,18 +18,14 @@ use crate::{
     store::{DatabaseTransaction, Store, StoreError, audit, login, session},
 };
 
-/// Failures are forgotten after this, in seconds.
-const FORGOTTEN_AFTER: i64 = 24 * 60 * 60;
+/// Failures of a name are forgotten after this, in seconds.
+pub const FORGOTTEN_AFTER: i64 = 24 * 60 * 60;
+
+/// Those of an address, behind which a whole office may sit.
+const ADDRESS_FORGOTTEN_AFTER: i64 = 60 * 60;
 
 /// Rows that names which nobody has share.
 const UNKNOWN_ROWS: u16 = 4096;
-
-/// Passwords that are hashed at the same time: each takes 19 MiB (OWASP's parameters for
-/// Argon2id, which are the crate's own), and the processor's time.
-static HASHING: Semaphore = Semaphore::const_new(2);
-
-/// What an unknown name's password is compared with, so that it takes as long.
-static NOBODY: LazyLock<Option<String>> = LazyLock::new(|| hash("nobody has this password").ok());
 
 /// Why nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +42,8 @@ pub enum Refused {
     Link,
     #[error("the password could not be hashed")]
     Hash,
+    #[error("too many log in at this moment: try again in some seconds")]
+    Busy,
     #[error("this is the last admin")]
     LastAdmin,
 }
@@ -60,20 +57,59 @@ pub enum Entry {
     Wrong,
     /// Too many failures: nothing was compared. In so many seconds, it may be tried again.
     Wait(i64),
+    /// Too many wait for their passwords to be compared: nothing was compared or counted.
+    Busy,
 }
 
-fn hash(password: &str) -> Result<String, argon2::password_hash::Error> {
-    Ok(Argon2::default()
-        .hash_password(password.as_bytes())?
-        .to_string())
+/// A try to log in.
+#[derive(Clone, Copy, Debug)]
+pub struct Try<'a> {
+    pub name: &'a str,
+    pub password: &'a SecretString,
+    /// Where it comes from, if that is known.
+    pub address: Option<IpAddr>,
 }
 
-fn matches(password: &str, kept: &str) -> bool {
-    PasswordHash::new(kept).is_ok_and(|kept| {
-        Argon2::default()
-            .verify_password(password.as_bytes(), &kept)
-            .is_ok()
-    })
+/// Whose failures are counted, and by which rule.
+struct Counted {
+    subject: String,
+    forgotten_after: i64,
+    wait_seconds: fn(i64) -> i64,
+}
+
+impl Counted {
+    fn of_name(subject: String) -> Self {
+        Self {
+            subject,
+            forgotten_after: FORGOTTEN_AFTER,
+            wait_seconds: rules::wait_seconds,
+        }
+    }
+
+    /// Of an address, or a /64 of IPv6, which one subscriber has. It is kept as a digest.
+    fn of_address(address: IpAddr) -> Self {
+        let digest = Sha256::digest(rules::subscriber(address).to_string().as_bytes());
+        let text = hex::encode(digest.get(..16).unwrap_or_default());
+        Self {
+            subject: format!("address/{text}"),
+            forgotten_after: ADDRESS_FORGOTTEN_AFTER,
+            wait_seconds: rules::address_wait_seconds,
+        }
+    }
+
+    fn is_forgotten(&self, last_at: Timestamp, now: Timestamp) -> bool {
+        now.micros_since(last_at) / 1_000_000 > self.forgotten_after
+    }
+
+    /// Seconds until the next try, after so many failures.
+    fn wait(&self, failures: i64, last_at: Timestamp, now: Timestamp) -> Option<i64> {
+        if self.is_forgotten(last_at, now) {
+            return None;
+        }
+        let until = last_at.plus_seconds((self.wait_seconds)(failures));
+        let left = until.micros_since(now);
+        (left > 0).then_some((left + 999_999) / 1_000_000)
+    }
 }
 
 /// Whose failures these are.
@@ -90,36 +126,57 @@ fn subject(name: &str, login: Option<&entity::login::Model>) -> String {
 }
 
 /// Looks whether a name and a password belong together. Each try counts before it is
-/// compared, so that many at once gain nothing.
+/// compared, for its name and for its address, so that many at once gain nothing.
 pub async fn enter(
     store: &Store,
-    name: &str,
-    password: &SecretString,
+    passwords: &Passwords,
+    attempt: Try<'_>,
     now: Timestamp,
 ) -> Result<Entry, StoreError> {
-    let found = login::by_name(store.reader(), name).await?;
-    let subject = subject(name, found.as_ref());
+    let found = login::by_name(store.reader(), attempt.name).await?;
+    let of_name = Counted::of_name(subject(attempt.name, found.as_ref()));
+    // In this order for everybody: two tries cannot wait for each other.
+    let counted: Vec<Counted> = attempt
+        .address
+        .map(Counted::of_address)
+        .into_iter()
+        .chain([of_name])
+        .collect();
+    // Who has to wait takes no place from others.
+    for it in &counted {
+        let known = login::known_failures(store.reader(), &it.subject).await?;
+        // One that lies ahead is put right below.
+        let known = known.filter(|(_, at)| !horizon::is_ahead(*at, now));
+        if let Some(wait) = known.and_then(|(failures, at)| it.wait(failures, at, now)) {
+            return Ok(Entry::Wait(wait));
+        }
+    }
+    let Some(place) = passwords.place() else {
+        return Ok(Entry::Busy);
+    };
     let wait = store
         .write(async |tx| {
-            if let Some((failures, last_at)) = login::failures(tx, &subject, now).await? {
+            for it in &counted {
+                let Some((failures, last_at)) = login::failures(tx, &it.subject, now).await? else {
+                    continue;
+                };
                 let last_at = if horizon::is_ahead(last_at, now) {
                     // The clock was changed: the pause counts from when this is first seen.
-                    login::set_last(tx, &subject, now).await?;
+                    login::set_last(tx, &it.subject, now).await?;
                     now
                 } else {
                     last_at
                 };
-                if now.micros_since(last_at) / 1_000_000 > FORGOTTEN_AFTER {
-                    login::forget_failures(tx, &subject).await?;
-                } else {
-                    let until = last_at.plus_seconds(rules::wait_seconds(failures));
-                    let left = until.micros_since(now);
-                    if left > 0 {
-                        return Ok(Some((left + 999_999) / 1_000_000));
-                    }
+                if it.is_forgotten(last_at, now) {
+                    login::forget_failures(tx, &it.subject).await?;
+                }
+                if let Some(wait) = it.wait(failures, last_at, now) {
+                    return Ok(Some(wait));
                 }
             }
-            login::failed(tx, &subject, now).await?;
+            for it in &counted {
+                login::failed(tx, &it.subject, now).await?;
+            }
             Ok(None)
         })
         .await?;
@@ -129,14 +186,10 @@ pub async fn enter(
     let usable = found.filter(|login| login.off_at.is_none());
     let kept = usable
         .as_ref()
-        .and_then(|login| login.password_hash.clone())
-        .or_else(|| NOBODY.clone())
-        .unwrap_or_default();
-    let given = password.clone();
+        .and_then(|login| login.password_hash.clone());
+    let given = attempt.password.clone();
     let fits = given.expose_secret().len() <= rules::LONGEST_PASSWORD
-        && hashing(move || matches(given.expose_secret(), &kept))
-            .await
-            .unwrap_or(false);
+        && passwords.matches(place, given, kept).await;
     let login = usable.filter(|login| fits && login.password_hash.is_some());
     let Some(login) = login else {
         return Ok(Entry::Wrong);
@@ -151,7 +204,11 @@ pub async fn enter(
             if !same {
                 return Ok(false);
             }
-            login::forget_failures(tx, &subject).await?;
+            // In the order of before: the address is forgiven this try, the name all.
+            for it in &counted {
+                login::forgive(tx, &it.subject).await?;
+            }
+            login::forget_failures(tx, &login.id.to_string()).await?;
             login::note_in(tx, login.id, now).await?;
             let actor = format!("login:{}", login.name);
             note(tx, &actor, "login.in", &login.name, &json!({}), now).await?;
@@ -162,12 +219,6 @@ pub async fn enter(
         return Ok(Entry::Wrong);
     }
     Ok(Entry::In(login))
-}
-
-/// Does what takes long on a thread of its own, when it is its turn.
-async fn hashing<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let _turn = HASHING.acquire().await.ok()?;
-    tokio::task::spawn_blocking(work).await.ok()
 }
 
 async fn note(
@@ -257,6 +308,7 @@ pub async fn of_link(
 /// Lets in by a link, once; with a new password, if one is chosen.
 pub async fn enter_by_link(
     store: &Store,
+    passwords: &Passwords,
     text: &str,
     password: Option<SecretString>,
     now: Timestamp,
@@ -265,7 +317,7 @@ pub async fn enter_by_link(
         return Ok(Err(Refused::Link));
     };
     let hashed = match password {
-        Some(password) => match hashed(&found.name, password).await {
+        Some(password) => match hashed(passwords, &found.name, password).await {
             Ok(hashed) => Some(hashed),
             Err(refused) => return Ok(Err(refused)),
         },
@@ -301,14 +353,16 @@ pub async fn enter_by_link(
         .await
 }
 
-async fn hashed(name: &str, password: SecretString) -> Result<String, Refused> {
+async fn hashed(
+    passwords: &Passwords,
+    name: &str,
+    password: SecretString,
+) -> Result<String, Refused> {
     if let Some(rule) = rules::weak(password.expose_secret(), name) {
         return Err(Refused::Weak(rule));
     }
-    hashing(move || hash(password.expose_secret()))
-        .await
-        .and_then(Result::ok)
-        .ok_or(Refused::Hash)
+    let place = passwords.place().ok_or(Refused::Busy)?;
+    passwords.hash(place, password).await.ok_or(Refused::Hash)
 }
 
 /// Sets a password by hand.
@@ -319,7 +373,7 @@ pub async fn set_password(
     password: SecretString,
     now: Timestamp,
 ) -> Outcome<()> {
-    let hashed = match hashed(name, password).await {
+    let hashed = match hashed(&Passwords::default(), name, password).await {
         Ok(hashed) => hashed,
         Err(refused) => return Ok(Err(refused)),
     };

@@ -22,6 +22,7 @@ pub mod live;
 pub mod logins;
 pub mod manual;
 pub mod matching;
+pub mod passwords;
 pub mod people;
 pub mod read_marks;
 pub mod retention;
@@ -151,6 +152,8 @@ pub struct Engine {
     pub unexpanded: tokio::sync::Notify,
     /// Open pages.
     pub live: live::Live,
+    /// Hashes the passwords of those who log in.
+    pub passwords: passwords::Passwords,
 }
 
 /// Counter slots: enough that processes rarely share one, few enough to sum.
@@ -177,6 +180,7 @@ impl Engine {
             followed_up: tokio::sync::Notify::new(),
             unexpanded: tokio::sync::Notify::new(),
             live: live::Live::default(),
+            passwords: passwords::Passwords::default(),
         }
     }
 

@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Engine;
+use super::{Engine, logins};
 use crate::{
     domain::time::Timestamp,
-    store::{StoreError, retention, secrets},
+    store::{StoreError, login, retention, secrets},
 };
 
 /// Things that one transaction deletes, at most.
@@ -23,6 +23,9 @@ const PAGES: &str = "pages";
 
 /// What wiping is called among the kinds of write.
 const SECRETS: &str = "secrets";
+
+/// What forgetting failed logins is called among the kinds of write.
+const FAILURES: &str = "login_failures";
 
 /// The digest ledger is kept so long: Meta repeats for 7 days.
 const DIGEST_DAYS: i64 = 9;
@@ -75,6 +78,15 @@ impl Cleaner {
             self.lasted.insert(SECRETS, started.elapsed());
             metrics::counter!("herald_wiped_rows_total").increment(wiped);
             deleted += wiped;
+        }
+        let forgotten = now.plus_seconds(-logins::FORGOTTEN_AFTER);
+        if login::any_old(&engine.store, forgotten).await? {
+            let started = Instant::now();
+            deleted += engine
+                .store
+                .write(async |tx| login::forget_old(tx, forgotten, CHUNK).await)
+                .await?;
+            self.lasted.insert(FAILURES, started.elapsed());
         }
         if deleted > 0 {
             let started = Instant::now();

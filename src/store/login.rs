@@ -149,6 +149,62 @@ pub async fn failures(
     .transpose()
 }
 
+/// The same as far as it is known, without a lock.
+pub async fn known_failures(
+    connection: &impl ConnectionTrait,
+    subject: &str,
+) -> Result<Option<(i64, Timestamp)>, StoreError> {
+    let row = query_one(
+        connection,
+        "SELECT failures, last_at FROM login_failure WHERE subject = $1",
+        [subject.into()],
+    )
+    .await?;
+    row.map(|row| {
+        let mut columns = Columns::of(&row);
+        Ok((columns.take()?, Timestamp::from_micros(columns.take()?)))
+    })
+    .transpose()
+}
+
+/// One less: it was no failure.
+pub async fn forgive(tx: &DatabaseTransaction, subject: &str) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE login_failure SET failures = failures - 1 WHERE subject = $1 AND failures > 0",
+        [subject.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Deletes up to `limit` rows of which the last failure was before `before`. The table is
+/// small: a row takes a password's hashing to make.
+pub async fn forget_old(
+    tx: &DatabaseTransaction,
+    before: Timestamp,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let gone = execute(
+        tx,
+        "DELETE FROM login_failure WHERE subject IN (SELECT subject FROM login_failure WHERE last_at < $1 LIMIT $2)",
+        [before.micros().into(), limit.into()],
+    )
+    .await?;
+    Ok(gone.rows_affected())
+}
+
+/// Whether there are such rows.
+pub async fn any_old(store: &Store, before: Timestamp) -> Result<bool, StoreError> {
+    let row = query_one(
+        store.reader(),
+        "SELECT 1 FROM login_failure WHERE last_at < $1 LIMIT 1",
+        [before.micros().into()],
+    )
+    .await?;
+    Ok(row.is_some())
+}
+
 /// One more.
 pub async fn failed(
     tx: &DatabaseTransaction,

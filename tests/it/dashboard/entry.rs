@@ -2,7 +2,11 @@
 
 use herald::{
     domain::login::{LINK_SECONDS, Role},
-    engine::logins::{self, Change},
+    engine::{
+        logins::{self, Change},
+        passwords::MAX_WAITING,
+        retention::Cleaner,
+    },
 };
 use reqwest::Method;
 
@@ -18,6 +22,8 @@ crate::tests![
     who_guesses_has_to_wait_and_unknown_names_look_the_same,
     many_guesses_at_once_are_all_counted,
     a_pause_that_a_clock_ahead_began_is_no_longer_than_others,
+    many_names_from_one_address_have_to_wait_and_are_forgotten,
+    who_finds_no_place_to_wait_is_asked_to_come_again,
     a_form_of_another_site_or_session_changes_nothing,
     whoever_is_let_in_no_more_is_out_at_once,
     who_is_in_stays_in_over_a_restart_and_not_over_half_a_day,
@@ -160,9 +166,9 @@ async fn who_guesses_has_to_wait_and_unknown_names_look_the_same(database: Datab
     for _ in 0..5 {
         assert_eq!(browser.log_in("ada", "a wrong password").await.status, 422);
     }
-    // However many names are tried, they leave little behind.
+    // However many names are tried, they leave little behind: two names and an address.
     let rows = app.number("SELECT count(*) FROM login_failure").await;
-    assert!(rows <= 2, "{rows}");
+    assert!(rows <= 3, "{rows}");
 }
 
 async fn a_pause_that_a_clock_ahead_began_is_no_longer_than_others(database: Database) {
@@ -204,6 +210,72 @@ async fn many_guesses_at_once_are_all_counted(database: Database) {
     let answers = futures_util::future::join_all(guesses).await;
     let compared = answers.iter().filter(|status| **status == 422).count();
     assert_eq!(compared, 5, "{answers:?}");
+}
+
+async fn many_names_from_one_address_have_to_wait_and_are_forgotten(database: Database) {
+    let app = ready(&database).await;
+    somebody(&app, "ada", Role::Viewer).await;
+    // Each name is a new one, so that no name has to wait.
+    let guesses = (0..60).map(|number| {
+        let (app, name) = (&app, format!("nobody{number}"));
+        async move { Browser::new(app).log_in(&name, PASSWORD).await }
+    });
+    let pages = futures_util::future::join_all(guesses).await;
+    let count = |status: u16| pages.iter().filter(|page| page.status == status).count();
+    assert!(count(422) <= 20, "{}", count(422));
+    assert_eq!(count(422) + count(429) + count(503), 60);
+    for page in pages.iter().filter(|page| page.status != 422) {
+        let seconds: i64 = page.headers["retry-after"]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!((1..=30).contains(&seconds), "{seconds}");
+    }
+    let mut browser = Browser::new(&app);
+    for number in 60..80 {
+        browser.log_in(&format!("nobody{number}"), PASSWORD).await;
+    }
+    let page = browser.log_in("ada", PASSWORD).await;
+    assert_eq!(page.status, 429, "not even the right one is looked at");
+    app.pass(31);
+    let page = browser.log_in("ada", PASSWORD).await;
+    assert_eq!(page.status, 303, "{}", page.text);
+    // Whoever gets in is not counted as a failure, and what is old is deleted.
+    app.pass(60 * 60 + 1);
+    for _ in 0..25 {
+        assert_eq!(browser.log_in("ada", PASSWORD).await.status, 303);
+    }
+    app.pass(25 * 60 * 60);
+    Cleaner::default()
+        .turn(&app.engine, app.now())
+        .await
+        .unwrap();
+    let left = app.number("SELECT count(*) FROM login_failure").await;
+    assert_eq!(left, 0);
+}
+
+async fn who_finds_no_place_to_wait_is_asked_to_come_again(database: Database) {
+    let app = ready(&database).await;
+    somebody(&app, "ada", Role::Viewer).await;
+    let path = link(&app, "grace").await;
+    let places: Vec<_> = std::iter::from_fn(|| app.engine.passwords.place()).collect();
+    assert_eq!(places.len(), MAX_WAITING);
+    let mut browser = Browser::new(&app);
+    for _ in 0..10 {
+        let page = browser.log_in("ada", PASSWORD).await;
+        assert_eq!(page.status, 503);
+        assert_eq!(page.headers["retry-after"], "5");
+        assert!(page.says("try again in some seconds"), "{}", page.text);
+    }
+    let form = [("password", "a password of hers")];
+    let page = browser.ask(Method::POST, &path, &form, "same-origin").await;
+    assert!(page.says("too many log in at this moment"), "{}", page.text);
+    drop(places);
+    // Nothing was counted, and the link was not used up.
+    assert_eq!(browser.log_in("ada", PASSWORD).await.status, 303);
+    let page = browser.ask(Method::POST, &path, &form, "same-origin").await;
+    assert_eq!(page.status, 303, "{}", page.text);
 }
 
 async fn a_form_of_another_site_or_session_changes_nothing(database: Database) {
