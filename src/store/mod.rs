@@ -26,6 +26,7 @@ pub mod dead_letter;
 pub mod dialect;
 mod direct;
 pub mod event;
+pub mod files;
 pub mod follow_up;
 pub mod heartbeat;
 pub mod horizon;
@@ -259,6 +260,11 @@ impl Store {
     /// Statements sent to the database since the start.
     pub fn statements(&self) -> u64 {
         self.writer.statements.load(Ordering::Relaxed)
+    }
+
+    /// Write transactions committed since the start.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
     }
 
     /// Runs `work` in a write transaction and commits it. A transaction that

@@ -1,10 +1,11 @@
 //! Catalogues: TOML files with templates, people, events, routes and rules.
 //!
-//! `plan` says what would change, `apply` changes it in one transaction. Both touch only
-//! rows of the catalogues they are given: a name that another one owns is refused, and what
+//! `plan` says what would change, `apply` changes it in one transaction; of files with many
+//! contacts [`contacts`] says what that means. Both touch only rows of the catalogues they are given: a name that another one owns is refused, and what
 //! was changed by hand since is a conflict.
 
 mod check;
+pub mod contacts;
 mod format;
 mod layout;
 mod references;
@@ -15,6 +16,8 @@ pub use layout::layout;
 pub use check::{Mistake, Mistakes, Parsed, parse};
 pub use format::*;
 pub use values::Values;
+
+use contacts::Apart;
 
 use std::collections::BTreeMap;
 
@@ -84,14 +87,56 @@ async fn run(
     by_hand: Option<ByHand>,
     now: Timestamp,
 ) -> Result<Vec<Plan>, ApplyError> {
+    let apart = contacts::find(store, catalogues).await?;
+    if !apart.iter().any(|it| it.is_large) {
+        return together(store, catalogues, (&apart, &[]), by_hand, now).await;
+    }
+    // All of it is read and checked before anything is written.
+    let wrong = contacts::mistakes(store, catalogues, &apart).await?;
+    let plans = together(store, catalogues, (&apart, &wrong), None, now).await?;
+    let Some(by_hand) = by_hand else {
+        return Ok(plans);
+    };
+    let conflicts = plans.iter().any(|plan| plan.conflicts().next().is_some());
+    if conflicts && by_hand == ByHand::Keep {
+        return Err(ApplyError::Conflicts(plans));
+    }
+    for (place, (parsed, of_one)) in catalogues.iter().zip(&apart).enumerate() {
+        let overtaken = contacts::write(store, parsed, of_one, now).await?;
+        if !overtaken.is_empty() {
+            let mut wrong: Vec<Mistakes> =
+                catalogues.iter().map(|_| Mistakes(Vec::new())).collect();
+            if let Some(of_one) = wrong.get_mut(place) {
+                of_one.0 = overtaken;
+            }
+            return Err(ApplyError::Mistakes(wrong));
+        }
+    }
+    let plans = together(store, catalogues, (&apart, &[]), Some(by_hand), now).await?;
+    for (parsed, of_one) in catalogues.iter().zip(&apart) {
+        contacts::remove(store, parsed, of_one, now).await?;
+    }
+    Ok(plans)
+}
+
+/// Plans and writes everything but the contacts that are applied apart, of which it is known
+/// what is wrong.
+async fn together(
+    store: &Store,
+    catalogues: &[Parsed],
+    (apart, wrong_apart): (&[Apart], &[Vec<Mistake>]),
+    by_hand: Option<ByHand>,
+    now: Timestamp,
+) -> Result<Vec<Plan>, ApplyError> {
     let done = store
         .write_or_refuse(async |tx| {
             let mut plans = Vec::with_capacity(catalogues.len());
             let mut wrong = Vec::with_capacity(catalogues.len());
-            hand_over(tx, catalogues).await?;
-            for (place, parsed) in catalogues.iter().enumerate() {
-                let (plan, mut mistakes) = one(tx, parsed, now).await?;
+            hand_over(tx, catalogues, apart).await?;
+            for (place, (parsed, apart)) in catalogues.iter().zip(apart).enumerate() {
+                let (plan, mut mistakes) = one(tx, parsed, apart, now).await?;
                 mistakes.extend(twice(catalogues, place));
+                mistakes.extend(wrong_apart.get(place).cloned().unwrap_or_default());
                 plans.push(plan);
                 wrong.push(Mistakes(mistakes));
             }
@@ -132,7 +177,11 @@ enum Stopped {
 
 /// What one of these catalogues has let go of, and another now wants, goes over as it is: who is
 /// linked, and who is in it, stays.
-async fn hand_over(tx: &DatabaseTransaction, catalogues: &[Parsed]) -> Result<(), StoreError> {
+async fn hand_over(
+    tx: &DatabaseTransaction,
+    catalogues: &[Parsed],
+    apart: &[Apart],
+) -> Result<(), StoreError> {
     if catalogues.len() < 2 {
         return Ok(());
     }
@@ -140,8 +189,9 @@ async fn hand_over(tx: &DatabaseTransaction, catalogues: &[Parsed]) -> Result<()
         .iter()
         .map(|parsed| (parsed.catalogue.name.as_str(), wanted(&parsed.catalogue)))
         .collect();
-    for (from, kept) in &all {
-        let had = catalogue::applied(tx, from).await?.into_keys();
+    for ((from, kept), apart) in all.iter().zip(apart) {
+        let applied = catalogue::applied(tx, from, kept.keys(), apart.scope()).await?;
+        let had = applied.into_keys();
         for id in had.filter(|id| !kept.contains_key(id)) {
             // A template goes over with the translations that nobody wants any more.
             let takes = |(_, wanted): &&(&str, BTreeMap<Id, Fields>)| {
@@ -176,14 +226,17 @@ fn twice(catalogues: &[Parsed], place: usize) -> Option<Mistake> {
 async fn one(
     tx: &DatabaseTransaction,
     parsed: &Parsed,
+    apart: &Apart,
     now: Timestamp,
 ) -> Result<(Plan, Vec<Mistake>), StoreError> {
     let catalogue = &parsed.catalogue;
-    let wanted = wanted(catalogue);
-    let present = catalogue::present(tx, &catalogue.name, wanted.keys()).await?;
-    let applied = catalogue::applied(tx, &catalogue.name).await?;
-    let plan = planned(&catalogue.name, &wanted, &present, &applied);
-    let mut wrong: Vec<Mistake> = plan
+    let mut wanted = wanted(catalogue);
+    wanted.retain(|id, _| !apart.has(id));
+    let (name, scope) = (catalogue.name.as_str(), apart.scope());
+    let present = catalogue::present(tx, name, wanted.keys(), scope).await?;
+    let applied = catalogue::applied(tx, name, wanted.keys(), scope).await?;
+    let rest = planned(name, &wanted, &present, &applied);
+    let mut wrong: Vec<Mistake> = rest
         .foreign
         .iter()
         .map(|(id, owner)| {
@@ -192,13 +245,13 @@ async fn one(
         })
         .collect();
     if !wrong.is_empty() {
-        return Ok((plan, wrong));
+        return Ok((apart.join(rest), wrong));
     }
     let by = By {
         catalogue: &catalogue.name,
         now,
     };
-    for step in &plan.steps {
+    for step in &rest.steps {
         if step.action == Action::Remove {
             let others = match step.id.kind {
                 Kind::User => {
@@ -221,19 +274,16 @@ async fn one(
         }
     }
     catalogue::note(tx, by, &wanted, &applied).await?;
+    let plan = apart.join(rest);
     if !plan.steps.is_empty() {
         catalogue::count_change(tx, &catalogue.name, now).await?;
     }
     Ok((plan, wrong))
 }
 
-/// The rows that a catalogue wants.
-fn wanted(catalogue: &Catalogue) -> BTreeMap<Id, Fields> {
-    let mut wanted = BTreeMap::new();
-    let mut want = |kind: Kind, name: &str, fields: Fields| {
-        wanted.insert(Id::new(kind, name), fields);
-    };
-    for entry in &catalogue.contact {
+/// The contacts that a catalogue wants.
+fn wanted_contacts(catalogue: &Catalogue) -> BTreeMap<Id, Fields> {
+    let of_one = |entry: &ContactEntry| {
         let row = ContactRow {
             display_name: Some(entry.display_name.as_ref().unwrap_or(&entry.name).clone()),
             phone: entry.phone.clone(),
@@ -242,8 +292,17 @@ fn wanted(catalogue: &Catalogue) -> BTreeMap<Id, Fields> {
             time_zone: entry.time_zone.clone(),
             quiet_hours: entry.quiet_hours,
         };
-        want(Kind::Contact, &entry.name, fields(&row));
-    }
+        (Id::new(Kind::Contact, &entry.name), fields(&row))
+    };
+    catalogue.contact.iter().map(of_one).collect()
+}
+
+/// The rows that a catalogue wants.
+fn wanted(catalogue: &Catalogue) -> BTreeMap<Id, Fields> {
+    let mut wanted = wanted_contacts(catalogue);
+    let mut want = |kind: Kind, name: &str, fields: Fields| {
+        wanted.insert(Id::new(kind, name), fields);
+    };
     for entry in &catalogue.user {
         let contact = entry.contact.clone();
         want(Kind::User, &entry.name, fields(&UserRow { contact }));

@@ -1,12 +1,13 @@
 //! What products define: templates, people, routes, rules.
 
+pub mod many;
 mod present;
 pub mod rows;
 pub mod uses;
 mod write;
 mod write_people;
 
-pub use present::{applied, fields, present};
+pub use present::{Scope, applied, fields, present};
 pub use write::{Broken, By, Handover, hand_over, note, remove, write};
 pub use write_people::groups_of_others;
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::DatabaseTransaction;
 use sea_orm::{ConnectionTrait, QueryResult};
 use serde::Serialize;
 use serde_json::Value;
@@ -28,14 +27,28 @@ struct Named<'a> {
     name: &'a str,
 }
 
+/// Which rows of a catalogue are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    All,
+    /// Its contacts alone.
+    Contacts,
+    /// Everything else, and of its contacts those of the names that are wanted.
+    Rest,
+}
+
 /// The rows of these names, and all that the catalogue owns.
 pub async fn present(
-    tx: &DatabaseTransaction,
+    connection: &impl ConnectionTrait,
     catalogue: &str,
     wanted: impl Iterator<Item = &Id> + Clone,
+    scope: Scope,
 ) -> Result<BTreeMap<Id, Present>, StoreError> {
     let mut all = BTreeMap::new();
     for kind in Kind::ALL {
+        if scope == Scope::Contacts && kind != Kind::Contact {
+            continue;
+        }
         let names = wanted.clone().filter(|id| id.kind == kind).map(|id| {
             // Every translation of a template is of the same owner.
             let name = match kind {
@@ -44,23 +57,29 @@ pub async fn present(
             };
             Named { name }
         });
-        let given = rows(tx.get_database_backend(), &[("name", Type::Text)]);
+        let given = rows(connection.get_database_backend(), &[("name", Type::Text)]);
         let (columns, table, key, more) = source(kind);
+        let by_name = format!("x.{key} IN (SELECT r.name FROM {given})");
+        let names = list(&names.collect::<Vec<_>>())?;
+        let (which, values) = if scope == Scope::Rest && kind == Kind::Contact {
+            (by_name, vec![names])
+        } else {
+            let which = format!("(x.catalogue = $2 OR {by_name})");
+            (which, vec![names, catalogue.into()])
+        };
         let before = if kind == Kind::Route {
             "x.catalogue, x.name, "
         } else {
             ""
         };
         let found = query(
-            tx,
-            format!(
-                "SELECT {before}{columns} FROM {table} x WHERE (x.catalogue = $2 OR x.{key} IN (SELECT r.name FROM {given})){more}"
-            ),
-            [list(&names.collect::<Vec<_>>())?, catalogue.into()],
+            connection,
+            format!("SELECT {before}{columns} FROM {table} x WHERE {which}{more}"),
+            values,
         )
         .await?;
         for row in &found {
-            let (name, there) = read(tx, kind, row).await?;
+            let (name, there) = read(connection, kind, row).await?;
             all.insert(Id::new(kind, name), there);
         }
     }
@@ -119,7 +138,7 @@ const fn source(kind: Kind) -> (&'static str, &'static str, &'static str, &'stat
 }
 
 async fn read(
-    tx: &DatabaseTransaction,
+    connection: &impl ConnectionTrait,
     kind: Kind,
     row: &QueryResult,
 ) -> Result<(String, Present), StoreError> {
@@ -157,7 +176,7 @@ async fn read(
         }),
         Kind::Group => {
             let members = query(
-                tx,
+                connection,
                 "SELECT u.name FROM user_group g JOIN group_member m ON m.group_id = g.id \
                  JOIN user_account u ON u.id = m.user_id WHERE g.name = $1 ORDER BY u.name",
                 [name.clone().into()],
@@ -211,17 +230,42 @@ pub fn fields(row: &impl Serialize) -> Fields {
     }
 }
 
-/// What a catalogue wrote the last time, row by row.
+/// What a catalogue wrote the last time, row by row. Of [`Scope::Rest`] the contacts are those
+/// of the names that are wanted.
 pub async fn applied(
-    tx: &DatabaseTransaction,
+    connection: &impl ConnectionTrait,
     catalogue: &str,
+    wanted: impl Iterator<Item = &Id>,
+    scope: Scope,
 ) -> Result<BTreeMap<Id, Fields>, StoreError> {
-    let found = query(
-        tx,
-        "SELECT kind, name, fields FROM catalogue_row WHERE catalogue = $1",
-        [catalogue.into()],
-    )
-    .await?;
+    const ROWS: &str = "SELECT kind, name, fields FROM catalogue_row";
+    let mut found = Vec::new();
+    match scope {
+        Scope::All => {
+            let sql = format!("{ROWS} WHERE catalogue = $1");
+            found.extend(query(connection, sql, [catalogue.into()]).await?);
+        }
+        Scope::Contacts => {
+            let sql = format!("{ROWS} WHERE catalogue = $1 AND kind = 'contact'");
+            found.extend(query(connection, sql, [catalogue.into()]).await?);
+        }
+        Scope::Rest => {
+            // By the key, kind for kind: the catalogue has many contacts.
+            for kind in Kind::ALL.iter().filter(|kind| **kind != Kind::Contact) {
+                let sql = format!("{ROWS} WHERE kind = $2 AND catalogue = $1");
+                let values = [catalogue.into(), kind.name().into()];
+                found.extend(query(connection, sql, values).await?);
+            }
+            let names = wanted.filter(|id| id.kind == Kind::Contact);
+            let names: Vec<Named<'_>> = names.map(|id| Named { name: &id.name }).collect();
+            let given = rows(connection.get_database_backend(), &[("name", Type::Text)]);
+            let sql = format!(
+                "SELECT x.kind, x.name, x.fields FROM {given} CROSS JOIN catalogue_row x \
+                 WHERE x.kind = 'contact' AND x.name = r.name AND x.catalogue = $2"
+            );
+            found.extend(query(connection, sql, [list(&names)?, catalogue.into()]).await?);
+        }
+    }
     let mut all = BTreeMap::new();
     for row in &found {
         let mut columns = Columns::of(row);

@@ -22,12 +22,8 @@ fn broken(field: &'static str, rule: impl Into<String>) -> Broken {
     Broken { field, rule }
 }
 
-pub(super) async fn contact(
-    tx: &DatabaseTransaction,
-    by: By<'_>,
-    handle: &str,
-    row: &ContactRow,
-) -> Written {
+/// What a contact is known by, each with the catalogue's field.
+pub fn aliases(row: &ContactRow) -> Vec<(&'static str, Alias)> {
     let phone = row
         .phone
         .as_deref()
@@ -35,7 +31,16 @@ pub(super) async fn contact(
     let user_id = row.user_id.as_deref().and_then(UserId::parse);
     let phone = phone.map(|phone| ("phone", Alias::of_phone(&phone)));
     let user_id = user_id.map(|user_id| ("user_id", Alias::of_user_id(&user_id)));
-    let aliases: Vec<(&'static str, Alias)> = phone.into_iter().chain(user_id).collect();
+    phone.into_iter().chain(user_id).collect()
+}
+
+pub(super) async fn contact(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    handle: &str,
+    row: &ContactRow,
+) -> Written {
+    let aliases = aliases(row);
     let named = people::contact_by_handle(tx, handle).await?;
     let mut known = named.map(|person| person.contact_id);
     for (field, alias) in &aliases {

@@ -6,7 +6,11 @@ use toml::de::{DeTable, DeValue};
 
 /// The lines of a file's entries and of their keys, counted from 1.
 #[derive(Debug, Default)]
-pub struct Lines(BTreeMap<(String, usize), Entry>);
+pub struct Lines {
+    entries: BTreeMap<(String, usize), Entry>,
+    /// Those of texts and keys with NUL, which PostgreSQL stores in no text.
+    pub with_nul: Vec<usize>,
+}
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -27,24 +31,67 @@ impl Lines {
         let Ok(document) = DeTable::parse(text) else {
             return Self::default();
         };
-        let mut lines = BTreeMap::new();
+        let mut lines = Self::default();
+        let places = Places::of(text);
         for (kind, value) in document.get_ref() {
             let DeValue::Array(entries) = value.get_ref() else {
+                let mut keys = BTreeMap::new();
+                let line = places.line(value.span().start);
+                lines.gather(&places, "", line, value.get_ref(), &mut keys);
                 continue;
             };
             for (index, entry) in entries.iter().enumerate() {
                 let mut keys = BTreeMap::new();
-                gather(text, "", entry.get_ref(), &mut keys);
-                let line = line_at(text, entry.span().start);
-                lines.insert((kind.get_ref().to_string(), index), Entry { line, keys });
+                let line = places.line(entry.span().start);
+                lines.gather(&places, "", line, entry.get_ref(), &mut keys);
+                let at = (kind.get_ref().to_string(), index);
+                lines.entries.insert(at, Entry { line, keys });
             }
         }
-        Self(lines)
+        lines
+    }
+
+    /// The lines of all that stands in a value.
+    fn gather(
+        &mut self,
+        places: &Places,
+        way: &str,
+        line: usize,
+        value: &DeValue<'_>,
+        keys: &mut BTreeMap<String, usize>,
+    ) {
+        let deeper = |name: &str| match way {
+            "" => name.to_owned(),
+            way => format!("{way}.{name}"),
+        };
+        match value {
+            DeValue::String(text) if text.contains('\0') => self.with_nul.push(line),
+            DeValue::Table(table) => {
+                for (key, value) in table {
+                    let line = places.line(key.span().start);
+                    if key.get_ref().contains('\0') {
+                        self.with_nul.push(line);
+                    }
+                    let way = deeper(key.get_ref());
+                    self.gather(places, &way, line, value.get_ref(), keys);
+                    keys.insert(way, line);
+                }
+            }
+            DeValue::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let line = places.line(item.span().start);
+                    let way = deeper(&index.to_string());
+                    self.gather(places, &way, line, item.get_ref(), keys);
+                    keys.insert(way, line);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The line of a key of an entry; of what it stands in, or of the entry, if there is none.
     pub fn find(&self, kind: &str, index: usize, field: &str) -> Option<usize> {
-        let entry = self.0.get(&(kind.to_owned(), index))?;
+        let entry = self.entries.get(&(kind.to_owned(), index))?;
         let mut way = field;
         loop {
             if let Some(line) = entry.keys.get(way) {
@@ -58,28 +105,17 @@ impl Lines {
     }
 }
 
-/// The lines of all that stands in a value.
-fn gather(text: &str, way: &str, value: &DeValue<'_>, keys: &mut BTreeMap<String, usize>) {
-    let mut add = |name: &str, place: usize, value: &DeValue<'_>| {
-        let way = match way {
-            "" => name.to_owned(),
-            way => format!("{way}.{name}"),
-        };
-        gather(text, &way, value, keys);
-        keys.insert(way, line_at(text, place));
-    };
-    match value {
-        DeValue::Table(table) => {
-            for (key, value) in table {
-                add(key.get_ref(), key.span().start, value.get_ref());
-            }
-        }
-        DeValue::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                add(&index.to_string(), item.span().start, item.get_ref());
-            }
-        }
-        _ => {}
+/// Where the lines of a text end. Counting from its beginning for each place would read a file
+/// with many entries as often as it has entries.
+struct Places(Vec<usize>);
+
+impl Places {
+    fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(place, _)| place).collect())
+    }
+
+    fn line(&self, place: usize) -> usize {
+        self.0.partition_point(|end| *end < place) + 1
     }
 }
 

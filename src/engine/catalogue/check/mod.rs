@@ -67,6 +67,12 @@ pub fn parse(text: &str, values: &Values) -> Result<Parsed, Mistakes> {
         found: Vec::new(),
     };
     check(&catalogue, &mut wrong);
+    wrong
+        .found
+        .extend(lines.with_nul.iter().map(|line| Mistake {
+            line: Some(*line),
+            text: "no text may contain NUL (U+0000)".to_owned(),
+        }));
     let mut found = wrong.found;
     if found.is_empty() {
         Ok(Parsed { catalogue, lines })

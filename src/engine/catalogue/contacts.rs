@@ -1,0 +1,303 @@
+//! Many contacts are applied apart from the rest of their files.
+//!
+//! A catalogue is applied in one transaction, or not at all. One with 100,000 contacts would
+//! hold the writer for minutes, so above [`MANY`] contacts this is what "all or none" means:
+//! everything is read and checked before anything is written, and what is refused leaves
+//! nothing behind; then contacts that no user, route or rule of the files names are written in
+//! small transactions, and the rest of all files in one; contacts that are no longer wanted go
+//! last. What ends in between (a lost connection, a signal) leaves contacts, whole ones, and
+//! nothing that uses them: applied again, it goes on where it ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Fields, Id, Mistake, Parsed, wanted_contacts};
+use crate::{
+    domain::{
+        catalogue::{Action, Kind, Plan, plan as planned},
+        recipient::RecipientSpec,
+        time::Timestamp,
+    },
+    store::{
+        Store, StoreError,
+        catalogue::{
+            self, By, Scope,
+            many::{self, Wanted},
+            rows::ContactRow,
+        },
+    },
+};
+
+/// A catalogue with more contacts than this has them written apart.
+pub const MANY: usize = 500;
+
+/// New contacts that one transaction writes, in three statements.
+const NEW: usize = 200;
+
+/// Contacts that one transaction changes, in some eight statements each.
+const CHANGED: usize = 20;
+
+/// The contacts of one catalogue that are applied apart; of most catalogues, none.
+#[derive(Debug, Default)]
+pub(super) struct Apart {
+    /// Whether there are so many that only those that are named belong to the rest.
+    pub(super) is_large: bool,
+    wanted: BTreeMap<Id, Fields>,
+    applied: BTreeMap<Id, Fields>,
+    plan: Plan,
+}
+
+impl Apart {
+    /// What the rest looks at.
+    pub(super) fn scope(&self) -> Scope {
+        if self.is_large {
+            Scope::Rest
+        } else {
+            Scope::All
+        }
+    }
+
+    /// Whether this contact is applied apart.
+    pub(super) fn has(&self, id: &Id) -> bool {
+        self.wanted.contains_key(id)
+    }
+
+    /// The whole plan of a catalogue: contacts come first, and go last.
+    pub(super) fn join(&self, rest: Plan) -> Plan {
+        let (removed, written): (Vec<_>, Vec<_>) = self
+            .plan
+            .steps
+            .iter()
+            .cloned()
+            .partition(|step| step.action == Action::Remove);
+        Plan {
+            steps: [written, rest.steps, removed].concat(),
+            foreign: [self.plan.foreign.clone(), rest.foreign].concat(),
+            unchanged: self.plan.unchanged + rest.unchanged,
+        }
+    }
+}
+
+/// Finds the contacts that are to be applied apart, and what is to be done with them.
+pub(super) async fn find(store: &Store, catalogues: &[Parsed]) -> Result<Vec<Apart>, StoreError> {
+    let named = named(catalogues);
+    let files: BTreeSet<&str> = catalogues
+        .iter()
+        .map(|it| it.catalogue.name.as_str())
+        .collect();
+    let contacts = || catalogues.iter().flat_map(|it| &it.catalogue.contact);
+    let entries: BTreeSet<&str> = contacts().map(|entry| entry.name.as_str()).collect();
+    let is_twice = entries.len() != contacts().count();
+    let mut all = Vec::with_capacity(catalogues.len());
+    for parsed in catalogues {
+        let name = parsed.catalogue.name.as_str();
+        let owned = many::count_contacts(store.reader(), name).await?;
+        let owned = usize::try_from(owned).unwrap_or(usize::MAX);
+        if parsed.catalogue.contact.len().max(owned) <= MANY {
+            all.push(Apart::default());
+            continue;
+        }
+        let is_apart = |id: &Id| !named.contains(id.name.as_str());
+        let mut wanted = wanted_contacts(&parsed.catalogue);
+        let scope = Scope::Contacts;
+        let mut present = catalogue::present(store.reader(), name, wanted.keys(), scope).await?;
+        // What goes from one of these files to another is handed over, in one transaction.
+        let moves = present.iter().any(|(id, there)| match &there.owner {
+            Some(owner) if owner == name => {
+                !wanted.contains_key(id) && entries.contains(id.name.as_str())
+            }
+            Some(owner) => files.contains(owner.as_str()),
+            None => false,
+        });
+        if moves || is_twice {
+            return Ok(catalogues.iter().map(|_| Apart::default()).collect());
+        }
+        present.retain(|id, _| is_apart(id));
+        wanted.retain(|id, _| is_apart(id));
+        let mut applied = catalogue::applied(store.reader(), name, wanted.keys(), scope).await?;
+        applied.retain(|id, _| is_apart(id));
+        all.push(Apart {
+            is_large: true,
+            plan: planned(name, &wanted, &present, &applied),
+            wanted,
+            applied,
+        });
+    }
+    Ok(all)
+}
+
+/// Contacts that users, routes and rules of these files name.
+fn named(catalogues: &[Parsed]) -> BTreeSet<String> {
+    let mut named = BTreeSet::new();
+    let mut texts: Vec<String> = Vec::new();
+    for Parsed { catalogue, .. } in catalogues {
+        named.extend(catalogue.user.iter().filter_map(|it| it.contact.clone()));
+        for route in &catalogue.route {
+            texts.extend(Vec::from(route.to.clone()));
+            texts.extend(route.about.clone());
+        }
+        for rule in &catalogue.rule {
+            texts.extend(Vec::from(rule.send.to.clone()));
+        }
+    }
+    for text in texts {
+        if let Ok(RecipientSpec::Contact(name)) = RecipientSpec::parse(&text) {
+            named.insert(name);
+        }
+    }
+    named
+}
+
+/// What is wrong with contacts that are applied apart, by catalogue.
+pub(super) async fn mistakes(
+    store: &Store,
+    catalogues: &[Parsed],
+    apart: &[Apart],
+) -> Result<Vec<Vec<Mistake>>, StoreError> {
+    const RULE: &str = "belongs to another contact";
+    let mut all = Vec::with_capacity(catalogues.len());
+    let mut claims = BTreeSet::new();
+    for (parsed, apart) in catalogues.iter().zip(apart) {
+        let mut wrong: Vec<Mistake> = Vec::new();
+        for (id, owner) in &apart.plan.foreign {
+            let rule = format!("belongs to the catalogue {owner}");
+            wrong.push(parsed.mistake(id.kind, &id.name, "", &rule));
+        }
+        let steps = rows(apart, written(apart));
+        for (name, kind) in many::claimed(store.reader(), &steps).await? {
+            wrong.push(parsed.mistake(Kind::Contact, &name, field(&kind), RULE));
+        }
+        // Twice among the files.
+        for (name, row) in rows(apart, apart.wanted.keys()) {
+            for (field, alias) in many::aliases(&row) {
+                if !claims.insert(alias) {
+                    wrong.push(parsed.mistake(Kind::Contact, name, field, RULE));
+                }
+            }
+        }
+        all.push(wrong);
+    }
+    Ok(all)
+}
+
+/// A catalogue's field of an alias.
+fn field(kind: &str) -> &'static str {
+    match kind {
+        "phone" => "phone",
+        _ => "user_id",
+    }
+}
+
+/// Contacts that are written, and whether each is new.
+fn written(apart: &Apart) -> impl Iterator<Item = &Id> {
+    let steps = apart.plan.steps.iter();
+    steps
+        .filter(|step| step.action != Action::Remove)
+        .map(|step| &step.id)
+}
+
+fn rows<'a>(apart: &'a Apart, ids: impl Iterator<Item = &'a Id>) -> Vec<Wanted<'a>> {
+    ids.filter_map(|id| {
+        let fields = apart.wanted.get(id)?.clone();
+        let row: ContactRow = serde_json::from_value(fields.into()).ok()?;
+        Some((id.name.as_str(), row))
+    })
+    .collect()
+}
+
+/// Writes the contacts of one catalogue. What cannot be written any more, because somebody was
+/// faster, comes back.
+pub(super) async fn write(
+    store: &Store,
+    parsed: &Parsed,
+    apart: &Apart,
+    now: Timestamp,
+) -> Result<Vec<Mistake>, StoreError> {
+    let by = By {
+        catalogue: &parsed.catalogue.name,
+        now,
+    };
+    let mut new = Vec::new();
+    let mut changed = Vec::new();
+    for step in &apart.plan.steps {
+        match step.action {
+            Action::Add => new.push(&step.id),
+            Action::Change(_) | Action::Adopt => changed.push(&step.id),
+            Action::Remove => {}
+        }
+    }
+    let chunks = new.chunks(NEW).chain(changed.chunks(CHANGED));
+    for ids in chunks {
+        let rows = rows(apart, ids.iter().copied());
+        let done = store
+            .write_or_refuse(async |tx| {
+                if let Err(broken) = many::write_contacts(tx, by, &rows).await? {
+                    return Ok(Err(broken));
+                }
+                many::note_contacts(tx, by, noted(apart, ids)).await?;
+                Ok(Ok(()))
+            })
+            .await?;
+        if let Err((name, broken)) = done {
+            let rule = format!(
+                "{}: contacts before it are applied; apply again",
+                broken.rule
+            );
+            return Ok(vec![parsed.mistake(
+                Kind::Contact,
+                &name,
+                broken.field,
+                &rule,
+            )]);
+        }
+    }
+    // Those that say already what they are to say, for other reasons.
+    let steps: BTreeSet<&Id> = new.into_iter().chain(changed).collect();
+    let unnoted: Vec<&Id> = apart
+        .wanted
+        .iter()
+        .filter(|(id, fields)| apart.applied.get(id) != Some(fields) && !steps.contains(id))
+        .map(|(id, _)| id)
+        .collect();
+    for ids in unnoted.chunks(NEW) {
+        store
+            .write(async |tx| many::note_contacts(tx, by, noted(apart, ids)).await)
+            .await?;
+    }
+    Ok(Vec::new())
+}
+
+fn noted<'a>(apart: &'a Apart, ids: &'a [&'a Id]) -> impl Iterator<Item = (&'a Id, &'a Fields)> {
+    ids.iter().filter_map(|id| apart.wanted.get_key_value(*id))
+}
+
+/// Lets go of contacts that a catalogue no longer has.
+pub(super) async fn remove(
+    store: &Store,
+    parsed: &Parsed,
+    apart: &Apart,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let by = By {
+        catalogue: &parsed.catalogue.name,
+        now,
+    };
+    let removed: Vec<&str> = apart
+        .plan
+        .steps
+        .iter()
+        .filter(|step| step.action == Action::Remove)
+        .map(|step| step.id.name.as_str())
+        .collect();
+    // What it once wrote, and others have removed.
+    let gone = apart
+        .applied
+        .keys()
+        .filter(|id| !apart.wanted.contains_key(*id));
+    let gone: Vec<&str> = gone.map(|id| id.name.as_str()).collect();
+    for names in removed.chunks(NEW).chain(gone.chunks(NEW)) {
+        store
+            .write(async |tx| many::remove_contacts(tx, by, names.iter().copied()).await)
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,309 @@
+//! Many contacts of a catalogue, written in few statements.
+
+use std::collections::BTreeSet;
+
+use sea_orm::ConnectionTrait;
+use serde::Serialize;
+
+pub use super::write_people::aliases;
+use super::{
+    rows::ContactRow,
+    write::{Broken, By},
+    write_people::contact,
+};
+use crate::{
+    domain::{
+        catalogue::{Fields, Id, Kind},
+        quiet::QuietHours,
+    },
+    store::{
+        DatabaseTransaction, StoreError,
+        dialect::{self, Columns, Type, execute, list, query, query_one, rows},
+        new_id,
+    },
+};
+
+/// A contact as a catalogue wants it: its name there, and the rest.
+pub type Wanted<'a> = (&'a str, ContactRow);
+
+/// A name of a contact that is to be written.
+#[derive(Debug, Serialize)]
+struct Claim<'a> {
+    name: &'a str,
+    kind: &'static str,
+    value: String,
+}
+
+const CLAIM: [(&str, Type); 3] = [
+    ("name", Type::Text),
+    ("kind", Type::Text),
+    ("value", Type::Text),
+];
+
+fn claims<'a>(wanted: &[Wanted<'a>]) -> Vec<Claim<'a>> {
+    let of_one = |(name, row): &Wanted<'a>| {
+        let name = *name;
+        aliases(row).into_iter().map(move |(_, alias)| Claim {
+            name,
+            kind: alias.kind,
+            value: alias.value,
+        })
+    };
+    wanted.iter().flat_map(of_one).collect()
+}
+
+/// How many contacts a catalogue has.
+pub async fn count_contacts(
+    connection: &impl ConnectionTrait,
+    catalogue: &str,
+) -> Result<i64, StoreError> {
+    let row = query_one(
+        connection,
+        "SELECT count(*) FROM catalogue_row WHERE catalogue = $1 AND kind = 'contact'",
+        [catalogue.into()],
+    )
+    .await?;
+    row.map_or(Ok(0), |row| Columns::of(&row).take())
+}
+
+/// Names of contacts whose number or user id another contact with a name has: (name, kind).
+pub async fn claimed(
+    connection: &impl ConnectionTrait,
+    wanted: &[Wanted<'_>],
+) -> Result<Vec<(String, String)>, StoreError> {
+    let given = rows(connection.get_database_backend(), &CLAIM);
+    let found = query(
+        connection,
+        format!(
+            "SELECT r.name, r.kind FROM {given} CROSS JOIN contact_alias k CROSS JOIN contact c \
+             WHERE k.kind = r.kind AND k.value = r.value AND k.superseded_at IS NULL AND c.id = k.contact_id \
+             AND c.deleted_at IS NULL AND c.handle IS NOT NULL AND c.handle <> r.name"
+        ),
+        [list(&claims(wanted))?],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok((columns.take()?, columns.take()?))
+        })
+        .collect()
+}
+
+#[derive(Serialize)]
+struct Named<'a> {
+    name: &'a str,
+}
+
+fn named<'a>(names: impl Iterator<Item = &'a str>) -> Result<sea_orm::Value, StoreError> {
+    list(&names.map(|name| Named { name }).collect::<Vec<_>>())
+}
+
+/// Which of these are new to us, with all they are known by.
+async fn known(
+    tx: &DatabaseTransaction,
+    wanted: &[Wanted<'_>],
+) -> Result<BTreeSet<String>, StoreError> {
+    let backend = tx.get_database_backend();
+    let given = rows(backend, &[("name", Type::Text)]);
+    let by_name = query(
+        tx,
+        format!("SELECT r.name FROM {given} CROSS JOIN contact c WHERE c.handle = r.name"),
+        [named(wanted.iter().map(|(name, _)| *name))?],
+    )
+    .await?;
+    let given = rows(backend, &CLAIM);
+    let by_alias = query(
+        tx,
+        format!(
+            "SELECT r.name FROM {given} CROSS JOIN contact_alias k WHERE k.kind = r.kind AND k.value = r.value"
+        ),
+        [list(&claims(wanted))?],
+    )
+    .await?;
+    by_name
+        .iter()
+        .chain(&by_alias)
+        .map(|row| Columns::of(row).take())
+        .collect()
+}
+
+#[derive(Serialize)]
+struct NewContact<'a> {
+    id: dialect::Id,
+    handle: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_zone: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quiet_from: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quiet_until: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct NewAlias {
+    contact: dialect::Id,
+    kind: &'static str,
+    value: String,
+}
+
+/// Writes contacts, new or not; the first that cannot be written comes back with what is wrong.
+pub async fn write_contacts(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    wanted: &[Wanted<'_>],
+) -> Result<Result<(), (String, Broken)>, StoreError> {
+    let known = known(tx, wanted).await?;
+    let mut new = Vec::new();
+    let mut new_aliases = Vec::new();
+    for (handle, row) in wanted.iter().filter(|(name, _)| !known.contains(*name)) {
+        let id = dialect::Id(new_id(by.now));
+        let minutes = row.quiet_hours.map(QuietHours::minutes);
+        new.push(NewContact {
+            id,
+            handle,
+            name: row.display_name.as_deref(),
+            language: row.language.as_deref(),
+            time_zone: row.time_zone.as_deref(),
+            quiet_from: minutes.map(|(from, _)| from),
+            quiet_until: minutes.map(|(_, until)| until),
+        });
+        new_aliases.extend(aliases(row).into_iter().map(|(_, alias)| NewAlias {
+            contact: id,
+            kind: alias.kind,
+            value: alias.value,
+        }));
+    }
+    insert(tx, by, &new, &new_aliases).await?;
+    for (name, row) in wanted.iter().filter(|(name, _)| known.contains(*name)) {
+        if let Err(broken) = contact(tx, by, name, row).await? {
+            return Ok(Err(((*name).to_owned(), broken)));
+        }
+    }
+    Ok(Ok(()))
+}
+
+async fn insert(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    new: &[NewContact<'_>],
+    aliases: &[NewAlias],
+) -> Result<(), StoreError> {
+    let backend = tx.get_database_backend();
+    let given = rows(
+        backend,
+        &[
+            ("id", Type::Uuid),
+            ("handle", Type::Text),
+            ("name", Type::Text),
+            ("language", Type::Text),
+            ("time_zone", Type::Text),
+            ("quiet_from", Type::Int),
+            ("quiet_until", Type::Int),
+        ],
+    );
+    execute(
+        tx,
+        format!(
+            "INSERT INTO contact (id, created_at, handle, catalogue, name, language, time_zone, quiet_from, quiet_until) \
+             SELECT r.id, $2, r.handle, $3, r.name, r.language, r.time_zone, r.quiet_from, r.quiet_until FROM {given}"
+        ),
+        [list(new)?, by.now.micros().into(), by.catalogue.into()],
+    )
+    .await?;
+    let given = rows(
+        backend,
+        &[
+            ("contact", Type::Uuid),
+            ("kind", Type::Text),
+            ("value", Type::Text),
+        ],
+    );
+    let written = execute(
+        tx,
+        format!(
+            "INSERT INTO contact_alias (kind, value, contact_id, created_at) \
+             SELECT r.kind, r.value, r.contact, $2 FROM {given} WHERE true ON CONFLICT (kind, value) DO NOTHING"
+        ),
+        [list(aliases)?, by.now.micros().into()],
+    )
+    .await?;
+    // Somebody has written to us meanwhile: who that is, is looked up again.
+    if usize::try_from(written.rows_affected()) != Ok(aliases.len()) {
+        return Err(StoreError::Overtaken);
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Noted<'a> {
+    name: &'a str,
+    fields: String,
+}
+
+/// Notes what a catalogue says of contacts, as [`super::note`] does row by row.
+pub async fn note_contacts<'a>(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    wanted: impl Iterator<Item = (&'a Id, &'a Fields)>,
+) -> Result<(), StoreError> {
+    let noted: Vec<Noted<'_>> = wanted
+        .map(|(id, fields)| Noted {
+            name: &id.name,
+            fields: serde_json::Value::Object(fields.clone()).to_string(),
+        })
+        .collect();
+    let given = rows(
+        tx.get_database_backend(),
+        &[("name", Type::Text), ("fields", Type::Text)],
+    );
+    execute(
+        tx,
+        format!(
+            "INSERT INTO catalogue_row (kind, name, created_at, catalogue, fields) \
+             SELECT $4, r.name, $2, $3, r.fields FROM {given} WHERE true \
+             ON CONFLICT (kind, name) DO UPDATE SET catalogue = excluded.catalogue, fields = excluded.fields"
+        ),
+        [
+            list(&noted)?,
+            by.now.micros().into(),
+            by.catalogue.into(),
+            Kind::Contact.name().into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Lets go of contacts that a catalogue no longer has, as [`super::remove`] does one by one.
+pub async fn remove_contacts<'a>(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<(), StoreError> {
+    let given = rows(tx.get_database_backend(), &[("name", Type::Text)]);
+    let names = named(names)?;
+    execute(
+        tx,
+        format!(
+            "UPDATE contact SET handle = NULL, catalogue = NULL \
+             WHERE catalogue = $2 AND handle IN (SELECT r.name FROM {given})"
+        ),
+        [names.clone(), by.catalogue.into()],
+    )
+    .await?;
+    execute(
+        tx,
+        format!(
+            "DELETE FROM catalogue_row WHERE kind = 'contact' AND catalogue = $2 AND name IN (SELECT r.name FROM {given})"
+        ),
+        [names, by.catalogue.into()],
+    )
+    .await?;
+    Ok(())
+}
