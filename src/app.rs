@@ -108,6 +108,11 @@ fn may_pass(error: &anyhow::Error) -> bool {
 
 /// Opens the store and checks that it can be used.
 pub async fn open_store(config: &Config, migrate_now: bool) -> anyhow::Result<Store> {
+    let is_in_data_dir = connect::sqlite_file(&config.database_url)
+        .is_some_and(|file| file.starts_with(&config.data_dir));
+    if is_in_data_dir && let Err(error) = store::files::own_folder(&config.data_dir) {
+        tracing::warn!(event = "data_dir.permissions", %error, "others may read HERALD_DATA_DIR, or it cannot be made");
+    }
     let store = open_database(config, connect::Purpose::Serve).await?;
     if migrate_now {
         migrate::up(&store)
@@ -373,12 +378,13 @@ impl App {
         let address = listener.local_addr()?;
         let handlers_state = state.clone();
         shares.announce();
-        let http_threads = http::server::Threads {
+        let listening = http::server::Listening {
             workers: http_workers,
             open_at_once: shares.open_at_once,
             stopping_seconds: 5,
+            tls_only: pages.secure,
         };
-        let server = http::server::listen(listener, http_threads, limiter, move |config| {
+        let server = http::server::listen(listener, listening, limiter, move |config| {
             config
                 .app_data(handlers_state.clone())
                 .configure(http::configure)

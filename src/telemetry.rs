@@ -1,12 +1,38 @@
 //! Logs and metrics.
 
-use std::sync::OnceLock;
+use std::{
+    io::{self, Write},
+    sync::OnceLock,
+};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, Registry, fmt, prelude::*, reload};
 
+use crate::domain::text::for_log;
+
 /// What is logged, to be changed while the process runs.
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Standard error. The formatter hands each line over whole; what it does not escape of the
+/// values in it (ends of lines, bidirectional controls) is escaped here.
+struct Lines;
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let (text, end) = text
+            .strip_suffix('\n')
+            .map_or((text.as_ref(), ""), |text| (text, "\n"));
+        let mut shown = for_log(text).into_owned();
+        shown.push_str(end);
+        io::stderr().write_all(shown.as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
 
 /// Starts logging to standard error.
 ///
@@ -15,7 +41,7 @@ static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 pub fn init_logs(filter: &str, json: bool) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("HERALD_LOG: {error}"))?;
     let (filter, handle) = reload::Layer::new(filter);
-    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines = fmt::layer().with_writer(|| Lines).with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
     let started = if json {
         registry.with(lines.json().flatten_event(true)).try_init()

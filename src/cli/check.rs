@@ -95,6 +95,8 @@ fn shown(values: &std::collections::HashMap<String, String>, name: &str) -> Stri
 }
 
 async fn look(config: &Config) -> anyhow::Result<Vec<Row>> {
+    // Before it is opened: that closes the files that are ours.
+    let files = connect::sqlite_file(&config.database_url).map(check::files);
     let opened = app::open_database(config, connect::Purpose::Command).await;
     let store = match opened {
         Ok(store) => store,
@@ -104,6 +106,7 @@ async fn look(config: &Config) -> anyhow::Result<Vec<Row>> {
         return Ok(vec![check::database(&error.to_string())]);
     }
     let (mut rows, readable) = check::of_database(&store).await;
+    rows.extend(files);
     if !readable {
         return Ok(rows);
     }

@@ -31,7 +31,7 @@ use crate::{
     sandbox::{self, SandboxConfig},
     shutdown::Stop,
     state::{Clock, random_bytes},
-    store::{Store, people as rows},
+    store::{Store, files, people as rows},
     telemetry,
 };
 
@@ -260,7 +260,7 @@ fn kept(
     make: impl FnOnce() -> anyhow::Result<String>,
 ) -> anyhow::Result<String> {
     use std::{io::Write, os::unix::fs::OpenOptionsExt};
-    fs::create_dir_all(directory)
+    files::make_folder(directory)
         .with_context(|| format!("{} cannot be made", directory.display()))?;
     let path = directory.join(name);
     if let Ok(text) = fs::read_to_string(&path) {
@@ -317,7 +317,7 @@ async fn dev_link(store: &Store) -> anyhow::Result<SecretString> {
 fn scratch_directory() -> anyhow::Result<PathBuf> {
     let path =
         std::env::temp_dir().join(format!("herald-scenario-{}", uuid::Uuid::new_v4().simple()));
-    fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+    files::make_folder(&path).with_context(|| format!("{} cannot be made", path.display()))?;
     Ok(path)
 }
 

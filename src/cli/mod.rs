@@ -30,6 +30,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     app::CommitsMissing,
     config::{self, Config, ConfigError, Strictness},
+    domain::text::for_terminal,
     telemetry,
 };
 
@@ -163,11 +164,16 @@ fn settings() -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// Prints a line for people. A closed pipe is not our trouble.
+/// Prints a line for people: everything that commands print goes through here, so that no
+/// name of a stranger changes a terminal. A closed pipe is not our trouble.
 fn say(text: impl AsRef<str>) {
-    drop(writeln!(std::io::stdout(), "{}", text.as_ref()));
+    drop(writeln!(
+        std::io::stdout(),
+        "{}",
+        for_terminal(text.as_ref())
+    ));
 }
 
 fn complain(text: &str) {
-    drop(writeln!(std::io::stderr(), "{text}"));
+    drop(writeln!(std::io::stderr(), "{}", for_terminal(text)));
 }

@@ -1,8 +1,8 @@
 //! What holds for every page: nobody else's scripts, and no form from elsewhere.
 
 use actix_web::{
-    Error, HttpRequest,
-    body::MessageBody,
+    Error, HttpRequest, ResponseError,
+    body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::header::{self, HeaderName, HeaderValue},
     middleware::Next,
@@ -43,14 +43,32 @@ pub async fn headers(
 
 /// Refuses what changes something and was sent by another site's page. The forms have a
 /// token besides; this holds for the login as well, which has none.
-pub async fn only_from_here(
+pub async fn only_from_here<B: MessageBody>(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    if !request.method().is_safe() && !is_from_here(request.request()) {
-        return Err(Fault::Foreign.into());
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let fault = if !request.method().is_safe() && !is_from_here(request.request()) {
+        Some(Fault::Foreign)
+    } else if has_nul(request.request()) {
+        // Nothing that is stored has such a name.
+        Some(Fault::NotFound)
+    } else {
+        None
+    };
+    // Answered, not failed: an answer gets the headers of all pages.
+    if let Some(fault) = fault {
+        return Ok(request
+            .into_response(fault.error_response())
+            .map_into_right_body());
     }
-    next.call(request).await
+    Ok(next.call(request).await?.map_into_left_body())
+}
+
+/// Whether an address has NUL, which PostgreSQL stores in no text.
+fn has_nul(request: &HttpRequest) -> bool {
+    [request.path(), request.query_string()]
+        .iter()
+        .any(|part| part.contains("%00"))
 }
 
 /// By `Sec-Fetch-Site` (W3C Fetch Metadata), which no page can set; else by `Origin`,

@@ -31,6 +31,7 @@ pub mod rule;
 pub mod status;
 pub mod story;
 pub mod template;
+pub mod text;
 pub mod time;
 pub mod trigger;
 pub mod window;

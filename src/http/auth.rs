@@ -46,6 +46,10 @@ impl FromRequest for Client {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        // Looked up before the request was read.
+        if let Some(client) = request.extensions().get::<Self>().cloned() {
+            return Box::pin(async move { Ok(client) });
+        }
         let state = request.app_data::<web::Data<AppState>>().cloned();
         let caller = request.extensions().get::<Caller>().cloned();
         let digest = request

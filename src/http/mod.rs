@@ -2,14 +2,16 @@
 
 pub mod api;
 pub mod auth;
+pub mod headers;
 pub mod health;
 pub mod limits;
+mod nul;
 pub mod problem;
 pub mod server;
 pub mod waiting;
 pub mod webhooks;
 
-use actix_web::{HttpResponse, ResponseError, web};
+use actix_web::{HttpResponse, ResponseError, middleware::from_fn, web};
 
 use api::{
     notifications::by_hand,
@@ -62,6 +64,8 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .route("/problems/{code}", web::get().to(health::problems))
         .service(
             web::scope("/api/v1")
+                .wrap(from_fn(nul::refuse))
+                .wrap(from_fn(headers::api))
                 .route("/openapi.json", web::get().to(api::openapi))
                 .service(
                     web::resource("/events")

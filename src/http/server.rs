@@ -6,13 +6,21 @@ use std::{io, net::TcpListener, sync::Arc, time::Duration};
 use actix_http::{HttpService, KeepAlive, Protocol, error::DispatchError};
 use actix_server::Server;
 use actix_service::{IntoServiceFactory, Service, ServiceFactoryExt, apply_fn_factory, map_config};
-use actix_web::{App, dev::AppConfig, middleware::from_fn, web};
+use actix_web::{
+    App,
+    dev::AppConfig,
+    middleware::{Condition, from_fn},
+    web,
+};
 use tokio::net::TcpStream;
 
-use super::limits::{
-    Limiter,
-    connection::{Connection, Observed},
-    request,
+use super::{
+    headers,
+    limits::{
+        Limiter,
+        connection::{Connection, Observed},
+        request,
+    },
 };
 
 /// After an answer to a request whose body was not read, the rest is thrown away for so long:
@@ -21,12 +29,14 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// How a server listens.
 #[derive(Clone, Copy, Debug)]
-pub struct Threads {
+pub struct Listening {
     pub workers: usize,
     /// Connections that are accepted at once, by all workers together.
     pub open_at_once: usize,
     /// How long requests may go on when the server stops.
     pub stopping_seconds: u64,
+    /// The public address is https: browsers are to use nothing else.
+    pub tls_only: bool,
 }
 
 /// Starts to listen. `configure` adds the routes, once for each worker.
@@ -35,20 +45,24 @@ pub struct Threads {
 /// When the listener cannot be used.
 pub fn listen(
     listener: TcpListener,
-    threads: Threads,
+    listening: Listening,
     limiter: web::Data<Limiter>,
     configure: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
 ) -> io::Result<Server> {
     let builder = Server::build()
-        .workers(threads.workers)
-        .max_concurrent_connections((threads.open_at_once / threads.workers).max(1))
+        .workers(listening.workers)
+        .max_concurrent_connections((listening.open_at_once / listening.workers).max(1))
         .disable_signals()
-        .shutdown_timeout(threads.stopping_seconds);
+        .shutdown_timeout(listening.stopping_seconds);
     let stopping = builder.graceful_shutdown_signal();
     let builder = builder.listen("herald", listener, move || {
         let app = App::new()
             .app_data(limiter.clone())
             .wrap(from_fn(request::limit))
+            .wrap(Condition::new(
+                listening.tls_only,
+                from_fn(headers::tls_only),
+            ))
             .configure(configure.clone())
             .into_factory()
             .map_err(|error| error.error_response());

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     limits::Limiter,
     problem::Problem,
-    server::{self, Threads},
+    server::{self, Listening},
 };
 
 /// A server that answers so.
@@ -18,12 +18,13 @@ pub fn server(
     open_at_once: usize,
     limiter: web::Data<Limiter>,
 ) -> std::io::Result<Server> {
-    let threads = Threads {
+    let listening = Listening {
         workers: 1,
         open_at_once,
         stopping_seconds: 2,
+        tls_only: false,
     };
-    server::listen(listener, threads, limiter, |config| {
+    server::listen(listener, listening, limiter, |config| {
         config
             .route("/livez", web::get().to(live))
             .route("/readyz", web::get().to(ready))

@@ -4,7 +4,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::{
-    facts::Fact, failure::Failure, notification::Versioned, preference::Wish, time::Timestamp,
+    facts::Fact,
+    failure::Failure,
+    notification::Versioned,
+    preference::Wish,
+    text::{MAX_NAME, MAX_TEXT, cut, cut_id, cut_name},
+    time::Timestamp,
 };
 
 /// One item of a callback, with where it stood in the body.
@@ -33,6 +38,57 @@ pub enum ItemKind {
     Other { what: String },
 }
 
+impl Item {
+    /// Keeps what others have written to the bounds of [`crate::domain::text`]: every receiver
+    /// of callbacks calls it.
+    pub fn cut(&mut self) {
+        [&mut self.account_id, &mut self.phone_number_id]
+            .into_iter()
+            .flatten()
+            .for_each(cut_id);
+        match &mut self.kind {
+            ItemKind::Update(update) => {
+                cut_id(&mut update.provider_message_id);
+                cut_name(&mut update.status);
+                update.recipient.cut();
+                update.participant.iter_mut().for_each(PersonIds::cut);
+            }
+            ItemKind::Inbound(inbound) => {
+                cut_id(&mut inbound.provider_message_id);
+                cut_name(&mut inbound.kind);
+                inbound.person.cut();
+                [
+                    &mut inbound.group_id,
+                    &mut inbound.context_message_id,
+                    &mut inbound.media_id,
+                ]
+                .into_iter()
+                .flatten()
+                .for_each(cut_id);
+                for text in [&mut inbound.text, &mut inbound.payload]
+                    .into_iter()
+                    .flatten()
+                {
+                    cut(text, MAX_TEXT);
+                }
+            }
+            ItemKind::Identity(identity) => {
+                identity.old.cut();
+                identity.new.cut();
+            }
+            ItemKind::News(news) => {
+                cut_name(&mut news.field);
+                cut(&mut news.summary, 4 * MAX_NAME);
+                news.account_id.iter_mut().for_each(cut_id);
+                if let Subject::Preference { person, .. } = &mut news.subject {
+                    person.cut();
+                }
+            }
+            ItemKind::Other { what } => cut_name(what),
+        }
+    }
+}
+
 /// What a person is known by, as far as an item says so. Any of it may be missing:
 /// people with a username have no number (Meta, "Business-scoped user IDs").
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +108,17 @@ impl PersonIds {
     /// Nothing by which a person could be found.
     pub const fn is_empty(&self) -> bool {
         self.wa_id.is_none() && self.user_id.is_none() && self.parent_user_id.is_none()
+    }
+
+    fn cut(&mut self) {
+        [&mut self.wa_id, &mut self.user_id, &mut self.parent_user_id]
+            .into_iter()
+            .flatten()
+            .for_each(cut_id);
+        [&mut self.username, &mut self.name]
+            .into_iter()
+            .flatten()
+            .for_each(cut_name);
     }
 }
 

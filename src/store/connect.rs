@@ -1,7 +1,7 @@
 //! Opening the database: durability is set here, and nowhere weaker.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::ErrorKind,
     path::Path,
     str::FromStr,
@@ -21,6 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     Direct, Store,
     cluster::{Cluster, Session},
+    files,
     pool::{Generation, Pool, Source},
     proof::Proof,
     sqlx_error,
@@ -139,6 +140,15 @@ impl From<u32> for Access {
     }
 }
 
+/// The file of a SQLite database at `url`.
+pub fn sqlite_file(url: &SecretString) -> Option<&Path> {
+    let path = url.expose_secret().strip_prefix("sqlite:")?;
+    let path = path.trim_start_matches("//");
+    Some(Path::new(
+        path.split_once('?').map_or(path, |(path, _)| path),
+    ))
+}
+
 /// Opens the database at `url`.
 pub async fn open(
     url: &SecretString,
@@ -158,8 +168,13 @@ async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
     {
-        std::fs::create_dir_all(folder)
+        files::make_folder(folder)
             .map_err(|error| OpenError::Folder(folder.display().to_string(), error))?;
+    }
+    let is_new = !Path::new(path).exists();
+    if let Err(error) = files::own_database(Path::new(path)) {
+        // If the file cannot be used at all, SQLite says so in a moment.
+        tracing::warn!(event = "database.permissions", %error, "the permissions of the database's files could not be set");
     }
     let lock = if purpose == Purpose::Serve {
         Some(Arc::new(lock_file(path)?))
@@ -211,7 +226,7 @@ async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
     // Asks for nothing that needs a lock: readers open while another connection writes.
     let reading = common.clone().read_only(true).pragma("query_only", "ON");
     let writer = direct(writing, 1);
-    if purpose == Purpose::Serve || !Path::new(path).exists() {
+    if purpose == Purpose::Serve || is_new {
         // Makes the file, which readers do not.
         let lease = writer
             .pool
@@ -236,12 +251,8 @@ async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
 /// The lock ends with the process, however it ends.
 fn lock_file(path: &str) -> Result<File, OpenError> {
     let name = format!("{path}.lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&name)
-        .map_err(|error| OpenError::Folder(name, error))?;
+    let file =
+        files::open_private(Path::new(&name)).map_err(|error| OpenError::Folder(name, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(_) => Err(OpenError::InUse),

@@ -27,6 +27,7 @@ mod dashboard;
 mod database;
 mod deletion;
 mod deploy;
+mod doors;
 mod errors;
 mod events;
 mod follow_ups;
@@ -36,6 +37,7 @@ mod kinds;
 mod language;
 mod letter;
 mod limits;
+mod many_contacts;
 mod migrating;
 mod order;
 mod ownership;
@@ -82,12 +84,14 @@ fn main() -> ExitCode {
         database::tests(),
         deletion::tests(),
         deletion::meanwhile::tests(),
+        doors::tests(),
         errors::tests(),
         events::tests(),
         follow_ups::tests(),
         incidents::tests(),
         kinds::tests(),
         language::tests(),
+        many_contacts::tests(),
         migrating::tests(),
         letter::tests(),
         limits::tests(),

@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("state", &["engine", "providers", "domain"]),
     ("config", &["domain"]),
-    ("telemetry", &[]),
+    ("telemetry", &["domain"]),
     ("shutdown", &[]),
     ("sandbox", &[]),
     (

@@ -4,7 +4,7 @@
 mod meta;
 mod ours;
 
-pub use ours::{database, of_database};
+pub use ours::{database, files, of_database};
 
 use serde::Serialize;
 

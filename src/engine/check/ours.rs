@@ -1,5 +1,7 @@
 //! What is ours to mend: secrets, database, clock, workers, and whether we are reached.
 
+use std::path::Path;
+
 use secrecy::ExposeSecret;
 
 use super::{Area, Asked, Row, Verdict, webhook_of};
@@ -13,7 +15,7 @@ use crate::{
         HttpClient,
         meta::probe::{self, Answer},
     },
-    store::{Store, StoreError, horizon, migrate, setting},
+    store::{Store, StoreError, files, horizon, migrate, setting},
 };
 
 /// A secret that people make up is at least this long, in characters.
@@ -84,6 +86,27 @@ pub async fn of_database(store: &Store) -> (Vec<Row>, bool) {
         Err(error) => rows.push(database(&error.to_string())),
     }
     (rows, current)
+}
+
+/// Whether others on this machine may read the files of a SQLite database.
+pub fn files(database: &Path) -> Row {
+    let open: Vec<String> = files::open_to_others(database)
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    if open.is_empty() {
+        return ours(
+            "files",
+            Verdict::Ok,
+            "Nobody else on this machine reads the database's files.",
+        );
+    }
+    ours(
+        "files",
+        Verdict::Warning,
+        format!("Others on this machine may use {}.", open.join(", ")),
+    )
+    .helps("serve closes files that are its own: run it as their owner; or chmod 600 the files and 700 the folder.")
 }
 
 /// Whether a setting of the database lets what is committed be lost.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     errors,
+    lenient::document,
     request::{redacted, request_body},
 };
 use crate::{
@@ -87,7 +88,7 @@ impl MetaClient {
         if status == 200 {
             return Ok((mime_type, answer));
         }
-        let code = serde_json::from_slice::<Value>(&answer)
+        let code = document(&answer)
             .ok()
             .and_then(|answer| answer.pointer("/error/code").and_then(Value::as_i64));
         Err(match (status, code) {
@@ -180,7 +181,7 @@ impl Provider for MetaClient {
     async fn per_second(&self) -> Result<Option<i64>, AskError> {
         let url = format!("{}?fields=throughput,is_on_biz_app", self.number);
         let (_, answer) = self.ask(self.http.get(url), MAX_ANSWER_BYTES).await?;
-        let answer: Value = serde_json::from_slice(&answer).unwrap_or(Value::Null);
+        let answer: Value = document(&answer).unwrap_or(Value::Null);
         if answer.get("is_on_biz_app") == Some(&Value::Bool(true)) {
             return Ok(Some(20));
         }
@@ -205,7 +206,7 @@ impl Provider for MetaClient {
         }
         let place = self.http.get(format!("{}/{id}", self.graph));
         let (_, answer) = self.ask(place, MAX_ANSWER_BYTES).await?;
-        let place: Value = serde_json::from_slice(&answer).unwrap_or(Value::Null);
+        let place: Value = document(&answer).unwrap_or(Value::Null);
         let text = |key: &str| place.get(key).and_then(Value::as_str).map(str::to_owned);
         let size = place.get("file_size").and_then(|size| {
             size.as_u64()
@@ -257,7 +258,7 @@ fn kept_back(message_status: &str) -> Option<String> {
 
 /// What an answer means. The code decides; the HTTP status only where there is none.
 pub fn judge(status: u16, answer: &[u8]) -> Outcome {
-    let parsed: Option<Value> = serde_json::from_slice(answer).ok();
+    let parsed: Option<Value> = document(answer).ok();
     if let Some(error) = parsed
         .as_ref()
         .and_then(|answer| answer.get("error"))

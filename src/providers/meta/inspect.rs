@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::lenient::document;
 use crate::domain::time::Timestamp;
 
 /// No answer is read further, in bytes.
@@ -190,8 +191,7 @@ impl Inspector {
             }
             body.extend_from_slice(&chunk);
         }
-        let answer: Value =
-            serde_json::from_slice(&body).map_err(|_unreadable| Refusal::Unreadable(status))?;
+        let answer: Value = document(&body).map_err(|_unreadable| Refusal::Unreadable(status))?;
         if let Some(error) = answer.get("error") {
             let number = |key: &str| error.get(key).and_then(Value::as_i64).unwrap_or(0);
             return Err(Refusal::Refused {

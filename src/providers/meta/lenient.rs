@@ -10,7 +10,6 @@ use serde::{
 
 /// A string or a number as text; anything else, and `null`, as absent.
 ///
-/// NUL is replaced: PostgreSQL stores no text that contains it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Text(pub(super) Option<String>);
 
@@ -41,9 +40,10 @@ impl Text {
     }
 }
 
-/// Replaces halves of surrogate pairs that stand alone in escapes: they are no
+/// Replaces escapes of what cannot be kept, wherever in a document they stand: NUL, which
+/// PostgreSQL stores in no text, and halves of surrogate pairs that stand alone: they are no
 /// characters, and no reader of JSON takes them.
-pub(super) fn mend_surrogates(text: &str) -> Cow<'_, str> {
+pub(super) fn mend_escapes(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     // The four digits of an escape at this place.
     let escape = |at: usize| -> Option<u16> {
@@ -66,7 +66,7 @@ pub(super) fn mend_surrogates(text: &str) -> Cow<'_, str> {
                 }
                 _ => true,
             },
-            Some(0xdc00..=0xdfff) => true,
+            Some(0 | 0xdc00..=0xdfff) => true,
             Some(_) => false,
             // Any other escape: what it escapes is no beginning of one.
             None => {
@@ -88,13 +88,9 @@ pub(super) fn mend_surrogates(text: &str) -> Cow<'_, str> {
     Cow::Owned(mended)
 }
 
-/// Replaces what PostgreSQL cannot store in text.
-pub(super) fn without_nul(text: &str) -> String {
-    if text.contains('\0') {
-        text.replace('\0', "\u{fffd}")
-    } else {
-        text.to_owned()
-    }
+/// A JSON document of the provider's, with what cannot be kept replaced.
+pub(super) fn document(bytes: &[u8]) -> serde_json::Result<serde_json::Value> {
+    serde_json::from_str(&mend_escapes(&String::from_utf8_lossy(bytes)))
 }
 
 impl<'de> Deserialize<'de> for Text {
@@ -108,7 +104,7 @@ impl<'de> Deserialize<'de> for Text {
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Text, E> {
-                Ok(Text(Some(without_nul(text))))
+                Ok(Text(Some(text.to_owned())))
             }
 
             fn visit_i64<E>(self, number: i64) -> Result<Text, E> {

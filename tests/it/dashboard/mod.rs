@@ -50,7 +50,7 @@ pub struct Browser<'a> {
 }
 
 impl<'a> Browser<'a> {
-    const fn new(app: &'a TestApp) -> Self {
+    pub const fn new(app: &'a TestApp) -> Self {
         Self {
             app,
             cookie: None,
@@ -109,7 +109,7 @@ impl<'a> Browser<'a> {
     }
 
     /// Sends a form of this session.
-    async fn post(&mut self, path: &str, form: &[(&str, &str)]) -> Page {
+    pub async fn post(&mut self, path: &str, form: &[(&str, &str)]) -> Page {
         let token = self.token.clone();
         let mut form = form.to_vec();
         form.push(("token", &token));
@@ -124,7 +124,7 @@ impl<'a> Browser<'a> {
     }
 
     /// What a name and a password bring.
-    async fn log_in(&mut self, name: &str, password: &str) -> Page {
+    pub async fn log_in(&mut self, name: &str, password: &str) -> Page {
         let form = [
             ("name", name),
             ("password", password),

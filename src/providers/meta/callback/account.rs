@@ -12,8 +12,7 @@ use crate::{
     },
     providers::{
         AccountEffect, AccountNews, ItemKind, News, PersonIds, Subject, TemplateChange,
-        TemplateNews,
-        meta::lenient::{Text, without_nul},
+        TemplateNews, meta::lenient::Text,
     },
 };
 
@@ -51,7 +50,7 @@ fn text_at(value: &Value, pointer: &str) -> Option<String> {
 
 fn readable(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) if !text.is_empty() => Some(without_nul(text)),
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }

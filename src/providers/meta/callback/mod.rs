@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 pub use urgency::is_urgent;
 
-use super::lenient::{Text, mend_surrogates};
+use super::lenient::{Text, mend_escapes};
 use crate::{
     domain::{notification::Versioned, time::Timestamp},
     providers::{Dead, Item, ItemKind, Parsed, PersonIds},
@@ -162,7 +162,7 @@ pub fn parse(body: &[u8], received: Timestamp) -> Parsed {
         parsed.dead.push(dead("", "the body is not UTF-8"));
         return parsed;
     };
-    let text = mend_surrogates(text);
+    let text = mend_escapes(text);
     let envelope: Envelope<'_> = match serde_json::from_str(&text) {
         Ok(envelope) => envelope,
         Err(error) => {
@@ -183,6 +183,9 @@ pub fn parse(body: &[u8], received: Timestamp) -> Parsed {
             break;
         }
         parse_entry(entry, &format!("/entry/{index}"), received, &mut parsed);
+    }
+    for item in &mut parsed.items {
+        item.cut();
     }
     parsed
 }

@@ -9,7 +9,6 @@ pub use catalogue::{CATALOGUE, KnownError};
 
 use serde_json::Value;
 
-use super::lenient::without_nul;
 use crate::domain::failure::{Failure, FailureClass};
 
 /// What the table says of a code, by itself or in a range.
@@ -29,14 +28,17 @@ pub fn known(code: i64) -> Option<&'static KnownError> {
 /// What an error means. `transient` is what the transport suggests, and counts
 /// only for codes that are not in the catalogue.
 pub fn failure(error: &Value, whole: Value, transient: bool) -> Failure {
-    let text = |key: &str| error.get(key).and_then(Value::as_str).map(without_nul);
+    let text = |key: &str| error.get(key).and_then(Value::as_str).map(str::to_owned);
     let code = error.get("code").and_then(|code| {
         code.as_i64()
             .or_else(|| code.as_str().and_then(|code| code.parse().ok()))
     });
     let details = match error.get("error_data") {
-        Some(Value::String(details)) => Some(without_nul(details)),
-        Some(data) => data.get("details").and_then(Value::as_str).map(without_nul),
+        Some(Value::String(details)) => Some(details.clone()),
+        Some(data) => data
+            .get("details")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
         None => None,
     };
     let title = text("title")
