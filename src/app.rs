@@ -20,13 +20,16 @@ use crate::{
     dashboard,
     domain::{
         credential::{Ageing, Kind},
+        hold::Reason,
         time::Timestamp,
     },
     engine::{
         Alarms, Engine, Retention, Settings, accept, backlog,
         clock::OF_PROCESS,
+        hold,
         inbox::{ErrorChain, Handover, Inbox, Intake},
         keyring::{Environment, Keys, REVISION, token_scope},
+        lineage::{self, Lineage},
         vault::{self, KeyCheck, Vault},
     },
     http::{
@@ -36,7 +39,11 @@ use crate::{
     providers::{Connector, HttpClient, http_client},
     shutdown::Stop,
     state::{AppState, Clock, Ingest, random_bytes},
-    store::{self, Store, callback, connect, credential, migrate, sender},
+    store::{
+        self, Store, callback, connect, credential, migrate, sender,
+        sqlite_file::{self, Before, Condition, Use},
+        state_mark::StateMark,
+    },
     telemetry, workers,
 };
 
@@ -51,6 +58,17 @@ pub struct Options {
     pub no_apply: bool,
     /// Tests step the workers themselves.
     pub no_workers: bool,
+    pub sending: Sending,
+}
+
+/// Whether a start changes whether messages are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sending {
+    /// As the database says.
+    #[default]
+    AsBefore,
+    /// It is held until a person releases it.
+    OnHold,
 }
 
 /// A server, ready to run.
@@ -106,14 +124,25 @@ fn may_pass(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Opens the store and checks that it can be used.
-pub async fn open_store(config: &Config, migrate_now: bool) -> anyhow::Result<Store> {
+/// Opens the store and checks that it can be used: a SQLite file that was not closed in
+/// order is read whole first.
+async fn open_store(
+    config: &Config,
+    migrate_now: bool,
+    now: Timestamp,
+) -> anyhow::Result<(Store, Condition)> {
     let is_in_data_dir = connect::sqlite_file(&config.database_url)
         .is_some_and(|file| file.starts_with(&config.data_dir));
     if is_in_data_dir && let Err(error) = store::files::own_folder(&config.data_dir) {
         tracing::warn!(event = "data_dir.permissions", %error, "others may read HERALD_DATA_DIR, or it cannot be made");
     }
+    let path = sqlite_file::path_of(&config.database_url);
+    let before = path.as_deref().map(Before::look);
     let store = open_database(config, connect::Purpose::Serve).await?;
+    let condition = match (&path, before) {
+        (Some(path), Some(before)) => sqlite_file::check(&store, path, before).await?,
+        _ => Condition::Sound,
+    };
     if migrate_now {
         migrate::up(&store)
             .await
@@ -126,7 +155,8 @@ pub async fn open_store(config: &Config, migrate_now: bool) -> anyhow::Result<St
             "the database's schema is older than this program: run `herald migrate up`, or start with --migrate"
         );
     }
-    Ok(store)
+    sqlite_file::put_use(&store, Use::Running, now).await?;
+    Ok((store, condition))
 }
 
 /// Raises the file limit and divides it between connections, outgoing calls and the database;
@@ -235,7 +265,8 @@ impl App {
         options: Options,
     ) -> anyhow::Result<Self> {
         let (shares, limiter) = limiter(config);
-        let store = open_store(config, options.migrate).await?;
+        let began = options.clock.now();
+        let (store, condition) = open_store(config, options.migrate, began).await?;
         if let Some(reference) = options.clock.reference() {
             reference.follow(&store).await?;
         }
@@ -257,9 +288,23 @@ impl App {
         }
         ensure_sender(config, &store, now).await?;
         let durability = store::setting::durability(&store).await?;
-        let engine =
-            Engine::new(store, settings(config), process).with_keys(keys(config, Some(vault))?);
+        let lineage = self::lineage(config, &store, now).await?;
+        let engine = Engine::new(store, settings(config), process)
+            .with_keys(keys(config, Some(vault))?)
+            .with_lineage(lineage);
         let engine = Arc::new(engine);
+        // Before anything is sent.
+        let by = hold::By {
+            actor: "herald",
+            now,
+        };
+        if condition == Condition::Copy {
+            hold::begin(&engine, by, Reason::Copied, None).await?;
+        }
+        lineage::begin(&engine, now).await?;
+        if options.sending == Sending::OnHold {
+            hold::begin(&engine, by, Reason::Asked, Some("serve --hold")).await?;
+        }
         let ring = engine.refresh_keyring().await?;
         let (door, requests) = accept::open();
         let backlog = Arc::clone(&engine.backlog);
@@ -314,6 +359,7 @@ impl App {
         let engine = Arc::clone(&state.engine);
         let commits_missing = engine.store.commits_missing();
         let clock = options.clock.clone();
+        let (store, end_clock) = (engine.store.clone(), clock.clone());
         let tracker = TaskTracker::new();
         let memory = (!options.no_apply).then(|| Arc::clone(&handover));
         let threads = Threads {
@@ -367,6 +413,7 @@ impl App {
                     ),
                     workers::cleanup::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::watchdog::run_clock(Arc::clone(&engine), clock.clone(), stop.clone()),
+                    workers::lineage::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::watchdog::run_parked(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::watchdog::run_alarms(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::templates::run(Arc::clone(&engine), http, clock.clone(), stop.clone()),
@@ -405,14 +452,24 @@ impl App {
         };
         stop.soft.cancel();
         tracker.close();
-        tokio::select! {
-            () = tracker.wait() => {}
-            () = stop.hard.cancelled() => tracing::warn!(event = "process.killed", "stopped before everything was finished: leases will run out"),
-        }
+        let in_order = tokio::select! {
+            () = tracker.wait() => true,
+            () = stop.hard.cancelled() => {
+                tracing::warn!(event = "process.killed", "stopped before everything was finished: leases will run out");
+                false
+            }
+        };
         if threads.panicked.load(Ordering::Acquire) {
             bail!(
                 "a worker has panicked: the process ends, and whoever watches over it starts it again"
             );
+        }
+        if in_order {
+            // The next start need not read all of it.
+            let noted = sqlite_file::put_use(&store, Use::Stopped, end_clock.now()).await;
+            if let Err(error) = noted {
+                tracing::warn!(event = "database.left_open", %error, "that the database was closed in order could not be written down: the next start reads all of it");
+            }
         }
         ended
     }
@@ -471,6 +528,19 @@ impl Threads {
 async fn stop_server(handle: ServerHandle, stop: &Stop) {
     stop.soft.cancelled().await;
     handle.stop(true).await;
+}
+
+/// Which installation this is, and where its mark is kept outside of the database.
+async fn lineage(config: &Config, store: &Store, now: Timestamp) -> anyhow::Result<Lineage> {
+    let outside = config
+        .state_mark
+        .as_ref()
+        .map(StateMark::open)
+        .transpose()?;
+    let installation = store
+        .write(async |tx| store::lineage::installation(tx, Uuid::new_v4(), now).await)
+        .await?;
+    Ok(Lineage::new(installation, outside))
 }
 
 /// The keys of this installation, which must fit what is encrypted in the database.

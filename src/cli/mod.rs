@@ -1,6 +1,7 @@
 //! One file per command. Commands work on the database through `engine`, with
 //! `serve`'s settings.
 
+mod backup;
 mod built_in;
 mod by_hand;
 mod callbacks;
@@ -11,9 +12,11 @@ mod dev;
 mod events;
 mod explain;
 mod groups;
+mod hold;
 mod keys;
 mod migrate;
 mod people;
+mod restore;
 mod sandbox;
 mod scenario;
 mod send;
@@ -31,6 +34,11 @@ use crate::{
     app::CommitsMissing,
     config::{self, Config, ConfigError, Strictness},
     domain::text::for_terminal,
+    store::{
+        backup::BackupError,
+        connect::OpenError,
+        sqlite_file::{CheckError, Damaged},
+    },
     telemetry,
 };
 
@@ -40,7 +48,7 @@ use crate::{
     name = "herald",
     version,
     about,
-    after_help = "Exit codes: 0 done · 1 failed or refused · 2 wrong use or wrong settings"
+    after_help = "Exit codes: 0 done · 1 failed or refused · 2 wrong use or wrong settings · 6 the database or a backup is damaged"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -52,6 +60,9 @@ enum Command {
     Serve(serve::Serve),
     Dev(dev::Dev),
     Migrate(migrate::Migrate),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
+    Hold(hold::HoldCommand),
     Plan(catalogue::PlanCommand),
     Apply(catalogue::Apply),
     Keys(keys::Keys),
@@ -105,12 +116,27 @@ pub fn main_from(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCod
                 return ExitCode::from(*code);
             }
             complain(&format!("herald: {}", chain(&error)));
-            ExitCode::from(match &error {
-                error if error.is::<ConfigError>() => 2,
-                error if error.is::<CommitsMissing>() => COMMITS_MISSING,
-                _ => 1,
-            })
+            ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+/// Whatever runs Herald tells by this code that a person must act: to start again is of no use.
+const DAMAGED: u8 = 6;
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let damaged = error.is::<Damaged>()
+        || matches!(error.downcast_ref(), Some(CheckError::Damaged(_)))
+        || matches!(error.downcast_ref(), Some(OpenError::Damaged(_)))
+        || error.downcast_ref().is_some_and(BackupError::is_damage);
+    if damaged {
+        DAMAGED
+    } else if error.is::<ConfigError>() {
+        2
+    } else if error.is::<CommitsMissing>() {
+        COMMITS_MISSING
+    } else {
+        1
     }
 }
 
@@ -124,6 +150,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(command) => command.run().await,
         Command::Dev(command) => command.run().await,
         Command::Migrate(command) => command.run().await,
+        Command::Backup(command) => command.run().await,
+        Command::Restore(command) => command.run().await,
+        Command::Hold(command) => command.run().await,
         Command::Plan(command) => command.run().await,
         Command::Apply(command) => command.run().await,
         Command::Keys(command) => command.run().await,

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::settings;
 use crate::{
-    app::{App, Options},
+    app::{App, Options, Sending},
     shutdown::Stop,
     state::Ingest,
 };
@@ -21,6 +21,10 @@ pub(super) struct Serve {
     /// Apply missing migrations first. Several processes may do so at once.
     #[arg(long)]
     migrate: bool,
+    /// Start with sending on hold: callbacks and requests are taken, nothing is sent until
+    /// `herald hold release`. After a restore that Herald cannot know of.
+    #[arg(long)]
+    hold: bool,
     /// For `bench`: store callbacks and leave them.
     #[arg(long, hide = true)]
     no_apply: bool,
@@ -43,6 +47,11 @@ impl Serve {
         let options = Options {
             migrate: self.migrate,
             no_apply: self.no_apply,
+            sending: if self.hold {
+                Sending::OnHold
+            } else {
+                Sending::AsBefore
+            },
             ingest,
             ..Options::default()
         };

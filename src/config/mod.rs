@@ -79,6 +79,8 @@ pub struct Config {
     pub secret_key: Option<SecretString>,
     /// The key that was used until now: what it encrypted is encrypted anew.
     pub secret_key_previous: Option<SecretString>,
+    /// Where the mark outside of the database is kept: a file, or a second database.
+    pub state_mark: Option<SecretString>,
     pub whatsapp_enabled: bool,
     /// Meta's id of the environment's number.
     pub phone_number_id: Option<String>,
@@ -322,6 +324,16 @@ impl Config {
         }
         let secret_key = reader.key("HERALD_SECRET_KEY");
         let secret_key_previous = reader.key("HERALD_SECRET_KEY_PREVIOUS");
+        let state_mark = reader.text("HERALD_STATE_MARK");
+        if state_mark
+            .as_ref()
+            .is_some_and(|place| *place == database_url || place.starts_with("sqlite:"))
+        {
+            reader.mistakes.push(
+                "HERALD_STATE_MARK: a file's path or postgres://…, and not the database itself"
+                    .to_owned(),
+            );
+        }
         let whatsapp_enabled = reader.flag("WHATSAPP_ENABLED");
         let phone_number_id = reader.text("WHATSAPP_PHONE_NUMBER_ID");
         if phone_number_id
@@ -425,6 +437,7 @@ impl Config {
             database_timeout: reader.seconds("HERALD_DATABASE_TIMEOUT_SECONDS", 1, 300),
             secret_key,
             secret_key_previous,
+            state_mark: state_mark.map(SecretString::from),
             whatsapp_enabled,
             phone_number_id,
             waba_id,

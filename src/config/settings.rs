@@ -81,6 +81,14 @@ pub const SETTINGS: &[Setting] = &[
             "The key used until now, while it is being replaced: what it encrypted is encrypted anew at the start.",
         )
     },
+    Setting {
+        secret: true,
+        ..setting(
+            "HERALD_STATE_MARK",
+            None,
+            "A file on another disk, or postgres://… of a second database: keeps a mark of how far this installation has come, so that a database that was restored holds sending by itself.",
+        )
+    },
     setting(
         "WHATSAPP_ENABLED",
         Some("true"),

@@ -8,6 +8,7 @@ mod chart;
 mod contacts;
 mod fault;
 mod guard;
+mod hold;
 mod live;
 mod login;
 mod message_templates;
@@ -105,6 +106,8 @@ pub fn configure(
                 .route("/senders", web::get().to(senders::page))
                 .route("/senders/{id}", web::get().to(senders::one))
                 .route("/senders/{id}", web::post().to(senders::act))
+                .route("/hold", web::get().to(hold::page))
+                .route("/hold", web::post().to(hold::act))
                 .route("/audit", web::get().to(audit::page))
                 .default_service(web::to(nothing_here)),
         );

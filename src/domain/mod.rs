@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod alarm;
+pub mod attempt_id;
 pub mod backlog;
 pub mod catalogue;
 pub mod cohort;
@@ -14,6 +15,7 @@ pub mod credential;
 pub mod edit;
 pub mod facts;
 pub mod failure;
+pub mod hold;
 pub mod horizon;
 pub mod language;
 pub mod latency;

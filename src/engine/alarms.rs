@@ -112,7 +112,8 @@ fn gone(row: &entity::alarm::Model) -> Finding {
 }
 
 /// Every kind of alarm there is.
-pub const KINDS: [&str; 15] = [
+pub const KINDS: [&str; 16] = [
+    "sending_held",
     "no_sender",
     "sender_held",
     "silence",

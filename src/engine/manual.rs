@@ -29,7 +29,7 @@ pub enum Action {
     Retry { even_if_delivered: bool },
     /// Never mind: out of the queue, for good.
     Cancel,
-    /// The same, because it has waited too long for its sender.
+    /// The same, because it has waited too long: its sender was held, or all sending.
     Discard,
     /// Ends a back-off or a wait for a time; the pace is kept.
     SendNow,
@@ -52,7 +52,7 @@ impl Action {
                 reason: "cancelled by a person".to_owned(),
             },
             Self::Discard => Change::Cancelled {
-                reason: "discarded: it waited too long for its sender".to_owned(),
+                reason: "discarded: it waited too long before sending went on".to_owned(),
             },
             Self::SendNow => Change::SendNow,
         }

@@ -15,9 +15,11 @@ pub mod dispatch;
 pub mod follow_up;
 pub mod heard;
 pub mod heartbeat;
+pub mod hold;
 pub mod in_force;
 pub mod inbox;
 pub mod keyring;
+pub mod lineage;
 pub mod live;
 pub mod logins;
 pub mod manual;
@@ -154,6 +156,10 @@ pub struct Engine {
     pub live: live::Live,
     /// Hashes the passwords of those who log in.
     pub passwords: passwords::Passwords,
+    /// Whether sending is held, as this process last read it.
+    current_hold: hold::Current,
+    /// Whether this database is the one that was left.
+    pub lineage: lineage::Lineage,
 }
 
 /// Counter slots: enough that processes rarely share one, few enough to sum.
@@ -181,7 +187,15 @@ impl Engine {
             unexpanded: tokio::sync::Notify::new(),
             live: live::Live::default(),
             passwords: passwords::Passwords::default(),
+            current_hold: hold::Current::default(),
+            lineage: lineage::Lineage::default(),
         }
+    }
+
+    /// The same with what it knows of the history of its database: it may claim.
+    #[must_use]
+    pub fn with_lineage(self, lineage: lineage::Lineage) -> Self {
+        Self { lineage, ..self }
     }
 
     /// The same with keys: it can read and keep what is secret.

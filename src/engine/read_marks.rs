@@ -26,6 +26,10 @@ pub async fn turn(
     now: Timestamp,
 ) -> Result<usize, StoreError> {
     let due = inbound::to_be_read(&engine.store, sender, now, BATCH).await?;
+    // While sending is on hold, no call is made: a restored database does not know which were.
+    if due.is_empty() || engine.refresh_hold().await?.is_some() {
+        return Ok(0);
+    }
     for message in &due {
         let marked = provider.mark_read(&message.provider_message_id).await;
         let young = now.micros_since(Timestamp::from_micros(message.created_at))

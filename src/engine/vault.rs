@@ -148,6 +148,11 @@ impl Vault {
         String::from_utf8(opened).ok().map(SecretString::from)
     }
 
+    /// By what its ciphertexts name the key that seals.
+    pub fn key_id(&self) -> &str {
+        &self.current.id
+    }
+
     /// A digest that tells whether two texts are the same, and to nobody without the
     /// key what they are.
     pub fn fingerprint(&self, text: &[u8]) -> Vec<u8> {

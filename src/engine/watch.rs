@@ -15,7 +15,7 @@ use crate::{
     providers::Update,
     store::{
         StoreError,
-        notification::{self, Whose},
+        notification::{self, Cause, Whose},
         parked, template_sync,
     },
 };
@@ -109,20 +109,34 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
     Ok(count)
 }
 
-/// Moves due messages out of the queue while nothing can be sent. Says how many.
+/// Moves due messages out of the queue while they cannot be sent. Says how many.
 pub async fn hold(
     engine: &Engine,
     whose: Whose,
+    cause: Cause,
     reason: &str,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    if !notification::any_due(&engine.store, whose, now).await? {
+    if !notification::any_to_hold(&engine.store, whose, cause, now).await? {
         return Ok(0);
     }
     engine
         .store
-        .write(async |tx| notification::hold(tx, whose, reason, now, BATCH).await)
+        .write(async |tx| notification::hold(tx, whose, cause, reason, now, BATCH).await)
         .await
+}
+
+/// Moves out of the queue what waits because sending is on hold. Says how many.
+async fn hold_all(engine: &Engine, ring: &Keyring, now: Timestamp) -> Result<u64, StoreError> {
+    let Some(hold_now) = engine.refresh_hold().await? else {
+        return Ok(0);
+    };
+    let (cause, reason) = (Cause::Hold(hold_now.passing()), hold_now.sentence());
+    let mut held = hold(engine, Whose::Nobodys, cause, &reason, now).await?;
+    for account in &ring.accounts {
+        held += hold(engine, Whose::Of(account.id), cause, &reason, now).await?;
+    }
+    Ok(held)
 }
 
 /// Moves out of the queue what cannot be sent now, sender by sender, each with its
@@ -131,16 +145,16 @@ pub async fn hold(
 pub async fn hold_blocked(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
     let ring = engine.keyring();
     let readable = |account: &Account| !matches!(account.token, Token::Unreadable);
-    let mut held = 0;
+    let mut held = hold_all(engine, &ring, now).await?;
     for account in ring.accounts.iter().filter(|account| readable(account)) {
         if let Some(reason) = engine.obstacle(Some(account.id)) {
-            held += hold(engine, Whose::Of(account.id), &reason, now).await?;
+            held += hold(engine, Whose::Of(account.id), Cause::Sender, &reason, now).await?;
         }
     }
     if let Some(reason) = engine.obstacle(None)
         && ring.default_account().is_none_or(readable)
     {
-        held += hold(engine, Whose::Nobodys, &reason, now).await?;
+        held += hold(engine, Whose::Nobodys, Cause::Sender, &reason, now).await?;
     }
     Ok(held)
 }
@@ -157,13 +171,14 @@ pub async fn release(engine: &Engine, now: Timestamp) -> Result<u64, StoreError>
     if engine.obstacle(None).is_none() {
         able.push(Whose::Nobodys);
     }
+    let passing = engine.refresh_hold().await?.map(|hold| hold.passing());
     let mut released = 0;
     for whose in able {
         // Read before anything is written: mostly nothing waits.
-        while notification::any_held(&engine.store, whose).await? {
+        while notification::any_held(&engine.store, whose, passing).await? {
             let chunk = engine
                 .store
-                .write(async |tx| notification::release(tx, whose, now, BATCH).await)
+                .write(async |tx| notification::release(tx, whose, passing, now, BATCH).await)
                 .await?;
             released += chunk;
             if chunk < BATCH.unsigned_abs() {

@@ -194,6 +194,13 @@ pub fn configure(config: &mut web::ServiceConfig) {
                     "/senders/{sender}/credentials/{id}/deactivate",
                     web::post().to(credentials::deactivate),
                 )
+                .service(
+                    web::resource("/hold")
+                        .route(web::get().to(api::hold::get))
+                        .route(web::post().to(api::hold::start))
+                        .default_service(web::to(method_not_allowed)),
+                )
+                .route("/hold/release", web::post().to(api::hold::release))
                 .route("/audit", web::get().to(api::audit::list))
                 .route("/log", web::put().to(api::log::put))
                 .route("/stats", web::get().to(api::stats::get)),

@@ -19,12 +19,13 @@ use sea_orm::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    Direct, Store,
+    Direct, Store, StoreError,
     cluster::{Cluster, Session},
     files,
     pool::{Generation, Pool, Source},
     proof::Proof,
-    sqlx_error,
+    sqlite_file::{self, Before, Damaged},
+    sqlx_error, whole_file,
 };
 
 /// SQLite's cache of the writing connection, in KiB.
@@ -54,6 +55,10 @@ pub enum OpenError {
         "DATABASE_URL leads to a pooler, which refuses what a session begins with: set HERALD_DATABASE_POOLED=true"
     )]
     Pooler(#[source] DbErr),
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+    #[error("the database cannot be written")]
+    Recovery(#[source] StoreError),
     #[error("the folder {0} cannot be made")]
     Folder(String, #[source] std::io::Error),
     #[error(
@@ -81,7 +86,8 @@ impl OpenError {
     /// unreachable, starting, full or read-only.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Address(_) | Self::Pooler(_) | Self::InUse => false,
+            Self::Address(_) | Self::Pooler(_) | Self::InUse | Self::Damaged(_) => false,
+            Self::Recovery(error) => error.is_transient(),
             Self::Folder(_, error) => matches!(
                 error.kind(),
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem
@@ -177,10 +183,11 @@ async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
         tracing::warn!(event = "database.permissions", %error, "the permissions of the database's files could not be set");
     }
     let lock = if purpose == Purpose::Serve {
-        Some(Arc::new(lock_file(path)?))
+        Some(Arc::new(lock(Path::new(path)).await?))
     } else {
         None
     };
+    let before = Before::look(Path::new(path));
     let common = SqliteConnectOptions::new()
         .filename(path)
         .foreign_keys(true)
@@ -232,10 +239,10 @@ async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
             .pool
             .acquire()
             .await
-            .map_err(OpenError::of_connecting)?;
+            .map_err(|error| refused(path, error))?;
         lease.give_back();
     }
-    Ok(Store {
+    let store = Store {
         reader: direct(reading.clone(), 4),
         backend: DbBackend::Sqlite,
         writes: Arc::default(),
@@ -245,18 +252,50 @@ async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
             .then(|| direct(common.pragma("synchronous", "FULL"), 1)),
         _lock: lock,
         writer,
-    })
+    };
+    if purpose == Purpose::Command {
+        sqlite_file::note_recovery(&store, Path::new(path), before)
+            .await
+            .map_err(OpenError::Recovery)?;
+    }
+    Ok(store)
 }
 
-/// The lock ends with the process, however it ends.
-fn lock_file(path: &str) -> Result<File, OpenError> {
-    let name = format!("{path}.lock");
-    let file =
-        files::open_private(Path::new(&name)).map_err(|error| OpenError::Folder(name, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(_) => Err(OpenError::InUse),
+/// Why a SQLite file could not be opened.
+fn refused(path: &str, error: DbErr) -> OpenError {
+    match sqlx_error(&error) {
+        Some(cause) if sqlite_file::is_damage_at_open(cause) => OpenError::Damaged(Damaged {
+            path: path.to_owned(),
+            finding: cause.to_string(),
+        }),
+        _ => OpenError::of_connecting(error),
     }
+}
+
+/// A command may hold the lock for a moment: it is asked for so often.
+const LOCK_TRIES: u32 = 10;
+
+/// The lock of a server. It ends with the process, however it ends.
+async fn lock(path: &Path) -> Result<File, OpenError> {
+    for _ in 0..LOCK_TRIES {
+        if let Some(lock) = lock_file(path)? {
+            return Ok(lock);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err(OpenError::InUse)
+}
+
+/// The same for a command, if no server has it.
+pub(super) fn try_lock(path: &Path) -> Option<File> {
+    lock_file(path).ok().flatten()
+}
+
+fn lock_file(path: &Path) -> Result<Option<File>, OpenError> {
+    let name = whole_file::beside(path, "lock");
+    let file = files::open_private(&name)
+        .map_err(|error| OpenError::Folder(name.display().to_string(), error))?;
+    Ok(file.try_lock().is_ok().then_some(file))
 }
 
 /// What writes finds its rows by key. Statistics of a table that has just filled

@@ -399,6 +399,17 @@ pub async fn skipped(store: &Store, event: Uuid, limit: i64) -> Result<Vec<Uuid>
     found.iter().map(|row| Columns::of(row).take()).collect()
 }
 
+/// Events that came by then and are not expanded to their end, oldest first.
+pub async fn unexpanded_before(store: &Store, before: Timestamp) -> Result<Vec<Uuid>, StoreError> {
+    let found = query(
+        store.reader(),
+        "SELECT id FROM event WHERE state = 'expanding' AND created_at <= $1 ORDER BY id LIMIT 100",
+        [before.micros().into()],
+    )
+    .await?;
+    found.iter().map(|row| Columns::of(row).take()).collect()
+}
+
 /// Whether an event waits for its expansion.
 pub async fn any_unexpanded(store: &Store) -> Result<bool, StoreError> {
     Ok(query_one(

@@ -38,6 +38,14 @@ pub async fn status(store: &Store) -> Result<Vec<Step>, StoreError> {
         .collect())
 }
 
+/// The names of every migration this program knows, oldest first.
+pub fn known() -> Vec<String> {
+    Migrator::get_migration_files()
+        .iter()
+        .map(|migration| migration.name().to_owned())
+        .collect()
+}
+
 /// Whether every migration has been applied.
 pub async fn is_current(store: &Store) -> Result<bool, StoreError> {
     Ok(Migrator::get_pending_migrations_read_only(store.reader())

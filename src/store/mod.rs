@@ -11,6 +11,7 @@ pub mod alarm;
 pub mod alias;
 pub mod attempt;
 pub mod audit;
+pub mod backup;
 pub mod callback;
 pub mod catalogue;
 pub mod checkpoint;
@@ -29,8 +30,10 @@ pub mod event;
 pub mod files;
 pub mod follow_up;
 pub mod heartbeat;
+pub mod hold;
 pub mod horizon;
 pub mod inbound;
+pub mod lineage;
 pub mod live;
 pub mod login;
 pub mod migrate;
@@ -46,10 +49,13 @@ pub mod sender;
 pub mod session;
 pub mod setting;
 pub mod space;
+pub mod sqlite_file;
+pub mod state_mark;
 pub mod suppression;
 pub mod template_sync;
 pub mod timeline;
 mod transaction;
+pub mod whole_file;
 pub mod wish;
 mod writable;
 
@@ -137,6 +143,14 @@ impl StoreError {
             Some(code) => matches!(code, "53100" | "58030" | "58P01"),
             None => false,
         }
+    }
+
+    /// SQLite's result code, if it is SQLite's error.
+    pub fn sqlite_code(&self) -> Option<u32> {
+        let (Self::Transient(error) | Self::Refused(error)) = self else {
+            return None;
+        };
+        database_code(error)?.parse().ok()
     }
 
     /// A unique key is taken already.

@@ -60,8 +60,8 @@ impl What {
             Self::Notices => "SELECT id FROM notice WHERE id < $1 ORDER BY id LIMIT $2",
             Self::Inbound => "SELECT id FROM inbound_message WHERE id < $1 ORDER BY id LIMIT $2",
             Self::Notifications => {
-                "SELECT id FROM notification WHERE id < $1 AND due_at IS NULL AND engine_state NOT IN ('queued', 'held', 'sending', 'retrying', 'unknown') \
-                 ORDER BY id LIMIT $2"
+                "SELECT id FROM notification WHERE id < $1 AND updated_at < $3 AND due_at IS NULL \
+                 AND engine_state NOT IN ('queued', 'held', 'sending', 'retrying', 'unknown') ORDER BY id LIMIT $2"
             }
             Self::Events => {
                 "SELECT id FROM event WHERE id < $1 AND state <> 'expanding' ORDER BY id LIMIT $2"
@@ -96,22 +96,25 @@ impl What {
         }
     }
 
-    fn bound(self, before: Timestamp) -> Value {
+    /// The parameters of [`Self::oldest`].
+    fn bounds(self, before: Timestamp, limit: i64) -> Vec<Value> {
         match self {
-            Self::Digests | Self::Idempotency => before.micros().into(),
-            _ => first_id(before).into(),
+            Self::Digests | Self::Idempotency => vec![before.micros().into(), limit.into()],
+            // An old notification whose last attempt is young is still spoken of: a status of
+            // an attempt that is gone would look as if it had been lost.
+            Self::Notifications => vec![
+                first_id(before).into(),
+                limit.into(),
+                before.micros().into(),
+            ],
+            _ => vec![first_id(before).into(), limit.into()],
         }
     }
 }
 
 /// Whether there is anything so old.
 pub async fn any(store: &Store, what: What, before: Timestamp) -> Result<bool, StoreError> {
-    let found = query_one(
-        store.by_index(),
-        what.oldest(),
-        [what.bound(before), 1_i64.into()],
-    )
-    .await?;
+    let found = query_one(store.by_index(), what.oldest(), what.bounds(before, 1)).await?;
     Ok(found.is_some())
 }
 
@@ -156,10 +159,10 @@ async fn delete_step(
         _ => "",
     };
     if !by_key.is_empty() {
-        let gone = execute(tx, by_key, [what.bound(before), STEP.into()]).await?;
+        let gone = execute(tx, by_key, what.bounds(before, STEP)).await?;
         return Ok(gone.rows_affected());
     }
-    let found = query(tx, what.oldest(), [what.bound(before), STEP.into()]).await?;
+    let found = query(tx, what.oldest(), what.bounds(before, STEP)).await?;
     let mut keys = Vec::with_capacity(found.len());
     for row in &found {
         keys.push(Columns::of(row).take::<Uuid>()?);

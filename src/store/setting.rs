@@ -63,6 +63,32 @@ pub async fn set(tx: &DatabaseTransaction, name: &str, value: &str) -> Result<()
     Ok(())
 }
 
+/// Sets a value, whether there is one or not: name, time, value.
+pub(super) const PUT: &str = "INSERT INTO setting (name, created_at, value) VALUES ($1, $2, $3) \
+     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
+/// Sets a value, whether there is one or not.
+pub async fn put(
+    connection: &impl ConnectionTrait,
+    name: &str,
+    value: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        connection,
+        PUT,
+        [name.into(), now.micros().into(), value.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Forgets a value.
+pub async fn remove(tx: &DatabaseTransaction, name: &str) -> Result<(), StoreError> {
+    execute(tx, "DELETE FROM setting WHERE name = $1", [name.into()]).await?;
+    Ok(())
+}
+
 /// Adds one to a number that starts at nothing: whoever keeps a copy of something
 /// sees by it that the copy is old.
 pub async fn count_up(

@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod cleanup;
 pub mod heart;
 pub mod inbox;
+pub mod lineage;
 pub mod live;
 pub mod sender;
 pub mod senders;

@@ -109,6 +109,7 @@ async fn turn(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let ring = engine.refresh_keyring().await?;
+    let on_hold = engine.refresh_hold().await?.is_some();
     if !engine.may_claim() {
         return Ok(false);
     }
@@ -121,7 +122,8 @@ async fn turn(
         *next_release = now.plus_seconds(RELEASE_SECONDS);
         *seen = Arc::clone(&ring);
     }
-    let blocked = engine.obstacle(None).is_some()
+    let blocked = on_hold
+        || engine.obstacle(None).is_some()
         || ring
             .accounts
             .iter()

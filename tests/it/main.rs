@@ -15,6 +15,7 @@
 mod alarms;
 mod api;
 mod backlog;
+mod backup;
 mod by_hand;
 mod callbacks;
 mod catalogues;
@@ -32,11 +33,13 @@ mod errors;
 mod events;
 mod follow_ups;
 mod harness;
+mod hold;
 mod incidents;
 mod kinds;
 mod language;
 mod letter;
 mod limits;
+mod lineage;
 mod many_contacts;
 mod migrating;
 mod order;
@@ -71,6 +74,9 @@ fn main() -> ExitCode {
         alarms::tests(),
         api::tests(),
         backlog::tests(),
+        backup::tests(),
+        hold::tests(),
+        lineage::tests(),
         by_hand::tests(),
         callbacks::tests(),
         catalogues::tests(),

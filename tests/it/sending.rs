@@ -2,7 +2,10 @@
 
 use herald::{
     engine::{dispatch, watch},
-    store::{self, notification::Whose},
+    store::{
+        self,
+        notification::{Cause, Whose},
+    },
     workers::senders::hold_turn,
 };
 use serde_json::json;
@@ -668,6 +671,7 @@ async fn a_retry_that_is_held_is_neither_failed_nor_forgotten(database: Database
     watch::hold(
         &app.engine,
         Whose::Of(app.sender),
+        Cause::Sender,
         "switched off",
         app.now(),
     )

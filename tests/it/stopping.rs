@@ -15,6 +15,7 @@ crate::tests![
     what_is_logged_changes_while_the_process_runs,
     a_stop_finishes_the_calls_that_are_being_made,
     a_second_signal_ends_at_once_and_leaves_an_unknown,
+    a_file_that_was_not_closed_in_order_is_read_whole_before_it_is_used,
 ];
 
 /// `herald serve` as an operator starts it, in front of a provider played by the test.
@@ -268,4 +269,76 @@ async fn what_is_logged_changes_while_the_process_runs(database: Database) {
         .count();
     assert_eq!(told, 1, "{lines:?}");
     assert!(served.child.wait().unwrap().success());
+}
+
+/// The events of a log until the server listens.
+fn until_listening(log: &mut std::io::Lines<BufReader<ChildStderr>>) -> Vec<String> {
+    let mut events = Vec::new();
+    for line in log {
+        let value: Value = serde_json::from_str(&line.unwrap()).unwrap_or_default();
+        let fields = if value["fields"].is_object() {
+            value["fields"].clone()
+        } else {
+            value
+        };
+        let name = fields["event"].as_str().unwrap_or_default().to_owned();
+        let listens = name == "http.listening";
+        events.push(name);
+        if listens {
+            return events;
+        }
+    }
+    panic!("the process ended: {events:?}");
+}
+
+async fn a_file_that_was_not_closed_in_order_is_read_whole_before_it_is_used(database: Database) {
+    let Database::Sqlite = database else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(&database, folder.path()).await;
+    let again = || {
+        let mut child = command(&url, folder.path(), "http://127.0.0.1:9")
+            .arg("serve")
+            .env("HERALD_LOG", "info")
+            .env("HERALD_LOG_FORMAT", "json")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let events = until_listening(&mut log);
+        let checked = events.iter().any(|event| event == "database.checked");
+        let held = events.iter().any(|event| event == "hold.in_force");
+        (child, log, checked, held)
+    };
+    let mut served = Served::start(&url, folder.path(), "http://127.0.0.1:9");
+    served.order().await;
+    served.child.kill().unwrap();
+    served.child.wait().unwrap();
+    // Killed: all of it is read, and nothing is missing, as its log is there.
+    let (mut child, log, checked, held) = again();
+    assert!(checked && !held);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(log);
+    // The same when a command has written the log back meanwhile.
+    let status = command(&url, folder.path(), "http://127.0.0.1:9")
+        .args(["migrate", "status"])
+        .output()
+        .unwrap();
+    assert!(status.status.success());
+    let (mut child, log, checked, held) = again();
+    assert!(checked && !held);
+    let sent = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+    drop(log);
+    child.wait().unwrap();
+    // Stopped in order: nothing is read.
+    let (mut child, _log, checked, held) = again();
+    assert!(!checked && !held);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

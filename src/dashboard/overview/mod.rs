@@ -20,7 +20,7 @@ use super::{
 use crate::{
     domain::status::{Group, Status},
     engine::{
-        attention, senders,
+        attention, hold, senders,
         statistics::{self, Asked},
     },
     state::AppState,
@@ -32,6 +32,8 @@ use crate::{
 struct Page {
     shell: Shell,
     attention: Vec<Attention>,
+    /// What a release would send while sending is on hold: kind, age, how many.
+    held_back: Vec<(String, &'static str, i64)>,
     groups: [Figure; 5],
     rates: [Rate; 3],
     volume: String,
@@ -92,6 +94,11 @@ pub async fn page(
     };
     let told = statistics::answer(store, &question, now).await?;
     let attention = attention::findings(engine, now).await?;
+    let held_back = if engine.refresh_hold().await?.is_some() {
+        hold::standing(engine, 0, now).await?.waiting
+    } else {
+        Vec::new()
+    };
     let senders = sender::all(store).await?;
     let windows =
         conversation::closing(store, now, now.plus_seconds(WINDOWS_SECONDS), SHOWN).await?;
@@ -104,6 +111,13 @@ pub async fn page(
         attention: attention
             .into_iter()
             .map(|finding| trouble::noted(finding, &shell))
+            .collect(),
+        held_back: held_back
+            .into_iter()
+            .map(|kind| {
+                let name = format!("{} {}", kind.category, kind.template);
+                (name, kind.age.sentence(), kind.count)
+            })
             .collect(),
         groups: figures::groups(&told),
         rates: figures::rates(&told),

@@ -64,6 +64,7 @@ pub(super) fn noted(finding: Finding, shell: &Shell) -> Attention {
         "dead_letters" | "callbacks_waiting" | "backlog_full" => {
             Some("/dashboard/callbacks".to_owned())
         }
+        "sending_held" => Some("/dashboard/hold".to_owned()),
         "failure_rate" => Some("/dashboard/notifications?status=failed".to_owned()),
         "queue_age" => Some("/dashboard/notifications?status=queued".to_owned()),
         _ => None,

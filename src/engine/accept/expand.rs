@@ -73,6 +73,10 @@ pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<bool, StoreE
     if !event::any_unexpanded(&engine.store).await? {
         return Ok(false);
     }
+    // While sending is on hold they wait: whom they would reach may have been reached before.
+    if engine.refresh_hold().await?.is_some() {
+        return Ok(false);
+    }
     let mut tried = None;
     let expanded = engine
         .store
@@ -94,7 +98,7 @@ pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<bool, StoreE
             tracing::error!(event = "event.refused", event.id = %id, %error, "an event cannot be expanded further");
             engine
                 .store
-                .write(async |tx| refuse(tx, id, &error).await)
+                .write(async |tx| refuse(tx, id, &error.to_string()).await)
                 .await?;
             Ok(true)
         }
@@ -102,8 +106,30 @@ pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<bool, StoreE
     }
 }
 
-/// Ends the expansion of an event that cannot go on, and says so on the event.
-async fn refuse(tx: &DatabaseTransaction, id: Uuid, error: &StoreError) -> Result<(), StoreError> {
+/// Ends the expansion of the events that came by then. Says how many.
+pub(in crate::engine) async fn end_expansion(
+    engine: &Engine,
+    before: Timestamp,
+    reason: &str,
+) -> Result<u64, StoreError> {
+    let mut ended = 0;
+    loop {
+        let ids = event::unexpanded_before(&engine.store, before).await?;
+        if ids.is_empty() {
+            return Ok(ended);
+        }
+        for id in ids {
+            engine
+                .store
+                .write(async |tx| refuse(tx, id, reason).await)
+                .await?;
+            ended += 1;
+        }
+    }
+}
+
+/// Ends the expansion of an event that does not go on, and says so on the event.
+async fn refuse(tx: &DatabaseTransaction, id: Uuid, reason: &str) -> Result<(), StoreError> {
     let Some(row) = event::find(tx, id).await? else {
         return Ok(());
     };
@@ -112,7 +138,7 @@ async fn refuse(tx: &DatabaseTransaction, id: Uuid, error: &StoreError) -> Resul
     if let Some(route) = routes.iter().find(|route| cursor.wants(route)) {
         let result = of_route(&mut results, &route.name);
         "error".clone_into(&mut result.outcome);
-        result.reason = Some(format!("not everybody was reached: {error}"));
+        result.reason = Some(format!("not everybody was reached: {reason}"));
     }
     event::set_progress(tx, id, "refused", row.cursor_at, json!(results).to_string()).await
 }

@@ -10,6 +10,7 @@ mod request;
 mod route;
 
 pub use event::{Accepted, Conflict, Duplicate, NewEvent, RouteResult, event, raise};
+pub(super) use expand::end_expansion;
 pub use expand::expand_turn;
 pub use gather::{Door, NotNow, Queue, Stored, many, open};
 pub use mode::Mode;

@@ -9,6 +9,7 @@ use crate::{
     engine::{
         Engine,
         consequence::{self, About},
+        hold,
         transition::{Report, Step},
     },
     providers::{Dead, ItemKind, PersonIds, Update},
@@ -62,7 +63,7 @@ pub(super) async fn steps<'a>(
     }
     let mut steps = Vec::with_capacity(updates.len());
     let mut told = Vec::with_capacity(updates.len());
-    let (mut unknown, mut foreign) = (Vec::new(), Vec::new());
+    let (mut unknown, mut foreign) = (Vec::<parked::New>::new(), Vec::new());
     let ring = engine.keyring();
     for ((work, update), found) in updates.into_iter().zip(found) {
         match found {
@@ -110,6 +111,8 @@ pub(super) async fn steps<'a>(
         metrics::counter!("herald_callback_parked_total")
             .increment(u64::try_from(unknown.len()).unwrap_or(0));
         parked::insert(tx, &unknown, now).await?;
+        let ids = unknown.iter().filter_map(|new| new.our_id.map(|id| id.0));
+        hold::on_unknown_attempts(engine, tx, ids, now).await?;
     }
     Ok((steps, told, foreign))
 }

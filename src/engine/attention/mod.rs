@@ -1,6 +1,7 @@
 //! What needs a person: measured, with its meaning and what helps.
 
 mod accounts;
+mod hold;
 mod rates;
 mod senders;
 mod work;
@@ -74,6 +75,7 @@ impl Finding {
 /// urgency.
 pub async fn measure(engine: &Engine, now: Timestamp) -> Result<Vec<Finding>, StoreError> {
     let mut found = Vec::new();
+    hold::look(engine, &mut found).await?;
     senders::look(engine, now, &mut found).await?;
     work::workers(engine, now, &mut found).await?;
     work::queues(engine, now, &mut found).await?;

@@ -11,10 +11,11 @@ use super::{
     permits::{NotNow, Permit, Times, take_pace},
 };
 use crate::{
-    domain::{notification::Change, pace::Lane, time::Timestamp},
+    domain::{hold::Passing, notification::Change, pace::Lane, time::Timestamp},
     engine::{
         Engine,
         inbox::ErrorChain,
+        lineage::{self, Advance},
         transition::{self, Report, Step},
     },
     providers::Provider,
@@ -22,7 +23,7 @@ use crate::{
         DatabaseTransaction, StoreError,
         attempt::{self, NewAttempt},
         dialect::Id,
-        follow_up, new_id,
+        follow_up,
         notification::{self, Claimed, Whose},
         sender,
     },
@@ -127,10 +128,13 @@ async fn claim_as(
     } else {
         Whose::Of(sender)
     };
-    let (due, row) = tokio::try_join!(
-        notification::count_due(&engine.store, whose, now, most),
+    let passing = engine.hold().map(|hold| hold.passing());
+    let (due, row, hold) = tokio::try_join!(
+        notification::count_due(&engine.store, whose, passing, now, most),
         sender::find(engine.store.by_index(), sender),
+        engine.refresh_hold(),
     )?;
+    let passing = hold.map(|hold| hold.passing());
     let [otp, ordinary @ ..] = due;
     let wanted = Slots {
         otp: otp.min(slots.otp),
@@ -175,8 +179,11 @@ async fn claim_as(
         .collect();
     let found = engine
         .store
-        .write(async |tx| claim_in(engine, tx, sender, &permits, &lanes, lease, now).await)
+        .write(async |tx| {
+            claim_in(engine, tx, sender, &permits, (&lanes, passing), lease, now).await
+        })
         .await?;
+    lineage::advanced(engine, found.advance, now).await?;
     found.report.publish(engine);
     Ok(Claim {
         jobs: found.jobs,
@@ -188,13 +195,14 @@ async fn claim_as(
 }
 
 /// What one claim's transaction found.
-#[derive(Default)]
 struct Found {
     jobs: Vec<Job>,
     taken: usize,
     report: Report,
     /// Of what the sender sends with.
     revision: i64,
+    /// What became of the database's mark.
+    advance: Advance,
 }
 
 async fn claim_in(
@@ -202,12 +210,24 @@ async fn claim_in(
     tx: &DatabaseTransaction,
     sender: Uuid,
     permits: &[Permit],
-    ordinary: &[i64],
+    (ordinary, passing): (&[i64], Option<Passing>),
     lease: Timestamp,
     now: Timestamp,
 ) -> Result<Found, StoreError> {
-    let Some(row) = sender::find(tx, sender).await? else {
-        return Ok(Found::default());
+    let advance = lineage::advance(engine, tx, now).await?;
+    let row = match advance {
+        // Its attempts may have been made before: nothing is claimed.
+        Advance::WentBack { .. } => None,
+        Advance::NotDue | Advance::To(_) => sender::find(tx, sender).await?,
+    };
+    let Some(row) = row else {
+        return Ok(Found {
+            jobs: Vec::new(),
+            taken: 0,
+            report: Report::default(),
+            revision: 0,
+            advance,
+        });
     };
     // Read here, not remembered: the default may have been switched a moment ago.
     let whose = if row.is_default {
@@ -226,9 +246,16 @@ async fn claim_in(
             if left <= 0 {
                 break;
             }
-            let found =
-                notification::claim(tx, sender, whose, *lane, (engine.process, lease), now, left)
-                    .await?;
+            let found = notification::claim(
+                tx,
+                sender,
+                whose,
+                (*lane, passing),
+                (engine.process, lease),
+                now,
+                left,
+            )
+            .await?;
             left -= i64::try_from(found.len()).unwrap_or(left);
             claimed.extend(found.into_iter().map(|found| (permit.lane, found)));
         }
@@ -262,7 +289,7 @@ async fn claim_in(
     let attempts: Vec<NewAttempt> = claimed
         .iter()
         .map(|claimed| NewAttempt {
-            id: Id(new_id(now)),
+            id: Id(engine.attempt_id(now)),
             notification_id: Id(claimed.id),
             number: claimed.attempt_count,
             generation: claimed.generation,
@@ -274,6 +301,7 @@ async fn claim_in(
             taken,
             report,
             revision: row.revision,
+            advance,
         });
     }
     attempt::insert(tx, &attempts, sender, engine.process, now).await?;
@@ -306,5 +334,6 @@ async fn claim_in(
         taken,
         report,
         revision: row.revision,
+        advance,
     })
 }

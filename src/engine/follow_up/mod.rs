@@ -61,7 +61,8 @@ impl Cursor {
 /// database refuses is ended alone, with its reason.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
     let candidates = follow_up::due_notifications(&engine.store, now, BATCH).await?;
-    if candidates.is_empty() {
+    // While sending is on hold they wait: what they would make may have been sent before.
+    if candidates.is_empty() || engine.refresh_hold().await?.is_some() {
         return Ok(0);
     }
     // A receipt may be among the callbacks that are not applied yet.
@@ -79,6 +80,38 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
         }
     }
     Ok(count)
+}
+
+/// Cancels the follow-ups that were due by then, a batch at a time. Says how many.
+pub(super) async fn cancel_due_before(
+    engine: &Engine,
+    before: Timestamp,
+    reason: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let mut cancelled = 0;
+    loop {
+        let mut wanted = follow_up::due_notifications(&engine.store, before, BATCH).await?;
+        // Notifications before follow-ups, in order: the lock order.
+        wanted.sort_unstable();
+        wanted.dedup();
+        let count = engine
+            .store
+            .write(async |tx| {
+                notification::lock(tx, &wanted).await?;
+                let all = follow_up::due(tx, &wanted, before, BATCH).await?;
+                for due in &all {
+                    let reason = Cursor::of(due).explain(reason);
+                    end(tx, due, State::Cancelled, &reason, now).await?;
+                }
+                Ok(all.len())
+            })
+            .await?;
+        if count == 0 {
+            return Ok(cancelled);
+        }
+        cancelled += u64::try_from(count).unwrap_or(0);
+    }
 }
 
 /// Decides the due follow-ups of these notifications in one transaction.

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod audit;
 pub mod events;
+pub mod hold;
 mod idempotency;
 pub mod log;
 pub mod messages;
@@ -30,6 +31,7 @@ use utoipa::{
         people::contacts::get_preferences, people::contacts::put_preferences, people::contacts::kinds, people::staff::users, people::staff::user, people::staff::ensure_user, people::staff::delete_user,
         people::staff::link, people::staff::groups, people::staff::group, people::staff::ensure_group, people::staff::delete_group, people::staff::members, people::staff::add_member, people::staff::remove_member,
         account::notices, account::templates, log::put, stats::get,
+        hold::get, hold::start, hold::release,
         senders::list, senders::get, senders::add, senders::change, senders::switch::make_default,
         senders::switch::hold, senders::switch::release, senders::credentials::add,
         senders::credentials::activate, senders::credentials::deactivate, senders::credentials::remove, audit::list

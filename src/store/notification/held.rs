@@ -4,18 +4,59 @@ use crate::store::DatabaseTransaction;
 use sea_orm::{ConnectionTrait, DbBackend};
 use uuid::Uuid;
 
-use super::queue::{Whose, due};
-use crate::domain::time::Timestamp;
+use super::queue::{Whose, and_passing, due};
+use crate::domain::{hold::Passing, time::Timestamp};
 use crate::store::{
     Store, StoreError,
     dialect::{Columns, among, by_key, execute, locking, nil, query},
+    hold::passes,
 };
 
-/// Moves queued messages out of the due queue, because their sender cannot send.
-/// Says how many.
+/// Why a queue is held: its sender cannot send, or sending is on hold for all, but for
+/// what goes on all the same.
+#[derive(Clone, Copy, Debug)]
+pub enum Cause {
+    Sender,
+    Hold(Passing),
+}
+
+impl Cause {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Sender => "sender",
+            Self::Hold(_) => "hold",
+        }
+    }
+
+    /// Which due messages are meant.
+    fn condition(self) -> String {
+        let due = "due_at <= $3 AND channel = 'whatsapp'";
+        match self {
+            Self::Sender => due.to_owned(),
+            Self::Hold(passing) => format!("{due} AND NOT {}", passes(passing)),
+        }
+    }
+}
+
+/// Whether a queue has anything to be held. Asked before anything is written.
+pub async fn any_to_hold(
+    store: &Store,
+    whose: Whose,
+    cause: Cause,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let backend = store.by_index().get_database_backend();
+    let condition = cause.condition().replace("$3", "$2");
+    let due = due(backend, whose, &condition, "1", "");
+    let values = [whose.sender().into(), now.micros().into()];
+    Ok(!query(store.by_index(), due, values).await?.is_empty())
+}
+
+/// Moves queued messages out of the due queue. Says how many.
 pub async fn hold(
     tx: &DatabaseTransaction,
     whose: Whose,
+    cause: Cause,
     reason: &str,
     now: Timestamp,
     limit: i64,
@@ -24,7 +65,7 @@ pub async fn hold(
     let due = due(
         backend,
         whose,
-        "due_at <= $3 AND channel = 'whatsapp'",
+        &cause.condition(),
         "$4",
         locking(backend, "FOR UPDATE SKIP LOCKED"),
     );
@@ -32,8 +73,9 @@ pub async fn hold(
         tx,
         format!(
             "WITH due AS MATERIALIZED ({due}) \
-             UPDATE notification SET engine_state = 'held', status = 'held', open_status = 'held', reason = $2, held_for = 'sender', \
+             UPDATE notification SET engine_state = 'held', status = 'held', open_status = 'held', reason = $2, held_for = '{}', \
              due_at = NULL, updated_at = $3 FROM due WHERE {}",
+            cause.name(),
             by_key(backend, "id", "due_id")
         ),
         [
@@ -57,9 +99,15 @@ fn held(backend: DbBackend, whose: Whose) -> String {
     format!("engine_state = 'held' AND ({})", any.join(" OR "))
 }
 
-/// Whether anything waits for a sender.
-pub async fn any_held(store: &Store, whose: Whose) -> Result<bool, StoreError> {
+/// Whether anything waits for a sender; with `passing`, of what goes on while sending is
+/// on hold.
+pub async fn any_held(
+    store: &Store,
+    whose: Whose,
+    passing: Option<Passing>,
+) -> Result<bool, StoreError> {
     let held = held(store.by_index().get_database_backend(), whose);
+    let held = and_passing(&held, passing);
     let found = query(
         store.by_index(),
         format!(
@@ -71,17 +119,20 @@ pub async fn any_held(store: &Store, whose: Whose) -> Result<bool, StoreError> {
     Ok(!found.is_empty())
 }
 
-/// Puts messages back into the queue that were held for their sender, the important
-/// ones first. Says how many.
+/// Puts messages back into the queue that were held for their sender, or while sending was
+/// on hold, the important ones first; with `passing`, only what goes on while it is. Says
+/// how many.
 pub async fn release(
     tx: &DatabaseTransaction,
     whose: Whose,
+    passing: Option<Passing>,
     now: Timestamp,
     limit: i64,
 ) -> Result<u64, StoreError> {
     let backend = tx.get_database_backend();
     let skip = locking(backend, "FOR UPDATE SKIP LOCKED");
     let held = held(backend, whose);
+    let held = and_passing(&held, passing);
     let released = execute(
         tx,
         format!(

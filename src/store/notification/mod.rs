@@ -6,12 +6,13 @@ mod queue;
 mod search;
 
 pub use held::{
-    Awaited, any_held, awaited_templates, hold, hold_for_template, release, release_template,
+    Awaited, Cause, any_held, any_to_hold, awaited_templates, hold, hold_for_template, release,
+    release_template,
 };
 pub use insert::{Fallback, NewNotification, fresh_state, insert};
 pub use queue::{
-    Claimed, Delay, LANES, Whose, answerable, any_due, any_woken, await_open_calls, claim,
-    count_due, delay, extend, oldest_due, woken,
+    Claimed, Delay, LANES, Whose, answerable, any_woken, await_open_calls, claim, count_due, delay,
+    extend, oldest_due, woken,
 };
 pub use search::{
     Filter, find, find_all, in_transaction, of_request, open_counts, read_failure, search,

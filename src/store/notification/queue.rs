@@ -5,12 +5,13 @@ use sea_orm::{ConnectionTrait, DbBackend};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::domain::{horizon::TOLERANCE_MICROS, time::Timestamp};
+use crate::domain::{hold::Passing, horizon::TOLERANCE_MICROS, time::Timestamp};
 use crate::store::{
     Store, StoreError,
     dialect::{
         Columns, Id, Type, by_key, execute, ids, list, locking, nil, query, query_one, rows,
     },
+    hold,
 };
 
 /// Lanes of the queue, by priority: one-time passwords, high, normal, bulk.
@@ -99,12 +100,21 @@ pub(super) fn due(backend: DbBackend, whose: Whose, rest: &str, limit: &str, loc
     )
 }
 
-/// Takes up to `limit` due notifications of one lane for a sender, longest due first.
+/// The same condition, and while sending is on hold only what goes on all the same.
+pub(super) fn and_passing(rest: &str, passing: Option<Passing>) -> String {
+    match passing {
+        Some(passing) => format!("{rest} AND {}", hold::passes(passing)),
+        None => rest.to_owned(),
+    }
+}
+
+/// Takes up to `limit` due notifications of one lane for a sender, longest due first;
+/// with a [`Passing`], only what goes on while sending is on hold.
 pub async fn claim(
     tx: &DatabaseTransaction,
     sender: Uuid,
     whose: Whose,
-    lane: i64,
+    (lane, passing): (i64, Option<Passing>),
     lease: (Uuid, Timestamp),
     now: Timestamp,
     limit: i64,
@@ -114,7 +124,10 @@ pub async fn claim(
     let due = due(
         backend,
         whose,
-        "priority = $6 AND due_at <= $4 AND channel = 'whatsapp' AND (expires_at IS NULL OR expires_at > $4)",
+        &and_passing(
+            "priority = $6 AND due_at <= $4 AND channel = 'whatsapp' AND (expires_at IS NULL OR expires_at > $4)",
+            passing,
+        ),
         "$5",
         locking(backend, "FOR UPDATE SKIP LOCKED"),
     );
@@ -200,25 +213,6 @@ pub async fn await_open_calls(
     )
     .await?;
     waiting.iter().map(|row| Columns::of(row).take()).collect()
-}
-
-/// Whether anything is due.
-pub async fn any_due(store: &Store, whose: Whose, now: Timestamp) -> Result<bool, StoreError> {
-    let backend = store.by_index().get_database_backend();
-    let due = due(
-        backend,
-        whose,
-        "due_at <= $2 AND channel = 'whatsapp'",
-        "1",
-        "",
-    );
-    let found = query(
-        store.by_index(),
-        due,
-        [whose.sender().into(), now.micros().into()],
-    )
-    .await?;
-    Ok(!found.is_empty())
 }
 
 /// A claimed message that has to wait, before any call was made.
@@ -349,14 +343,17 @@ pub async fn extend(
     Ok(())
 }
 
-/// How many messages of each lane are due, counted up to `limit`.
+/// How many messages of each lane are due, counted up to `limit`; with `passing`, of
+/// what goes on while sending is on hold.
 pub async fn count_due(
     store: &Store,
     whose: Whose,
+    passing: Option<Passing>,
     now: Timestamp,
     limit: i64,
 ) -> Result<[i64; LANES], StoreError> {
     let backend = store.by_index().get_database_backend();
+    let due = and_passing("due_at IS NOT NULL AND due_at <= $2", passing);
     let lane = |lane: usize| {
         let parts: Vec<String> = whose
             .conditions(backend)
@@ -365,7 +362,7 @@ pub async fn count_due(
             .map(|(part, condition)| {
                 format!(
                     "(SELECT count(*) FROM (SELECT id FROM notification WHERE {condition} \
-                     AND priority = {lane} AND due_at IS NOT NULL AND due_at <= $2 LIMIT $3) AS due{lane}{part})"
+                     AND priority = {lane} AND {due} LIMIT $3) AS due{lane}{part})"
                 )
             })
             .collect();

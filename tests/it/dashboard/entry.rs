@@ -32,7 +32,7 @@ crate::tests![
     what_was_ended_stays_ended,
 ];
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "/dashboard",
     "/dashboard/live",
     "/dashboard/notifications",
@@ -42,6 +42,7 @@ const PAGES: [&str; 9] = [
     "/dashboard/senders",
     "/dashboard/senders/01990f2e-0000-7000-8000-000000000000",
     "/dashboard/audit",
+    "/dashboard/hold",
 ];
 
 async fn nobody_sees_a_page_without_a_login(database: Database) {

@@ -22,7 +22,7 @@ pub use blocker::fresh_blocker;
 pub use graph::Graph;
 use libtest_mimic::Trial;
 pub use pgbouncer::{PGBOUNCER_MISSING, pgbouncer, stop_pgbouncer, through_pgbouncer};
-pub use postgres::{POSTGRES_MISSING, postgres, stop_postgres};
+pub use postgres::{POSTGRES_MISSING, binaries as program_folder, postgres, stop_postgres};
 pub use provider::FakeMeta;
 pub use sandbox::{Played, play};
 pub use small_disk::SmallDisk;

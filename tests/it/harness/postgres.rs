@@ -43,7 +43,7 @@ fn given() -> Option<Postgres> {
 }
 
 /// The folder of `initdb`: on the path, or where distributions put it.
-fn binaries() -> Option<PathBuf> {
+pub fn binaries() -> Option<PathBuf> {
     let on_path = std::env::var_os("PATH")
         .into_iter()
         .flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());

@@ -720,6 +720,12 @@ async fn what_people_write_is_marked_read_if_that_is_wanted(database: Database) 
     assert_eq!(turn(&app).await, 0, "not before a minute");
     app.pass(61);
     app.meta.cannot_be_reached(false);
+    // A tick is a call: none is made while sending is on hold.
+    let reason = json!({ "reason": "a test" });
+    assert_eq!(app.admin("POST", "/api/v1/hold", &reason).await.0, 200);
+    assert_eq!(turn(&app).await, 0);
+    let released = app.admin("POST", "/api/v1/hold/release", &json!({})).await;
+    assert_eq!(released.0, 200);
     assert_eq!(turn(&app).await, 1);
     assert_eq!(app.meta.marked(), ["wamid.x"]);
     app.pass(3600);

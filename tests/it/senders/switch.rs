@@ -356,7 +356,7 @@ async fn the_important_ones_go_first_when_it_goes_on(database: Database) {
     let whose = herald::store::notification::Whose::Nobodys;
     let released = engine
         .store
-        .write(async |tx| herald::store::notification::release(tx, whose, app.now(), 1).await)
+        .write(async |tx| herald::store::notification::release(tx, whose, None, app.now(), 1).await)
         .await
         .unwrap();
     let first = app

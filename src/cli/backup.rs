@@ -1,0 +1,55 @@
+//! `herald backup`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{say, settings};
+use crate::{state::Clock, store::backup};
+
+/// Backs the database up into one file, while servers run.
+///
+/// SQLite makes the copy itself, and the copy is read whole before it is taken;
+/// PostgreSQL's is made by pg_dump. The file is an archive with a manifest and checksums,
+/// and holds all data: keep it as safe as the database. Without HERALD_SECRET_KEY it is
+/// worthless, and the key is not in it: keep it elsewhere.
+///
+/// Example: `herald backup /backups/herald-$(date +%F).tar`
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Backup {
+    /// Where the backup goes. Its folder needs room for twice the database.
+    file: PathBuf,
+    /// Overwrite a file that is there.
+    #[arg(long)]
+    force: bool,
+    /// Print the manifest as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Backup {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let config = settings()?;
+        let now = Clock::System.now();
+        let manifest = backup::make(&config.database_url, &self.file, self.force, now).await?;
+        if self.json {
+            say(serde_json::to_string(&manifest)?);
+            return Ok(());
+        }
+        let bytes: u64 = manifest.files.iter().map(|file| file.bytes).sum();
+        say(format!(
+            "Backed up to {}: {}, {bytes} bytes, schema {}.",
+            self.file.display(),
+            manifest.database.title(),
+            manifest.schema_version(),
+        ));
+        match &manifest.secret_key_id {
+            Some(id) => say(format!(
+                "It is worthless without HERALD_SECRET_KEY (key {id}), which is not in it."
+            )),
+            None => say("Nothing in it is encrypted yet: no server has started on this database."),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! `herald hold show|start|release`
+
+use anyhow::{Context, ensure};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{say, settings};
+use crate::{
+    app,
+    config::operator,
+    domain::{hold::Reason, phone, rule::parse_duration_seconds},
+    engine::{
+        Engine,
+        hold::{self, By, Released, Standing},
+    },
+    state::Clock,
+};
+
+/// Sending held for the whole installation: what it keeps back, and how it ends.
+///
+/// Callbacks and requests are taken while it lasts. One-time passwords that were asked for
+/// since it began are sent.
+#[derive(Debug, Args)]
+pub(super) struct HoldCommand {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Shows whether sending is on hold, why, and what a release would send.
+    Show {
+        /// Messages that are listed, those that wait longest first.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(0..=1000))]
+        limit: i64,
+        /// Show numbers and names in full.
+        #[arg(long)]
+        show: bool,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Holds sending. Example: `herald hold start --reason "moving to another machine"`
+    Start {
+        /// Why: others will read it.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Lets sending go on. Example: `herald hold release --cancel-older-than 2h --dry-run`
+    Release {
+        /// Cancel what was asked for longer ago: after a restore it may have been sent already.
+        #[arg(long, value_name = "2h")]
+        cancel_older_than: Option<String>,
+        /// Only say what would be cancelled.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+impl HoldCommand {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let config = settings()?;
+        let engine = app::command_engine(&config, app::command_store(&config).await?).await?;
+        let actor = format!("cli:{}", operator()?);
+        let by = By {
+            actor: &actor,
+            now: Clock::System.now(),
+        };
+        let action = self.action.unwrap_or(Action::Show {
+            limit: 20,
+            show: false,
+            json: false,
+        });
+        match action {
+            Action::Show { limit, show, json } => {
+                let standing = hold::standing(&engine, limit, by.now).await?;
+                if json {
+                    say(document(&standing).to_string());
+                } else {
+                    print(&standing, show);
+                }
+                Ok(())
+            }
+            Action::Start { reason } => {
+                let reason = reason.trim();
+                ensure!(!reason.is_empty(), "--reason: say why");
+                if hold::begin(&engine, by, Reason::Asked, Some(reason)).await? {
+                    say("Sending is on hold. Callbacks and requests are taken.");
+                } else {
+                    say("Sending was on hold already: herald hold show says why.");
+                }
+                Ok(())
+            }
+            Action::Release {
+                cancel_older_than,
+                dry_run,
+            } => release(&engine, by, cancel_older_than.as_deref(), dry_run).await,
+        }
+    }
+}
+
+async fn release(
+    engine: &Engine,
+    by: By<'_>,
+    older_than: Option<&str>,
+    dry_run: bool,
+) -> anyhow::Result<()> {
+    let before = older_than
+        .map(|text| {
+            parse_duration_seconds(text)
+                .map(|seconds| by.now.plus_seconds(-seconds))
+                .context("--cancel-older-than: a number and s, m, h or d, such as 2h")
+        })
+        .transpose()?;
+    let Released {
+        was_held,
+        messages,
+        follow_ups,
+        events,
+    } = hold::release(engine, by, before, dry_run).await?;
+    ensure!(was_held, "sending is not on hold");
+    let word = if dry_run {
+        "would be cancelled"
+    } else {
+        "cancelled"
+    };
+    if before.is_some() {
+        say(format!(
+            "{messages} messages, {follow_ups} follow-ups and {events} unfinished events {word}."
+        ));
+    }
+    if dry_run {
+        say("Nothing was changed.");
+    } else {
+        say("Sending goes on.");
+    }
+    Ok(())
+}
+
+fn print(standing: &Standing, show: bool) {
+    match &standing.hold {
+        Some(hold) => say(format!(
+            "On hold since {}: {}.",
+            hold.since,
+            hold.sentence()
+        )),
+        None => say("Sending is not on hold."),
+    }
+    if standing.waiting.is_empty() {
+        say("No message is due.");
+    } else {
+        say("Due, by kind and age:");
+    }
+    for waiting in &standing.waiting {
+        say(format!(
+            "{:>8}  {:<16} {:<18} {}",
+            waiting.count,
+            waiting.category,
+            waiting.age.sentence(),
+            waiting.template
+        ));
+    }
+    if standing.follow_ups > 0 || standing.events > 0 {
+        say(format!(
+            "{} follow-ups are due, and {} events have recipients to go.",
+            standing.follow_ups, standing.events
+        ));
+    }
+    if !standing.messages.is_empty() {
+        say("Those that wait longest:");
+    }
+    for message in &standing.messages {
+        let recipient = if show {
+            message.recipient.clone()
+        } else {
+            phone::masked(&message.recipient)
+        };
+        say(format!(
+            "{}  {}  {:<16} {:<24} {recipient}",
+            message.id, message.created_at, message.category, message.template
+        ));
+    }
+}
+
+fn document(standing: &Standing) -> serde_json::Value {
+    let waiting: Vec<_> = standing
+        .waiting
+        .iter()
+        .map(|waiting| {
+            json!({
+                "category": waiting.category, "template": waiting.template,
+                "age": waiting.age.name(), "count": waiting.count,
+            })
+        })
+        .collect();
+    let messages: Vec<_> = standing
+        .messages
+        .iter()
+        .map(|message| {
+            json!({
+                "id": message.id, "created_at": message.created_at.to_string(),
+                "category": message.category, "template": message.template,
+            })
+        })
+        .collect();
+    json!({
+        "on_hold": standing.hold.is_some(),
+        "reason": standing.hold.as_ref().map(|hold| hold.reason),
+        "detail": standing.hold.as_ref().and_then(|hold| hold.detail.clone()),
+        "since": standing.hold.as_ref().map(|hold| hold.since.to_string()),
+        "waiting": waiting, "messages": messages,
+        "follow_ups": standing.follow_ups, "events": standing.events,
+    })
+}

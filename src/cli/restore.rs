@@ -1,0 +1,83 @@
+//! `herald restore`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{say, settings};
+use crate::{config::Config, engine::vault::Vault, state::Clock, store::backup};
+
+/// Puts a backup in the place of the database. Stop every server first.
+///
+/// The whole archive is read and compared with its checksums before anything is changed.
+/// The next server starts with sending on hold: what was due when the backup was made may
+/// have been sent since. `herald hold show` lists it, `herald hold release` goes on.
+///
+/// Example: `herald restore /backups/herald-2026-11-28.tar --replace`
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Restore {
+    /// The backup.
+    file: PathBuf,
+    /// Replace a database that is there. It is kept: as FILE.before-restore-TIME, or in
+    /// PostgreSQL as the schema before_restore_TIME.
+    #[arg(long)]
+    replace: bool,
+    /// Only read the backup and compare its checksums.
+    #[arg(long)]
+    verify: bool,
+}
+
+impl Restore {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let config = settings()?;
+        if self.verify {
+            let manifest =
+                tokio::task::spawn_blocking(move || backup::verify(&self.file)).await??;
+            say(format!(
+                "The backup is whole: {}, made at {}, schema {}.",
+                manifest.database.title(),
+                manifest.created_at,
+                manifest.schema_version()
+            ));
+            warn_of_key(&config, manifest.secret_key_id.as_deref());
+            return Ok(());
+        }
+        let now = Clock::System.now();
+        let done = backup::restore(&config.database_url, &self.file, self.replace, now).await?;
+        say(format!(
+            "Restored: {} as of {}, schema {}.",
+            done.manifest.database.title(),
+            done.manifest.created_at,
+            done.manifest.schema_version()
+        ));
+        if let Some(kept) = &done.kept {
+            say(format!("What was there before is kept as {kept}."));
+        }
+        warn_of_key(&config, done.manifest.secret_key_id.as_deref());
+        say(
+            "The next `herald serve --migrate` starts with sending on hold. Look with `herald hold show`, then `herald hold release`.",
+        );
+        Ok(())
+    }
+}
+
+/// Says whether the key at hand opens what is encrypted.
+fn warn_of_key(config: &Config, of_backup: Option<&str>) {
+    let Some(of_backup) = of_backup else { return };
+    let key = |key: Option<&secrecy::SecretString>| {
+        key.and_then(|key| Vault::new(key, None).ok())
+            .map(|vault| vault.key_id().to_owned())
+    };
+    let here = [
+        key(config.secret_key.as_ref()),
+        key(config.secret_key_previous.as_ref()),
+    ];
+    if here.iter().flatten().any(|id| id == of_backup) {
+        say(format!("HERALD_SECRET_KEY fits (key {of_backup})."));
+    } else {
+        say(format!(
+            "WARNING: it was made with the HERALD_SECRET_KEY whose id is {of_backup}, and that is not set here. Without it, what is encrypted is lost."
+        ));
+    }
+}

@@ -1,0 +1,62 @@
+//! Ids of attempts, which travel to the provider and come back with its statuses.
+//!
+//! The last 32 bits of an id are a digest of the others under the installation's id, so
+//! that an installation knows its own ids again, even after a restore took their rows. An
+//! id of another program has one chance in four thousand million to look like ours.
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// The bits of an id that are the digest.
+const MARK: u128 = 0xffff_ffff;
+
+/// Puts the installation's mark into an id.
+pub fn marked(installation: Uuid, id: Uuid) -> Uuid {
+    let id = id.as_u128() & !MARK;
+    Uuid::from_u128(id | digest(installation, id))
+}
+
+/// Whether an id has the mark of this installation.
+pub fn is_ours(installation: Uuid, id: Uuid) -> bool {
+    marked(installation, id) == id
+}
+
+fn digest(installation: Uuid, id: u128) -> u128 {
+    let digest = Sha256::new()
+        .chain_update(b"herald attempt id")
+        .chain_update(installation.as_bytes())
+        .chain_update(id.to_be_bytes())
+        .finalize();
+    digest
+        .iter()
+        .take(4)
+        .fold(0, |number, byte| number << 8 | u128::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::{is_ours, marked};
+
+    #[test]
+    fn an_id_is_known_again_by_its_installation_and_by_no_other() {
+        let (ours, theirs) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let plain = Uuid::from_u128(0x0197_7777_7777_7777_8888_0000_0000_1234);
+        let id = marked(ours, plain);
+        assert!(is_ours(ours, id) && !is_ours(theirs, id) && !is_ours(ours, plain));
+        assert_eq!(id.as_u128() >> 32, plain.as_u128() >> 32, "its time stays");
+        assert_eq!(marked(ours, id), id);
+    }
+
+    #[test]
+    fn ids_that_differ_only_in_their_sequence_stay_different() {
+        let ours = Uuid::from_u128(9);
+        let mut all: Vec<Uuid> = (0..1000)
+            .map(|step| marked(ours, Uuid::from_u128(0x0197 << 112 | step << 32)))
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 1000);
+    }
+}

@@ -1,0 +1,200 @@
+//! Sending held for the whole installation: why, since when, and what goes on all the same.
+//!
+//! After a restore the database does not know what was sent in the time it has lost, so
+//! whatever it would send now may have been sent already. Sending waits for a person.
+
+use serde::{Deserialize, Serialize};
+
+use super::time::Timestamp;
+
+/// Why sending is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// A person asked for it: `serve --hold`, `herald hold start`, the API or the dashboard.
+    Asked,
+    /// `herald restore` made this database out of a backup.
+    Restored,
+    /// The SQLite file is a copy: it was not closed by its server and its log is missing.
+    Copied,
+    /// `HERALD_STATE_MARK` is newer than the database.
+    NewerMark,
+    /// The database is older than it was when this process last looked.
+    WentBack,
+    /// A signed status names an attempt of this installation that this database never made.
+    LostAttempt,
+    /// PostgreSQL's system identifier is another than the last one seen.
+    OtherCluster,
+    /// PostgreSQL's timeline is older than the last one seen.
+    OlderTimeline,
+    /// `HERALD_STATE_MARK` could not be read since this process started.
+    MarkUnreadable,
+}
+
+impl Reason {
+    /// The word the API and the database use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Restored => "restored",
+            Self::Copied => "copied",
+            Self::NewerMark => "newer_mark",
+            Self::WentBack => "went_back",
+            Self::LostAttempt => "lost_attempt",
+            Self::OtherCluster => "other_cluster",
+            Self::OlderTimeline => "older_timeline",
+            Self::MarkUnreadable => "mark_unreadable",
+        }
+    }
+
+    /// The same for people.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Asked => "a person asked for it",
+            Self::Restored => "the database was restored from a backup",
+            Self::Copied => {
+                "the database file is a copy that was taken while a server used it, or its log is missing"
+            }
+            Self::NewerMark => "the mark in HERALD_STATE_MARK is newer than the database",
+            Self::WentBack => "the database is older than it was a moment ago",
+            Self::LostAttempt => {
+                "the provider reports a message that this installation sent and this database does not know"
+            }
+            Self::OtherCluster => "this is another PostgreSQL cluster than before",
+            Self::OlderTimeline => "PostgreSQL is on an older timeline than before",
+            Self::MarkUnreadable => "the mark in HERALD_STATE_MARK cannot be read",
+        }
+    }
+}
+
+/// Sending is held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    pub reason: Reason,
+    pub since: Timestamp,
+    /// What the person said, or the figures that led to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Hold {
+    /// Why messages wait, for people.
+    pub fn sentence(&self) -> String {
+        let reason = self.reason.sentence();
+        match &self.detail {
+            Some(detail) => format!("sending is on hold: {reason} ({detail})"),
+            None => format!("sending is on hold: {reason}"),
+        }
+    }
+
+    /// What goes on while it is held.
+    pub const fn passing(&self) -> Passing {
+        Passing { since: self.since }
+    }
+}
+
+/// What goes on while sending is held: one-time passwords that were asked for since it
+/// began. They cannot have been sent before, and nobody can sign in without them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passing {
+    pub since: Timestamp,
+}
+
+/// How old what waits is, since it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Age {
+    UnderTenMinutes,
+    UnderAnHour,
+    UnderSixHours,
+    UnderADay,
+    Older,
+}
+
+impl Age {
+    pub const ALL: [Self; 5] = [
+        Self::UnderTenMinutes,
+        Self::UnderAnHour,
+        Self::UnderSixHours,
+        Self::UnderADay,
+        Self::Older,
+    ];
+
+    /// Below so many seconds; none: no bound.
+    pub const fn below_seconds(self) -> Option<i64> {
+        match self {
+            Self::UnderTenMinutes => Some(10 * 60),
+            Self::UnderAnHour => Some(60 * 60),
+            Self::UnderSixHours => Some(6 * 60 * 60),
+            Self::UnderADay => Some(24 * 60 * 60),
+            Self::Older => None,
+        }
+    }
+
+    /// The word the API uses.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnderTenMinutes => "under_ten_minutes",
+            Self::UnderAnHour => "under_an_hour",
+            Self::UnderSixHours => "under_six_hours",
+            Self::UnderADay => "under_a_day",
+            Self::Older => "older",
+        }
+    }
+
+    /// The same for people.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::UnderTenMinutes => "under 10 minutes",
+            Self::UnderAnHour => "10 to 60 minutes",
+            Self::UnderSixHours => "1 to 6 hours",
+            Self::UnderADay => "6 to 24 hours",
+            Self::Older => "over a day",
+        }
+    }
+
+    /// The age of something so many microseconds old.
+    pub fn of_micros(micros: i64) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|age| {
+                age.below_seconds()
+                    .is_none_or(|below| micros < below.saturating_mul(1_000_000))
+            })
+            .unwrap_or(Self::Older)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Age, Hold, Reason};
+    use crate::domain::time::Timestamp;
+
+    #[test]
+    fn a_hold_is_stored_by_words_and_read_again() {
+        let hold = Hold {
+            reason: Reason::NewerMark,
+            since: Timestamp::from_micros(7),
+            detail: None,
+        };
+        let text = serde_json::to_string(&hold).unwrap();
+        assert_eq!(text, r#"{"reason":"newer_mark","since":7}"#);
+        assert_eq!(serde_json::from_str::<Hold>(&text).unwrap(), hold);
+    }
+
+    #[test]
+    fn ages_follow_each_other_without_a_gap() {
+        let minute = 60 * 1_000_000;
+        for (micros, age) in [
+            (-1, Age::UnderTenMinutes),
+            (10 * minute - 1, Age::UnderTenMinutes),
+            (10 * minute, Age::UnderAnHour),
+            (60 * minute, Age::UnderSixHours),
+            (6 * 60 * minute, Age::UnderADay),
+            (24 * 60 * minute, Age::Older),
+            (i64::MAX, Age::Older),
+        ] {
+            assert_eq!(Age::of_micros(micros), age, "{micros}");
+        }
+    }
+}

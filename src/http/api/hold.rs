@@ -1,0 +1,201 @@
+//! Sending held for the whole installation.
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{ProblemDocument, read_json, wrong};
+use crate::{
+    domain::hold::Reason,
+    engine::hold::{self, By, Standing},
+    http::{
+        auth::{Admin, Client},
+        problem::Problem,
+    },
+    state::AppState,
+};
+
+/// Messages that are listed.
+const LISTED: i64 = 100;
+
+/// A reason is at most so long, in characters.
+const MAX_REASON: usize = 200;
+
+/// Whether sending is on hold, and what a release would send.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HoldView {
+    on_hold: bool,
+    /// `asked`, `restored`, `copied`, `newer_mark`, `went_back`, `lost_attempt`,
+    /// `other_cluster`, `older_timeline` or `mark_unreadable`.
+    reason: Option<&'static str>,
+    /// What the person said, or the figures that led to it.
+    detail: Option<String>,
+    since: Option<String>,
+    /// What is due, by kind and age.
+    waiting: Vec<WaitingView>,
+    /// Of what is due, up to 100 that wait longest.
+    messages: Vec<MessageView>,
+    /// Follow-ups that are due, and fire when sending goes on.
+    follow_ups: i64,
+    /// Events whose recipients are not all known yet.
+    events: i64,
+}
+
+/// Messages of one kind and age.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WaitingView {
+    category: String,
+    template: String,
+    /// `under_ten_minutes`, `under_an_hour`, `under_six_hours`, `under_a_day` or `older`.
+    age: &'static str,
+    count: i64,
+}
+
+/// A message that a release would send.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessageView {
+    id: Uuid,
+    created_at: String,
+    category: String,
+    template: String,
+}
+
+impl From<Standing> for HoldView {
+    fn from(standing: Standing) -> Self {
+        let hold = standing.hold;
+        Self {
+            on_hold: hold.is_some(),
+            reason: hold.as_ref().map(|hold| hold.reason.name()),
+            since: hold.as_ref().map(|hold| hold.since.to_string()),
+            detail: hold.and_then(|hold| hold.detail),
+            waiting: standing
+                .waiting
+                .into_iter()
+                .map(|waiting| WaitingView {
+                    category: waiting.category,
+                    template: waiting.template,
+                    age: waiting.age.name(),
+                    count: waiting.count,
+                })
+                .collect(),
+            messages: standing
+                .messages
+                .into_iter()
+                .map(|message| MessageView {
+                    id: message.id,
+                    created_at: message.created_at.to_string(),
+                    category: message.category,
+                    template: message.template,
+                })
+                .collect(),
+            follow_ups: standing.follow_ups,
+            events: standing.events,
+        }
+    }
+}
+
+async fn answer(state: &AppState) -> Result<HttpResponse, Problem> {
+    let standing = hold::standing(&state.engine, LISTED, state.clock.now()).await?;
+    Ok(HttpResponse::Ok().json(HoldView::from(standing)))
+}
+
+fn by<'a>(state: &AppState, client: &'a Client) -> By<'a> {
+    By {
+        actor: &client.actor,
+        now: state.clock.now(),
+    }
+}
+
+/// Whether sending is on hold, and what a release would send. Needs an admin key.
+#[utoipa::path(
+    get, path = "/api/v1/hold", tag = "account",
+    responses((status = 200, body = HoldView), (status = 403, body = ProblemDocument))
+)]
+pub async fn get(_admin: Admin, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+    answer(&state).await
+}
+
+/// Why sending is held.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldAll {
+    reason: String,
+}
+
+/// Holds sending: callbacks and requests are taken, nothing is sent but one-time passwords
+/// that are asked for from now on. Needs an admin key.
+#[utoipa::path(
+    post, path = "/api/v1/hold", tag = "account", request_body = HoldAll,
+    responses((status = 200, body = HoldView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
+)]
+pub async fn start(
+    admin: Admin,
+    state: web::Data<AppState>,
+    asked: web::Json<HoldAll>,
+) -> Result<HttpResponse, Problem> {
+    let reason = asked.reason.trim();
+    if reason.is_empty() || reason.chars().count() > MAX_REASON {
+        return Err(wrong("/reason", format!("1 to {MAX_REASON} characters")));
+    }
+    hold::begin(
+        &state.engine,
+        by(&state, &admin.0),
+        Reason::Asked,
+        Some(reason),
+    )
+    .await?;
+    answer(&state).await
+}
+
+/// How to let sending go on.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseAll {
+    /// What was asked for longer ago than this, in seconds, is cancelled: it may have been
+    /// sent already.
+    cancel_older_than_seconds: Option<i64>,
+    /// Only say what would be cancelled.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// What a release cancelled, or would cancel.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReleasedAll {
+    was_on_hold: bool,
+    cancelled_messages: u64,
+    cancelled_follow_ups: u64,
+    ended_events: u64,
+}
+
+/// Lets sending go on. Needs an admin key.
+#[utoipa::path(
+    post, path = "/api/v1/hold/release", tag = "account", request_body = ReleaseAll,
+    responses((status = 200, body = ReleasedAll), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
+)]
+pub async fn release(
+    admin: Admin,
+    state: web::Data<AppState>,
+    body: web::Bytes,
+) -> Result<HttpResponse, Problem> {
+    let asked: ReleaseAll = if body.is_empty() {
+        ReleaseAll::default()
+    } else {
+        read_json(&body)?
+    };
+    let by = by(&state, &admin.0);
+    let before = match asked.cancel_older_than_seconds {
+        Some(seconds) if seconds < 0 => {
+            return Err(wrong("/cancel_older_than_seconds", "0 or more".to_owned()));
+        }
+        seconds => seconds.map(|seconds| by.now.plus_seconds(seconds.saturating_neg())),
+    };
+    let released = hold::release(&state.engine, by, before, asked.dry_run).await?;
+    Ok(HttpResponse::Ok().json(ReleasedAll {
+        was_on_hold: released.was_held,
+        cancelled_messages: released.messages,
+        cancelled_follow_ups: released.follow_ups,
+        ended_events: released.events,
+    }))
+}

@@ -1,0 +1,237 @@
+//! Backups: one archive with a manifest, made while servers run, and put back.
+
+mod archive;
+mod manifest;
+mod postgres;
+mod sqlite;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use secrecy::SecretString;
+
+pub use archive::verify;
+pub use manifest::{Kind, Manifest};
+
+use super::{
+    ConnectionTrait, StoreError,
+    connect::OpenError,
+    dialect::{Columns, query},
+    lineage, migrate, setting,
+    sqlite_file::{self, CheckError},
+    whole_file,
+};
+use crate::domain::time::Timestamp;
+
+/// The setting whose ciphertext names the secret key.
+const KEY_CHECK: &str = "secret_key_check";
+
+/// Why a backup was not made, or not put back.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    #[error("{0} is there already: choose another name, or overwrite it with --force")]
+    Exists(String),
+    #[error("{0} cannot be used")]
+    File(String, #[source] io::Error),
+    #[error("the backup {path} is damaged: {finding}. Nothing was changed")]
+    Damaged { path: String, finding: String },
+    #[error(
+        "the backup is of format {0}, which is newer than this program: use the version that made it, or a later one"
+    )]
+    NewerFormat(u32),
+    #[error(
+        "the backup's schema is newer than this program ({0}): use the version that made it, or a later one"
+    )]
+    NewerSchema(String),
+    #[error("the backup is of {}, and DATABASE_URL names {}", .of.title(), .here.title())]
+    OtherKind { of: Kind, here: Kind },
+    #[error(
+        "there is a database at DATABASE_URL: with --replace it is kept aside, and the backup takes its place"
+    )]
+    NotEmpty,
+    #[error("there is no database at {0}")]
+    NoDatabase(String),
+    #[error("a herald process uses this database: stop every `herald serve` first")]
+    InUse,
+    #[error(
+        "{0} cannot be run: install PostgreSQL's client programs of the server's version, or take base backups and archive the log (docs/backup.md)"
+    )]
+    NoProgram(&'static str, #[source] io::Error),
+    #[error("{program} has failed: {said}")]
+    Program { program: &'static str, said: String },
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the work was broken off")]
+    BrokenOff,
+}
+
+impl BackupError {
+    fn file(path: &Path, error: io::Error) -> Self {
+        Self::File(path.display().to_string(), error)
+    }
+
+    /// Whether the backup, or a database, is damaged.
+    pub const fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged { .. } | Self::Check(CheckError::Damaged(_))
+        )
+    }
+}
+
+/// Runs work with files beside the runtime's threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
+) -> Result<T, BackupError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or(Err(BackupError::BrokenOff))
+}
+
+/// Which database an address names.
+fn kind_of(url: &SecretString) -> Kind {
+    if sqlite_file::path_of(url).is_some() {
+        Kind::Sqlite
+    } else {
+        Kind::Postgresql
+    }
+}
+
+/// What a database says of itself.
+async fn facts(
+    connection: &impl ConnectionTrait,
+    database: Kind,
+    now: Timestamp,
+) -> Result<Manifest, StoreError> {
+    let mut migrations = Vec::new();
+    for row in query(
+        connection,
+        "SELECT version FROM seaql_migrations ORDER BY version",
+        [],
+    )
+    .await?
+    {
+        migrations.push(Columns::of(&row).take::<String>()?);
+    }
+    let check = setting::get(connection, KEY_CHECK).await?;
+    Ok(Manifest {
+        format: manifest::FORMAT,
+        herald: env!("CARGO_PKG_VERSION").to_owned(),
+        created_at: now.to_string(),
+        database,
+        installation: lineage::stored_installation(connection).await?,
+        state_mark: lineage::mark(connection).await?,
+        migrations,
+        // `v1:KEY:NONCE:TEXT`; the first versions named no key.
+        secret_key_id: check.and_then(|check| {
+            let parts: Vec<&str> = check.split(':').collect();
+            match parts.as_slice() {
+                [_, key, _, _] => Some((*key).to_owned()),
+                _ => None,
+            }
+        }),
+        files: Vec::new(),
+    })
+}
+
+/// Makes a backup of the database at `url` while servers run, and says what is in it.
+///
+/// SQLite: a copy by SQLite itself, read whole before it is taken. PostgreSQL: `pg_dump`,
+/// whose table of contents `pg_restore` must be able to read. Nothing stays of a backup
+/// that fails.
+pub async fn make(
+    url: &SecretString,
+    target: &Path,
+    overwrite: bool,
+    now: Timestamp,
+) -> Result<Manifest, BackupError> {
+    if !overwrite && target.exists() {
+        return Err(BackupError::Exists(target.display().to_string()));
+    }
+    let scratch = whole_file::Scratch(whole_file::beside(
+        target,
+        &format!("copy-{}", std::process::id()),
+    ));
+    drop(
+        whole_file::create_private(&scratch.0)
+            .map_err(|error| BackupError::file(&scratch.0, error))?,
+    );
+    let (manifest, name, written_by) = match sqlite_file::path_of(url) {
+        Some(path) => sqlite::copy(&path, &scratch.0, now).await?,
+        None => postgres::dump(url, &scratch.0, now).await?,
+    };
+    let target = target.to_owned();
+    blocking(move || {
+        let file = archive::describe(name, &scratch.0, &written_by)?;
+        let manifest = Manifest {
+            files: vec![file],
+            ..manifest
+        };
+        archive::write(&target, &manifest, std::slice::from_ref(&scratch.0), now)?;
+        Ok(manifest)
+    })
+    .await
+}
+
+/// A backup that was put back.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    pub manifest: Manifest,
+    /// Where the database of before is kept.
+    pub kept: Option<String>,
+}
+
+/// Puts a backup in the place of the database at `url`. The archive is read whole first, and
+/// sending is on hold when a server starts on it.
+pub async fn restore(
+    url: &SecretString,
+    archive: &Path,
+    replace: bool,
+    now: Timestamp,
+) -> Result<Restored, BackupError> {
+    let path = archive.to_owned();
+    let manifest = blocking(move || verify(&path)).await?;
+    let here = kind_of(url);
+    if manifest.database != here {
+        return Err(BackupError::OtherKind {
+            of: manifest.database,
+            here,
+        });
+    }
+    let known = migrate::known();
+    if let Some(newer) = manifest
+        .migrations
+        .iter()
+        .find(|name| !known.contains(name))
+    {
+        return Err(BackupError::NewerSchema(newer.clone()));
+    }
+    let kept = match sqlite_file::path_of(url) {
+        Some(path) => sqlite::restore(archive, &path, replace, now).await?,
+        None => postgres::restore(url, archive, replace, now).await?,
+    };
+    Ok(Restored { manifest, kept })
+}
+
+/// The path of a file that is put aside: `FILE.before-restore-20261128T220000Z`.
+fn aside(path: &Path, now: Timestamp) -> PathBuf {
+    whole_file::beside(path, &format!("before-restore-{}", compact(now)))
+}
+
+/// A time that fits into a name.
+fn compact(now: Timestamp) -> String {
+    let text = now.to_string();
+    let seconds = text.split('.').next().unwrap_or_default();
+    let mut compact: String = seconds
+        .chars()
+        .filter(|character| !matches!(character, '-' | ':'))
+        .collect();
+    compact.push('Z');
+    compact
+}

@@ -1,0 +1,201 @@
+//! Sending held for the whole installation: stored, so that every process obeys it and a
+//! restart does not end it.
+
+use sea_orm::ConnectionTrait;
+use uuid::Uuid;
+
+use super::{
+    DatabaseTransaction, Store, StoreError,
+    dialect::{Columns, query, query_one},
+    setting,
+};
+use crate::domain::{
+    hold::{Age, Hold, Passing},
+    time::Timestamp,
+};
+
+/// The setting that holds sending.
+const HOLD: &str = "hold";
+
+/// Attempts made until then that this database does not know are accounted for: a person
+/// has released a hold since.
+const LOST_UNTIL: &str = "lost_until";
+
+/// The hold, if sending is held.
+pub async fn get(connection: &impl ConnectionTrait) -> Result<Option<Hold>, StoreError> {
+    let Some(text) = setting::get(connection, HOLD).await? else {
+        return Ok(None);
+    };
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|_unreadable| StoreError::Corrupt {
+            table: "setting",
+            row: HOLD.to_owned(),
+            column: "value",
+        })
+}
+
+/// Holds sending; false: it is held already, and the first reason stays.
+pub async fn begin(
+    tx: &DatabaseTransaction,
+    hold: &Hold,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    if setting::lock(tx, HOLD).await?.is_some() {
+        return Ok(false);
+    }
+    let text = written(hold)?;
+    let kept = setting::get_or_insert(tx, HOLD, &text, now).await?;
+    Ok(kept == text)
+}
+
+/// Holds sending in a database that nothing else uses, whatever held it before.
+pub(super) async fn replace(
+    connection: &impl ConnectionTrait,
+    hold: &Hold,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    setting::put(connection, HOLD, &written(hold)?, now).await
+}
+
+fn written(hold: &Hold) -> Result<String, StoreError> {
+    serde_json::to_string(hold)
+        .map_err(|error| StoreError::Refused(sea_orm::DbErr::Json(error.to_string())))
+}
+
+/// Ends the hold, and accounts for what was sent elsewhere until now.
+pub async fn end(tx: &DatabaseTransaction, now: Timestamp) -> Result<(), StoreError> {
+    setting::remove(tx, HOLD).await?;
+    setting::put(tx, LOST_UNTIL, &now.micros().to_string(), now).await
+}
+
+/// Ends a hold for which there was no reason.
+pub async fn withdraw(tx: &DatabaseTransaction) -> Result<(), StoreError> {
+    setting::remove(tx, HOLD).await
+}
+
+/// Until when unknown attempts are accounted for.
+pub async fn lost_until(tx: &DatabaseTransaction) -> Result<Timestamp, StoreError> {
+    setting::number(tx, LOST_UNTIL)
+        .await
+        .map(Timestamp::from_micros)
+}
+
+/// The condition on messages that go on while sending is held.
+pub fn passes(passing: Passing) -> String {
+    format!(
+        "(category = 'authentication' AND created_at >= {})",
+        passing.since.micros()
+    )
+}
+
+/// What a release would send: it is due, or was taken out of the queue to wait.
+const WAITING: &str = "open_status IN ('queued', 'held', 'retrying') \
+     AND (due_at IS NULL OR due_at <= $1) AND (expires_at IS NULL OR expires_at > $1)";
+
+/// How many messages of a kind and age would be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub category: String,
+    /// The template's name; empty for what has none.
+    pub template: String,
+    pub age: Age,
+    pub count: i64,
+}
+
+/// What a release would send, by kind and age.
+pub async fn waiting(store: &Store, now: Timestamp) -> Result<Vec<Waiting>, StoreError> {
+    let cases: Vec<String> = Age::ALL
+        .iter()
+        .enumerate()
+        .map(|(position, age)| match age.below_seconds() {
+            Some(below) => {
+                let since = now.plus_seconds(-below).micros();
+                format!("WHEN created_at > {since} THEN {position}")
+            }
+            None => format!("ELSE {position}"),
+        })
+        .collect();
+    let age = format!("CASE {} END", cases.join(" "));
+    let found = query(
+        store.reader(),
+        format!(
+            "SELECT category, template, CAST(age AS bigint), count(*) FROM \
+             (SELECT category, template, {age} AS age FROM notification WHERE {WAITING}) AS waiting \
+             GROUP BY category, template, age ORDER BY category, template, age"
+        ),
+        [now.micros().into()],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            let category = columns.take()?;
+            let template = columns.take()?;
+            let age: i64 = columns.take()?;
+            let age = usize::try_from(age)
+                .ok()
+                .and_then(|position| Age::ALL.get(position))
+                .copied()
+                .unwrap_or(Age::Older);
+            Ok(Waiting {
+                category,
+                template,
+                age,
+                count: columns.take()?,
+            })
+        })
+        .collect()
+}
+
+/// A message that a release would send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub id: Uuid,
+    pub created_at: Timestamp,
+    pub recipient: String,
+    pub category: String,
+    pub template: String,
+}
+
+/// The messages that a release would send, those that wait longest first.
+pub async fn list(store: &Store, now: Timestamp, limit: i64) -> Result<Vec<Message>, StoreError> {
+    let found = query(
+        store.reader(),
+        format!(
+            "SELECT id, created_at, coalesce(recipient, address, ''), category, template FROM notification \
+             WHERE {WAITING} ORDER BY id LIMIT $2"
+        ),
+        [now.micros().into(), limit.into()],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Message {
+                id: columns.take()?,
+                created_at: Timestamp::from_micros(columns.take()?),
+                recipient: columns.take()?,
+                category: columns.take()?,
+                template: columns.take()?,
+            })
+        })
+        .collect()
+}
+
+/// Follow-ups that were due by then, and events of before with recipients to go: they wait,
+/// too.
+pub async fn postponed(store: &Store, before: Timestamp) -> Result<(i64, i64), StoreError> {
+    let row = query_one(
+        store.reader(),
+        "SELECT (SELECT count(*) FROM follow_up WHERE due_at IS NOT NULL AND due_at <= $1), \
+         (SELECT count(*) FROM event WHERE state = 'expanding' AND created_at <= $1)",
+        [before.micros().into()],
+    )
+    .await?;
+    let Some(row) = row else { return Ok((0, 0)) };
+    let mut columns = Columns::of(&row);
+    Ok((columns.take()?, columns.take()?))
+}

@@ -1,0 +1,128 @@
+//! Whether this database is the one that was left: its installation, a mark that only
+//! grows, and the PostgreSQL cluster it is in.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    ConnectionTrait, DatabaseTransaction, Store, StoreError,
+    dialect::{Columns, query_one},
+    setting,
+};
+use crate::domain::time::Timestamp;
+
+/// The setting that names this installation for ever.
+const INSTALLATION: &str = "installation_id";
+
+/// The setting that grows while messages are sent.
+const MARK: &str = "state_mark";
+
+/// The setting that names the PostgreSQL cluster last seen.
+const CLUSTER: &str = "database_cluster";
+
+/// The installation's id; the given one, if it has none yet.
+pub async fn installation(
+    tx: &DatabaseTransaction,
+    fresh: Uuid,
+    now: Timestamp,
+) -> Result<Uuid, StoreError> {
+    let text = setting::get_or_insert(tx, INSTALLATION, &fresh.to_string(), now).await?;
+    Uuid::parse_str(&text).map_err(|_unreadable| StoreError::Corrupt {
+        table: "setting",
+        row: INSTALLATION.to_owned(),
+        column: "value",
+    })
+}
+
+/// The installation's id, if it has one.
+pub async fn stored_installation(
+    connection: &impl ConnectionTrait,
+) -> Result<Option<String>, StoreError> {
+    setting::get(connection, INSTALLATION).await
+}
+
+/// The mark as it stands; 0 before anything was sent.
+pub async fn mark(connection: &impl ConnectionTrait) -> Result<i64, StoreError> {
+    setting::number(connection, MARK).await
+}
+
+/// Moves the mark on by one, and gives it back.
+pub async fn advance(tx: &DatabaseTransaction, now: Timestamp) -> Result<i64, StoreError> {
+    let row = query_one(
+        tx,
+        "INSERT INTO setting (name, created_at, value) VALUES ($1, $2, '1') \
+         ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(setting.value AS bigint) + 1 AS text) \
+         RETURNING CAST(value AS bigint)",
+        [MARK.into(), now.micros().into()],
+    )
+    .await?;
+    row.map_or(Ok(0), |row| Columns::of(&row).take())
+}
+
+/// Moves the mark on to at least this: what is newer elsewhere is accounted for.
+pub async fn advance_to(
+    tx: &DatabaseTransaction,
+    least: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mark = mark(tx).await?.max(least);
+    setting::put(tx, MARK, &mark.to_string(), now).await
+}
+
+/// A PostgreSQL cluster and where it is in its history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// PostgreSQL's system identifier: `initdb` draws it, copies and standbys keep it.
+    pub system: String,
+    /// Grows with every promotion.
+    pub timeline: i64,
+}
+
+/// The cluster that answers; none on SQLite, and where PostgreSQL does not let us ask.
+pub async fn cluster(store: &Store) -> Result<Option<Cluster>, StoreError> {
+    if store.is_sqlite() {
+        return Ok(None);
+    }
+    let allowed = query_one(
+        store.reader(),
+        "SELECT coalesce(has_function_privilege(to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE') \
+         AND has_function_privilege(to_regprocedure('pg_catalog.pg_control_checkpoint()'), 'EXECUTE'), false)",
+        [],
+    )
+    .await?;
+    if !allowed.map_or(Ok(false), |row| Columns::of(&row).take())? {
+        return Ok(None);
+    }
+    let row = query_one(
+        store.reader(),
+        "SELECT CAST(s.system_identifier AS text), CAST(c.timeline_id AS bigint) \
+         FROM pg_control_system() AS s, pg_control_checkpoint() AS c",
+        [],
+    )
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let mut columns = Columns::of(&row);
+    Ok(Some(Cluster {
+        system: columns.take()?,
+        timeline: columns.take()?,
+    }))
+}
+
+/// The cluster that was last seen.
+pub async fn last_cluster(
+    connection: &impl ConnectionTrait,
+) -> Result<Option<Cluster>, StoreError> {
+    let kept = setting::get(connection, CLUSTER).await?;
+    Ok(kept.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+/// Keeps the cluster as the last one seen.
+pub async fn keep_cluster(
+    tx: &DatabaseTransaction,
+    cluster: &Cluster,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let text = serde_json::to_string(cluster)
+        .map_err(|error| StoreError::Refused(sea_orm::DbErr::Json(error.to_string())))?;
+    setting::put(tx, CLUSTER, &text, now).await
+}

@@ -1,0 +1,269 @@
+//! The SQLite file as a file: whether its server closed it in order, and whether it is whole.
+//!
+//! The database says of itself whether a server uses it. A copy that is taken with `cp`
+//! meanwhile says so, too, and has no write-ahead log beside it, or a torn one.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{
+    ConnectionTrait, Store, StoreError,
+    connect::try_lock,
+    dialect::{Columns, query, query_one},
+    setting, whole_file,
+};
+use crate::domain::time::Timestamp;
+
+/// The setting that says whether a server uses the file.
+const USE: &str = "server_state";
+
+/// Findings of a check that are told, at most.
+const FINDINGS: usize = 5;
+
+/// Whether a server uses the file, as the file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// A server has opened it and did not close it yet, or never will.
+    Running,
+    /// The same, but a command came first after it had died, and wrote the log back.
+    Recovered,
+    /// The last server closed it in order.
+    Stopped,
+    /// It was made for a backup.
+    Copied,
+}
+
+impl Use {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Recovered => "recovered",
+            Self::Stopped => "stopped",
+            Self::Copied => "copied",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        [Self::Running, Self::Recovered, Self::Stopped, Self::Copied]
+            .into_iter()
+            .find(|state| state.name() == name)
+    }
+}
+
+/// The file is not a whole database. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the database file {path} is damaged ({finding}). It is not opened, and nothing was changed: restore a backup with `herald restore FILE --replace`, which keeps the damaged file beside it (docs/backup.md). A copy of a file in use is no backup: `herald backup FILE` makes one"
+)]
+pub struct Damaged {
+    pub path: String,
+    pub finding: String,
+}
+
+/// Why a file was not taken into use.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+    #[error("the database file cannot be read")]
+    Store(#[from] StoreError),
+}
+
+/// The path in the address of a SQLite database; none: it is another one's.
+pub fn path_of(url: &SecretString) -> Option<PathBuf> {
+    let path = url.expose_secret().strip_prefix("sqlite:")?;
+    let path = path.trim_start_matches("//");
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    Some(PathBuf::from(path))
+}
+
+/// What lay there before it was opened: to open it makes a log, or takes one in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Before {
+    /// There was a database.
+    pub has_data: bool,
+    pub has_log: bool,
+}
+
+impl Before {
+    /// Looks at the files.
+    pub fn look(path: &Path) -> Self {
+        let filled = |path: &Path| fs::metadata(path).is_ok_and(|file| file.len() > 0);
+        Self {
+            has_data: filled(path),
+            has_log: filled(&log_of(path)),
+        }
+    }
+}
+
+/// The write-ahead log of a database file.
+pub fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
+/// What a check before the start has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    Sound,
+    /// Whole as it is, but not the file that was left: a backup's, or a copy that misses
+    /// what its log held.
+    Copy,
+}
+
+/// Checks a file that was not closed in order, before it is used: reads all of it.
+pub async fn check(store: &Store, path: &Path, before: Before) -> Result<Condition, CheckError> {
+    if !before.has_data {
+        return Ok(Condition::Sound);
+    }
+    // What cannot be read is found out below.
+    let state = stored_use(store.reader()).await.ok().flatten();
+    if state == Some(Use::Stopped) {
+        return Ok(Condition::Sound);
+    }
+    // A dead server leaves its log; without it, pages may be of different times.
+    let without_log = state == Some(Use::Running) && !before.has_log;
+    let megabytes = fs::metadata(path).map_or(0, |file| file.len() / 1_000_000);
+    tracing::info!(
+        event = "database.checking",
+        megabytes,
+        "the database was not closed in order: all of it is read before it is used"
+    );
+    let started = Instant::now();
+    whole(store.reader(), path, without_log).await?;
+    tracing::info!(
+        event = "database.checked",
+        seconds = started.elapsed().as_secs(),
+        "the database is whole"
+    );
+    Ok(if without_log || state == Some(Use::Copied) {
+        Condition::Copy
+    } else {
+        Condition::Sound
+    })
+}
+
+/// Reads all of a database; `every_index`: compares indexes with their tables, too.
+pub async fn whole(
+    connection: &impl ConnectionTrait,
+    path: &Path,
+    every_index: bool,
+) -> Result<(), CheckError> {
+    let damaged = |finding: String| Damaged {
+        path: path.display().to_string(),
+        finding,
+    };
+    let pragma = if every_index {
+        "PRAGMA integrity_check(5)"
+    } else {
+        "PRAGMA quick_check(5)"
+    };
+    let found = match query(connection, pragma, []).await {
+        Ok(found) => found,
+        Err(error) if is_damage(&error) => {
+            return Err(damaged("SQLite calls it malformed".to_owned()).into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut findings = Vec::new();
+    for row in found.iter().take(FINDINGS) {
+        findings.push(Columns::of(row).take::<String>()?);
+    }
+    if findings == ["ok"] {
+        Ok(())
+    } else {
+        Err(damaged(findings.join("; ")).into())
+    }
+}
+
+/// SQLite's CORRUPT and NOTADB.
+fn is_damage(error: &StoreError) -> bool {
+    error
+        .sqlite_code()
+        .is_some_and(|code| matches!(code & 0xff, 11 | 26))
+}
+
+/// Whether the file could not even be opened because it is damaged.
+pub fn is_damage_at_open(error: &sea_orm::sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .and_then(|code| code.parse::<u32>().ok())
+        .is_some_and(|code| matches!(code & 0xff, 11 | 26))
+}
+
+async fn stored_use(connection: &impl ConnectionTrait) -> Result<Option<Use>, StoreError> {
+    let there = query_one(
+        connection,
+        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'setting'",
+        [],
+    )
+    .await?;
+    if there.is_none() {
+        return Ok(None);
+    }
+    let text = setting::get(connection, USE).await?;
+    Ok(text.as_deref().and_then(Use::parse))
+}
+
+/// Writes down whether a server uses the file, in the file itself and not only its log.
+pub async fn put_use(store: &Store, state: Use, now: Timestamp) -> Result<(), StoreError> {
+    if !store.is_sqlite() {
+        return Ok(());
+    }
+    let values = [USE.into(), now.micros().into(), state.name().into()];
+    store.write_alone(setting::PUT, values).await?;
+    query_one(store.raw_writer(), "PRAGMA wal_checkpoint(PASSIVE)", []).await?;
+    Ok(())
+}
+
+/// The same in a file that nothing else uses.
+pub(super) async fn put_use_in(
+    connection: &impl ConnectionTrait,
+    state: Use,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    setting::put(connection, USE, state.name(), now).await
+}
+
+/// Says that a command was the first to open the file after its server had died: it writes
+/// the log back, and the next server must not take the file for a copy without one.
+pub(super) async fn note_recovery(
+    store: &Store,
+    path: &Path,
+    before: Before,
+) -> Result<(), StoreError> {
+    if !before.has_log {
+        return Ok(());
+    }
+    // Held until it is written: no server starts meanwhile.
+    let Some(_lock) = try_lock(path) else {
+        return Ok(());
+    };
+    if stored_use(store.reader()).await? == Some(Use::Running) {
+        // The schema may be older than this program, so it is no transaction of ours.
+        let values = [Use::Recovered.name().into(), USE.into()];
+        let sql = "UPDATE setting SET value = $1 WHERE name = $2";
+        store.write_alone(sql, values).await?;
+    }
+    Ok(())
+}
+
+/// Removes what SQLite keeps beside a file that is gone: it must not be taken for another's.
+pub fn remove_companions(path: &Path) -> std::io::Result<()> {
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match fs::remove_file(PathBuf::from(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    whole_file::sync_folder(path)
+}
