@@ -57,7 +57,11 @@ impl Fanout {
         own_messages(&fresh, &settings).await?;
         let most = usize::try_from(self.callbacks * PATIENCE.as_secs())?;
         let shots = Arc::new(load::shots(most, 7));
-        let key = server::command(&fresh.url, &fresh.directory, &["keys", "create", "bench"])?;
+        let key = server::command(
+            &fresh.url,
+            &fresh.directory,
+            &["keys", "create", "bench", "--all"],
+        )?;
         let server = Server::start(&fresh.url, &fresh.directory, &[], &settings).await?;
         let connection = fresh.connect().await?;
         progress("callbacks alone …");

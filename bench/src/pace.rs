@@ -101,7 +101,11 @@ impl Pace {
         let limit = self.limits.first().copied().unwrap_or(80);
         let fresh = Fresh::make(&self.common, "pace").await?;
         outbound::queue(&fresh, self.backlog, self.people, 3).await?;
-        let key = server::command(&fresh.url, &fresh.directory, &["keys", "create", "bench"])?;
+        let key = server::command(
+            &fresh.url,
+            &fresh.directory,
+            &["keys", "create", "bench", "--all"],
+        )?;
         let sandbox = Sandbox::start(&fresh.directory).await?;
         let servers = self.servers(&fresh, &sandbox, limit).await?;
         let address = servers.first().context("no server")?.address;

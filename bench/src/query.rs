@@ -143,7 +143,7 @@ impl Query {
             &folder,
             &["users", "add-admin", &name, "--password-file", &file],
         )?;
-        let key = server::command(&url, &folder, &["keys", "create", &name])?;
+        let key = server::command(&url, &folder, &["keys", "create", &name, "--all"])?;
         let settings = [
             ("WHATSAPP_PHONE_NUMBER_ID", "106540352242922".to_owned()),
             (

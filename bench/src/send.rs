@@ -134,7 +134,11 @@ impl Send {
         sandbox: &Sandbox,
         connection: &DatabaseConnection,
     ) -> anyhow::Result<Immediate> {
-        let key = server::command(&fresh.url, &fresh.directory, &["keys", "create", "bench"])?;
+        let key = server::command(
+            &fresh.url,
+            &fresh.directory,
+            &["keys", "create", "bench", "--all"],
+        )?;
         let mut settings = sandbox.settings(0);
         settings.push(("HERALD_PAIR_SECONDS", "0".to_owned()));
         let server = Server::start(&fresh.url, &fresh.directory, &[], &settings).await?;

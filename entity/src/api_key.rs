@@ -10,6 +10,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     pub created_at: i64,
+    /// The product that it is for.
     #[sea_orm(column_type = "Text")]
     pub name: String,
     #[sea_orm(column_type = "Text")]
@@ -18,6 +19,20 @@ pub struct Model {
     pub revoked_at: Option<i64>,
     #[sea_orm(column_type = "Text")]
     pub role: String,
+    /// Words with blanks between them; none: all of its role.
+    #[sea_orm(column_type = "Text")]
+    pub scopes: Option<String>,
+    /// It posts events of this source, or of what begins with it.
+    #[sea_orm(column_type = "Text")]
+    pub source: Option<String>,
+    /// A JSON list of ids: it sends with these senders only.
+    #[sea_orm(column_type = "Text")]
+    pub senders: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub catalogue: Option<String>,
+    pub expires_at: Option<i64>,
+    /// To the minute.
+    pub last_used_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -20,6 +20,9 @@ pub struct Model {
     pub template: String,
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub event_type: String,
+    /// Empty: of no product.
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub product: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub slot: i64,
     pub created_at: i64,

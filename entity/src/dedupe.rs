@@ -15,6 +15,9 @@ pub struct Model {
     pub recipient: String,
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub channel: String,
+    /// Empty: of no product.
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub product: String,
     pub notification_id: Uuid,
     pub created_at: i64,
 }

@@ -30,6 +30,11 @@ pub struct Model {
     pub cursor_at: Option<String>,
     #[sea_orm(column_type = "Text")]
     pub routes: String,
+    /// The product that posted it, with a key that has bounds.
+    #[sea_orm(column_type = "Text")]
+    pub product: Option<String>,
+    /// The key that it was posted with, if that has bounds.
+    pub key_id: Option<Uuid>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -36,6 +36,8 @@ pub mod notification;
 pub mod notification_label;
 pub mod parked_status;
 pub mod preference;
+pub mod product_address;
+pub mod product_contact;
 pub mod route;
 pub mod rule;
 pub mod sender;

@@ -80,6 +80,9 @@ pub struct Model {
     /// Its secret parameters, as a ciphertext; empty: they have been wiped.
     #[sea_orm(column_type = "Text")]
     pub sealed: Option<String>,
+    /// The product that it belongs to, if it was made with a key that has bounds.
+    #[sea_orm(column_type = "Text")]
+    pub product: Option<String>,
     #[sea_orm(has_many)]
     pub attempts: HasMany<super::attempt::Entity>,
     #[sea_orm(has_many)]

@@ -15,6 +15,9 @@ pub struct Model {
     /// Empty: every channel.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub channel: String,
+    /// Which product says so; empty: the person, or somebody for them.
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub product: String,
     pub created_at: i64,
     pub updated_at: i64,
     pub wanted: bool,

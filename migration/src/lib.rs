@@ -31,6 +31,7 @@ mod m20261122_000018_catalogue_rows;
 mod m20261122_000019_preferences;
 mod m20261127_000020_fan_out;
 mod m20261128_000021_deleted_contacts;
+mod m20261128_000022_product_bounds;
 mod m20261128_000025_urgent_callbacks;
 mod m20261128_000027_commit_marker;
 
@@ -62,6 +63,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000019_preferences::Migration),
             Box::new(m20261127_000020_fan_out::Migration),
             Box::new(m20261128_000021_deleted_contacts::Migration),
+            Box::new(m20261128_000022_product_bounds::Migration),
             Box::new(m20261128_000025_urgent_callbacks::Migration),
             Box::new(m20261128_000027_commit_marker::Migration),
         ]

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{say, settings};
 use crate::{
     app,
-    domain::time::Timestamp,
+    domain::{access::Bounds, time::Timestamp},
     engine::{
         Engine,
         manual::{self, Action, Batch, Done, KeyReused},
@@ -137,7 +137,7 @@ impl Which {
 }
 
 async fn one(engine: &Engine, id: Uuid, action: Action) -> anyhow::Result<()> {
-    match manual::one(engine, id, action, None, Clock::System.now()).await? {
+    match manual::one(engine, &Bounds::All, id, action, None, Clock::System.now()).await? {
         Done::Yes => say(format!("1 {}.", words(action).0)),
         Done::No(reason) => bail!("nothing changed: {reason}"),
         Done::NotFound => bail!("there is no notification {id}"),
@@ -162,9 +162,17 @@ async fn many(engine: &Engine, filter: Match, action: Action, dry_run: bool) -> 
     let word = if dry_run { would } else { done };
     let mut total = Batch::default();
     loop {
-        let batch = manual::chunk(engine, &filter, action, dry_run, None, Clock::System.now())
-            .await?
-            .map_err(|KeyReused| anyhow::anyhow!("this key was used before"))?;
+        let batch = manual::chunk(
+            engine,
+            &Bounds::All,
+            &filter,
+            action,
+            dry_run,
+            None,
+            Clock::System.now(),
+        )
+        .await?
+        .map_err(|KeyReused| anyhow::anyhow!("this key was used before"))?;
         total.add(batch);
         filter.before = total.next;
         if total.next.is_none() {

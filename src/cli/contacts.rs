@@ -11,8 +11,8 @@ use super::{
 use crate::{
     app, config,
     domain::{
-        edit::Edit, preference::Preference, quiet::QuietHours, recipient::RecipientSpec,
-        time::Timestamp, window,
+        access::Bounds, edit::Edit, preference::Preference, quiet::QuietHours,
+        recipient::RecipientSpec, time::Timestamp, window,
     },
     engine::people::{self, By, ContactChanges},
     state::Clock,
@@ -121,7 +121,7 @@ async fn known(store: &Store, text: &str) -> anyhow::Result<Uuid> {
     let reader = store.reader();
     let of_alias = async |alias: Alias| alias::owner(reader, alias.kind, &alias.value).await;
     if let Ok(id) = Uuid::parse_str(text) {
-        let there = rows::details(reader, id).await?;
+        let there = rows::details(reader, &Bounds::All, id).await?;
         return there
             .map(|_| id)
             .ok_or_else(|| anyhow!("there is no contact {id}"));
@@ -149,6 +149,7 @@ impl Contacts {
         let by = By {
             actor: &actor,
             now: Clock::System.now(),
+            bounds: &Bounds::All,
         };
         match self.action {
             Action::List {
@@ -156,7 +157,9 @@ impl Contacts {
                 limit,
                 show,
             } => {
-                for person in rows::page(&store, begins.as_deref(), None, limit).await? {
+                for person in
+                    rows::page(&store, &Bounds::All, begins.as_deref(), None, limit).await?
+                {
                     say(format!(
                         "{}  {:<20} {:<6} {}",
                         person.contact_id,
@@ -224,7 +227,7 @@ impl Contacts {
 }
 
 async fn preferences(store: &Store, contact: Uuid) -> anyhow::Result<()> {
-    let all = wish::preferences(store, contact).await?;
+    let all = wish::preferences(store, &Bounds::All, contact).await?;
     if all.is_empty() {
         say("wants every kind, on every channel");
     }
@@ -246,7 +249,7 @@ async fn preferences(store: &Store, contact: Uuid) -> anyhow::Result<()> {
 
 async fn show(store: &Store, who: &str, show: bool, now: Timestamp) -> anyhow::Result<()> {
     let contact = known(store, who).await?;
-    let Some(details) = rows::details(store.reader(), contact).await? else {
+    let Some(details) = rows::details(store.reader(), &Bounds::All, contact).await? else {
         bail!("there is no contact {contact}");
     };
     let line = |name: &str, value: &str| say(format!("{name:<16} {value}"));
@@ -267,7 +270,7 @@ async fn show(store: &Store, who: &str, show: bool, now: Timestamp) -> anyhow::R
     for user in users {
         line("staff", &format!("user:{user}"));
     }
-    for row in alias::of_contact(store.reader(), contact).await? {
+    for row in alias::of_contact(store.reader(), &Bounds::All, contact).await? {
         let value = masked(Some(&row.value), show).unwrap_or_default();
         let old = if row.superseded_at.is_some() {
             " (until lately)"
@@ -277,7 +280,7 @@ async fn show(store: &Store, who: &str, show: bool, now: Timestamp) -> anyhow::R
         line(&row.kind.replace('_', " "), &format!("{value}{old}"));
     }
     let senders = sender::all(store).await?;
-    for row in conversation::of_contact(store, contact).await? {
+    for row in conversation::of_contact(store, &Bounds::All, contact).await? {
         let Some(until) = row.window_until.map(Timestamp::from_micros) else {
             continue;
         };

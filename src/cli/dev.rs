@@ -21,7 +21,12 @@ use super::{
 use crate::{
     app::{App, Options},
     config::{self, Config, ConfigError, Strictness},
-    domain::{login::Role, phone::Phone},
+    domain::{
+        access::Bounds,
+        access::{Product, Scopes},
+        login::Role,
+        phone::Phone,
+    },
     engine::{
         access,
         catalogue::{self, ApplyError, ByHand, Mistakes, Values},
@@ -203,7 +208,7 @@ impl Dev {
 
 /// An event to try, as a document.
 async fn example(store: &Store) -> anyhow::Result<String> {
-    let kinds = crate::store::catalogue::event_types(store).await?;
+    let kinds = crate::store::catalogue::event_types(store, &Bounds::All).await?;
     let found = kinds.into_iter().find_map(|kind| {
         let data: serde_json::Value = serde_json::from_str(kind.example.as_deref()?).ok()?;
         (!kind.sensitive).then_some((kind.name, data))
@@ -285,17 +290,26 @@ async fn dev_key(directory: &Path, store: &Store) -> anyhow::Result<SecretString
         Ok(access::new_key(&random).text.expose_secret().to_owned())
     })?;
     let digest = access::key_digest(&text);
-    if crate::store::access::key_by_digest(store, &digest)
+    if crate::store::access::key_by_digest(store, &digest, Clock::System.now())
         .await?
         .is_none()
     {
-        let prefix: String = text.chars().take(15).collect();
         let now = Clock::System.now();
+        let product = Product {
+            name: "herald dev".to_owned(),
+            ..Product::default()
+        };
         store
             .write(async |tx| {
-                let role = access::Role::Admin.name();
-                let digest = digest.clone();
-                crate::store::access::insert_key(tx, "herald dev", role, &prefix, digest, now).await
+                let new = crate::store::access::New {
+                    role: access::Role::Admin,
+                    scopes: Scopes::of(access::Role::Admin),
+                    product: &product,
+                    prefix: &access::prefix_of(&text),
+                    digest: digest.clone(),
+                    expires_at: None,
+                };
+                crate::store::access::insert_key(tx, new, now).await
             })
             .await?;
     }
@@ -347,9 +361,10 @@ async fn staff(store: &Store) -> anyhow::Result<()> {
     let by = By {
         actor: "herald dev",
         now: Clock::System.now(),
+        bounds: &Bounds::All,
     };
     let phone = Phone::parse("+12025550191")?;
-    for group in rows::groups(store).await? {
+    for group in rows::groups(store, &Bounds::All).await? {
         if group.members > 0 {
             continue;
         }

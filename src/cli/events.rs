@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{say, settings};
 use crate::{
     app, config,
-    domain::time::Timestamp,
+    domain::{access::Bounds, time::Timestamp},
     engine::accept::{self, Replayed, RouteResult},
     state::Clock,
     store::event,
@@ -86,7 +86,8 @@ impl Events {
                 limit,
                 json,
             } => {
-                let found = event::newest(&store, kind.as_deref(), errors, limit).await?;
+                let found =
+                    event::newest(&store, &Bounds::All, kind.as_deref(), errors, limit).await?;
                 if json {
                     let all: Vec<Value> = found
                         .iter()
@@ -121,7 +122,7 @@ impl Events {
                 }
             }
             Action::Show { id, show } => {
-                let Some(row) = event::find(store.reader(), id).await? else {
+                let Some(row) = event::shown(&store, &Bounds::All, id).await? else {
                     bail!("there is no event {id}");
                 };
                 say(format!(
@@ -134,7 +135,7 @@ impl Events {
                 for result in results(&row) {
                     say(line(&result));
                 }
-                for id in event::notifications(&store, row.id, 100).await? {
+                for id in event::notifications(&store, &Bounds::All, row.id, 100).await? {
                     say(format!("  notification {id}"));
                 }
                 if show {
@@ -148,7 +149,8 @@ impl Events {
             Action::Replay { id } => {
                 let engine = app::command_engine(&config, store).await?;
                 let actor = format!("cli:{}", config::operator()?);
-                match accept::replay(&engine, id, &actor, Clock::System.now()).await? {
+                match accept::replay(&engine, &Bounds::All, id, &actor, Clock::System.now()).await?
+                {
                     Replayed::NotFound => bail!("there is no event {id}"),
                     Replayed::No(why) => bail!("{why}"),
                     Replayed::Yes(results) => {

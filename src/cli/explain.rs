@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::{say, settings};
 use crate::{
     app,
+    domain::access::Bounds,
     engine::story::{self, Story},
     state::Clock,
 };
@@ -32,7 +33,7 @@ impl Explain {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         let id = self.notification;
-        let Some(mut told) = story::of(&store, id, Clock::System.now()).await? else {
+        let Some(mut told) = story::of(&store, &Bounds::All, id, Clock::System.now()).await? else {
             anyhow::bail!("there is no notification {id}");
         };
         if !self.show {

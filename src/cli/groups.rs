@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     app, config,
+    domain::access::Bounds,
     engine::{
         catalogue,
         people::{self, By},
@@ -65,11 +66,12 @@ impl Groups {
         let by = By {
             actor: &actor,
             now: Clock::System.now(),
+            bounds: &Bounds::All,
         };
         match self.action {
             Action::List { json } => {
                 let mut all = Vec::new();
-                for group in rows::groups(&store).await? {
+                for group in rows::groups(&store, &Bounds::All).await? {
                     let members = everybody(&store, Some(&group.name)).await?;
                     let members: Vec<String> = members.into_iter().map(|it| it.name).collect();
                     all.push((group, members));

@@ -1,16 +1,23 @@
 //! `herald keys create|list|revoke`
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
+use entity::{api_key, sender as senders};
 use secrecy::ExposeSecret;
 
 use super::{say, settings};
 use crate::{
-    app,
-    domain::time::Timestamp,
-    engine::access::{self, Role},
+    app, config,
+    domain::{
+        access::{Role, Scope, Scopes},
+        time::Timestamp,
+    },
+    engine::{
+        accept::FieldError,
+        access::{self, NO_BOUNDS, Wanted},
+    },
     state::{Clock, random_bytes},
-    store,
+    store::{self, access as rows, sender},
 };
 
 /// API keys. A key is shown once; only its digest is kept.
@@ -22,15 +29,9 @@ pub(super) struct Keys {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Makes a key and prints it. Example: `herald keys create solar-crm`
-    Create {
-        /// Who will use it.
-        name: String,
-        /// It may change senders and their credentials as well.
-        #[arg(long)]
-        admin: bool,
-    },
-    /// Lists the keys by prefix.
+    /// Makes a key and prints it. Example: `herald keys create solar-crm --source solar-crm --catalogue solar-crm`
+    Create(Create),
+    /// Lists the keys by prefix, with their bounds, when they expire and when they were used last.
     List,
     /// Revokes a key. Example: `herald keys revoke herald_Ab3dEf9h`
     Revoke {
@@ -39,43 +40,178 @@ enum Action {
     },
 }
 
+#[derive(Debug, Args)]
+struct Create {
+    /// The product that will use it: all keys of one name see the same.
+    product: String,
+    /// It administers: senders and their credentials, staff, keys, the audit. Needs --all.
+    #[arg(long)]
+    admin: bool,
+    /// It has no bounds, and sees and changes what belongs to every product.
+    #[arg(long)]
+    all: bool,
+    /// It posts events of this source, or of what begins with it, only.
+    #[arg(long)]
+    source: Option<String>,
+    /// It sends with this sender only, and reads what is written to it. Can be repeated.
+    #[arg(long = "sender", value_name = "SENDER")]
+    senders: Vec<String>,
+    /// It uses what this catalogue defines only.
+    #[arg(long)]
+    catalogue: Option<String>,
+    /// It may do this only, such as `events:write`. Can be repeated; all of its role, if absent.
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = read_scope)]
+    scopes: Vec<Scope>,
+    /// Until when it is good: an instant (RFC 3339), or a number of days such as `90d`.
+    #[arg(long, value_name = "WHEN")]
+    expires: Option<String>,
+}
+
+fn read_scope(text: &str) -> Result<Scope, String> {
+    Scope::parse(text).ok_or_else(|| format!("one of {}", Scopes::of(Role::Admin)))
+}
+
+/// An instant, or so many days from now.
+fn read_expiry(text: &str, now: Timestamp) -> Option<Timestamp> {
+    const DAY: i64 = 24 * 60 * 60;
+    let days = text.strip_suffix('d').and_then(|days| days.parse().ok());
+    match days {
+        Some(days @ 1..=36_500_i64) => Some(now.plus_seconds(days * DAY)),
+        Some(_) => None,
+        None => Timestamp::parse_rfc3339(text),
+    }
+}
+
+impl Create {
+    fn wanted(self, now: Timestamp) -> anyhow::Result<Wanted> {
+        let expires_at = match &self.expires {
+            None => None,
+            Some(text) => Some(read_expiry(text, now).with_context(
+                || "--expires: an instant such as 2027-01-01T00:00:00Z, or days such as 90d",
+            )?),
+        };
+        Ok(Wanted {
+            product: self.product,
+            role: if self.admin {
+                Role::Admin
+            } else {
+                Role::Product
+            },
+            scopes: (!self.scopes.is_empty()).then_some(self.scopes),
+            all: self.all,
+            source: self.source,
+            senders: self.senders,
+            catalogue: self.catalogue,
+            expires_at,
+        })
+    }
+}
+
+/// The option that a field of a key is given by.
+fn option(pointer: &str) -> &'static str {
+    match pointer.split('/').nth(1) {
+        Some("product") => "NAME",
+        Some("role") => "--admin",
+        Some("scopes") => "--scope",
+        Some("source") => "--source",
+        Some("senders") => "--sender",
+        Some("catalogue") => "--catalogue",
+        Some("expires_at") => "--expires",
+        _ => "--all",
+    }
+}
+
 impl Keys {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         let now = Clock::System.now();
+        let actor = format!("cli:{}", config::operator()?);
         match self.action {
-            Action::Create { name, admin } => {
+            Action::Create(create) => {
+                let wanted = create.wanted(now)?;
                 let random = random_bytes().context("the system gives no random bytes")?;
-                let role = if admin { Role::Admin } else { Role::Product };
-                let key = access::create_key(&store, &name, role, &random, now).await?;
-                say(key.text.expose_secret());
+                match access::create_key(&store, &actor, &wanted, &random, now).await? {
+                    Ok(made) => say(made.key.text.expose_secret()),
+                    Err(wrong) => {
+                        let told: Vec<String> = wrong.iter().map(told).collect();
+                        bail!("{}", told.join("\n"));
+                    }
+                }
             }
             Action::List => {
-                for key in store::access::keys(&store).await? {
-                    let state = if key.revoked_at.is_some() {
-                        "revoked"
-                    } else {
-                        "active"
-                    };
-                    say(format!(
-                        "{}…  {state:<8} {:<8} {}  {}",
-                        key.prefix,
-                        key.role,
-                        Timestamp::from_micros(key.created_at),
-                        key.name
-                    ));
+                let senders = sender::all(&store).await?;
+                for key in rows::keys(store.reader()).await? {
+                    say(line(&key, &senders, now));
                 }
             }
             Action::Revoke { prefix } => {
-                let prefix = prefix.trim_end_matches('…').to_owned();
-                let revoked = store
-                    .write(async |tx| store::access::revoke_key(tx, &prefix, now).await)
-                    .await?;
+                let prefix = prefix.trim_end_matches('…');
+                let key = store::access::key_of_prefix(store.reader(), prefix).await?;
+                let key = key.context("there is no active key with this prefix")?;
+                let revoked = access::revoke_key(&store, &actor, key.id, now).await?;
                 ensure!(revoked, "there is no active key with this prefix");
                 say("Revoked.");
             }
         }
         Ok(())
     }
+}
+
+fn told(wrong: &FieldError) -> String {
+    if wrong.rule == NO_BOUNDS {
+        return format!(
+            "{NO_BOUNDS}:\n  --source SOURCE        posts events of this source, or of what begins with it, only\n  \
+             --sender SENDER        sends with this sender only, and reads what is written to it\n  \
+             --catalogue CATALOGUE  uses what this catalogue defines only\n  \
+             --all                  no bounds"
+        );
+    }
+    format!("{}: {}", option(&wrong.pointer), wrong.rule)
+}
+
+/// A key in the list.
+fn line(key: &api_key::Model, senders: &[senders::Model], now: Timestamp) -> String {
+    let is_over = key.expires_at.is_some_and(|at| at <= now.micros());
+    let state = match key.revoked_at {
+        Some(_) => "revoked",
+        None if is_over => "expired",
+        None => "active",
+    };
+    let bounds = rows::bounds(key);
+    let mut words = Vec::new();
+    match bounds.product() {
+        None => words.push("all".to_owned()),
+        Some(product) => {
+            words.extend(product.source.iter().map(|it| format!("source={it}")));
+            words.extend(product.senders.iter().map(|id| {
+                let named = senders.iter().find(|sender| sender.id == *id);
+                let name = named.map_or_else(|| id.to_string(), |sender| sender.name.clone());
+                format!("sender={name}")
+            }));
+            words.extend(product.catalogue.iter().map(|it| format!("catalogue={it}")));
+        }
+    }
+    let (role, scopes) = (Role::of(&key.role), rows::scopes(key));
+    let scopes = if scopes == Scopes::of(role) {
+        "all of its role".to_owned()
+    } else {
+        scopes.to_string()
+    };
+    let time = |at: Option<i64>| {
+        at.map_or_else(
+            || "never".to_owned(),
+            |at| Timestamp::from_micros(at).to_string(),
+        )
+    };
+    format!(
+        "{}…  {state:<8} {:<8} {}  {}\n    bounds {}; scopes {scopes}; expires {}; last used {}",
+        key.prefix,
+        role.name(),
+        Timestamp::from_micros(key.created_at),
+        key.name,
+        words.join(" "),
+        time(key.expires_at),
+        time(key.last_used_at),
+    )
 }

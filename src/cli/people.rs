@@ -4,7 +4,7 @@ use anyhow::anyhow;
 
 use super::say;
 use crate::{
-    domain::phone,
+    domain::{access::Bounds, phone},
     engine::{
         accept::FieldError,
         people::{self, By, Whom},
@@ -44,7 +44,7 @@ pub(super) async fn everybody(store: &Store, group: Option<&str>) -> anyhow::Res
             beginning: None,
             after: after.as_deref(),
         };
-        let page = rows::staff_page(store, wanted, PAGE).await?;
+        let page = rows::staff_page(store, &Bounds::All, wanted, PAGE).await?;
         if page.is_empty() {
             return Ok(all);
         }

@@ -12,6 +12,7 @@ use super::{Ended, check, say, settings};
 use crate::{
     app,
     domain::{
+        access::Bounds,
         content::{Content, Text},
         phone,
         recipient::RecipientSpec,
@@ -145,7 +146,7 @@ impl Send {
         let reader = store.reader();
         let person = match &recipient {
             RecipientSpec::User(name) => {
-                let staff = people::user(reader, name)
+                let staff = people::user(reader, &Bounds::All, name)
                     .await?
                     .with_context(|| format!("there is no user {name}"))?;
                 Some(staff.person.with_context(|| {
@@ -220,6 +221,7 @@ impl Send {
         };
         let asked = Asked {
             client: "cli".to_owned(),
+            bounds: Bounds::All,
             key: None,
             fingerprint: Vec::new(),
             request,
@@ -249,7 +251,7 @@ impl Send {
         let until = Instant::now() + Duration::from_secs(self.follow_seconds);
         let mut told = 0;
         loop {
-            let found = story::of(store, id, Clock::System.now())
+            let found = story::of(store, &Bounds::All, id, Clock::System.now())
                 .await?
                 .context("the notification is gone")?;
             for line in found.lines.iter().skip(told) {

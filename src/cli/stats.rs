@@ -7,7 +7,7 @@ use clap::Args;
 use super::{say, settings};
 use crate::{
     app,
-    domain::phone,
+    domain::{access::Bounds, phone},
     engine::statistics::{self, Asked, Latency, Statistics},
     state::Clock,
 };
@@ -78,13 +78,16 @@ impl Stats {
             zone: Some(self.zone),
             failed: Some(self.failed),
         };
-        let question = asked.read(&store, now).await?.map_err(|wrong| {
-            let wrong: Vec<String> = wrong
-                .iter()
-                .map(|field| format!("--{}: {}", field.pointer.replace('_', "-"), field.rule))
-                .collect();
-            anyhow::anyhow!("{}", wrong.join("\n  "))
-        })?;
+        let question = asked
+            .read(&store, &Bounds::All, now)
+            .await?
+            .map_err(|wrong| {
+                let wrong: Vec<String> = wrong
+                    .iter()
+                    .map(|field| format!("--{}: {}", field.pointer.replace('_', "-"), field.rule))
+                    .collect();
+                anyhow::anyhow!("{}", wrong.join("\n  "))
+            })?;
         let mut answer = statistics::answer(&store, &question, now).await?;
         if !self.show {
             for failed in &mut answer.failed_newest {

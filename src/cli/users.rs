@@ -10,7 +10,7 @@ use super::{people, say, settings};
 use crate::{
     app,
     config::{self, Config},
-    domain::{login::Role, time::Timestamp},
+    domain::{access::Bounds, login::Role, time::Timestamp},
     engine::{
         logins::{self, Change},
         people::By,
@@ -138,7 +138,11 @@ impl Users {
         let store = app::command_store(&config).await?;
         let now = Clock::System.now();
         let actor = format!("cli:{}", config::operator()?);
-        let by = By { actor: &actor, now };
+        let by = By {
+            actor: &actor,
+            now,
+            bounds: &Bounds::All,
+        };
         let change = match self.action {
             Action::AddAdmin(new) => return add(&config, &store, &actor, new, Role::Admin).await,
             Action::Add { new, role } => return add(&config, &store, &actor, new, role).await,

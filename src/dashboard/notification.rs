@@ -12,7 +12,7 @@ use super::{
     shell::{Shell, answered, shown},
 };
 use crate::{
-    domain::{login::Role, status::Status},
+    domain::{access::Bounds, login::Role, status::Status},
     engine::{
         manual::{self, Action, Done},
         story::{self, Story},
@@ -53,8 +53,8 @@ pub async fn page(
     let id = *id;
     let engine = &state.engine;
     let (Some(mut story), Some(row)) = (
-        story::of(&engine.store, id, state.clock.now()).await?,
-        notification::find(&engine.store, id).await?,
+        story::of(&engine.store, &Bounds::All, id, state.clock.now()).await?,
+        notification::find(&engine.store, &Bounds::All, id).await?,
     ) else {
         return Err(Fault::NotFound);
     };
@@ -153,15 +153,16 @@ pub async fn act(
     };
     let now = state.clock.now();
     let once = form.once(&format!("{}/{id}", action.name()));
-    let said = match manual::one(&state.engine, *id, action, once.as_ref(), now).await? {
-        Done::Yes => {
-            let actor = form.person.actor();
-            manual::note(&state.engine, &actor, action, &id.to_string(), 1, now).await?;
-            Ok(done.to_owned())
-        }
-        Done::No(reason) => Err(vec![reason.to_owned()]),
-        Done::NotFound => return Err(Fault::NotFound),
-        Done::KeyReused => return Err(Fault::Form),
-    };
+    let said =
+        match manual::one(&state.engine, &Bounds::All, *id, action, once.as_ref(), now).await? {
+            Done::Yes => {
+                let actor = form.person.actor();
+                manual::note(&state.engine, &actor, action, &id.to_string(), 1, now).await?;
+                Ok(done.to_owned())
+            }
+            Done::No(reason) => Err(vec![reason.to_owned()]),
+            Done::NotFound => return Err(Fault::NotFound),
+            Done::KeyReused => return Err(Fault::Form),
+        };
     answered(&request, &format!("/dashboard/notifications/{id}"), said)
 }

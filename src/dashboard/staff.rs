@@ -11,7 +11,7 @@ use super::{
     shell::{Shell, answered, shown},
 };
 use crate::{
-    domain::login::Role,
+    domain::{access::Bounds, login::Role},
     engine::people::{self, By, Whom},
     state::AppState,
     store::people::{self as rows, Link, StaffQuery},
@@ -62,7 +62,7 @@ async fn page_of(
         after,
     };
     let limit = u64::try_from(SHOWN).unwrap_or(50) + 1;
-    let mut found = rows::staff_page(&state.engine.store, wanted, limit).await?;
+    let mut found = rows::staff_page(&state.engine.store, &Bounds::All, wanted, limit).await?;
     let more = found.len() > SHOWN;
     found.truncate(SHOWN);
     let next = found.last().filter(|_| more).map(|it| it.name.clone());
@@ -91,7 +91,7 @@ pub async fn page(
     let (text, after) = (clean(&search.text), clean(&search.after));
     let (rows, next) = page_of(&state, &person, None, Some(&text), Some(&after)).await?;
     let page = Page {
-        groups: rows::groups(&state.engine.store).await?,
+        groups: rows::groups(&state.engine.store, &Bounds::All).await?,
         text,
         rows,
         next,
@@ -116,7 +116,7 @@ pub async fn group(
     name: web::Path<String>,
     search: web::Query<Search>,
 ) -> Result<HttpResponse, Fault> {
-    let Some(group) = rows::group_of(&state.engine.store, &name).await? else {
+    let Some(group) = rows::group_of(&state.engine.store, &Bounds::All, &name).await? else {
         return Err(Fault::NotFound);
     };
     let shell = Shell::new(&request, &state, &person, group.name.clone(), HERE)?;
@@ -149,6 +149,7 @@ pub async fn act(
     let by = By {
         actor: &actor,
         now: state.clock.now(),
+        bounds: &Bounds::All,
     };
     let text = |name: &str| form.text(name).unwrap_or_default();
     let (user, group) = (text("user"), text("group"));

@@ -3,6 +3,7 @@
 //! What time it is and which number chance drew are arguments, so that a test
 //! walks through a day in a millisecond.
 
+pub mod access;
 pub mod address;
 pub mod alarm;
 pub mod attempt_id;

@@ -1,5 +1,7 @@
 //! What a person wants to receive: opt-outs, and who may overrule them.
 
+use std::collections::BTreeMap;
+
 use chrono_tz::Tz;
 
 use super::{quiet::QuietHours, time::Timestamp};
@@ -50,6 +52,8 @@ pub struct Message<'a> {
     /// Its kind cannot be turned off.
     pub required: bool,
     pub channel: &'a str,
+    /// The product that it belongs to.
+    pub product: Option<&'a str>,
 }
 
 impl Message<'_> {
@@ -68,6 +72,15 @@ pub struct Wishes {
     /// Whoever was deleted gets nothing, whatever it is.
     pub is_deleted: bool,
     pub refused: Vec<Scope>,
+    pub preferences: Vec<Preference>,
+    pub quiet: Option<Quiet>,
+    /// What products say that this person wants of them; it decides about their own messages only.
+    pub of_products: BTreeMap<String, OfProduct>,
+}
+
+/// What a product says that a person wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OfProduct {
     pub preferences: Vec<Preference>,
     pub quiet: Option<Quiet>,
 }
@@ -98,30 +111,44 @@ impl Wishes {
         if self.refused.contains(&Scope::All) {
             return Some("the person has opted out of all messages".to_owned());
         }
-        let decides = self
-            .preferences
-            .iter()
-            .filter(|it| it.kind.is_empty() || message.kind == Some(it.kind.as_str()))
-            .filter(|it| it.channel.is_empty() || it.channel == message.channel)
-            // What says more of the message decides, and its kind says more than its channel.
-            .max_by_key(|it| (!it.kind.is_empty(), !it.channel.is_empty()))?;
-        (!decides.wanted).then(|| {
-            let what = match decides.kind.as_str() {
-                "" => "messages".to_owned(),
-                kind => format!("messages of the kind {kind}"),
-            };
-            match decides.channel.as_str() {
-                "" => format!("the person does not want {what}"),
-                channel => format!("the person does not want {what} by {channel}"),
-            }
-        })
+        let own = self.of_product(message.product);
+        unwanted(&self.preferences, message)
+            .or_else(|| own.and_then(|own| unwanted(&own.preferences, message)))
     }
 
-    /// Until when a message must wait, as its recipient sleeps.
-    pub fn quiet_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let quiet = self.quiet?;
-        quiet.hours.until(quiet.zone, now)
+    fn of_product(&self, product: Option<&str>) -> Option<&OfProduct> {
+        self.of_products.get(product?)
     }
+
+    /// Until when a message of a product, or of none, must wait, as its recipient sleeps.
+    pub fn quiet_until(&self, product: Option<&str>, now: Timestamp) -> Option<Timestamp> {
+        let own = self.of_product(product).and_then(|own| own.quiet);
+        [self.quiet, own]
+            .into_iter()
+            .flatten()
+            .filter_map(|quiet| quiet.hours.until(quiet.zone, now))
+            .max()
+    }
+}
+
+/// Why a message is not wanted, if preferences say so.
+fn unwanted(preferences: &[Preference], message: Message<'_>) -> Option<String> {
+    let decides = preferences
+        .iter()
+        .filter(|it| it.kind.is_empty() || message.kind == Some(it.kind.as_str()))
+        .filter(|it| it.channel.is_empty() || it.channel == message.channel)
+        // What says more of the message decides, and its kind says more than its channel.
+        .max_by_key(|it| (!it.kind.is_empty(), !it.channel.is_empty()))?;
+    (!decides.wanted).then(|| {
+        let what = match decides.kind.as_str() {
+            "" => "messages".to_owned(),
+            kind => format!("messages of the kind {kind}"),
+        };
+        match decides.channel.as_str() {
+            "" => format!("the person does not want {what}"),
+            channel => format!("the person does not want {what} by {channel}"),
+        }
+    })
 }
 
 /// The words by which people stop and start.
@@ -209,6 +236,7 @@ mod tests {
             kind,
             required: kind == Some("alarms"),
             channel: "whatsapp",
+            product: None,
         }
     }
 

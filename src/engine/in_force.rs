@@ -8,6 +8,7 @@ use std::{
 use super::{Engine, catalogue::layout};
 use crate::{
     domain::{
+        access::Bounds,
         language::nearest,
         template::layout::Layout,
         trigger::{Trigger, Triggers},
@@ -30,6 +31,14 @@ pub struct Template {
     pub layout: Result<Layout, String>,
 }
 
+/// A kind of message.
+#[derive(Debug)]
+struct Kind {
+    /// It cannot be turned off.
+    required: bool,
+    catalogue: Option<String>,
+}
+
 /// What is in force as of one revision of the catalogues.
 #[derive(Debug, Default)]
 pub struct InForce {
@@ -39,8 +48,7 @@ pub struct InForce {
     unless_ever: Triggers,
     /// Types of events whose data are secret.
     sensitive_events: BTreeSet<String>,
-    /// Kinds of message, and whether they cannot be turned off.
-    message_kinds: BTreeMap<String, bool>,
+    message_kinds: BTreeMap<String, Kind>,
     /// Templates that were asked for, in all their languages.
     templates: Mutex<HashMap<String, Arc<[Arc<Template>]>>>,
 }
@@ -56,14 +64,17 @@ impl InForce {
         self.sensitive_events.contains(event_type)
     }
 
-    /// Whether there is such a kind of message.
-    pub fn knows_kind(&self, kind: &str) -> bool {
-        self.message_kinds.contains_key(kind)
+    /// Whether there is such a kind of message, of the caller's catalogue.
+    pub fn knows_kind(&self, bounds: &Bounds, kind: &str) -> bool {
+        self.message_kinds
+            .get(kind)
+            .is_some_and(|kind| bounds.has_catalogue(kind.catalogue.as_deref()))
     }
 
     /// Whether a kind of message cannot be turned off.
     pub fn is_required(&self, kind: Option<&str>) -> bool {
-        kind.is_some_and(|kind| self.message_kinds.get(kind) == Some(&true))
+        kind.and_then(|kind| self.message_kinds.get(kind))
+            .is_some_and(|kind| kind.required)
     }
 
     /// The rules of a trigger.
@@ -153,10 +164,17 @@ impl Engine {
             revision,
             by_trigger,
             unless_ever,
-            message_kinds: wish::kinds(connection)
+            message_kinds: wish::kinds(connection, &Bounds::All)
                 .await?
                 .into_iter()
-                .map(|kind| (kind.name, kind.required))
+                .map(|kind| {
+                    let (required, catalogue) = (kind.required, kind.catalogue);
+                    let it = Kind {
+                        required,
+                        catalogue,
+                    };
+                    (kind.name, it)
+                })
                 .collect(),
             sensitive_events: catalogue::sensitive_events(connection).await?,
             templates: Mutex::default(),

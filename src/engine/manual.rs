@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Bounds,
         notification::{Change, Effect},
         time::Timestamp,
     },
@@ -128,14 +129,22 @@ async fn write_down(
         .await
 }
 
-/// Does it to one notification; with a key, once.
+/// Does it to one notification of the caller's; with a key, once.
 pub async fn one(
     engine: &Engine,
+    bounds: &Bounds,
     id: Uuid,
     action: Action,
     key: Option<&Key>,
     now: Timestamp,
 ) -> Result<Done, StoreError> {
+    // What belongs to whom never changes.
+    if notification::find(&engine.store, bounds, id)
+        .await?
+        .is_none()
+    {
+        return Ok(Done::NotFound);
+    }
     let (done, report) = engine
         .store
         .write(async |tx| {
@@ -237,11 +246,12 @@ impl Batch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyReused;
 
-/// Does it to the next [`CHUNK`] notifications that match, newest first; with
+/// Does it to the next [`CHUNK`] notifications of the caller's that match, newest first; with
 /// `dry_run` it only says what would happen. With a key, a repeat is answered like
 /// the first and does nothing.
 pub async fn chunk(
     engine: &Engine,
+    bounds: &Bounds,
     filter: &Filter,
     action: Action,
     dry_run: bool,
@@ -252,7 +262,7 @@ pub async fn chunk(
         limit: CHUNK + 1,
         ..filter.clone()
     };
-    let found = notification::search(&engine.store, &filter).await?;
+    let found = notification::search(&engine.store, bounds, &filter).await?;
     let mut ids: Vec<Uuid> = found.iter().map(|row| row.id).collect();
     let more = u64::try_from(ids.len()).unwrap_or(0) > CHUNK;
     if more {

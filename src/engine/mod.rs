@@ -136,6 +136,8 @@ pub struct Engine {
     clock_changed: AtomicBool,
     /// How far applying is behind.
     pub backlog: Arc<backlog::Backlog>,
+    /// When API keys were used last.
+    pub key_uses: access::LastUses,
     /// Counts the claims of each sender: the lanes take turns.
     claims: Mutex<HashMap<Uuid, usize>>,
     /// Calls of this process that have not come back.
@@ -177,6 +179,7 @@ impl Engine {
             heard: heard::Heard::default(),
             clock: clock::Changes::default(),
             clock_changed: AtomicBool::new(false),
+            key_uses: access::LastUses::default(),
             claims: Mutex::default(),
             open_calls: dispatch::OpenCalls::default(),
             keys: keyring::Keys::default(),

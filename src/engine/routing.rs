@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        access::Bounds,
         phone::Phone,
         recipient::{RecipientSpec, UserId},
         time::Timestamp,
@@ -121,9 +122,10 @@ pub struct Page {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unknown(pub String);
 
-/// Finds whom one entry means. `same` is `original`.
+/// Finds whom one entry means, of those that the caller may name. `same` is `original`.
 pub async fn resolve(
     tx: &DatabaseTransaction,
+    bounds: &Bounds,
     spec: &RecipientSpec,
     original: Option<&Target>,
     after: Option<Uuid>,
@@ -144,11 +146,11 @@ pub async fn resolve(
         },
         RecipientSpec::Phone(phone) => one(by_phone(tx, phone, now).await?),
         RecipientSpec::UserId(user_id) => one(by_user_id(tx, user_id, now).await?),
-        RecipientSpec::Contact(name) => match people::contact_named(tx, name).await? {
+        RecipientSpec::Contact(name) => match people::contact_named(tx, bounds, name).await? {
             Some(person) => one(Target::of(format!("contact:{name}"), Some(person), "")),
             None => Err(Unknown(format!("there is no contact {name}"))),
         },
-        RecipientSpec::User(name) => match people::user(tx, name).await? {
+        RecipientSpec::User(name) => match people::user(tx, bounds, name).await? {
             Some(staff) => one(Target::of_staff(staff)),
             None => Err(Unknown(format!("there is no user {name}"))),
         },
@@ -156,7 +158,8 @@ pub async fn resolve(
             let most = i64::try_from(recipients_at_once(tx)).unwrap_or(i64::MAX);
             let members = people::members(tx, name, after, most).await?;
             // Of a group that has members nobody need be asked whether it is there.
-            if members.is_empty() && !people::group_exists(tx, name).await? {
+            let is_known = !members.is_empty() && bounds.catalogue().is_none();
+            if !is_known && !people::group_exists(tx, bounds, name).await? {
                 return Ok(Err(Unknown(format!("there is no group {name}"))));
             }
             let more = i64::try_from(members.len()).unwrap_or(0) == most;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        access::Bounds,
         horizon, pace, phone,
         status::{Group, Status},
         story::{self, TooFar},
@@ -153,9 +154,14 @@ impl Story {
     }
 }
 
-/// Tells the story of a notification; none, if there is no such.
-pub async fn of(store: &Store, id: Uuid, now: Timestamp) -> Result<Option<Story>, StoreError> {
-    let Some(row) = notification::find(store, id).await? else {
+/// Tells the story of a notification of the caller's; none, if there is no such.
+pub async fn of(
+    store: &Store,
+    bounds: &Bounds,
+    id: Uuid,
+    now: Timestamp,
+) -> Result<Option<Story>, StoreError> {
+    let Some(row) = notification::find(store, bounds, id).await? else {
         return Ok(None);
     };
     let status = convert::status(row.status);
@@ -217,7 +223,7 @@ pub async fn of(store: &Store, id: Uuid, now: Timestamp) -> Result<Option<Story>
         sender: row.sender_id,
         created_at: time(row.created_at),
         expires_at: row.expires_at.map(time),
-        origin: origin(store, &row).await?,
+        origin: origin(store, bounds, &row).await?,
         lines,
         attempts: attempts.into_iter().map(told).collect(),
         follow_ups: follow_ups
@@ -295,7 +301,11 @@ fn read(json: Option<&str>) -> Value {
         .unwrap_or(Value::Null)
 }
 
-async fn origin(store: &Store, row: &entity::notification::Model) -> Result<Origin, StoreError> {
+async fn origin(
+    store: &Store,
+    bounds: &Bounds,
+    row: &entity::notification::Model,
+) -> Result<Origin, StoreError> {
     let mut origin = Origin {
         text: String::new(),
         event: None,
@@ -313,7 +323,7 @@ async fn origin(store: &Store, row: &entity::notification::Model) -> Result<Orig
     }
     // What was asked for directly has the request's id where others have their event's.
     let event = match row.event_id {
-        Some(event) => event::find(store.reader(), event).await?,
+        Some(event) => event::shown(store, bounds, event).await?,
         None => None,
     };
     let Some(event) = event else {
@@ -334,12 +344,12 @@ async fn origin(store: &Store, row: &entity::notification::Model) -> Result<Orig
         event.event_type,
         row.route.as_deref().unwrap_or("of it")
     );
-    origin.messages = event::messages_by_status(store, event.id)
+    origin.messages = event::messages_by_status(store, bounds, event.id)
         .await?
         .into_iter()
         .collect();
-    let skipped = event::skipped(store, event.id, LEFT_OUT).await?;
-    for left_out in notification::find_all(store, &skipped).await? {
+    let skipped = event::skipped(store, bounds, event.id, LEFT_OUT).await?;
+    for left_out in notification::find_all(store, bounds, &skipped).await? {
         origin.left_out.push(LeftOut {
             notification: left_out.id,
             recipient: left_out.recipient,

@@ -22,7 +22,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError, attempt, catalogue::StoredRule, context, counter,
-        dialect::Id, follow_up, new_id, notification, notification::Facets, timeline, wish,
+        dialect::Id, follow_up, new_id, notification, notification::Facets, people, timeline, wish,
     },
 };
 
@@ -176,11 +176,13 @@ impl<'a> Consequences<'a> {
             channel: facets.channel.clone(),
             template: facets.template.clone(),
             event_type: facets.event_type.clone().unwrap_or_default(),
+            product: facets.product.clone().unwrap_or_default(),
         };
         // By sender and channel only: there are many classes of time.
         let of_all = counter::Class {
             sender_id: class.sender_id,
             channel: class.channel.clone(),
+            product: class.product.clone(),
             ..counter::Class::default()
         };
         let country = facets.address.as_deref().map_or("ZZ", country::of_number);
@@ -528,6 +530,7 @@ async fn without_refused(
             kind: new.message_kind.as_deref(),
             required: rules.is_required(new.message_kind.as_deref()),
             channel: &new.channel,
+            product: new.product.as_deref(),
         };
         new.skipped = new
             .contact_id
@@ -552,6 +555,7 @@ pub async fn introduce(
     }
     let new = &without_refused(tx, rules, new).await?;
     let inserted = notification::insert(tx, new, now).await?;
+    people::note_reached(tx, new, now).await?;
     let mut follow = Consequences::new(engine, now);
     for new in new.iter().filter(|new| inserted.contains(&new.id)) {
         let mut state = notification::fresh_state(new, now);
@@ -564,6 +568,7 @@ pub async fn introduce(
             depth: new.depth,
             contact_id: new.contact_id,
             address: new.address.clone(),
+            product: new.product.clone(),
         };
         let why = json!({ "route": new.route, "rule": new.rule, "reason": new.skipped });
         follow.note(

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Bounds,
         time::Timestamp,
         window::{self, Moment},
     },
@@ -60,7 +61,7 @@ async fn tell(
         Moment::Closed => ("closed", "herald.window.closed"),
     };
     metrics::counter!("herald_windows_total", "moment" => name).increment(1);
-    if catalogue::routes(tx, kind).await?.is_empty() {
+    if catalogue::routes(tx, &Bounds::All, kind).await?.is_empty() {
         return Ok(Report::default());
     }
     let person = people::contact(tx, window.contact).await?;

@@ -1,12 +1,30 @@
-//! Who may use the API.
+//! Who may use the API: decided before anything else of a request is looked at.
+//!
+//! [`authenticate`] stands before every address below `/api/v1`: without a good key nothing is
+//! said of a body, a parameter or an address. A handler then takes an [`Allowed`] first, which
+//! names the scope that it needs; one that takes none has no route (see [`get`] and the like).
 
-use std::{future::Future, pin::Pin};
+use std::{
+    future::{Ready, ready},
+    marker::PhantomData,
+    ops::Deref,
+    sync::Arc,
+};
 
-use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header, web};
+use actix_web::{
+    Error, FromRequest, Handler, HttpMessage, HttpRequest, Responder, Route,
+    body::MessageBody,
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    http::header,
+    middleware::Next,
+    web,
+};
+use uuid::Uuid;
 
 use super::problem::Problem;
 use crate::{
-    engine::access::{Role, key_digest},
+    domain::access::{Bounds, Role, Scope, Scopes},
+    engine::access::key_digest,
     state::{AppState, Caller},
     store::access,
 };
@@ -14,67 +32,168 @@ use crate::{
 /// A caller with a valid API key.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// The key's id: whose idempotency keys these are.
-    pub id: String,
+    pub key_id: Uuid,
+    /// Whose idempotency keys these are: the product's, so that they outlive a key that is
+    /// replaced; of a key without bounds, its own.
+    pub ledger: String,
     /// Who that is, for the audit: `key:PREFIX`.
     pub actor: String,
     pub role: Role,
+    pub scopes: Scopes,
+    pub bounds: Bounds,
 }
 
-/// A caller whose key may change senders and their credentials.
-#[derive(Clone, Debug)]
-pub struct Admin(pub Client);
+/// The key of a request, if it is good.
+async fn client(request: &ServiceRequest) -> Result<Client, Problem> {
+    let state = request.app_data::<web::Data<AppState>>();
+    let digest = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, key)| key_digest(key.trim()));
+    let (Some(state), Some(digest)) = (state, digest) else {
+        return Err(Problem::Unauthorized);
+    };
+    let now = state.clock.now();
+    // Looked up by digest: nothing is compared byte by byte.
+    let key = access::key_by_digest(&state.engine.store, &digest, now)
+        .await?
+        .ok_or(Problem::Unauthorized)?;
+    state.engine.key_uses.note(key.id, now);
+    // Its address is no stranger's.
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.inspect(Caller::prove);
+    let bounds = access::bounds(&key);
+    Ok(Client {
+        key_id: key.id,
+        ledger: bounds.owner().map_or_else(
+            || key.id.to_string(),
+            |product| format!("product:{product}"),
+        ),
+        actor: format!("key:{}", key.prefix),
+        role: Role::of(&key.role),
+        scopes: access::scopes(&key),
+        bounds,
+    })
+}
 
-impl FromRequest for Admin {
-    type Error = Problem;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+/// Lets nobody in without a good key.
+pub async fn authenticate(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let client = client(&request).await?;
+    request.extensions_mut().insert(Arc::new(client));
+    next.call(request).await
+}
 
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let client = Client::from_request(request, payload);
-        Box::pin(async move {
-            let client = client.await?;
-            match client.role {
-                Role::Admin => Ok(Self(client)),
-                Role::Product => Err(Problem::Forbidden),
-            }
-        })
+/// A caller whose key has a scope.
+#[derive(Debug)]
+pub struct Allowed<S>(Arc<Client>, PhantomData<S>);
+
+impl<S> Deref for Allowed<S> {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.0
     }
 }
 
-impl FromRequest for Client {
+/// A scope, as a type.
+pub trait Needs: 'static {
+    const SCOPE: Scope;
+}
+
+impl<S: Needs> FromRequest for Allowed<S> {
     type Error = Problem;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+    type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        // Looked up before the request was read.
-        if let Some(client) = request.extensions().get::<Self>().cloned() {
-            return Box::pin(async move { Ok(client) });
-        }
-        let state = request.app_data::<web::Data<AppState>>().cloned();
-        let caller = request.extensions().get::<Caller>().cloned();
-        let digest = request
-            .headers()
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, key)| key_digest(key.trim()));
-        Box::pin(async move {
-            let (Some(state), Some(digest)) = (state, digest) else {
-                return Err(Problem::Unauthorized);
-            };
-            // Looked up by digest: nothing is compared byte by byte.
-            match access::key_by_digest(&state.engine.store, &digest).await? {
-                Some(key) => {
-                    caller.inspect(Caller::prove);
-                    Ok(Self {
-                        id: key.id.to_string(),
-                        actor: format!("key:{}", key.prefix),
-                        role: Role::of(&key.role),
-                    })
-                }
-                None => Err(Problem::Unauthorized),
-            }
+        let client = request.extensions().get::<Arc<Client>>().cloned();
+        ready(match client {
+            None => Err(Problem::Unauthorized),
+            Some(client) if client.scopes.has(S::SCOPE) => Ok(Self(client, PhantomData)),
+            Some(_) => Err(Problem::Forbidden(format!(
+                "the key needs the scope {}",
+                S::SCOPE.name()
+            ))),
         })
     }
 }
+
+/// Every scope as a type: `Allowed<scope::EventsRead>`.
+pub mod scope {
+    use super::{Needs, Scope};
+
+    macro_rules! scopes {
+        ($($name:ident),* $(,)?) => {$(
+            #[doc = concat!("[`Scope::", stringify!($name), "`].")]
+            #[derive(Clone, Copy, Debug)]
+            pub struct $name;
+
+            impl Needs for $name {
+                const SCOPE: Scope = Scope::$name;
+            }
+        )*};
+    }
+
+    scopes![
+        EventsRead,
+        EventsWrite,
+        NotificationsRead,
+        NotificationsWrite,
+        MessagesRead,
+        MessagesWrite,
+        ContactsRead,
+        ContactsWrite,
+        ContactsDelete,
+        StaffRead,
+        StaffWrite,
+        CatalogueRead,
+        SendersRead,
+        SendersWrite,
+        AccountRead,
+        StatisticsRead,
+        AuditRead,
+        KeysRead,
+        KeysWrite,
+        LogWrite,
+        HoldRead,
+        HoldWrite,
+    ];
+}
+
+/// What a handler takes, of which the first is [`Allowed`]: it is asked first, so that a key
+/// that may not is told so before it is told what is wrong with its request.
+pub trait Guarded {}
+
+macro_rules! guarded {
+    ($($other:ident),*) => {
+        impl<S: Needs, $($other),*> Guarded for (Allowed<S>, $($other,)*) {}
+    };
+}
+
+guarded!();
+guarded!(A);
+guarded!(A, B);
+guarded!(A, B, C);
+guarded!(A, B, C, D);
+guarded!(A, B, C, D, E);
+
+macro_rules! methods {
+    ($($name:ident),*) => {$(
+        /// A route of this method to a handler that asks what its caller may do.
+        pub fn $name<F, Args>(handler: F) -> Route
+        where
+            F: Handler<Args>,
+            Args: FromRequest + Guarded + 'static,
+            F::Output: Responder + 'static,
+        {
+            web::$name().to(handler)
+        }
+    )*};
+}
+
+methods!(get, post, put, patch, delete);

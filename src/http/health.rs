@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::problem::Problem;
 use crate::{
-    domain::time::Timestamp,
+    domain::{access::Bounds, time::Timestamp},
     state::{AppState, Caller},
     store::{StoreError, callback, migrate, notification, parked},
 };
@@ -83,11 +83,15 @@ async fn read_gauges(state: &AppState) -> Result<(), StoreError> {
             metrics::gauge!("herald_open_notifications", "status" => status.name()).set(0.0);
         }
     }
-    for (status, number) in notification::open_counts(store).await? {
+    for (status, number) in notification::open_counts(store, &Bounds::All).await? {
         metrics::gauge!("herald_open_notifications", "status" => status).set(count(number));
     }
-    metrics::gauge!("herald_queue_age_seconds")
-        .set(age(notification::oldest_due(store, now).await?));
+    metrics::gauge!("herald_queue_age_seconds").set(age(notification::oldest_due(
+        store,
+        &Bounds::All,
+        now,
+    )
+    .await?));
     let waiting = callback::waiting(store.reader()).await?;
     metrics::gauge!("herald_callbacks_waiting").set(count(waiting.callbacks));
     metrics::gauge!("herald_apply_lag_seconds").set(age(waiting.oldest));

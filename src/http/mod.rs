@@ -18,6 +18,7 @@ use api::{
     people::{self, contacts, staff},
     senders::{self, credentials, switch},
 };
+use auth::{delete, get, patch, post, put};
 use problem::Problem;
 
 /// The API's own bodies are small.
@@ -62,148 +63,135 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .route("/metrics", web::get().to(health::metrics))
         .route("/problems", web::get().to(health::problems))
         .route("/problems/{code}", web::get().to(health::problems))
+        .route("/api/v1/openapi.json", web::get().to(api::openapi))
         .service(
             web::scope("/api/v1")
                 .wrap(from_fn(nul::refuse))
+                .wrap(from_fn(auth::authenticate))
                 .wrap(from_fn(headers::api))
-                .route("/openapi.json", web::get().to(api::openapi))
                 .service(
                     web::resource("/events")
-                        .route(web::post().to(api::events::post))
-                        .route(web::get().to(api::events::list))
+                        .route(post(api::events::post))
+                        .route(get(api::events::list))
                         .default_service(web::to(method_not_allowed)),
                 )
-                .route("/events/{id}", web::get().to(api::events::get))
-                .route("/events/{id}/replay", web::post().to(api::events::replay))
-                .route("/event-types", web::get().to(api::events::types))
+                .route("/events/{id}", get(api::events::get))
+                .route("/events/{id}/replay", post(api::events::replay))
+                .route("/event-types", get(api::events::types))
                 .service(
                     web::resource("/notifications")
-                        .route(web::post().to(api::notifications::post))
-                        .route(web::get().to(api::notifications::filter::list))
+                        .route(post(api::notifications::post))
+                        .route(get(api::notifications::filter::list))
                         .default_service(web::to(method_not_allowed)),
                 )
-                .route("/notifications/retry", web::post().to(by_hand::retry_many))
-                .route(
-                    "/notifications/cancel",
-                    web::post().to(by_hand::cancel_many),
-                )
-                .route(
-                    "/notifications/send-now",
-                    web::post().to(by_hand::send_now_many),
-                )
-                .route(
-                    "/notifications/{id}",
-                    web::get().to(api::notifications::get),
-                )
+                .route("/notifications/retry", post(by_hand::retry_many))
+                .route("/notifications/cancel", post(by_hand::cancel_many))
+                .route("/notifications/send-now", post(by_hand::send_now_many))
+                .route("/notifications/{id}", get(api::notifications::get))
                 .route(
                     "/notifications/{id}/story",
-                    web::get().to(api::notifications::story::get),
+                    get(api::notifications::story::get),
                 )
-                .route("/notifications/{id}/retry", web::post().to(by_hand::retry))
-                .route(
-                    "/notifications/{id}/cancel",
-                    web::post().to(by_hand::cancel),
-                )
-                .route(
-                    "/notifications/{id}/send-now",
-                    web::post().to(by_hand::send_now),
-                )
-                .route("/messages", web::get().to(api::messages::list))
-                .route("/messages/{id}", web::get().to(api::messages::get))
-                .route("/messages/{id}/media", web::get().to(api::messages::media))
-                .route("/messages/{id}/read", web::post().to(api::messages::read))
+                .route("/notifications/{id}/retry", post(by_hand::retry))
+                .route("/notifications/{id}/cancel", post(by_hand::cancel))
+                .route("/notifications/{id}/send-now", post(by_hand::send_now))
+                .route("/messages", get(api::messages::list))
+                .route("/messages/{id}", get(api::messages::get))
+                .route("/messages/{id}/media", get(api::messages::media))
+                .route("/messages/{id}/read", post(api::messages::read))
                 .service(
                     web::resource("/contacts")
-                        .route(web::get().to(people::find))
-                        .route(web::post().to(contacts::add))
+                        .route(get(people::find))
+                        .route(post(contacts::add))
                         .default_service(web::to(method_not_allowed)),
                 )
-                .route("/contacts/conflicts", web::get().to(people::conflicts))
+                .route("/contacts/conflicts", get(people::conflicts))
                 .service(
                     web::resource("/contacts/{id}")
-                        .route(web::get().to(people::get))
-                        .route(web::patch().to(contacts::change))
-                        .route(web::delete().to(contacts::delete))
+                        .route(get(people::get))
+                        .route(patch(contacts::change))
+                        .route(delete(contacts::delete))
                         .default_service(web::to(method_not_allowed)),
                 )
                 .service(
                     web::resource("/contacts/{id}/preferences")
-                        .route(web::get().to(contacts::get_preferences))
-                        .route(web::put().to(contacts::put_preferences))
+                        .route(get(contacts::get_preferences))
+                        .route(put(contacts::put_preferences))
                         .default_service(web::to(method_not_allowed)),
                 )
-                .route("/message-kinds", web::get().to(contacts::kinds))
-                .route("/users", web::get().to(staff::users))
+                .route("/message-kinds", get(contacts::kinds))
+                .route("/users", get(staff::users))
                 .service(
                     web::resource("/users/{name}")
-                        .route(web::get().to(staff::user))
-                        .route(web::put().to(staff::ensure_user))
-                        .route(web::delete().to(staff::delete_user))
+                        .route(get(staff::user))
+                        .route(put(staff::ensure_user))
+                        .route(delete(staff::delete_user))
                         .default_service(web::to(method_not_allowed)),
                 )
-                .route("/users/{name}/contact", web::put().to(staff::link))
-                .route("/groups", web::get().to(staff::groups))
+                .route("/users/{name}/contact", put(staff::link))
+                .route("/groups", get(staff::groups))
                 .service(
                     web::resource("/groups/{name}")
-                        .route(web::get().to(staff::group))
-                        .route(web::put().to(staff::ensure_group))
-                        .route(web::delete().to(staff::delete_group))
+                        .route(get(staff::group))
+                        .route(put(staff::ensure_group))
+                        .route(delete(staff::delete_group))
                         .default_service(web::to(method_not_allowed)),
                 )
-                .route("/groups/{name}/members", web::get().to(staff::members))
+                .route("/groups/{name}/members", get(staff::members))
                 .service(
                     web::resource("/groups/{name}/members/{user}")
-                        .route(web::put().to(staff::add_member))
-                        .route(web::delete().to(staff::remove_member))
+                        .route(put(staff::add_member))
+                        .route(delete(staff::remove_member))
                         .default_service(web::to(method_not_allowed)),
                 )
-                .route("/suppressions", web::get().to(people::suppressions))
-                .route("/notices", web::get().to(api::account::notices))
-                .route("/templates", web::get().to(api::account::templates))
+                .route("/suppressions", get(people::suppressions))
+                .route("/notices", get(api::account::notices))
+                .route("/templates", get(api::account::templates))
                 .service(
                     web::resource("/senders")
-                        .route(web::get().to(senders::list))
-                        .route(web::post().to(senders::add))
+                        .route(get(senders::list))
+                        .route(post(senders::add))
                         .default_service(web::to(method_not_allowed)),
                 )
                 .service(
                     web::resource("/senders/{sender}")
-                        .route(web::get().to(senders::get))
-                        .route(web::patch().to(senders::change))
+                        .route(get(senders::get))
+                        .route(patch(senders::change))
                         .default_service(web::to(method_not_allowed)),
                 )
-                .route(
-                    "/senders/{sender}/default",
-                    web::post().to(switch::make_default),
-                )
-                .route("/senders/{sender}/hold", web::post().to(switch::hold))
-                .route("/senders/{sender}/release", web::post().to(switch::release))
-                .route(
-                    "/senders/{sender}/credentials",
-                    web::post().to(credentials::add),
-                )
+                .route("/senders/{sender}/default", post(switch::make_default))
+                .route("/senders/{sender}/hold", post(switch::hold))
+                .route("/senders/{sender}/release", post(switch::release))
+                .route("/senders/{sender}/credentials", post(credentials::add))
                 .route(
                     "/senders/{sender}/credentials/{id}",
-                    web::delete().to(credentials::remove),
+                    delete(credentials::remove),
                 )
                 .route(
                     "/senders/{sender}/credentials/{id}/activate",
-                    web::post().to(credentials::activate),
+                    post(credentials::activate),
                 )
                 .route(
                     "/senders/{sender}/credentials/{id}/deactivate",
-                    web::post().to(credentials::deactivate),
+                    post(credentials::deactivate),
                 )
                 .service(
                     web::resource("/hold")
-                        .route(web::get().to(api::hold::get))
-                        .route(web::post().to(api::hold::start))
+                        .route(get(api::hold::get))
+                        .route(post(api::hold::start))
                         .default_service(web::to(method_not_allowed)),
                 )
-                .route("/hold/release", web::post().to(api::hold::release))
-                .route("/audit", web::get().to(api::audit::list))
-                .route("/log", web::put().to(api::log::put))
-                .route("/stats", web::get().to(api::stats::get)),
+                .route("/hold/release", post(api::hold::release))
+                .service(
+                    web::resource("/keys")
+                        .route(get(api::keys::list))
+                        .route(post(api::keys::create))
+                        .default_service(web::to(method_not_allowed)),
+                )
+                .route("/keys/{id}", delete(api::keys::revoke))
+                .route("/audit", get(api::audit::list))
+                .route("/log", put(api::log::put))
+                .route("/stats", get(api::stats::get)),
         )
         .default_service(web::to(not_found));
 }

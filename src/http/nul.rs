@@ -1,8 +1,8 @@
 //! NUL (U+0000), which PostgreSQL stores in no text: the API refuses it in one place, alike on
-//! both databases. Before anything of a request is read, its key must be good.
+//! both databases.
 
 use actix_web::{
-    Error, HttpMessage, ResponseError,
+    Error, ResponseError,
     body::{EitherBody, MessageBody},
     dev::{Payload, ServiceRequest, ServiceResponse},
     middleware::Next,
@@ -10,7 +10,7 @@ use actix_web::{
 };
 use serde_json::Value;
 
-use super::{MAX_JSON_BYTES, auth::Client, problem::Problem};
+use super::{MAX_JSON_BYTES, problem::Problem};
 use crate::engine::accept::FieldError;
 
 const RULE: &str = "no text may contain NUL (U+0000)";
@@ -18,7 +18,7 @@ const RULE: &str = "no text may contain NUL (U+0000)";
 /// No more fields than this are named in one answer.
 const MAX_NAMED: usize = 20;
 
-/// Refuses requests without a good key, and those with NUL in the path, the query or the body.
+/// Refuses requests with NUL in the path, the query or the body.
 /// Reads the body: what comes after it reads from memory.
 pub async fn refuse<B: MessageBody>(
     mut request: ServiceRequest,
@@ -33,11 +33,6 @@ pub async fn refuse<B: MessageBody>(
 }
 
 async fn check(request: &mut ServiceRequest) -> Result<(), Problem> {
-    // The contract itself is for everybody.
-    if !request.path().ends_with("/openapi.json") {
-        let client = request.extract::<Client>().await?;
-        request.extensions_mut().insert(client);
-    }
     if has_escaped_nul(request.path()) {
         // Nothing that is stored has such a name.
         return Err(Problem::NotFound);

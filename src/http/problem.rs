@@ -34,8 +34,8 @@ pub enum Problem {
     /// The caller's address has too many requests under way.
     TooMany,
     Unauthorized,
-    /// The key is good, and not for this.
-    Forbidden,
+    /// The key is good, and not for this; the rule that it breaks.
+    Forbidden(String),
     NotFound,
     MethodNotAllowed,
     /// The body or a parameter cannot be read; this is what is wrong with it.
@@ -86,7 +86,7 @@ impl Problem {
             Self::Late => "late",
             Self::TooMany => "too-many",
             Self::Unauthorized => "unauthorized",
-            Self::Forbidden => "forbidden",
+            Self::Forbidden(_) => "forbidden",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::Malformed(_) => "malformed",
@@ -109,9 +109,7 @@ impl Problem {
             Self::Late => "The body did not arrive in time",
             Self::TooMany => "Too many requests of this address are under way",
             Self::Unauthorized => "An API key is needed: Authorization: Bearer KEY",
-            Self::Forbidden => {
-                "This API key may not do that: an admin key is needed (herald keys create --admin)"
-            }
+            Self::Forbidden(_) => "This API key may not do that",
             Self::NotFound => "There is no such thing",
             Self::MethodNotAllowed => "This address does not take this method",
             Self::Malformed(_) => "The request cannot be read",
@@ -144,7 +142,7 @@ impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Signature | Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Verification | Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Verification | Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Busy(_) | Self::NoAppSecret | Self::Unavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -169,7 +167,9 @@ impl ResponseError for Problem {
         });
         if let Some(object) = body.as_object_mut() {
             match self {
-                Self::Malformed(detail) => drop(object.insert("detail".to_owned(), json!(detail))),
+                Self::Malformed(detail) | Self::Forbidden(detail) => {
+                    drop(object.insert("detail".to_owned(), json!(detail)));
+                }
                 Self::State(detail) => drop(object.insert("detail".to_owned(), json!(detail))),
                 Self::Invalid(fields) => drop(object.insert("errors".to_owned(), json!(fields))),
                 _ => {}
@@ -230,7 +230,7 @@ mod tests {
             Problem::Late,
             Problem::TooMany,
             Problem::Unauthorized,
-            Problem::Forbidden,
+            Problem::Forbidden(String::new()),
             Problem::NotFound,
             Problem::MethodNotAllowed,
             Problem::Malformed(String::new()),

@@ -3,66 +3,215 @@
 use crate::store::DatabaseTransaction;
 use entity::api_key;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
+    QueryOrder,
 };
+use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Store, StoreError, new_id};
-use crate::domain::time::Timestamp;
+use super::{
+    Store, StoreError,
+    dialect::{Columns, Id, Type, execute, list, query, query_one, rows},
+    new_id,
+};
+use crate::domain::{
+    access::{Bounds, Product, Role, Scopes},
+    time::Timestamp,
+};
+
+/// A key to be kept.
+#[derive(Clone, Debug)]
+pub struct New<'a> {
+    pub role: Role,
+    pub scopes: Scopes,
+    /// The product that it is for, and its bounds.
+    pub product: &'a Product,
+    /// The beginning of its text, by which people know it.
+    pub prefix: &'a str,
+    pub digest: Vec<u8>,
+    pub expires_at: Option<Timestamp>,
+}
 
 pub async fn insert_key(
     tx: &DatabaseTransaction,
-    name: &str,
-    role: &str,
-    prefix: &str,
-    digest: Vec<u8>,
+    new: New<'_>,
     now: Timestamp,
-) -> Result<Uuid, StoreError> {
-    let id = new_id(now);
-    api_key::ActiveModel {
-        id: Set(id),
+) -> Result<api_key::Model, StoreError> {
+    let product = new.product;
+    let senders = (!product.senders.is_empty())
+        .then(|| serde_json::to_string(&product.senders))
+        .transpose()
+        .map_err(|error| StoreError::Refused(sea_orm::DbErr::Json(error.to_string())))?;
+    Ok(api_key::ActiveModel {
+        id: Set(new_id(now)),
         created_at: Set(now.micros()),
-        name: Set(name.to_owned()),
-        prefix: Set(prefix.to_owned()),
-        digest: Set(digest),
+        name: Set(product.name.clone()),
+        prefix: Set(new.prefix.to_owned()),
+        digest: Set(new.digest),
         revoked_at: Set(None),
-        role: Set(role.to_owned()),
+        role: Set(new.role.name().to_owned()),
+        scopes: Set(Some(new.scopes.to_string())),
+        source: Set(product.source.clone()),
+        senders: Set(senders),
+        catalogue: Set(product.catalogue.clone()),
+        expires_at: Set(new.expires_at.map(Timestamp::micros)),
+        last_used_at: Set(None),
     }
     .insert(tx)
-    .await?;
-    Ok(id)
+    .await?)
 }
 
-/// The key with this digest, unless it was revoked.
+/// The bounds of a key's row. Senders that cannot be read are none that there is.
+pub fn bounds(row: &api_key::Model) -> Bounds {
+    let senders = row.senders.as_deref().map(|senders| {
+        serde_json::from_str::<Vec<Uuid>>(senders).unwrap_or_else(|_unreadable| vec![Uuid::nil()])
+    });
+    Bounds::of(Product {
+        name: row.name.clone(),
+        source: row.source.clone(),
+        senders: senders.unwrap_or_default(),
+        catalogue: row.catalogue.clone(),
+    })
+}
+
+/// What a key's row says that it may do.
+pub fn scopes(row: &api_key::Model) -> Scopes {
+    Scopes::stored(row.scopes.as_deref(), Role::of(&row.role))
+}
+
+/// The key with this digest, unless it was revoked or has expired.
 pub async fn key_by_digest(
     store: &Store,
     digest: &[u8],
+    now: Timestamp,
 ) -> Result<Option<api_key::Model>, StoreError> {
-    Ok(api_key::Entity::find()
+    let found = api_key::Entity::find()
         .filter(api_key::Column::Digest.eq(digest.to_vec()))
         .filter(api_key::Column::RevokedAt.is_null())
         .one(store.reader())
-        .await?)
+        .await?;
+    Ok(found.filter(|key| key.expires_at.is_none_or(|at| at > now.micros())))
 }
 
-pub async fn keys(store: &Store) -> Result<Vec<api_key::Model>, StoreError> {
+/// One key, be it revoked.
+pub async fn key(
+    connection: &impl ConnectionTrait,
+    id: Uuid,
+) -> Result<Option<api_key::Model>, StoreError> {
+    Ok(api_key::Entity::find_by_id(id).one(connection).await?)
+}
+
+pub async fn keys(connection: &impl ConnectionTrait) -> Result<Vec<api_key::Model>, StoreError> {
     Ok(api_key::Entity::find()
         .order_by_asc(api_key::Column::Id)
-        .all(store.reader())
+        .all(connection)
         .await?)
 }
 
-/// Revokes a key by its prefix. Says whether there was one.
+/// Waits for whoever else makes keys, so that bounds of two products cannot come to overlap.
+pub async fn lock_keys(tx: &DatabaseTransaction) -> Result<(), StoreError> {
+    if !super::dialect::is_sqlite(tx) {
+        execute(tx, "LOCK TABLE api_key IN SHARE ROW EXCLUSIVE MODE", []).await?;
+    }
+    Ok(())
+}
+
+/// The key of a prefix that is not revoked.
+pub async fn key_of_prefix(
+    connection: &impl ConnectionTrait,
+    prefix: &str,
+) -> Result<Option<api_key::Model>, StoreError> {
+    Ok(api_key::Entity::find()
+        .filter(api_key::Column::Prefix.eq(prefix))
+        .filter(api_key::Column::RevokedAt.is_null())
+        .one(connection)
+        .await?)
+}
+
+/// Revokes a key. Says whether it was not revoked before.
 pub async fn revoke_key(
     tx: &DatabaseTransaction,
-    prefix: &str,
+    id: Uuid,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let revoked = super::dialect::execute(
+    let revoked = execute(
         tx,
-        "UPDATE api_key SET revoked_at = $2 WHERE prefix = $1 AND revoked_at IS NULL",
-        [prefix.into(), now.micros().into()],
+        "UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
+        [id.into(), now.micros().into()],
     )
     .await?;
     Ok(revoked.rows_affected() > 0)
+}
+
+/// Notes when keys were used last; never earlier than what is known.
+pub async fn note_uses(
+    tx: &DatabaseTransaction,
+    uses: &[(Uuid, Timestamp)],
+) -> Result<(), StoreError> {
+    #[derive(Serialize)]
+    struct Row {
+        id: Id,
+        at: i64,
+    }
+    let mut described: Vec<Row> = uses
+        .iter()
+        .map(|(id, at)| Row {
+            id: Id(*id),
+            at: at.micros(),
+        })
+        .collect();
+    described.sort_by_key(|row| row.id.0);
+    let given = rows(
+        tx.get_database_backend(),
+        &[("id", Type::Uuid), ("at", Type::Int)],
+    );
+    execute(
+        tx,
+        format!(
+            "UPDATE api_key SET last_used_at = r.at FROM {given} \
+             WHERE api_key.id = r.id AND coalesce(last_used_at, 0) < r.at"
+        ),
+        [list(&described)?],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The product whose keys are bound to a catalogue: that of a key in use before others.
+pub async fn product_of_catalogue(
+    connection: &impl ConnectionTrait,
+    catalogue: &str,
+) -> Result<Option<String>, StoreError> {
+    let row = query_one(
+        connection,
+        "SELECT name FROM api_key WHERE catalogue = $1 \
+         ORDER BY CASE WHEN revoked_at IS NULL THEN 0 ELSE 1 END, id LIMIT 1",
+        [catalogue.into()],
+    )
+    .await?;
+    row.map(|row| Columns::of(&row).take()).transpose()
+}
+
+/// Sources and catalogues that keys of other products in use are bound to: (product, source,
+/// catalogue).
+pub async fn bounds_of_others(
+    connection: &impl ConnectionTrait,
+    product: &str,
+    now: Timestamp,
+) -> Result<Vec<(String, Option<String>, Option<String>)>, StoreError> {
+    let found = query(
+        connection,
+        "SELECT name, source, catalogue FROM api_key WHERE name <> $1 AND revoked_at IS NULL \
+         AND (expires_at IS NULL OR expires_at > $2) \
+         AND (source IS NOT NULL OR catalogue IS NOT NULL) ORDER BY id",
+        [product.into(), now.micros().into()],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok((columns.take()?, columns.take()?, columns.take()?))
+        })
+        .collect()
 }

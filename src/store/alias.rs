@@ -2,16 +2,17 @@
 
 use crate::store::DatabaseTransaction;
 use entity::{contact_alias, contact_conflict};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ConnectionTrait, EntityTrait, Statement};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
+    bounds::{Piece, has_contact, of_aliases, of_contacts},
     dialect::{Columns, Id, Type, execute, list, locking, matching, query, rows},
     new_id,
 };
-use crate::domain::{phone::Phone, recipient::UserId, time::Timestamp};
+use crate::domain::{access::Bounds, phone::Phone, recipient::UserId, time::Timestamp};
 
 /// A name a person is known by: `phone`, `wa_id`, `bsuid`, `parent_bsuid`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -252,7 +253,10 @@ pub async fn learn(
             alias.kind == known.kind && alias.value == known.value && *contact != known.contact_id
         });
         for (contact, alias) in claims.filter(|_| known.superseded_at.is_none()) {
-            if super::people::details(tx, *contact).await?.is_none() {
+            if super::people::details(tx, &Bounds::All, *contact)
+                .await?
+                .is_none()
+            {
                 continue;
             }
             conflict(tx, alias, known.contact_id, *contact, None, now).await?;
@@ -288,27 +292,66 @@ pub async fn conflict(
     Ok(recorded.rows_affected() > 0)
 }
 
-/// The names of one contact, those of today first.
+/// The names of one contact that the caller knows, by kind.
 pub async fn of_contact(
     connection: &impl ConnectionTrait,
+    bounds: &Bounds,
     contact: Uuid,
 ) -> Result<Vec<contact_alias::Model>, StoreError> {
+    let Piece { sql, values } = of_aliases(bounds, 1);
+    let statement = Statement::from_sql_and_values(
+        connection.get_database_backend(),
+        format!(
+            "SELECT a.* FROM contact_alias a WHERE a.contact_id = $1{sql} ORDER BY a.kind, a.value"
+        ),
+        std::iter::once(contact.into()).chain(values),
+    );
     Ok(contact_alias::Entity::find()
-        .filter(contact_alias::Column::ContactId.eq(contact))
-        .order_by_asc(contact_alias::Column::Kind)
-        .order_by_asc(contact_alias::Column::Value)
+        .from_raw_sql(statement)
         .all(connection)
         .await?)
 }
 
-/// The newest conflicts.
+/// Whose name this is today, if the caller knows them by it.
+pub async fn owner_known(
+    connection: &impl ConnectionTrait,
+    bounds: &Bounds,
+    kind: &str,
+    value: &str,
+) -> Result<Option<Uuid>, StoreError> {
+    let Some(owner) = owner(connection, kind, value).await? else {
+        return Ok(None);
+    };
+    if !has_contact(connection, bounds, owner).await? {
+        return Ok(None);
+    }
+    let known = of_contact(connection, bounds, owner).await?;
+    let is_known = known
+        .iter()
+        .any(|alias| alias.kind == kind && alias.value == value);
+    Ok(is_known.then_some(owner))
+}
+
+/// The newest conflicts between contacts of the caller's.
 pub async fn conflicts(
     store: &Store,
+    bounds: &Bounds,
     limit: u64,
 ) -> Result<Vec<contact_conflict::Model>, StoreError> {
+    let Piece { sql, values } = of_contacts(bounds, 1);
+    let own =
+        |column: &str| format!("EXISTS (SELECT 1 FROM contact c WHERE c.id = f.{column}{sql})");
+    let condition = match bounds {
+        Bounds::All => String::new(),
+        Bounds::Product(_) => format!("WHERE {} AND {}", own("contact_id"), own("other_id")),
+    };
+    let statement = Statement::from_sql_and_values(
+        store.backend(),
+        format!("SELECT f.* FROM contact_conflict f {condition} ORDER BY f.id DESC LIMIT $1"),
+        std::iter::once(i64::try_from(limit).unwrap_or(i64::MAX).into()).chain(values),
+    );
     Ok(contact_conflict::Entity::find()
-        .order_by_desc(contact_conflict::Column::Id)
-        .limit(limit)
+        .from_raw_sql(statement)
         .all(store.reader())
         .await?)
 }

@@ -5,7 +5,12 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{StoreError, notification::read_failure, people, sender};
+use super::{
+    StoreError,
+    notification::read_failure,
+    people::{self, Person},
+    sender,
+};
 use crate::domain::time::Timestamp;
 
 /// The context of each notification, by id. For rules that ask; a batch without
@@ -20,10 +25,17 @@ pub async fn load(
         .await?;
     let mut contexts = Vec::with_capacity(found.len());
     for row in found {
-        let person = match row.contact_id {
+        let mut person = match row.contact_id {
             Some(id) => people::contact(tx, id).await?,
             None => None,
         };
+        if let (Some(product), Some(person)) = (&row.product, &mut person) {
+            let staff = row
+                .recipient
+                .as_deref()
+                .is_some_and(|it| it.starts_with("user:"));
+            as_known(tx, product, row.address.as_deref(), staff, person).await?;
+        }
         let sender = match row.sender_id {
             Some(id) => sender::find(tx, id).await?.map(|sender| sender.name),
             None => None,
@@ -76,4 +88,26 @@ pub async fn load(
         ));
     }
     Ok(contexts)
+}
+
+/// Leaves of a person what the product of a message knows of them.
+async fn as_known(
+    tx: &DatabaseTransaction,
+    product: &str,
+    address: Option<&str>,
+    is_staff: bool,
+    person: &mut Person,
+) -> Result<(), StoreError> {
+    let own = people::own_names(tx, product, &[person.contact_id]).await?;
+    let own = own.get(&person.contact_id).cloned().unwrap_or_default();
+    if is_staff || own.is_of_catalogue {
+        person.name = own.name.or_else(|| person.name.take());
+        person.language = own.language.or_else(|| person.language.take());
+        return Ok(());
+    }
+    person.name = own.name;
+    person.language = own.language;
+    let number = address.filter(|address| address.starts_with('+'));
+    person.phone = number.map(str::to_owned);
+    Ok(())
 }

@@ -10,9 +10,10 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
+    bounds::of_windows,
     dialect::{Columns, Id, Type, execute, ids, list, locking, matching, query, query_one, rows},
 };
-use crate::domain::{time::Timestamp, window};
+use crate::domain::{access::Bounds, time::Timestamp, window};
 
 /// A message or a call of a person.
 #[derive(Clone, Copy, Debug)]
@@ -320,10 +321,12 @@ pub async fn set_wake(
 /// The conversations of one contact.
 pub async fn of_contact(
     store: &Store,
+    bounds: &Bounds,
     contact: Uuid,
 ) -> Result<Vec<conversation::Model>, StoreError> {
     Ok(conversation::Entity::find()
         .filter(conversation::Column::ContactId.eq(contact))
+        .filter(of_windows(bounds, contact))
         // Without one, only the pace of what we send is known.
         .filter(conversation::Column::WindowUntil.is_not_null())
         .order_by_asc(conversation::Column::SenderId)

@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
+    bounds::{Piece, of_events, of_notifications},
     dialect::{Columns, Id, Type, execute, ids, list, locking, matching, query, query_one, rows},
 };
-use crate::domain::time::Timestamp;
+use crate::domain::{access::Bounds, time::Timestamp};
 
 /// An event to be stored.
 #[derive(Clone, Debug)]
@@ -25,6 +26,9 @@ pub struct New<'a> {
     pub data: &'a str,
     pub sealed: bool,
     pub digest: Vec<u8>,
+    /// The product that posts it, and the key, if that has bounds.
+    pub product: Option<&'a str>,
+    pub key_id: Option<Uuid>,
 }
 
 /// Stores an event unless (source, id) is taken. Says whether it did.
@@ -35,8 +39,8 @@ pub async fn insert(
 ) -> Result<bool, StoreError> {
     let inserted = execute(
         tx,
-        "INSERT INTO event (id, created_at, source, external_id, event_type, subject, occurred_at, data, digest, state, routes, sealed) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'expanding', '[]', $10) ON CONFLICT (source, external_id) DO NOTHING",
+        "INSERT INTO event (id, created_at, source, external_id, event_type, subject, occurred_at, data, digest, state, routes, sealed, product, key_id) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'expanding', '[]', $10, $11, $12) ON CONFLICT (source, external_id) DO NOTHING",
         [
             new.id.into(),
             now.micros().into(),
@@ -48,6 +52,8 @@ pub async fn insert(
             new.data.into(),
             new.digest.into(),
             new.sealed.into(),
+            new.product.into(),
+            new.key_id.into(),
         ],
     )
     .await?;
@@ -66,29 +72,52 @@ pub async fn by_external_id(
         .await?)
 }
 
+/// One event, whoever it is of; for who answers a caller, see [`shown`].
 pub async fn find(
-    connection: &impl ConnectionTrait,
+    connection: &DatabaseTransaction,
     id: Uuid,
 ) -> Result<Option<event::Model>, StoreError> {
     Ok(event::Entity::find_by_id(id).one(connection).await?)
 }
 
-/// Locks an event, to change what has become of it.
-pub async fn lock(tx: &DatabaseTransaction, id: Uuid) -> Result<Option<event::Model>, StoreError> {
+/// Locks an event of the caller's, to change what has become of it.
+pub async fn lock(
+    tx: &DatabaseTransaction,
+    bounds: &Bounds,
+    id: Uuid,
+) -> Result<Option<event::Model>, StoreError> {
     let lock = locking(tx.get_database_backend(), "FOR UPDATE");
-    let sql = format!("SELECT id FROM event WHERE id = $1 {lock}");
-    query(tx, sql, [id.into()]).await?;
-    find(tx, id).await
+    let Piece { sql, values } = of_events(bounds).piece("e", 1);
+    let sql = format!("SELECT e.id FROM event e WHERE e.id = $1{sql} {lock}");
+    let values = std::iter::once(id.into()).chain(values);
+    match query_one(tx, sql, values).await? {
+        Some(_) => find(tx, id).await,
+        None => Ok(None),
+    }
 }
 
-/// Events, newest first; with `errors` only those of which a route could not be evaluated.
+/// One event of the caller's.
+pub async fn shown(
+    store: &Store,
+    bounds: &Bounds,
+    id: Uuid,
+) -> Result<Option<event::Model>, StoreError> {
+    Ok(event::Entity::find_by_id(id)
+        .filter(of_events(bounds).condition())
+        .one(store.reader())
+        .await?)
+}
+
+/// Events of the caller's, newest first; with `errors` only those of which a route could not be
+/// evaluated.
 pub async fn newest(
     store: &Store,
+    bounds: &Bounds,
     kind: Option<&str>,
     errors: bool,
     limit: i64,
 ) -> Result<Vec<event::Model>, StoreError> {
-    let mut found = event::Entity::find();
+    let mut found = event::Entity::find().filter(of_events(bounds).condition());
     if let Some(kind) = kind {
         found = found.filter(event::Column::EventType.eq(kind));
     }
@@ -218,10 +247,11 @@ pub struct DedupeClaim {
     pub notification_id: Id,
 }
 
-/// Claims dedupe keys of a route. Gives back, for those that are taken, who has
+/// Claims dedupe keys of a route for a product, each of which has its own. Gives back, for those that are taken, who has
 /// them: (recipient, notification).
 pub async fn claim_dedupe(
     tx: &DatabaseTransaction,
+    product: Option<&str>,
     route: &str,
     channel: &str,
     claims: &[DedupeClaim],
@@ -241,11 +271,17 @@ pub async fn claim_dedupe(
     execute(
         tx,
         format!(
-            "INSERT INTO dedupe (route, dedupe_key, recipient, channel, notification_id, created_at) \
-             SELECT $2, r.dedupe_key, r.recipient, $3, r.notification_id, $4 FROM {given} WHERE true \
-             ON CONFLICT (route, dedupe_key, recipient, channel) DO NOTHING"
+            "INSERT INTO dedupe (route, dedupe_key, recipient, channel, notification_id, created_at, product) \
+             SELECT $2, r.dedupe_key, r.recipient, $3, r.notification_id, $4, $5 FROM {given} WHERE true \
+             ON CONFLICT (route, dedupe_key, recipient, channel, product) DO NOTHING"
         ),
-        [list(claims)?, route.into(), channel.into(), now.micros().into()],
+        [
+            list(claims)?,
+            route.into(),
+            channel.into(),
+            now.micros().into(),
+            product.unwrap_or_default().into(),
+        ],
     )
     .await?;
     let taken = matching(
@@ -258,9 +294,14 @@ pub async fn claim_dedupe(
     let taken = query(
         tx,
         format!(
-            "SELECT d.recipient, d.notification_id FROM {taken} WHERE d.notification_id <> r.notification_id"
+            "SELECT d.recipient, d.notification_id FROM {taken} WHERE d.product = $4 AND d.notification_id <> r.notification_id"
         ),
-        [list(claims)?, route.into(), channel.into()],
+        [
+            list(claims)?,
+            route.into(),
+            channel.into(),
+            product.unwrap_or_default().into(),
+        ],
     )
     .await?;
     taken
@@ -352,30 +393,40 @@ pub async fn keep_answer(
     Ok(())
 }
 
-/// The notifications of an event, oldest first, at most `limit`.
+/// The notifications of an event that are the caller's, oldest first, at most `limit`.
 pub async fn notifications(
     store: &Store,
+    bounds: &Bounds,
     event: Uuid,
     limit: i64,
 ) -> Result<Vec<Uuid>, StoreError> {
+    let Piece { sql, values } = of_notifications(bounds).piece("n", 2);
     let found = query(
         store.reader(),
-        "SELECT id FROM notification WHERE event_id = $1 ORDER BY id LIMIT $2",
-        [event.into(), limit.into()],
+        format!(
+            "SELECT n.id FROM notification n WHERE n.event_id = $1{sql} ORDER BY n.id LIMIT $2"
+        ),
+        [event.into(), limit.into()].into_iter().chain(values),
     )
     .await?;
     found.iter().map(|row| Columns::of(row).take()).collect()
 }
 
-/// An event's own messages by stored status: not those that rules made of them.
+/// An event's own messages that are the caller's, by stored status: not those that rules made of
+/// them.
 pub async fn messages_by_status(
     store: &Store,
+    bounds: &Bounds,
     event: Uuid,
 ) -> Result<Vec<(String, i64)>, StoreError> {
+    let Piece { sql, values } = of_notifications(bounds).piece("n", 1);
     let found = query(
         store.reader(),
-        "SELECT status, count(*) FROM notification WHERE event_id = $1 AND parent_id IS NULL GROUP BY status",
-        [event.into()],
+        format!(
+            "SELECT n.status, count(*) FROM notification n WHERE n.event_id = $1 AND n.parent_id IS NULL{sql} \
+             GROUP BY n.status"
+        ),
+        std::iter::once(event.into()).chain(values),
     )
     .await?;
     found
@@ -387,13 +438,21 @@ pub async fn messages_by_status(
         .collect()
 }
 
-/// The first of an event's own messages that were skipped.
-pub async fn skipped(store: &Store, event: Uuid, limit: i64) -> Result<Vec<Uuid>, StoreError> {
+/// The first of an event's own messages that were skipped, of the caller's.
+pub async fn skipped(
+    store: &Store,
+    bounds: &Bounds,
+    event: Uuid,
+    limit: i64,
+) -> Result<Vec<Uuid>, StoreError> {
+    let Piece { sql, values } = of_notifications(bounds).piece("n", 2);
     let found = query(
         store.reader(),
-        "SELECT id FROM notification WHERE event_id = $1 AND parent_id IS NULL AND status = 'skipped' \
-         ORDER BY id LIMIT $2",
-        [event.into(), limit.into()],
+        format!(
+            "SELECT n.id FROM notification n WHERE n.event_id = $1 AND n.parent_id IS NULL \
+             AND n.status = 'skipped'{sql} ORDER BY n.id LIMIT $2"
+        ),
+        [event.into(), limit.into()].into_iter().chain(values),
     )
     .await?;
     found.iter().map(|row| Columns::of(row).take()).collect()

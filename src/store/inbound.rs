@@ -5,8 +5,8 @@ use entity::inbound_message;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::{Store, StoreError, dialect::execute, new_id};
-use crate::domain::time::Timestamp;
+use super::{Store, StoreError, bounds::of_messages, dialect::execute, new_id};
+use crate::domain::{access::Bounds, time::Timestamp};
 
 /// A message to be stored.
 #[derive(Clone, Debug)]
@@ -73,13 +73,15 @@ pub struct Filter {
     pub before: Option<Uuid>,
 }
 
-/// The newest messages.
+/// The newest messages that a caller may read.
 pub async fn newest(
     store: &Store,
+    bounds: &Bounds,
     filter: Filter,
     limit: u64,
 ) -> Result<Vec<inbound_message::Model>, StoreError> {
     let mut select = inbound_message::Entity::find()
+        .filter(of_messages(bounds))
         .order_by_desc(inbound_message::Column::Id)
         .limit(limit);
     if let Some(contact) = filter.contact {
@@ -94,9 +96,14 @@ pub async fn newest(
     Ok(select.all(store.reader()).await?)
 }
 
-/// One message.
-pub async fn find(store: &Store, id: Uuid) -> Result<Option<inbound_message::Model>, StoreError> {
+/// One message that a caller may read.
+pub async fn find(
+    store: &Store,
+    bounds: &Bounds,
+    id: Uuid,
+) -> Result<Option<inbound_message::Model>, StoreError> {
     Ok(inbound_message::Entity::find_by_id(id)
+        .filter(of_messages(bounds))
         .one(store.reader())
         .await?)
 }

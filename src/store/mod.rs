@@ -12,6 +12,7 @@ pub mod alias;
 pub mod attempt;
 pub mod audit;
 pub mod backup;
+pub mod bounds;
 pub mod callback;
 pub mod catalogue;
 pub mod checkpoint;

@@ -2,11 +2,15 @@
 
 use crate::store::DatabaseTransaction;
 use entity::suppression;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Statement};
 use uuid::Uuid;
 
-use super::{Store, StoreError, dialect::execute};
-use crate::domain::{preference::Wish, time::Timestamp};
+use super::{
+    Store, StoreError,
+    bounds::{Piece, of_contacts},
+    dialect::execute,
+};
+use crate::domain::{access::Bounds, preference::Wish, time::Timestamp};
 
 /// Notes a wish unless a newer one is known. Says whether it is the newest. Of
 /// two wishes of one moment the refusal wins, whichever came first.
@@ -38,12 +42,24 @@ pub async fn set(
     Ok(set.rows_affected() > 0)
 }
 
-/// Who refuses something, newest wish first.
-pub async fn list(store: &Store, limit: u64) -> Result<Vec<suppression::Model>, StoreError> {
+/// Of the caller's contacts, who refuses something, newest wish first.
+pub async fn list(
+    store: &Store,
+    bounds: &Bounds,
+    limit: u64,
+) -> Result<Vec<suppression::Model>, StoreError> {
+    let Piece { sql, values } = of_contacts(bounds, 1);
+    let own = format!("EXISTS (SELECT 1 FROM contact c WHERE c.id = s.contact_id{sql})");
+    let statement = Statement::from_sql_and_values(
+        store.backend(),
+        format!(
+            "SELECT s.* FROM suppression s WHERE s.wanted = false AND {own} \
+             ORDER BY s.provider_at DESC LIMIT $1"
+        ),
+        std::iter::once(i64::try_from(limit).unwrap_or(i64::MAX).into()).chain(values),
+    );
     Ok(suppression::Entity::find()
-        .filter(suppression::Column::Wanted.eq(false))
-        .order_by_desc(suppression::Column::ProviderAt)
-        .limit(limit)
+        .from_raw_sql(statement)
         .all(store.reader())
         .await?)
 }

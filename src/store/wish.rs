@@ -9,9 +9,11 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
+    bounds::of_catalogue,
     dialect::{Columns, Type, execute, ids, matching, query, rows},
 };
 use crate::domain::{
+    access::Bounds,
     preference::{Preference, Quiet, Scope, Wishes},
     quiet::{self, QuietHours},
     time::Timestamp,
@@ -30,17 +32,26 @@ pub async fn of(
     let given = rows(backend, &[("id", Type::Uuid)]);
     let suppressed = matching(backend, &given, "suppression", "s", "s.contact_id = r.id");
     let preferred = matching(backend, &given, "preference", "p", "p.contact_id = r.id");
+    let of_product = matching(
+        backend,
+        &given,
+        "product_contact",
+        "b",
+        "b.contact_id = r.id",
+    );
     let listed = matching(backend, &given, "contact", "c", "c.id = r.id");
     let found = query(
         connection,
         format!(
-            "SELECT 1, s.contact_id, s.scope, '', CAST(0 AS bigint), CAST(0 AS bigint) \
+            "SELECT 1, s.contact_id, '', s.scope, '', CAST(0 AS bigint), CAST(0 AS bigint) \
              FROM {suppressed} WHERE s.wanted = false \
-             UNION ALL SELECT 2, p.contact_id, p.message_kind, p.channel, CASE WHEN p.wanted THEN 1 ELSE 0 END, 0 \
+             UNION ALL SELECT 2, p.contact_id, p.product, p.message_kind, p.channel, CASE WHEN p.wanted THEN 1 ELSE 0 END, 0 \
              FROM {preferred} \
-             UNION ALL SELECT 3, c.id, coalesce(c.time_zone, 'UTC'), '', c.quiet_from, c.quiet_until \
+             UNION ALL SELECT 3, c.id, '', coalesce(c.time_zone, 'UTC'), '', c.quiet_from, c.quiet_until \
              FROM {listed} WHERE c.quiet_from IS NOT NULL \
-             UNION ALL SELECT 4, c.id, '', '', 0, 0 \
+             UNION ALL SELECT 3, b.contact_id, b.product, coalesce(b.time_zone, 'UTC'), '', b.quiet_from, b.quiet_until \
+             FROM {of_product} WHERE b.quiet_from IS NOT NULL \
+             UNION ALL SELECT 4, c.id, '', '', '', 0, 0 \
              FROM {listed} WHERE c.deleted_at IS NOT NULL"
         ),
         [ids(contacts.iter().copied())?],
@@ -50,56 +61,78 @@ pub async fn of(
         let mut columns = Columns::of(row);
         let part: i32 = columns.take()?;
         let wishes = all.entry(columns.take()?).or_default();
+        let product: String = columns.take()?;
         let (one, two): (String, String) = (columns.take()?, columns.take()?);
         let (from, until): (i64, i64) = (columns.take()?, columns.take()?);
         match part {
             1 if one == Scope::Marketing.name() => wishes.refused.push(Scope::Marketing),
             1 => wishes.refused.push(Scope::All),
-            2 => wishes.preferences.push(Preference {
-                kind: one,
-                channel: two,
-                wanted: from == 1,
-            }),
+            2 => {
+                let preference = Preference {
+                    kind: one,
+                    channel: two,
+                    wanted: from == 1,
+                };
+                if product.is_empty() {
+                    wishes.preferences.push(preference);
+                } else {
+                    let own = wishes.of_products.entry(product).or_default();
+                    own.preferences.push(preference);
+                }
+            }
             4 => wishes.is_deleted = true,
             _ => {
                 let hours = QuietHours::stored(Some(from), Some(until));
-                wishes.quiet = hours
+                let quiet = hours
                     .zip(quiet::zone(&one))
                     .map(|(hours, zone)| Quiet { hours, zone });
+                if product.is_empty() {
+                    wishes.quiet = quiet;
+                } else {
+                    wishes.of_products.entry(product).or_default().quiet = quiet;
+                }
             }
         }
     }
     Ok(all)
 }
 
-/// The preferences of one person.
+/// Of whom preferences are kept: a product, or nobody in particular.
+fn owner(bounds: &Bounds) -> &str {
+    bounds.owner().unwrap_or_default()
+}
+
+/// The preferences of one person, as far as the caller has set them.
 pub async fn preferences(
     store: &Store,
+    bounds: &Bounds,
     contact: Uuid,
 ) -> Result<Vec<preference::Model>, StoreError> {
     Ok(preference::Entity::find()
         .filter(preference::Column::ContactId.eq(contact))
+        .filter(preference::Column::Product.eq(owner(bounds)))
         .order_by_asc(preference::Column::MessageKind)
         .order_by_asc(preference::Column::Channel)
         .all(store.reader())
         .await?)
 }
 
-/// Puts these in the place of whatever a person preferred.
+/// Puts these in the place of whatever a person preferred, as far as the caller has set it.
 pub async fn replace_preferences(
     tx: &DatabaseTransaction,
+    bounds: &Bounds,
     contact: Uuid,
     wanted: &[Preference],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     execute(
         tx,
-        "DELETE FROM preference WHERE contact_id = $1",
-        [contact.into()],
+        "DELETE FROM preference WHERE contact_id = $1 AND product = $2",
+        [contact.into(), owner(bounds).into()],
     )
     .await?;
     for it in wanted {
-        set_preference(tx, contact, it, now).await?;
+        set_preference(tx, bounds, contact, it, now).await?;
     }
     Ok(())
 }
@@ -107,14 +140,15 @@ pub async fn replace_preferences(
 /// Notes one preference of a person, in the place of the same one before.
 pub async fn set_preference(
     tx: &DatabaseTransaction,
+    bounds: &Bounds,
     contact: Uuid,
     it: &Preference,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     execute(
         tx,
-        "INSERT INTO preference (contact_id, message_kind, channel, created_at, updated_at, wanted) \
-         VALUES ($1, $2, $3, $4, $4, $5) ON CONFLICT (contact_id, message_kind, channel) \
+        "INSERT INTO preference (contact_id, message_kind, channel, created_at, updated_at, wanted, product) \
+         VALUES ($1, $2, $3, $4, $4, $5, $6) ON CONFLICT (contact_id, message_kind, channel, product) \
          DO UPDATE SET wanted = excluded.wanted, updated_at = excluded.updated_at",
         [
             contact.into(),
@@ -122,13 +156,14 @@ pub async fn set_preference(
             it.channel.clone().into(),
             now.micros().into(),
             it.wanted.into(),
+            owner(bounds).into(),
         ],
     )
     .await?;
     Ok(())
 }
 
-/// Takes one preference of a person away.
+/// Takes one preference of a person away that no product has set.
 pub async fn forget_preference(
     tx: &DatabaseTransaction,
     contact: Uuid,
@@ -137,18 +172,20 @@ pub async fn forget_preference(
 ) -> Result<(), StoreError> {
     execute(
         tx,
-        "DELETE FROM preference WHERE contact_id = $1 AND message_kind = $2 AND channel = $3",
+        "DELETE FROM preference WHERE contact_id = $1 AND message_kind = $2 AND channel = $3 AND product = ''",
         [contact.into(), kind.into(), channel.into()],
     )
     .await?;
     Ok(())
 }
 
-/// Kinds of message, by name.
+/// Kinds of message that a caller may use, by name.
 pub async fn kinds(
     connection: &impl ConnectionTrait,
+    bounds: &Bounds,
 ) -> Result<Vec<entity::message_kind::Model>, StoreError> {
     Ok(entity::message_kind::Entity::find()
+        .filter(of_catalogue(bounds).condition())
         .order_by_asc(entity::message_kind::Column::Name)
         .all(connection)
         .await?)

@@ -1,4 +1,4 @@
-//! Signs of life of the thread it runs on.
+//! Signs of life of the thread it runs on, and of the keys that are used.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::Turn;
 use crate::{
     engine::{
-        Engine,
+        Engine, access,
         heartbeat::{self, EVERY_SECONDS},
     },
     state::Clock,
@@ -18,6 +18,7 @@ pub async fn run(engine: Arc<Engine>, worker: &'static str, clock: Clock, stop: 
     let every = Duration::from_secs(EVERY_SECONDS.unsigned_abs());
     super::run("heart", stop, every, None, async || {
         heartbeat::beat(&engine, worker, clock.now()).await?;
+        access::write_uses(&engine, clock.now()).await?;
         Ok(Turn::Idle)
     })
     .await;

@@ -523,6 +523,8 @@ async fn the_openapi_document_names_every_route(database: Database) {
             "/api/v1/groups/{name}/members/{user}",
             "/api/v1/hold",
             "/api/v1/hold/release",
+            "/api/v1/keys",
+            "/api/v1/keys/{id}",
             "/api/v1/log",
             "/api/v1/message-kinds",
             "/api/v1/messages",

@@ -191,7 +191,7 @@ async fn keys_are_shown_once_listed_by_prefix_and_revoked(database: Database) {
     let made = herald(
         &app.database_url,
         folder.path(),
-        &["keys", "create", "solar-crm"],
+        &["keys", "create", "solar-crm", "--all"],
     );
     let key = String::from_utf8(made.stdout).unwrap().trim().to_owned();
     let ask = || async {

@@ -5,8 +5,9 @@ use entity::{
     catalogue, catalogue_row, cohort, contact, contact_alias, contact_conflict, conversation,
     counter, credential, dead_letter, dedupe, event, event_type, follow_up, group_member,
     heartbeat, idempotency, identity_change, inbound_message, login, message_kind, notice,
-    notification, notification_label, parked_status, preference, route, rule, sender, session,
-    setting, suppression, template, template_sync, timeline, user_account, user_group,
+    notification, notification_label, parked_status, preference, product_address, product_contact,
+    route, rule, sender, session, setting, suppression, template, template_sync, timeline,
+    user_account, user_group,
 };
 use herald::store;
 use herald::store::{checkpoint, connect, migrate, notification as rows};
@@ -110,6 +111,8 @@ async fn every_entity_fits_its_table(database: Database) {
         notification_label,
         parked_status,
         preference,
+        product_address,
+        product_contact,
         route,
         rule,
         sender,

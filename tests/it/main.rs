@@ -35,6 +35,7 @@ mod follow_ups;
 mod harness;
 mod hold;
 mod incidents;
+mod keys;
 mod kinds;
 mod language;
 mod letter;
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
         events::tests(),
         follow_ups::tests(),
         incidents::tests(),
+        keys::tests(),
         kinds::tests(),
         language::tests(),
         many_contacts::tests(),

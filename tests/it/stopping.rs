@@ -59,7 +59,7 @@ impl Served {
             let mut command = command(url, folder, meta);
             command.args(words);
             if words[0] == "keys" {
-                command.arg("tests");
+                command.args(["tests", "--all"]);
             }
             let output = command.output().unwrap();
             assert!(
@@ -229,7 +229,7 @@ async fn what_is_logged_changes_while_the_process_runs(database: Database) {
     let url = fresh_database(&database, folder.path()).await;
     let mut served = Served::start(&url, folder.path(), "http://127.0.0.1:9");
     let made = command(&url, folder.path(), "http://127.0.0.1:9")
-        .args(["keys", "create", "admin", "--admin"])
+        .args(["keys", "create", "admin", "--admin", "--all"])
         .output()
         .unwrap();
     let admin = String::from_utf8_lossy(&made.stdout).trim().to_owned();

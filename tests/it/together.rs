@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use herald::domain::access::Bounds;
 use herald::engine::accept::{
     self, Asked, NotNow, Refusal, Request, RequestContent, Stored, TemplateUse,
 };
@@ -21,6 +22,7 @@ crate::tests![
 fn asked(to: &str, template: &str, key: Option<&str>) -> Asked {
     Asked {
         client: "tests".to_owned(),
+        bounds: Bounds::All,
         key: key.map(str::to_owned),
         fingerprint: format!("{to}{template}").into_bytes(),
         request: Request {

@@ -13,7 +13,8 @@ use crate::{
         shell::{Shell, answered, shown},
     },
     domain::{
-        edit::Edit, login::Role, preference::Preference, quiet::QuietHours, time::Timestamp, window,
+        access::Bounds, edit::Edit, login::Role, preference::Preference, quiet::QuietHours,
+        time::Timestamp, window,
     },
     engine::people::{self, By, ContactChanges, Deleted},
     state::AppState,
@@ -92,7 +93,7 @@ pub async fn one(
     let (store, id) = (&state.engine.store, *id);
     let (Some(found), Some(mut details)) = (
         rows::contact(store.reader(), id).await?,
-        rows::details(store.reader(), id).await?,
+        rows::details(store.reader(), &Bounds::All, id).await?,
     ) else {
         return Err(Fault::NotFound);
     };
@@ -108,14 +109,14 @@ pub async fn one(
     };
     let senders = sender::all(store).await?;
     let now = state.clock.now();
-    let windows = conversation::of_contact(store, id).await?;
+    let windows = conversation::of_contact(store, &Bounds::All, id).await?;
     let page = Page {
         name,
         number,
         finds: found.phone.filter(|_| person.sees_people()),
         quiet: details.quiet_hours.and_then(written),
         users,
-        aliases: alias::of_contact(store.reader(), id)
+        aliases: alias::of_contact(store.reader(), &Bounds::All, id)
             .await?
             .into_iter()
             .map(|row| Alias {
@@ -152,7 +153,7 @@ pub async fn one(
                 source: row.source.replace('_', " "),
             })
             .collect(),
-        preferences: wish::preferences(store, id)
+        preferences: wish::preferences(store, &Bounds::All, id)
             .await?
             .into_iter()
             .map(|row| Kept {
@@ -161,7 +162,7 @@ pub async fn one(
                 wanted: row.wanted,
             })
             .collect(),
-        kinds: wish::kinds(store.reader())
+        kinds: wish::kinds(store.reader(), &Bounds::All)
             .await?
             .into_iter()
             .map(|row| (row.name, row.required))
@@ -180,7 +181,10 @@ pub async fn act(
 ) -> Result<HttpResponse, Fault> {
     let (store, id) = (&state.engine.store, *id);
     form.person.needs(Role::Operator)?;
-    if rows::details(store.reader(), id).await?.is_none() {
+    if rows::details(store.reader(), &Bounds::All, id)
+        .await?
+        .is_none()
+    {
         return Err(Fault::NotFound);
     }
     let address = format!("{HERE}/{id}");
@@ -188,6 +192,7 @@ pub async fn act(
     let by = By {
         actor: &actor,
         now: state.clock.now(),
+        bounds: &Bounds::All,
     };
     let result = match form.text("action").unwrap_or_default() {
         "save" => {

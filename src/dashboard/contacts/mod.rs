@@ -15,7 +15,7 @@ use super::{
     shell::{Shell, answered, on_to, shown},
 };
 use crate::{
-    domain::{edit::Edit, login::Role},
+    domain::{access::Bounds, edit::Edit, login::Role},
     engine::people::{self, By, ContactChanges},
     state::AppState,
     store::{alias, people as rows},
@@ -80,7 +80,14 @@ pub async fn page(
     }
     let wanted = Some(text.as_str()).filter(|text| !text.is_empty());
     let limit = u64::try_from(SHOWN).unwrap_or(50) + 1;
-    let mut found = rows::page(&state.engine.store, wanted, search.after, limit).await?;
+    let mut found = rows::page(
+        &state.engine.store,
+        &Bounds::All,
+        wanted,
+        search.after,
+        limit,
+    )
+    .await?;
     let more = found.len() > SHOWN;
     found.truncate(SHOWN);
     let page = Page {
@@ -131,6 +138,7 @@ pub async fn add(
     let by = By {
         actor: &actor,
         now: state.clock.now(),
+        bounds: &Bounds::All,
     };
     match people::save_contact(&state.engine.store, by, None, &changes).await? {
         Ok(id) => answered(

@@ -14,7 +14,7 @@ use crate::{
         fault::Fault,
         shell::{Shell, answered, on_to, shown},
     },
-    domain::login::Role,
+    domain::{access::Bounds, login::Role},
     engine::{
         inbox::ErrorChain,
         manual::{self, Action, Batch},
@@ -91,7 +91,16 @@ async fn chunks(
                 .map_or_else(String::new, |cursor| cursor.to_string())
         );
         let key = form.and_then(|form| form.once(&about));
-        let done = manual::chunk(&state.engine, &filter, action, preview, key.as_ref(), now).await;
+        let done = manual::chunk(
+            &state.engine,
+            &Bounds::All,
+            &filter,
+            action,
+            preview,
+            key.as_ref(),
+            now,
+        )
+        .await;
         let batch = match done {
             Ok(Ok(batch)) => batch,
             Ok(Err(manual::KeyReused)) => return Err(Fault::Form),

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Bounds,
         login::Role,
         status::{Group, Status},
     },
@@ -128,7 +129,7 @@ pub async fn page(
                 ..filter
             };
             (
-                notifications::search(&state.engine.store, &filter).await?,
+                notifications::search(&state.engine.store, &Bounds::All, &filter).await?,
                 Vec::new(),
             )
         }

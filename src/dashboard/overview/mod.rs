@@ -18,6 +18,7 @@ use super::{
     shell::{Shell, shown},
 };
 use crate::{
+    domain::access::Bounds,
     domain::status::{Group, Status},
     engine::{
         attention, hold, senders,
@@ -89,7 +90,7 @@ pub async fn page(
         failed: Some(SHOWN.unsigned_abs()),
         ..Asked::default()
     };
-    let Ok(question) = asked.read(store, now).await? else {
+    let Ok(question) = asked.read(store, &Bounds::All, now).await? else {
         return Err(Fault::NotFound);
     };
     let told = statistics::answer(store, &question, now).await?;

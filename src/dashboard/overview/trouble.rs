@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::SHOWN;
 use crate::{
     dashboard::{act::Person, fault::Fault, moment::Moment, shell::Shell},
-    domain::{status::Status, time::Timestamp},
+    domain::{access::Bounds, status::Status, time::Timestamp},
     engine::{
         attention::{Finding, Urgency},
         statistics::Statistics,
@@ -92,7 +92,7 @@ pub(super) async fn reasons(
         ..notification::Filter::default()
     };
     let mut counts: BTreeMap<(String, String, &'static str), i64> = BTreeMap::new();
-    for row in notification::search(&state.engine.store, &filter).await? {
+    for row in notification::search(&state.engine.store, &Bounds::All, &filter).await? {
         let failure = notification::read_failure(row.failure.as_deref());
         let status = convert::status(row.status).name();
         let (reason, remedy) = match failure {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::expand::expand;
 use crate::engine::{Engine, manual::Key, transition::Report, vault::of_event};
 use crate::{
-    domain::time::Timestamp,
+    domain::{access::Bounds, time::Timestamp},
     store::{
         DatabaseTransaction, StoreError,
         event::{self, Used},
@@ -69,6 +69,14 @@ pub struct Accepted {
     pub routes: Vec<RouteResult>,
 }
 
+/// Who posts an event: its bounds hold for whatever is made of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Poster<'a> {
+    /// The key that it is posted with.
+    pub key: Uuid,
+    pub bounds: &'a Bounds,
+}
+
 /// What stands against an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conflict {
@@ -100,7 +108,7 @@ pub async fn raise(
 ) -> Result<Report, StoreError> {
     metrics::counter!("herald_own_events_total").increment(1);
     let data = new.data.to_string();
-    let stored = stored(new, &data, digest(new), now);
+    let stored = stored(new, None, &data, digest(new), now);
     if !event::insert(tx, stored, now).await? {
         return Ok(Report::default());
     }
@@ -110,8 +118,17 @@ pub async fn raise(
     }
 }
 
-fn stored<'a>(new: &'a NewEvent, data: &'a str, digest: Vec<u8>, now: Timestamp) -> event::New<'a> {
+fn stored<'a>(
+    new: &'a NewEvent,
+    poster: Option<Poster<'a>>,
+    data: &'a str,
+    digest: Vec<u8>,
+    now: Timestamp,
+) -> event::New<'a> {
+    let product = poster.and_then(|poster| poster.bounds.owner());
     event::New {
+        product,
+        key_id: poster.filter(|_| product.is_some()).map(|it| it.key),
         id: new_id(now),
         source: &new.source,
         external_id: &new.id,
@@ -132,6 +149,7 @@ const OPERATION: &str = "POST /api/v1/events";
 pub async fn event(
     engine: &Engine,
     new: &NewEvent,
+    poster: Poster<'_>,
     key: Option<&Key>,
     now: Timestamp,
 ) -> Result<Result<Accepted, Conflict>, StoreError> {
@@ -141,7 +159,7 @@ pub async fn event(
         .store
         .write(async |tx| {
             let data = new.data.to_string();
-            let mut row = stored(new, &data, digest.clone(), now);
+            let mut row = stored(new, Some(poster), &data, digest.clone(), now);
             let sealed;
             if engine.in_force(tx).await?.is_sensitive(&new.event_type) {
                 let vault = engine.vault();
@@ -182,7 +200,12 @@ pub async fn event(
                 }
             }
             if !fresh {
-                if !engine.is_fingerprint(&row.digest, &digest) {
+                // Another product's is not told of; what was posted before keys had bounds is
+                // this product's by its source.
+                let is_other = row.product.is_some()
+                    && poster.bounds.owner().is_some()
+                    && row.product.as_deref() != poster.bounds.owner();
+                if is_other || !engine.is_fingerprint(&row.digest, &digest) {
                     return Ok((Err(Conflict::Content), Report::default()));
                 }
                 return Ok((Ok(accepted(&row, true)), Report::default()));

@@ -7,19 +7,25 @@ use uuid::Uuid;
 
 use super::{
     Draft, Duplicate, Mode, Reading, RouteResult, compose, priority,
-    route::{Plan, plan},
+    route::{Plan, Planned, plan},
     unique,
 };
 use crate::engine::{
-    Engine,
+    Engine, access,
+    apply::SOURCE,
     routing::{self, Place, Target},
     transition::{self, Report},
     vault::of_event,
 };
 use crate::{
-    domain::{horizon, recipient::RecipientSpec, time::Timestamp},
+    domain::{
+        access::Bounds,
+        horizon,
+        recipient::{RecipientSpec, is_expression},
+        time::Timestamp,
+    },
     store::{
-        DatabaseTransaction, StoreError,
+        DatabaseTransaction, StoreError, access as rows,
         catalogue::{self, StoredRoute},
         dialect::Id,
         event::{self, DedupeClaim},
@@ -134,7 +140,8 @@ async fn refuse(tx: &DatabaseTransaction, id: Uuid, reason: &str) -> Result<(), 
         return Ok(());
     };
     let (mut results, cursor) = progress(&row);
-    let routes = catalogue::routes(tx, &row.event_type).await?;
+    let bounds = access::bounds_of_key(tx, row.key_id, row.product.as_deref()).await?;
+    let routes = catalogue::routes(tx, &bounds, &row.event_type).await?;
     if let Some(route) = routes.iter().find(|route| cursor.wants(route)) {
         let result = of_route(&mut results, &route.name);
         "error".clone_into(&mut result.outcome);
@@ -178,7 +185,8 @@ pub(super) async fn expand(
     row: entity::event::Model,
     now: Timestamp,
 ) -> Result<Report, StoreError> {
-    let routes = catalogue::routes(tx, &row.event_type).await?;
+    let bounds = access::bounds_of_key(tx, row.key_id, row.product.as_deref()).await?;
+    let routes = catalogue::routes(tx, &bounds, &row.event_type).await?;
     let (mut results, mut cursor) = progress(&row);
     let data = data_of(engine, &row);
     let context = json!({
@@ -219,6 +227,7 @@ pub(super) async fn expand(
                         engine,
                         tx,
                         row: &row,
+                        bounds: &bounds,
                         route,
                         plan: &plan,
                         now,
@@ -281,6 +290,8 @@ struct Expansion<'a> {
     engine: &'a Engine,
     tx: &'a DatabaseTransaction,
     row: &'a entity::event::Model,
+    /// Of the key that the event was posted with.
+    bounds: &'a Bounds,
     route: &'a StoredRoute,
     plan: &'a Plan,
     now: Timestamp,
@@ -290,11 +301,12 @@ impl Expansion<'_> {
     /// Makes the notifications of one entry of `to`. Gives back how many, and where to go on.
     async fn recipient(
         &self,
-        entry: &str,
+        planned: &Planned,
         after: Option<Uuid>,
         result: &mut RouteResult,
         report: &mut Report,
     ) -> Result<Result<(usize, Option<Uuid>), String>, StoreError> {
+        let entry = planned.entry.as_str();
         let (mut targets, next) = if entry.trim().is_empty() {
             let nobody = Target {
                 recipient: String::new(),
@@ -318,7 +330,16 @@ impl Expansion<'_> {
                     };
                     (vec![skipped], None)
                 }
-                Ok(spec) => match routing::resolve(self.tx, &spec, None, after, self.now).await? {
+                Ok(spec) => match routing::resolve(
+                    self.tx,
+                    self.naming(planned.is_chosen),
+                    &spec,
+                    None,
+                    after,
+                    self.now,
+                )
+                .await?
+                {
                     Ok(page) => (unique(page.targets), page.next),
                     Err(unknown) => return Ok(Err(unknown.0)),
                 },
@@ -365,13 +386,19 @@ impl Expansion<'_> {
                 None
             }
         };
+        let reading = &mut Reading::default();
         let from = match &self.route.route.sender {
-            None => None,
+            None => reading.own_sender(self.tx, self.bounds).await?,
             Some(named) => match sender::named(self.tx, named).await? {
-                Some(row) => Some(row.id),
+                Some(row) if self.bounds.has_sender(row.id) => Some(row.id),
+                Some(_) => {
+                    let rule = "the key that the event was posted with may not send with";
+                    return Ok(Err(format!("{rule} {named}")));
+                }
                 None => return Ok(Err(format!("there is no sender named {named}"))),
             },
         };
+        let product = self.product().await?;
         let draft = Draft {
             event_id: Some(self.row.id),
             route: Some(self.route.name.clone()),
@@ -386,8 +413,10 @@ impl Expansion<'_> {
             language: None,
             default_language: self.route.route.language.clone(),
             params: self.plan.params.clone(),
-            subject_contact_id: about,
-            subject_address: None,
+            subject_contact_id: about.as_ref().and_then(|about| about.contact_id),
+            subject_address: about
+                .and_then(|about| about.address)
+                .filter(|_| product.is_some()),
             reference: self.plan.reference.clone(),
             labels: self.plan.labels.clone(),
             priority: priority(&self.route.route.priority).unwrap_or(2),
@@ -397,14 +426,15 @@ impl Expansion<'_> {
             message_kind: self.route.route.message_kind.clone(),
             mode: Mode::parse(&self.route.route.mode).unwrap_or_default(),
             fallback_template: self.route.route.fallback_template.clone(),
+            product,
         };
-        let reading = &mut Reading::default();
         let mut new =
             match compose(self.engine, self.tx, reading, &draft, targets, self.now).await? {
                 Ok(new) => new,
                 Err(reason) => return Ok(Err(reason)),
             };
-        self.drop_duplicates(&mut new, result).await?;
+        self.drop_duplicates(draft.product.as_deref(), &mut new, result)
+            .await?;
         let rules = reading.in_force(self.engine, self.tx).await?;
         let (inserted, made) =
             transition::introduce(self.engine, self.tx, &rules, &new, self.now).await?;
@@ -414,8 +444,24 @@ impl Expansion<'_> {
         Ok(Ok((new.len(), next)))
     }
 
+    /// Whom an entry may name: what the catalogue has written may name anybody.
+    const fn naming(&self, is_chosen: bool) -> &Bounds {
+        if is_chosen { self.bounds } else { &Bounds::All }
+    }
+
+    /// Whose the route's messages are: the event's product's; of an event of Herald's own, that of
+    /// the catalogue that the route is of.
+    async fn product(&self) -> Result<Option<String>, StoreError> {
+        match (&self.row.product, &self.route.catalogue) {
+            (None, Some(catalogue)) if self.row.source == SOURCE => {
+                rows::product_of_catalogue(self.tx, catalogue).await
+            }
+            (product, _) => Ok(product.clone()),
+        }
+    }
+
     /// Whom the route's messages are about, or why that is nobody.
-    async fn about(&self) -> Result<Result<Option<Uuid>, String>, StoreError> {
+    async fn about(&self) -> Result<Result<Option<Target>, String>, StoreError> {
         let entry = self.plan.about.as_deref().unwrap_or_default();
         if entry.trim().is_empty() {
             return Ok(Ok(None));
@@ -424,9 +470,11 @@ impl Expansion<'_> {
             Ok(spec) => spec,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let found = routing::resolve(self.tx, &spec, None, None, self.now).await?;
+        let is_chosen = self.route.route.about.as_deref().is_some_and(is_expression);
+        let bounds = self.naming(is_chosen);
+        let found = routing::resolve(self.tx, bounds, &spec, None, None, self.now).await?;
         Ok(match found {
-            Ok(page) => Ok(page.targets.first().and_then(|target| target.contact_id)),
+            Ok(page) => Ok(page.targets.into_iter().next()),
             Err(unknown) => Err(unknown.0),
         })
     }
@@ -434,6 +482,7 @@ impl Expansion<'_> {
     /// The ledger is asked for every row that is to be sent; a taken key makes none.
     async fn drop_duplicates(
         &self,
+        product: Option<&str>,
         new: &mut Vec<NewNotification>,
         result: &mut RouteResult,
     ) -> Result<(), StoreError> {
@@ -458,6 +507,7 @@ impl Expansion<'_> {
         claims.sort_by(|one, other| one.recipient.cmp(&other.recipient));
         let taken = event::claim_dedupe(
             self.tx,
+            product,
             &self.route.name,
             &self.route.route.channel,
             &claims,

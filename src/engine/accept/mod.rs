@@ -9,7 +9,7 @@ mod replay;
 mod request;
 mod route;
 
-pub use event::{Accepted, Conflict, Duplicate, NewEvent, RouteResult, event, raise};
+pub use event::{Accepted, Conflict, Duplicate, NewEvent, Poster, RouteResult, event, raise};
 pub(super) use expand::end_expansion;
 pub use expand::expand_turn;
 pub use gather::{Door, NotNow, Queue, Stored, many, open};
@@ -19,7 +19,7 @@ pub use replay::{Replayed, replay};
 pub use request::{Asked, FieldError, Refusal, Request, RequestContent, TemplateUse};
 pub use route::try_route;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -31,7 +31,11 @@ use super::{
 };
 use crate::{
     domain::{recipient::UserId, template::layout::Layout, time::Timestamp},
-    store::{DatabaseTransaction, StoreError, new_id, notification::NewNotification, people},
+    store::{
+        DatabaseTransaction, StoreError, new_id,
+        notification::NewNotification,
+        people::{self, OwnName},
+    },
 };
 
 /// Everything about a message but whom it is for.
@@ -70,6 +74,8 @@ pub struct Draft {
     pub mode: Mode,
     /// Outside the window, instead of its own; it may show the whole text as `message`.
     pub fallback_template: Option<String>,
+    /// The product that it belongs to.
+    pub product: Option<String>,
 }
 
 /// Meta, code 131062.
@@ -113,10 +119,14 @@ pub async fn compose(
     {
         return Ok(Err(none()));
     }
+    let own = own_names(tx, draft, &targets).await?;
     let about = match draft.subject_contact_id {
         Some(contact) => {
             let person = people::contact(tx, contact).await?;
-            let known = person.and_then(|person| person.name.or(person.phone));
+            let known = match &draft.product {
+                None => person.and_then(|person| person.name.or(person.phone)),
+                Some(_) => own_name(&own, contact, person.and_then(|person| person.name), false),
+            };
             Some(known.or_else(|| draft.subject_address.clone()))
         }
         None => None,
@@ -128,7 +138,10 @@ pub async fn compose(
     let starts = draft.send_at.unwrap_or(now);
     let open = mode::open_windows(tx, reading, draft, &targets, now).await?;
     let mut new = Vec::with_capacity(targets.len());
-    for target in targets {
+    for mut target in targets {
+        if draft.product.is_some() {
+            as_known(&own, &mut target);
+        }
         let wanted: Vec<&str> = match &draft.language {
             Some(fixed) => vec![fixed],
             None => target
@@ -224,11 +237,54 @@ pub async fn compose(
             fallback: None,
             message_kind: draft.message_kind.clone(),
             sealed,
+            product: draft.product.clone(),
         };
         let is_open = made.contact_id.is_some_and(|it| open.contains(&it));
         new.push(mode::apply(engine, tx, reading, draft, layout, is_open, made).await?);
     }
     Ok(Ok(new))
+}
+
+/// What the product of a draft calls whom it is for, and whom it is about.
+async fn own_names(
+    tx: &DatabaseTransaction,
+    draft: &Draft,
+    targets: &[Target],
+) -> Result<HashMap<Uuid, OwnName>, StoreError> {
+    let Some(product) = &draft.product else {
+        return Ok(HashMap::new());
+    };
+    let contacts = targets.iter().filter_map(|target| target.contact_id);
+    let contacts: Vec<Uuid> = contacts.chain(draft.subject_contact_id).collect();
+    people::own_names(tx, product, &contacts).await
+}
+
+/// What a product calls a person. What others call them is theirs, but for staff and whom a
+/// catalogue defines: whoever may name them may know their names.
+fn own_name(
+    own: &HashMap<Uuid, OwnName>,
+    contact: Uuid,
+    common: Option<String>,
+    is_staff: bool,
+) -> Option<String> {
+    let known = own.get(&contact);
+    let is_shared = is_staff || known.is_some_and(|known| known.is_of_catalogue);
+    known
+        .and_then(|known| known.name.clone())
+        .or_else(|| common.filter(|_| is_shared))
+}
+
+/// Leaves of a target what the product of the message knows.
+fn as_known(own: &HashMap<Uuid, OwnName>, target: &mut Target) {
+    let Some(contact) = target.contact_id else {
+        return;
+    };
+    let is_staff = target.recipient.starts_with("user:");
+    target.name = own_name(own, contact, target.name.take(), is_staff);
+    let known = own.get(&contact);
+    let is_shared = is_staff || known.is_some_and(|known| known.is_of_catalogue);
+    let common = target.language.take().filter(|_| is_shared);
+    target.language = known.and_then(|known| known.language.clone()).or(common);
 }
 
 /// Takes what is secret out of the parameters, and seals it for a notification.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use uuid::Uuid;
 
 use crate::{
-    domain::{phone::Phone, time::Timestamp},
+    domain::{access::Bounds, phone::Phone, time::Timestamp},
     engine::{
         Engine,
         in_force::{InForce, Template},
@@ -68,6 +68,20 @@ impl Reading {
         let found = sender::default_one(tx).await?.map(|row| row.id);
         self.default_senders.push(found);
         Ok(found)
+    }
+
+    /// The sender of what names none, for a caller that is bound to some: the default if that is
+    /// one of them, else the first; for others none, so that it is chosen when it is sent.
+    pub async fn own_sender(
+        &mut self,
+        tx: &DatabaseTransaction,
+        bounds: &Bounds,
+    ) -> Result<Option<Uuid>, StoreError> {
+        let Some(first) = bounds.senders().first().copied() else {
+            return Ok(None);
+        };
+        let default = self.default_sender(tx).await?;
+        Ok(default.filter(|id| bounds.has_sender(*id)).or(Some(first)))
     }
 
     /// The account of a sender, or of the default.

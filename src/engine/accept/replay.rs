@@ -8,8 +8,8 @@ use super::{
     expand::{Cursor, expand},
 };
 use crate::{
-    domain::time::Timestamp,
-    engine::Engine,
+    domain::{access::Bounds, time::Timestamp},
+    engine::{Engine, access},
     store::{StoreError, audit, catalogue, event},
 };
 
@@ -23,11 +23,12 @@ pub enum Replayed {
     No(&'static str),
 }
 
-/// Runs the routes of an event that have not fired. Nobody hears of it twice: a route that
+/// Runs the routes of an event of the caller's that have not fired. Nobody hears of it twice: a route that
 /// has fired is left alone, and one that reached some people before it failed goes on with
 /// the others.
 pub async fn replay(
     engine: &Engine,
+    bounds: &Bounds,
     id: Uuid,
     actor: &str,
     now: Timestamp,
@@ -36,7 +37,7 @@ pub async fn replay(
         .store
         .write(async |tx| {
             let nothing = crate::engine::transition::Report::default;
-            let Some(row) = event::lock(tx, id).await? else {
+            let Some(row) = event::lock(tx, bounds, id).await? else {
                 return Ok((Replayed::NotFound, nothing()));
             };
             if row.state == "expanding" {
@@ -53,7 +54,8 @@ pub async fn replay(
                 .filter(|result| result.outcome == "fired")
                 .collect();
             let mut done: Vec<String> = fired.iter().map(|it| it.route.clone()).collect();
-            let routes = catalogue::routes(tx, &row.event_type).await?;
+            let own = access::bounds_of_key(tx, row.key_id, row.product.as_deref()).await?;
+            let routes = catalogue::routes(tx, &own, &row.event_type).await?;
             // A route that has fired and is gone may have another name now: nobody is to
             // hear of it again by that.
             let is_gone = |name: &String| !routes.iter().any(|route| route.name == *name);

@@ -5,18 +5,28 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::{
-    domain::{recipient::each, template},
+    domain::{
+        recipient::{each, is_expression},
+        template,
+    },
     store::catalogue::rows::RouteRow,
 };
 
 /// A route, evaluated for one event.
 pub(super) struct Plan {
-    pub(super) recipients: Vec<String>,
+    pub(super) recipients: Vec<Planned>,
     pub(super) about: Option<String>,
     pub(super) params: Value,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) reference: Option<String>,
     pub(super) dedupe_key: Option<String>,
+}
+
+/// An entry that says whom a route's messages are for.
+pub(super) struct Planned {
+    pub(super) entry: String,
+    /// The event has chosen it: it may name only whom its product may name.
+    pub(super) is_chosen: bool,
 }
 
 /// Evaluates a route for a catalogue's example: its parameters, nothing if its condition
@@ -63,7 +73,9 @@ pub(super) fn plan(route: &RouteRow, context: &Value) -> Result<Plan, (&'static 
     };
     let mut recipients = Vec::with_capacity(route.recipients.len());
     for entry in &route.recipients {
-        recipients.extend(each(&render("its recipient", entry)?));
+        let is_chosen = is_expression(entry);
+        let entries = each(&render("its recipient", entry)?).into_iter();
+        recipients.extend(entries.map(|entry| Planned { entry, is_chosen }));
     }
     Ok(Plan {
         recipients,

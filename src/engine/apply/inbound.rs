@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Work, news, people};
 use crate::{
-    domain::{notification::Change, preference::Wish, time::Timestamp, window},
+    domain::{access::Bounds, notification::Change, preference::Wish, time::Timestamp, window},
     engine::{
         Engine,
         transition::{Report, Step},
@@ -49,7 +49,9 @@ pub(super) async fn steps(
     let mut people = people::of_messages(tx, &messages, now).await?;
     let quoted = find_quoted(engine, tx, &messages).await?;
     // An event for each message only if some route listens to it.
-    let listened = !catalogue::routes(tx, RECEIVED).await?.is_empty();
+    let listened = !catalogue::routes(tx, &Bounds::All, RECEIVED)
+        .await?
+        .is_empty();
     let mut senders: HashMap<&str, Option<Uuid>> = HashMap::new();
     let mut steps = Vec::new();
     for (position, (work, message)) in messages.iter().enumerate() {

@@ -3,6 +3,7 @@
 use super::{Finding, Urgency};
 use crate::{
     domain::{
+        access::Bounds,
         alarm::{Measure, percent},
         cohort::{Grain, Piece},
         notification::STALE,
@@ -34,7 +35,7 @@ pub(super) async fn look(
         counter::sums(
             &engine.store,
             &[piece],
-            &Filter::default(),
+            &Filter::of(&Bounds::All),
             Dimension::Channel,
         )
         .await

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Finding, Urgency};
 use crate::{
-    domain::{alarm::Measure, backlog::BEHIND_SECONDS, time::Timestamp},
+    domain::{access::Bounds, alarm::Measure, backlog::BEHIND_SECONDS, time::Timestamp},
     engine::{
         Engine, backlog,
         heartbeat::{self, Pulse},
@@ -73,7 +73,7 @@ pub(super) async fn queues(
     let age = |since: Option<Timestamp>| {
         since.map_or(0, |since| now.micros_since(since).max(0) / 1_000_000)
     };
-    let queue = age(notification::oldest_due(store, now).await?);
+    let queue = age(notification::oldest_due(store, &Bounds::All, now).await?);
     let measure = Measure {
         value: queue,
         raise_at: engine.settings.alarms.queue_age_seconds,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Mistake, Parsed};
 use crate::{
     domain::{
+        access::Bounds,
         catalogue::{Action, Id, Kind, Plan},
         recipient::{RecipientSpec, is_expression},
     },
@@ -51,7 +52,7 @@ pub(super) async fn missing(
             wrong.push(parsed.mistake(kind, name, field, &rule));
         }
     }
-    let known = wish::kinds(tx).await?;
+    let known = wish::kinds(tx, &Bounds::All).await?;
     for (kind, name, field, wanted) in kinds {
         let Some(wanted) = wanted else { continue };
         if !known.iter().any(|row| row.name == *wanted) {
@@ -62,7 +63,7 @@ pub(super) async fn missing(
     // What it has just removed, too: its groups and users would be without it.
     for entry in &catalogue.group {
         for member in entry.members.iter().flatten() {
-            if people::user(tx, member).await?.is_none() {
+            if people::user(tx, &Bounds::All, member).await?.is_none() {
                 let rule = format!("there is no user {member}");
                 wrong.push(parsed.mistake(Kind::Group, &entry.name, "members", &rule));
             }
@@ -105,10 +106,12 @@ async fn is_there(tx: &DatabaseTransaction, spec: &RecipientSpec) -> Result<bool
     Ok(match spec {
         RecipientSpec::Group(name) => people::keep_staff(tx, StaffKind::Group, name).await?,
         RecipientSpec::User(name) => people::keep_staff(tx, StaffKind::User, name).await?,
-        RecipientSpec::Contact(name) => match people::contact_named(tx, name).await? {
-            Some(person) => people::keep(tx, person.contact_id).await?,
-            None => false,
-        },
+        RecipientSpec::Contact(name) => {
+            match people::contact_named(tx, &Bounds::All, name).await? {
+                Some(person) => people::keep(tx, person.contact_id).await?,
+                None => false,
+            }
+        }
         RecipientSpec::Same | RecipientSpec::Phone(_) | RecipientSpec::UserId(_) => true,
     })
 }

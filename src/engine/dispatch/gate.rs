@@ -132,10 +132,11 @@ pub(super) async fn hold_back(
             kind: message.message_kind.as_deref(),
             required: in_force.is_required(message.message_kind.as_deref()),
             channel: &message.channel,
+            product: message.product.as_deref(),
         };
         let quiet_until = wishes
             .filter(|_| !asked.insists() && message.priority > HIGH)
-            .and_then(|wishes| wishes.quiet_until(now));
+            .and_then(|wishes| wishes.quiet_until(asked.product, now));
         if let Some(reason) = wishes.and_then(|wishes| wishes.refusal(asked)) {
             steps.push(Step::new(message.id, Change::Withheld { reason }));
         } else if let Some(until) = quiet_until {

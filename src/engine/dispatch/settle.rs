@@ -13,7 +13,7 @@ use crate::engine::{
     transition::{self, Step},
 };
 use crate::{
-    domain::{notification::Change, outcome::Outcome, time::Timestamp},
+    domain::{access::Bounds, notification::Change, outcome::Outcome, time::Timestamp},
     providers::{Exchange, Update},
     store::{
         StoreError,
@@ -146,7 +146,7 @@ async fn tell(engine: &Engine, answers: &[Answer], now: Timestamp) {
     if wanted.is_empty() {
         return;
     }
-    let rows = match notification::find_all(&engine.store, &wanted).await {
+    let rows = match notification::find_all(&engine.store, &Bounds::All, &wanted).await {
         Ok(rows) => rows,
         Err(error) => {
             tracing::warn!(event = "send.not_told", error = %ErrorChain(&error), "those who wait for an answer look for themselves");

@@ -5,7 +5,12 @@ use serde_json::Value;
 use super::{Cursor, note};
 use crate::{
     domain::{
-        preference::DELETED, recipient::RecipientSpec, rule::Send, template, time::Timestamp,
+        access::Bounds,
+        preference::DELETED,
+        recipient::{RecipientSpec, is_expression},
+        rule::Send,
+        template,
+        time::Timestamp,
     },
     engine::{
         Engine,
@@ -102,6 +107,7 @@ pub(super) async fn next(
             .and_then(Mode::parse)
             .unwrap_or_default(),
         fallback_template: send.fallback_template.clone(),
+        product: parent.product.clone(),
     };
     let reading = &mut Reading::default();
     let new = accept::compose(engine, tx, reading, &draft, found.targets, now).await?;
@@ -130,6 +136,7 @@ async fn recipients(
     let mut targets: Vec<Target> = Vec::new();
     let mut unknown: Vec<String> = Vec::new();
     let mut place = cursor.place.clone();
+    let own = Bounds::of_product(parent.product.as_deref());
     let most = routing::recipients_at_once(tx);
     while targets.len() < most
         && let Some(entry) = send.to.get(place.recipient)
@@ -143,7 +150,13 @@ async fn recipients(
             Ok(spec) => spec,
             Err(error) => return Ok(Err(format!("its recipient {entry}: {error}"))),
         };
-        match routing::resolve(tx, &spec, Some(&original), place.after, now).await? {
+        // What the event has chosen names only whom its product may name.
+        let bounds = if is_expression(entry) {
+            &own
+        } else {
+            &Bounds::All
+        };
+        match routing::resolve(tx, bounds, &spec, Some(&original), place.after, now).await? {
             Ok(page) => {
                 targets.extend(page.targets);
                 place.pass(page.next);

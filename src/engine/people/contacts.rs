@@ -3,9 +3,10 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{By, Outcome, field, note};
+use super::{By, Outcome, field, note, own};
 use crate::{
     domain::{
+        access::Bounds,
         edit::Edit,
         language,
         phone::Phone,
@@ -16,6 +17,7 @@ use crate::{
     store::{
         DatabaseTransaction, Store, StoreError,
         alias::{self, Alias},
+        bounds,
         people::{self, Details},
         wish,
     },
@@ -86,6 +88,9 @@ pub async fn save_contact(
     {
         return Ok(Err(field("", "a phone, a user_id, a name or a handle")));
     }
+    if let Some(product) = by.bounds.product() {
+        return own::save(store, by, product, id, changes, &aliases).await;
+    }
     store
         .write_or_refuse(async |tx| {
             let mut known = id;
@@ -110,7 +115,7 @@ pub async fn save_contact(
             {
                 return Ok(Err(field("/handle", "belongs to another contact")));
             }
-            let Some(mut details) = people::details(tx, contact).await? else {
+            let Some(mut details) = people::details(tx, &Bounds::All, contact).await? else {
                 return Ok(Err(gone()));
             };
             merge(&mut details, changes);
@@ -125,7 +130,7 @@ pub async fn save_contact(
         .await
 }
 
-fn gone() -> Vec<super::FieldError> {
+pub(super) fn gone() -> Vec<super::FieldError> {
     field("", "there is no such contact")
 }
 
@@ -169,7 +174,7 @@ fn wrong(changes: &ContactChanges) -> Option<Vec<super::FieldError>> {
     None
 }
 
-fn merge(details: &mut Details, changes: &ContactChanges) {
+pub(super) fn merge(details: &mut Details, changes: &ContactChanges) {
     for (kept, change) in [
         (&mut details.name, &changes.name),
         (&mut details.handle, &changes.handle),
@@ -186,7 +191,7 @@ fn merge(details: &mut Details, changes: &ContactChanges) {
 }
 
 /// The fields that are changed, without what they say: the audit holds nobody's number.
-fn named(changes: &ContactChanges) -> Vec<&'static str> {
+pub(super) fn named(changes: &ContactChanges) -> Vec<&'static str> {
     [
         ("name", changes.name != Edit::Keep),
         ("handle", changes.handle != Edit::Keep),
@@ -211,13 +216,15 @@ pub async fn set_preferences(
 ) -> Outcome<()> {
     store
         .write_or_refuse(async |tx| {
-            if !people::keep(tx, contact).await? {
+            if !people::keep(tx, contact).await?
+                || !bounds::has_contact(tx, by.bounds, contact).await?
+            {
                 return Ok(Err(gone()));
             }
-            if let Some(wrong) = wrong_preference(tx, wanted).await? {
+            if let Some(wrong) = wrong_preference(tx, by.bounds, wanted).await? {
                 return Ok(Err(wrong));
             }
-            wish::replace_preferences(tx, contact, wanted, by.now).await?;
+            wish::replace_preferences(tx, by.bounds, contact, wanted, by.now).await?;
             let detail = json!({ "count": wanted.len() });
             note(tx, by, "contact.preferences", &contact.to_string(), &detail).await?;
             Ok(Ok(()))
@@ -229,7 +236,9 @@ pub async fn set_preferences(
 pub async fn prefer(store: &Store, by: By<'_>, contact: Uuid, wanted: &Preference) -> Outcome<()> {
     store
         .write_or_refuse(async |tx| {
-            if let Some(wrong) = wrong_preference(tx, std::slice::from_ref(wanted)).await? {
+            if let Some(wrong) =
+                wrong_preference(tx, by.bounds, std::slice::from_ref(wanted)).await?
+            {
                 let each = wrong.into_iter().map(|it| super::FieldError {
                     pointer: it.pointer.replace("/preferences/0", ""),
                     ..it
@@ -239,7 +248,7 @@ pub async fn prefer(store: &Store, by: By<'_>, contact: Uuid, wanted: &Preferenc
             if !people::keep(tx, contact).await? {
                 return Ok(Err(gone()));
             }
-            wish::set_preference(tx, contact, wanted, by.now).await?;
+            wish::set_preference(tx, by.bounds, contact, wanted, by.now).await?;
             let detail =
                 json!({ "kind": wanted.kind, "channel": wanted.channel, "wanted": wanted.wanted });
             note(tx, by, "contact.preferences", &contact.to_string(), &detail).await?;
@@ -268,13 +277,14 @@ pub async fn forget_preference(
 
 async fn wrong_preference(
     tx: &DatabaseTransaction,
+    bounds: &Bounds,
     wanted: &[Preference],
 ) -> Result<Option<Vec<super::FieldError>>, StoreError> {
     if wanted.len() > MAX_PREFERENCES {
         let rule = format!("at most {MAX_PREFERENCES}");
         return Ok(Some(field("/preferences", rule)));
     }
-    let kinds = wish::kinds(tx).await?;
+    let kinds = wish::kinds(tx, bounds).await?;
     for (index, it) in wanted.iter().enumerate() {
         let at = |name: &str| format!("/preferences/{index}/{name}");
         if !it.kind.is_empty() {

@@ -2,6 +2,7 @@
 //! change is written down.
 
 mod contacts;
+mod own;
 mod removal;
 mod staff;
 
@@ -15,7 +16,7 @@ use serde_json::Value;
 
 use super::accept::FieldError;
 use crate::{
-    domain::time::Timestamp,
+    domain::{access::Bounds, time::Timestamp},
     store::{DatabaseTransaction, StoreError, audit},
 };
 
@@ -24,6 +25,8 @@ use crate::{
 pub struct By<'a> {
     pub actor: &'a str,
     pub now: Timestamp,
+    /// Which contacts they may see and change.
+    pub bounds: &'a Bounds,
 }
 
 /// Changed, or which fields are wrong.

@@ -7,7 +7,10 @@ use uuid::Uuid;
 
 use super::{By, FieldError, Outcome, field, note};
 use crate::{
-    domain::{notification::Change, preference::DELETED, recipient::RecipientSpec, status::Status},
+    domain::{
+        access::Bounds, notification::Change, preference::DELETED, recipient::RecipientSpec,
+        status::Status,
+    },
     engine::{
         Engine,
         transition::{self, Step},
@@ -72,7 +75,7 @@ async fn why_not(
     connection: &impl ConnectionTrait,
     contact: Uuid,
 ) -> Result<Option<Vec<FieldError>>, StoreError> {
-    let Some(details) = people::details(connection, contact).await? else {
+    let Some(details) = people::details(connection, &Bounds::All, contact).await? else {
         return Ok(Some(field("", "there is no such contact")));
     };
     let (_, users) = people::names(connection, contact).await?;
@@ -117,7 +120,7 @@ async fn cancel(engine: &Engine, by: By<'_>, contact: Uuid) -> Result<u64, Store
         ..Filter::default()
     };
     loop {
-        let found = notification::search(&engine.store, &filter).await?;
+        let found = notification::search(&engine.store, &Bounds::All, &filter).await?;
         let Some(last) = found.last() else {
             return Ok(cancelled);
         };

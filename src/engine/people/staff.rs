@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{By, Outcome, field, note};
 use crate::{
-    domain::{phone::Phone, recipient::RecipientSpec},
+    domain::{access::Bounds, phone::Phone, recipient::RecipientSpec},
     store::{
         Store,
         people::{self, Person},
@@ -50,7 +50,7 @@ pub async fn ensure_user(store: &Store, by: By<'_>, user: &str) -> Outcome<bool>
     }
     store
         .write_or_refuse(async |tx| {
-            if people::user(tx, user).await?.is_some() {
+            if people::user(tx, &Bounds::All, user).await?.is_some() {
                 return Ok(Ok(false));
             }
             people::link_user(tx, user, None, by.now).await?;
@@ -90,7 +90,7 @@ pub async fn disconnect(store: &Store, by: By<'_>, user: &str) -> Outcome<()> {
     }
     store
         .write_or_refuse(async |tx| {
-            if people::user(tx, user).await?.is_none() {
+            if people::user(tx, &Bounds::All, user).await?.is_none() {
                 return Ok(Err(field("/name", "there is no user of this name")));
             }
             people::link_user(tx, user, None, by.now).await?;
@@ -144,10 +144,10 @@ async fn membership(
     }
     store
         .write_or_refuse(async |tx| {
-            if !people::group_exists(tx, group).await? {
+            if !people::group_exists(tx, &Bounds::All, group).await? {
                 return Ok(Err(field("/group", "there is no group of this name")));
             }
-            if people::user(tx, user).await?.is_none() {
+            if people::user(tx, &Bounds::All, user).await?.is_none() {
                 return Ok(Err(field("/user", "there is no user of this name")));
             }
             let changed = people::set_member(tx, group, user, is_in, by.now).await?;

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{By, Outcome, Refused, change, changed};
 use crate::{
-    domain::{status::Status, time::Timestamp},
+    domain::{access::Bounds, status::Status, time::Timestamp},
     engine::{
         Engine,
         manual::{self, Action, Batch},
@@ -71,7 +71,16 @@ pub async fn discard(
     };
     let mut all = Batch::default();
     loop {
-        let done = manual::chunk(engine, &filter, Action::Discard, dry_run, None, by.now).await?;
+        let done = manual::chunk(
+            engine,
+            &Bounds::All,
+            &filter,
+            Action::Discard,
+            dry_run,
+            None,
+            by.now,
+        )
+        .await?;
         let Ok(batch) = done else { break };
         all.add(batch);
         let Some(next) = all.next else { break };

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        access::Bounds,
         cohort::{Grain, Span, Step, pieces},
         failure::Failure,
         latency,
@@ -135,8 +136,9 @@ pub struct Point {
     pub counts: Counts,
 }
 
-/// What has come from providers and is not worked off.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+/// What has come from providers and is not worked off: of no product, so that a key with bounds
+/// sees none.
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 pub struct Callbacks {
     pub waiting: i64,
     pub oldest_waiting_seconds: i64,
@@ -175,7 +177,8 @@ pub async fn answer(
                 None => Ok(None),
             }
         })?;
-    let open_now: Counts = notification::open_counts(store)
+    let bounds = &filter.bounds;
+    let open_now: Counts = notification::open_counts(store, bounds)
         .await?
         .into_iter()
         .collect();
@@ -186,12 +189,10 @@ pub async fn answer(
         })
         .map(|(_, count)| count)
         .sum();
-    let age = |at: Option<Timestamp>| at.map_or(0, |at| now.micros_since(at).max(0) / 1_000_000);
-    let callback::Waiting {
-        callbacks: waiting,
-        oldest,
-        ..
-    } = callback::waiting(store.reader()).await?;
+    let callbacks = match bounds {
+        Bounds::All => callbacks(store, now).await?,
+        Bounds::Product(_) => Callbacks::default(),
+    };
     let total = |fact: &str| total(&sums, fact);
     let failed = total("failed");
     let not_sent = total("skipped") + total("cancelled");
@@ -244,12 +245,22 @@ pub async fn answer(
         series,
         pending_now,
         open_now,
-        queue_age_seconds: age(notification::oldest_due(store, now).await?),
-        callbacks: Callbacks {
-            waiting,
-            oldest_waiting_seconds: age(oldest),
-            dead_letters: dead_letter::count_open(store).await?,
-        },
+        queue_age_seconds: seconds_since(notification::oldest_due(store, bounds, now).await?, now),
+        callbacks,
+    })
+}
+
+/// How old an instant is, in seconds.
+fn seconds_since(at: Option<Timestamp>, now: Timestamp) -> i64 {
+    at.map_or(0, |at| now.micros_since(at).max(0) / 1_000_000)
+}
+
+async fn callbacks(store: &Store, now: Timestamp) -> Result<Callbacks, StoreError> {
+    let (waiting, oldest) = callback::waiting(store).await?;
+    Ok(Callbacks {
+        waiting,
+        oldest_waiting_seconds: seconds_since(oldest, now),
+        dead_letters: dead_letter::count_open(store).await?,
     })
 }
 
@@ -389,7 +400,7 @@ async fn newest(
         limit,
         ..notification::Filter::default()
     };
-    let rows = notification::search(store, &wanted).await?;
+    let rows = notification::search(store, &filter.bounds, &wanted).await?;
     Ok(rows
         .into_iter()
         .map(|row| {

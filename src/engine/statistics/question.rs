@@ -6,6 +6,7 @@ use utoipa::IntoParams;
 
 use crate::{
     domain::{
+        access::Bounds,
         cohort::{Grain, Step},
         time::Timestamp,
     },
@@ -64,10 +65,11 @@ pub struct Question {
 }
 
 impl Asked {
-    /// Reads a question; or names everything that is wrong with it.
+    /// Reads a question about what a caller may see; or names everything that is wrong with it.
     pub async fn read(
         self,
         store: &Store,
+        bounds: &Bounds,
         now: Timestamp,
     ) -> Result<Result<Question, Vec<FieldError>>, StoreError> {
         let mut wrong = Vec::new();
@@ -129,7 +131,8 @@ impl Asked {
         if let Some(named) = &self.sender {
             sender_id = sender::named(store.reader(), named)
                 .await?
-                .map(|row| row.id);
+                .map(|row| row.id)
+                .filter(|id| bounds.has_sender(*id));
             if sender_id.is_none() {
                 refuse("sender", "no sender has this name");
             }
@@ -143,6 +146,7 @@ impl Asked {
             // What is created just now is in the quarter of an hour that now begins.
             until: until.unwrap_or_else(|| Grain::Quarter.start(now).plus_seconds(900)),
             filter: Filter {
+                bounds: bounds.clone(),
                 sender_id,
                 channel: self.channel,
                 template: self.template,

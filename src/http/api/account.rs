@@ -1,5 +1,7 @@
 //! What the provider says of our account, its numbers and templates.
 
+use std::collections::HashSet;
+
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,11 +10,14 @@ use uuid::Uuid;
 
 use super::{ProblemDocument, cut, page_size};
 use crate::{
-    domain::time::Timestamp,
+    domain::{access::Bounds, time::Timestamp},
     engine::dispatch::{Sendable, sendable},
-    http::{auth::Client, problem::Problem},
+    http::{
+        auth::{Allowed, scope},
+        problem::Problem,
+    },
     state::AppState,
-    store::{notice, template_sync},
+    store::{Store, catalogue, notice, sender, template_sync},
 };
 
 fn text(at: Option<i64>) -> Option<String> {
@@ -55,19 +60,21 @@ pub struct NoticePage {
     next: Option<Uuid>,
 }
 
-/// What the provider told us, newest first.
+/// What the provider told us, newest first. It speaks of whole accounts: a key with bounds is told
+/// nothing.
 #[utoipa::path(
     get, path = "/api/v1/notices", tag = "account", params(NoticeQuery),
     responses((status = 200, body = NoticePage), (status = 422, body = ProblemDocument))
 )]
 pub async fn notices(
-    _client: Client,
+    caller: Allowed<scope::AccountRead>,
     state: web::Data<AppState>,
     query: web::Query<NoticeQuery>,
 ) -> Result<HttpResponse, Problem> {
     let limit = page_size(query.limit)?;
     let mut rows = notice::newest(
         &state.engine.store,
+        &caller.bounds,
         query.field.as_deref(),
         query.cursor,
         limit + 1,
@@ -107,18 +114,67 @@ pub struct TemplateView {
     status_at: Option<String>,
 }
 
+/// Templates that a caller may know of.
+struct OwnTemplates {
+    /// Of its catalogue; none: of any.
+    names: Option<HashSet<String>>,
+    /// Of its senders; none: of any.
+    accounts: Option<HashSet<String>>,
+}
+
+impl OwnTemplates {
+    fn has(&self, row: &entity::template_sync::Model) -> bool {
+        let names = self.names.as_ref();
+        let accounts = self.accounts.as_ref();
+        names.is_none_or(|names| names.contains(&row.name))
+            && accounts.is_none_or(|accounts| accounts.contains(&row.account_id))
+    }
+}
+
+async fn own_templates(store: &Store, bounds: &Bounds) -> Result<Option<OwnTemplates>, Problem> {
+    if bounds.product().is_none() {
+        return Ok(None);
+    }
+    let names = match bounds.catalogue() {
+        None => None,
+        Some(_) => Some(
+            catalogue::templates(store)
+                .await?
+                .into_iter()
+                .filter(|row| bounds.has_catalogue(row.catalogue.as_deref()))
+                .map(|row| row.name)
+                .collect(),
+        ),
+    };
+    let accounts = match bounds.senders() {
+        [] => None,
+        _ => Some(
+            sender::all(store)
+                .await?
+                .into_iter()
+                .filter(|row| bounds.has_sender(row.id))
+                .filter_map(|row| row.waba_id)
+                .collect(),
+        ),
+    };
+    Ok(Some(OwnTemplates { names, accounts }))
+}
+
 /// What the provider says of templates.
 #[utoipa::path(
     get, path = "/api/v1/templates", tag = "account",
     responses((status = 200, body = Vec<TemplateView>))
 )]
 pub async fn templates(
-    _client: Client,
+    caller: Allowed<scope::CatalogueRead>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let found: Vec<TemplateView> = template_sync::all(&state.engine.store)
+    let store = &state.engine.store;
+    let own = own_templates(store, &caller.bounds).await?;
+    let found: Vec<TemplateView> = template_sync::all(store)
         .await?
         .into_iter()
+        .filter(|row| own.as_ref().is_none_or(|own| own.has(row)))
         .map(|row| {
             let standing = template_sync::Standing {
                 status: row.status.clone(),

@@ -9,7 +9,10 @@ use uuid::Uuid;
 use super::{ProblemDocument, cut, page_size};
 use crate::{
     domain::time::Timestamp,
-    http::{auth::Admin, problem::Problem},
+    http::{
+        auth::{Allowed, scope},
+        problem::Problem,
+    },
     state::AppState,
     store::audit,
 };
@@ -52,7 +55,7 @@ pub struct AuditPage {
     responses((status = 200, body = AuditPage), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn list(
-    _admin: Admin,
+    _caller: Allowed<scope::AuditRead>,
     state: web::Data<AppState>,
     query: web::Query<AuditQuery>,
 ) -> Result<HttpResponse, Problem> {

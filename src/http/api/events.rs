@@ -10,7 +10,10 @@ use super::{ProblemDocument, idempotency, page_size};
 use crate::{
     domain::time::Timestamp,
     engine::accept::{self, FieldError, NewEvent, Replayed, RouteResult},
-    http::{auth::Client, problem::Problem},
+    http::{
+        auth::{Allowed, Client, scope},
+        problem::Problem,
+    },
     state::AppState,
     store::{catalogue, event},
 };
@@ -103,27 +106,37 @@ fn check(body: EventBody) -> Result<NewEvent, Problem> {
     responses(
         (status = 202, body = EventAnswer),
         (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),
+        (status = 403, description = "The key is bound to another source", body = ProblemDocument),
         (status = 409, description = "The same source and id, or the same Idempotency-Key, with another content", body = ProblemDocument),
         (status = 422, body = ProblemDocument), (status = 503, body = ProblemDocument)
     )
 )]
 pub async fn post(
-    client: Client,
+    caller: Allowed<scope::EventsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     body: web::Json<EventBody>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.into_inner();
-    let key = idempotency::whole(&request, &client, json!(body).to_string().as_bytes())?;
+    let key = idempotency::whole(&request, &caller, json!(body).to_string().as_bytes())?;
     let new = check(body)?;
-    let accepted = accept::event(&state.engine, &new, key.as_ref(), state.clock.now())
+    if !caller.bounds.has_source(&new.source) {
+        let rule = "the key is bound to another source";
+        return Err(Problem::Forbidden(format!("/source: {rule}")));
+    }
+    let poster = accept::Poster {
+        key: caller.key_id,
+        bounds: &caller.bounds,
+    };
+    let accepted = accept::event(&state.engine, &new, poster, key.as_ref(), state.clock.now())
         .await?
         .map_err(|conflict| match conflict {
             accept::Conflict::Content => Problem::EventConflict,
             accept::Conflict::KeyReused => Problem::KeyReused,
             accept::Conflict::NoKey => Problem::Internal,
         })?;
-    let notifications = event::notifications(&state.engine.store, accepted.id, 100).await?;
+    let notifications =
+        event::notifications(&state.engine.store, &caller.bounds, accepted.id, 100).await?;
     Ok(HttpResponse::Accepted().json(EventAnswer {
         id: accepted.id,
         duplicate: accepted.duplicate,
@@ -139,15 +152,19 @@ pub async fn post(
     responses((status = 200, body = EventAnswer), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    _client: Client,
+    caller: Allowed<scope::EventsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
+    shown(&caller, &state, *id).await
+}
+
+async fn shown(caller: &Client, state: &AppState, id: Uuid) -> Result<HttpResponse, Problem> {
     let store = &state.engine.store;
-    let row = event::find(store.reader(), *id)
+    let row = event::shown(store, &caller.bounds, id)
         .await?
         .ok_or(Problem::NotFound)?;
-    let notifications = event::notifications(store, row.id, 100).await?;
+    let notifications = event::notifications(store, &caller.bounds, row.id, 100).await?;
     Ok(HttpResponse::Ok().json(EventAnswer {
         id: row.id,
         duplicate: false,
@@ -182,8 +199,11 @@ pub struct EventTypes {
     get, path = "/api/v1/event-types", tag = "events",
     responses((status = 200, body = EventTypes), (status = 401, body = ProblemDocument))
 )]
-pub async fn types(_client: Client, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
-    let event_types = catalogue::event_types(&state.engine.store)
+pub async fn types(
+    caller: Allowed<scope::CatalogueRead>,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let event_types = catalogue::event_types(&state.engine.store, &caller.bounds)
         .await?
         .into_iter()
         .map(|row| EventTypeView {
@@ -239,13 +259,14 @@ pub struct EventList {
     responses((status = 200, body = EventList), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn list(
-    _client: Client,
+    caller: Allowed<scope::EventsRead>,
     state: web::Data<AppState>,
     query: web::Query<EventsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let limit = i64::try_from(page_size(query.limit)?).unwrap_or(1);
     let found = event::newest(
         &state.engine.store,
+        &caller.bounds,
         query.r#type.as_deref(),
         query.errors,
         limit,
@@ -274,13 +295,13 @@ pub async fn list(
         (status = 409, description = "It is being worked through, or its secret data have been wiped", body = ProblemDocument))
 )]
 pub async fn replay(
-    client: Client,
+    caller: Allowed<scope::EventsWrite>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
     let now = state.clock.now();
-    match accept::replay(&state.engine, *id, &client.actor, now).await? {
-        Replayed::Yes(_) => get(client, state, id).await,
+    match accept::replay(&state.engine, &caller.bounds, *id, &caller.actor, now).await? {
+        Replayed::Yes(_) => shown(&caller, &state, *id).await,
         Replayed::NotFound => Err(Problem::NotFound),
         Replayed::No(why) => Err(Problem::State(why)),
     }

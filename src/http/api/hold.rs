@@ -10,7 +10,7 @@ use crate::{
     domain::hold::Reason,
     engine::hold::{self, By, Standing},
     http::{
-        auth::{Admin, Client},
+        auth::{Allowed, Client, scope},
         problem::Problem,
     },
     state::AppState,
@@ -107,12 +107,15 @@ fn by<'a>(state: &AppState, client: &'a Client) -> By<'a> {
     }
 }
 
-/// Whether sending is on hold, and what a release would send. Needs an admin key.
+/// Whether sending is on hold, and what a release would send. Needs the scope `hold:read`.
 #[utoipa::path(
     get, path = "/api/v1/hold", tag = "account",
     responses((status = 200, body = HoldView), (status = 403, body = ProblemDocument))
 )]
-pub async fn get(_admin: Admin, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+pub async fn get(
+    _caller: Allowed<scope::HoldRead>,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
     answer(&state).await
 }
 
@@ -124,13 +127,13 @@ pub struct HoldAll {
 }
 
 /// Holds sending: callbacks and requests are taken, nothing is sent but one-time passwords
-/// that are asked for from now on. Needs an admin key.
+/// that are asked for from now on. Needs the scope `hold:write`.
 #[utoipa::path(
     post, path = "/api/v1/hold", tag = "account", request_body = HoldAll,
     responses((status = 200, body = HoldView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn start(
-    admin: Admin,
+    caller: Allowed<scope::HoldWrite>,
     state: web::Data<AppState>,
     asked: web::Json<HoldAll>,
 ) -> Result<HttpResponse, Problem> {
@@ -140,7 +143,7 @@ pub async fn start(
     }
     hold::begin(
         &state.engine,
-        by(&state, &admin.0),
+        by(&state, &caller),
         Reason::Asked,
         Some(reason),
     )
@@ -169,13 +172,13 @@ pub struct ReleasedAll {
     ended_events: u64,
 }
 
-/// Lets sending go on. Needs an admin key.
+/// Lets sending go on. Needs the scope `hold:write`.
 #[utoipa::path(
     post, path = "/api/v1/hold/release", tag = "account", request_body = ReleaseAll,
     responses((status = 200, body = ReleasedAll), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn release(
-    admin: Admin,
+    caller: Allowed<scope::HoldWrite>,
     state: web::Data<AppState>,
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
@@ -184,7 +187,7 @@ pub async fn release(
     } else {
         read_json(&body)?
     };
-    let by = by(&state, &admin.0);
+    let by = by(&state, &caller);
     let before = match asked.cancel_older_than_seconds {
         Some(seconds) if seconds < 0 => {
             return Err(wrong("/cancel_older_than_seconds", "0 or more".to_owned()));

@@ -32,7 +32,7 @@ pub fn whole(request: &HttpRequest, client: &Client, body: &[u8]) -> Result<Opti
     digest.update([0]);
     digest.update(body);
     Ok(key(request)?.map(|key| Key {
-        client: client.id.clone(),
+        client: client.ledger.clone(),
         key,
         fingerprint: digest.finalize().to_vec(),
     }))

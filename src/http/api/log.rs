@@ -8,7 +8,10 @@ use utoipa::ToSchema;
 use super::ProblemDocument;
 use crate::{
     engine::accept::FieldError,
-    http::{auth::Admin, problem::Problem},
+    http::{
+        auth::{Allowed, scope},
+        problem::Problem,
+    },
     state::AppState,
     store::audit,
 };
@@ -27,7 +30,7 @@ pub struct LogBody {
     responses((status = 200, body = LogBody), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn put(
-    admin: Admin,
+    caller: Allowed<scope::LogWrite>,
     state: web::Data<AppState>,
     body: web::Json<LogBody>,
 ) -> Result<HttpResponse, Problem> {
@@ -38,14 +41,14 @@ pub async fn put(
             rule: "a filter such as info or herald=debug".to_owned(),
         }]));
     }
-    let (actor, now) = (admin.0.actor, state.clock.now());
+    let (actor, now) = (&caller.actor, state.clock.now());
     let detail = json!({ "filter": body.filter }).to_string();
     state
         .engine
         .store
         .write(async |tx| {
             let entry = audit::New {
-                actor: &actor,
+                actor,
                 action: "log.filter",
                 subject: "log",
                 detail: detail.clone(),

@@ -1,6 +1,6 @@
 //! What people wrote to us.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use actix_web::{HttpResponse, http::header, web};
 use entity::inbound_message;
@@ -11,13 +11,17 @@ use uuid::Uuid;
 
 use super::{ProblemDocument, cut, instant, page_size, wrong};
 use crate::{
-    domain::{phone::Phone, time::Timestamp},
-    http::{auth::Client, problem::Problem},
+    domain::{access::Bounds, phone::Phone, time::Timestamp},
+    http::{
+        auth::{Allowed, scope},
+        problem::Problem,
+    },
     providers::{AskError, Provider},
     state::AppState,
     store::{
+        Store, alias,
         inbound::{self, Filter},
-        people,
+        notification,
     },
 };
 
@@ -111,7 +115,7 @@ fn view(row: inbound_message::Model) -> InboundView {
     responses((status = 200, body = InboundPage), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn list(
-    _client: Client,
+    caller: Allowed<scope::MessagesRead>,
     state: web::Data<AppState>,
     query: web::Query<ListQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -125,9 +129,11 @@ pub async fn list(
     let mut contact = query.contact;
     if let Some(phone) = &query.phone {
         let phone = Phone::parse(phone).map_err(|error| wrong("phone", error.to_string()))?;
-        match people::contact_by_phone(store.reader(), &phone).await? {
-            Some(person) if contact.is_none_or(|contact| contact == person.contact_id) => {
-                contact = Some(person.contact_id);
+        let owner =
+            alias::owner_known(store.reader(), &caller.bounds, "phone", phone.e164()).await?;
+        match owner {
+            Some(person) if contact.is_none_or(|contact| contact == person) => {
+                contact = Some(person);
             }
             _ => {
                 return Ok(HttpResponse::Ok().json(InboundPage {
@@ -142,14 +148,35 @@ pub async fn list(
         since,
         before: query.cursor,
     };
-    let mut rows = inbound::newest(store, filter, limit + 1).await?;
+    let mut rows = inbound::newest(store, &caller.bounds, filter, limit + 1).await?;
     let next = cut(&mut rows, limit, |row| row.id);
-    let messages = rows.into_iter().map(view).collect();
+    let messages = views(store, &caller.bounds, rows).await?;
     Ok(HttpResponse::Ok().json(InboundPage { messages, next }))
 }
 
-async fn found(state: &AppState, id: Uuid) -> Result<inbound_message::Model, Problem> {
-    inbound::find(&state.engine.store, id)
+/// Messages as the caller sees them: a notification that is not its own is not named.
+async fn views(
+    store: &Store,
+    bounds: &Bounds,
+    mut rows: Vec<inbound_message::Model>,
+) -> Result<Vec<InboundView>, Problem> {
+    if bounds.product().is_some() {
+        let named: Vec<Uuid> = rows.iter().filter_map(|row| row.notification_id).collect();
+        let own = notification::find_all(store, bounds, &named).await?;
+        let own: HashSet<Uuid> = own.into_iter().map(|row| row.id).collect();
+        for row in &mut rows {
+            row.notification_id = row.notification_id.filter(|id| own.contains(id));
+        }
+    }
+    Ok(rows.into_iter().map(view).collect())
+}
+
+async fn found(
+    state: &AppState,
+    bounds: &Bounds,
+    id: Uuid,
+) -> Result<inbound_message::Model, Problem> {
+    inbound::find(&state.engine.store, bounds, id)
         .await?
         .ok_or(Problem::NotFound)
 }
@@ -160,11 +187,14 @@ async fn found(state: &AppState, id: Uuid) -> Result<inbound_message::Model, Pro
     responses((status = 200, body = InboundView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    _client: Client,
+    caller: Allowed<scope::MessagesRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(view(found(&state, *id).await?)))
+    let row = found(&state, &caller.bounds, *id).await?;
+    let shown = views(&state.engine.store, &caller.bounds, vec![row]).await?;
+    let shown = shown.into_iter().next().ok_or(Problem::NotFound)?;
+    Ok(HttpResponse::Ok().json(shown))
 }
 
 /// The file of a message, fetched from the provider now. Always as a download:
@@ -175,11 +205,11 @@ pub async fn get(
         (status = 409, body = ProblemDocument), (status = 503, body = ProblemDocument))
 )]
 pub async fn media(
-    _client: Client,
+    caller: Allowed<scope::MessagesRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
-    let row = found(&state, *id).await?;
+    let row = found(&state, &caller.bounds, *id).await?;
     let media = row.media_id.ok_or(Problem::NotFound)?;
     let provider = provider(&state, row.sender_id)?;
     let media = provider
@@ -206,11 +236,11 @@ pub async fn media(
         (status = 503, body = ProblemDocument))
 )]
 pub async fn read(
-    _client: Client,
+    caller: Allowed<scope::MessagesWrite>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
-    let row = found(&state, *id).await?;
+    let row = found(&state, &caller.bounds, *id).await?;
     let provider = provider(&state, row.sender_id)?;
     provider
         .mark_read(&row.provider_message_id)

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod events;
 pub mod hold;
 mod idempotency;
+pub mod keys;
 pub mod log;
 pub mod messages;
 pub mod notifications;
@@ -34,7 +35,8 @@ use utoipa::{
         hold::get, hold::start, hold::release,
         senders::list, senders::get, senders::add, senders::change, senders::switch::make_default,
         senders::switch::hold, senders::switch::release, senders::credentials::add,
-        senders::credentials::activate, senders::credentials::deactivate, senders::credentials::remove, audit::list
+        senders::credentials::activate, senders::credentials::deactivate, senders::credentials::remove, audit::list,
+        keys::list, keys::create, keys::revoke
     ),
     components(schemas(ProblemDocument)),
     modifiers(&ApiKey),
@@ -42,12 +44,22 @@ use utoipa::{
 )]
 pub struct Api;
 
+/// What the contract says of keys.
+const KEY: &str = "An API key (`herald keys create`). Without a good one every address but the contract answers 401. \
+     A key has scopes, such as `events:write`: what it may not do is 403 `forbidden`, whose `detail` names the scope. A key may be \
+     bound to a source, to senders and to a catalogue: it sees what belongs to its product, and everything else answers as if \
+     it did not exist (404, the same lists and counts).";
+
 struct ApiKey;
 
 impl Modify for ApiKey {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let scheme =
-            SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        let scheme = SecurityScheme::Http(
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some(KEY))
+                .build(),
+        );
         document
             .components
             .get_or_insert_default()

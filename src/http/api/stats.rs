@@ -5,7 +5,10 @@ use actix_web::{HttpResponse, web};
 use super::ProblemDocument;
 use crate::{
     engine::statistics::{self, Asked, Statistics},
-    http::{auth::Client, problem::Problem},
+    http::{
+        auth::{Allowed, scope},
+        problem::Problem,
+    },
     state::AppState,
 };
 
@@ -15,7 +18,7 @@ use crate::{
     responses((status = 200, body = Statistics), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn get(
-    _client: Client,
+    caller: Allowed<scope::StatisticsRead>,
     state: web::Data<AppState>,
     query: web::Query<Asked>,
 ) -> Result<HttpResponse, Problem> {
@@ -23,7 +26,7 @@ pub async fn get(
     let now = state.clock.now();
     let question = query
         .into_inner()
-        .read(store, now)
+        .read(store, &caller.bounds, now)
         .await?
         .map_err(Problem::Invalid)?;
     let answer = statistics::answer(store, &question, now).await?;

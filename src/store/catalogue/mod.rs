@@ -22,9 +22,11 @@ use uuid::Uuid;
 
 use super::{
     StoreError,
+    bounds::{Piece, of_catalogue},
     dialect::{Columns, execute, query, query_one},
 };
 use crate::domain::{
+    access::Bounds,
     rule::{Rule, Send},
     time::Timestamp,
     trigger::{Trigger, Triggers},
@@ -69,7 +71,7 @@ pub async fn count_change(
     Ok(())
 }
 
-/// Name and language of every template that a catalogue has.
+/// Name and language of every template that a catalogue has, whoever asks.
 pub async fn template_names(store: &super::Store) -> Result<Vec<(String, String)>, StoreError> {
     let found = super::dialect::query(
         store.reader(),
@@ -120,9 +122,13 @@ pub async fn sensitive_events(
     found.iter().map(|row| Columns::of(row).take()).collect()
 }
 
-/// What products post, by name.
-pub async fn event_types(store: &super::Store) -> Result<Vec<event_type::Model>, StoreError> {
+/// What products post, of the caller's catalogue, by name.
+pub async fn event_types(
+    store: &super::Store,
+    bounds: &Bounds,
+) -> Result<Vec<event_type::Model>, StoreError> {
     Ok(event_type::Entity::find()
+        .filter(of_catalogue(bounds).condition())
         .order_by_asc(event_type::Column::Name)
         .all(store.reader())
         .await?)
@@ -132,18 +138,23 @@ pub async fn event_types(store: &super::Store) -> Result<Vec<event_type::Model>,
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRoute {
     pub name: String,
+    pub catalogue: Option<String>,
     pub route: RouteRow,
 }
 
-/// Routes of an event type, by name.
+/// Routes of an event type that hold for what a caller posts, by name.
 pub async fn routes(
     connection: &impl ConnectionTrait,
+    bounds: &Bounds,
     event_type: &str,
 ) -> Result<Vec<StoredRoute>, StoreError> {
+    let Piece { sql, values } = of_catalogue(bounds).piece("x", 1);
     let found = query(
         connection,
-        format!("SELECT x.name, {ROUTE} FROM route x WHERE x.event_type = $1 ORDER BY x.name"),
-        [event_type.into()],
+        format!(
+            "SELECT x.name, x.catalogue, {ROUTE} FROM route x WHERE x.event_type = $1{sql} ORDER BY x.name"
+        ),
+        std::iter::once(event_type.into()).chain(values),
     )
     .await?;
     found
@@ -152,6 +163,7 @@ pub async fn routes(
             let mut columns = Columns::of(row);
             Ok(StoredRoute {
                 name: columns.take()?,
+                catalogue: columns.take()?,
                 route: stored_route(&mut columns)?,
             })
         })

@@ -8,7 +8,7 @@ use super::{
     write::{Broken, By, Written},
 };
 use crate::{
-    domain::{phone::Phone, recipient::UserId},
+    domain::{access::Bounds, phone::Phone, recipient::UserId},
     store::{
         StoreError,
         alias::{self, Alias},
@@ -50,7 +50,7 @@ pub(super) async fn contact(
         // Somebody who wrote before they had a name is given one; nobody's is taken.
         let is_free = match known {
             Some(known) => known == owner,
-            None => people::details(tx, owner)
+            None => people::details(tx, &Bounds::All, owner)
                 .await?
                 .is_none_or(|details| details.handle.is_none()),
         };
@@ -150,7 +150,7 @@ pub(super) async fn group(
     };
     let mut members: Vec<Uuid> = Vec::with_capacity(wanted.len());
     for member in wanted {
-        let Some(staff) = people::user(tx, member).await? else {
+        let Some(staff) = people::user(tx, &Bounds::All, member).await? else {
             let rule = format!("there is no user {member}");
             return Ok(Err(broken("members", rule)));
         };

@@ -82,10 +82,11 @@ impl Key {
             class: if grain.is_whole() {
                 class.clone()
             } else {
-                // For charts: a row for each sender and channel, no more.
+                // For charts: a row for each sender, channel and product, no more.
                 Class {
                     sender_id: class.sender_id,
                     channel: class.channel.clone(),
+                    product: class.product.clone(),
                     ..Class::default()
                 }
             },
@@ -102,6 +103,7 @@ struct Row<'a> {
     channel: &'a str,
     template: &'a str,
     event: &'a str,
+    product: &'a str,
     #[serde(flatten)]
     counts: Counts<'a>,
 }
@@ -126,19 +128,21 @@ impl<'a> Row<'a> {
             channel: &key.class.channel,
             template: &key.class.template,
             event: &key.class.event_type,
+            product: &key.class.product,
             counts,
         }
     }
 }
 
 /// What a row is found by.
-const KEY: [(&str, Type); 6] = [
+const KEY: [(&str, Type); 7] = [
     ("grain", Type::Int),
     ("bucket", Type::Int),
     ("sender", Type::Uuid),
     ("channel", Type::Text),
     ("template", Type::Text),
     ("event", Type::Text),
+    ("product", Type::Text),
 ];
 
 /// Adds differences under this process's slot.
@@ -188,10 +192,10 @@ async fn add_facts(
     execute(
         tx,
         format!(
-            "INSERT INTO cohort (grain, bucket, sender_id, channel, template, event_type, slot, created_at, {names}) \
-             SELECT r.grain, r.bucket, r.sender, r.channel, r.template, r.event, $2, $3, {differences} \
+            "INSERT INTO cohort (grain, bucket, sender_id, channel, template, event_type, product, slot, created_at, {names}) \
+             SELECT r.grain, r.bucket, r.sender, r.channel, r.template, r.event, r.product, $2, $3, {differences} \
              FROM {given} WHERE true \
-             ON CONFLICT (grain, bucket, sender_id, channel, template, event_type, slot) DO UPDATE SET {sums}"
+             ON CONFLICT (grain, bucket, sender_id, channel, template, event_type, slot, product) DO UPDATE SET {sums}"
         ),
         [list(different)?, slot.into(), now.micros().into()],
     )
@@ -217,10 +221,10 @@ async fn add_coded(
     execute(
         tx,
         format!(
-            "INSERT INTO counter (grain, bucket, sender_id, channel, template, event_type, fact, code, slot, created_at, count) \
-             SELECT r.grain, r.bucket, r.sender, r.channel, r.template, r.event, r.fact, r.code, $2, $3, r.delta \
+            "INSERT INTO counter (grain, bucket, sender_id, channel, template, event_type, product, fact, code, slot, created_at, count) \
+             SELECT r.grain, r.bucket, r.sender, r.channel, r.template, r.event, r.product, r.fact, r.code, $2, $3, r.delta \
              FROM {given} WHERE true \
-             ON CONFLICT (grain, bucket, sender_id, channel, template, event_type, fact, code, slot) \
+             ON CONFLICT (grain, bucket, sender_id, channel, template, event_type, fact, code, slot, product) \
              DO UPDATE SET count = counter.count + excluded.count"
         ),
         [list(different)?, slot.into(), now.micros().into()],

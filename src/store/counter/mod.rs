@@ -43,4 +43,6 @@ pub struct Class {
     pub channel: String,
     pub template: String,
     pub event_type: String,
+    /// Empty: of no product.
+    pub product: String,
 }

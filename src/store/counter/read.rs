@@ -9,18 +9,21 @@ use uuid::Uuid;
 use super::{FACTS, FAILED};
 use crate::{
     domain::{
+        access::Bounds,
         cohort::{Buckets, Grain, Piece, Reading, Span},
         time::Timestamp,
     },
     store::{
         Store, StoreError,
+        bounds::of_counters,
         dialect::{Columns, Type, list, query, rows},
     },
 };
 
-/// Which notifications are meant; what is absent does not matter.
-#[derive(Clone, Debug, Default)]
+/// Which notifications are meant, of the caller's; what is absent does not matter.
+#[derive(Clone, Debug)]
 pub struct Filter {
+    pub bounds: Bounds,
     pub sender_id: Option<Uuid>,
     pub channel: Option<String>,
     pub template: Option<String>,
@@ -28,6 +31,17 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Everything that a caller may see.
+    pub fn of(bounds: &Bounds) -> Self {
+        Self {
+            bounds: bounds.clone(),
+            sender_id: None,
+            channel: None,
+            template: None,
+            event_type: None,
+        }
+    }
+
     /// Whether the counters by hour can answer it.
     const fn knows_hours(&self) -> bool {
         self.template.is_none() && self.event_type.is_none()
@@ -41,12 +55,16 @@ impl Filter {
             ("template", self.template.clone().map(Value::from)),
             ("event_type", self.event_type.clone().map(Value::from)),
         ];
-        wanted
+        let (mut conditions, mut values): (String, Vec<Value>) = wanted
             .into_iter()
             .filter_map(|(column, value)| Some((column, value?)))
             .zip(used + 1..)
-            .map(|((column, value), place)| (format!(" AND {column} = ${place}"), value))
-            .unzip()
+            .map(|((column, value), place)| (format!(" AND t.{column} = ${place}"), value))
+            .unzip();
+        let own = of_counters(&self.bounds).piece("t", used + values.len());
+        conditions += &own.sql;
+        values.extend(own.values);
+        (conditions, values)
     }
 }
 
@@ -113,7 +131,7 @@ pub async fn sums(
     for piece in pieces {
         // Written out, so that it is seen how much is read.
         let place = format!(
-            "grain = {} AND bucket >= {} AND bucket < {}{conditions}",
+            "t.grain = {} AND t.bucket >= {} AND t.bucket < {}{conditions}",
             piece.grain.seconds(),
             piece.since.micros(),
             piece.until.micros()
@@ -121,13 +139,13 @@ pub async fn sums(
         let (facts, coded) = futures_util::try_join!(
             query(
                 store.reader(),
-                format!("SELECT {column}, {lives} FROM cohort WHERE {place} GROUP BY {column}"),
+                format!("SELECT {column}, {lives} FROM cohort t WHERE {place} GROUP BY {column}"),
                 values.clone(),
             ),
             query(
                 store.reader(),
                 format!(
-                    "SELECT {column}, fact, code, CAST(sum(count) AS bigint) FROM counter \
+                    "SELECT {column}, fact, code, CAST(sum(count) AS bigint) FROM counter t \
                      WHERE {place} GROUP BY {column}, fact, code"
                 ),
                 values.clone(),
@@ -217,15 +235,16 @@ async fn points(
             });
             let (since, until) = (since.micros(), until.micros());
             let from = format!(
-                "cohort WHERE grain = {grain} AND bucket >= {since} AND bucket < {until}{split}"
+                "cohort t WHERE t.grain = {grain} AND t.bucket >= {since} AND t.bucket < {until}{split}"
             );
             (from, Vec::new())
         }
         Buckets::Each(buckets) => {
             let each = buckets.iter().map(|at| Each { at: at.micros() });
             let given = rows(store.backend(), &[("at", Type::Int)]);
-            let from =
-                format!("{given} JOIN cohort ON grain = {grain} AND bucket = r.at WHERE true");
+            let from = format!(
+                "{given} JOIN cohort t ON t.grain = {grain} AND t.bucket = r.at WHERE true"
+            );
             (from, vec![list(&each.collect::<Vec<_>>())?])
         }
     };

@@ -58,6 +58,8 @@ pub struct NewNotification {
     pub message_kind: Option<String>,
     /// Its secret parameters, sealed; they are not stored when it is not sent.
     pub sealed: Option<String>,
+    /// The product that it belongs to.
+    pub product: Option<String>,
 }
 
 /// A template that takes the place of another message, filled in and ready.
@@ -104,6 +106,8 @@ struct NewRow<'a> {
     fallback: Option<String>,
     message_kind: Option<&'a str>,
     sealed: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    product: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -212,6 +216,7 @@ pub async fn insert(
                     .and_then(|fallback| serde_json::to_string(fallback).ok()),
                 message_kind: new.message_kind.as_deref(),
                 sealed: new.secrets(),
+                product: new.product.as_deref(),
             }
         })
         .collect();
@@ -252,6 +257,7 @@ pub async fn insert(
             text("fallback"),
             text("message_kind"),
             text("sealed"),
+            text("product"),
         ],
     );
     let inserted = query(
@@ -260,11 +266,11 @@ pub async fn insert(
             "INSERT INTO notification (id, created_at, updated_at, event_id, route, event_type, follow_up_id, parent_id, \
              rule, depth, sender_id, channel, contact_id, recipient, address, subject_contact_id, kind, template, \
              language, category, params, body, reference, labels, priority, generation, status, open_status, \
-             engine_state, reason, triggered, replied, attempt_count, due_at, wake_at, expires_at, reply_to, fallback, message_kind, sealed) \
+             engine_state, reason, triggered, replied, attempt_count, due_at, wake_at, expires_at, reply_to, fallback, message_kind, sealed, product) \
              SELECT r.id, $2, $2, r.event_id, r.route, r.event_type, r.follow_up_id, r.parent_id, \
              r.rule, r.depth, r.sender_id, r.channel, r.contact_id, r.recipient, r.address, r.subject, r.kind, r.template, \
              r.language, r.category, r.params, r.body, r.reference, r.labels, r.priority, 1, r.state, r.open, \
-             r.state, r.reason, 0, false, 0, r.due, CASE WHEN r.due IS NULL THEN NULL ELSE r.expires END, r.expires, r.reply_to, r.fallback, r.message_kind, r.sealed \
+             r.state, r.reason, 0, false, 0, r.due, CASE WHEN r.due IS NULL THEN NULL ELSE r.expires END, r.expires, r.reply_to, r.fallback, r.message_kind, r.sealed, r.product \
              FROM {given} WHERE true ON CONFLICT DO NOTHING RETURNING id"
         ),
         [list(&described)?, now.micros().into()],

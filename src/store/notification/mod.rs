@@ -47,6 +47,7 @@ pub struct Facets {
     pub depth: i64,
     pub contact_id: Option<Uuid>,
     pub address: Option<String>,
+    pub product: Option<String>,
 }
 
 /// A notification as it was read in order to change it.
@@ -59,7 +60,7 @@ pub struct Loaded {
 }
 
 const LOADED: &str = "notification.id, notification.created_at, notification.category, notification.engine_state, notification.generation, notification.triggered, notification.replied, notification.insists, notification.reason, \
-     notification.failure, notification.due_at, notification.leased_until, notification.expires_at, notification.wake_at, notification.sender_id, notification.channel, notification.template, notification.event_type, notification.language, notification.depth, notification.contact_id, notification.address, notification.fallback IS NOT NULL, coalesce(notification.sealed = '', false)";
+     notification.failure, notification.due_at, notification.leased_until, notification.expires_at, notification.wake_at, notification.sender_id, notification.channel, notification.template, notification.event_type, notification.language, notification.depth, notification.contact_id, notification.address, notification.product, notification.fallback IS NOT NULL, coalesce(notification.sealed = '', false)";
 
 fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
     let id: Uuid = columns.take()?;
@@ -104,6 +105,7 @@ fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
         depth: columns.take()?,
         contact_id: columns.take()?,
         address: columns.take()?,
+        product: columns.take()?,
     };
     state.has_fallback = columns.take()?;
     state.secrets = Secrets::stored(columns.take()?);

@@ -5,9 +5,10 @@ use sea_orm::{ConnectionTrait, DbBackend};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::domain::{hold::Passing, horizon::TOLERANCE_MICROS, time::Timestamp};
+use crate::domain::{access::Bounds, hold::Passing, horizon::TOLERANCE_MICROS, time::Timestamp};
 use crate::store::{
     Store, StoreError,
+    bounds::{Piece, of_notifications},
     dialect::{
         Columns, Id, Type, by_key, execute, ids, list, locking, nil, query, query_one, rows,
     },
@@ -38,6 +39,7 @@ pub struct Claimed {
     pub reply_to: Option<String>,
     /// Which kind of message it is, of those that people may turn off.
     pub message_kind: Option<String>,
+    pub product: Option<String>,
     pub channel: String,
     pub priority: i64,
     /// Its secret parameters; empty: they have been wiped.
@@ -139,7 +141,7 @@ pub async fn claim(
              sender_id = $1, lease_owner = $2, leased_until = $3, wake_at = $3, due_at = NULL, updated_at = $4, \
              attempt_count = attempt_count + 1 FROM due WHERE {} \
              RETURNING id, contact_id, address, kind, template, language, category, params, body, generation, \
-             attempt_count, created_at, follow_up_id, subject_contact_id, reply_to, message_kind, channel, priority, sealed",
+             attempt_count, created_at, follow_up_id, subject_contact_id, reply_to, message_kind, product, channel, priority, sealed",
             by_key(backend, "id", "due_id")
         ),
         [sender.into(), owner.into(), leased_until.micros().into(), now.micros().into(), limit.into(), lane.into()],
@@ -166,6 +168,7 @@ pub async fn claim(
                 subject_contact_id: columns.take()?,
                 reply_to: columns.take()?,
                 message_kind: columns.take()?,
+                product: columns.take()?,
                 channel: columns.take()?,
                 priority: columns.take()?,
                 sealed: columns.take()?,
@@ -291,12 +294,25 @@ pub async fn answerable(
     found.iter().map(|row| Columns::of(row).take()).collect()
 }
 
-/// When the longest-waiting due message was due.
-pub async fn oldest_due(store: &Store, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+/// When the longest-waiting due message of the caller's was due.
+pub async fn oldest_due(
+    store: &Store,
+    bounds: &Bounds,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let Piece { sql, values } = of_notifications(bounds).piece("n", 1);
+    // What is due is open: a product's are found by that.
+    let is_open = if sql.is_empty() {
+        ""
+    } else {
+        " AND n.open_status IS NOT NULL"
+    };
     let found = query(
         store.reader(),
-        "SELECT min(due_at) FROM notification WHERE due_at IS NOT NULL AND due_at <= $1",
-        [now.micros().into()],
+        format!(
+            "SELECT min(n.due_at) FROM notification n WHERE n.due_at IS NOT NULL AND n.due_at <= $1{is_open}{sql}"
+        ),
+        std::iter::once(now.micros().into()).chain(values),
     )
     .await?;
     let Some(row) = found.first() else {

@@ -2,42 +2,53 @@
 
 use crate::store::DatabaseTransaction;
 use entity::notification;
-use sea_orm::{EntityTrait, Statement};
+use sea_orm::{
+    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement, sea_query::Query,
+};
 use uuid::Uuid;
 
 use super::open_status;
 use crate::domain::{
+    access::Bounds,
     failure::Failure,
     status::{Group, Status},
     time::Timestamp,
 };
 use crate::store::{
     Store, StoreError,
+    bounds::{Piece, of_notifications},
     dialect::{Columns, Type, ids, matching, query, rows},
     first_id,
 };
 
-/// One notification.
-pub async fn find(store: &Store, id: Uuid) -> Result<Option<notification::Model>, StoreError> {
+/// One notification of the caller's.
+pub async fn find(
+    store: &Store,
+    bounds: &Bounds,
+    id: Uuid,
+) -> Result<Option<notification::Model>, StoreError> {
     Ok(notification::Entity::find_by_id(id)
+        .filter(of_notifications(bounds).condition())
         .one(store.reader())
         .await?)
 }
 
-/// Several notifications, in order of id; those that are not there are left out.
+/// Several notifications of the caller's, in order of id; those that are not there are left out.
 pub async fn find_all(
     store: &Store,
+    bounds: &Bounds,
     wanted: &[Uuid],
 ) -> Result<Vec<notification::Model>, StoreError> {
     let backend = store.backend();
     let given = rows(backend, &[("id", Type::Uuid)]);
+    let Piece { sql, values } = of_notifications(bounds).piece("n", 1);
     let statement = Statement::from_sql_and_values(
         backend,
         format!(
-            "SELECT n.* FROM {} ORDER BY n.id",
+            "SELECT n.* FROM {} WHERE true{sql} ORDER BY n.id",
             matching(backend, &given, "notification", "n", "n.id = r.id")
         ),
-        [ids(wanted.iter().copied())?],
+        std::iter::once(ids(wanted.iter().copied())?).chain(values),
     );
     Ok(notification::Entity::find()
         .from_raw_sql(statement)
@@ -73,13 +84,14 @@ const ID_SLACK_SECONDS: i64 = 60;
 /// Whose recipient is not just the number: the condition of an index.
 const NAMED: &str = "(address IS NULL OR recipient <> address)";
 
-/// Notifications that match, newest first.
+/// Notifications of the caller's that match, newest first.
 pub async fn search(
     store: &Store,
+    bounds: &Bounds,
     filter: &Filter,
 ) -> Result<Vec<notification::Model>, StoreError> {
-    use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Query};
     let mut select = notification::Entity::find()
+        .filter(of_notifications(bounds).condition())
         .order_by_desc(notification::Column::Id)
         .limit(filter.limit);
     if !filter.statuses.is_empty() {
@@ -161,13 +173,17 @@ pub async fn search(
     Ok(select.all(store.reader()).await?)
 }
 
-/// How many open notifications there are of each status, and when the oldest
-/// queued one was due. From the index of open rows, never from history.
-pub async fn open_counts(store: &Store) -> Result<Vec<(String, i64)>, StoreError> {
+/// How many open notifications of the caller's there are of each status. From an index of open
+/// rows, never from history.
+pub async fn open_counts(store: &Store, bounds: &Bounds) -> Result<Vec<(String, i64)>, StoreError> {
+    let Piece { sql, values } = of_notifications(bounds).piece("n", 0);
     let found = query(
         store.reader(),
-        "SELECT open_status, count(*) FROM notification WHERE open_status IS NOT NULL GROUP BY open_status",
-        [],
+        format!(
+            "SELECT n.open_status, count(*) FROM notification n WHERE n.open_status IS NOT NULL{sql} \
+             GROUP BY n.open_status"
+        ),
+        values,
     )
     .await?;
     found

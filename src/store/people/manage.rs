@@ -1,14 +1,15 @@
 //! Contacts as they are managed and listed.
 
 use crate::store::DatabaseTransaction;
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
 
-use super::{PERSON, Person, person};
+use super::{Person, person, person_known};
 use crate::{
-    domain::quiet::QuietHours,
+    domain::{access::Bounds, quiet::QuietHours},
     store::{
         Store, StoreError,
+        bounds::{Piece, contacts_after, of_aliases, of_contacts},
         dialect::{Columns, execute, query, query_one},
     },
 };
@@ -24,16 +25,45 @@ pub struct Details {
     pub catalogue: Option<String>,
 }
 
+/// What is known of a contact of the caller's: what its product says of them, or its catalogue.
 /// Nothing of who was deleted.
 pub async fn details(
     connection: &impl ConnectionTrait,
+    bounds: &Bounds,
     contact: Uuid,
 ) -> Result<Option<Details>, StoreError> {
+    let Piece { sql, mut values } = of_contacts(bounds, 1);
+    let columns = "name, handle, language, time_zone, quiet_from, quiet_until";
+    let (columns, joined) = match bounds {
+        Bounds::All => (format!("{columns}, catalogue"), String::new()),
+        Bounds::Product(product) => {
+            // The first parameter of the condition is the product, too.
+            let joined = " LEFT JOIN product_contact p ON p.product = $2 AND p.contact_id = c.id";
+            let common = product.catalogue.as_ref().map_or_else(
+                || "NULL".to_owned(),
+                |catalogue| {
+                    values.push(catalogue.as_str().into());
+                    format!("CASE WHEN c.catalogue = ${} THEN c.", values.len() + 1)
+                },
+            );
+            let each = |column: &str| match product.catalogue {
+                None => format!("p.{column}"),
+                Some(_) => format!("coalesce(p.{column}, {common}{column} END)"),
+            };
+            let mut all: Vec<String> = columns.split(", ").map(each).collect();
+            all.push(match product.catalogue {
+                None => "NULL".to_owned(),
+                Some(_) => format!("{common}catalogue END"),
+            });
+            (all.join(", "), joined.to_owned())
+        }
+    };
     let row = query_one(
         connection,
-        "SELECT name, handle, language, time_zone, quiet_from, quiet_until, catalogue FROM contact \
-         WHERE id = $1 AND deleted_at IS NULL",
-        [contact.into()],
+        format!(
+            "SELECT {columns} FROM contact c{joined} WHERE c.id = $1 AND c.deleted_at IS NULL{sql}"
+        ),
+        std::iter::once(contact.into()).chain(values),
     )
     .await?;
     row.map(|row| {
@@ -76,10 +106,11 @@ pub async fn set_details(
     Ok(())
 }
 
-/// Contacts after an id, in its order. With a text: whose name, handle or number begins
-/// with it.
+/// Contacts of the caller's after an id, in its order. With a text: whose name, handle or number
+/// begins with it.
 pub async fn page(
     store: &Store,
+    bounds: &Bounds,
     text: Option<&str>,
     after: Option<Uuid>,
     limit: u64,
@@ -88,27 +119,76 @@ pub async fn page(
     let after = after.unwrap_or(Uuid::nil());
     let found = match text.map(beginning) {
         None => {
+            let person = person_known(bounds, 2);
+            let own = contacts_after(bounds, 1, 2, 2 + person.values.len());
             query(
                 store.reader(),
-                format!("SELECT {PERSON} FROM contact c WHERE c.id > $1 AND c.deleted_at IS NULL ORDER BY c.id LIMIT $2"),
-                [after.into(), limit.into()],
+                format!(
+                    "SELECT {} FROM contact c WHERE c.id > $1 AND c.deleted_at IS NULL{} ORDER BY c.id LIMIT $2",
+                    person.sql, own.sql
+                ),
+                [after.into(), limit.into()]
+                    .into_iter()
+                    .chain(person.values)
+                    .chain(own.values),
             )
             .await?
         }
         Some(beginning) => {
+            let person = person_known(bounds, 3);
+            let own = of_contacts(bounds, 3 + person.values.len());
+            let used = 3 + person.values.len() + own.values.len();
+            let (named, values) = begins(bounds, used);
             query(
                 store.reader(),
                 format!(
-                    "SELECT {PERSON} FROM contact c WHERE c.id > $1 AND c.deleted_at IS NULL AND (lower(c.name) LIKE lower($3) ESCAPE '\\' \
-                     OR lower(c.handle) LIKE lower($3) ESCAPE '\\' OR c.id IN (SELECT a.contact_id FROM contact_alias a \
-                     WHERE a.kind = 'phone' AND a.value LIKE $3 ESCAPE '\\')) ORDER BY c.id LIMIT $2"
+                    "SELECT {} FROM contact c WHERE c.id > $1 AND c.deleted_at IS NULL{} AND ({named}) ORDER BY c.id LIMIT $2",
+                    person.sql, own.sql
                 ),
-                [after.into(), limit.into(), beginning.into()],
+                [after.into(), limit.into(), beginning.into()]
+                    .into_iter()
+                    .chain(person.values)
+                    .chain(own.values)
+                    .chain(values),
             )
             .await?
         }
     };
     found.iter().map(person).collect()
+}
+
+/// Whether a name, handle or number of the contact `c` that the caller knows begins with the
+/// pattern in `$3`.
+fn begins(bounds: &Bounds, used: usize) -> (String, Vec<Value>) {
+    let like = |text: &str| format!("lower({text}) LIKE lower($3) ESCAPE '\\'");
+    let aliases = of_aliases(bounds, used);
+    let numbered = format!(
+        "c.id IN (SELECT a.contact_id FROM contact_alias a WHERE a.kind = 'phone' AND a.value LIKE $3 ESCAPE '\\'{})",
+        aliases.sql
+    );
+    let mut values = aliases.values;
+    let mut ways = vec![numbered];
+    let common = format!("{} OR {}", like("c.name"), like("c.handle"));
+    match bounds.product() {
+        None => ways.push(common),
+        Some(product) => {
+            values.push(product.name.as_str().into());
+            ways.push(format!(
+                "EXISTS (SELECT 1 FROM product_contact p WHERE p.product = ${} AND p.contact_id = c.id AND ({} OR {}))",
+                used + values.len(),
+                like("p.name"),
+                like("p.handle")
+            ));
+            if let Some(catalogue) = &product.catalogue {
+                values.push(catalogue.as_str().into());
+                ways.push(format!(
+                    "(c.catalogue = ${} AND ({common}))",
+                    used + values.len()
+                ));
+            }
+        }
+    }
+    (ways.join(" OR "), values)
 }
 
 /// A pattern of LIKE, with `\\` as its escape: whatever begins with a text.

@@ -2,11 +2,16 @@
 
 mod ensure;
 mod manage;
+mod product;
 mod remove;
 mod staff;
 
 pub use ensure::{ensure_phone, ensure_user_id, insert_contact, remove_contact, set_alias};
 pub use manage::{Details, details, page, set_details};
+pub use product::{
+    OwnName, contact_by_own_handle, is_only_of, move_to, note_known, note_reached, own_names,
+    set_own_details,
+};
 pub use remove::{
     StaffKind, delete_contact, delete_staff, keep, keep_found, keep_staff, lock, lock_staff,
     refuses_something,
@@ -17,16 +22,17 @@ pub use staff::{
 };
 
 use crate::store::DatabaseTransaction;
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, Value};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     StoreError,
+    bounds::{Piece, has_contact, of_aliases, of_catalogue},
     dialect::{Columns, Type, execute, list, matching, query, query_one, rows},
     new_id,
 };
-use crate::domain::{phone::Phone, time::Timestamp};
+use crate::domain::{access::Bounds, phone::Phone, time::Timestamp};
 
 /// A person, as far as sending needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +50,51 @@ pub struct Person {
 const PERSON: &str = "c.id, c.name, c.language, \
      (SELECT min(a.value || '') FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'phone' AND a.superseded_at IS NULL), \
      (SELECT max(a.value || '') FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'bsuid' AND a.superseded_at IS NULL)";
+
+/// The same as far as a caller knows it; the parameters it has are behind those that are used.
+fn person_known(bounds: &Bounds, used: usize) -> Piece {
+    let Some(product) = bounds.product() else {
+        return Piece {
+            sql: PERSON.to_owned(),
+            values: Vec::new(),
+        };
+    };
+    let mut values = vec![Value::from(product.name.as_str())];
+    let mut of_catalogue = String::from("NULL");
+    if let Some(catalogue) = &product.catalogue {
+        values.push(Value::from(catalogue.as_str()));
+        of_catalogue = format!("CASE WHEN c.catalogue = ${} THEN c.", used + values.len());
+    }
+    let detail = |column: &str| {
+        let common = match product.catalogue {
+            None => of_catalogue.clone(),
+            Some(_) => format!("{of_catalogue}{column} END"),
+        };
+        format!(
+            "coalesce((SELECT b.{column} FROM product_contact b WHERE b.product = ${} AND b.contact_id = c.id), {common})",
+            used + 1
+        )
+    };
+    let own = of_aliases(bounds, used + values.len());
+    values.extend(own.values);
+    let alias = |kind: &str, which: &str| {
+        format!(
+            "(SELECT {which}(a.value || '') FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = '{kind}' \
+             AND a.superseded_at IS NULL{})",
+            own.sql
+        )
+    };
+    Piece {
+        sql: format!(
+            "c.id, {}, {}, {}, {}",
+            detail("name"),
+            detail("language"),
+            alias("phone", "min"),
+            alias("bsuid", "max")
+        ),
+        values,
+    }
+}
 
 fn person(row: &sea_orm::QueryResult) -> Result<Person, StoreError> {
     let mut columns = Columns::of(row);
@@ -70,17 +121,34 @@ pub async fn contact(
     row.as_ref().map(person).transpose()
 }
 
-/// The contact of this id, as events of our own name people, or of this name in a catalogue.
+/// The contact of this id, as events of our own name people, or of this name in a catalogue: of
+/// those that the caller knows.
 pub async fn contact_named(
     connection: &impl ConnectionTrait,
+    bounds: &Bounds,
     name: &str,
 ) -> Result<Option<Person>, StoreError> {
     if let Ok(id) = name.parse()
+        && has_contact(connection, bounds, id).await?
         && let Some(person) = contact(connection, id).await?
     {
         return Ok(Some(person));
     }
-    contact_by_handle(connection, name).await
+    if let Some(product) = bounds.owner()
+        && let Some(own) = contact_by_own_handle(connection, product, name).await?
+    {
+        return contact(connection, own).await;
+    }
+    let Some(person) = contact_by_handle(connection, name).await? else {
+        return Ok(None);
+    };
+    let of = details(connection, &Bounds::All, person.contact_id).await?;
+    let of = of.and_then(|details| details.catalogue);
+    let is_known = match bounds {
+        Bounds::All => true,
+        Bounds::Product(_) => of.is_some() && bounds.has_catalogue(of.as_deref()),
+    };
+    Ok(Some(person).filter(|_| is_known))
 }
 
 /// The contact a catalogue calls by this name.
@@ -184,27 +252,33 @@ fn member(row: &sea_orm::QueryResult) -> Result<Staff, StoreError> {
     })
 }
 
+/// A member of staff of the caller's catalogue.
 pub async fn user(
     connection: &impl ConnectionTrait,
+    bounds: &Bounds,
     name: &str,
 ) -> Result<Option<Staff>, StoreError> {
+    let Piece { sql, values } = of_catalogue(bounds).piece("u", 1);
     let row = query_one(
         connection,
-        format!("SELECT u.id, u.name, {PERSON} FROM user_account u LEFT JOIN contact c ON c.id = u.contact_id WHERE u.name = $1"),
-        [name.into()],
+        format!("SELECT u.id, u.name, {PERSON} FROM user_account u LEFT JOIN contact c ON c.id = u.contact_id WHERE u.name = $1{sql}"),
+        std::iter::once(name.into()).chain(values),
     )
     .await?;
     row.as_ref().map(member).transpose()
 }
 
+/// Whether there is a group of this name, of the caller's catalogue.
 pub async fn group_exists(
     connection: &impl ConnectionTrait,
+    bounds: &Bounds,
     name: &str,
 ) -> Result<bool, StoreError> {
+    let Piece { sql, values } = of_catalogue(bounds).piece("g", 1);
     Ok(query_one(
         connection,
-        "SELECT id FROM user_group WHERE name = $1",
-        [name.into()],
+        format!("SELECT g.id FROM user_group g WHERE g.name = $1{sql}"),
+        std::iter::once(name.into()).chain(values),
     )
     .await?
     .is_some())
@@ -292,7 +366,7 @@ pub async fn members(
     found.iter().map(member).collect()
 }
 
-/// The catalogue's name of a contact, and the users that are this person.
+/// The catalogue's name of a contact, and the users that are this person, whoever asks.
 pub async fn names(
     connection: &impl ConnectionTrait,
     contact: Uuid,
@@ -315,4 +389,20 @@ pub async fn names(
         .map(|row| Columns::of(row).take())
         .collect::<Result<_, _>>()?;
     Ok((handle, users))
+}
+
+/// The users that are this person, of the caller's catalogue.
+pub async fn users_of(
+    connection: &impl ConnectionTrait,
+    bounds: &Bounds,
+    contact: Uuid,
+) -> Result<Vec<String>, StoreError> {
+    let Piece { sql, values } = of_catalogue(bounds).piece("u", 1);
+    let users = query(
+        connection,
+        format!("SELECT u.name FROM user_account u WHERE u.contact_id = $1{sql} ORDER BY u.name"),
+        std::iter::once(contact.into()).chain(values),
+    )
+    .await?;
+    users.iter().map(|row| Columns::of(row).take()).collect()
 }

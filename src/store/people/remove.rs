@@ -149,6 +149,8 @@ pub async fn delete_contact(
         "DELETE FROM contact_alias WHERE contact_id = $1",
         "DELETE FROM suppression WHERE contact_id = $1",
         "DELETE FROM preference WHERE contact_id = $1",
+        "DELETE FROM product_address WHERE contact_id = $1",
+        "DELETE FROM product_contact WHERE contact_id = $1",
         "DELETE FROM conversation WHERE contact_id = $1",
         "DELETE FROM contact_conflict WHERE contact_id = $1 OR other_id = $1",
     ] {

@@ -6,11 +6,12 @@ use crate::store::DatabaseTransaction;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{PERSON, Person, manage::beginning};
+use super::{Person, manage::beginning, person_known};
 use crate::{
-    domain::time::Timestamp,
+    domain::{access::Bounds, time::Timestamp},
     store::{
         Store, StoreError,
+        bounds::{Piece, of_catalogue, of_contacts},
         dialect::{Columns, Type, execute, list, matching, query, query_one, rows},
         new_id,
     },
@@ -36,17 +37,37 @@ pub struct StaffQuery<'a> {
     pub after: Option<&'a str>,
 }
 
-/// Users, linked or not, by name.
+/// Users of the caller's catalogue, each with the contact that they are linked to if the caller
+/// knows it; the parameters are behind those that are used. A condition may follow.
+fn links(bounds: &Bounds, used: usize) -> Piece {
+    let person = person_known(bounds, used);
+    let mut values = person.values;
+    let contacts = of_contacts(bounds, used + values.len());
+    values.extend(contacts.values);
+    let users = of_catalogue(bounds).piece("u", used + values.len());
+    values.extend(users.values);
+    Piece {
+        sql: format!(
+            "SELECT u.name, u.catalogue, {} FROM user_account u LEFT JOIN contact c ON c.id = u.contact_id{} \
+             WHERE true{}",
+            person.sql, contacts.sql, users.sql
+        ),
+        values,
+    }
+}
+
+/// Users of the caller's catalogue, linked or not, by name.
 pub async fn staff_page(
     store: &Store,
+    bounds: &Bounds,
     wanted: StaffQuery<'_>,
     limit: u64,
 ) -> Result<Vec<Link>, StoreError> {
+    let Piece { sql, values } = links(bounds, 4);
     let found = query(
         store.reader(),
         format!(
-            "SELECT u.name, u.catalogue, u.contact_id, {PERSON} FROM user_account u LEFT JOIN contact c ON c.id = u.contact_id \
-             WHERE u.name > $1 AND lower(u.name) LIKE lower($3) ESCAPE '\\' AND ($4 = '' OR EXISTS (SELECT 1 FROM group_member m \
+            "{sql} AND u.name > $1 AND lower(u.name) LIKE lower($3) ESCAPE '\\' AND ($4 = '' OR EXISTS (SELECT 1 FROM group_member m \
              JOIN user_group g ON g.id = m.group_id WHERE m.user_id = u.id AND g.name = $4)) ORDER BY u.name LIMIT $2"
         ),
         [
@@ -54,25 +75,30 @@ pub async fn staff_page(
             i64::try_from(limit).unwrap_or(i64::MAX).into(),
             beginning(&clean(wanted.beginning)).into(),
             clean(wanted.group).into(),
-        ],
+        ]
+        .into_iter()
+        .chain(values),
     )
     .await?;
     let found: Vec<Link> = found.iter().map(link).collect::<Result<_, _>>()?;
-    in_groups(store, found).await
+    in_groups(store, bounds, found).await
 }
 
-/// One user.
-pub async fn link_of(store: &Store, name: &str) -> Result<Option<Link>, StoreError> {
+/// One user of the caller's catalogue.
+pub async fn link_of(
+    store: &Store,
+    bounds: &Bounds,
+    name: &str,
+) -> Result<Option<Link>, StoreError> {
+    let Piece { sql, values } = links(bounds, 1);
     let found = query_one(
         store.reader(),
-        format!(
-            "SELECT u.name, u.catalogue, u.contact_id, {PERSON} FROM user_account u LEFT JOIN contact c ON c.id = u.contact_id WHERE u.name = $1"
-        ),
-        [name.into()],
+        format!("{sql} AND u.name = $1"),
+        std::iter::once(name.into()).chain(values),
     )
     .await?;
     let found: Vec<Link> = found.iter().map(link).collect::<Result<_, _>>()?;
-    Ok(in_groups(store, found).await?.into_iter().next())
+    Ok(in_groups(store, bounds, found).await?.into_iter().next())
 }
 
 /// A text without what PostgreSQL takes in no text.
@@ -87,8 +113,8 @@ fn link(row: &sea_orm::QueryResult) -> Result<Link, StoreError> {
     let linked: Option<Uuid> = columns.take()?;
     let person = match linked {
         None => None,
-        Some(_) => Some(Person {
-            contact_id: columns.take()?,
+        Some(contact_id) => Some(Person {
+            contact_id,
             name: columns.take()?,
             language: columns.take()?,
             phone: columns.take()?,
@@ -104,7 +130,11 @@ fn link(row: &sea_orm::QueryResult) -> Result<Link, StoreError> {
 }
 
 /// Adds which groups they are in.
-async fn in_groups(store: &Store, mut found: Vec<Link>) -> Result<Vec<Link>, StoreError> {
+async fn in_groups(
+    store: &Store,
+    bounds: &Bounds,
+    mut found: Vec<Link>,
+) -> Result<Vec<Link>, StoreError> {
     #[derive(Serialize)]
     struct Row<'a> {
         name: &'a str,
@@ -118,10 +148,11 @@ async fn in_groups(store: &Store, mut found: Vec<Link>) -> Result<Vec<Link>, Sto
     let users = matching(backend, &given, "user_account", "u", "u.name = r.name");
     let members = matching(backend, &users, "group_member", "m", "m.user_id = u.id");
     let groups = matching(backend, &members, "user_group", "g", "g.id = m.group_id");
+    let Piece { sql, values } = of_catalogue(bounds).piece("g", 1);
     let members = query(
         store.by_index(),
-        format!("SELECT u.name, g.name FROM {groups} ORDER BY g.name"),
-        [list(&names)?],
+        format!("SELECT u.name, g.name FROM {groups} WHERE true{sql} ORDER BY g.name"),
+        std::iter::once(list(&names)?).chain(values),
     )
     .await?;
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -175,8 +206,21 @@ pub struct Group {
     pub catalogue: Option<String>,
 }
 
-const GROUP: &str = "g.name, g.description, g.catalogue, \
-     (SELECT count(*) FROM group_member m WHERE m.group_id = g.id)";
+/// Groups of the caller's catalogue, with how many members each has that the caller may know of.
+fn all_groups(bounds: &Bounds, used: usize) -> Piece {
+    let groups = of_catalogue(bounds).piece("g", used);
+    let mut values = groups.values;
+    let users = of_catalogue(bounds).piece("u", used + values.len());
+    values.extend(users.values);
+    Piece {
+        sql: format!(
+            "SELECT g.name, g.description, g.catalogue, (SELECT count(*) FROM group_member m \
+             JOIN user_account u ON u.id = m.user_id WHERE m.group_id = g.id{}) FROM user_group g WHERE true{}",
+            users.sql, groups.sql
+        ),
+        values,
+    }
+}
 
 fn group(row: &sea_orm::QueryResult) -> Result<Group, StoreError> {
     let mut columns = Columns::of(row);
@@ -188,17 +232,26 @@ fn group(row: &sea_orm::QueryResult) -> Result<Group, StoreError> {
     })
 }
 
-/// Every group, by name.
-pub async fn groups(store: &Store) -> Result<Vec<Group>, StoreError> {
-    let sql = format!("SELECT {GROUP} FROM user_group g ORDER BY g.name");
-    let found = query(store.reader(), sql, []).await?;
+/// Every group of the caller's catalogue, by name.
+pub async fn groups(store: &Store, bounds: &Bounds) -> Result<Vec<Group>, StoreError> {
+    let Piece { sql, values } = all_groups(bounds, 0);
+    let found = query(store.reader(), format!("{sql} ORDER BY g.name"), values).await?;
     found.iter().map(group).collect()
 }
 
-/// One group.
-pub async fn group_of(store: &Store, name: &str) -> Result<Option<Group>, StoreError> {
-    let sql = format!("SELECT {GROUP} FROM user_group g WHERE g.name = $1");
-    let found = query_one(store.reader(), sql, [clean(Some(name)).into()]).await?;
+/// One group of the caller's catalogue.
+pub async fn group_of(
+    store: &Store,
+    bounds: &Bounds,
+    name: &str,
+) -> Result<Option<Group>, StoreError> {
+    let Piece { sql, values } = all_groups(bounds, 1);
+    let found = query_one(
+        store.reader(),
+        format!("{sql} AND g.name = $1"),
+        std::iter::once(clean(Some(name)).into()).chain(values),
+    )
+    .await?;
     found.as_ref().map(group).transpose()
 }
 

@@ -15,7 +15,7 @@ use herald::{
     domain::{catalogue::Plan, time::Timestamp},
     engine::{
         Engine, accept,
-        access::{self, Role},
+        access::{self, Role, Wanted},
         apply,
         catalogue::{self, ApplyError, ByHand, Mistakes, Values},
         dispatch, follow_up,
@@ -165,10 +165,12 @@ impl TestApp {
         let mut keys = Vec::new();
         for role in [Role::Product, Role::Admin] {
             let random = random_bytes().unwrap();
-            let key = access::create_key(&store, "tests", role, &random, now)
+            let wanted = Wanted::all("tests", role);
+            let made = access::create_key(&store, "tests", &wanted, &random, now)
                 .await
+                .unwrap()
                 .unwrap();
-            keys.push(key.text.expose_secret().to_owned());
+            keys.push(made.key.text.expose_secret().to_owned());
         }
         let [key, admin_key] = keys.try_into().unwrap();
         let stop = Stop::default();

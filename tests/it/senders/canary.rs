@@ -207,8 +207,8 @@ async fn no_secret_is_found_anywhere(database: Database) {
         heard.output(&words.join(" "), &run(words));
     }
     for words in [
-        &["keys", "create", "canary", "--admin"][..],
-        &["keys", "create", "product"],
+        &["keys", "create", "canary", "--admin", "--all"][..],
+        &["keys", "create", "product", "--all"],
     ] {
         // A key is printed once, here; only its log is looked at.
         let output = run(words);

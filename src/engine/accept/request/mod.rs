@@ -16,6 +16,7 @@ use template::check_template;
 use crate::engine::{Engine, routing::Target};
 use crate::{
     domain::{
+        access::Bounds,
         content::{Broken, Content},
         recipient::UserId,
         time::Timestamp,
@@ -97,7 +98,9 @@ pub enum Refusal {
 /// A request with whose it is.
 #[derive(Clone, Debug)]
 pub struct Asked {
+    /// Whose idempotency keys these are.
     pub client: String,
+    pub bounds: Bounds,
     /// The idempotency key.
     pub key: Option<String>,
     /// A digest of the body.
@@ -145,12 +148,13 @@ pub(super) async fn check(
         return Ok((repeated(engine, tx, asked, &before).await?, false));
     }
     let mut wrong = Vec::new();
-    let mut recipients = recipients(tx, request, &mut wrong, now).await?;
-    let about = about(tx, request, &mut wrong, now).await?;
+    let mut recipients = recipients(tx, &asked.bounds, request, &mut wrong, now).await?;
+    let about = about(tx, &asked.bounds, request, &mut wrong, now).await?;
     let from = match &request.sender {
-        None => None,
+        None => reading.own_sender(tx, &asked.bounds).await?,
         Some(named) => {
             let found = reading.sender(tx, named).await?;
+            let found = found.filter(|row| asked.bounds.has_sender(row.id));
             if found.is_none() {
                 wrong.push(FieldError {
                     pointer: "/sender".to_owned(),
@@ -164,7 +168,7 @@ pub(super) async fn check(
     if request
         .message_kind
         .as_deref()
-        .is_some_and(|kind| !in_force.knows_kind(kind))
+        .is_some_and(|kind| !in_force.knows_kind(&asked.bounds, kind))
     {
         wrong.push(FieldError {
             pointer: "/message_kind".to_owned(),
@@ -180,7 +184,17 @@ pub(super) async fn check(
     };
     let mut is_code = false;
     for (template, at) in &templates {
-        let category = check_template(engine, tx, reading, from, template, at, &mut wrong).await?;
+        let category = check_template(
+            engine,
+            tx,
+            reading,
+            &asked.bounds,
+            from,
+            template,
+            at,
+            &mut wrong,
+        )
+        .await?;
         is_code |= category.as_deref() == Some("authentication");
     }
     let named_by_id = |target: &Target| {
@@ -214,13 +228,10 @@ pub(super) async fn check(
         return Ok((Checked::Refused(Refusal::Fields(vec![nobody])), false));
     }
     let about = match about {
-        Some(recipient) => recipient
-            .settle(tx, reading, now)
-            .await?
-            .first()
-            .and_then(|target| target.contact_id),
+        Some(recipient) => recipient.settle(tx, reading, now).await?.into_iter().next(),
         None => None,
     };
+    let product = asked.bounds.owner().map(str::to_owned);
     let draft = Draft {
         event_id: None,
         route: None,
@@ -235,8 +246,10 @@ pub(super) async fn check(
         language: None,
         default_language: None,
         params: json!({}),
-        subject_contact_id: about,
-        subject_address: None,
+        subject_contact_id: about.as_ref().and_then(|about| about.contact_id),
+        subject_address: about
+            .and_then(|about| about.address)
+            .filter(|_| product.is_some()),
         reference: request.reference.clone(),
         labels: request.labels.clone(),
         priority: request.priority,
@@ -246,6 +259,7 @@ pub(super) async fn check(
         message_kind: request.message_kind.clone(),
         mode: request.mode,
         fallback_template: None,
+        product,
     };
     let made = match &request.content {
         RequestContent::Template(template) => {
@@ -402,5 +416,6 @@ fn free(
         fallback,
         message_kind: draft.message_kind.clone(),
         sealed,
+        product: draft.product.clone(),
     }
 }

@@ -3,6 +3,7 @@
 use super::{FieldError, Request};
 use crate::{
     domain::{
+        access::Bounds,
         phone::Phone,
         recipient::{RecipientSpec, UserId},
         time::Timestamp,
@@ -54,6 +55,7 @@ impl Recipient {
 /// One entry, as far as that takes no writing.
 async fn recipient(
     tx: &DatabaseTransaction,
+    bounds: &Bounds,
     spec: RecipientSpec,
     now: Timestamp,
 ) -> Result<Result<Recipient, String>, StoreError> {
@@ -65,7 +67,7 @@ async fn recipient(
     let mut targets = Vec::new();
     let mut after = None;
     loop {
-        match routing::resolve(tx, &spec, None, after, now).await? {
+        match routing::resolve(tx, bounds, &spec, None, after, now).await? {
             Ok(page) => {
                 targets.extend(page.targets);
                 after = page.next;
@@ -86,6 +88,7 @@ async fn recipient(
 /// Whom a request is for.
 pub(super) async fn recipients(
     tx: &DatabaseTransaction,
+    bounds: &Bounds,
     request: &Request,
     wrong: &mut Vec<FieldError>,
     now: Timestamp,
@@ -99,7 +102,7 @@ pub(super) async fn recipients(
     }
     for (index, entry) in request.to.iter().enumerate() {
         let read = match RecipientSpec::parse(entry) {
-            Ok(spec) => recipient(tx, spec, now).await?,
+            Ok(spec) => recipient(tx, bounds, spec, now).await?,
             Err(error) => Err(error.to_string()),
         };
         match read {
@@ -116,6 +119,7 @@ pub(super) async fn recipients(
 /// Whom a request is about.
 pub(super) async fn about(
     tx: &DatabaseTransaction,
+    bounds: &Bounds,
     request: &Request,
     wrong: &mut Vec<FieldError>,
     now: Timestamp,
@@ -124,7 +128,7 @@ pub(super) async fn about(
         return Ok(None);
     };
     let read = match RecipientSpec::parse(about) {
-        Ok(spec) => recipient(tx, spec, now).await?,
+        Ok(spec) => recipient(tx, bounds, spec, now).await?,
         Err(error) => Err(error.to_string()),
     };
     match read {

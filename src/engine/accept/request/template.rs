@@ -5,7 +5,10 @@ use uuid::Uuid;
 
 use super::{FieldError, TemplateUse};
 use crate::{
-    domain::template::{layout::PROVIDED, parameter::Declared},
+    domain::{
+        access::Bounds,
+        template::{layout::PROVIDED, parameter::Declared},
+    },
     engine::{
         Engine,
         accept::Reading,
@@ -18,10 +21,15 @@ const EMPTY: &str = "empty: Meta refuses empty parameters";
 
 /// Checks a template and its parameters. Gives back its category, if there is one
 /// of this name.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one use of a template in its transaction: a struct for one call says no more"
+)]
 pub(super) async fn check_template(
     engine: &Engine,
     tx: &DatabaseTransaction,
     reading: &mut Reading,
+    bounds: &Bounds,
     sender_id: Option<Uuid>,
     template: &TemplateUse,
     at: &str,
@@ -34,10 +42,11 @@ pub(super) async fn check_template(
         });
     };
     let (name, language) = (&template.name, template.language.as_deref());
-    let Some(known) = reading
+    let known = reading
         .template(engine, tx, name, language.as_slice())
         .await?
-    else {
+        .filter(|known| bounds.has_catalogue(known.row.catalogue.as_deref()));
+    let Some(known) = known else {
         refuse(
             "/template".to_owned(),
             "there is no template of this name".to_owned(),

@@ -16,7 +16,7 @@ use crate::{
     },
     http::{
         api::{ProblemDocument, idempotency},
-        auth::Client,
+        auth::{Allowed, Client, scope},
         problem::Problem,
     },
     state::AppState,
@@ -41,8 +41,8 @@ async fn one(
 ) -> Result<NotificationDetail, Problem> {
     let key = idempotency::whole(request, client, body)?;
     let now = state.clock.now();
-    match manual::one(&state.engine, id, action, key.as_ref(), now).await? {
-        Done::Yes => detail(state, id).await,
+    match manual::one(&state.engine, &client.bounds, id, action, key.as_ref(), now).await? {
+        Done::Yes => detail(state, &client.bounds, id).await,
         Done::No(reason) => Err(Problem::State(reason)),
         Done::NotFound => Err(Problem::NotFound),
         Done::KeyReused => Err(Problem::KeyReused),
@@ -59,7 +59,7 @@ async fn one(
     )
 )]
 pub async fn retry(
-    client: Client,
+    caller: Allowed<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
@@ -75,7 +75,7 @@ pub async fn retry(
     let action = Action::Retry {
         even_if_delivered: meant.even_if_delivered,
     };
-    let detail = one(&request, &client, &state, *id, action, &body).await?;
+    let detail = one(&request, &caller, &state, *id, action, &body).await?;
     Ok(HttpResponse::Accepted().json(detail))
 }
 
@@ -88,12 +88,12 @@ pub async fn retry(
     )
 )]
 pub async fn cancel(
-    client: Client,
+    caller: Allowed<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
-    let detail = one(&request, &client, &state, *id, Action::Cancel, &[]).await?;
+    let detail = one(&request, &caller, &state, *id, Action::Cancel, &[]).await?;
     Ok(HttpResponse::Ok().json(detail))
 }
 
@@ -106,12 +106,12 @@ pub async fn cancel(
     )
 )]
 pub async fn send_now(
-    client: Client,
+    caller: Allowed<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
-    let detail = one(&request, &client, &state, *id, Action::SendNow, &[]).await?;
+    let detail = one(&request, &caller, &state, *id, Action::SendNow, &[]).await?;
     Ok(HttpResponse::Accepted().json(detail))
 }
 
@@ -171,6 +171,7 @@ async fn many(
     let now = state.clock.now();
     let batch = manual::chunk(
         &state.engine,
+        &client.bounds,
         &filter,
         action,
         read.dry_run,
@@ -198,12 +199,12 @@ async fn many(
     )
 )]
 pub async fn retry_many(
-    client: Client,
+    caller: Allowed<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     body: bytes::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    many(&request, &client, &state, &body, |body| Action::Retry {
+    many(&request, &caller, &state, &body, |body| Action::Retry {
         even_if_delivered: body.even_if_delivered,
     })
     .await
@@ -219,12 +220,12 @@ pub async fn retry_many(
     )
 )]
 pub async fn cancel_many(
-    client: Client,
+    caller: Allowed<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     body: bytes::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    many(&request, &client, &state, &body, |_| Action::Cancel).await
+    many(&request, &caller, &state, &body, |_| Action::Cancel).await
 }
 
 /// Ends the waits of what matches, a chunk at a time; follow `next`.
@@ -237,10 +238,10 @@ pub async fn cancel_many(
     )
 )]
 pub async fn send_now_many(
-    client: Client,
+    caller: Allowed<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     body: bytes::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    many(&request, &client, &state, &body, |_| Action::SendNow).await
+    many(&request, &caller, &state, &body, |_| Action::SendNow).await
 }

@@ -10,7 +10,7 @@ use crate::{
     engine::{accept::FieldError, matching::Match},
     http::{
         api::{ProblemDocument, cut},
-        auth::Client,
+        auth::{Allowed, scope},
         problem::Problem,
     },
     state::AppState,
@@ -47,7 +47,7 @@ pub struct ListQuery {
     responses((status = 200, body = Page), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn list(
-    _client: Client,
+    caller: Allowed<scope::NotificationsRead>,
     state: web::Data<AppState>,
     query: web::Query<ListQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -79,7 +79,7 @@ pub async fn list(
         },
         _ => return Err(Problem::Invalid(wrong)),
     };
-    let mut rows = notifications::search(&state.engine.store, &filter).await?;
+    let mut rows = notifications::search(&state.engine.store, &caller.bounds, &filter).await?;
     let next = cut(&mut rows, limit, |row| row.id);
     Ok(HttpResponse::Ok().json(Page {
         notifications: rows.iter().map(summary).collect(),

@@ -33,7 +33,11 @@ use crate::{
         },
         catalogue::OneOrMany,
     },
-    http::{api::idempotency, auth::Client, problem::Problem},
+    http::{
+        api::idempotency,
+        auth::{Allowed, scope},
+        problem::Problem,
+    },
     state::AppState,
     store::notification as notifications,
 };
@@ -280,7 +284,7 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<Request, Problem> {
     )
 )]
 pub async fn post(
-    client: Client,
+    caller: Allowed<scope::NotificationsWrite>,
     http_request: HttpRequest,
     state: web::Data<AppState>,
     body: web::Json<NotificationBody>,
@@ -292,7 +296,8 @@ pub async fn post(
     let now = state.clock.now();
     let request = check(body, now)?;
     let asked = Asked {
-        client: client.id,
+        client: caller.ledger.clone(),
+        bounds: caller.bounds.clone(),
         key,
         fingerprint,
         request,
@@ -305,9 +310,9 @@ pub async fn post(
         Err(NotNow::Never) => return Err(Problem::Internal),
     };
     if let Some(seconds) = wait {
-        return wait::answer(&state, &stored, seconds).await;
+        return wait::answer(&state, &caller.bounds, &stored, seconds).await;
     }
-    let rows = notifications::find_all(&state.engine.store, &stored.ids).await?;
+    let rows = notifications::find_all(&state.engine.store, &caller.bounds, &stored.ids).await?;
     Ok(HttpResponse::Accepted().json(NotificationsAnswer {
         notifications: rows.iter().map(NotificationAnswer::of).collect(),
     }))
@@ -319,9 +324,9 @@ pub async fn post(
     responses((status = 200, body = NotificationDetail), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    _client: Client,
+    caller: Allowed<scope::NotificationsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(detail(&state, *id).await?))
+    Ok(HttpResponse::Ok().json(detail(&state, &caller.bounds, *id).await?))
 }

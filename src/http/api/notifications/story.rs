@@ -5,7 +5,11 @@ use uuid::Uuid;
 
 use crate::{
     engine::story::{self, Story},
-    http::{api::ProblemDocument, auth::Client, problem::Problem},
+    http::{
+        api::ProblemDocument,
+        auth::{Allowed, scope},
+        problem::Problem,
+    },
     state::AppState,
 };
 
@@ -16,12 +20,12 @@ use crate::{
     responses((status = 200, body = Story), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    _client: Client,
+    caller: Allowed<scope::NotificationsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
     let store = &state.engine.store;
-    let told = story::of(store, id.into_inner(), state.clock.now())
+    let told = story::of(store, &caller.bounds, id.into_inner(), state.clock.now())
         .await?
         .ok_or(Problem::NotFound)?;
     Ok(HttpResponse::Ok().json(told))

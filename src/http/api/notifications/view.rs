@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        access::Bounds,
         facts::{Fact, Facts},
         failure::FailureClass,
         status::{Group, Status},
@@ -275,9 +276,13 @@ fn timeline_view(row: timeline::Model) -> TimelineView {
     }
 }
 
-pub(super) async fn detail(state: &AppState, id: Uuid) -> Result<NotificationDetail, Problem> {
+pub(super) async fn detail(
+    state: &AppState,
+    bounds: &Bounds,
+    id: Uuid,
+) -> Result<NotificationDetail, Problem> {
     let store = &state.engine.store;
-    let row = notifications::find(store, id)
+    let row = notifications::find(store, bounds, id)
         .await?
         .ok_or(Problem::NotFound)?;
     let attempts = attempts::of_notification(store, id).await?;

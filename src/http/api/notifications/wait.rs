@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{NotificationAnswer, NotificationsAnswer};
 use crate::{
-    domain::{status::Group, time::Timestamp},
+    domain::{access::Bounds, status::Group, time::Timestamp},
     engine::{accept::Stored, answers::Told},
     http::problem::Problem,
     state::AppState,
@@ -48,6 +48,7 @@ pub(super) fn preference(request: &HttpRequest) -> Result<Option<u64>, Problem> 
 /// sender's worker makes the calls: whoever hangs up changes nothing.
 pub(super) async fn answer(
     state: &web::Data<AppState>,
+    bounds: &Bounds,
     stored: &Stored,
     seconds: u64,
 ) -> Result<HttpResponse, Problem> {
@@ -67,7 +68,7 @@ pub(super) async fn answer(
         }
         let known = match known {
             Some(known) => known,
-            None => look(state, stored).await?,
+            None => look(state, bounds, stored).await?,
         };
         let decided = known
             .iter()
@@ -91,10 +92,14 @@ pub(super) async fn answer(
 }
 
 /// What the database knows of them.
-async fn look(state: &web::Data<AppState>, stored: &Stored) -> Result<Vec<Told>, Problem> {
+async fn look(
+    state: &web::Data<AppState>,
+    bounds: &Bounds,
+    stored: &Stored,
+) -> Result<Vec<Told>, Problem> {
     let store = &state.engine.store;
     let mut known = Vec::with_capacity(stored.ids.len());
-    for row in notifications::find_all(store, &stored.ids).await? {
+    for row in notifications::find_all(store, bounds, &stored.ids).await? {
         let told = stored.waiter.news_of(row.id);
         let accepted_at = match told.and_then(|told| told.accepted_at) {
             Some(at) => Some(at),

@@ -7,14 +7,14 @@ use uuid::Uuid;
 
 use super::{ContactView, PreferenceView, preferences, view};
 use crate::{
-    domain::{edit::Edit, preference::Preference, quiet::QuietHours},
+    domain::{access::Bounds, edit::Edit, preference::Preference, quiet::QuietHours},
     engine::{
         access::Role,
         people::{self, By, ContactChanges, Deleted},
     },
     http::{
         api::{ProblemDocument, read_json},
-        auth::{Admin, Client},
+        auth::{Allowed, Client, scope},
         problem::Problem,
     },
     state::AppState,
@@ -71,13 +71,13 @@ impl From<ContactBody> for ContactChanges {
     responses((status = 201, body = ContactView), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn add(
-    client: Client,
+    caller: Allowed<scope::ContactsWrite>,
     state: web::Data<AppState>,
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
     let body: ContactBody = read_json(&body)?;
-    let id = save(&client, &state, None, body).await?;
-    Ok(HttpResponse::Created().json(view(&state, id).await?))
+    let id = save(&caller, &state, None, body).await?;
+    Ok(HttpResponse::Created().json(view(&state, &caller.bounds, id).await?))
 }
 
 /// Changes a person.
@@ -87,15 +87,15 @@ pub async fn add(
         (status = 422, body = ProblemDocument))
 )]
 pub async fn change(
-    client: Client,
+    caller: Allowed<scope::ContactsWrite>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    known(&state, *id).await?;
+    known(&state, &caller.bounds, *id).await?;
     let body: ContactBody = read_json(&body)?;
-    let id = save(&client, &state, Some(*id), body).await?;
-    Ok(HttpResponse::Ok().json(view(&state, id).await?))
+    let id = save(&caller, &state, Some(*id), body).await?;
+    Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, id).await?))
 }
 
 /// Deletes a person: names, preferences, windows. What waits for them is cancelled; what they were
@@ -107,12 +107,12 @@ pub async fn change(
         (status = 422, description = "Staff, a route or a rule is linked to this person", body = ProblemDocument))
 )]
 pub async fn delete(
-    admin: Admin,
+    caller: Allowed<scope::ContactsDelete>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
-    known(&state, *id).await?;
-    let deleted = people::delete_contact(&state.engine, by(&admin.0, &state), *id)
+    known(&state, &caller.bounds, *id).await?;
+    let deleted = people::delete_contact(&state.engine, by(&caller, &state), *id)
         .await?
         .map_err(Problem::Invalid)?;
     Ok(HttpResponse::Ok().json(deleted))
@@ -129,10 +129,12 @@ async fn save(
     let saved = people::save_contact(&state.engine.store, by(client, state), id, &changes).await?;
     if let (Err(_), Some(id)) = (&saved, id) {
         // Deleted meanwhile.
-        known(state, id).await?;
+        known(state, &client.bounds, id).await?;
     }
     saved.map_err(Problem::Invalid)
 }
+
+const NAMED: &str = "where messages for staff, and for whom a catalogue or somebody has named, go is for an admin key to change";
 
 /// Where messages for staff, and for whom a catalogue or somebody has named, go is an admin's
 /// matter: another number or name would lead them to somebody else.
@@ -142,6 +144,10 @@ async fn may_change(
     id: Option<Uuid>,
     changes: &ContactChanges,
 ) -> Result<(), Problem> {
+    // What a product changes is its own: nothing that leads others anywhere.
+    if client.bounds.product().is_some() {
+        return Ok(());
+    }
     let reader = state.engine.store.reader();
     let mut owners = Vec::new();
     for alias in changes.aliases() {
@@ -154,10 +160,12 @@ async fn may_change(
     let leads_elsewhere =
         changes.handle != Edit::Keep || owners.iter().any(|owner| *owner != Some(target));
     let (handle, users) = rows::names(reader, target).await?;
-    let details = rows::details(reader, target).await?.unwrap_or_default();
+    let details = rows::details(reader, &Bounds::All, target)
+        .await?
+        .unwrap_or_default();
     let is_named = handle.is_some() || !users.is_empty() || details.catalogue.is_some();
     if is_named && leads_elsewhere {
-        return Err(Problem::Forbidden);
+        return Err(Problem::Forbidden(NAMED.to_owned()));
     }
     Ok(())
 }
@@ -166,11 +174,12 @@ pub(super) fn by<'a>(client: &'a Client, state: &AppState) -> By<'a> {
     By {
         actor: &client.actor,
         now: state.clock.now(),
+        bounds: &client.bounds,
     }
 }
 
-async fn known(state: &AppState, id: Uuid) -> Result<(), Problem> {
-    rows::details(state.engine.store.reader(), id)
+async fn known(state: &AppState, bounds: &Bounds, id: Uuid) -> Result<(), Problem> {
+    rows::details(state.engine.store.reader(), bounds, id)
         .await?
         .map(drop)
         .ok_or(Problem::NotFound)
@@ -191,12 +200,12 @@ pub struct Preferences {
     responses((status = 200, body = Preferences), (status = 404, body = ProblemDocument))
 )]
 pub async fn get_preferences(
-    _client: Client,
+    caller: Allowed<scope::ContactsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
-    known(&state, *id).await?;
-    let preferences = preferences(&state.engine.store, *id).await?;
+    known(&state, &caller.bounds, *id).await?;
+    let preferences = preferences(&state.engine.store, &caller.bounds, *id).await?;
     Ok(HttpResponse::Ok().json(Preferences { preferences }))
 }
 
@@ -206,12 +215,12 @@ pub async fn get_preferences(
     responses((status = 200, body = Preferences), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn put_preferences(
-    client: Client,
+    caller: Allowed<scope::ContactsWrite>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    known(&state, *id).await?;
+    known(&state, &caller.bounds, *id).await?;
     let body: Preferences = read_json(&body)?;
     let wanted: Vec<Preference> = body
         .preferences
@@ -223,13 +232,13 @@ pub async fn put_preferences(
         })
         .collect();
     let set =
-        people::set_preferences(&state.engine.store, by(&client, &state), *id, &wanted).await?;
+        people::set_preferences(&state.engine.store, by(&caller, &state), *id, &wanted).await?;
     if set.is_err() {
         // Deleted meanwhile.
-        known(&state, *id).await?;
+        known(&state, &caller.bounds, *id).await?;
     }
     set.map_err(Problem::Invalid)?;
-    let preferences = preferences(&state.engine.store, *id).await?;
+    let preferences = preferences(&state.engine.store, &caller.bounds, *id).await?;
     Ok(HttpResponse::Ok().json(Preferences { preferences }))
 }
 
@@ -254,8 +263,11 @@ pub struct Kinds {
     get, path = "/api/v1/message-kinds", tag = "contacts",
     responses((status = 200, body = Kinds), (status = 401, body = ProblemDocument))
 )]
-pub async fn kinds(_client: Client, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
-    let message_kinds = wish::kinds(state.engine.store.reader())
+pub async fn kinds(
+    caller: Allowed<scope::CatalogueRead>,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let message_kinds = wish::kinds(state.engine.store.reader(), &caller.bounds)
         .await?
         .into_iter()
         .map(|row| KindView {

@@ -11,8 +11,11 @@ use uuid::Uuid;
 
 use super::{ProblemDocument, cut, page_size, wrong};
 use crate::{
-    domain::{phone::Phone, quiet::QuietHours, time::Timestamp, window},
-    http::{auth::Client, problem::Problem},
+    domain::{access::Bounds, phone::Phone, quiet::QuietHours, time::Timestamp, window},
+    http::{
+        auth::{Allowed, scope},
+        problem::Problem,
+    },
     state::AppState,
     store::{Store, alias, conversation, people, suppression, wish},
 };
@@ -121,24 +124,23 @@ fn text(at: Option<i64>) -> Option<String> {
     at.map(|at| Timestamp::from_micros(at).to_string())
 }
 
-async fn view(state: &AppState, id: Uuid) -> Result<ContactView, Problem> {
+async fn view(state: &AppState, bounds: &Bounds, id: Uuid) -> Result<ContactView, Problem> {
     let store = &state.engine.store;
     let now = state.clock.now();
-    let details = people::details(store.reader(), id)
+    let details = people::details(store.reader(), bounds, id)
         .await?
         .ok_or(Problem::NotFound)?;
-    let (handle, users) = people::names(store.reader(), id).await?;
     Ok(ContactView {
         id,
         name: details.name,
-        handle,
-        users,
+        handle: details.handle,
+        users: people::users_of(store.reader(), bounds, id).await?,
         language: details.language,
         time_zone: details.time_zone,
         quiet_hours: details.quiet_hours,
         catalogue: details.catalogue,
-        preferences: preferences(&state.engine.store, id).await?,
-        aliases: alias::of_contact(store.reader(), id)
+        preferences: preferences(store, bounds, id).await?,
+        aliases: alias::of_contact(store.reader(), bounds, id)
             .await?
             .into_iter()
             .map(|row| AliasView {
@@ -147,7 +149,7 @@ async fn view(state: &AppState, id: Uuid) -> Result<ContactView, Problem> {
                 superseded_at: text(row.superseded_at),
             })
             .collect(),
-        windows: conversation::of_contact(store, id)
+        windows: conversation::of_contact(store, bounds, id)
             .await?
             .into_iter()
             .map(|row| WindowView {
@@ -177,30 +179,41 @@ async fn view(state: &AppState, id: Uuid) -> Result<ContactView, Problem> {
     responses((status = 200, description = "One person, or a page", body = ContactPage), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn find(
-    _client: Client,
+    caller: Allowed<scope::ContactsRead>,
     state: web::Data<AppState>,
     query: web::Query<FindQuery>,
 ) -> Result<HttpResponse, Problem> {
     let reader = state.engine.store.reader();
     let found = match (&query.phone, &query.user_id) {
-        (None, None) => return page(&state, &query).await,
+        (None, None) => return page(&state, &caller.bounds, &query).await,
         (Some(phone), None) => {
             let phone = Phone::parse(phone).map_err(|error| wrong("phone", error.to_string()))?;
-            people::contact_by_phone(reader, &phone)
-                .await?
-                .map(|person| person.contact_id)
+            alias::owner_known(reader, &caller.bounds, "phone", phone.e164()).await?
         }
-        (None, Some(user_id)) => alias::owner(reader, "bsuid", user_id).await?,
+        (None, Some(user_id)) => {
+            alias::owner_known(reader, &caller.bounds, "bsuid", user_id).await?
+        }
         _ => return Err(wrong("phone", "either phone or user_id".to_owned())),
     };
     let id = found.ok_or(Problem::NotFound)?;
-    Ok(HttpResponse::Ok().json(view(&state, id).await?))
+    Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, id).await?))
 }
 
-async fn page(state: &AppState, query: &FindQuery) -> Result<HttpResponse, Problem> {
+async fn page(
+    state: &AppState,
+    bounds: &Bounds,
+    query: &FindQuery,
+) -> Result<HttpResponse, Problem> {
     let limit = page_size(query.limit)?;
     let store = &state.engine.store;
-    let mut found = people::page(store, query.query.as_deref(), query.after, limit + 1).await?;
+    let mut found = people::page(
+        store,
+        bounds,
+        query.query.as_deref(),
+        query.after,
+        limit + 1,
+    )
+    .await?;
     let next = cut(&mut found, limit, |person| person.contact_id);
     let contacts = found
         .into_iter()
@@ -215,9 +228,13 @@ async fn page(state: &AppState, query: &FindQuery) -> Result<HttpResponse, Probl
     Ok(HttpResponse::Ok().json(ContactPage { contacts, next }))
 }
 
-async fn preferences(store: &Store, contact: Uuid) -> Result<Vec<PreferenceView>, Problem> {
+async fn preferences(
+    store: &Store,
+    bounds: &Bounds,
+    contact: Uuid,
+) -> Result<Vec<PreferenceView>, Problem> {
     let some = |text: String| (!text.is_empty()).then_some(text);
-    Ok(wish::preferences(store, contact)
+    Ok(wish::preferences(store, bounds, contact)
         .await?
         .into_iter()
         .map(|row| PreferenceView {
@@ -234,11 +251,11 @@ async fn preferences(store: &Store, contact: Uuid) -> Result<Vec<PreferenceView>
     responses((status = 200, body = ContactView), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    _client: Client,
+    caller: Allowed<scope::ContactsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(view(&state, *id).await?))
+    Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, *id).await?))
 }
 
 /// How many.
@@ -267,12 +284,12 @@ pub struct ConflictView {
     responses((status = 200, body = Vec<ConflictView>))
 )]
 pub async fn conflicts(
-    _client: Client,
+    caller: Allowed<scope::ContactsRead>,
     state: web::Data<AppState>,
     query: web::Query<LimitQuery>,
 ) -> Result<HttpResponse, Problem> {
     let limit = page_size(query.limit)?;
-    let found: Vec<ConflictView> = alias::conflicts(&state.engine.store, limit)
+    let found: Vec<ConflictView> = alias::conflicts(&state.engine.store, &caller.bounds, limit)
         .await?
         .into_iter()
         .map(|row| ConflictView {
@@ -301,12 +318,12 @@ pub struct SuppressionView {
     responses((status = 200, body = Vec<SuppressionView>))
 )]
 pub async fn suppressions(
-    _client: Client,
+    caller: Allowed<scope::ContactsRead>,
     state: web::Data<AppState>,
     query: web::Query<LimitQuery>,
 ) -> Result<HttpResponse, Problem> {
     let limit = page_size(query.limit)?;
-    let found: Vec<SuppressionView> = suppression::list(&state.engine.store, limit)
+    let found: Vec<SuppressionView> = suppression::list(&state.engine.store, &caller.bounds, limit)
         .await?
         .into_iter()
         .map(|row| SuppressionView {

@@ -7,10 +7,11 @@ use uuid::Uuid;
 
 use super::contacts::by;
 use crate::{
+    domain::access::Bounds,
     engine::people::{self, Whom},
     http::{
         api::{ProblemDocument, cut, page_size, read_json, wrong},
-        auth::{Admin, Client},
+        auth::{Allowed, scope},
         problem::Problem,
     },
     state::AppState,
@@ -67,6 +68,7 @@ pub struct StaffParams {
 /// A page of all, or of a group.
 async fn page(
     state: &AppState,
+    bounds: &Bounds,
     group: Option<&str>,
     asked: &StaffParams,
 ) -> Result<Users, Problem> {
@@ -76,7 +78,7 @@ async fn page(
         beginning: asked.query.as_deref(),
         after: asked.after.as_deref(),
     };
-    let mut found = rows::staff_page(&state.engine.store, wanted, limit + 1).await?;
+    let mut found = rows::staff_page(&state.engine.store, bounds, wanted, limit + 1).await?;
     let next = cut(&mut found, limit, |it| it.name.clone());
     let users = found.into_iter().map(UserView::from).collect();
     Ok(Users { users, next })
@@ -88,15 +90,15 @@ async fn page(
     responses((status = 200, body = Users), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn users(
-    _client: Client,
+    caller: Allowed<scope::StaffRead>,
     state: web::Data<AppState>,
     asked: web::Query<StaffParams>,
 ) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(page(&state, None, &asked).await?))
+    Ok(HttpResponse::Ok().json(page(&state, &caller.bounds, None, &asked).await?))
 }
 
-async fn user_of(state: &AppState, name: &str) -> Result<UserView, Problem> {
-    let found = rows::link_of(&state.engine.store, name).await?;
+async fn user_of(state: &AppState, bounds: &Bounds, name: &str) -> Result<UserView, Problem> {
+    let found = rows::link_of(&state.engine.store, bounds, name).await?;
     found.map(UserView::from).ok_or(Problem::NotFound)
 }
 
@@ -106,11 +108,11 @@ async fn user_of(state: &AppState, name: &str) -> Result<UserView, Problem> {
     responses((status = 200, body = UserView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn user(
-    _client: Client,
+    caller: Allowed<scope::StaffRead>,
     state: web::Data<AppState>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(user_of(&state, &name).await?))
+    Ok(HttpResponse::Ok().json(user_of(&state, &caller.bounds, &name).await?))
 }
 
 /// Makes a user who is linked to nobody yet, unless there is one of this name: 201 when it was
@@ -121,11 +123,11 @@ pub async fn user(
         (status = 422, body = ProblemDocument))
 )]
 pub async fn ensure_user(
-    admin: Admin,
+    caller: Allowed<scope::StaffWrite>,
     state: web::Data<AppState>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let made = people::ensure_user(&state.engine.store, by(&admin.0, &state), &name)
+    let made = people::ensure_user(&state.engine.store, by(&caller, &state), &name)
         .await?
         .map_err(Problem::Invalid)?;
     let mut answer = if made {
@@ -133,7 +135,7 @@ pub async fn ensure_user(
     } else {
         HttpResponse::Ok()
     };
-    Ok(answer.json(user_of(&state, &name).await?))
+    Ok(answer.json(user_of(&state, &caller.bounds, &name).await?))
 }
 
 /// Deletes a user, out of all groups. Refused while a route or a rule names them. Needs an admin
@@ -144,12 +146,12 @@ pub async fn ensure_user(
         (status = 422, body = ProblemDocument))
 )]
 pub async fn delete_user(
-    admin: Admin,
+    caller: Allowed<scope::StaffWrite>,
     state: web::Data<AppState>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    user_of(&state, &name).await?;
-    people::delete_user(&state.engine.store, by(&admin.0, &state), &name)
+    user_of(&state, &caller.bounds, &name).await?;
+    people::delete_user(&state.engine.store, by(&caller, &state), &name)
         .await?
         .map_err(Problem::Invalid)?;
     Ok(HttpResponse::NoContent().finish())
@@ -169,13 +171,13 @@ pub struct LinkBody {
     responses((status = 200, body = UserView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn link(
-    admin: Admin,
+    caller: Allowed<scope::StaffWrite>,
     state: web::Data<AppState>,
     name: web::Path<String>,
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
     let body: LinkBody = read_json(&body)?;
-    let (store, by) = (&state.engine.store, by(&admin.0, &state));
+    let (store, by) = (&state.engine.store, by(&caller, &state));
     match body.contact {
         Some(contact) => {
             let whom = Whom::parse(&contact).map_err(|rule| wrong("/contact", rule))?;
@@ -187,7 +189,7 @@ pub async fn link(
             .await?
             .map_err(Problem::Invalid)?,
     }
-    Ok(HttpResponse::Ok().json(user_of(&state, &name).await?))
+    Ok(HttpResponse::Ok().json(user_of(&state, &caller.bounds, &name).await?))
 }
 
 /// A group.
@@ -222,8 +224,11 @@ pub struct Groups {
     get, path = "/api/v1/groups", tag = "people",
     responses((status = 200, body = Groups), (status = 401, body = ProblemDocument))
 )]
-pub async fn groups(_client: Client, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
-    let found = rows::groups(&state.engine.store).await?;
+pub async fn groups(
+    caller: Allowed<scope::StaffRead>,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let found = rows::groups(&state.engine.store, &caller.bounds).await?;
     let groups = found.into_iter().map(GroupView::from).collect();
     Ok(HttpResponse::Ok().json(Groups { groups }))
 }
@@ -235,13 +240,13 @@ pub async fn groups(_client: Client, state: web::Data<AppState>) -> Result<HttpR
         (status = 422, body = ProblemDocument))
 )]
 pub async fn members(
-    _client: Client,
+    caller: Allowed<scope::StaffRead>,
     state: web::Data<AppState>,
     name: web::Path<String>,
     asked: web::Query<StaffParams>,
 ) -> Result<HttpResponse, Problem> {
-    one(&state, &name).await?;
-    Ok(HttpResponse::Ok().json(page(&state, Some(&name), &asked).await?))
+    one(&state, &caller.bounds, &name).await?;
+    Ok(HttpResponse::Ok().json(page(&state, &caller.bounds, Some(&name), &asked).await?))
 }
 
 /// What a group is for.
@@ -251,8 +256,8 @@ pub struct GroupBody {
     description: Option<String>,
 }
 
-async fn one(state: &AppState, name: &str) -> Result<GroupView, Problem> {
-    let found = rows::group_of(&state.engine.store, name).await?;
+async fn one(state: &AppState, bounds: &Bounds, name: &str) -> Result<GroupView, Problem> {
+    let found = rows::group_of(&state.engine.store, bounds, name).await?;
     found.map(GroupView::from).ok_or(Problem::NotFound)
 }
 
@@ -262,11 +267,11 @@ async fn one(state: &AppState, name: &str) -> Result<GroupView, Problem> {
     responses((status = 200, body = GroupView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn group(
-    _client: Client,
+    caller: Allowed<scope::StaffRead>,
     state: web::Data<AppState>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(one(&state, &name).await?))
+    Ok(HttpResponse::Ok().json(one(&state, &caller.bounds, &name).await?))
 }
 
 /// Deletes a group; its members stay. Refused while a route or a rule names it. Needs an admin key.
@@ -276,12 +281,12 @@ pub async fn group(
         (status = 422, body = ProblemDocument))
 )]
 pub async fn delete_group(
-    admin: Admin,
+    caller: Allowed<scope::StaffWrite>,
     state: web::Data<AppState>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    one(&state, &name).await?;
-    people::delete_group(&state.engine.store, by(&admin.0, &state), &name)
+    one(&state, &caller.bounds, &name).await?;
+    people::delete_group(&state.engine.store, by(&caller, &state), &name)
         .await?
         .map_err(Problem::Invalid)?;
     Ok(HttpResponse::NoContent().finish())
@@ -295,7 +300,7 @@ pub async fn delete_group(
         (status = 422, body = ProblemDocument))
 )]
 pub async fn ensure_group(
-    admin: Admin,
+    caller: Allowed<scope::StaffWrite>,
     state: web::Data<AppState>,
     name: web::Path<String>,
     body: web::Bytes,
@@ -305,7 +310,7 @@ pub async fn ensure_group(
     } else {
         read_json(&body)?
     };
-    let (store, by) = (&state.engine.store, by(&admin.0, &state));
+    let (store, by) = (&state.engine.store, by(&caller, &state));
     let done = people::ensure_group(store, by, &name, body.description.as_deref())
         .await?
         .map_err(Problem::Invalid)?;
@@ -314,7 +319,7 @@ pub async fn ensure_group(
     } else {
         HttpResponse::Ok()
     };
-    Ok(answer.json(one(&state, &name).await?))
+    Ok(answer.json(one(&state, &caller.bounds, &name).await?))
 }
 
 /// Puts a user into a group. Needs an admin key.
@@ -323,15 +328,15 @@ pub async fn ensure_group(
     responses((status = 200, body = GroupView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn add_member(
-    admin: Admin,
+    caller: Allowed<scope::StaffWrite>,
     state: web::Data<AppState>,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
     let (group, user) = path.into_inner();
-    people::add_member(&state.engine.store, by(&admin.0, &state), &group, &user)
+    people::add_member(&state.engine.store, by(&caller, &state), &group, &user)
         .await?
         .map_err(Problem::Invalid)?;
-    Ok(HttpResponse::Ok().json(one(&state, &group).await?))
+    Ok(HttpResponse::Ok().json(one(&state, &caller.bounds, &group).await?))
 }
 
 /// Takes a user out of a group. Needs an admin key.
@@ -340,13 +345,13 @@ pub async fn add_member(
     responses((status = 200, body = GroupView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn remove_member(
-    admin: Admin,
+    caller: Allowed<scope::StaffWrite>,
     state: web::Data<AppState>,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
     let (group, user) = path.into_inner();
-    people::remove_member(&state.engine.store, by(&admin.0, &state), &group, &user)
+    people::remove_member(&state.engine.store, by(&caller, &state), &group, &user)
         .await?
         .map_err(Problem::Invalid)?;
-    Ok(HttpResponse::Ok().json(one(&state, &group).await?))
+    Ok(HttpResponse::Ok().json(one(&state, &caller.bounds, &group).await?))
 }

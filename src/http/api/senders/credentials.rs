@@ -15,7 +15,7 @@ use crate::{
     },
     http::{
         api::{ProblemDocument, idempotency, instant, read_json},
-        auth::Admin,
+        auth::{Allowed, Client, scope},
         problem::Problem,
     },
     state::AppState,
@@ -71,30 +71,30 @@ pub(super) fn read_all(all: Vec<CredentialBody>) -> Result<Vec<NewCredential>, P
         (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn add(
-    admin: Admin,
+    caller: Allowed<scope::SendersWrite>,
     state: web::Data<AppState>,
     named: web::Path<String>,
     request: HttpRequest,
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    let key = idempotency::whole(&request, &admin.0, &body)?;
+    let key = idempotency::whole(&request, &caller, &body)?;
     let new = read(read_json(&body)?, "")?;
-    let row = found(&state, &named).await?;
-    let by = by(&state, &admin, key.as_ref());
+    let row = found(&state, &caller.bounds, &named).await?;
+    let by = by(&state, &caller, key.as_ref());
     senders::add_credential(&state.engine, by, row.id, &new, nonce()?).await??;
-    let row = found(&state, &row.id.to_string()).await?;
-    Ok(HttpResponse::Created().json(view::one(&state, &admin.0, row).await?))
+    let row = found(&state, &caller.bounds, &row.id.to_string()).await?;
+    Ok(HttpResponse::Created().json(view::one(&state, &caller, row).await?))
 }
 
 async fn switched(
-    admin: &Admin,
+    caller: &Client,
     state: &AppState,
     (named, id): (String, Uuid),
     active: bool,
 ) -> Result<HttpResponse, Problem> {
-    let row = found(state, &named).await?;
-    senders::set_active(&state.engine, by(state, admin, None), row.id, id, active).await??;
-    answer(state, admin, row.id).await
+    let row = found(state, &caller.bounds, &named).await?;
+    senders::set_active(&state.engine, by(state, caller, None), row.id, id, active).await??;
+    answer(state, caller, row.id).await
 }
 
 /// Puts a credential into use again. Needs an admin key.
@@ -104,11 +104,11 @@ async fn switched(
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn activate(
-    admin: Admin,
+    caller: Allowed<scope::SendersWrite>,
     state: web::Data<AppState>,
     path: web::Path<(String, Uuid)>,
 ) -> Result<HttpResponse, Problem> {
-    switched(&admin, &state, path.into_inner(), true).await
+    switched(&caller, &state, path.into_inner(), true).await
 }
 
 /// Takes a credential out of use; without another, the environment's is used. Needs an
@@ -119,11 +119,11 @@ pub async fn activate(
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn deactivate(
-    admin: Admin,
+    caller: Allowed<scope::SendersWrite>,
     state: web::Data<AppState>,
     path: web::Path<(String, Uuid)>,
 ) -> Result<HttpResponse, Problem> {
-    switched(&admin, &state, path.into_inner(), false).await
+    switched(&caller, &state, path.into_inner(), false).await
 }
 
 /// Forgets a credential for good. Needs an admin key.
@@ -133,12 +133,12 @@ pub async fn deactivate(
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn remove(
-    admin: Admin,
+    caller: Allowed<scope::SendersWrite>,
     state: web::Data<AppState>,
     path: web::Path<(String, Uuid)>,
 ) -> Result<HttpResponse, Problem> {
     let (named, id) = path.into_inner();
-    let row = found(&state, &named).await?;
-    senders::remove(&state.engine, by(&state, &admin, None), row.id, id).await??;
-    answer(&state, &admin, row.id).await
+    let row = found(&state, &caller.bounds, &named).await?;
+    senders::remove(&state.engine, by(&state, &caller, None), row.id, id).await??;
+    answer(&state, &caller, row.id).await
 }

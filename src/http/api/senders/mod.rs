@@ -11,13 +11,13 @@ use uuid::Uuid;
 
 use super::{ProblemDocument, idempotency};
 use crate::{
-    domain::edit::Edit,
+    domain::{access::Bounds, edit::Edit},
     engine::{
         manual::Key,
         senders::{self, By},
     },
     http::{
-        auth::{Admin, Client},
+        auth::{Allowed, Client, scope},
         problem::Problem,
     },
     state::{AppState, random_bytes},
@@ -70,26 +70,31 @@ pub struct SenderChanges {
 }
 
 /// Who does it, for the audit.
-fn by<'a>(state: &AppState, admin: &'a Admin, key: Option<&'a Key>) -> By<'a> {
+fn by<'a>(state: &AppState, caller: &'a Client, key: Option<&'a Key>) -> By<'a> {
     By {
-        actor: &admin.0.actor,
+        actor: &caller.actor,
         now: state.clock.now(),
         key,
     }
 }
 
-/// The sender that an address names, by id or by name.
-async fn found(state: &AppState, named: &str) -> Result<entity::sender::Model, Problem> {
+/// The sender of the caller's that an address names, by id or by name.
+async fn found(
+    state: &AppState,
+    bounds: &Bounds,
+    named: &str,
+) -> Result<entity::sender::Model, Problem> {
     sender::named(state.engine.store.reader(), named)
         .await?
+        .filter(|row| bounds.has_sender(row.id))
         .ok_or(Problem::NotFound)
 }
 
 /// The sender as it is after a change.
-async fn answer(state: &AppState, admin: &Admin, id: Uuid) -> Result<HttpResponse, Problem> {
+async fn answer(state: &AppState, caller: &Client, id: Uuid) -> Result<HttpResponse, Problem> {
     let row = sender::find(state.engine.store.reader(), id).await?;
     let row = row.ok_or(Problem::NotFound)?;
-    Ok(HttpResponse::Ok().json(view::one(state, &admin.0, row).await?))
+    Ok(HttpResponse::Ok().json(view::one(state, &caller, row).await?))
 }
 
 /// Random bytes for a credential.
@@ -102,8 +107,11 @@ fn nonce() -> Result<[u8; 24], Problem> {
     get, path = "/api/v1/senders", tag = "senders",
     responses((status = 200, body = Vec<SenderView>))
 )]
-pub async fn list(client: Client, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(view::all(&state, &client).await?))
+pub async fn list(
+    caller: Allowed<scope::SendersRead>,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(view::all(&state, &caller).await?))
 }
 
 /// One sender, by its id or its name. Its credentials are shown, masked, to admin keys.
@@ -112,12 +120,12 @@ pub async fn list(client: Client, state: web::Data<AppState>) -> Result<HttpResp
     responses((status = 200, body = SenderView), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    client: Client,
+    caller: Allowed<scope::SendersRead>,
     state: web::Data<AppState>,
     named: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let row = found(&state, &named).await?;
-    Ok(HttpResponse::Ok().json(view::one(&state, &client, row).await?))
+    let row = found(&state, &caller.bounds, &named).await?;
+    Ok(HttpResponse::Ok().json(view::one(&state, &caller, row).await?))
 }
 
 /// Adds a sender. Needs an admin key. With an `Idempotency-Key`, once.
@@ -127,12 +135,12 @@ pub async fn get(
         (status = 422, body = ProblemDocument))
 )]
 pub async fn add(
-    admin: Admin,
+    caller: Allowed<scope::SendersWrite>,
     state: web::Data<AppState>,
     request: HttpRequest,
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    let key = idempotency::whole(&request, &admin.0, &body)?;
+    let key = idempotency::whole(&request, &caller, &body)?;
     let asked: NewSender = super::read_json(&body)?;
     let credentials = credentials::read_all(asked.credentials)?;
     let new = New {
@@ -145,14 +153,14 @@ pub async fn add(
         base_url: asked.api_base,
         per_second: asked.messages_per_second,
     };
-    let by = by(&state, &admin, key.as_ref());
+    let by = by(&state, &caller, key.as_ref());
     let nonces = credentials
         .iter()
         .map(|_| nonce())
         .collect::<Result<Vec<_>, _>>()?;
     let id = senders::add(&state.engine, by, &new, &credentials, &nonces).await??;
-    let row = found(&state, &id.to_string()).await?;
-    Ok(HttpResponse::Created().json(view::one(&state, &admin.0, row).await?))
+    let row = found(&state, &caller.bounds, &id.to_string()).await?;
+    Ok(HttpResponse::Created().json(view::one(&state, &caller, row).await?))
 }
 
 /// Changes what a sender is. Needs an admin key.
@@ -162,12 +170,12 @@ pub async fn add(
         (status = 422, body = ProblemDocument))
 )]
 pub async fn change(
-    admin: Admin,
+    caller: Allowed<scope::SendersWrite>,
     state: web::Data<AppState>,
     named: web::Path<String>,
     asked: web::Json<SenderChanges>,
 ) -> Result<HttpResponse, Problem> {
-    let row = found(&state, &named).await?;
+    let row = found(&state, &caller.bounds, &named).await?;
     let asked = asked.into_inner();
     let changes = Changes {
         name: asked.name,
@@ -177,7 +185,7 @@ pub async fn change(
         base_url: asked.api_base,
         per_second: asked.messages_per_second,
     };
-    let by = by(&state, &admin, None);
+    let by = by(&state, &caller, None);
     senders::set(&state.engine, by, row.id, &changes).await??;
-    answer(&state, &admin, row.id).await
+    answer(&state, &caller, row.id).await
 }

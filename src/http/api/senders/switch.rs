@@ -9,7 +9,7 @@ use crate::{
     engine::{manual, senders},
     http::{
         api::{ProblemDocument, read_json, wrong},
-        auth::Admin,
+        auth::{Allowed, scope},
         problem::Problem,
     },
     state::AppState,
@@ -24,13 +24,13 @@ const MAX_REASON: usize = 200;
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn make_default(
-    admin: Admin,
+    caller: Allowed<scope::SendersWrite>,
     state: web::Data<AppState>,
     named: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let row = found(&state, &named).await?;
-    senders::make_default(&state.engine, by(&state, &admin, None), row.id).await??;
-    answer(&state, &admin, row.id).await
+    let row = found(&state, &caller.bounds, &named).await?;
+    senders::make_default(&state.engine, by(&state, &caller, None), row.id).await??;
+    answer(&state, &caller, row.id).await
 }
 
 /// Why a sender is held.
@@ -48,18 +48,18 @@ pub struct Hold {
         (status = 422, body = ProblemDocument))
 )]
 pub async fn hold(
-    admin: Admin,
+    caller: Allowed<scope::SendersWrite>,
     state: web::Data<AppState>,
     named: web::Path<String>,
     asked: web::Json<Hold>,
 ) -> Result<HttpResponse, Problem> {
-    let row = found(&state, &named).await?;
+    let row = found(&state, &caller.bounds, &named).await?;
     let reason = asked.reason.trim();
     if reason.is_empty() || reason.chars().count() > MAX_REASON {
         return Err(wrong("/reason", format!("1 to {MAX_REASON} characters")));
     }
-    senders::hold(&state.engine, by(&state, &admin, None), row.id, reason).await??;
-    answer(&state, &admin, row.id).await
+    senders::hold(&state.engine, by(&state, &caller, None), row.id, reason).await??;
+    answer(&state, &caller, row.id).await
 }
 
 /// How to let a sender go on.
@@ -87,7 +87,7 @@ pub struct Released {
         (status = 422, body = ProblemDocument))
 )]
 pub async fn release(
-    admin: Admin,
+    caller: Allowed<scope::SendersWrite>,
     state: web::Data<AppState>,
     named: web::Path<String>,
     body: web::Bytes,
@@ -97,8 +97,8 @@ pub async fn release(
     } else {
         read_json(&body)?
     };
-    let row = found(&state, &named).await?;
-    let (engine, by) = (&state.engine, by(&state, &admin, None));
+    let row = found(&state, &caller.bounds, &named).await?;
+    let (engine, by) = (&state.engine, by(&state, &caller, None));
     let mut discarded = manual::Batch::default();
     if let Some(seconds) = asked.discard_older_than_seconds {
         if seconds < 0 {
@@ -112,9 +112,9 @@ pub async fn release(
     if !asked.dry_run {
         senders::release(engine, by, row.id).await??;
     }
-    let row = found(&state, &row.id.to_string()).await?;
+    let row = found(&state, &caller.bounds, &row.id.to_string()).await?;
     Ok(HttpResponse::Ok().json(Released {
         discarded: discarded.changed,
-        sender: view::one(&state, &admin.0, row).await?,
+        sender: view::one(&state, &caller, row).await?,
     }))
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    domain::{pace, time::Timestamp},
+    domain::{access::Bounds, pace, time::Timestamp},
     engine::{
         access::Role,
         senders::{self, Shown},
@@ -100,7 +100,8 @@ impl From<Shown> for CredentialView {
 pub(super) async fn all(state: &AppState, client: &Client) -> Result<Vec<SenderView>, Problem> {
     let mut views = Vec::new();
     let facts = account_fact::all(&state.engine.store).await?;
-    for row in sender::all(&state.engine.store).await? {
+    let rows = sender::all(&state.engine.store).await?.into_iter();
+    for row in rows.filter(|row| client.bounds.has_sender(row.id)) {
         views.push(view(state, client, row, &facts).await?);
     }
     Ok(views)
@@ -114,6 +115,17 @@ pub(super) async fn one(
 ) -> Result<SenderView, Problem> {
     let facts = account_fact::all(&state.engine.store).await?;
     view(state, client, row, &facts).await
+}
+
+/// Whether a caller is told a fact of an account: of its other numbers, those that it may use.
+fn is_known(
+    bounds: &Bounds,
+    fact: &entity::account_fact::Model,
+    row: &entity::sender::Model,
+) -> bool {
+    bounds.senders().is_empty()
+        || fact.number.is_empty()
+        || Some(&fact.number) == row.phone_number_id.as_ref()
 }
 
 async fn view(
@@ -137,6 +149,7 @@ async fn view(
         facts: facts
             .iter()
             .filter(|fact| Some(&fact.account_id) == row.waba_id.as_ref())
+            .filter(|fact| is_known(&client.bounds, fact, &row))
             .map(|fact| FactView {
                 property: fact.property.clone(),
                 number: (!fact.number.is_empty()).then(|| fact.number.clone()),

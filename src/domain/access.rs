@@ -1,0 +1,359 @@
+//! What an API key may do, and which rows it may see.
+
+use std::{fmt, sync::Arc};
+
+use uuid::Uuid;
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Posts events and notifications, and reads what became of them.
+    Product,
+    /// Administers this installation: senders and their credentials, staff, keys.
+    Admin,
+}
+
+impl Role {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Product => "product",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// What a stored name means; what is not known may do little.
+    pub fn of(name: &str) -> Self {
+        if name == "admin" {
+            Self::Admin
+        } else {
+            Self::Product
+        }
+    }
+}
+
+/// One thing that a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    EventsRead,
+    EventsWrite,
+    NotificationsRead,
+    NotificationsWrite,
+    MessagesRead,
+    MessagesWrite,
+    ContactsRead,
+    ContactsWrite,
+    ContactsDelete,
+    StaffRead,
+    StaffWrite,
+    CatalogueRead,
+    SendersRead,
+    SendersWrite,
+    AccountRead,
+    StatisticsRead,
+    AuditRead,
+    KeysRead,
+    KeysWrite,
+    LogWrite,
+    HoldRead,
+    HoldWrite,
+}
+
+impl Scope {
+    pub const ALL: [Self; 22] = [
+        Self::EventsRead,
+        Self::EventsWrite,
+        Self::NotificationsRead,
+        Self::NotificationsWrite,
+        Self::MessagesRead,
+        Self::MessagesWrite,
+        Self::ContactsRead,
+        Self::ContactsWrite,
+        Self::ContactsDelete,
+        Self::StaffRead,
+        Self::StaffWrite,
+        Self::CatalogueRead,
+        Self::SendersRead,
+        Self::SendersWrite,
+        Self::AccountRead,
+        Self::StatisticsRead,
+        Self::AuditRead,
+        Self::KeysRead,
+        Self::KeysWrite,
+        Self::LogWrite,
+        Self::HoldRead,
+        Self::HoldWrite,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EventsRead => "events:read",
+            Self::EventsWrite => "events:write",
+            Self::NotificationsRead => "notifications:read",
+            Self::NotificationsWrite => "notifications:write",
+            Self::MessagesRead => "messages:read",
+            Self::MessagesWrite => "messages:write",
+            Self::ContactsRead => "contacts:read",
+            Self::ContactsWrite => "contacts:write",
+            Self::ContactsDelete => "contacts:delete",
+            Self::StaffRead => "staff:read",
+            Self::StaffWrite => "staff:write",
+            Self::CatalogueRead => "catalogue:read",
+            Self::SendersRead => "senders:read",
+            Self::SendersWrite => "senders:write",
+            Self::AccountRead => "account:read",
+            Self::StatisticsRead => "statistics:read",
+            Self::AuditRead => "audit:read",
+            Self::KeysRead => "keys:read",
+            Self::KeysWrite => "keys:write",
+            Self::LogWrite => "log:write",
+            Self::HoldRead => "hold:read",
+            Self::HoldWrite => "hold:write",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.name() == name)
+    }
+
+    /// Whether only keys that administer may have it.
+    pub const fn is_of_admins(self) -> bool {
+        matches!(
+            self,
+            Self::ContactsDelete
+                | Self::StaffWrite
+                | Self::SendersWrite
+                | Self::AuditRead
+                | Self::KeysRead
+                | Self::KeysWrite
+                | Self::LogWrite
+                | Self::HoldRead
+                | Self::HoldWrite
+        )
+    }
+
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// Everything that a key may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scopes(u32);
+
+impl Scopes {
+    /// All that a key of this role may have.
+    pub fn of(role: Role) -> Self {
+        Scope::ALL
+            .into_iter()
+            .filter(|scope| role == Role::Admin || !scope.is_of_admins())
+            .collect()
+    }
+
+    /// What a key's row says; what is not known, of a later version, it may not do.
+    pub fn stored(words: Option<&str>, role: Role) -> Self {
+        match words {
+            None => Self::of(role),
+            Some(words) => words.split_whitespace().filter_map(Scope::parse).collect(),
+        }
+    }
+
+    pub const fn has(self, scope: Scope) -> bool {
+        self.0 & scope.bit() != 0
+    }
+
+    /// Whether it has all of these.
+    pub const fn covers(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Scope> {
+        Scope::ALL.into_iter().filter(move |scope| self.has(*scope))
+    }
+}
+
+impl FromIterator<Scope> for Scopes {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        Self(scopes.into_iter().fold(0, |all, it| all | it.bit()))
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.iter().map(Scope::name).collect();
+        formatter.write_str(&names.join(" "))
+    }
+}
+
+/// Which rows a caller may see and change. Every query that answers a caller takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bounds {
+    /// All of them: a person, a worker, a key that was asked for without bounds.
+    All,
+    /// Those of one product, as far as the key's other bounds go.
+    Product(Arc<Product>),
+}
+
+/// A product and the bounds of one of its keys. What is absent is not bounded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Product {
+    /// The name of its keys: what a product owns is owned by all of its keys.
+    pub name: String,
+    /// It posts events of this source only, or of what begins with it.
+    pub source: Option<String>,
+    /// It sends with these senders only, and reads what is written to them.
+    pub senders: Vec<Uuid>,
+    /// It uses what this catalogue defines only.
+    pub catalogue: Option<String>,
+}
+
+impl Bounds {
+    /// Those of a key; without any of them it has none.
+    pub fn of(product: Product) -> Self {
+        let has_none =
+            product.source.is_none() && product.senders.is_empty() && product.catalogue.is_none();
+        if has_none {
+            Self::All
+        } else {
+            Self::Product(Arc::new(product))
+        }
+    }
+
+    /// A product without the bounds of any of its keys.
+    pub fn of_product(name: Option<&str>) -> Self {
+        match name {
+            None => Self::All,
+            Some(name) => Self::Product(Arc::new(Product {
+                name: name.to_owned(),
+                ..Product::default()
+            })),
+        }
+    }
+
+    pub fn product(&self) -> Option<&Product> {
+        match self {
+            Self::All => None,
+            Self::Product(product) => Some(product),
+        }
+    }
+
+    /// Whose the rows are that a caller makes: a product's, or nobody's in particular.
+    pub fn owner(&self) -> Option<&str> {
+        self.product().map(|product| product.name.as_str())
+    }
+
+    /// The catalogue that all it uses must be of.
+    pub fn catalogue(&self) -> Option<&str> {
+        self.product()?.catalogue.as_deref()
+    }
+
+    /// Whether it may use what a catalogue defines, or nobody's catalogue.
+    pub fn has_catalogue(&self, of: Option<&str>) -> bool {
+        self.catalogue().is_none_or(|own| of == Some(own))
+    }
+
+    /// The senders that it is bound to; none: any.
+    pub fn senders(&self) -> &[Uuid] {
+        self.product().map_or(&[], |product| &product.senders)
+    }
+
+    pub fn has_sender(&self, sender: Uuid) -> bool {
+        let own = self.senders();
+        own.is_empty() || own.contains(&sender)
+    }
+
+    /// Whether it may post events of a source.
+    pub fn has_source(&self, source: &str) -> bool {
+        self.product()
+            .and_then(|product| product.source.as_deref())
+            .is_none_or(|bound| is_within(source, bound))
+    }
+}
+
+/// Whether a source is the one of a bound, or begins with it: `shop` has `shop`, `shop/orders`
+/// and `shop:1`, and not `shopping`.
+pub fn is_within(source: &str, bound: &str) -> bool {
+    const SEPARATORS: [char; 4] = ['/', ':', '.', '#'];
+    source.strip_prefix(bound).is_some_and(|rest| {
+        rest.is_empty() || bound.ends_with(SEPARATORS) || rest.starts_with(SEPARATORS)
+    })
+}
+
+/// Whether some source is within both.
+pub fn overlap(one: &str, other: &str) -> bool {
+    is_within(one, other) || is_within(other, one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bounds, Product, Role, Scope, Scopes, is_within, overlap};
+
+    #[test]
+    fn a_scope_is_read_as_it_is_written_and_roles_differ_by_what_administers() {
+        for scope in Scope::ALL {
+            assert_eq!(Scope::parse(scope.name()), Some(scope));
+            assert!(Scopes::of(Role::Admin).has(scope));
+            assert_eq!(
+                Scopes::of(Role::Product).has(scope),
+                !scope.is_of_admins(),
+                "{}",
+                scope.name()
+            );
+        }
+        assert_eq!(Scope::parse("events"), None);
+        let few: Scopes = [Scope::EventsWrite, Scope::EventsRead]
+            .into_iter()
+            .collect();
+        assert_eq!(few.to_string(), "events:read events:write");
+        let text = few.to_string() + " of:later";
+        assert_eq!(Scopes::stored(Some(&text), Role::Product), few);
+        assert_eq!(
+            Scopes::stored(None, Role::Product),
+            Scopes::of(Role::Product)
+        );
+        assert!(Scopes::of(Role::Product).covers(few) && !few.covers(Scopes::of(Role::Product)));
+    }
+
+    #[test]
+    fn a_source_is_bound_by_whole_words() {
+        for (source, bound, expected) in [
+            ("shop", "shop", true),
+            ("shop/orders", "shop", true),
+            ("shop.orders", "shop", true),
+            ("shopping", "shop", false),
+            ("shop-2", "shop", false),
+            ("https://shop.example/a", "https://shop.example/", true),
+            ("sho", "shop", false),
+            ("", "shop", false),
+        ] {
+            assert_eq!(is_within(source, bound), expected, "{source} {bound}");
+        }
+        assert!(overlap("shop", "shop/orders") && overlap("shop/orders", "shop"));
+        assert!(!overlap("shop", "shopping"));
+    }
+
+    #[test]
+    fn a_key_without_any_bound_has_none() {
+        let named = || Product {
+            name: "shop".to_owned(),
+            ..Product::default()
+        };
+        assert_eq!(Bounds::of(named()), Bounds::All);
+        let bound = Bounds::of(Product {
+            source: Some("shop".to_owned()),
+            ..named()
+        });
+        assert_eq!(bound.owner(), Some("shop"));
+        assert!(bound.has_source("shop/1") && !bound.has_source("crm"));
+        assert!(Bounds::All.has_source("crm") && Bounds::All.has_catalogue(None));
+        let own = Bounds::of(Product {
+            catalogue: Some("shop".to_owned()),
+            ..named()
+        });
+        assert!(own.has_catalogue(Some("shop")));
+        assert!(!own.has_catalogue(Some("crm")) && !own.has_catalogue(None));
+    }
+}

@@ -1,0 +1,122 @@
+//! Contacts as a product keeps them: what it says of a person is its own, and the number that
+//! others know them by is not its to change.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    By, Outcome,
+    contacts::{ContactChanges, gone, merge, named},
+    field, note,
+};
+use crate::{
+    domain::access::Product,
+    engine::accept::FieldError,
+    store::{
+        DatabaseTransaction, Store, StoreError,
+        alias::{self, Alias},
+        bounds, people,
+    },
+};
+
+/// Changes what a product says of a contact of its own, or makes one. A number or user id that
+/// is known already, of whomever, leads to that contact; what others say of it stays unseen.
+pub(super) async fn save(
+    store: &Store,
+    by: By<'_>,
+    product: &Product,
+    id: Option<Uuid>,
+    changes: &ContactChanges,
+    aliases: &[(&'static str, Alias)],
+) -> Outcome<Uuid> {
+    let name = product.name.as_str();
+    store
+        .write_or_refuse(async |tx| {
+            if let Some(id) = id
+                && !bounds::has_contact(tx, by.bounds, id).await?
+            {
+                return Ok(Err(gone()));
+            }
+            let target = match target(tx, by, product, id, aliases).await? {
+                Ok(target) => target,
+                Err(wrong) => return Ok(Err(wrong)),
+            };
+            let contact = target.contact;
+            if !people::lock(tx, contact).await? {
+                return Err(StoreError::Overtaken);
+            }
+            let from = id.unwrap_or(contact);
+            let known = people::details(tx, by.bounds, from).await?;
+            let mut details = known.unwrap_or_default();
+            merge(&mut details, changes);
+            if let Some(handle) = &details.handle
+                && let Some(other) = people::contact_by_own_handle(tx, name, handle).await?
+                && other != from
+            {
+                return Ok(Err(field("/handle", "belongs to another contact")));
+            }
+            if from != contact {
+                people::move_to(tx, name, from, contact, by.now).await?;
+            }
+            let mut own = Vec::with_capacity(aliases.len());
+            for (_, alias) in aliases {
+                if target.is_own {
+                    people::set_alias(tx, contact, alias, by.now).await?;
+                }
+                if alias::owner(tx, alias.kind, &alias.value).await? == Some(contact) {
+                    own.push(alias.value.as_str());
+                }
+            }
+            people::note_known(tx, name, contact, &own, by.now).await?;
+            people::set_own_details(tx, name, contact, &details).await?;
+            let detail = json!({ "fields": named(changes), "product": name });
+            note(tx, by, "contact.changed", &contact.to_string(), &detail).await?;
+            Ok(Ok(contact))
+        })
+        .await
+}
+
+/// The contact that is meant.
+struct Target {
+    contact: Uuid,
+    /// Nobody else knows this contact: its numbers may be changed.
+    is_own: bool,
+}
+
+async fn target(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    product: &Product,
+    id: Option<Uuid>,
+    aliases: &[(&'static str, Alias)],
+) -> Result<Result<Target, Vec<FieldError>>, StoreError> {
+    let mut leads_to = None;
+    let mut is_new = false;
+    for (pointer, alias) in aliases {
+        let owner = alias::owner(tx, alias.kind, &alias.value).await?;
+        if owner.is_some() && owner == id {
+            continue;
+        }
+        // Two contacts that it knows stay two; of others it is told nothing.
+        let known = alias::owner_known(tx, by.bounds, alias.kind, &alias.value).await?;
+        let meant = id.or(leads_to);
+        if known.is_some() && meant.is_some() && known != meant {
+            return Ok(Err(field(pointer, "belongs to another contact")));
+        }
+        is_new |= owner.is_none();
+        leads_to = leads_to.or(owner);
+    }
+    let contact = match (leads_to, id) {
+        (Some(contact), _) => contact,
+        (None, Some(id)) if !is_new || people::is_only_of(tx, product, id).await? => id,
+        (None, _) => {
+            let contact = people::insert_contact(tx, None, &[], by.now).await?;
+            return Ok(Ok(Target {
+                contact,
+                is_own: true,
+            }));
+        }
+    };
+    let is_own = people::is_only_of(tx, product, contact).await?;
+    Ok(Ok(Target { contact, is_own }))
+}

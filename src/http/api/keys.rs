@@ -1,0 +1,223 @@
+//! API keys: made, listed, revoked. Needs an admin key.
+
+use actix_web::{HttpResponse, web};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{ProblemDocument, instant};
+use crate::{
+    domain::{
+        access::{Role, Scope, Scopes},
+        time::Timestamp,
+    },
+    engine::{
+        accept::FieldError,
+        access::{self, Wanted},
+    },
+    http::{
+        auth::{Allowed, scope},
+        problem::Problem,
+    },
+    state::{AppState, random_bytes},
+    store::{access as rows, sender},
+};
+
+/// A key that is asked for.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyBody {
+    /// The product that it is for: all keys of a product see the same.
+    product: String,
+    /// `product` (default) or `admin`.
+    role: Option<String>,
+    /// Such as `events:write`; absent: all that its role may have.
+    scopes: Option<Vec<String>>,
+    /// It has no bounds, and sees what belongs to every product.
+    #[serde(default)]
+    all: bool,
+    /// It posts events of this source, or of what begins with it, only.
+    source: Option<String>,
+    /// Names or ids: it sends with these only, and reads what is written to them.
+    #[serde(default)]
+    senders: Vec<String>,
+    /// It uses what this catalogue defines only.
+    catalogue: Option<String>,
+    /// RFC 3339.
+    expires_at: Option<String>,
+}
+
+/// A key, without its text.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeyView {
+    id: Uuid,
+    product: String,
+    /// The beginning of its text.
+    prefix: String,
+    /// `product` or `admin`.
+    role: &'static str,
+    scopes: Vec<&'static str>,
+    /// It has no bounds.
+    all: bool,
+    source: Option<String>,
+    /// By name.
+    senders: Vec<String>,
+    catalogue: Option<String>,
+    created_at: String,
+    expires_at: Option<String>,
+    /// To the minute.
+    last_used_at: Option<String>,
+    revoked_at: Option<String>,
+}
+
+/// A key that was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NewKeyView {
+    /// The key itself: shown now, and never again.
+    key: String,
+    #[serde(flatten)]
+    view: KeyView,
+}
+
+/// All of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Keys {
+    keys: Vec<KeyView>,
+}
+
+fn text(at: Option<i64>) -> Option<String> {
+    at.map(|at| Timestamp::from_micros(at).to_string())
+}
+
+fn view(row: entity::api_key::Model, senders: &[entity::sender::Model]) -> KeyView {
+    let bounds = rows::bounds(&row);
+    KeyView {
+        id: row.id,
+        role: Role::of(&row.role).name(),
+        scopes: rows::scopes(&row).iter().map(Scope::name).collect(),
+        all: bounds.product().is_none(),
+        senders: bounds
+            .senders()
+            .iter()
+            .map(|id| {
+                let named = senders.iter().find(|sender| sender.id == *id);
+                named.map_or_else(|| id.to_string(), |sender| sender.name.clone())
+            })
+            .collect(),
+        product: row.name,
+        prefix: row.prefix,
+        source: row.source,
+        catalogue: row.catalogue,
+        created_at: Timestamp::from_micros(row.created_at).to_string(),
+        expires_at: text(row.expires_at),
+        last_used_at: text(row.last_used_at),
+        revoked_at: text(row.revoked_at),
+    }
+}
+
+/// All keys, the revoked ones included.
+#[utoipa::path(
+    get, path = "/api/v1/keys", tag = "keys",
+    responses((status = 200, body = Keys), (status = 401, body = ProblemDocument), (status = 403, body = ProblemDocument))
+)]
+pub async fn list(
+    _caller: Allowed<scope::KeysRead>,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let store = &state.engine.store;
+    let senders = sender::all(store).await?;
+    let found = rows::keys(store.reader()).await?;
+    let keys = found.into_iter().map(|row| view(row, &senders)).collect();
+    Ok(HttpResponse::Ok().json(Keys { keys }))
+}
+
+fn read(body: KeyBody) -> Result<Wanted, Problem> {
+    let mut wrong = Vec::new();
+    let mut refuse = |pointer: String, rule: String| wrong.push(FieldError { pointer, rule });
+    let role = match body.role.as_deref() {
+        None | Some("product") => Role::Product,
+        Some("admin") => Role::Admin,
+        Some(_) => {
+            refuse("/role".to_owned(), "product or admin".to_owned());
+            Role::Product
+        }
+    };
+    let scopes = body.scopes.map(|names| {
+        let mut scopes = Vec::with_capacity(names.len());
+        for (place, name) in names.iter().enumerate() {
+            match Scope::parse(name) {
+                Some(scope) => scopes.push(scope),
+                None => refuse(
+                    format!("/scopes/{place}"),
+                    format!("one of {}", Scopes::of(Role::Admin)),
+                ),
+            }
+        }
+        scopes
+    });
+    if !wrong.is_empty() {
+        return Err(Problem::Invalid(wrong));
+    }
+    Ok(Wanted {
+        product: body.product,
+        role,
+        scopes,
+        all: body.all,
+        source: body.source,
+        senders: body.senders,
+        catalogue: body.catalogue,
+        expires_at: body
+            .expires_at
+            .as_deref()
+            .map(|text| instant("/expires_at", text))
+            .transpose()?,
+    })
+}
+
+/// Makes a key. Its text is in this answer and nowhere else. It may do no more than the key that
+/// asks for it.
+#[utoipa::path(
+    post, path = "/api/v1/keys", tag = "keys", request_body = KeyBody,
+    responses((status = 201, body = NewKeyView), (status = 401, body = ProblemDocument), (status = 403, body = ProblemDocument),
+        (status = 422, body = ProblemDocument))
+)]
+pub async fn create(
+    caller: Allowed<scope::KeysWrite>,
+    state: web::Data<AppState>,
+    body: web::Json<KeyBody>,
+) -> Result<HttpResponse, Problem> {
+    let wanted = read(body.into_inner())?;
+    if !caller.scopes.covers(wanted.scopes()) {
+        let rule = "a key makes none that may do more than itself: name its scopes";
+        return Err(Problem::Forbidden(rule.to_owned()));
+    }
+    let random = random_bytes().map_err(|_none| Problem::Internal)?;
+    let (store, now) = (&state.engine.store, state.clock.now());
+    let made = access::create_key(store, &caller.actor, &wanted, &random, now)
+        .await?
+        .map_err(Problem::Invalid)?;
+    let senders = sender::all(store).await?;
+    Ok(HttpResponse::Created().json(NewKeyView {
+        key: made.key.text.expose_secret().to_owned(),
+        view: view(made.row, &senders),
+    }))
+}
+
+/// Revokes a key: it opens nothing from now on. What it has made stays.
+#[utoipa::path(
+    delete, path = "/api/v1/keys/{id}", tag = "keys", params(("id" = Uuid, Path)),
+    responses((status = 204), (status = 401, body = ProblemDocument), (status = 403, body = ProblemDocument),
+        (status = 404, description = "No key in use has this id", body = ProblemDocument))
+)]
+pub async fn revoke(
+    caller: Allowed<scope::KeysWrite>,
+    state: web::Data<AppState>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
+    let now = state.clock.now();
+    if !access::revoke_key(&state.engine.store, &caller.actor, *id, now).await? {
+        return Err(Problem::NotFound);
+    }
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,268 @@
+//! Which rows a caller may see, as conditions of SQL: written here, and nowhere else.
+
+use sea_orm::{
+    ColumnTrait, Condition, Value,
+    sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement},
+};
+use uuid::Uuid;
+
+use super::{StoreError, dialect::query_one};
+use crate::domain::access::Bounds;
+
+/// Columns of a table, each with the values that it may have; none: every row.
+#[derive(Clone, Debug, Default)]
+pub struct Limits(Vec<(&'static str, Vec<Value>)>);
+
+/// A condition in a statement that is written out, with the values of its parameters. It
+/// begins with ` AND `, or is empty.
+#[derive(Clone, Debug, Default)]
+pub struct Piece {
+    pub sql: String,
+    pub values: Vec<Value>,
+}
+
+impl Limits {
+    /// For a statement that is built.
+    pub fn condition(self) -> Condition {
+        self.0
+            .into_iter()
+            .fold(Condition::all(), |all, (column, values)| {
+                all.add(Expr::col(Alias::new(column)).is_in(values))
+            })
+    }
+
+    /// For a statement that is written out and has `used` parameters before this.
+    pub fn piece(self, alias: &str, used: usize) -> Piece {
+        let mut piece = Piece::default();
+        for (column, values) in self.0 {
+            let places = numbered(used + piece.values.len(), values.len());
+            piece.sql += &format!(" AND {alias}.{column} IN ({places})");
+            piece.values.extend(values);
+        }
+        piece
+    }
+}
+
+/// So many parameters behind those that are used.
+fn numbered(used: usize, count: usize) -> String {
+    let places: Vec<String> = (used + 1..=used + count)
+        .map(|place| format!("${place}"))
+        .collect();
+    places.join(", ")
+}
+
+fn of_product(bounds: &Bounds, sender: Option<&'static str>) -> Limits {
+    let Some(product) = bounds.product() else {
+        return Limits::default();
+    };
+    let mut limits = vec![("product", vec![Value::from(product.name.as_str())])];
+    if let Some(column) = sender.filter(|_| !product.senders.is_empty()) {
+        limits.push((column, values(&product.senders)));
+    }
+    Limits(limits)
+}
+
+fn values(ids: &[Uuid]) -> Vec<Value> {
+    ids.iter().copied().map(Value::from).collect()
+}
+
+/// What a product posted.
+pub fn of_events(bounds: &Bounds) -> Limits {
+    of_product(bounds, None)
+}
+
+/// What belongs to a product, and goes out by the caller's senders.
+pub fn of_notifications(bounds: &Bounds) -> Limits {
+    of_product(bounds, Some("sender_id"))
+}
+
+/// The counters of its notifications.
+pub fn of_counters(bounds: &Bounds) -> Limits {
+    of_product(bounds, Some("sender_id"))
+}
+
+/// What catalogues define: of the caller's catalogue.
+pub fn of_catalogue(bounds: &Bounds) -> Limits {
+    match bounds.catalogue() {
+        None => Limits::default(),
+        Some(own) => Limits(vec![("catalogue", vec![Value::from(own)])]),
+    }
+}
+
+/// What people wrote: to the caller's senders, or in answer to its notifications.
+pub fn of_messages(bounds: &Bounds) -> Condition {
+    if bounds.product().is_none() {
+        return Condition::all();
+    }
+    let answered: SelectStatement = Query::select()
+        .expr(Expr::val(1))
+        .from(entity::notification::Entity)
+        .and_where(
+            Expr::col((
+                entity::notification::Entity,
+                entity::notification::Column::Id,
+            ))
+            .equals((
+                entity::inbound_message::Entity,
+                entity::inbound_message::Column::NotificationId,
+            )),
+        )
+        .cond_where(of_notifications(bounds).condition())
+        .to_owned();
+    let mut own = Condition::any().add(Expr::exists(answered));
+    if !bounds.senders().is_empty() {
+        let sender = Expr::col((
+            entity::inbound_message::Entity,
+            entity::inbound_message::Column::SenderId,
+        ));
+        own = own.add(sender.is_in(values(bounds.senders())));
+    }
+    own
+}
+
+/// Windows of a contact that the caller knows: with its senders, or with those that its
+/// notifications to them went out by.
+pub fn of_windows(bounds: &Bounds, contact: Uuid) -> Condition {
+    use entity::{conversation, notification};
+    if bounds.product().is_none() {
+        return Condition::all();
+    }
+    let used: SelectStatement = Query::select()
+        .column(notification::Column::SenderId)
+        .from(notification::Entity)
+        .and_where(notification::Column::ContactId.eq(contact))
+        .and_where(notification::Column::SenderId.is_not_null())
+        .cond_where(of_notifications(bounds).condition())
+        .to_owned();
+    let mut own = Condition::any().add(conversation::Column::SenderId.in_subquery(used));
+    if !bounds.senders().is_empty() {
+        own = own.add(conversation::Column::SenderId.is_in(bounds.senders().iter().copied()));
+    }
+    own
+}
+
+/// Contacts `c`: those that its product has made or reached, that have written to its senders,
+/// and those of its catalogue.
+pub fn of_contacts(bounds: &Bounds, used: usize) -> Piece {
+    let Some(product) = bounds.product() else {
+        return Piece::default();
+    };
+    let mut values = vec![Value::from(product.name.as_str())];
+    let mut ways = vec![format!(
+        "EXISTS (SELECT 1 FROM product_contact b WHERE b.product = ${} AND b.contact_id = c.id)",
+        used + 1
+    )];
+    if !product.senders.is_empty() {
+        let places = numbered(used + values.len(), product.senders.len());
+        ways.push(format!(
+            "EXISTS ({})",
+            written(&places, "v.contact_id = c.id")
+        ));
+        values.extend(self::values(&product.senders));
+    }
+    if let Some(catalogue) = &product.catalogue {
+        values.push(Value::from(catalogue.as_str()));
+        ways.push(format!("c.catalogue = ${}", used + values.len()));
+    }
+    Piece {
+        sql: format!(" AND ({})", ways.join(" OR ")),
+        values,
+    }
+}
+
+/// Who has written to senders.
+fn written(senders: &str, condition: &str) -> String {
+    format!(
+        "SELECT v.contact_id FROM conversation v WHERE v.sender_id IN ({senders}) AND {condition} \
+         AND v.last_inbound_at IS NOT NULL"
+    )
+}
+
+/// The ids of [`of_contacts`] behind the one in `$after`, as many as `$limit` says of each way:
+/// a page of few among many is not looked for among all.
+pub fn contacts_after(bounds: &Bounds, after: usize, limit: usize, used: usize) -> Piece {
+    let Some(product) = bounds.product() else {
+        return Piece::default();
+    };
+    let mut values = vec![Value::from(product.name.as_str())];
+    let page = |table: &str, column: &str, condition: String| {
+        format!(
+            "SELECT x.{column} FROM (SELECT t.{column} FROM {table} t WHERE {condition} \
+             AND t.{column} > ${after} ORDER BY t.{column} LIMIT ${limit}) AS x"
+        )
+    };
+    let mut ways = vec![page(
+        "product_contact",
+        "contact_id",
+        format!("t.product = ${}", used + 1),
+    )];
+    for sender in &product.senders {
+        values.push(Value::from(*sender));
+        let condition = format!(
+            "t.sender_id = ${} AND t.last_inbound_at IS NOT NULL",
+            used + values.len()
+        );
+        ways.push(page("conversation", "contact_id", condition));
+    }
+    if let Some(catalogue) = &product.catalogue {
+        values.push(Value::from(catalogue.as_str()));
+        let condition = format!("t.catalogue = ${}", used + values.len());
+        ways.push(page("contact", "id", condition));
+    }
+    Piece {
+        sql: format!(" AND c.id IN ({})", ways.join(" UNION ")),
+        values,
+    }
+}
+
+/// Names `a` of the contact `c` that the caller knows: those that its product has used or
+/// given, what WhatsApp calls them, and all of who has written to its senders, or is of its
+/// catalogue.
+pub fn of_aliases(bounds: &Bounds, used: usize) -> Piece {
+    let Some(product) = bounds.product() else {
+        return Piece::default();
+    };
+    let mut values = vec![Value::from(product.name.as_str())];
+    let mut ways = vec![format!(
+        "EXISTS (SELECT 1 FROM product_address k WHERE k.product = ${} AND k.contact_id = a.contact_id \
+         AND (k.address = a.value OR (a.kind = 'wa_id' AND k.address = '+' || a.value)))",
+        used + 1
+    )];
+    if !product.senders.is_empty() {
+        let places = numbered(used + values.len(), product.senders.len());
+        // A number that somebody else has given them is nobody's who only hears from them.
+        ways.push(format!(
+            "((a.kind <> 'phone' OR EXISTS (SELECT 1 FROM contact_alias w WHERE w.contact_id = a.contact_id \
+             AND w.kind = 'wa_id' AND '+' || w.value = a.value)) AND EXISTS ({}))",
+            written(&places, "v.contact_id = a.contact_id")
+        ));
+        values.extend(self::values(&product.senders));
+    }
+    if let Some(catalogue) = &product.catalogue {
+        values.push(Value::from(catalogue.as_str()));
+        ways.push(format!(
+            "EXISTS (SELECT 1 FROM contact o WHERE o.id = a.contact_id AND o.catalogue = ${})",
+            used + values.len()
+        ));
+    }
+    Piece {
+        sql: format!(" AND ({})", ways.join(" OR ")),
+        values,
+    }
+}
+
+/// Whether a caller may see a contact.
+pub async fn has_contact(
+    connection: &impl sea_orm::ConnectionTrait,
+    bounds: &Bounds,
+    contact: Uuid,
+) -> Result<bool, StoreError> {
+    let Piece { sql, values } = of_contacts(bounds, 1);
+    let row = query_one(
+        connection,
+        format!("SELECT c.id FROM contact c WHERE c.id = $1 AND c.deleted_at IS NULL{sql}"),
+        std::iter::once(Value::from(contact)).chain(values),
+    )
+    .await?;
+    Ok(row.is_some())
+}

@@ -1,0 +1,254 @@
+//! What products say of contacts, and at which addresses they know them. What one product says
+//! is read and changed by no other.
+
+use std::collections::HashMap;
+
+use sea_orm::ConnectionTrait;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::Details;
+use crate::{
+    domain::{access::Product, quiet::QuietHours, time::Timestamp},
+    store::{
+        DatabaseTransaction, StoreError,
+        dialect::{Columns, Id, Type, execute, ids, list, query, query_one, rows},
+        notification::NewNotification,
+    },
+};
+
+/// A contact that a product knows, and at which address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Row<'a> {
+    product: &'a str,
+    contact: Id,
+    address: &'a str,
+}
+
+/// Notes whom products reach with new notifications, and where.
+pub async fn note_reached(
+    tx: &DatabaseTransaction,
+    new: &[NewNotification],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let reached = new.iter().filter_map(|new| {
+        Some(Row {
+            product: new.product.as_deref()?,
+            contact: Id(new.contact_id?),
+            address: new.address.as_deref().unwrap_or_default(),
+        })
+    });
+    note(tx, reached.collect(), now).await
+}
+
+/// Notes that a product knows a contact, and at which addresses.
+pub async fn note_known(
+    tx: &DatabaseTransaction,
+    product: &str,
+    contact: Uuid,
+    addresses: &[&str],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let contact = Id(contact);
+    let known = addresses.iter().copied().chain([""]).map(|address| Row {
+        product,
+        contact,
+        address,
+    });
+    note(tx, known.collect(), now).await
+}
+
+async fn note(
+    tx: &DatabaseTransaction,
+    mut known: Vec<Row<'_>>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if known.is_empty() {
+        return Ok(());
+    }
+    // Processes lock rows in one order.
+    known.sort_by(|one, other| {
+        (one.product, one.contact.0, one.address).cmp(&(
+            other.product,
+            other.contact.0,
+            other.address,
+        ))
+    });
+    known.dedup();
+    let given = rows(
+        tx.get_database_backend(),
+        &[
+            ("product", Type::Text),
+            ("contact", Type::Uuid),
+            ("address", Type::Text),
+        ],
+    );
+    execute(
+        tx,
+        format!(
+            "INSERT INTO product_contact (product, contact_id, created_at) \
+             SELECT DISTINCT r.product, r.contact, CAST($2 AS bigint) FROM {given} WHERE true ON CONFLICT DO NOTHING"
+        ),
+        [list(&known)?, now.micros().into()],
+    )
+    .await?;
+    known.retain(|row| !row.address.is_empty());
+    if known.is_empty() {
+        return Ok(());
+    }
+    execute(
+        tx,
+        format!(
+            "INSERT INTO product_address (product, contact_id, address, created_at) \
+             SELECT r.product, r.contact, r.address, $2 FROM {given} WHERE true ON CONFLICT DO NOTHING"
+        ),
+        [list(&known)?, now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What a product calls a contact.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnName {
+    pub name: Option<String>,
+    pub language: Option<String>,
+    /// A catalogue defines this person: its name is for whoever sends to them.
+    pub is_of_catalogue: bool,
+}
+
+/// What a product calls these contacts.
+pub async fn own_names(
+    connection: &impl ConnectionTrait,
+    product: &str,
+    contacts: &[Uuid],
+) -> Result<HashMap<Uuid, OwnName>, StoreError> {
+    if contacts.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let given = rows(connection.get_database_backend(), &[("id", Type::Uuid)]);
+    let found = query(
+        connection,
+        format!(
+            "SELECT c.id, p.name, p.language, c.catalogue IS NOT NULL FROM {given} CROSS JOIN contact c \
+             LEFT JOIN product_contact p ON p.product = $2 AND p.contact_id = c.id WHERE c.id = r.id"
+        ),
+        [ids(contacts.iter().copied())?, product.into()],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            let own = |columns: &mut Columns<'_>| -> Result<OwnName, StoreError> {
+                Ok(OwnName {
+                    name: columns.take()?,
+                    language: columns.take()?,
+                    is_of_catalogue: columns.take()?,
+                })
+            };
+            Ok((columns.take()?, own(&mut columns)?))
+        })
+        .collect()
+}
+
+/// The contact that a product calls by this handle.
+pub async fn contact_by_own_handle(
+    connection: &impl ConnectionTrait,
+    product: &str,
+    handle: &str,
+) -> Result<Option<Uuid>, StoreError> {
+    let row = query_one(
+        connection,
+        "SELECT contact_id FROM product_contact WHERE product = $1 AND handle = $2",
+        [product.into(), handle.into()],
+    )
+    .await?;
+    row.map(|row| Columns::of(&row).take()).transpose()
+}
+
+/// Keeps what a product says of a contact that it knows.
+pub async fn set_own_details(
+    tx: &DatabaseTransaction,
+    product: &str,
+    contact: Uuid,
+    details: &Details,
+) -> Result<(), StoreError> {
+    let (from, until) = details
+        .quiet_hours
+        .map(QuietHours::minutes)
+        .map_or((None, None), |(from, until)| (Some(from), Some(until)));
+    execute(
+        tx,
+        "UPDATE product_contact SET name = $3, handle = $4, language = $5, time_zone = $6, quiet_from = $7, quiet_until = $8 \
+         WHERE product = $1 AND contact_id = $2",
+        [
+            product.into(),
+            contact.into(),
+            details.name.clone().into(),
+            details.handle.clone().into(),
+            details.language.clone().into(),
+            details.time_zone.clone().into(),
+            from.into(),
+            until.into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Takes a product's contact to another one: what it prefers goes along, and the product does not
+/// know the first any more.
+pub async fn move_to(
+    tx: &DatabaseTransaction,
+    product: &str,
+    from: Uuid,
+    to: Uuid,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    note_known(tx, product, to, &[], now).await?;
+    for statement in [
+        "DELETE FROM preference WHERE product = $1 AND contact_id = $3 AND EXISTS \
+         (SELECT 1 FROM preference f WHERE f.product = $1 AND f.contact_id = $2)",
+        "UPDATE preference SET contact_id = $3 WHERE product = $1 AND contact_id = $2",
+    ] {
+        execute(tx, statement, [product.into(), from.into(), to.into()]).await?;
+    }
+    for statement in [
+        "DELETE FROM product_address WHERE product = $1 AND contact_id = $2",
+        "DELETE FROM product_contact WHERE product = $1 AND contact_id = $2",
+    ] {
+        execute(tx, statement, [product.into(), from.into()]).await?;
+    }
+    Ok(())
+}
+
+/// Whether nobody but a product knows a contact, so that it may change the number: no other
+/// product, no catalogue, no person, nobody who has sent to them, and no sender but its own that
+/// they have written to.
+pub async fn is_only_of(
+    tx: &DatabaseTransaction,
+    product: &Product,
+    contact: Uuid,
+) -> Result<bool, StoreError> {
+    let senders: Vec<String> = (3..3 + product.senders.len())
+        .map(|place| format!(" AND v.sender_id <> ${place}"))
+        .collect();
+    let row = query_one(
+        tx,
+        format!(
+            "SELECT c.id FROM contact c WHERE c.id = $1 AND c.catalogue IS NULL AND c.name IS NULL AND c.handle IS NULL \
+             AND EXISTS (SELECT 1 FROM product_contact p WHERE p.contact_id = c.id AND p.product = $2) \
+             AND NOT EXISTS (SELECT 1 FROM product_contact p WHERE p.contact_id = c.id AND p.product <> $2) \
+             AND NOT EXISTS (SELECT 1 FROM user_account u WHERE u.contact_id = c.id) \
+             AND NOT EXISTS (SELECT 1 FROM conversation v WHERE v.contact_id = c.id AND v.last_inbound_at IS NOT NULL{}) \
+             AND NOT EXISTS (SELECT 1 FROM notification n WHERE n.contact_id = c.id AND coalesce(n.product, '') <> $2)",
+            senders.concat()
+        ),
+        [contact.into(), product.name.as_str().into()]
+            .into_iter()
+            .chain(product.senders.iter().copied().map(Into::into)),
+    )
+    .await?;
+    Ok(row.is_some())
+}
