@@ -170,7 +170,7 @@ pub async fn mend_turn(engine: &Engine, now: Timestamp) -> Result<u64, StoreErro
         return Ok(0);
     }
     let mut counts: BTreeMap<Kind, u64> = BTreeMap::new();
-    loop {
+    let all_mended = loop {
         let found = horizon::find(&engine.store, &bounds, now).await?;
         let chunk = engine
             .store
@@ -188,13 +188,16 @@ pub async fn mend_turn(engine: &Engine, now: Timestamp) -> Result<u64, StoreErro
             })
             .await?;
         if chunk.counts.is_empty() {
-            break;
+            // What another transaction is changing at this moment is looked at again.
+            break found.is_empty();
         }
         for (kind, count) in chunk.counts {
             *counts.entry(kind).or_default() += count;
         }
+    };
+    if all_mended {
+        engine.clock.lock().mended = traces.mended();
     }
-    engine.clock.lock().mended = traces.mended();
     for (kind, count) in &counts {
         metrics::counter!("herald_clock_mended_total", "instant" => kind.name()).increment(*count);
     }

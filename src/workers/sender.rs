@@ -309,3 +309,26 @@ async fn fill(
 fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, NAP, Rest, Timestamp, micros};
+
+    #[test]
+    fn a_rest_is_over_when_the_clock_was_put_back() {
+        let now = Timestamp::from_unix_seconds(1_767_225_600);
+        let until = now.plus_micros(micros(NAP));
+        let rest = Rest {
+            until,
+            ordinary_until: until,
+            ..Rest::default()
+        };
+        assert!(!rest.is_over(now, true));
+        assert_eq!(rest.left(now), NAP);
+        assert!(rest.is_over(until, true));
+        let back = now.plus_seconds(-6 * 3600);
+        assert!(rest.is_over(back, true));
+        assert_eq!(rest.left(back), Duration::ZERO);
+        assert!(super::has_come(rest.ordinary_until, back));
+    }
+}

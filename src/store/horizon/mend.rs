@@ -38,6 +38,13 @@ pub struct Found {
     timers: Vec<(Uuid, Timestamp)>,
 }
 
+impl Found {
+    /// Whether no message is left to be put right.
+    pub const fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+}
+
 /// Finds a chunk of it.
 pub async fn find(store: &Store, horizon: &Horizon, now: Timestamp) -> Result<Found, StoreError> {
     let mut found = Found::default();
