@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Bounds,
         hold::{Hold, Reason},
         status::Status,
         time::Timestamp,
@@ -228,7 +229,7 @@ async fn cancel_messages(
     };
     let mut all = Batch::default();
     loop {
-        let done = manual::chunk(engine, &filter, Action::Discard, dry_run, None, now).await?;
+        let done = manual::chunk(engine, &Bounds::All, &filter, Action::Discard, dry_run, None, now).await?;
         let Ok(batch) = done else { break };
         all.add(batch);
         let Some(next) = all.next else { break };

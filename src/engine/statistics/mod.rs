@@ -256,10 +256,10 @@ fn seconds_since(at: Option<Timestamp>, now: Timestamp) -> i64 {
 }
 
 async fn callbacks(store: &Store, now: Timestamp) -> Result<Callbacks, StoreError> {
-    let (waiting, oldest) = callback::waiting(store).await?;
+    let waiting = callback::waiting(store.reader()).await?;
     Ok(Callbacks {
-        waiting,
-        oldest_waiting_seconds: seconds_since(oldest, now),
+        waiting: waiting.callbacks,
+        oldest_waiting_seconds: seconds_since(waiting.oldest, now),
         dead_letters: dead_letter::count_open(store).await?,
     })
 }
