@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use actix_session::Session;
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpMessage, HttpRequest, HttpResponse,
     http::{StatusCode, header},
     web,
 };
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     engine::logins::{self, Entry, Try},
-    state::{AppState, random_bytes},
+    state::{AppState, Caller, random_bytes},
 };
 
 #[derive(Template)]
@@ -94,7 +94,10 @@ pub async fn enter(
     let attempt = Try {
         name: &name,
         password: &password,
-        address: request.peer_addr().map(|peer| peer.ip()),
+        address: request
+            .extensions()
+            .get::<Caller>()
+            .and_then(|caller| caller.address),
     };
     let engine = &state.engine;
     let entry = logins::enter(&engine.store, &engine.passwords, attempt, state.clock.now()).await?;

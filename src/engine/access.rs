@@ -1,7 +1,7 @@
 //! API keys: made, listed, revoked, and when they were used.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
 };
 
@@ -250,7 +250,12 @@ async fn bounds(
         let rule = "no catalogue of this name was applied";
         refuse("/catalogue".to_owned(), rule.to_owned());
     }
-    for (other, source, catalogue) in access::bounds_of_others(tx, &wanted.product, now).await? {
+    // Several keys of a product have the same bounds: each is said once.
+    let others: BTreeSet<_> = access::bounds_of_others(tx, &wanted.product, now)
+        .await?
+        .into_iter()
+        .collect();
+    for (other, source, catalogue) in others {
         if let (Some(own), Some(source)) = (&wanted.source, &source)
             && overlap(own, source)
         {

@@ -54,14 +54,15 @@ impl Engine {
         let stored = hold::get(self.store.reader()).await?;
         let before = self.current_hold.get();
         if before.as_deref() != stored.as_ref() {
-            match &stored {
-                Some(hold) => tracing::warn!(
+            if let Some(hold) = &stored {
+                tracing::warn!(
                     event = "hold.in_force",
                     reason = hold.reason.name(),
                     since = %hold.since,
                     "sending is on hold: callbacks and requests are taken, nothing is sent until a person releases it (herald hold show)"
-                ),
-                None => tracing::info!(event = "hold.over", "sending is not on hold any more"),
+                );
+            } else {
+                tracing::info!(event = "hold.over", "sending is not on hold any more");
             }
             self.current_hold.set(stored);
         }
@@ -229,7 +230,16 @@ async fn cancel_messages(
     };
     let mut all = Batch::default();
     loop {
-        let done = manual::chunk(engine, &Bounds::All, &filter, Action::Discard, dry_run, None, now).await?;
+        let done = manual::chunk(
+            engine,
+            &Bounds::All,
+            &filter,
+            Action::Discard,
+            dry_run,
+            None,
+            now,
+        )
+        .await?;
         let Ok(batch) = done else { break };
         all.add(batch);
         let Some(next) = all.next else { break };

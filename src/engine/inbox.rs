@@ -243,6 +243,11 @@ impl Handover {
         self.table_first.store(is_first, Ordering::Release);
     }
 
+    /// Whether that was said last.
+    pub fn is_table_first(&self) -> bool {
+        self.table_first.load(Ordering::Acquire)
+    }
+
     /// How many bodies wait.
     pub fn len(&self) -> usize {
         self.urgent.bodies().len() + self.ordinary.bodies().len()

@@ -63,7 +63,11 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .route("/metrics", web::get().to(health::metrics))
         .route("/problems", web::get().to(health::problems))
         .route("/problems/{code}", web::get().to(health::problems))
-        .route("/api/v1/openapi.json", web::get().to(api::openapi))
+        .service(
+            web::resource("/api/v1/openapi.json")
+                .wrap(from_fn(headers::api))
+                .route(web::get().to(api::openapi)),
+        )
         .service(
             web::scope("/api/v1")
                 .wrap(from_fn(nul::refuse))

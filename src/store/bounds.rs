@@ -36,7 +36,7 @@ impl Limits {
         let mut piece = Piece::default();
         for (column, values) in self.0 {
             let places = numbered(used + piece.values.len(), values.len());
-            piece.sql += &format!(" AND {alias}.{column} IN ({places})");
+            piece.sql = format!("{} AND {alias}.{column} IN ({places})", piece.sql);
             piece.values.extend(values);
         }
         piece

@@ -193,7 +193,7 @@ fn is_damage(error: &StoreError) -> bool {
 pub fn is_damage_at_open(error: &sea_orm::sqlx::Error) -> bool {
     error
         .as_database_error()
-        .and_then(|error| error.code())
+        .and_then(sea_orm::sqlx::error::DatabaseError::code)
         .and_then(|code| code.parse::<u32>().ok())
         .is_some_and(|code| matches!(code & 0xff, 11 | 26))
 }

@@ -105,7 +105,10 @@ impl Processor {
         let limit = apply::batch_size(&engine.store);
         // A part of every batch is for the others, as in a claim.
         self.unfinished = handover.take_urgent(limit - limit / 4);
-        if horizon::has_come(self.next_look, now, LOOK_MICROS) && engine.may_claim() {
+        // What is known to wait in the table is taken up as soon as memory has nothing before it.
+        let is_next = handover.is_table_first() && !handover.has_ordinary();
+        let is_time = horizon::has_come(self.next_look, now, LOOK_MICROS);
+        if (is_next || is_time) && engine.may_claim() {
             self.next_look = now.plus_micros(LOOK_MICROS);
             let (urgent, ordinary) = callback::unowned(&engine.store, now).await?;
             handover.set_table_first(ordinary);

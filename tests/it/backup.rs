@@ -54,7 +54,8 @@ pub fn done(url: &str, folder: &Path, words: &[&str]) -> String {
 
 /// The same app in our time: commands have no other clock.
 pub fn to_the_present(app: &TestApp) {
-    app.pass(Clock::System.now().unix_seconds() - app.now().unix_seconds());
+    // The next whole second: what a command has just done lies before it.
+    app.pass(Clock::System.now().unix_seconds() - app.now().unix_seconds() + 1);
 }
 
 /// `herald restore` when the last server's connections are gone.

@@ -25,6 +25,7 @@ fn the_unit_starts_the_server_again_however_often_it_ends() -> Result<(), Failed
         ("Unit", "StartLimitIntervalSec=0"),
         ("Service", "Restart=on-failure"),
         ("Service", "RestartSec=2"),
+        ("Service", "RestartPreventExitStatus=6"),
     ] {
         if !section(name).contains(&line) {
             return Err(format!("[{name}] of herald.service lacks {line}").into());

@@ -18,7 +18,6 @@ crate::tests![
     a_retry_opens_a_generation_in_which_rules_fire_again,
     timers_wait_while_older_callbacks_wait,
     timers_wait_as_long_as_a_backlog_moves_and_not_for_one_that_is_stuck,
-    nul_in_an_event_stops_no_follow_up,
     a_follow_up_the_database_refuses_stops_no_other,
     one_person_without_a_name_keeps_nobody_from_hearing,
     a_rule_for_many_is_worked_through_in_chunks_and_reaches_everybody_once,
@@ -341,22 +340,6 @@ async fn timers_wait_as_long_as_a_backlog_moves_and_not_for_one_that_is_stuck(da
     app.pass(1);
     app.follow_up().await;
     assert_eq!(children(&app, "order_reminder").await.len(), 1);
-}
-
-async fn nul_in_an_event_stops_no_follow_up(database: Database) {
-    let app = ready(&database).await;
-    let data =
-        json!({ "phone": "+12025550110", "customer": "A\u{0}sha", "order_number": "A\u{0}-1" });
-    let answer = app.event("nul", "demo.order.created", data).await;
-    let id = answer["notifications"][0].as_str().unwrap().to_owned();
-    app.send().await;
-    app.told(&id, "failed", Some(131_026)).await;
-    app.settle().await;
-    assert_eq!(
-        app.notification(&id).await["text"],
-        "Thank you Asha: we have your order A-1."
-    );
-    assert_eq!(children(&app, "hanna_message_send_failure").await.len(), 2);
 }
 
 async fn a_follow_up_the_database_refuses_stops_no_other(database: Database) {

@@ -90,9 +90,9 @@ pub(super) async fn find(store: &Store, catalogues: &[Parsed]) -> Result<Vec<Apa
     let mut all = Vec::with_capacity(catalogues.len());
     for parsed in catalogues {
         let name = parsed.catalogue.name.as_str();
-        let owned = many::count_contacts(store.reader(), name).await?;
-        let owned = usize::try_from(owned).unwrap_or(usize::MAX);
-        if parsed.catalogue.contact.len().max(owned) <= MANY {
+        let count = many::count_contacts(store.reader(), name).await?;
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        if parsed.catalogue.contact.len().max(count) <= MANY {
             all.push(Apart::default());
             continue;
         }

@@ -99,7 +99,7 @@ async fn key(app: &TestApp, wanted: Value) -> String {
 
 /// Adds a sender of its own number.
 async fn sender(app: &TestApp, name: &str, number: &str) -> String {
-    let body = json!({ "name": name, "phone_number_id": number, "waba_id": format!("waba-{name}"),
+    let body = json!({ "name": name, "phone_number_id": number, "waba_id": format!("9{number}"),
         "credentials": [{ "kind": "access_token", "value": format!("token-of-{name}-0123456789") },
             { "kind": "app_secret", "value": format!("secret-of-{name}-0123456789") }] });
     let (code, made) = app.admin("POST", "/api/v1/senders", &body).await;

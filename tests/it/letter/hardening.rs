@@ -419,6 +419,6 @@ async fn a_slow_sender_holds_nobody_up(database: Database) {
     // An ordinary callback has room of its own; a large one waits, and gets its turn.
     assert_eq!(app.callback_bytes(br#"{"entry":[]}"#.to_vec()).await, 200);
     slow.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 503");
+    assert_eq!(&answer, b"HTTP/1.1 408");
     assert_eq!(app.callback_bytes(large).await, 200);
 }

@@ -84,7 +84,9 @@ async fn texts_and_media_show_what_can_be_read_of_them(database: Database) {
         assert_eq!(seen["kind"], kind);
         assert_eq!(seen["text"], json!(text), "{seen}");
         assert_eq!(seen["has_media"], has_media, "{seen}");
-        assert_eq!(seen["content"], content);
+        // NUL is taken in as U+FFFD: PostgreSQL stores none.
+        let kept = content.to_string().replace("\\u0000", "\u{fffd}");
+        assert_eq!(seen["content"].to_string(), kept);
         assert!(seen["contact"].is_string());
     }
     // Half of a surrogate pair is no character, and no reason to lose a message.

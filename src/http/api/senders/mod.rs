@@ -94,7 +94,7 @@ async fn found(
 async fn answer(state: &AppState, caller: &Client, id: Uuid) -> Result<HttpResponse, Problem> {
     let row = sender::find(state.engine.store.reader(), id).await?;
     let row = row.ok_or(Problem::NotFound)?;
-    Ok(HttpResponse::Ok().json(view::one(state, &caller, row).await?))
+    Ok(HttpResponse::Ok().json(view::one(state, caller, row).await?))
 }
 
 /// Random bytes for a credential.

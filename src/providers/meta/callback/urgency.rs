@@ -53,7 +53,9 @@ mod tests {
     }
 
     fn change(field: &str, value: Value) -> Value {
-        json!({ "field": field, "value": value })
+        [("field", Value::from(field)), ("value", value)]
+            .into_iter()
+            .collect()
     }
 
     #[test]
