@@ -68,9 +68,10 @@ impl Fault {
         matches!(self, Self::StartFull | Self::StartReadOnly)
     }
 
-    /// What fits into pages that exist can still be stored while it lasts.
+    /// What fits into files that exist can still be stored while it lasts: SQLite begins its log
+    /// anew in the same file, PostgreSQL fills pages.
     const fn leaves_room(self) -> bool {
-        matches!(self, Self::Tablespace)
+        matches!(self, Self::Full | Self::Tablespace)
     }
 
     fn name(self) -> String {

@@ -194,8 +194,12 @@ impl Plan {
         }
         let fails = Instant::now();
         let lasts = Duration::from_secs(self.seconds);
-        // What is in order stores on, until it needs room.
-        let refused = first_refusal(traffic, failing, fails + lasts, server).await?;
+        let most = if self.fault.leaves_room() {
+            PATIENCE
+        } else {
+            lasts
+        };
+        let refused = first_refusal(traffic, failing, fails + most, server).await?;
         let bitten = refused.unwrap_or(fails).max(fails);
         let mut down = None;
         if self.kills {
