@@ -224,8 +224,9 @@ pub fn of_aliases(bounds: &Bounds, used: usize) -> Piece {
     };
     let mut values = vec![Value::from(product.name.as_str())];
     let mut ways = vec![format!(
+        // Not what WhatsApp calls the same number: that would tell that others know it.
         "EXISTS (SELECT 1 FROM product_address k WHERE k.product = ${} AND k.contact_id = a.contact_id \
-         AND (k.address = a.value OR (a.kind = 'wa_id' AND k.address = '+' || a.value)))",
+         AND k.address = a.value)",
         used + 1
     )];
     if !product.senders.is_empty() {

@@ -130,7 +130,7 @@ impl Siege {
     pub async fn wait_open(&self, count: usize) -> anyhow::Result<()> {
         let started = Instant::now();
         while self.most_open() < count {
-            if started.elapsed() > Duration::from_secs(60) {
+            if started.elapsed() > Duration::from_mins(1) {
                 bail!(
                     "only {} of {count} hostile connections could be opened",
                     self.most_open()

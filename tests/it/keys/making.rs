@@ -175,7 +175,7 @@ async fn a_key_shows_its_bounds_its_expiry_and_its_last_use_and_never_its_text(d
         )
     );
     assert_eq!(shown["scopes"], json!(["events:write", "contacts:read"]));
-    assert_eq!(shown["expires_at"], "2026-02-01T00:00:00Z");
+    assert_eq!(shown["expires_at"], "2026-02-01T00:00:00.000000Z");
     assert_eq!(shown["last_used_at"], Value::Null);
     assert!(text.starts_with(shown["prefix"].as_str().unwrap()));
     two.app.pass(7);
