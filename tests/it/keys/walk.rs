@@ -509,7 +509,11 @@ async fn every_operation_answers_of_anothers_as_if_it_did_not_exist(database: Da
     let nobodys = nobodys();
     let table = table();
     let mut contract = contract(&two.app).await;
-    for ((method, path), walk) in &table {
+    // Last: who gives a number may name its contact from then on.
+    let (gives, others): (Vec<_>, Vec<_>) = table
+        .iter()
+        .partition(|((method, path), _)| (*method, *path) == ("POST", "/api/v1/contacts"));
+    for ((method, path), walk) in others.into_iter().chain(gives) {
         assert!(
             contract.remove(&((*method).to_owned(), (*path).to_owned())),
             "{method} {path} is not in the contract"
