@@ -141,7 +141,7 @@ async fn a_backup_says_what_it_is_and_overwrites_nothing(database: Database) {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
-    assert_eq!(beside, [file.clone()]);
+    assert_eq!(beside, std::slice::from_ref(&file));
     let before = fs::read(&file).unwrap();
     let refused = herald(&app.database_url, folder.path(), &words);
     assert_eq!(refused.status.code(), Some(1));

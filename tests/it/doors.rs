@@ -243,7 +243,7 @@ fn message(id: &str, name: &str) -> Value {
             ],
             "statuses": [{ "id": "wamid.NOBODY", "status": "failed", "timestamp": "1767225600",
                 "recipient_id": "12025550101", "pricing": { "category": "utility", "pricing_model": "PMP" },
-                "errors": [{ "code": 131026, "title": "Undeliverable", "error_data": { "details": "x" } }] }],
+                "errors": [{ "code": 131_026, "title": "Undeliverable", "error_data": { "details": "x" } }] }],
         },
     }, { "field": "account_update", "value": { "event": "ACCOUNT_RESTRICTION", "phone_number": "15550783881" } }] }] })
 }

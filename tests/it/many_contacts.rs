@@ -1,5 +1,7 @@
 //! Catalogues with more contacts than one transaction may write.
 
+use std::fmt::Write;
+
 use herald::{
     domain::catalogue::Action,
     engine::catalogue::{self, ApplyError, ByHand, contacts::MANY},
@@ -18,9 +20,11 @@ crate::tests![
 fn file(name: &str, numbers: impl Iterator<Item = usize>) -> String {
     let mut text = format!("name = \"{name}\"\n");
     for number in numbers {
-        text.push_str(&format!(
+        write!(
+            text,
             "\n[[contact]]\nname = \"{name} {number}\"\nphone = \"+1202555{number:04}\"\nlanguage = \"en\"\n"
-        ));
+        )
+        .unwrap();
     }
     text
 }

@@ -371,7 +371,7 @@ async fn shop(two: &mut Two) -> Named {
         json!({ "product": "shop", "source": "shop", "senders": ["shop"], "catalogue": "shop" });
     let (_, made) = app.admin("POST", "/api/v1/keys", &wanted).await;
     let key_id = id_of(&made);
-    two.shop = made["key"].as_str().unwrap().to_owned();
+    made["key"].as_str().unwrap().clone_into(&mut two.shop);
     let (app, shop) = (&two.app, two.shop.as_str());
     let said = json!({ "phone": THEIRS, "name": "Asha", "user_id": "US.13491208655302741918" });
     let (_, contact) = ask(app, shop, "POST", "/api/v1/contacts", &said).await;
@@ -391,14 +391,14 @@ async fn shop(two: &mut Two) -> Named {
         image,
     )
     .await;
-    let stop = json!({ "text": { "body": "STOP" } });
+    let opt_out = json!({ "text": { "body": "STOP" } });
     write(
         app,
         PHONE_NUMBER_ID,
         APP_SECRET,
         "12025550118",
         "wamid.stop",
-        stop,
+        opt_out,
     )
     .await;
     let (_, list) = ask(
