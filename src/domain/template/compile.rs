@@ -154,7 +154,6 @@ mod tests {
             "pprint" => "[list, list, list, list] | pprint",
             "split" => "text | split('')",
             "map" => "list | map('replace', '', text)",
-            "select" => "list | map('list') | select",
             "date" => "'2026-02-01' | date(text)",
             "money" => "'1e2000000000' | money('INR')",
             "number" => "'1e2000000000' | number(9)",
@@ -167,9 +166,19 @@ mod tests {
             "bool" | "count" | "length" => return format!("{{{{ text * (text | {filter}) }}}}"),
             // Each time a copy; all of them are kept.
             _ => {
+                let call = match filter {
+                    "chain" | "zip" => format!("list | {filter}(list)"),
+                    "groupby" | "selectattr" | "rejectattr" => {
+                        format!("[dict(a=text), dict(a=text)] | {filter}('a')")
+                    }
+                    "reject" => "list | reject('none')".to_owned(),
+                    "select" => "list | select('string')".to_owned(),
+                    "dictsort" | "items" => format!("dict(a=text, b=text) | {filter}"),
+                    _ => format!("text | {filter}"),
+                };
                 return format!(
                     "{{% set kept = [] %}}{{% for i in range(2000) %}}\
-                     {{% set kept = [kept, text | {filter}('a')] %}}{{% endfor %}}"
+                     {{% set kept = [kept, {call}] %}}{{% endfor %}}"
                 );
             }
         };
