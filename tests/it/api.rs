@@ -558,6 +558,16 @@ async fn the_openapi_document_names_every_route(database: Database) {
             "/api/v1/users/{name}/contact",
         ]
     );
+    // What any of them may answer, whatever it does.
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let body = operation.get("requestBody").map(|_| "408");
+            for status in ["401", "429", "503"].into_iter().chain(body) {
+                let response = &operation["responses"][status];
+                assert!(response.is_object(), "{method} {path}: {status}");
+            }
+        }
+    }
     assert_eq!(document["openapi"], "3.1.0");
 }
 

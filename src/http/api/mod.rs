@@ -17,7 +17,10 @@ use crate::{domain::time::Timestamp, engine::accept::FieldError, http::problem::
 use actix_web::HttpResponse;
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::{
+        ContentBuilder, Ref, RefOr, Response, ResponseBuilder,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
 
 /// The API's description.
@@ -39,7 +42,7 @@ use utoipa::{
         keys::list, keys::create, keys::revoke
     ),
     components(schemas(ProblemDocument)),
-    modifiers(&ApiKey),
+    modifiers(&ApiKey, &AnyTime),
     security(("api_key" = []))
 )]
 pub struct Api;
@@ -65,6 +68,58 @@ impl Modify for ApiKey {
             .get_or_insert_default()
             .add_security_scheme("api_key", scheme);
     }
+}
+
+/// Answers that any operation may give, whatever it does.
+struct AnyTime;
+
+impl Modify for AnyTime {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for path in document.paths.paths.values_mut() {
+            let operations = [
+                &mut path.get,
+                &mut path.put,
+                &mut path.post,
+                &mut path.patch,
+                &mut path.delete,
+            ];
+            for operation in operations.into_iter().flatten() {
+                let late = operation.request_body.is_some().then_some((
+                    "408",
+                    "The body did not arrive in time (HERALD_HTTP_BODY_WAIT_MILLISECONDS)",
+                ));
+                let always = [
+                    ("401", "No API key, or not a good one"),
+                    ("429", "Too many requests of this address are under way"),
+                    (
+                        "503",
+                        "The database takes nothing now; Retry-After says when to ask again",
+                    ),
+                ];
+                for (status, description) in always.into_iter().chain(late) {
+                    operation
+                        .responses
+                        .responses
+                        .entry(status.to_owned())
+                        .or_insert_with(|| problem(description));
+                }
+            }
+        }
+    }
+}
+
+/// A response whose body is a problem document.
+fn problem(description: &str) -> RefOr<Response> {
+    ResponseBuilder::new()
+        .description(description)
+        .content(
+            "application/problem+json",
+            ContentBuilder::new()
+                .schema(Some(Ref::from_schema_name("ProblemDocument")))
+                .build(),
+        )
+        .build()
+        .into()
 }
 
 /// An error (RFC 9457).

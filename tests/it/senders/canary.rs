@@ -120,7 +120,7 @@ impl Served {
                 log.lock().unwrap()
             );
             log.lock().unwrap().push_str(&line);
-            if line.contains("http.listening") {
+            if line.contains("http.listening") || line.contains("start.waiting") {
                 let at = line.find("127.0.0.1:").unwrap();
                 let address: String = line[at..]
                     .chars()
@@ -217,6 +217,7 @@ async fn no_secret_is_found_anywhere(database: Database) {
     }
     let keys: [String; 2] = keys.try_into().unwrap();
     refused_starts(&url, folder.path(), &graph.base, &mut heard);
+    database_away(&url, folder.path(), &graph.base, &mut heard).await;
     let served = Served::start(command(&url, folder.path(), &graph.base));
     whole_day(&served.base, &keys, &graph, &mut heard).await;
     let log = served.stop();
@@ -244,14 +245,12 @@ async fn no_secret_is_found_anywhere(database: Database) {
 
 /// Starts that fail, each with a secret in what is wrong.
 fn refused_starts(url: &str, folder: &Path, graph: &str, heard: &mut Heard) {
-    let away = format!("postgres://herald:{PASSWORD}@127.0.0.1:9/nothing");
     for (name, value) in [
         ("HERALD_SECRET_KEY", "CANARYwrong"),
         (
             "HERALD_SECRET_KEY",
             "f0e1d2c3b4a5968778695a4b3c2d1e0ff0e1d2c3b4a5968778695a4b3c2d1e0f",
         ),
-        ("DATABASE_URL", away.as_str()),
         ("DATABASE_URL", "mysql://herald:CANARYpassword@host/db"),
         ("WHATSAPP_API_BASE", "CANARYwrong"),
     ] {
@@ -263,6 +262,24 @@ fn refused_starts(url: &str, folder: &Path, graph: &str, heard: &mut Heard) {
         assert!(!output.status.success(), "{name}");
         heard.output("a refused start", &output);
     }
+}
+
+/// A start that waits for a database that does not answer.
+async fn database_away(url: &str, folder: &Path, graph: &str, heard: &mut Heard) {
+    let away = format!("postgres://herald:{PASSWORD}@127.0.0.1:9/nothing");
+    let mut waiting = command(url, folder, graph);
+    waiting.env("DATABASE_URL", away);
+    let served = Served::start(waiting);
+    let second = std::time::Duration::from_secs(1);
+    let http = herald::providers::http_client(20 * second, 5 * second).unwrap();
+    let answer = http
+        .get(format!("{}/readyz", served.base))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status().as_u16(), 503);
+    heard.note("/readyz", &answer.text().await.unwrap());
+    heard.note("log", &served.stop());
 }
 
 /// Everything that is said to a server, right and wrong.
