@@ -199,12 +199,13 @@ pub async fn mend_turn(engine: &Engine, now: Timestamp) -> Result<u64, StoreErro
         engine.clock.lock().mended = traces.mended();
     }
     for (kind, count) in &counts {
-        metrics::counter!("herald_clock_mended_total", "instant" => kind.name()).increment(*count);
+        metrics::counter!("herald_clock_corrected_total", "instant" => kind.name())
+            .increment(*count);
     }
     if !counts.is_empty() {
         let kinds = said(counts.iter().map(|(kind, count)| (*kind, *count)));
         tracing::warn!(
-            event = "clock.mended",
+            event = "clock.corrected",
             kinds,
             "instants lay further ahead than they can: the clock was changed, and they were put right"
         );
