@@ -65,7 +65,7 @@ export async function start() {
   };
   herald("migrate", "up");
   herald("apply", path.join(root, "deploy/catalogues/demo.toml"));
-  const key = herald("keys", "create", "browser", "--admin").trim();
+  const key = herald("keys", "create", "browser", "--admin", "--all").trim();
   run([
     "sandbox", "--listen", `127.0.0.1:${sandboxPort}`, "--token", environment.WHATSAPP_ACCESS_TOKEN,
     "--app-secret", SECRET, "--callback-url", `${base}/webhooks/meta`,

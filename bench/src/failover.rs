@@ -131,7 +131,7 @@ impl Failover {
             directory: Some(folder.join("seed")),
         };
         let fresh = Fresh::make(&common, "failover").await?;
-        let words = ["keys", "create", "bench"];
+        let words = ["keys", "create", "bench", "--all"];
         let key = server::command(&fresh.url, &fresh.directory, &words)?;
         database::seed_of_sender(&fresh, NOTIFICATIONS).await?;
         let (_, name) = fresh.url.rsplit_once('/').context("no database")?;

@@ -69,7 +69,7 @@ impl Site {
             directory: Some(directory.join("seed")),
         };
         let seed = Fresh::make(&common, "disk").await?;
-        let words = ["keys", "create", "bench"];
+        let words = ["keys", "create", "bench", "--all"];
         let key = server::command(&seed.url, &seed.directory, &words)?;
         // Last: it leaves nothing in SQLite's log, so that the file alone can be copied.
         database::seed_of_sender(&seed, NOTIFICATIONS).await?;
