@@ -139,11 +139,7 @@ async fn release(
 
 fn print(standing: &Standing, show: bool) {
     match &standing.hold {
-        Some(hold) => say(format!(
-            "On hold since {}: {}.",
-            hold.since,
-            hold.sentence()
-        )),
+        Some(hold) => say(format!("{} Since {}.", hold.summary(), hold.since)),
         None => say("Sending is not on hold."),
     }
     if standing.waiting.is_empty() {

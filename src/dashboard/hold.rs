@@ -68,7 +68,7 @@ pub async fn page(
         why: standing
             .hold
             .as_ref()
-            .map_or_else(String::new, Hold::sentence),
+            .map_or_else(String::new, Hold::summary),
         since: standing
             .hold
             .as_ref()

@@ -87,6 +87,15 @@ impl Hold {
         }
     }
 
+    /// The same as a sentence of its own.
+    pub fn summary(&self) -> String {
+        let sentence = self.sentence();
+        let mut characters = sentence.chars();
+        let first = characters.next().map(|first| first.to_ascii_uppercase());
+        let sentence: String = first.into_iter().chain(characters).collect();
+        format!("{sentence}.")
+    }
+
     /// What goes on while it is held.
     pub const fn passing(&self) -> Passing {
         Passing { since: self.since }

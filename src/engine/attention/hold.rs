@@ -15,7 +15,7 @@ pub(super) async fn look(engine: &Engine, found: &mut Vec<Finding>) -> Result<()
     let hold = hold::get(engine.store.reader()).await?;
     let summary = hold
         .as_ref()
-        .map_or_else(|| "Sending is not on hold.".to_owned(), summary);
+        .map_or_else(|| "Sending is not on hold.".to_owned(), Hold::summary);
     found.push(
         Finding::new(
             "sending_held",
@@ -35,19 +35,11 @@ pub(super) async fn look(engine: &Engine, found: &mut Vec<Finding>) -> Result<()
                 .local(true)
                 .means(
                     "A database that is restored from now on may send again what was sent before.",
-                    "Mend the place that HERALD_STATE_MARK names. A mark of another installation is removed by hand.",
+                    "Repair the place that HERALD_STATE_MARK names. A mark of another installation is removed by hand.",
                 ),
         );
     }
     Ok(())
-}
-
-fn summary(hold: &Hold) -> String {
-    let sentence = hold.sentence();
-    let mut characters = sentence.chars();
-    let first = characters.next().map(|first| first.to_ascii_uppercase());
-    let sentence: String = first.into_iter().chain(characters).collect();
-    format!("{sentence}.")
 }
 
 fn remedy(hold: Option<&Hold>) -> &'static str {
