@@ -2,11 +2,18 @@
 
 use std::{
     io::{self, Write},
+    str::FromStr,
     sync::OnceLock,
 };
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::{EnvFilter, Registry, fmt, prelude::*, reload};
+use tracing_subscriber::{
+    EnvFilter, Registry,
+    filter::{Directive, ParseError},
+    fmt,
+    prelude::*,
+    reload,
+};
 
 use crate::domain::text::for_log;
 
@@ -34,12 +41,23 @@ impl Write for Lines {
     }
 }
 
+/// What `HERALD_LOG` says, but for the errors that actix logs of bytes that are no HTTP:
+/// each client that sends them would leave a line. A filter that names it has them.
+fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
+    const HTTP: &str = "actix_http";
+    let parsed = EnvFilter::try_new(filter)?;
+    if filter.contains(HTTP) {
+        return Ok(parsed);
+    }
+    Ok(parsed.add_directive(Directive::from_str("actix_http::h1=off")?))
+}
+
 /// Starts logging to standard error.
 ///
 /// # Errors
 /// When the filter cannot be read.
 pub fn init_logs(filter: &str, json: bool) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("HERALD_LOG: {error}"))?;
+    let filter = parse(filter).map_err(|error| format!("HERALD_LOG: {error}"))?;
     let (filter, handle) = reload::Layer::new(filter);
     let lines = fmt::layer().with_writer(|| Lines).with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
@@ -60,7 +78,7 @@ pub fn init_logs(filter: &str, json: bool) -> Result<(), String> {
 /// # Errors
 /// When the filter cannot be read, or nothing is logged at all.
 pub fn set_filter(filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    let filter = parse(filter).map_err(|error| error.to_string())?;
     FILTER
         .get()
         .ok_or_else(|| "this process writes no log".to_owned())?

@@ -2,7 +2,7 @@
 //! commits are not in it; and commands beside a server that is busy.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
     path::Path,
     process::{Child, ChildStderr, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -23,6 +23,7 @@ crate::tests![
     a_start_without_postgres_answers_503_and_waits,
     a_start_with_a_wrong_address_is_refused,
     a_server_whose_commits_are_missing_ends_with_code_74,
+    bytes_that_are_no_http_leave_no_line_in_the_log,
     commands_beside_a_busy_server_are_not_locked_out,
 ];
 
@@ -184,6 +185,33 @@ async fn a_server_whose_commits_are_missing_ends_with_code_74(database: Database
         .await
         .unwrap();
     assert_eq!(ended.code(), Some(74));
+}
+
+async fn bytes_that_are_no_http_leave_no_line_in_the_log(database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(&database, folder.path()).await;
+    let mut server = Started::new(&url, folder.path());
+    let base = server.until("http.listening");
+    let address = base.trim_start_matches("http://");
+    for bytes in [
+        &b"\x01\x02\r\n\r\n"[..],
+        b"GET / HTTP/1.1\r\n\xff: 1\r\n\r\n",
+    ] {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.write_all(bytes).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+    let pid = server.child.id().to_string();
+    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    let rest: Vec<String> = (&mut server.log).map(Result::unwrap).collect();
+    assert!(rest.iter().any(|line| line.contains("process.stopping")));
+    assert!(
+        !rest.iter().any(|line| line.contains("parse")),
+        "{}",
+        rest.join("\n")
+    );
 }
 
 async fn commands_beside_a_busy_server_are_not_locked_out(database: Database) {

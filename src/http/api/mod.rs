@@ -14,7 +14,9 @@ pub mod senders;
 pub mod stats;
 
 use crate::{domain::time::Timestamp, engine::accept::FieldError, http::problem::Problem};
-use actix_web::HttpResponse;
+use std::sync::OnceLock;
+
+use actix_web::{HttpResponse, web};
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -144,9 +146,14 @@ pub struct FieldErrorDocument {
     rule: String,
 }
 
-/// `GET /api/v1/openapi.json`
-pub async fn openapi() -> HttpResponse {
-    HttpResponse::Ok().json(Api::openapi())
+/// `GET /api/v1/openapi.json`. Made once: anyone may ask for it, without a key.
+pub async fn openapi() -> Result<HttpResponse, Problem> {
+    static CONTRACT: OnceLock<Option<web::Bytes>> = OnceLock::new();
+    let contract = CONTRACT.get_or_init(|| Api::openapi().to_json().ok().map(web::Bytes::from));
+    let contract = contract.clone().ok_or(Problem::Internal)?;
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .body(contract))
 }
 
 /// A wrong parameter, and the rule it breaks.
