@@ -12,6 +12,7 @@ use actix_web::{
     middleware::{Condition, from_fn},
     web,
 };
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::TcpStream;
 
 use super::{
@@ -26,6 +27,10 @@ use super::{
 /// After an answer to a request whose body was not read, the rest is thrown away for so long:
 /// a peer that is still sending could not read the answer otherwise.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// What the system keeps of an answer that is not read, in bytes. By itself it takes megabytes
+/// for each connection, and those of a thousand slow readers are made and copied at once.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// How a server listens.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +54,8 @@ pub fn listen(
     limiter: web::Data<Limiter>,
     configure: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
 ) -> io::Result<Server> {
+    // Connections inherit it.
+    set_socket_send_buffer_size(&listener, SEND_BUFFER_BYTES)?;
     let builder = Server::build()
         .workers(listening.workers)
         .max_concurrent_connections((listening.open_at_once / listening.workers).max(1))

@@ -17,6 +17,7 @@ crate::tests![
     a_connection_that_says_nothing_is_closed,
     a_head_that_is_not_finished_is_closed_the_second_one_too,
     a_client_that_does_not_read_its_answers_is_closed,
+    an_address_that_keeps_asking_for_the_contract_gets_it_at_a_bounded_rate,
     what_is_announced_and_not_sent_takes_no_room_from_callbacks,
     an_address_that_signs_well_has_its_callback_taken_after_late_bodies,
     the_oldest_connection_of_an_address_ends_for_its_next,
@@ -139,6 +140,27 @@ async fn a_client_that_does_not_read_its_answers_is_closed(database: Database) {
         )
         .await
     );
+}
+
+async fn an_address_that_keeps_asking_for_the_contract_gets_it_at_a_bounded_rate(
+    database: Database,
+) {
+    let app = TestApp::spawn(&database).await;
+    let mut sizes = Vec::new();
+    let status = loop {
+        let (status, answer) = app.text("/api/v1/openapi.json").await;
+        if status != 200 || sizes.len() > 1000 {
+            break status;
+        }
+        sizes.push(answer.len());
+    };
+    assert_eq!(status, 429, "after {} answers", sizes.len());
+    // Two megabytes at once, and what the rate allows for the time that it took.
+    assert!(sizes.iter().sum::<usize>() > 2 * 1024 * 1024);
+    // Nothing else is held against the address.
+    assert_eq!(app.callback_bytes(b"{}".to_vec()).await, 200);
+    assert_eq!(app.get("/api/v1/notifications").await.0, 200);
+    assert!(metric(&app, r#"herald_http_refused_total{reason="answers"}"#).await);
 }
 
 async fn what_is_announced_and_not_sent_takes_no_room_from_callbacks(database: Database) {

@@ -13,7 +13,12 @@ pub mod people;
 pub mod senders;
 pub mod stats;
 
-use crate::{domain::time::Timestamp, engine::accept::FieldError, http::problem::Problem};
+use crate::{
+    domain::time::Timestamp,
+    engine::accept::FieldError,
+    http::{limits::Limiter, problem::Problem},
+    state::Caller,
+};
 use std::sync::OnceLock;
 
 use actix_web::{HttpResponse, web};
@@ -147,10 +152,14 @@ pub struct FieldErrorDocument {
 }
 
 /// `GET /api/v1/openapi.json`. Made once: anyone may ask for it, without a key.
-pub async fn openapi() -> Result<HttpResponse, Problem> {
+pub async fn openapi(
+    limiter: web::Data<Limiter>,
+    caller: web::ReqData<Caller>,
+) -> Result<HttpResponse, Problem> {
     static CONTRACT: OnceLock<Option<web::Bytes>> = OnceLock::new();
     let contract = CONTRACT.get_or_init(|| Api::openapi().to_json().ok().map(web::Bytes::from));
     let contract = contract.clone().ok_or(Problem::Internal)?;
+    limiter.answer(caller.address, contract.len())?;
     Ok(HttpResponse::Ok()
         .content_type("application/json")
         .body(contract))

@@ -5,9 +5,11 @@
 //! - [`connections`]: how many are open, whose they are, and which one ends for another
 //! - [`connection`]: how long one may wait for its peer
 //! - [`body`]: how long the body of a request may take
+//! - [`answers`]: what large answers an address gets without showing anything
 //! - [`peers`]: addresses that have shown a good signature or key, and those that fail
 //! - [`request`]: where each request passes all of that
 
+pub mod answers;
 pub mod body;
 pub mod connection;
 pub mod connections;
@@ -21,7 +23,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::domain::address::Proxies;
+use crate::{domain::address::Proxies, http::problem::Problem};
+use answers::Answers;
 use connection::Connection;
 use connections::Connections;
 use peers::Peers;
@@ -55,6 +58,7 @@ pub struct Limiter {
     pub limits: Limits,
     pub connections: Connections,
     pub peers: Peers,
+    pub answers: Answers,
     /// A request has come through a proxy that is not trusted: said once.
     proxy_seen: AtomicBool,
 }
@@ -64,6 +68,7 @@ impl Limiter {
         Self {
             connections: Connections::new(&limits),
             peers: Peers::default(),
+            answers: Answers::default(),
             proxy_seen: AtomicBool::new(false),
             limits,
         }
@@ -77,6 +82,18 @@ impl Limiter {
             metrics::counter!("herald_http_refused_total", "reason" => "full").increment(1);
         }
         admitted
+    }
+
+    /// Whether an address may have another answer of so many bytes that anyone may ask for.
+    ///
+    /// # Errors
+    /// [`Problem::TooMany`] when it has had too much of them lately.
+    pub fn answer(&self, address: Option<IpAddr>, bytes: usize) -> Result<(), Problem> {
+        if self.answers.spend(address, bytes, Instant::now()) {
+            return Ok(());
+        }
+        metrics::counter!("herald_http_refused_total", "reason" => "answers").increment(1);
+        Err(Problem::TooMany)
     }
 
     /// A connection is closed.
