@@ -94,7 +94,7 @@ pub async fn receive(
     // What is too large or cannot be signed at all is not even read.
     let announced = announced(&request)?;
     if !signature::is_well_formed(header) {
-        return Err(refuse(&caller, &limiter, started).await);
+        return Err(refuse(&request, &caller, &limiter, started).await);
     }
     let origin = if limiter.peers.is_known(caller.address, started) {
         Origin::Known
@@ -119,7 +119,7 @@ pub async fn receive(
             // It may be right, and we cannot tell: that is no reason to lose it.
             return Err(no_secret());
         }
-        return Err(refuse(&caller, &limiter, started).await);
+        return Err(refuse(&request, &caller, &limiter, started).await);
     }
     caller.prove();
     let signature = ring.signed_by(&fitting);
@@ -149,12 +149,17 @@ pub async fn receive(
 }
 
 /// Counts a signature that does not fit, and slows whoever keeps sending such.
-async fn refuse(caller: &Caller, limiter: &Limiter, now: Instant) -> Problem {
+async fn refuse(
+    request: &HttpRequest,
+    caller: &Caller,
+    limiter: &Limiter,
+    now: Instant,
+) -> Problem {
     metrics::counter!("herald_callbacks_total", "result" => "bad_signature").increment(1);
     let delay = limiter.peers.note_failure(caller.address, now);
     if !delay.is_zero() {
         metrics::counter!("herald_callbacks_slowed_total").increment(1);
-        tokio::time::sleep(delay).await;
+        Limiter::delay(request, delay).await;
     }
     Problem::Signature
 }

@@ -72,7 +72,7 @@ fn config(directory: &Path, address: SocketAddr, upstream: SocketAddr) -> String
         "daemon off;
 master_process off;
 pid {directory}/nginx.pid;
-error_log {directory}/nginx-error.log crit;
+error_log {directory}/nginx-error.log error;
 worker_rlimit_nofile 65536;
 events {{ worker_connections 16384; }}
 http {{
@@ -85,7 +85,7 @@ http {{
   keepalive_requests 1000000;
   upstream herald {{ server {upstream}; keepalive 64; keepalive_requests 1000000; }}
   server {{
-    listen {address} backlog=4096;
+    listen {address} backlog=4096 sndbuf=128k;
     location / {{
       proxy_pass http://herald;
       proxy_http_version 1.1;

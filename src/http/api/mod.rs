@@ -21,7 +21,7 @@ use crate::{
 };
 use std::sync::OnceLock;
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -153,13 +153,16 @@ pub struct FieldErrorDocument {
 
 /// `GET /api/v1/openapi.json`. Made once: anyone may ask for it, without a key.
 pub async fn openapi(
+    request: HttpRequest,
     limiter: web::Data<Limiter>,
     caller: web::ReqData<Caller>,
 ) -> Result<HttpResponse, Problem> {
     static CONTRACT: OnceLock<Option<web::Bytes>> = OnceLock::new();
     let contract = CONTRACT.get_or_init(|| Api::openapi().to_json().ok().map(web::Bytes::from));
     let contract = contract.clone().ok_or(Problem::Internal)?;
-    limiter.answer(caller.address, contract.len())?;
+    limiter
+        .answer(&request, caller.address, contract.len())
+        .await?;
     Ok(HttpResponse::Ok()
         .content_type("application/json")
         .body(contract))

@@ -57,7 +57,7 @@ impl Timed {
 
     fn note_waiting(&self, waits: bool) {
         if let Some(connection) = &self.connection {
-            connection.await_body(waits);
+            connection.let_end(waits);
         }
     }
 

@@ -75,8 +75,9 @@ pub struct Connection {
     pub(super) id: u64,
     pub peer: Option<IpAddr>,
     progress: Mutex<Progress>,
-    /// A body is waited for.
-    awaits_body: AtomicBool,
+    /// It may end although it has a request: a body is waited for, or the answer is delayed on
+    /// purpose.
+    may_end: AtomicBool,
     displaced: Notify,
 }
 
@@ -91,7 +92,7 @@ impl Connection {
                 stalled: None,
                 is_settled,
             }),
-            awaits_body: AtomicBool::new(false),
+            may_end: AtomicBool::new(false),
             displaced: Notify::new(),
         }
     }
@@ -114,13 +115,13 @@ impl Connection {
     /// An answer was handed over to be written. What counts then decides how long this
     /// connection may be idle.
     pub(super) fn finish(&self, is_settled: bool) {
-        self.awaits_body.store(false, Ordering::Relaxed);
+        self.may_end.store(false, Ordering::Relaxed);
         self.enter(Phase::Idle);
         self.progress().is_settled = is_settled;
     }
 
-    pub(super) fn await_body(&self, awaits: bool) {
-        self.awaits_body.store(awaits, Ordering::Relaxed);
+    pub(super) fn let_end(&self, may_end: bool) {
+        self.may_end.store(may_end, Ordering::Relaxed);
     }
 
     fn received(&self) {
@@ -155,7 +156,7 @@ impl Connection {
         let progress = self.progress();
         progress.stalled.is_some()
             || progress.phase != Phase::Request
-            || self.awaits_body.load(Ordering::Relaxed)
+            || self.may_end.load(Ordering::Relaxed)
     }
 
     /// Ends it to make room for another.

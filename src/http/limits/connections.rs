@@ -282,7 +282,7 @@ mod tests {
         first.begin();
         second.begin();
         assert!(all.admit(ip("192.0.2.1"), false).is_none());
-        second.await_body(true);
+        second.let_end(true);
         assert!(all.admit(ip("192.0.2.1"), false).is_some());
         assert!(is_open(&all, &first) && !is_open(&all, &second));
     }
@@ -321,7 +321,7 @@ mod tests {
         assert!(!begin(2, "192.0.2.1"), "a third of one client");
         assert!(begin(2, "192.0.2.2"), "another client");
         // Its body is awaited: it ends for the client's next.
-        upstream[0].await_body(true);
+        upstream[0].let_end(true);
         assert!(begin(3, "192.0.2.1"));
         assert!(!is_open(&all, &upstream[0]) && is_open(&all, &upstream[1]));
         // When the request is over, the connection is the proxy's again.

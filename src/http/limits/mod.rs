@@ -23,6 +23,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actix_web::HttpRequest;
+
 use crate::{domain::address::Proxies, http::problem::Problem};
 use answers::Answers;
 use connection::Connection;
@@ -84,16 +86,35 @@ impl Limiter {
         admitted
     }
 
-    /// Whether an address may have another answer of so many bytes that anyone may ask for.
+    /// Lets an address have another answer of so many bytes that anyone may ask for.
     ///
     /// # Errors
-    /// [`Problem::TooMany`] when it has had too much of them lately.
-    pub fn answer(&self, address: Option<IpAddr>, bytes: usize) -> Result<(), Problem> {
+    /// [`Problem::TooMany`], after a while, when it has had too much of them lately.
+    pub async fn answer(
+        &self,
+        request: &HttpRequest,
+        address: Option<IpAddr>,
+        bytes: usize,
+    ) -> Result<(), Problem> {
         if self.answers.spend(address, bytes, Instant::now()) {
             return Ok(());
         }
         metrics::counter!("herald_http_refused_total", "reason" => "answers").increment(1);
+        Self::delay(request, Duration::from_secs(1)).await;
         Err(Problem::TooMany)
+    }
+
+    /// Delays an answer that its client has earned no better. Meanwhile its connection may end
+    /// for another.
+    pub async fn delay(request: &HttpRequest, delay: Duration) {
+        let connection = request.conn_data::<Arc<Connection>>();
+        if let Some(connection) = connection {
+            connection.let_end(true);
+        }
+        tokio::time::sleep(delay).await;
+        if let Some(connection) = connection {
+            connection.let_end(false);
+        }
     }
 
     /// A connection is closed.

@@ -2,14 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::{HALF_LOGIN, LONG, LONG_BODY, forged, stranger::Stranger};
-use crate::harness::{Database, TestApp};
+use super::{
+    HALF_LOGIN, LONG, LONG_BODY, forged,
+    stranger::{Stranger, callback},
+};
+use crate::harness::{APP_SECRET, Database, TestApp};
 
 crate::tests![
     failures_count_against_the_forwarded_address,
     without_trust_the_forwarded_address_is_not_believed,
     a_trusted_proxy_may_open_more_connections_than_an_address,
     the_requests_of_one_forwarded_network_are_bounded,
+    answers_that_are_delayed_keep_no_place_from_good_callbacks,
     livez_says_whether_the_proxy_is_trusted,
 ];
 
@@ -122,4 +126,31 @@ async fn livez_says_whether_the_proxy_is_trusted(database: Database) {
         let expected = format!(r#""proxy":"{says}""#);
         assert!(answer.contains(&expected), "{header}: {answer}");
     }
+}
+
+/// All clients of a proxy that is not trusted share the places of one address.
+async fn answers_that_are_delayed_keep_no_place_from_good_callbacks(database: Database) {
+    let settings = [LONG, ("HERALD_HTTP_CONNECTIONS_PER_ADDRESS", "2")];
+    let app = TestApp::spawn_with(&database, &settings, "").await;
+    assert!(fail(&app, "192.0.2.1", 10).await >= SLOWED);
+    let mut delayed = Vec::new();
+    for _ in 0..2 {
+        delayed.push(Stranger::sends(&app, "127.0.0.1", &forged("Expect: 100-continue\r\n")).await);
+    }
+    for stranger in &mut delayed {
+        assert!(stranger.answer().await.starts_with("HTTP/1.1 100"));
+    }
+    // They are looked at for a moment before they are delayed: no place is free then.
+    let started = Instant::now();
+    let good = callback("{}", APP_SECRET, "");
+    let answer = loop {
+        let mut stranger = Stranger::sends(&app, "127.0.0.1", &good).await;
+        let answer = stranger.answer().await;
+        if !answer.is_empty() {
+            break answer;
+        }
+        assert!(started.elapsed() < SLOWED, "no place");
+    };
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(started.elapsed() < SLOWED);
 }
