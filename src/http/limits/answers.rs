@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(granted(now), BURST_BYTES / BYTES_PER_SECOND);
         assert_eq!(granted(now + Duration::from_millis(900)), 1);
         assert_eq!(granted(now + Duration::from_millis(900)), 0);
-        assert_eq!(granted(now + Duration::from_secs(60)), 4);
+        assert_eq!(granted(now + Duration::from_mins(1)), 4);
         // Others have their own; one network of IPv6 has one.
         assert!(answers.spend(ip("192.0.2.2"), BURST_BYTES, now));
         assert!(answers.spend(ip("2001:db8:1:2::1"), BURST_BYTES, now));
