@@ -26,7 +26,7 @@ use crate::{
     engine::{
         Alarms, Engine, Retention, Settings, accept, backlog,
         clock::OF_PROCESS,
-        hold,
+        heartbeat, hold,
         inbox::{ErrorChain, Handover, Inbox, Intake},
         keyring::{Environment, Keys, REVISION, token_scope},
         lineage::{self, Lineage},
@@ -120,7 +120,7 @@ fn may_pass(error: &anyhow::Error) -> bool {
             .is_some_and(connect::OpenError::may_pass)
             || cause
                 .downcast_ref::<store::StoreError>()
-                .is_some_and(store::StoreError::is_transient)
+                .is_some_and(|error| error.is_transient() && !error.is_damage())
     })
 }
 
@@ -156,6 +156,9 @@ async fn open_store(
         );
     }
     sqlite_file::put_use(&store, Use::Running, now).await?;
+    if let Some(path) = &path {
+        sqlite_file::put_identity(&store, path, now).await?;
+    }
     Ok((store, condition))
 }
 
@@ -302,6 +305,7 @@ impl App {
             hold::begin(&engine, by, Reason::Copied, None).await?;
         }
         lineage::begin(&engine, now).await?;
+        heartbeat::forget_dead(&engine, now).await?;
         if options.sending == Sending::OnHold {
             hold::begin(&engine, by, Reason::Asked, Some("serve --hold")).await?;
         }
@@ -470,6 +474,7 @@ impl App {
             if let Err(error) = noted {
                 tracing::warn!(event = "database.left_open", %error, "that the database was closed in order could not be written down: the next start reads all of it");
             }
+            store.close().await;
         }
         ended
     }

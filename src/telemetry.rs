@@ -91,6 +91,16 @@ const SECONDS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
+/// Counters that are there at 0 as well: rules for alerts ask for them.
+const COUNTED_FROM_THE_START: &[&str] = &[
+    "herald_callbacks_delayed_total",
+    "herald_callbacks_slowed_total",
+    "herald_clock_steps_total",
+    "herald_commits_missing_total",
+    "herald_commits_unproved_total",
+    "herald_long_writes_total",
+];
+
 /// The process's metrics. All apps of one process share them.
 ///
 /// # Errors
@@ -99,7 +109,7 @@ pub fn metrics() -> Result<PrometheusHandle, String> {
     static HANDLE: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
     HANDLE
         .get_or_init(|| {
-            PrometheusBuilder::new()
+            let handle = PrometheusBuilder::new()
                 .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
                 .and_then(|builder| {
                     builder.set_buckets_for_metric(
@@ -109,7 +119,11 @@ pub fn metrics() -> Result<PrometheusHandle, String> {
                 })
                 .map_err(|error| error.to_string())?
                 .install_recorder()
-                .map_err(|error| error.to_string())
+                .map_err(|error| error.to_string())?;
+            for name in COUNTED_FROM_THE_START {
+                metrics::counter!(*name).increment(0);
+            }
+            Ok(handle)
         })
         .clone()
 }

@@ -35,6 +35,7 @@ use crate::{
     config::{self, Config, ConfigError, Strictness},
     domain::text::for_terminal,
     store::{
+        StoreError,
         backup::BackupError,
         connect::OpenError,
         sqlite_file::{CheckError, Damaged},
@@ -108,6 +109,8 @@ pub fn main_from(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCod
             return ExitCode::from(1);
         }
     };
+    // Not dropped: threads that a second signal left at work would panic without it.
+    let runtime = std::mem::ManuallyDrop::new(runtime);
     match runtime.block_on(run(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -116,6 +119,11 @@ pub fn main_from(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCod
                 return ExitCode::from(*code);
             }
             complain(&format!("herald: {}", chain(&error)));
+            if finds_damage(&error) {
+                complain(
+                    "The database file is damaged: restore a backup with `herald restore FILE --replace`, which keeps the damaged file beside it (docs/backup.md).",
+                );
+            }
             ExitCode::from(exit_code(&error))
         }
     }
@@ -129,7 +137,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         || matches!(error.downcast_ref(), Some(CheckError::Damaged(_)))
         || matches!(error.downcast_ref(), Some(OpenError::Damaged(_)))
         || error.downcast_ref().is_some_and(BackupError::is_damage);
-    if damaged {
+    if damaged || finds_damage(error) {
         DAMAGED
     } else if error.is::<ConfigError>() {
         2
@@ -138,6 +146,17 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     } else {
         1
     }
+}
+
+/// Whether SQLite has called its file malformed, or no database, while a command used it.
+fn finds_damage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let backup = cause.downcast_ref().and_then(BackupError::store_error);
+        cause
+            .downcast_ref()
+            .or(backup)
+            .is_some_and(StoreError::is_damage)
+    })
 }
 
 /// A command that has said what it found ends with this code.

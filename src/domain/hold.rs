@@ -15,7 +15,8 @@ pub enum Reason {
     Asked,
     /// `herald restore` made this database out of a backup.
     Restored,
-    /// The SQLite file is a copy: it was not closed by its server and its log is missing.
+    /// The SQLite file is a copy: it is not the file that the last server used, or its log
+    /// is missing.
     Copied,
     /// `HERALD_STATE_MARK` is newer than the database.
     NewerMark,
@@ -53,7 +54,7 @@ impl Reason {
             Self::Asked => "a person asked for it",
             Self::Restored => "the database was restored from a backup",
             Self::Copied => {
-                "the database file is a copy that was taken while a server used it, or its log is missing"
+                "the database file is a copy: it is not the file that the last server used, or its log is missing"
             }
             Self::NewerMark => "the mark in HERALD_STATE_MARK is newer than the database",
             Self::WentBack => "the database is older than it was a moment ago",

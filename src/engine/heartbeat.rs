@@ -27,6 +27,16 @@ pub async fn beat(engine: &Engine, worker: &str, now: Timestamp) -> Result<(), S
         .await
 }
 
+/// Forgets workers that died before this process starts: its own are about to begin, and
+/// that others were dead meanwhile is no alarm any more.
+pub async fn forget_dead(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
+    let before = now.plus_seconds(-DEAD_AFTER_SECONDS);
+    engine
+        .store
+        .write(async |tx| heartbeat::forget(tx, before).await)
+        .await
+}
+
 /// Says that a worker of this process stops in order.
 pub async fn gone(engine: &Engine, worker: &str) -> Result<(), StoreError> {
     engine

@@ -23,10 +23,15 @@ pub async fn beat(
         [process.into(), worker.into(), now.micros().into()],
     )
     .await?;
+    forget(tx, forget_before).await
+}
+
+/// Forgets the workers that gave their last sign of life before this.
+pub async fn forget(tx: &DatabaseTransaction, before: Timestamp) -> Result<(), StoreError> {
     execute(
         tx,
         "DELETE FROM heartbeat WHERE seen_at < $1",
-        [forget_before.micros().into()],
+        [before.micros().into()],
     )
     .await?;
     Ok(())

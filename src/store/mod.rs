@@ -154,6 +154,12 @@ impl StoreError {
         database_code(error)?.parse().ok()
     }
 
+    /// The SQLite file is damaged, or no database: its CORRUPT and NOTADB.
+    pub fn is_damage(&self) -> bool {
+        self.sqlite_code()
+            .is_some_and(|code| matches!(code & 0xff, 11 | 26))
+    }
+
     /// A unique key is taken already.
     pub fn is_unique_violation(&self) -> bool {
         match self {
@@ -249,6 +255,19 @@ impl Store {
 
     pub fn is_sqlite(&self) -> bool {
         self.backend == DbBackend::Sqlite
+    }
+
+    /// Closes the connections at the end of a server, the writer's last: it writes SQLite's
+    /// log back and removes it, so that the file alone is the database.
+    pub async fn close(&self) {
+        if let Some(proof) = &self.proof {
+            proof.close().await;
+        }
+        if let Some(checkpointer) = &self.checkpointer {
+            checkpointer.pool.close().await;
+        }
+        self.reader.pool.close().await;
+        self.writer.pool.close().await;
     }
 
     /// For reads that need no transaction.

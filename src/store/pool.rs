@@ -153,6 +153,13 @@ impl Pool {
         self.0.generation.renew();
     }
 
+    /// Ends every connection that is not on loan, in order.
+    pub(super) async fn close(&self) {
+        while let Some(idle) = self.0.take_idle() {
+            idle.connection.close().await;
+        }
+    }
+
     pub(super) async fn acquire(&self) -> Result<Lease, DbErr> {
         self.acquire_within(ACQUIRE_WITHIN).await
     }

@@ -49,6 +49,10 @@ pub(super) struct Proof {
 }
 
 impl Proof {
+    pub(super) async fn close(&self) {
+        self.reader.pool.close().await;
+    }
+
     pub(super) fn new(reader: Direct) -> Self {
         Self {
             reader,

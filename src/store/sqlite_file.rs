@@ -5,8 +5,9 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Instant, UNIX_EPOCH},
 };
 
 use secrecy::{ExposeSecret, SecretString};
@@ -21,6 +22,9 @@ use crate::domain::time::Timestamp;
 
 /// The setting that says whether a server uses the file.
 const USE: &str = "server_state";
+
+/// The setting that says which file a server has used last.
+const FILE: &str = "server_file";
 
 /// Findings of a check that are told, at most.
 const FINDINGS: usize = 5;
@@ -112,8 +116,8 @@ pub fn log_of(path: &Path) -> PathBuf {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     Sound,
-    /// Whole as it is, but not the file that was left: a backup's, or a copy that misses
-    /// what its log held.
+    /// Whole as it is, but not the file that was left: a backup's, a copy's, or one that
+    /// misses what its log held.
     Copy,
 }
 
@@ -124,8 +128,13 @@ pub async fn check(store: &Store, path: &Path, before: Before) -> Result<Conditi
     }
     // What cannot be read is found out below.
     let state = stored_use(store.reader()).await.ok().flatten();
+    let is_other = is_other_file(store.reader(), path).await;
     if state == Some(Use::Stopped) {
-        return Ok(Condition::Sound);
+        return Ok(if is_other {
+            Condition::Copy
+        } else {
+            Condition::Sound
+        });
     }
     // A dead server leaves its log; without it, pages may be of different times.
     let without_log = state == Some(Use::Running) && !before.has_log;
@@ -133,7 +142,7 @@ pub async fn check(store: &Store, path: &Path, before: Before) -> Result<Conditi
     tracing::info!(
         event = "database.checking",
         megabytes,
-        "the database was not closed in order: all of it is read before it is used"
+        "no server has closed the database in order: all of it is read before it is used"
     );
     let started = Instant::now();
     whole(store.reader(), path, without_log).await?;
@@ -142,7 +151,7 @@ pub async fn check(store: &Store, path: &Path, before: Before) -> Result<Conditi
         seconds = started.elapsed().as_secs(),
         "the database is whole"
     );
-    Ok(if without_log || state == Some(Use::Copied) {
+    Ok(if without_log || is_other || state == Some(Use::Copied) {
         Condition::Copy
     } else {
         Condition::Sound
@@ -166,7 +175,7 @@ pub async fn whole(
     };
     let found = match query(connection, pragma, []).await {
         Ok(found) => found,
-        Err(error) if is_damage(&error) => {
+        Err(error) if error.is_damage() => {
             return Err(damaged("SQLite calls it malformed".to_owned()).into());
         }
         Err(error) => return Err(error.into()),
@@ -182,13 +191,6 @@ pub async fn whole(
     }
 }
 
-/// SQLite's CORRUPT and NOTADB.
-fn is_damage(error: &StoreError) -> bool {
-    error
-        .sqlite_code()
-        .is_some_and(|code| matches!(code & 0xff, 11 | 26))
-}
-
 /// Whether the file could not even be opened because it is damaged.
 pub fn is_damage_at_open(error: &sea_orm::sqlx::Error) -> bool {
     error
@@ -198,7 +200,44 @@ pub fn is_damage_at_open(error: &sea_orm::sqlx::Error) -> bool {
         .is_some_and(|code| matches!(code & 0xff, 11 | 26))
 }
 
+/// What tells a file from its copies: the number of its inode, and when that was made. None
+/// where the file system does not keep that time: there, numbers may change by themselves.
+fn identity(path: &Path) -> Option<String> {
+    let file = fs::metadata(path).ok()?;
+    let made = file.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(format!("{}-{}", file.ino(), made.as_nanos()))
+}
+
+/// Whether the last server used another file than this one, as far as can be known.
+async fn is_other_file(connection: &impl ConnectionTrait, path: &Path) -> bool {
+    match stored(connection, FILE).await {
+        Ok(Some(last)) if !last.is_empty() => identity(path).is_some_and(|file| file != last),
+        _ => false,
+    }
+}
+
+/// Writes down which file a server uses, for the next start.
+pub async fn put_identity(store: &Store, path: &Path, now: Timestamp) -> Result<(), StoreError> {
+    // Where there is no identity, an older one must not be taken for this file's.
+    let identity = identity(path).unwrap_or_default();
+    if stored(store.reader(), FILE).await?.as_deref() == Some(&identity) {
+        return Ok(());
+    }
+    let values = [FILE.into(), now.micros().into(), identity.into()];
+    store.write_alone(setting::PUT, values).await?;
+    Ok(())
+}
+
 async fn stored_use(connection: &impl ConnectionTrait) -> Result<Option<Use>, StoreError> {
+    let text = stored(connection, USE).await?;
+    Ok(text.as_deref().and_then(Use::parse))
+}
+
+/// A setting of a database that may have none yet.
+async fn stored(
+    connection: &impl ConnectionTrait,
+    name: &str,
+) -> Result<Option<String>, StoreError> {
     let there = query_one(
         connection,
         "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'setting'",
@@ -208,8 +247,7 @@ async fn stored_use(connection: &impl ConnectionTrait) -> Result<Option<Use>, St
     if there.is_none() {
         return Ok(None);
     }
-    let text = setting::get(connection, USE).await?;
-    Ok(text.as_deref().and_then(Use::parse))
+    setting::get(connection, name).await
 }
 
 /// Writes down whether a server uses the file, in the file itself and not only its log.

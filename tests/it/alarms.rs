@@ -9,6 +9,7 @@ crate::tests![
     many_failures_raise_one_alarm_that_is_cleared_when_they_are_few,
     processes_that_look_at_the_same_time_raise_an_alarm_once,
     a_worker_that_gives_no_sign_of_life_is_named,
+    a_worker_that_died_before_the_start_raises_no_alarm,
     what_is_gone_is_wrong_no_more,
     a_process_whose_clock_is_wrong_judges_nothing,
     a_message_that_is_due_for_long_raises_an_alarm,
@@ -126,6 +127,20 @@ async fn processes_that_look_at_the_same_time_raise_an_alarm_once(database: Data
         (events(&app, "raised").await, events(&app, "cleared").await),
         (2, 1)
     );
+}
+
+/// Killed, and started again an hour later; or restored from a backup of a running server.
+async fn a_worker_that_died_before_the_start_raises_no_alarm(database: Database) {
+    let app = ready(&database).await;
+    for worker in heartbeat::WORKERS {
+        let before = app.now().plus_seconds(-3600);
+        heartbeat::beat(&app.engine, worker, before).await.unwrap();
+    }
+    assert_eq!(wrong(&app).await, ["worker_dead", "worker_dead"]);
+    let (url, folder) = app.shut_down().await;
+    let app = TestApp::start(&url, &[]).await;
+    assert!(wrong(&app).await.is_empty());
+    drop(folder);
 }
 
 async fn a_worker_that_gives_no_sign_of_life_is_named(database: Database) {

@@ -316,6 +316,26 @@ async fn a_torn_copy_of_a_running_file_is_refused_with_what_helps(database: Data
     // What is no database at all, as well.
     fs::write(&copied, vec![b'x'; 100_000]).unwrap();
     drop(fs::remove_file(sqlite_file::log_of(&copied)));
-    let refused = herald(&url, copy.path(), &["serve"]);
-    assert_eq!(refused.status.code(), DAMAGED, "{}", text(&refused));
+    let commands: [&[&str]; 4] = [
+        &["serve"],
+        &["hold", "show"],
+        &["backup", "again.tar"],
+        &["stats"],
+    ];
+    for words in commands {
+        let refused = herald(&url, copy.path(), words);
+        let said = text(&refused);
+        assert_eq!(refused.status.code(), DAMAGED, "{words:?}: {said}");
+        assert!(said.contains("herald restore"), "{words:?}: {said}");
+    }
+    // And one of which a page is lost that only some commands read.
+    let mut lost = after.clone();
+    lost[4096..].fill(0x5a);
+    fs::write(&copied, &lost).unwrap();
+    for words in commands {
+        let refused = herald(&url, copy.path(), words);
+        let said = text(&refused);
+        assert_eq!(refused.status.code(), DAMAGED, "{words:?}: {said}");
+        assert!(said.contains("herald restore"), "{words:?}: {said}");
+    }
 }

@@ -25,6 +25,7 @@ crate::tests![
     statuses_of_others_and_of_deleted_attempts_hold_nothing,
     another_cluster_or_an_older_timeline_holds_sending,
     a_copy_of_a_running_file_starts_on_hold,
+    a_file_that_was_copied_after_an_orderly_stop_starts_on_hold_once,
 ];
 
 /// A place for the mark: a file, or a second database.
@@ -46,7 +47,12 @@ async fn alone(url: &str, sql: &str) {
 /// A snapshot that was put back by other means than Herald's: nothing says so.
 async fn silently_restored(url: &str, folder: &std::path::Path, name: &str) {
     restored(url, folder, &["restore", name, "--replace"]);
-    alone(url, "DELETE FROM setting WHERE name = 'hold'").await;
+    // As if the volume itself had been put back: neither a command nor another file shows it.
+    alone(
+        url,
+        "DELETE FROM setting WHERE name IN ('hold', 'server_file')",
+    )
+    .await;
 }
 
 async fn a_mark_outside_that_is_newer_holds_sending_once(database: Database) {
@@ -385,11 +391,43 @@ async fn a_copy_of_a_running_file_starts_on_hold(database: Database) {
     let url = format!("sqlite:{}", copy.path().join("database.sqlite").display());
     let twin = TestApp::start(&url, &[]).await;
     assert_eq!(standing(&twin).await["reason"], "copied");
-    // A file that was closed in order and moved is the same database.
+    // So is one with its log, which looks as if its server had died.
+    let folder = copy.path().join("with-log");
+    std::fs::create_dir(&folder).unwrap();
+    app.order("A-2", "+12025550102").await;
+    for suffix in ["", "-wal", "-shm"] {
+        let name = format!("{}{suffix}", path.display());
+        std::fs::copy(name, folder.join(format!("herald.sqlite{suffix}"))).unwrap();
+    }
+    let url = format!("sqlite:{}", folder.join("herald.sqlite").display());
+    let twin = TestApp::start(&url, &[]).await;
+    assert_eq!(standing(&twin).await["reason"], "copied");
+    assert_eq!(twin.send().await, 0);
+    assert_eq!(app.send().await, 1);
+}
+
+/// It may be of today, or of last week: only a person knows.
+async fn a_file_that_was_copied_after_an_orderly_stop_starts_on_hold_once(database: Database) {
+    let Database::Sqlite = database else { return };
+    let app = ready(&database, &[]).await;
+    app.order("A-1", "+12025550101").await;
+    let path = store::sqlite_file::path_of(&SecretString::from(app.database_url.clone())).unwrap();
     let (url, folder) = app.shut_down().await;
-    let moved = copy.path().join("moved.sqlite");
-    std::fs::copy(&path, &moved).unwrap();
-    let twin = TestApp::start(&format!("sqlite:{}", moved.display()), &[]).await;
-    assert_eq!(standing(&twin).await["on_hold"], false);
-    drop((url, folder));
+    // The same file is the same database, also under another name.
+    let renamed = path.with_file_name("renamed.sqlite");
+    std::fs::rename(&path, &renamed).unwrap();
+    let app = TestApp::start(&format!("sqlite:{}", renamed.display()), &[]).await;
+    assert_eq!(standing(&app).await["on_hold"], false);
+    app.shut_down().await;
+    std::fs::copy(&renamed, &path).unwrap();
+    let app = TestApp::start(&url, &[]).await;
+    to_the_present(&app);
+    assert_eq!(standing(&app).await["reason"], "copied");
+    assert_eq!(app.send().await, 0);
+    release(&app, json!({})).await;
+    assert_eq!(app.send().await, 1);
+    app.shut_down().await;
+    let app = TestApp::start(&url, &[]).await;
+    assert_eq!(standing(&app).await["on_hold"], false);
+    drop(folder);
 }

@@ -336,7 +336,11 @@ async fn a_file_that_was_not_closed_in_order_is_read_whole_before_it_is_used(dat
     assert!(sent.success());
     drop(log);
     child.wait().unwrap();
-    // Stopped in order: nothing is read.
+    // Stopped in order: the file alone is the database, and nothing is read.
+    for suffix in ["-wal", "-shm"] {
+        let left = format!("{}{suffix}", url.trim_start_matches("sqlite:"));
+        assert!(!Path::new(&left).exists(), "{left}");
+    }
     let (mut child, _log, checked, held) = again();
     assert!(!checked && !held);
     child.kill().unwrap();

@@ -46,7 +46,7 @@ fn remedy(hold: Option<&Hold>) -> &'static str {
     match hold.map(|hold| hold.reason) {
         None => "",
         Some(Reason::MarkUnreadable) => {
-            "Make the place that HERALD_STATE_MARK names readable: sending goes on by itself when the mark is not newer. Or release it: herald hold release."
+            "Make the place that HERALD_STATE_MARK names readable, or remove a mark of another installation from it: sending goes on by itself when the mark is not newer. Or release it: herald hold release."
         }
         Some(Reason::Asked) => {
             "Look at what would be sent (herald hold show), then release it: herald hold release."

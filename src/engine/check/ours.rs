@@ -35,7 +35,7 @@ pub fn database(why: &str) -> Row {
         Verdict::Failed,
         format!("The database cannot be used: {why}"),
     )
-    .helps("Check DATABASE_URL, and whether the database runs and lets this user in.")
+    .helps("Check DATABASE_URL, whether the database runs and lets this user in, and whether its file is whole (docs/backup.md).")
 }
 
 /// Whether the database is there, current, and keeps what it is given. False: nothing

@@ -23,7 +23,10 @@ use super::{
     sqlite_file::{self, CheckError},
     whole_file,
 };
-use crate::domain::time::Timestamp;
+use crate::domain::{
+    hold::{Hold, Reason},
+    time::Timestamp,
+};
 
 /// The setting whose ciphertext names the secret key.
 const KEY_CHECK: &str = "secret_key_check";
@@ -53,7 +56,9 @@ pub enum BackupError {
     NotEmpty,
     #[error("there is no database at {0}")]
     NoDatabase(String),
-    #[error("a herald process uses this database: stop every `herald serve` first")]
+    #[error(
+        "a herald process uses this database: stop every `herald serve` first, and a pooler that keeps connections of theirs open"
+    )]
     InUse,
     #[error(
         "{0} cannot be run: install PostgreSQL's client programs of the server's version, or take base backups and archive the log (docs/backup.md)"
@@ -82,6 +87,14 @@ impl BackupError {
             self,
             Self::Damaged { .. } | Self::Check(CheckError::Damaged(_))
         )
+    }
+
+    /// What the database said, if that is all there is to it.
+    pub const fn store_error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Check(CheckError::Store(error)) | Self::Store(error) => Some(error),
+            _ => None,
+        }
     }
 }
 
@@ -212,9 +225,14 @@ pub async fn restore(
     {
         return Err(BackupError::NewerSchema(newer.clone()));
     }
+    let held = Hold {
+        reason: Reason::Restored,
+        since: now,
+        detail: Some(format!("made at {}", manifest.created_at)),
+    };
     let kept = match sqlite_file::path_of(url) {
-        Some(path) => sqlite::restore(archive, &path, replace, now).await?,
-        None => postgres::restore(url, archive, replace, now).await?,
+        Some(path) => sqlite::restore(archive, &path, replace, &held, now).await?,
+        None => postgres::restore(url, archive, replace, &held, now).await?,
     };
     Ok(Restored { manifest, kept })
 }

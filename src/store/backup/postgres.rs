@@ -12,10 +12,7 @@ use tokio::process::Command;
 
 use super::{BackupError, Manifest, blocking, compact, facts, manifest::Kind};
 use crate::{
-    domain::{
-        hold::{Hold, Reason},
-        time::Timestamp,
-    },
+    domain::{hold::Hold, time::Timestamp},
     store::{
         ConnectionTrait, StoreError,
         cluster::{Cluster, Session},
@@ -189,6 +186,7 @@ pub(super) async fn restore(
     url: &SecretString,
     archive: &Path,
     replace: bool,
+    held: &Hold,
     now: Timestamp,
 ) -> Result<Option<String>, BackupError> {
     let connection = open(url).await?;
@@ -232,16 +230,9 @@ pub(super) async fn restore(
         &file,
     ];
     let restored = match run(RESTORE, Some(&Address::of(url)), &words).await {
-        Ok(_) => {
-            let held = Hold {
-                reason: Reason::Restored,
-                since: now,
-                detail: None,
-            };
-            hold::replace(&connection, &held, now)
-                .await
-                .map_err(BackupError::from)
-        }
+        Ok(_) => hold::replace(&connection, held, now)
+            .await
+            .map_err(BackupError::from),
         Err(error) => Err(error),
     };
     if let Err(error) = restored {

@@ -9,10 +9,7 @@ use sea_orm::{
 
 use super::{BackupError, Manifest, aside, blocking, facts, manifest::Kind};
 use crate::{
-    domain::{
-        hold::{Hold, Reason},
-        time::Timestamp,
-    },
+    domain::{hold::Hold, time::Timestamp},
     store::{
         StoreError,
         connect::{OpenError, try_lock},
@@ -78,6 +75,7 @@ pub(super) async fn restore(
     archive: &Path,
     path: &Path,
     replace: bool,
+    held: &Hold,
     now: Timestamp,
 ) -> Result<Option<String>, BackupError> {
     let there = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
@@ -98,12 +96,7 @@ pub(super) async fn restore(
     blocking(move || super::archive::extract(&from, NAME, &to)).await?;
     let restored = open(&next.0).await?;
     sqlite_file::whole(&restored, &next.0, false).await?;
-    let held = Hold {
-        reason: Reason::Restored,
-        since: now,
-        detail: None,
-    };
-    hold::replace(&restored, &held, now).await?;
+    hold::replace(&restored, held, now).await?;
     sqlite_file::put_use_in(&restored, Use::Stopped, now).await?;
     close(restored).await?;
     let kept = if there { Some(aside(path, now)) } else { None };
