@@ -14,6 +14,7 @@ use crate::{
         matching::Match,
     },
     state::Clock,
+    store::hold,
 };
 
 /// Queues failed notifications again, in a new generation.
@@ -115,6 +116,12 @@ impl Which {
     async fn run(self, action: Action) -> anyhow::Result<()> {
         let config = settings()?;
         let engine = app::command_engine(&config, app::command_store(&config).await?).await?;
+        let sends = matches!(action, Action::Retry { .. } | Action::SendNow);
+        if sends && hold::get(engine.store.reader()).await?.is_some() {
+            say(
+                "Sending is on hold: nothing leaves before `herald hold release` (`herald hold show` says what waits).",
+            );
+        }
         if let Some(id) = self.id {
             return one(&engine, id, action).await;
         }

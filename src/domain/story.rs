@@ -36,6 +36,10 @@ pub fn standing(status: Status, reason: Option<&str>, until: Option<&str>) -> St
     }
 }
 
+/// What is to be said of a message that waits while sending is on hold.
+pub const ON_HOLD: &str =
+    " Sending is on hold: `herald hold show` says what waits, `herald hold release` lets it go.";
+
 /// What is to be said of an instant that lies further ahead than it can.
 pub fn too_far_ahead(what: TooFar, until: &str) -> String {
     let so = match what {
@@ -176,7 +180,7 @@ impl Deed {
     /// In words.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Retry => "Retry it, when what stood in the way is mended.",
+            Self::Retry => "Retry it, when what stood in the way is fixed.",
             Self::RetryInsisting => "Ask the person. Retry it if a second copy does no harm.",
             Self::SendNow => "End its waiting; the pace is kept all the same.",
             Self::Cancel => "Cancel it, if it matters no more.",

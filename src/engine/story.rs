@@ -18,7 +18,7 @@ use crate::{
     },
     engine::accept::RouteResult,
     store::{
-        Store, StoreError, attempt, convert, event, follow_up, notification, sender, timeline,
+        Store, StoreError, attempt, convert, event, follow_up, hold, notification, sender, timeline,
     },
 };
 
@@ -174,8 +174,13 @@ pub async fn of(
     let later = row.due_at.or(row.wake_at).filter(|at| *at > now.micros());
     let waits_until = later.filter(|_| status.group() == Group::Pending);
     let changed = too_far(store, &row, status, waits_until, now).await?;
+    let hold = match status {
+        Status::Queued | Status::Held | Status::Retrying => hold::get(store.reader()).await?,
+        _ => None,
+    };
     // Said once: not as if it could be waited for.
     let until = waits_until
+        .filter(|_| status != Status::Held || hold.is_none())
         .filter(|_| {
             !changed
                 .iter()
@@ -186,6 +191,9 @@ pub async fn of(
     for (what, until) in &changed {
         standing.push(' ');
         standing += &story::too_far_ahead(*what, &until.to_string());
+    }
+    if hold.is_some() {
+        standing += story::ON_HOLD;
     }
     let due_later = row.due_at.is_some_and(|at| at > now.micros());
     let attempts = attempt::of_notification(store, id).await?;

@@ -100,7 +100,19 @@ async fn after_a_restore_nothing_is_sent_again_until_a_person_says_so(database: 
         waits["reason"].as_str().unwrap().contains("restored"),
         "{waits}"
     );
+    let (_, story) = app
+        .get(&format!("/api/v1/notifications/{again}/story"))
+        .await;
+    let text = story["standing"].as_str().unwrap();
+    assert!(
+        text.contains("herald hold release") && !text.contains("looked at again"),
+        "{text}"
+    );
     let stands = standing(&app).await;
+    assert!(
+        stands["detail"].as_str().unwrap().starts_with("made at 20"),
+        "{stands}"
+    );
     assert_eq!(
         (&stands["on_hold"], &stands["reason"]),
         (&json!(true), &json!("restored"))
@@ -244,6 +256,9 @@ async fn a_hold_is_for_admins_says_why_and_outlasts_a_restart(database: Database
         "{shown}"
     );
     assert!(!shown.contains("+12025550101"), "{shown}");
+    let words = ["send-now", "--all", "--dry-run"];
+    let now = done(&app.database_url, folder.path(), &words);
+    assert!(now.contains("Sending is on hold"), "{now}");
     let (url, _folder) = app.shut_down().await;
     let app = TestApp::start(&url, &[]).await;
     to_the_present(&app);
