@@ -40,10 +40,16 @@ pub struct Command {
     /// One way only.
     #[arg(long)]
     way: Option<Way>,
+    /// Begin with the siege: no callback has shown yet that the address is a good one's.
+    #[arg(long)]
+    cold: bool,
     /// The 99th percentile may be as long, in milliseconds.
     #[arg(long, default_value_t = 100.0)]
     most_p99: f64,
 }
+
+/// How long good callbacks come before the siege does; all of them are measured.
+const BEFORE_SIEGE: Duration = Duration::from_millis(500);
 
 /// How callers reach the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -177,9 +183,14 @@ impl Command {
         server: &Server,
         rss_idle: f64,
     ) -> anyhow::Result<Stood> {
-        progress(&format!("{}: laying siege …", way.name()));
-        let siege = Siege::lay(address, self.hostile)?;
-        siege.wait_open(self.hostile * 9 / 10).await?;
+        let siege = if self.cold {
+            progress(&format!("{}: laying siege …", way.name()));
+            let siege = Siege::lay(address, self.hostile)?;
+            siege.wait_open(self.hostile * 9 / 10).await?;
+            Some(siege)
+        } else {
+            None
+        };
         progress(&format!("{}: good callbacks …", way.name()));
         let wanted = self.per_second * self.common.seconds;
         let shots = Arc::new(load::shots(usize::try_from(wanted)?, 19));
@@ -191,6 +202,15 @@ impl Command {
             Duration::from_secs(self.common.seconds),
             &Arc::new(AtomicBool::new(false)),
         );
+        let siege = if let Some(siege) = siege {
+            siege
+        } else {
+            tokio::time::sleep(BEFORE_SIEGE).await;
+            progress(&format!("{}: laying siege …", way.name()));
+            let siege = Siege::lay(address, self.hostile)?;
+            siege.wait_open(self.hostile * 9 / 10).await?;
+            siege
+        };
         let outcome = steady.join().await?;
         let fired = outcome.acknowledged.len() + usize::try_from(outcome.refused)?;
         ensure!(

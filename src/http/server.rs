@@ -32,6 +32,18 @@ const LINGER: Duration = Duration::from_secs(1);
 /// for each connection, and those of a thousand slow readers are made and copied at once.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
+/// Connections that may wait to be accepted; the system allows no more than its own
+/// `somaxconn`. The standard library asks for 128, and when a thousand come at once, others
+/// are tried again by their client's system, after a second.
+const BACKLOG: i32 = 4096;
+
+/// Sets what all connections of a listener inherit, and how many may wait.
+fn prepare(listener: &TcpListener) -> io::Result<()> {
+    set_socket_send_buffer_size(listener, SEND_BUFFER_BYTES)?;
+    // On a socket that listens already this changes the number.
+    Ok(rustix::net::listen(listener, BACKLOG)?)
+}
+
 /// How a server listens.
 #[derive(Clone, Copy, Debug)]
 pub struct Listening {
@@ -54,8 +66,7 @@ pub fn listen(
     limiter: web::Data<Limiter>,
     configure: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
 ) -> io::Result<Server> {
-    // Connections inherit it.
-    set_socket_send_buffer_size(&listener, SEND_BUFFER_BYTES)?;
+    prepare(&listener)?;
     let builder = Server::build()
         .workers(listening.workers)
         .max_concurrent_connections((listening.open_at_once / listening.workers).max(1))
@@ -127,5 +138,27 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.limiter.leave(&self.connection);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{TcpListener, TcpStream},
+        time::Duration,
+    };
+
+    use super::prepare;
+
+    #[test]
+    fn many_connections_wait_to_be_accepted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        prepare(&listener).unwrap();
+        let address = listener.local_addr().unwrap();
+        // None is accepted: of the standard library's 128, the next would time out.
+        let waiting: Vec<_> = (0..400)
+            .map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(500)).unwrap())
+            .collect();
+        assert_eq!(waiting.len(), 400);
     }
 }
