@@ -203,6 +203,10 @@ pub async fn seed_of_sender(fresh: &Fresh, notifications: u64) -> anyhow::Result
         let of_sender = format!("UPDATE {table} SET sender_id = (SELECT id FROM sender)");
         connection.execute_unprepared(&of_sender).await?;
     }
+    // It is going to be copied on purpose: a server of a copy would hold sending.
+    connection
+        .execute_unprepared("DELETE FROM setting WHERE name = 'server_file'")
+        .await?;
     tidy(&connection).await?;
     connection.close().await?;
     Ok(())
