@@ -87,10 +87,11 @@ impl Failure {
 }
 
 /// SQLite may end a transaction by itself at NOMEM, INTERRUPT, IOERR, CORRUPT, FULL ("Response To
-/// Errors Within A Transaction"), and cannot be trusted after CANTOPEN, MISUSE or NOTADB.
+/// Errors Within A Transaction"), and cannot be trusted after CANTOPEN, MISUSE or NOTADB. After READONLY
+/// neither: a connection that was opened while the file system took no writes refuses them for good.
 fn ends_transaction(code: &str) -> bool {
     code.parse::<u32>().map_or(true, |code| {
-        matches!(code & 0xff, 7 | 9 | 10 | 11 | 13 | 14 | 21 | 26)
+        matches!(code & 0xff, 7 | 8 | 9 | 10 | 11 | 13 | 14 | 21 | 26)
     })
 }
 
