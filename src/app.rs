@@ -156,9 +156,6 @@ async fn open_store(
         );
     }
     sqlite_file::put_use(&store, Use::Running, now).await?;
-    if let Some(path) = &path {
-        sqlite_file::put_identity(&store, path, now).await?;
-    }
     Ok((store, condition))
 }
 
@@ -305,6 +302,11 @@ impl App {
             hold::begin(&engine, by, Reason::Copied, None).await?;
         }
         lineage::begin(&engine, now).await?;
+        // After the hold of a copy: a start that fails before it, or is killed, leaves the copy
+        // to be seen by the next one.
+        if let Some(path) = sqlite_file::path_of(&config.database_url) {
+            sqlite_file::put_identity(&engine.store, &path, now).await?;
+        }
         heartbeat::forget_dead(&engine, now).await?;
         if options.sending == Sending::OnHold {
             hold::begin(&engine, by, Reason::Asked, Some("serve --hold")).await?;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     backup::{done, restored, to_the_present},
+    cli,
     harness::{Database, TestApp, fresh_database, status},
     hold::{ready, release, standing},
 };
@@ -420,6 +421,12 @@ async fn a_file_that_was_copied_after_an_orderly_stop_starts_on_hold_once(databa
     assert_eq!(standing(&app).await["on_hold"], false);
     app.shut_down().await;
     std::fs::copy(&renamed, &path).unwrap();
+    // A start that is refused, here for its secret key, does not make the copy a known file.
+    let refused = cli::command(&url, folder.as_ref().unwrap().path(), &["serve"])
+        .env("HERALD_SECRET_KEY", "ab".repeat(32))
+        .output()
+        .unwrap();
+    assert!(!refused.status.success());
     let app = TestApp::start(&url, &[]).await;
     to_the_present(&app);
     assert_eq!(standing(&app).await["reason"], "copied");
