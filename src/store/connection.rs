@@ -41,7 +41,7 @@ impl Failure {
     pub(super) fn leaves_connection_usable(&self) -> bool {
         match &self.0 {
             sqlx::Error::Database(error) => match error.code().as_deref() {
-                Some(code) if code.len() < 5 => !ends_transaction(code),
+                Some(code) if code.len() < 5 => !leaves_doubt(code),
                 code => !is_server_gone(code),
             },
             sqlx::Error::RowNotFound
@@ -89,7 +89,7 @@ impl Failure {
 /// SQLite may end a transaction by itself at NOMEM, INTERRUPT, IOERR, CORRUPT, FULL ("Response To
 /// Errors Within A Transaction"), and cannot be trusted after CANTOPEN, MISUSE or NOTADB. After READONLY
 /// neither: a connection that was opened while the file system took no writes refuses them for good.
-fn ends_transaction(code: &str) -> bool {
+fn leaves_doubt(code: &str) -> bool {
     code.parse::<u32>().map_or(true, |code| {
         matches!(code & 0xff, 7 | 8 | 9 | 10 | 11 | 13 | 14 | 21 | 26)
     })

@@ -18,6 +18,7 @@ use crate::harness::{
 crate::tests![
     acknowledged_callbacks_and_events_are_there_after_a_full_disk,
     a_transaction_with_a_failed_statement_commits_nothing,
+    a_connection_that_refuses_every_write_is_not_used_again,
     a_transaction_that_is_given_up_leaves_no_connection_behind,
     a_connection_with_an_open_transaction_is_not_used_again,
     a_commit_that_no_reader_finds_is_answered_503_and_the_writer_reopened,
@@ -163,6 +164,31 @@ async fn a_connection_with_an_open_transaction_is_not_used_again(database: Datab
     write(&app.store, "outside").await.unwrap();
     let sql = "SELECT count(*) FROM setting WHERE name IN ('inside', 'outside')";
     assert_eq!(seen_from_outside(&app, sql).await, 1);
+}
+
+/// SQLite opens a file for reading only, without an error, while its file system takes no writes,
+/// and such a connection stays so. The stand-in refuses with the same code (READONLY).
+async fn a_connection_that_refuses_every_write_is_not_used_again(database: Database) {
+    let Database::Sqlite = database else { return };
+    let app = TestApp::spawn(&database).await;
+    let writer = app.store.raw_writer();
+    let statement = "UPDATE commit_marker SET number = number";
+    for _ in 0..2 {
+        writer
+            .execute_unprepared("PRAGMA query_only = ON")
+            .await
+            .unwrap();
+        let refused = writer.execute_unprepared(statement).await.unwrap_err();
+        assert!(refused.to_string().contains("readonly"), "{refused}");
+        writer.execute_unprepared(statement).await.unwrap();
+    }
+    // In a transaction, as well.
+    writer
+        .execute_unprepared("PRAGMA query_only = ON")
+        .await
+        .unwrap();
+    assert_eq!(app.callback_bytes(b"{}".to_vec()).await, 503);
+    assert_eq!(app.callback_bytes(b"{}".to_vec()).await, 200);
 }
 
 async fn a_commit_that_no_reader_finds_is_answered_503_and_the_writer_reopened(database: Database) {
