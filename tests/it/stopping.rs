@@ -218,6 +218,11 @@ async fn a_second_signal_ends_at_once_and_leaves_an_unknown(database: Database) 
     event(&mut served.log, "process.stopping");
     served.terminate();
     event(&mut served.log, "process.killed");
+    let rest: Vec<String> = served.log.by_ref().map(Result::unwrap).collect();
+    assert!(
+        !rest.iter().any(|line| line.contains("panicked")),
+        "{rest:?}"
+    );
     served.child.wait().unwrap();
     drop(stream);
     // The attempt was committed before its call: whoever comes next knows of it.

@@ -7,10 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::peers::make_room;
 use crate::domain::address;
-
-/// So many addresses are remembered.
-const MAX_ADDRESSES: usize = 10_000;
 
 /// What an address gets at once, in bytes.
 const BURST_BYTES: usize = 2 * 1024 * 1024;
@@ -31,12 +29,7 @@ impl Answers {
     pub fn spend(&self, address: Option<IpAddr>, bytes: usize, now: Instant) -> bool {
         let Some(address) = address else { return true };
         let mut empty_at = self.empty_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if empty_at.len() >= MAX_ADDRESSES {
-            empty_at.retain(|_, at| *at > now);
-            if empty_at.len() >= MAX_ADDRESSES {
-                empty_at.clear();
-            }
-        }
+        make_room(&mut empty_at, |at| *at > now);
         let at = empty_at.entry(address::network(address)).or_insert(now);
         let level = at.saturating_duration_since(now);
         if level >= time_of(BURST_BYTES) {
@@ -60,7 +53,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{Answers, BURST_BYTES, BYTES_PER_SECOND, MAX_ADDRESSES};
+    use super::{super::peers::MAX_ADDRESSES, Answers, BURST_BYTES, BYTES_PER_SECOND};
 
     fn ip(text: &str) -> Option<IpAddr> {
         text.parse().ok()

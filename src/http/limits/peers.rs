@@ -10,7 +10,7 @@ use std::{
 use crate::domain::address;
 
 /// So many addresses of each kind are remembered.
-const MAX_ADDRESSES: usize = 10_000;
+pub(super) const MAX_ADDRESSES: usize = 10_000;
 
 /// A failure or a late body is forgotten after this.
 const REMEMBERED: Duration = Duration::from_mins(1);
@@ -37,15 +37,22 @@ pub struct Peers {
     late: Mutex<Counts>,
 }
 
+/// Makes room for another address: those that are not current go first, then all.
+pub(super) fn make_room<T>(by_address: &mut HashMap<IpAddr, T>, is_current: impl Fn(&T) -> bool) {
+    if by_address.len() >= MAX_ADDRESSES {
+        by_address.retain(|_, value| is_current(value));
+        if by_address.len() >= MAX_ADDRESSES {
+            by_address.clear();
+        }
+    }
+}
+
 /// Counts once more. Gives back how often it was lately.
 fn count(counts: &Mutex<Counts>, address: IpAddr, now: Instant) -> u32 {
     let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-    if counts.len() >= MAX_ADDRESSES {
-        counts.retain(|_, (_, last)| now.duration_since(*last) <= REMEMBERED);
-        if counts.len() >= MAX_ADDRESSES {
-            counts.clear();
-        }
-    }
+    make_room(&mut counts, |(_, last)| {
+        now.duration_since(*last) <= REMEMBERED
+    });
     let (count, last) = counts.entry(address::network(address)).or_insert((0, now));
     if now.duration_since(*last) > REMEMBERED {
         *count = 0;
