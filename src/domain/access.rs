@@ -240,7 +240,7 @@ impl Bounds {
         }
     }
 
-    /// Whose the rows are that a caller makes: a product's, or nobody's in particular.
+    /// The product that owns the rows a caller makes; none for a caller without bounds.
     pub fn owner(&self) -> Option<&str> {
         self.product().map(|product| product.name.as_str())
     }
@@ -250,7 +250,7 @@ impl Bounds {
         self.product()?.catalogue.as_deref()
     }
 
-    /// Whether it may use what a catalogue defines, or nobody's catalogue.
+    /// Whether it may use what a catalogue defines, or what belongs to no catalogue.
     pub fn has_catalogue(&self, of: Option<&str>) -> bool {
         self.catalogue().is_none_or(|own| of == Some(own))
     }

@@ -56,7 +56,7 @@ pub fn key_digest(text: &str) -> Vec<u8> {
     Sha256::digest(text.as_bytes()).to_vec()
 }
 
-/// A key that somebody asks for.
+/// A key to be created.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// The product that it is for: all keys of a name see the same.

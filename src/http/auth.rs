@@ -79,7 +79,7 @@ async fn client(request: &ServiceRequest) -> Result<Client, Problem> {
     })
 }
 
-/// Lets nobody in without a good key.
+/// Refuses every request without a valid key.
 pub async fn authenticate(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -166,7 +166,7 @@ pub mod scope {
 }
 
 /// What a handler takes, of which the first is [`Allowed`]: it is asked first, so that a key
-/// that may not is told so before it is told what is wrong with its request.
+/// that may not is refused before its request is checked.
 pub trait Guarded {}
 
 macro_rules! guarded {

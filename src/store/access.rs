@@ -108,7 +108,7 @@ pub async fn keys(connection: &impl ConnectionTrait) -> Result<Vec<api_key::Mode
         .await?)
 }
 
-/// Waits for whoever else makes keys, so that bounds of two products cannot come to overlap.
+/// Waits for other processes that create keys, so that bounds of two products cannot come to overlap.
 pub async fn lock_keys(tx: &DatabaseTransaction) -> Result<(), StoreError> {
     if !super::dialect::is_sqlite(tx) {
         execute(tx, "LOCK TABLE api_key IN SHARE ROW EXCLUSIVE MODE", []).await?;

@@ -231,7 +231,7 @@ pub fn of_aliases(bounds: &Bounds, used: usize) -> Piece {
     )];
     if !product.senders.is_empty() {
         let places = numbered(used + values.len(), product.senders.len());
-        // A number that somebody else has given them is nobody's who only hears from them.
+        // A number that another product has given them is not shown to one that only receives from them.
         ways.push(format!(
             "((a.kind <> 'phone' OR EXISTS (SELECT 1 FROM contact_alias w WHERE w.contact_id = a.contact_id \
              AND w.kind = 'wa_id' AND '+' || w.value = a.value)) AND EXISTS ({}))",

@@ -72,7 +72,7 @@ pub async fn by_external_id(
         .await?)
 }
 
-/// One event, whoever it is of; for who answers a caller, see [`shown`].
+/// One event, regardless of bounds; to answer a caller, use [`shown`].
 pub async fn find(
     connection: &DatabaseTransaction,
     id: Uuid,

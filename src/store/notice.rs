@@ -64,7 +64,7 @@ pub async fn insert(
 }
 
 /// The newest notices, of one field if it is named. They speak of whole accounts, and belong to no
-/// product: a caller with bounds is told none.
+/// product: a caller with bounds gets none.
 pub async fn newest(
     store: &Store,
     bounds: &Bounds,

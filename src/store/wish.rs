@@ -97,7 +97,7 @@ pub async fn of(
     Ok(all)
 }
 
-/// Of whom preferences are kept: a product, or nobody in particular.
+/// Whose preferences are kept: a product's, or those that all share.
 fn owner(bounds: &Bounds) -> &str {
     bounds.owner().unwrap_or_default()
 }

@@ -200,7 +200,7 @@ pub async fn event(
                 }
             }
             if !fresh {
-                // Another product's is not told of; what was posted before keys had bounds is
+                // Another product's is not mentioned; what was posted before keys had bounds is
                 // this product's by its source.
                 let is_other = row.product.is_some()
                     && poster.bounds.owner().is_some()

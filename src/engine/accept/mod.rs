@@ -260,7 +260,7 @@ async fn own_names(
 }
 
 /// What a product calls a person. What others call them is theirs, but for staff and whom a
-/// catalogue defines: whoever may name them may know their names.
+/// catalogue defines: a caller that may name them may know their names.
 fn own_name(
     own: &HashMap<Uuid, OwnName>,
     contact: Uuid,

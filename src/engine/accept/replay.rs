@@ -23,7 +23,7 @@ pub enum Replayed {
     No(&'static str),
 }
 
-/// Runs the routes of an event of the caller's that have not fired. Nobody hears of it twice: a route that
+/// Runs the routes of an event of the caller's that have not fired. No recipient gets it twice: a route that
 /// has fired is left alone, and one that reached some people before it failed goes on with
 /// the others.
 pub async fn replay(

@@ -79,7 +79,7 @@ pub(super) async fn save(
 /// The contact that is meant.
 struct Target {
     contact: Uuid,
-    /// Nobody else knows this contact: its numbers may be changed.
+    /// No other product knows this contact: its numbers may be changed.
     is_own: bool,
 }
 
@@ -97,7 +97,7 @@ async fn target(
         if owner.is_some() && owner == id {
             continue;
         }
-        // Two contacts that it knows stay two; of others it is told nothing.
+        // Two contacts that it knows stay two; others are not mentioned.
         let known = alias::owner_known(tx, by.bounds, alias.kind, &alias.value).await?;
         let meant = id.or(leads_to);
         if known.is_some() && meant.is_some() && known != meant {

@@ -60,7 +60,7 @@ pub struct NoticePage {
     next: Option<Uuid>,
 }
 
-/// What the provider told us, newest first. It speaks of whole accounts: a key with bounds is told
+/// What the provider reported, newest first. It concerns whole accounts: a key with bounds gets
 /// nothing.
 #[utoipa::path(
     get, path = "/api/v1/notices", tag = "account", params(NoticeQuery),

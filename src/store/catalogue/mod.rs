@@ -71,7 +71,7 @@ pub async fn count_change(
     Ok(())
 }
 
-/// Name and language of every template that a catalogue has, whoever asks.
+/// Name and language of every template that a catalogue has, regardless of bounds.
 pub async fn template_names(store: &super::Store) -> Result<Vec<(String, String)>, StoreError> {
     let found = super::dialect::query(
         store.reader(),

@@ -366,7 +366,7 @@ pub async fn members(
     found.iter().map(member).collect()
 }
 
-/// The catalogue's name of a contact, and the users that are this person, whoever asks.
+/// The catalogue's name of a contact, and the users that are this person, regardless of bounds.
 pub async fn names(
     connection: &impl ConnectionTrait,
     contact: Uuid,

@@ -113,7 +113,7 @@ async fn note(
 pub struct OwnName {
     pub name: Option<String>,
     pub language: Option<String>,
-    /// A catalogue defines this person: its name is for whoever sends to them.
+    /// A catalogue defines this person: its name is for every product that sends to them.
     pub is_of_catalogue: bool,
 }
 
@@ -223,9 +223,9 @@ pub async fn move_to(
     Ok(())
 }
 
-/// Whether nobody but a product knows a contact, so that it may change the number: no other
-/// product, no catalogue, no person, nobody who has sent to them, and no sender but its own that
-/// they have written to.
+/// Whether a contact is known to one product only, so that it may change the number: to no other
+/// product, catalogue or user; no other has sent to them, and they have written to no other's
+/// sender.
 pub async fn is_only_of(
     tx: &DatabaseTransaction,
     product: &Product,

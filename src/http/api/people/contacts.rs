@@ -134,10 +134,10 @@ async fn save(
     saved.map_err(Problem::Invalid)
 }
 
-const NAMED: &str = "where messages for staff, and for whom a catalogue or somebody has named, go is for an admin key to change";
+const NAMED: &str = "only an admin key may change where messages for staff go, and those for people whom a catalogue or an admin has named";
 
-/// Where messages for staff, and for whom a catalogue or somebody has named, go is an admin's
-/// matter: another number or name would lead them to somebody else.
+/// Only an admin may change where messages for staff go, and those for people whom a catalogue or
+/// an admin has named: another number or name would send them to another person.
 async fn may_change(
     client: &Client,
     state: &AppState,

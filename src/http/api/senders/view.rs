@@ -117,7 +117,7 @@ pub(super) async fn one(
     view(state, client, row, &facts).await
 }
 
-/// Whether a caller is told a fact of an account: of its other numbers, those that it may use.
+/// Whether a caller may see a fact of an account: of its other numbers, those that it may use.
 fn is_known(
     bounds: &Bounds,
     fact: &entity::account_fact::Model,
