@@ -423,10 +423,17 @@ async fn a_file_that_was_copied_after_an_orderly_stop_starts_on_hold_once(databa
     std::fs::copy(&renamed, &path).unwrap();
     // A start that is refused, here for its secret key, does not make the copy a known file.
     let refused = cli::command(&url, folder.as_ref().unwrap().path(), &["serve"])
-        .env("HERALD_SECRET_KEY", "ab".repeat(32))
+        .env(
+            "HERALD_SECRET_KEY",
+            "f0e1d2c3b4a5968778695a4b3c2d1e0f".repeat(2),
+        )
         .output()
         .unwrap();
-    assert!(!refused.status.success());
+    let said = cli::text(&refused);
+    assert!(
+        !refused.status.success() && said.contains("encrypted"),
+        "{said}"
+    );
     let app = TestApp::start(&url, &[]).await;
     to_the_present(&app);
     assert_eq!(standing(&app).await["reason"], "copied");
