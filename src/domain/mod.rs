@@ -18,6 +18,7 @@ pub mod facts;
 pub mod failure;
 pub mod hold;
 pub mod horizon;
+pub mod identity;
 pub mod language;
 pub mod latency;
 pub mod login;

@@ -1,0 +1,706 @@
+//! Who is who, computed from all evidence about some aliases.
+//!
+//! The evidence is replayed in the order of the provider's time. A phone number has *epochs*: in
+//! each it belongs to one person, and a new one begins when it changes hands. A user id has one
+//! epoch, unless a person has cut it off. Epochs are tied together to persons; what ties nothing
+//! together is a question or a contradiction, and both are results.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::{Alias, Decision, Fact, Observation, Verdict};
+use crate::domain::time::Timestamp;
+
+/// Before everything.
+const ALWAYS: Timestamp = Timestamp::from_micros(i64::MIN);
+
+/// Everything that is known about some aliases.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    pub observations: Vec<Observation>,
+    pub decisions: Vec<Decision>,
+    /// Aliases about which nothing else is known.
+    pub others: Vec<Alias>,
+}
+
+/// A person, good within one [`Identities`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PersonIndex(usize);
+
+/// One alias of a person.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holding {
+    pub alias: Alias,
+    pub since: Timestamp,
+    /// A number that was given up, or a user id that was replaced. The id is still this person's.
+    pub until: Option<Timestamp>,
+}
+
+/// An unexplained new user id at a known number: the same person with a new id, or somebody who
+/// has got the number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Question {
+    pub phone: Alias,
+    /// Whose the number was.
+    pub owner: PersonIndex,
+    /// Who was seen with it.
+    pub claimant: PersonIndex,
+    pub since: Timestamp,
+    /// From then on it counts as a move.
+    pub due: Timestamp,
+}
+
+/// A number that counts as moved because nothing has explained the new user id in time: what
+/// either had refused by then holds for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Inheritance {
+    pub owner: PersonIndex,
+    pub claimant: PersonIndex,
+    pub until: Timestamp,
+}
+
+/// Evidence that cannot be true together with other evidence, or with what a person decided.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Contradiction {
+    pub alias: Alias,
+    pub one: PersonIndex,
+    pub other: PersonIndex,
+}
+
+/// Who is who.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identities {
+    /// Of each alias: from when on it is whose, the oldest first.
+    epochs: BTreeMap<Alias, Vec<(Timestamp, PersonIndex)>>,
+    persons: BTreeMap<PersonIndex, Vec<Holding>>,
+    pub questions: Vec<Question>,
+    pub inheritances: Vec<Inheritance>,
+    pub contradictions: Vec<Contradiction>,
+}
+
+impl Identities {
+    /// Whose an alias was at a time; none: nothing is known of it.
+    pub fn person_at(&self, alias: &Alias, at: Timestamp) -> Option<PersonIndex> {
+        let epochs = self.epochs.get(alias)?;
+        epochs
+            .iter()
+            .rev()
+            .find(|(since, _)| *since <= at)
+            .map(|(_, person)| *person)
+    }
+
+    /// The person of an item that names some aliases, the surest first.
+    pub fn person_of(&self, aliases: &[Alias], at: Timestamp) -> Option<PersonIndex> {
+        aliases.iter().find_map(|alias| self.person_at(alias, at))
+    }
+
+    /// From when on an alias is whose, the oldest first.
+    pub fn epochs(&self, alias: &Alias) -> &[(Timestamp, PersonIndex)] {
+        self.epochs.get(alias).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every person with what it is, or was, known by, in order of alias and time.
+    pub fn persons(&self) -> impl Iterator<Item = (PersonIndex, &[Holding])> {
+        self.persons
+            .iter()
+            .map(|(person, held)| (*person, held.as_slice()))
+    }
+
+    /// Every alias that something is known of.
+    pub fn aliases(&self) -> impl Iterator<Item = &Alias> {
+        self.epochs.keys()
+    }
+}
+
+/// Replays evidence. After `patience_seconds` an unexplained new user id counts as a move.
+pub fn replay(evidence: &Evidence, patience_seconds: i64, now: Timestamp) -> Identities {
+    let mut replay = Replay::of(evidence, patience_seconds, now);
+    replay.tie_for_good(evidence);
+    for event in events(evidence) {
+        replay.apply(event);
+    }
+    replay.finish(evidence)
+}
+
+/// What happens to numbers, in this order within one instant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind<'a> {
+    Moved {
+        from: &'a Alias,
+        to: &'a Alias,
+    },
+    Cut {
+        alias: &'a Alias,
+        group: Uuid,
+    },
+    Linked {
+        one: &'a Alias,
+        other: &'a Alias,
+    },
+    Together {
+        phone: &'a Alias,
+        id: &'a Alias,
+        scope: &'a str,
+        is_first: bool,
+    },
+    Seen {
+        phone: &'a Alias,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Event<'a> {
+    at: Timestamp,
+    kind: Kind<'a>,
+}
+
+fn events(evidence: &Evidence) -> BTreeSet<Event<'_>> {
+    let mut events = BTreeSet::new();
+    for Observation {
+        fact,
+        scope,
+        first,
+        last,
+    } in &evidence.observations
+    {
+        match fact {
+            Fact::Together { phone, id } => {
+                let again = (last > first).then_some((*last, false));
+                for (at, is_first) in std::iter::once((*first, true)).chain(again) {
+                    let kind = Kind::Together {
+                        phone,
+                        id,
+                        scope,
+                        is_first,
+                    };
+                    events.insert(Event { at, kind });
+                }
+            }
+            Fact::Moved { from, to } => {
+                let kind = Kind::Moved { from, to };
+                events.insert(Event { at: *first, kind });
+            }
+            Fact::Seen(phone) if phone.is_phone() => {
+                let kind = Kind::Seen { phone };
+                events.insert(Event { at: *first, kind });
+            }
+            Fact::Seen(_) | Fact::Parent { .. } | Fact::Replaced { .. } | Fact::Variant { .. } => {}
+        }
+    }
+    for Decision { at, verdict } in &evidence.decisions {
+        match verdict {
+            Verdict::Cut { alias, group } if alias.is_phone() => {
+                let kind = Kind::Cut {
+                    alias,
+                    group: *group,
+                };
+                events.insert(Event { at: *at, kind });
+            }
+            Verdict::Link(one, other) if one.is_phone() || other.is_phone() => {
+                let kind = Kind::Linked { one, other };
+                events.insert(Event { at: *at, kind });
+            }
+            Verdict::Cut { .. } | Verdict::Link(..) | Verdict::Apart(..) => {}
+        }
+    }
+    events
+}
+
+/// A part of a person: united with others as the evidence goes.
+type Node = usize;
+
+/// In which a number, or an id that was cut off, belongs to one person.
+#[derive(Clone, Debug)]
+struct Epoch {
+    since: Timestamp,
+    node: Node,
+    /// Ids that were seen with it, with their portfolio.
+    ids: BTreeSet<(String, Alias)>,
+    /// Somebody was seen with it, if without an id.
+    is_seen: bool,
+}
+
+impl Epoch {
+    const fn new(since: Timestamp, node: Node) -> Self {
+        Self {
+            since,
+            node,
+            ids: BTreeSet::new(),
+            is_seen: false,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Replay {
+    parents: Vec<Node>,
+    /// Of the first spelling of each alias.
+    epochs: BTreeMap<Alias, Vec<Epoch>>,
+    /// The first spelling of numbers that have several.
+    spellings: BTreeMap<Alias, Alias>,
+    /// The portfolio of each account.
+    portfolios: BTreeMap<String, String>,
+    apart: BTreeSet<(Alias, Alias)>,
+    groups: BTreeMap<Uuid, Node>,
+    /// When each user id was last seen.
+    alive: BTreeMap<Alias, Timestamp>,
+    questions: BTreeMap<(Alias, Node, Node), Timestamp>,
+    inheritances: BTreeSet<(Node, Node, Timestamp)>,
+    contradictions: BTreeSet<(Alias, Node, Node)>,
+    patience_seconds: i64,
+    now: Timestamp,
+}
+
+impl Replay {
+    fn of(evidence: &Evidence, patience_seconds: i64, now: Timestamp) -> Self {
+        let mut replay = Self {
+            parents: Vec::new(),
+            epochs: BTreeMap::new(),
+            spellings: spellings(evidence),
+            portfolios: portfolios(evidence),
+            apart: BTreeSet::new(),
+            groups: BTreeMap::new(),
+            alive: BTreeMap::new(),
+            questions: BTreeMap::new(),
+            inheritances: BTreeSet::new(),
+            contradictions: BTreeSet::new(),
+            patience_seconds,
+            now,
+        };
+        for alias in all_aliases(evidence) {
+            let first = replay.first_spelling(alias).clone();
+            if !replay.epochs.contains_key(&first) {
+                let node = replay.node();
+                replay.epochs.insert(first, vec![Epoch::new(ALWAYS, node)]);
+            }
+        }
+        for observation in &evidence.observations {
+            let id = match &observation.fact {
+                Fact::Together { id, .. } => id,
+                Fact::Seen(alias) if !alias.is_phone() => alias,
+                _ => continue,
+            };
+            let alive = replay.alive.entry(id.clone()).or_insert(observation.last);
+            *alive = (*alive).max(observation.last);
+        }
+        let mut cuts: Vec<&Decision> = evidence.decisions.iter().collect();
+        cuts.sort();
+        for Decision { at, verdict } in cuts {
+            match verdict {
+                Verdict::Apart(one, other) => {
+                    let (one, other) = (
+                        replay.first_spelling(one).clone(),
+                        replay.first_spelling(other).clone(),
+                    );
+                    replay.apart.insert((one.clone(), other.clone()));
+                    replay.apart.insert((other, one));
+                }
+                Verdict::Cut { alias, group } if !alias.is_phone() => {
+                    replay.cut(alias, *group, *at)
+                }
+                Verdict::Cut { .. } | Verdict::Link(..) => {}
+            }
+        }
+        replay
+    }
+
+    fn node(&mut self) -> Node {
+        self.parents.push(self.parents.len());
+        self.parents.len() - 1
+    }
+
+    fn first_spelling<'a>(&'a self, alias: &'a Alias) -> &'a Alias {
+        self.spellings.get(alias).unwrap_or(alias)
+    }
+
+    fn root(&self, node: Node) -> Node {
+        let mut root = node;
+        while let Some(parent) = self
+            .parents
+            .get(root)
+            .copied()
+            .filter(|parent| *parent != root)
+        {
+            root = parent;
+        }
+        root
+    }
+
+    fn are_one(&self, one: Node, other: Node) -> bool {
+        self.root(one) == self.root(other)
+    }
+
+    /// Unites two persons, unless somebody has said that they are two. Says whether they are one.
+    fn unite(&mut self, one: Node, other: Node) -> bool {
+        let (one, other) = (self.root(one), self.root(other));
+        if one == other {
+            return true;
+        }
+        if self.are_apart(one, other) {
+            return false;
+        }
+        // The lower number, so that the result does not depend on the order of arguments.
+        if let Some(parent) = self.parents.get_mut(one.max(other)) {
+            *parent = one.min(other);
+        }
+        true
+    }
+
+    fn are_apart(&self, one: Node, other: Node) -> bool {
+        if self.apart.is_empty() {
+            return false;
+        }
+        let members = |root: Node| {
+            self.epochs
+                .iter()
+                .filter(move |(_, epochs)| epochs.iter().any(|epoch| self.root(epoch.node) == root))
+                .map(|(alias, _)| alias)
+        };
+        members(one).any(|alias| {
+            members(other).any(|other| self.apart.contains(&(alias.clone(), other.clone())))
+        })
+    }
+
+    fn epochs_of(&self, alias: &Alias) -> &[Epoch] {
+        self.epochs
+            .get(self.first_spelling(alias))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    fn node_at(&self, alias: &Alias, at: Timestamp) -> Option<Node> {
+        let epochs = self.epochs_of(alias);
+        epochs
+            .iter()
+            .rev()
+            .find(|epoch| epoch.since <= at)
+            .map(|epoch| epoch.node)
+    }
+
+    fn current(&self, alias: &Alias) -> Option<&Epoch> {
+        self.epochs_of(alias).last()
+    }
+
+    fn current_mut(&mut self, alias: &Alias) -> Option<&mut Epoch> {
+        let first = self.first_spelling(alias).clone();
+        self.epochs
+            .get_mut(&first)
+            .and_then(|epochs| epochs.last_mut())
+    }
+
+    /// Lets an alias be somebody else's from then on.
+    fn begin(&mut self, alias: &Alias, since: Timestamp, node: Node) {
+        let first = self.first_spelling(alias).clone();
+        let epochs = self.epochs.entry(first).or_default();
+        epochs.retain(|epoch| epoch.since != since || epoch.since == ALWAYS);
+        epochs.push(Epoch::new(since, node));
+    }
+
+    fn cut(&mut self, alias: &Alias, group: Uuid, at: Timestamp) {
+        let node = match self.groups.get(&group) {
+            Some(node) => *node,
+            None => {
+                let node = self.node();
+                self.groups.insert(group, node);
+                node
+            }
+        };
+        self.begin(alias, at, node);
+    }
+
+    /// What needs no order: user ids that were replaced, or stand beside each other.
+    fn tie_for_good(&mut self, evidence: &Evidence) {
+        let mut ties: BTreeSet<(&Alias, &Alias, Timestamp)> = BTreeSet::new();
+        for Observation {
+            fact, first, last, ..
+        } in &evidence.observations
+        {
+            match fact {
+                Fact::Replaced { old, new } => {
+                    ties.insert((old, new, *first));
+                }
+                Fact::Parent { id, parent } => {
+                    ties.insert((id, parent, *first));
+                    ties.insert((id, parent, *last));
+                }
+                Fact::Seen(_)
+                | Fact::Together { .. }
+                | Fact::Moved { .. }
+                | Fact::Variant { .. } => {}
+            }
+        }
+        let linked = evidence
+            .decisions
+            .iter()
+            .filter_map(|decision| match &decision.verdict {
+                Verdict::Link(one, other) if !one.is_phone() && !other.is_phone() => {
+                    Some((one, other, decision.at))
+                }
+                _ => None,
+            });
+        // What a person has decided comes first.
+        let linked: BTreeSet<_> = linked.collect();
+        for (one, other, at) in linked.into_iter().chain(ties) {
+            self.tie(one, other, at);
+        }
+    }
+
+    fn tie(&mut self, one: &Alias, other: &Alias, at: Timestamp) {
+        let (Some(first), Some(second)) = (self.node_at(one, at), self.node_at(other, at)) else {
+            return;
+        };
+        if !self.unite(first, second) {
+            self.contradictions.insert((other.clone(), first, second));
+        }
+    }
+
+    fn apply(&mut self, event: Event<'_>) {
+        let at = event.at;
+        match event.kind {
+            Kind::Moved { from, to } => self.moved(from, to, at),
+            Kind::Cut { alias, group } => self.cut(alias, group, at),
+            Kind::Linked { one, other } => self.tie(one, other, at),
+            Kind::Together {
+                phone,
+                id,
+                scope,
+                is_first,
+            } => self.together(phone, id, scope, is_first, at),
+            Kind::Seen { phone } => {
+                if let Some(epoch) = self.current_mut(phone) {
+                    epoch.is_seen = true;
+                }
+            }
+        }
+    }
+
+    /// A person has another number from now on.
+    fn moved(&mut self, from: &Alias, to: &Alias, at: Timestamp) {
+        if self.first_spelling(from) == self.first_spelling(to) {
+            return;
+        }
+        let Some(owner) = self.current(from).map(|epoch| epoch.node) else {
+            return;
+        };
+        let free = self.node();
+        self.begin(from, at, free);
+        let Some((taken, is_somebodys)) = self
+            .current(to)
+            .map(|epoch| (epoch.node, epoch.is_seen || !epoch.ids.is_empty()))
+        else {
+            return;
+        };
+        if self.are_one(taken, owner) {
+            return;
+        }
+        // Nobody was ever seen at it: it was written down before the person had moved.
+        if is_somebodys || !self.unite(taken, owner) {
+            self.begin(to, at, owner);
+        }
+    }
+
+    /// A number and an id stood side by side.
+    fn together(&mut self, phone: &Alias, id: &Alias, scope: &str, is_first: bool, at: Timestamp) {
+        let portfolio = self
+            .portfolios
+            .get(scope)
+            .map_or_else(|| scope.to_owned(), Clone::clone);
+        let (Some(epoch), Some(claimant)) = (self.current(phone), self.node_at(id, at)) else {
+            return;
+        };
+        let owner = epoch.node;
+        let before: Vec<Alias> = epoch
+            .ids
+            .iter()
+            .filter(|(of, _)| *of == portfolio)
+            .map(|(_, id)| id.clone())
+            .collect();
+        if !self.are_one(owner, claimant) && before.is_empty() {
+            // The first id that is seen at this number says whose it is.
+            if !self.unite(owner, claimant) {
+                self.contradictions.insert((phone.clone(), owner, claimant));
+                return;
+            }
+        }
+        if self.are_one(owner, claimant) {
+            if let Some(epoch) = self.current_mut(phone) {
+                epoch.ids.insert((portfolio, id.clone()));
+            }
+            return;
+        }
+        let first = self.first_spelling(phone).clone();
+        let is_asked = self
+            .questions
+            .contains_key(&(first.clone(), owner, claimant));
+        if is_asked && !is_first {
+            return;
+        }
+        let is_decided = before
+            .iter()
+            .any(|known| self.apart.contains(&(known.clone(), id.clone())))
+            || before
+                .iter()
+                .any(|known| self.alive.get(known).is_some_and(|alive| *alive > at))
+            || !is_first;
+        let due = at.plus_seconds(self.patience_seconds);
+        if !is_decided && self.now < due {
+            self.questions.insert((first, owner, claimant), at);
+            return;
+        }
+        if !is_decided {
+            self.inheritances.insert((owner, claimant, due));
+        }
+        if !is_first {
+            // It went back and forth: whoever was seen last has it, and somebody should look.
+            self.contradictions.insert((phone.clone(), owner, claimant));
+        }
+        self.begin(phone, at, claimant);
+        if let Some(epoch) = self.current_mut(phone) {
+            epoch.ids.insert((portfolio, id.clone()));
+        }
+    }
+
+    fn finish(&self, evidence: &Evidence) -> Identities {
+        let mut identities = Identities::default();
+        let person = |node: Node| PersonIndex(self.root(node));
+        let replaced: BTreeMap<&Alias, Timestamp> = evidence
+            .observations
+            .iter()
+            .filter_map(|observation| match &observation.fact {
+                Fact::Replaced { old, .. } => Some((old, observation.first)),
+                _ => None,
+            })
+            .collect();
+        for alias in all_aliases(evidence) {
+            let epochs = self.epochs_of(alias);
+            let mut whose: Vec<(Timestamp, PersonIndex)> = Vec::with_capacity(epochs.len());
+            for (place, epoch) in epochs.iter().enumerate() {
+                let index = person(epoch.node);
+                if whose.last().is_some_and(|(_, last)| *last == index) {
+                    continue;
+                }
+                whose.push((epoch.since, index));
+                let later = epochs.get(place + 1..).unwrap_or_default();
+                let lost = later.iter().find(|later| person(later.node) != index);
+                let held = identities.persons.entry(index).or_default();
+                held.push(Holding {
+                    alias: alias.clone(),
+                    since: epoch.since,
+                    until: lost
+                        .map(|later| later.since)
+                        .or_else(|| replaced.get(alias).copied()),
+                });
+            }
+            identities.epochs.insert(alias.clone(), whose);
+        }
+        for held in identities.persons.values_mut() {
+            held.sort();
+        }
+        identities.questions = self
+            .questions
+            .iter()
+            .filter(|((_, owner, claimant), _)| !self.are_one(*owner, *claimant))
+            .map(|((phone, owner, claimant), since)| Question {
+                phone: phone.clone(),
+                owner: person(*owner),
+                claimant: person(*claimant),
+                since: *since,
+                due: since.plus_seconds(self.patience_seconds),
+            })
+            .collect();
+        identities.inheritances = self
+            .inheritances
+            .iter()
+            .filter(|(owner, claimant, _)| !self.are_one(*owner, *claimant))
+            .map(|(owner, claimant, until)| Inheritance {
+                owner: person(*owner),
+                claimant: person(*claimant),
+                until: *until,
+            })
+            .collect();
+        let mut contradictions: Vec<Contradiction> = self
+            .contradictions
+            .iter()
+            .filter(|(_, one, other)| !self.are_one(*one, *other))
+            .map(|(alias, one, other)| Contradiction {
+                alias: alias.clone(),
+                one: person(*one).min(person(*other)),
+                other: person(*one).max(person(*other)),
+            })
+            .collect();
+        contradictions.sort();
+        contradictions.dedup();
+        identities.contradictions = contradictions;
+        identities
+    }
+}
+
+fn all_aliases(evidence: &Evidence) -> BTreeSet<&Alias> {
+    let observed = evidence.observations.iter().map(|it| it.fact.aliases());
+    let decided = evidence.decisions.iter().map(|it| it.verdict.aliases());
+    observed
+        .chain(decided)
+        .flat_map(|(one, other)| std::iter::once(one).chain(other))
+        .chain(&evidence.others)
+        .collect()
+}
+
+/// The first spelling of every number that has several.
+fn spellings(evidence: &Evidence) -> BTreeMap<Alias, Alias> {
+    let pairs = evidence
+        .observations
+        .iter()
+        .filter_map(|it| match &it.fact {
+            Fact::Variant { sent, answered } => Some((sent.clone(), answered.clone())),
+            _ => None,
+        });
+    least_of_each(pairs.collect())
+}
+
+/// Accounts that have user ids in common are of one portfolio, named by its first account.
+fn portfolios(evidence: &Evidence) -> BTreeMap<String, String> {
+    let mut scopes: BTreeMap<&Alias, BTreeSet<&str>> = BTreeMap::new();
+    for observation in &evidence.observations {
+        let (one, other) = observation.fact.aliases();
+        for alias in std::iter::once(one).chain(other) {
+            if !alias.is_phone() {
+                scopes.entry(alias).or_default().insert(&observation.scope);
+            }
+        }
+    }
+    let pairs = scopes.values().flat_map(|scopes| {
+        let first = scopes.first().copied().unwrap_or_default();
+        scopes
+            .iter()
+            .map(move |scope| (first.to_owned(), (*scope).to_owned()))
+    });
+    least_of_each(pairs.collect())
+}
+
+/// Of things that are the same in pairs: the least of all that are the same.
+fn least_of_each<T: Ord + Clone>(mut pairs: Vec<(T, T)>) -> BTreeMap<T, T> {
+    let mut least: BTreeMap<T, T> = BTreeMap::new();
+    pairs.sort();
+    pairs.dedup();
+    // Each round carries the least one pair further.
+    for _ in 0..=pairs.len() {
+        let mut is_changed = false;
+        for (one, other) in &pairs {
+            let of = |it: &T| least.get(it).unwrap_or(it).clone();
+            let lower = of(one).min(of(other));
+            for it in [one, other] {
+                if least.get(it) != Some(&lower) {
+                    least.insert(it.clone(), lower.clone());
+                    is_changed = true;
+                }
+            }
+        }
+        if !is_changed {
+            break;
+        }
+    }
+    least
+}
+
+#[cfg(test)]
+mod tests;
