@@ -190,6 +190,7 @@ pub fn settings(config: &Config) -> Settings {
         words: config.words.clone(),
         window_closing_seconds: config.window_closing_seconds,
         mark_read: config.mark_read,
+        identity_patience_seconds: config.identity_patience_seconds,
         silent_after_seconds: config.silent_after_seconds,
         alarms: Alarms {
             failure_percent: config.alarm_failure_percent,

@@ -26,6 +26,30 @@ pub struct Model {
     pub catalogue: Option<String>,
     /// Nothing is left of this person but what notifications point at.
     pub deleted_at: Option<i64>,
+    /// It is the person that had this alias at `anchor_at`.
+    #[sea_orm(column_type = "Text")]
+    pub anchor_kind: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub anchor: Option<String>,
+    pub anchor_at: Option<i64>,
+    /// The contact that it has become a part of.
+    pub merged_into: Option<Uuid>,
+    pub merged_at: Option<i64>,
+    /// What it had of its own when it became a part of another, as JSON.
+    #[sea_orm(column_type = "Text")]
+    pub merged_detail: Option<String>,
+    /// Contacts that stay two and act as one have the same one.
+    pub identity_id: Option<Uuid>,
+    /// It is not decided whose one of its numbers is.
+    pub unsettled: bool,
+    /// What the person calls themselves.
+    #[sea_orm(column_type = "Text")]
+    pub profile_name: Option<String>,
+    pub profile_name_at: Option<i64>,
+    /// For display and search only: it can pass to somebody else.
+    #[sea_orm(column_type = "Text")]
+    pub username: Option<String>,
+    pub username_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

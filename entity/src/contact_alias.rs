@@ -1,8 +1,8 @@
-//! A phone number, `wa_id` or other name a contact is known by.
+//! A phone number or user id that a contact is known by.
 
 use sea_orm::entity::prelude::*;
 
-/// A phone number, `wa_id` or other name a contact is known by.
+/// A phone number or user id that a contact is known by.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "contact_alias")]
@@ -14,6 +14,12 @@ pub struct Model {
     pub contact_id: Uuid,
     pub created_at: i64,
     pub superseded_at: Option<i64>,
+    /// The contact has it from then on; 0: always.
+    pub since: i64,
+    /// By a person or a product, and not only by the provider.
+    pub given: bool,
+    /// When the provider first named it.
+    pub seen_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

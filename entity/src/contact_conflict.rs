@@ -1,8 +1,8 @@
-//! Two contacts that claim one alias.
+//! Two contacts of which evidence says that they may be one person.
 
 use sea_orm::entity::prelude::*;
 
-/// Two contacts that claim one alias.
+/// Two contacts of which evidence says that they may be one person.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "contact_conflict")]
@@ -17,6 +17,12 @@ pub struct Model {
     pub contact_id: Uuid,
     pub other_id: Uuid,
     pub callback_id: Option<Uuid>,
+    /// `question`, `contradiction` or `linked`.
+    #[sea_orm(column_type = "Text")]
+    pub state: String,
+    pub since: i64,
+    /// When a question counts as a move.
+    pub due_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

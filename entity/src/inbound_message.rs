@@ -34,6 +34,17 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub media_id: Option<String>,
     pub read_due_at: Option<i64>,
+    /// The aliases that it came from.
+    #[sea_orm(column_type = "Text")]
+    pub from_phone: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub from_user_id: Option<String>,
+    #[sea_orm(column_type = "Text")]
+    pub from_parent_user_id: Option<String>,
+    /// Until when it opened the service window.
+    pub window_until: Option<i64>,
+    /// Until when it made messages free.
+    pub free_entry_until: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

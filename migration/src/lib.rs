@@ -34,6 +34,7 @@ mod m20261128_000021_deleted_contacts;
 mod m20261128_000022_product_bounds;
 mod m20261128_000025_urgent_callbacks;
 mod m20261128_000027_commit_marker;
+mod m20261129_000060_identities;
 
 /// Every migration there is.
 #[derive(Debug)]
@@ -66,6 +67,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000022_product_bounds::Migration),
             Box::new(m20261128_000025_urgent_callbacks::Migration),
             Box::new(m20261128_000027_commit_marker::Migration),
+            Box::new(m20261129_000060_identities::Migration),
         ]
     }
 }
@@ -81,10 +83,11 @@ impl MigratorTrait for Migrator {
 /// | `{computed}` | `STORED`: kept with the row | `VIRTUAL`: kept in indexes only |
 /// | `{clustered}` | nothing | `WITHOUT ROWID`: the primary key is the table |
 /// | `{nil}` | the nil UUID | the same |
+/// | `{new_id}` | a random UUID | the same |
 /// | `{hot}` | `WITH (fillfactor = 75)`: room for updates in place | nothing |
 pub(crate) async fn ddl(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
     let connection = manager.get_connection();
-    let words: [(&str, &str); 8] = if connection.get_database_backend() == DbBackend::Postgres {
+    let words: [(&str, &str); 9] = if connection.get_database_backend() == DbBackend::Postgres {
         [
             ("{uuid}", "uuid"),
             ("{bytes}", "bytea"),
@@ -94,6 +97,7 @@ pub(crate) async fn ddl(manager: &SchemaManager<'_>, sql: &str) -> Result<(), Db
             ("{clustered}", ""),
             ("{hot}", "WITH (fillfactor = 75)"),
             ("{nil}", "'00000000-0000-0000-0000-000000000000'::uuid"),
+            ("{new_id}", "gen_random_uuid()"),
         ]
     } else {
         [
@@ -105,6 +109,7 @@ pub(crate) async fn ddl(manager: &SchemaManager<'_>, sql: &str) -> Result<(), Db
             ("{clustered}", "WITHOUT ROWID"),
             ("{hot}", ""),
             ("{nil}", "x'00000000000000000000000000000000'"),
+            ("{new_id}", "randomblob(16)"),
         ]
     };
     let filled = words.iter().fold(sql.to_owned(), |sql, (word, meaning)| {

@@ -119,7 +119,7 @@ fn hours(text: Option<&str>) -> anyhow::Result<Edit<QuietHours>> {
 /// Whom these words name.
 async fn known(store: &Store, text: &str) -> anyhow::Result<Uuid> {
     let reader = store.reader();
-    let of_alias = async |alias: Alias| alias::owner(reader, alias.kind, &alias.value).await;
+    let of_alias = async |alias: Alias| alias::owner(reader, &alias).await;
     if let Ok(id) = Uuid::parse_str(text) {
         let there = rows::details(reader, &Bounds::All, id).await?;
         return there

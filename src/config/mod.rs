@@ -104,6 +104,7 @@ pub struct Config {
     pub words: Words,
     pub window_closing_seconds: i64,
     pub mark_read: bool,
+    pub identity_patience_seconds: i64,
     pub silent_after_seconds: i64,
     pub alarm_failure_percent: i64,
     pub alarm_stale_percent: i64,
@@ -477,6 +478,10 @@ impl Config {
             ),
             window_closing_seconds: 60 * reader.number("HERALD_WINDOW_CLOSING_MINUTES", 1, 23 * 60),
             mark_read: reader.flag("WHATSAPP_MARK_READ"),
+            identity_patience_seconds: 24
+                * 60
+                * 60
+                * reader.number("HERALD_NEW_ID_DECIDED_DAYS", 1, 365),
             silent_after_seconds: 60 * reader.number("HERALD_SILENT_AFTER_MINUTES", 1, 7 * 24 * 60),
             alarm_failure_percent: reader.number("HERALD_ALARM_FAILURE_PERCENT", 1, 100),
             alarm_stale_percent: reader.number("HERALD_ALARM_STALE_PERCENT", 1, 100),

@@ -309,6 +309,12 @@ pub const SETTINGS: &[Setting] = &[
         "`herald.window.closing` is raised this long before a 24-hour window is closed.",
     ),
     setting(
+        "HERALD_NEW_ID_DECIDED_DAYS",
+        Some("30"),
+        "How long an unexplained new user id at a known number is undecided. \
+         Then it counts as another person's, and what either had refused holds for both.",
+    ),
+    setting(
         "WHATSAPP_MARK_READ",
         Some("false"),
         "`true` marks what people write as read (blue ticks).",

@@ -43,6 +43,7 @@ pub enum Scope {
     ContactsRead,
     ContactsWrite,
     ContactsDelete,
+    ContactsMerge,
     StaffRead,
     StaffWrite,
     CatalogueRead,
@@ -59,7 +60,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::EventsRead,
         Self::EventsWrite,
         Self::NotificationsRead,
@@ -69,6 +70,7 @@ impl Scope {
         Self::ContactsRead,
         Self::ContactsWrite,
         Self::ContactsDelete,
+        Self::ContactsMerge,
         Self::StaffRead,
         Self::StaffWrite,
         Self::CatalogueRead,
@@ -95,6 +97,7 @@ impl Scope {
             Self::ContactsRead => "contacts:read",
             Self::ContactsWrite => "contacts:write",
             Self::ContactsDelete => "contacts:delete",
+            Self::ContactsMerge => "contacts:merge",
             Self::StaffRead => "staff:read",
             Self::StaffWrite => "staff:write",
             Self::CatalogueRead => "catalogue:read",
@@ -120,6 +123,7 @@ impl Scope {
         matches!(
             self,
             Self::ContactsDelete
+                | Self::ContactsMerge
                 | Self::StaffWrite
                 | Self::SendersWrite
                 | Self::AuditRead

@@ -10,6 +10,8 @@ pub enum Outcome {
         provider_message_id: String,
         /// The recipient's `wa_id`, which may differ from the number dialled.
         wa_id: Option<String>,
+        /// The recipient's business-scoped user id, if the answer names it.
+        user_id: Option<String>,
         /// Why it is not on its way yet, in words, if the provider keeps it.
         kept_back: Option<String>,
     },

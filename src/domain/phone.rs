@@ -2,7 +2,13 @@
 
 use std::fmt;
 
-/// A number in E.164: `+`, then 8 to 15 digits, the first not 0.
+use rlibphonenumber::{PHONE_NUMBER_UTIL, ParseError, PhoneNumberFormat, ValidationError};
+
+/// A number in E.164: `+`, the code of a country, and as many digits as that country's numbers
+/// have. A trunk 0 after the country code is left out, as it is dialled within the country only.
+///
+/// Which lengths there are is read from the numbering plans of libphonenumber. Whether a number is
+/// in use is not asked: numbers of tests and of documentation are not.
 ///
 /// Without the `+` Meta may put the sender's own country code in front (Meta,
 /// "Send messages"), so nothing else is ever written into a request. `Debug`
@@ -23,13 +29,17 @@ pub enum PhoneError {
     NotADigit,
     #[error("no country code starts with 0")]
     LeadingZero,
-    #[error("a phone number has at least 8 digits after the +")]
+    #[error("no country has this code")]
+    NoCountry,
+    #[error("a phone number of this country has more digits")]
     TooShort,
-    #[error("a phone number has at most 15 digits after the + (ITU-T E.164)")]
+    #[error("a phone number of this country has fewer digits")]
     TooLong,
+    #[error("no phone number of this country has so many digits")]
+    Length,
 }
 
-const MIN_DIGITS: usize = 8;
+/// No number is longer (ITU-T E.164).
 const MAX_DIGITS: usize = 15;
 
 impl Phone {
@@ -47,16 +57,66 @@ impl Phone {
         if digits.starts_with('0') {
             return Err(PhoneError::LeadingZero);
         }
-        match digits.len() {
-            0..MIN_DIGITS => Err(PhoneError::TooShort),
-            MIN_DIGITS..=MAX_DIGITS => Ok(Self(text.to_owned())),
-            _ => Err(PhoneError::TooLong),
+        if digits.is_empty() {
+            return Err(PhoneError::TooShort);
         }
+        // The 1 of mobile numbers in Mexico is not dialled any more, but WhatsApp still writes it.
+        let of_mexico = digits
+            .strip_prefix("521")
+            .filter(|number| number.len() == 10)
+            .map(|number| format!("+52{number}"));
+        let number = PHONE_NUMBER_UTIL
+            .parse(of_mexico.as_deref().unwrap_or(text), None)
+            .map_err(|error| match error {
+                ParseError::InvalidCountryCode => PhoneError::NoCountry,
+                ParseError::TooLongNsn => PhoneError::TooLong,
+                ParseError::NotANumber(_)
+                | ParseError::TooShortAfterIdd
+                | ParseError::TooShortNsn => PhoneError::TooShort,
+            })?;
+        number
+            .is_possible_with_reason()
+            .map_err(|error| match error {
+                ValidationError::InvalidCountryCode => PhoneError::NoCountry,
+                ValidationError::TooShort => PhoneError::TooShort,
+                ValidationError::TooLong => PhoneError::TooLong,
+                ValidationError::InvalidLength => PhoneError::Length,
+            })?;
+        let number = number.format_as(PhoneNumberFormat::E164);
+        if number.len() > MAX_DIGITS + 1 {
+            return Err(PhoneError::TooLong);
+        }
+        Ok(Self(number.into_owned()))
     }
 
     /// A `wa_id` is the number without its `+`.
     pub fn from_wa_id(wa_id: &str) -> Result<Self, PhoneError> {
         Self::parse(&format!("+{wa_id}"))
+    }
+
+    /// Whether both are the same line, written in the two forms that its country has: with or
+    /// without the 9 of mobile numbers in Brazil and Argentina. WhatsApp knows a person by one of
+    /// them, whichever was sent to.
+    pub fn is_variant_of(&self, other: &Self) -> bool {
+        self == other || self.is_longer_form_of(other) || other.is_longer_form_of(self)
+    }
+
+    fn is_longer_form_of(&self, short: &Self) -> bool {
+        // The country, how many digits stand before the one that may be missing, and that digit.
+        [("+55", 2, '9'), ("+54", 0, '9')]
+            .into_iter()
+            .any(|(country, before, extra)| {
+                let (Some(long), Some(short)) =
+                    (self.0.strip_prefix(country), short.0.strip_prefix(country))
+                else {
+                    return false;
+                };
+                let Some((area, rest)) = long.split_at_checked(before) else {
+                    return false;
+                };
+                rest.strip_prefix(extra)
+                    .is_some_and(|rest| short.strip_prefix(area) == Some(rest))
+            })
     }
 
     /// The number, with its `+`. For requests and storage, never for logs.
@@ -138,7 +198,9 @@ mod tests {
             ("+1-202-555-0123", PhoneError::Punctuation),
             ("+1202555O123", PhoneError::NotADigit),
             ("+02025550123", PhoneError::LeadingZero),
-            ("+1202555", PhoneError::TooShort),
+            ("+9991234567", PhoneError::NoCountry),
+            ("+120255", PhoneError::TooShort),
+            ("+120255501234", PhoneError::TooLong),
             ("+1202555012345678", PhoneError::TooLong),
             ("", PhoneError::NoPlus),
             ("+", PhoneError::TooShort),
@@ -155,18 +217,61 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_parses_is_e164(text in "\\PC{0,20}") {
+        fn whatever_parses_is_e164_and_parses_again(text in "\\PC{0,20}") {
             if let Ok(phone) = Phone::parse(&text) {
-                prop_assert_eq!(phone.e164(), text.as_str());
-                prop_assert!(phone.e164().len() >= 9 && phone.e164().len() <= 16);
+                prop_assert_eq!(Phone::parse(phone.e164()), Ok(phone));
             }
         }
 
         #[test]
-        fn every_well_formed_number_parses(number in "[1-9][0-9]{7,14}") {
-            let written = format!("+{number}");
-            prop_assert!(Phone::parse(&written).is_ok());
-            prop_assert!(Phone::from_wa_id(&number).is_ok());
+        fn no_digits_end_the_process(number in "[0-9]{0,17}") {
+            if let Ok(phone) = Phone::parse(&format!("+{number}")) {
+                prop_assert!(phone.e164().len() <= 16 && phone.e164().starts_with('+'));
+                prop_assert_eq!(Phone::from_wa_id(phone.e164().trim_start_matches('+')), Ok(phone));
+            }
+        }
+    }
+
+    #[test]
+    fn a_trunk_0_is_left_out_where_it_is_none_of_the_number() {
+        for (written, number) in [
+            ("+2630771234567", "+263771234567"),
+            ("+4401614960002", "+441614960002"),
+            // In Italy it is a part of the number.
+            ("+390669800000", "+390669800000"),
+            ("+5215555500131", "+525555500131"),
+            // Seven digits in all, of Niue and Tokelau.
+            ("+6834000", "+6834000"),
+            ("+6907290", "+6907290"),
+            // Of documentation and of tests.
+            ("+12025550123", "+12025550123"),
+            ("+15550783881", "+15550783881"),
+        ] {
+            assert_eq!(Phone::parse(written).unwrap().e164(), number, "{written}");
+        }
+    }
+
+    #[test]
+    fn two_forms_of_one_line_are_known() {
+        let phone = |text| Phone::parse(text).unwrap();
+        for (one, other, are_one) in [
+            ("+551155500131", "+5511955500131", true),
+            ("+5215555500131", "+525555500131", true),
+            ("+5491155500131", "+541155500131", true),
+            ("+551155500131", "+5511955500132", false),
+            ("+12025550131", "+12025550132", false),
+            ("+551155500131", "+5521955500131", false),
+        ] {
+            assert_eq!(
+                phone(one).is_variant_of(&phone(other)),
+                are_one,
+                "{one} {other}"
+            );
+            assert_eq!(
+                phone(other).is_variant_of(&phone(one)),
+                are_one,
+                "{other} {one}"
+            );
         }
     }
 }

@@ -86,6 +86,13 @@ pub fn line(kind: &str, detail: &Value) -> String {
         },
         "skipped" => format!("It was skipped{}.", because("reason")),
         "held" => format!("It was held{}.", because("reason")),
+        "address_changed" => {
+            "The person has another number or id now: it goes there.".to_owned()
+        }
+        "number_changed_hands" => {
+            "The contact that it was made for has another number now; it goes to the number that was asked for."
+                .to_owned()
+        }
         "accepted" => "The provider accepted it.".to_owned(),
         "accepted, and kept back by the provider" => {
             "The provider accepted it, and keeps it back for now.".to_owned()

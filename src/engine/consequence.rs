@@ -3,19 +3,21 @@
 
 use uuid::Uuid;
 
-use super::Engine;
+use super::{
+    Engine,
+    identity::{self, Recipient, Sighting},
+};
 use crate::{
     domain::{
         failure::{Failure, FailureClass},
         preference::{Scope, Wish},
-        recipient::Address,
         retry,
         time::Timestamp,
     },
     store::{
-        DatabaseTransaction, StoreError,
-        alias::{self, Alias},
-        conversation, people, sender, suppression,
+        DatabaseTransaction, StoreError, conversation,
+        identity::Source,
+        people, sender,
         template_sync::{self, Name, Part},
     },
 };
@@ -25,10 +27,9 @@ use crate::{
 pub(super) struct About<'a> {
     pub sender: Uuid,
     pub contact: Option<Uuid>,
-    /// Where it was sent to.
-    pub address: Option<&'a Address>,
-    /// What else its recipient is called.
-    pub names: &'a [Alias],
+    pub recipient: Recipient<'a>,
+    /// The account that it is said in.
+    pub scope: &'a str,
     /// Name and language, if it was made of a template.
     pub template: Option<(&'a str, &'a str)>,
 }
@@ -51,8 +52,23 @@ pub(super) async fn of_failure(
                 source: "131050",
                 at,
             };
-            for contact in who_wishes(tx, about, now).await? {
-                suppression::set(tx, contact, &wish, callback, now).await?;
+            let aliases = about.recipient.aliases();
+            let sighting = Sighting {
+                facts: Vec::new(),
+                scope: about.scope.to_owned(),
+                at,
+                source: Source::Status,
+                callback_id: callback,
+                // Of somebody who was deleted meanwhile, it is of whoever has the number: the
+                // next message to it would go out.
+                is_person: true,
+                profile_name: None,
+                username: None,
+                aliases,
+            };
+            let met = identity::meet(engine, tx, std::slice::from_ref(&sighting), now).await?;
+            if let Some(met) = met.into_iter().next().flatten() {
+                identity::state(engine, tx, met, &sighting.aliases, &wish, callback, now).await?;
             }
         }
         (FailureClass::TemplatePaused | FailureClass::TemplateDisabled, _, Some(template)) => {
@@ -86,34 +102,4 @@ pub(super) async fn of_failure(
         _ => {}
     }
     Ok(())
-}
-
-/// Of somebody who was deleted meanwhile, the wish is of whoever has their names: the next
-/// message to one of these would go out.
-async fn who_wishes(
-    tx: &DatabaseTransaction,
-    about: About<'_>,
-    now: Timestamp,
-) -> Result<Vec<Uuid>, StoreError> {
-    if let Some(contact) = about.contact
-        && people::keep(tx, contact).await?
-    {
-        return Ok(vec![contact]);
-    }
-    let person = match about.address {
-        Some(Address::Phone(phone)) => people::ensure_phone(tx, phone, now).await?,
-        Some(Address::UserId(user_id)) => people::ensure_user_id(tx, user_id, now).await?,
-        None => return Ok(Vec::new()),
-    };
-    people::keep_found(tx, person.contact_id).await?;
-    for name in about.names {
-        alias::add(tx, person.contact_id, name, None, now).await?;
-    }
-    let mut wishing = vec![person.contact_id];
-    for known in alias::find_and_keep(tx, about.names).await? {
-        if known.superseded_at.is_none() && !wishing.contains(&known.contact_id) {
-            wishing.push(known.contact_id);
-        }
-    }
-    Ok(wishing)
 }

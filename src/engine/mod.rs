@@ -16,6 +16,7 @@ pub mod follow_up;
 pub mod heard;
 pub mod heartbeat;
 pub mod hold;
+pub mod identity;
 pub mod in_force;
 pub mod inbox;
 pub mod keyring;
@@ -78,6 +79,8 @@ pub struct Settings {
     pub window_closing_seconds: i64,
     /// What people write is marked as read.
     pub mark_read: bool,
+    /// After that an unexplained new user id at a number counts as another person's.
+    pub identity_patience_seconds: i64,
     /// A sender that accepts and of which nothing is heard for so long is silent.
     pub silent_after_seconds: i64,
     /// When people are alarmed.

@@ -72,7 +72,8 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
             parked::disown(tx, &foreign).await?;
             let mut ids = Vec::with_capacity(found.len());
             let mut steps = Vec::with_capacity(found.len());
-            let mut updates: Vec<(Uuid, Uuid, Update)> = Vec::with_capacity(found.len());
+            let ring = engine.keyring();
+            let mut updates: Vec<(Joined, String, Update)> = Vec::with_capacity(found.len());
             for joinable in found {
                 ids.push(joinable.parked.id);
                 if let Ok(update) = serde_json::from_str(&joinable.parked.update) {
@@ -82,19 +83,26 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
                         joinable.attempt_id,
                         joinable.parked.callback_id,
                     ));
-                    updates.push((
-                        joinable.notification_id,
-                        joinable.parked.callback_id,
-                        update,
-                    ));
+                    let number = joinable.parked.phone_number_id.as_deref();
+                    let scope = number
+                        .and_then(|number| ring.account_of_number(number))
+                        .and_then(|account| account.waba_id.clone());
+                    let joined = Joined {
+                        notification: joinable.notification_id,
+                        attempt: joinable.attempt_id,
+                        callback: joinable.parked.callback_id,
+                    };
+                    updates.push((joined, scope.unwrap_or_default(), update));
                 }
             }
             let report = transition::run(engine, tx, &steps, now).await?;
             let told: Vec<Told<'_>> = updates
                 .iter()
-                .map(|(notification_id, callback_id, update)| Told {
-                    notification_id: *notification_id,
-                    callback_id: *callback_id,
+                .map(|(joined, scope, update)| Told {
+                    notification_id: joined.notification,
+                    attempt_id: joined.attempt,
+                    callback_id: joined.callback,
+                    scope,
                     update,
                 })
                 .collect();
@@ -107,6 +115,13 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
         .await?;
     report.publish(engine);
     Ok(count)
+}
+
+/// A parked status and what it is about.
+struct Joined {
+    notification: Uuid,
+    attempt: Uuid,
+    callback: Uuid,
 }
 
 /// Moves due messages out of the queue while they cannot be sent. Says how many.

@@ -149,6 +149,7 @@ pub mod scope {
         ContactsRead,
         ContactsWrite,
         ContactsDelete,
+        ContactsMerge,
         StaffRead,
         StaffWrite,
         CatalogueRead,

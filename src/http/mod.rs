@@ -15,7 +15,7 @@ use actix_web::{HttpResponse, ResponseError, middleware::from_fn, web};
 
 use api::{
     notifications::by_hand,
-    people::{self, contacts, staff},
+    people::{self, contacts, identity, staff},
     senders::{self, credentials, switch},
 };
 use auth::{delete, get, patch, post, put};
@@ -110,6 +110,9 @@ pub fn configure(config: &mut web::ServiceConfig) {
                         .default_service(web::to(method_not_allowed)),
                 )
                 .route("/contacts/conflicts", get(people::conflicts))
+                .route("/contacts/merge", post(identity::merge))
+                .route("/contacts/{id}/identity", get(identity::get))
+                .route("/contacts/{id}/split", post(identity::split))
                 .service(
                     web::resource("/contacts/{id}")
                         .route(get(people::get))

@@ -61,6 +61,7 @@ impl Item {
                     &mut inbound.group_id,
                     &mut inbound.context_message_id,
                     &mut inbound.media_id,
+                    &mut inbound.shared_phone,
                 ]
                 .into_iter()
                 .flatten()
@@ -184,6 +185,8 @@ pub struct Inbound {
     pub context_message_id: Option<String>,
     /// A file that can be fetched for some days.
     pub media_id: Option<String>,
+    /// The person's own number, as the card that answers a request for it says.
+    pub shared_phone: Option<String>,
     /// It came by an advertisement: messages are free for 72 hours.
     pub from_advertisement: bool,
     /// The item as it came.

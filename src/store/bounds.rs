@@ -170,6 +170,21 @@ pub fn of_contacts(bounds: &Bounds, used: usize) -> Piece {
     }
 }
 
+/// Whether the contact `c` has written to the caller's senders, as an expression.
+pub fn wrote_to(bounds: &Bounds, used: usize) -> Piece {
+    if bounds.senders().is_empty() {
+        return Piece {
+            sql: "1 = 0".to_owned(),
+            values: Vec::new(),
+        };
+    }
+    let places = numbered(used, bounds.senders().len());
+    Piece {
+        sql: format!("EXISTS ({})", written(&places, "v.contact_id = c.id")),
+        values: values(bounds.senders()),
+    }
+}
+
 /// Who has written to senders.
 fn written(senders: &str, condition: &str) -> String {
     format!(
@@ -233,8 +248,7 @@ pub fn of_aliases(bounds: &Bounds, used: usize) -> Piece {
         let places = numbered(used + values.len(), product.senders.len());
         // A number that another product has given them is not shown to one that only receives from them.
         ways.push(format!(
-            "((a.kind <> 'phone' OR EXISTS (SELECT 1 FROM contact_alias w WHERE w.contact_id = a.contact_id \
-             AND w.kind = 'wa_id' AND '+' || w.value = a.value)) AND EXISTS ({}))",
+            "((a.kind <> 'phone' OR a.seen_at IS NOT NULL) AND EXISTS ({}))",
             written(&places, "v.contact_id = a.contact_id")
         ));
         values.extend(self::values(&product.senders));

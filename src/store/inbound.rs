@@ -6,7 +6,11 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::{Store, StoreError, bounds::of_messages, dialect::execute, new_id};
-use crate::domain::{access::Bounds, time::Timestamp};
+use crate::domain::{
+    access::Bounds,
+    identity::{Alias, AliasKind},
+    time::Timestamp,
+};
 
 /// A message to be stored.
 #[derive(Clone, Debug)]
@@ -27,6 +31,12 @@ pub struct New<'a> {
     pub media_id: Option<&'a str>,
     /// When it is to be marked as read, if it is.
     pub read_due_at: Option<Timestamp>,
+    /// The aliases that it came from.
+    pub aliases: &'a [Alias],
+    /// Until when it opens the service window, if it does.
+    pub window_until: Option<Timestamp>,
+    /// Until when it makes messages free, if it does.
+    pub free_until: Option<Timestamp>,
 }
 
 /// Stores a message once. Says whether it is new.
@@ -35,11 +45,16 @@ pub async fn insert(
     new: New<'_>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
+    let from = |kind: AliasKind| {
+        let alias = new.aliases.iter().find(|alias| alias.kind == kind);
+        alias.map(|alias| alias.value.clone())
+    };
     let inserted = execute(
         tx,
         "INSERT INTO inbound_message (id, created_at, callback_id, sender_id, phone_number_id, contact_id, \
-         provider_message_id, kind, text, payload, context_message_id, notification_id, sent_at, item, group_id, media_id, read_due_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
+         provider_message_id, kind, text, payload, context_message_id, notification_id, sent_at, item, group_id, media_id, read_due_at, \
+         from_phone, from_user_id, from_parent_user_id, window_until, free_entry_until) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) \
          ON CONFLICT (provider_message_id, phone_number_id) DO NOTHING",
         [
             new_id(now).into(),
@@ -59,6 +74,11 @@ pub async fn insert(
             new.group_id.into(),
             new.media_id.into(),
             new.read_due_at.map(Timestamp::micros).into(),
+            from(AliasKind::Phone).into(),
+            from(AliasKind::UserId).into(),
+            from(AliasKind::ParentUserId).into(),
+            new.window_until.map(Timestamp::micros).into(),
+            new.free_until.map(Timestamp::micros).into(),
         ],
     )
     .await?;

@@ -33,6 +33,7 @@ pub mod follow_up;
 pub mod heartbeat;
 pub mod hold;
 pub mod horizon;
+pub mod identity;
 pub mod inbound;
 pub mod lineage;
 pub mod live;

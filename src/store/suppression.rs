@@ -75,3 +75,14 @@ pub async fn of_contact(
         .all(store.reader())
         .await?)
 }
+
+/// What these contacts want, or no more.
+pub async fn of_these(
+    tx: &DatabaseTransaction,
+    contacts: &[Uuid],
+) -> Result<Vec<suppression::Model>, StoreError> {
+    Ok(suppression::Entity::find()
+        .filter(suppression::Column::ContactId.is_in(contacts.iter().copied()))
+        .all(tx)
+        .await?)
+}

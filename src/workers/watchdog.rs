@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Turn;
 use crate::{
     domain::{horizon, time::Timestamp},
-    engine::{Engine, alarms, clock, silence, watch, window},
+    engine::{Engine, alarms, clock, identity, silence, watch, window},
     state::Clock,
     store::StoreError,
 };
@@ -113,7 +113,9 @@ pub async fn run_windows(engine: Arc<Engine>, clock: Clock, stop: CancellationTo
             return Ok(Turn::Idle);
         }
         let now = clock.now();
-        let told = window::turn(&engine, now).await? + silence::turn(&engine, now).await?;
+        let told = window::turn(&engine, now).await?
+            + silence::turn(&engine, now).await?
+            + identity::decide_due(&engine, now).await?;
         Ok(if told > 0 { Turn::Worked } else { Turn::Idle })
     })
     .await;

@@ -2,12 +2,12 @@
 
 use entity::{
     account_fact, alarm, api_key, attempt, audit, callback, callback_body, callback_digest,
-    catalogue, catalogue_row, cohort, contact, contact_alias, contact_conflict, conversation,
-    counter, credential, dead_letter, dedupe, event, event_type, follow_up, group_member,
-    heartbeat, idempotency, identity_change, inbound_message, login, message_kind, notice,
-    notification, notification_label, parked_status, preference, product_address, product_contact,
-    route, rule, sender, session, setting, suppression, template, template_sync, timeline,
-    user_account, user_group,
+    catalogue, catalogue_row, cohort, consent, contact, contact_alias, contact_conflict,
+    conversation, counter, credential, dead_letter, dedupe, event, event_type, follow_up,
+    group_member, heartbeat, idempotency, identity_decision, identity_evidence, inbound_message,
+    login, message_kind, notice, notification, notification_label, parked_status, preference,
+    product_address, product_contact, route, rule, sender, session, setting, suppression, template,
+    template_sync, timeline, user_account, user_group,
 };
 use herald::store;
 use herald::store::{checkpoint, connect, migrate, notification as rows};
@@ -80,7 +80,9 @@ async fn every_entity_fits_its_table(database: Database) {
         login,
         session,
         contact_conflict,
-        identity_change,
+        consent,
+        identity_decision,
+        identity_evidence,
         notice,
         suppression,
         template_sync,

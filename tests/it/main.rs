@@ -34,6 +34,7 @@ mod events;
 mod follow_ups;
 mod harness;
 mod hold;
+mod identity;
 mod incidents;
 mod keys;
 mod kinds;
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
         errors::tests(),
         events::tests(),
         follow_ups::tests(),
+        identity::tests(),
         incidents::tests(),
         keys::tests(),
         kinds::tests(),

@@ -2,7 +2,11 @@
 
 pub mod any_mix;
 
-use herald::store::{DatabaseTransaction, alias::Alias, people};
+use herald::store::{
+    DatabaseTransaction,
+    alias::{Alias, AliasKind},
+    people,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -349,8 +353,8 @@ async fn two_processes_that_meet_somebody_at_once_make_one_contact(database: Dat
     let now = app.now();
     let template = "jaspers_market_plain_text_v1";
     for (kind, name) in [
-        ("bsuid", "US.13491208655302741918"),
-        ("phone", "+12025550111"),
+        (AliasKind::UserId, "US.13491208655302741918"),
+        (AliasKind::Phone, "+12025550111"),
     ] {
         let theirs = [Alias {
             kind,
@@ -372,6 +376,10 @@ async fn two_processes_that_meet_somebody_at_once_make_one_contact(database: Dat
             "{name}"
         );
         let of_them = "SELECT count(*) FROM notification n JOIN contact_alias a ON a.contact_id = n.contact_id WHERE a.kind = ";
-        assert_eq!(app.number(&format!("{of_them}'{kind}'")).await, 1, "{name}");
+        assert_eq!(
+            app.number(&format!("{of_them}'{}'", kind.name())).await,
+            1,
+            "{name}"
+        );
     }
 }

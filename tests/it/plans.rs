@@ -308,8 +308,8 @@ async fn fill(app: &TestApp) {
          SELECT 'demo-order', number::text, '', 'whatsapp', gen_random_uuid(), 0 FROM generate_series(1, {MANY}) AS number; \
          INSERT INTO preference (contact_id, message_kind, channel, created_at, updated_at, wanted) \
          SELECT md5('contact' || number)::uuid, 'orders', '', 0, 0, false FROM generate_series(1, {MANY}) AS number; \
-         INSERT INTO identity_change (kind, old_value, new_value, at, created_at) \
-         SELECT 'phone', number::text, 'x', 0, 0 FROM generate_series(1, {MANY}) AS number"
+         INSERT INTO identity_evidence (id, created_at, kind, scope, one_kind, one, other_kind, other, changed_at, first_at, last_at, source) \
+         SELECT gen_random_uuid(), 0, 'seen', '', 'phone', number::text, '', '', 0, 0, 0, 'message' FROM generate_series(1, {MANY}) AS number"
     ))
     .await;
 }

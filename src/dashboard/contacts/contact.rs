@@ -90,7 +90,8 @@ pub async fn one(
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Fault> {
-    let (store, id) = (&state.engine.store, *id);
+    let store = &state.engine.store;
+    let id = rows::current(store.reader(), *id).await?;
     let (Some(found), Some(mut details)) = (
         rows::contact(store.reader(), id).await?,
         rows::details(store.reader(), &Bounds::All, id).await?,

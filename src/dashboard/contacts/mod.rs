@@ -130,7 +130,7 @@ pub async fn add(
     };
     let reader = state.engine.store.reader();
     for alias in changes.aliases() {
-        if let Some(known) = alias::owner(reader, alias.kind, &alias.value).await? {
+        if let Some(known) = alias::owner(reader, &alias).await? {
             return Ok(on_to(&format!("{HERE}/{known}")));
         }
     }

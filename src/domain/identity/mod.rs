@@ -103,6 +103,8 @@ pub enum Fact {
     Parent { id: Alias, parent: Alias },
     /// A user id was replaced: the same person (`user_changed_user_id`).
     Replaced { old: Alias, new: Alias },
+    /// The user id at a number was replaced by this one; which it was is not said.
+    Rotated { phone: Alias, id: Alias },
     /// A person gave up one number for another (`user_changed_number`).
     Moved { from: Alias, to: Alias },
     /// A number is another spelling of the same line: an answer to a send wrote what we had sent
@@ -115,7 +117,7 @@ impl Fact {
     pub const fn aliases(&self) -> (&Alias, Option<&Alias>) {
         match self {
             Self::Seen(alias) => (alias, None),
-            Self::Together { phone, id } => (phone, Some(id)),
+            Self::Together { phone, id } | Self::Rotated { phone, id } => (phone, Some(id)),
             Self::Parent { id, parent } => (id, Some(parent)),
             Self::Replaced { old, new } => (old, Some(new)),
             Self::Moved { from, to } => (from, Some(to)),

@@ -134,6 +134,7 @@ enum Kind<'a> {
         alias: &'a Alias,
         group: Uuid,
     },
+    /// By a person, or by the provider.
     Linked {
         one: &'a Alias,
         other: &'a Alias,
@@ -179,6 +180,13 @@ fn events(evidence: &Evidence) -> BTreeSet<Event<'_>> {
             }
             Fact::Moved { from, to } => {
                 let kind = Kind::Moved { from, to };
+                events.insert(Event { at: *first, kind });
+            }
+            Fact::Rotated { phone, id } => {
+                let kind = Kind::Linked {
+                    one: phone,
+                    other: id,
+                };
                 events.insert(Event { at: *first, kind });
             }
             Fact::Seen(phone) if phone.is_phone() => {
@@ -425,6 +433,7 @@ impl Replay {
                 }
                 Fact::Seen(_)
                 | Fact::Together { .. }
+                | Fact::Rotated { .. }
                 | Fact::Moved { .. }
                 | Fact::Variant { .. } => {}
             }

@@ -9,7 +9,7 @@ use super::{Work, news, people};
 use crate::{
     domain::{access::Bounds, notification::Change, preference::Wish, time::Timestamp, window},
     engine::{
-        Engine,
+        Engine, identity,
         transition::{Report, Step},
     },
     providers::{Inbound, ItemKind},
@@ -46,7 +46,7 @@ pub(super) async fn steps(
     if messages.is_empty() {
         return Ok(Vec::new());
     }
-    let mut people = people::of_messages(tx, &messages, now).await?;
+    let mut people = people::of_messages(engine, tx, &messages, now).await?;
     let quoted = find_quoted(engine, tx, &messages).await?;
     // An event for each message only if some route listens to it.
     let listened = !catalogue::routes(tx, &Bounds::All, RECEIVED)
@@ -65,7 +65,14 @@ pub(super) async fn steps(
             senders.insert(phone_number_id, found);
             found
         };
-        let contact_id = people.remove(&position);
+        let met = people.remove(&position);
+        let contact_id = met.map(|met| met.contact);
+        let at = message.at.min(now);
+        let opens = message.dated && window::opens(&message.kind, message.group_id.is_some());
+        let window_until = opens.then(|| window::until(at));
+        let free_until = (opens && message.from_advertisement)
+            .then(|| at.plus_seconds(window::FREE_ENTRY_SECONDS));
+        let aliases = identity::aliases(&message.person);
         let answered = quoted.get(&position).copied();
         let new = inbound::New {
             callback_id: work.callback_id,
@@ -83,6 +90,9 @@ pub(super) async fn steps(
             group_id: message.group_id.as_deref(),
             media_id: message.media_id.as_deref(),
             read_due_at: (engine.settings.mark_read && message.kind != "call").then_some(now),
+            aliases: &aliases,
+            window_until,
+            free_until,
         };
         if !inbound::insert(tx, new, now).await? {
             continue;
@@ -102,33 +112,33 @@ pub(super) async fn steps(
             });
             news::raise(engine, tx, work, RECEIVED, data, report, now).await?;
         }
-        let at = message.at.min(now);
         let mut answers: Vec<Uuid> = answered.into_iter().collect();
-        let opens = message.dated && window::opens(&message.kind, message.group_id.is_some());
-        if let (true, Some(sender_id), Some(contact_id)) = (opens, sender_id, contact_id) {
-            let until = window::until(at);
-            let heard = Heard {
-                sender: sender_id,
-                contact: contact_id,
-                at,
-                until,
-                wake_at: window::first_look(until, engine.settings.window_closing_seconds, now),
-                free_until: message
-                    .from_advertisement
-                    .then(|| at.plus_seconds(window::FREE_ENTRY_SECONDS)),
-            };
-            conversation::heard(tx, heard, now).await?;
-            let not_before = at.plus_seconds(-ANSWERS_SECONDS);
-            // Whole seconds: a reply in the second of the send is after it.
-            let until = at.plus_seconds(1);
-            answers.extend(
-                notification::answerable(tx, sender_id, contact_id, until, not_before, now).await?,
-            );
+        if let (Some(until), Some(sender_id), Some(met)) = (window_until, sender_id, met) {
+            // Contacts that act as one hear it together.
+            for contact in identity::together(tx, met).await? {
+                let heard = Heard {
+                    sender: sender_id,
+                    contact,
+                    at,
+                    until,
+                    wake_at: window::first_look(until, engine.settings.window_closing_seconds, now),
+                    free_until,
+                };
+                conversation::heard(tx, heard, now).await?;
+                let not_before = at.plus_seconds(-ANSWERS_SECONDS);
+                // Whole seconds: a reply in the second of the send is after it.
+                let until = at.plus_seconds(1);
+                answers.extend(
+                    notification::answerable(tx, sender_id, contact, until, not_before, now)
+                        .await?,
+                );
+            }
         }
-        if let Some(contact_id) = contact_id
+        if let Some(met) = met
             && let Some(wish) = wish(engine, message)
         {
-            people::note_wish(engine, tx, contact_id, &wish, work, report, now).await?;
+            let about = (met, &message.person);
+            people::note_wish(engine, tx, about, &wish, work, report, now).await?;
         }
         answers.sort_unstable();
         answers.dedup();

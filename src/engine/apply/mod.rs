@@ -277,7 +277,7 @@ async fn commit(
                 .filter(|(callback, _)| !elsewhere.contains(callback));
             dead_letter::insert(tx, &letters(dead, now), now).await?;
             // Who somebody is comes before what they say.
-            news::identities(tx, &work, now).await?;
+            news::identities(engine, tx, &work, now).await?;
             let mut report = news::apply(engine, tx, &work, now).await?;
             let (mut steps, told, foreign) = updates::steps(engine, tx, &work, now).await?;
             dead_letter::insert(tx, &letters(foreign.iter(), now), now).await?;

@@ -3,17 +3,18 @@
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
-use super::{
-    Work,
-    people::{self, Book},
-};
+use super::{Work, people};
 use crate::{
-    domain::{template::name::ours, time::Timestamp},
+    domain::{
+        identity::{Alias, AliasKind, Fact},
+        template::name::ours,
+        time::Timestamp,
+    },
     engine::{
         Engine,
         accept::{self, NewEvent},
+        identity::{self, Sighting},
         templates::{known_category, release},
         transition::Report,
     },
@@ -22,7 +23,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError, account_fact,
-        alias::{self, Alias},
+        identity::Source,
         notice, sender,
         template_sync::{self, Name, Part},
     },
@@ -36,6 +37,7 @@ const OLDER: &str = "ignored: something newer is known";
 
 /// Applies changed numbers and ids.
 pub(super) async fn identities(
+    engine: &Engine,
     tx: &DatabaseTransaction,
     work: &[&Work],
     now: Timestamp,
@@ -47,7 +49,7 @@ pub(super) async fn identities(
         if notice::is_known(tx, work.callback_id, &work.item.pointer).await? {
             continue;
         }
-        let outcome = change_identity(tx, identity, work.callback_id, now).await?;
+        let outcome = change_identity(engine, tx, identity, work, now).await?;
         let kept = notice::New {
             callback_id: work.callback_id,
             pointer: &work.item.pointer,
@@ -64,40 +66,70 @@ pub(super) async fn identities(
 }
 
 async fn change_identity(
+    engine: &Engine,
     tx: &DatabaseTransaction,
     identity: &Identity,
-    callback: Uuid,
+    work: &Work,
     now: Timestamp,
 ) -> Result<&'static str, StoreError> {
-    let old = people::aliases(&identity.old);
-    let new = people::aliases(&identity.new);
-    // What became of what; a number or id that is on both sides has not changed.
-    let changed: Vec<(&Alias, &Alias)> = old
-        .iter()
-        .filter_map(|old| {
-            let new = new.iter().find(|new| new.kind == old.kind)?;
-            (new.value != old.value).then_some((old, new))
-        })
-        .collect();
-    for (old, new) in &changed {
-        alias::link(tx, old.kind, &old.value, &new.value, identity.at, now).await?;
+    let old = identity::aliases(&identity.old);
+    let new = identity::aliases(&identity.new);
+    let mut changes: Vec<Fact> = Vec::new();
+    for old in &old {
+        let Some(new) = new
+            .iter()
+            .find(|new| new.kind == old.kind && new.value != old.value)
+        else {
+            continue;
+        };
+        changes.push(if old.is_phone() {
+            Fact::Moved {
+                from: old.clone(),
+                to: new.clone(),
+            }
+        } else {
+            Fact::Replaced {
+                old: old.clone(),
+                new: new.clone(),
+            }
+        });
     }
-    let all: Vec<Alias> = old.iter().chain(&new).cloned().collect();
-    let mut book = Book::of(tx, &all).await?;
-    let Some(contact) = book
-        .find(&old, identity.at)
-        .or_else(|| book.find(&new, identity.at))
-    else {
-        return Ok("nobody we know: kept, should we meet them");
+    let is_of = |all: &[Alias], kind| all.iter().find(|alias| alias.kind == kind).cloned();
+    // Which id was replaced is not said, but whose: the one at this number.
+    let number = is_of(&new, AliasKind::Phone).or_else(|| is_of(&old, AliasKind::Phone));
+    if let (Some(phone), None, Some(id)) = (
+        number,
+        is_of(&old, AliasKind::UserId),
+        is_of(&new, AliasKind::UserId),
+    ) {
+        changes.push(Fact::Rotated { phone, id });
+    }
+    let sighting = |aliases: Vec<Alias>, facts: Vec<Fact>, at| Sighting {
+        aliases,
+        facts,
+        scope: work.item.account_id.clone().unwrap_or_default(),
+        at,
+        source: Source::System,
+        callback_id: Some(work.callback_id),
+        is_person: false,
+        profile_name: None,
+        username: None,
     };
-    book.give(tx, contact, &all, identity.at, callback, now)
-        .await?;
-    for (old, _) in changed {
-        if !alias::came_back(tx, contact, old, identity.at).await? {
-            alias::supersede(tx, contact, old, identity.at).await?;
-        }
-    }
-    Ok("applied")
+    // Nobody was seen: it is said of them.
+    let side_by_side = |aliases: &[Alias]| {
+        let mut facts = identity::facts(aliases);
+        facts.retain(|fact| !matches!(fact, Fact::Seen(_)));
+        facts
+    };
+    let before = sighting(old.clone(), side_by_side(&old), identity.at.plus_micros(-1));
+    changes.extend(side_by_side(&new));
+    let after = sighting(new, changes, identity.at);
+    let met = identity::meet(engine, tx, &[before, after], now).await?;
+    Ok(if met.into_iter().any(|met| met.is_some()) {
+        "applied"
+    } else {
+        "nobody we know: kept, should we meet them"
+    })
 }
 
 /// Applies everything that is about wishes, templates and accounts.
@@ -118,12 +150,12 @@ pub(super) async fn apply(
         let at = news.at.unwrap_or(now);
         let outcome = match &news.subject {
             Subject::Preference { person, wish } => {
-                let mut book = Book::of(tx, &people::aliases(person)).await?;
-                match people::ensure(tx, &mut book, person, at, work.callback_id, now).await? {
+                match people::of_preference(engine, tx, person, work, at, now).await? {
                     None => "ignored: nobody is named".to_owned(),
-                    Some(contact) => {
+                    Some(met) => {
+                        let about = (met, person);
                         let newest =
-                            people::note_wish(engine, tx, contact, wish, work, &mut report, now)
+                            people::note_wish(engine, tx, about, wish, work, &mut report, now)
                                 .await?;
                         if newest { "applied" } else { OLDER }.to_owned()
                     }

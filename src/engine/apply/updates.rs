@@ -3,29 +3,33 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{FOREIGN, Work, people};
+use super::{FOREIGN, Work};
 use crate::{
     domain::{facts::Fact, notification::Change, recipient::Address, time::Timestamp},
     engine::{
         Engine,
         consequence::{self, About},
         hold,
+        identity::{self, Recipient},
         transition::{Report, Step},
     },
-    providers::{Dead, ItemKind, PersonIds, Update},
+    providers::{Dead, ItemKind, Update},
     store::{
         DatabaseTransaction, StoreError,
-        alias::{self, Alias},
         attempt::{self, Lookup},
         dialect::Id,
-        new_id, parked,
+        identity::Source,
+        made_at, new_id, parked,
     },
 };
 
 /// A status of a message of ours.
 pub(in crate::engine) struct Told<'a> {
     pub notification_id: Uuid,
+    pub attempt_id: Uuid,
     pub callback_id: Uuid,
+    /// The account that it was said in.
+    pub scope: &'a str,
     pub update: &'a Update,
 }
 
@@ -36,7 +40,7 @@ pub(super) async fn steps<'a>(
     work: &[&'a Work],
     now: Timestamp,
 ) -> Result<(Vec<Step>, Vec<Told<'a>>, Vec<(Uuid, Dead)>), StoreError> {
-    let updates: Vec<(&Work, &'a Update)> = work
+    let updates: Vec<(&'a Work, &'a Update)> = work
         .iter()
         .filter_map(|work| match &work.item.kind {
             ItemKind::Update(update) => Some((*work, update.as_ref())),
@@ -85,7 +89,9 @@ pub(super) async fn steps<'a>(
                 ));
                 told.push(Told {
                     notification_id: found.notification_id,
+                    attempt_id: found.attempt_id,
                     callback_id: work.callback_id,
+                    scope: work.item.account_id.as_deref().unwrap_or_default(),
                     update,
                 });
             }
@@ -146,8 +152,7 @@ pub(in crate::engine) fn step(
     })
 }
 
-/// What statuses teach about people: how the provider calls them, and who wants
-/// no more marketing. Asked once a message, when it is first spoken of.
+/// What statuses say about people: which id goes with a number, and who wants no more marketing.
 pub(in crate::engine) async fn learn(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -155,60 +160,45 @@ pub(in crate::engine) async fn learn(
     report: &Report,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let mut learned: Vec<(Uuid, Alias, Timestamp, Uuid)> = Vec::new();
+    let mut sightings = Vec::new();
     for told in told {
         let Some(heard) = report.heard.get(&told.notification_id) else {
             continue;
         };
         let facets = &heard.facets;
-        let names = names(&told.update.recipient, facets.address.as_deref());
+        let address = facets.address.as_deref().and_then(Address::parse);
+        let recipient = Recipient {
+            address: address.as_ref(),
+            wa_id: told.update.recipient.wa_id.as_deref(),
+            user_id: told.update.recipient.user_id.as_deref(),
+            parent_user_id: told.update.recipient.parent_user_id.as_deref(),
+        };
         if let (Some(failure), Some(sender)) = (&told.update.failure, facets.sender_id) {
             let language = facets.language.as_deref().unwrap_or("");
-            let address = facets.address.as_deref().and_then(Address::parse);
             let about = About {
                 sender,
                 contact: facets.contact_id,
-                address: address.as_ref(),
-                names: &names,
+                recipient,
+                scope: told.scope,
                 template: Some((facets.template.as_str(), language))
                     .filter(|(name, _)| !name.is_empty()),
             };
             let (at, callback) = (told.update.at, Some(told.callback_id));
             consequence::of_failure(engine, tx, about, &failure.value, at, callback, now).await?;
         }
-        if let (Some(contact), true) = (facets.contact_id, heard.first) {
-            let (at, callback) = (told.update.at, told.callback_id);
-            let names = names.into_iter();
-            learned.extend(names.map(|name| (contact, name, at, callback)));
+        // When the call was made: the same for all statuses of a message, whichever comes first.
+        let at = made_at(told.attempt_id);
+        if let Some(mut sighting) = recipient.sighting(told.scope, at, Source::Status) {
+            sighting.callback_id = Some(told.callback_id);
+            sighting
+                .profile_name
+                .clone_from(&told.update.recipient.name);
+            sighting
+                .username
+                .clone_from(&told.update.recipient.username);
+            sightings.push(sighting);
         }
     }
-    if learned.is_empty() {
-        return Ok(());
-    }
-    let all: Vec<(Uuid, Alias)> = learned
-        .iter()
-        .map(|(contact, alias, ..)| (*contact, alias.clone()))
-        .collect();
-    // Most of them are known for long: nothing is written for these.
-    let unknown = alias::unlearned(tx, &all).await?;
-    if !unknown.is_empty() {
-        alias::learn(tx, &unknown, now).await?;
-    }
-    people::follow_learned(tx, &learned, now).await
-}
-
-/// What a status calls its recipient; the number it was sent to teaches nothing.
-fn names(person: &PersonIds, address: Option<&str>) -> Vec<Alias> {
-    let number = address.map(|address| address.trim_start_matches('+'));
-    let wa_id = person.wa_id.as_ref();
-    let all = [
-        ("bsuid", person.user_id.as_ref()),
-        ("parent_bsuid", person.parent_user_id.as_ref()),
-        ("wa_id", wa_id.filter(|it| Some(it.as_str()) != number)),
-    ];
-    let named = |(kind, value): (&'static str, Option<&String>)| {
-        let value = value?.clone();
-        Some(Alias { kind, value })
-    };
-    all.into_iter().filter_map(named).collect()
+    identity::meet(engine, tx, &sightings, now).await?;
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use uuid::Uuid;
 
 use super::{
-    Job, Slots,
+    Job, Slots, address,
     compose::compose,
     gate, health, pairs,
     permits::{NotNow, Permit, Times, take_pace},
@@ -281,6 +281,7 @@ async fn claim_in(
         report = transition::run(engine, tx, &steps, now).await?;
         claimed.retain(|claimed| !overtaken.contains(&claimed.id));
     }
+    address::resolve(tx, &mut claimed, now).await?;
     let in_force = engine.in_force(tx).await?;
     let (withheld, never) = gate::hold_back(engine, tx, &in_force, &row, &mut claimed, now).await?;
     report.add(withheld);

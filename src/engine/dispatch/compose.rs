@@ -20,7 +20,7 @@ use crate::{
         vault::{Vault, of_notification},
     },
     providers::{Content, Message},
-    store::{DatabaseTransaction, StoreError, conversation, notification::Claimed},
+    store::{DatabaseTransaction, StoreError, alias, conversation, notification::Claimed},
 };
 
 /// Writes the message at the moment of sending: the window and the template are
@@ -57,7 +57,13 @@ pub(super) async fn compose(
     let mut params: Value = serde_json::from_str(&claimed.params).unwrap_or(Value::Null);
     if claimed.kind != "template" {
         let until = match claimed.contact_id {
-            Some(contact) => conversation::window_until(tx, sender, contact).await?,
+            Some(contact) => {
+                // While it is not decided whose a number is, whoever was seen there last is who
+                // would read it: theirs is the window.
+                let address = claimed.address.as_deref().unwrap_or_default();
+                let reader = alias::claimant(tx, contact, address).await?;
+                conversation::window_until(tx, sender, reader.unwrap_or(contact)).await?
+            }
             None => None,
         };
         if !window::is_open(until, now) {

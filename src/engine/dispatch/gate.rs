@@ -16,7 +16,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
-        notification::{self, Claimed, Delay},
+        notification::{self, Claimed, Delay, Wait},
         template_sync::{self, Standing},
         timeline, wish,
     },
@@ -151,7 +151,7 @@ pub(super) async fn hold_back(
     }
     notification::delay(tx, &delays, now).await?;
     for (id, reason) in &held {
-        notification::hold_for_template(tx, *id, reason, now).await?;
+        notification::hold_for(tx, *id, Wait::Template, reason, now).await?;
         timeline::note(
             tx,
             *id,

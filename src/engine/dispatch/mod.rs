@@ -4,6 +4,7 @@
 //! once; answers are settled in batches. A crash between the two leaves the
 //! attempt without an answer, and its lease runs out.
 
+mod address;
 mod claim;
 mod compose;
 mod gate;

@@ -9,6 +9,7 @@ use crate::engine::{
     answers::Told,
     apply,
     consequence::{self, About},
+    identity::{self, Recipient, Sighting},
     inbox::ErrorChain,
     transition::{self, Step},
 };
@@ -16,11 +17,8 @@ use crate::{
     domain::{access::Bounds, notification::Change, outcome::Outcome, time::Timestamp},
     providers::{Exchange, Update},
     store::{
-        StoreError,
-        alias::{self, Alias},
-        attempt::Record,
-        dialect::Id,
-        notification, parked, sender,
+        StoreError, attempt::Record, dialect::Id, identity::Source, made_at, notification, parked,
+        sender,
     },
 };
 
@@ -89,6 +87,10 @@ pub async fn settle(
         })
         .collect();
     let ring = engine.keyring();
+    let scope = ring
+        .account(sender)
+        .and_then(|account| account.waba_id.clone())
+        .unwrap_or_default();
     let report = engine
         .store
         .write(async |tx| {
@@ -104,6 +106,8 @@ pub async fn settle(
                 .iter()
                 .map(|(update, job, callback)| apply::Told {
                     notification_id: job.notification_id,
+                    attempt_id: job.attempt_id,
+                    scope: &scope,
                     callback_id: *callback,
                     update,
                 })
@@ -114,8 +118,8 @@ pub async fn settle(
                     let about = About {
                         sender,
                         contact: answer.job.contact_id,
-                        address: answer.job.message.as_ref().ok().map(|it| &it.to),
-                        names: &[],
+                        recipient: recipient(answer),
+                        scope: &scope,
                         template: answer.job.template(),
                     };
                     consequence::of_failure(engine, tx, about, failure, now, None, now).await?;
@@ -134,7 +138,7 @@ pub async fn settle(
     for answer in answers {
         say(answer);
     }
-    learn_names(engine, answers, now).await?;
+    learn_names(engine, &scope, answers, now).await?;
     note_health(engine, sender, &seen, now).await
 }
 
@@ -234,40 +238,42 @@ fn join_parked<'a>(
         .collect()
 }
 
-/// The `wa_id` is learned from the answer, never guessed.
+/// Whom the provider says a call went to.
+fn recipient(answer: &Answer) -> Recipient<'_> {
+    let (wa_id, user_id) = match &answer.exchange.outcome {
+        Outcome::Accepted { wa_id, user_id, .. } => (wa_id.as_deref(), user_id.as_deref()),
+        Outcome::Refused(_) | Outcome::Unavailable { .. } | Outcome::Unknown { .. } => (None, None),
+    };
+    Recipient {
+        address: answer.job.message.as_ref().ok().map(|it| &it.to),
+        wa_id,
+        user_id,
+        parent_user_id: None,
+    }
+}
+
+/// Which id and which form of its number a person is known by is learned from the answer, never
+/// guessed.
 async fn learn_names(
     engine: &Engine,
+    scope: &str,
     answers: &[Answer],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let learned: Vec<(Uuid, Alias)> = answers
+    let sightings: Vec<Sighting> = answers
         .iter()
-        .filter_map(
-            |answer| match (&answer.exchange.outcome, answer.job.contact_id) {
-                (
-                    Outcome::Accepted {
-                        wa_id: Some(wa_id), ..
-                    },
-                    Some(contact),
-                ) => Some((
-                    contact,
-                    Alias {
-                        kind: "wa_id",
-                        value: wa_id.clone(),
-                    },
-                )),
-                _ => None,
-            },
-        )
+        .filter_map(|answer| {
+            let at = made_at(answer.job.attempt_id);
+            recipient(answer).sighting(scope, at, Source::Answer)
+        })
         .collect();
     // Most of them are known for long: nothing is written for these.
-    let unknown = alias::unlearned(engine.store.by_index(), &learned).await?;
-    if unknown.is_empty() {
+    if sightings.is_empty() || identity::are_known(engine, &sightings).await? {
         return Ok(());
     }
     engine
         .store
-        .write(async |tx| alias::learn(tx, &unknown, now).await)
+        .write(async |tx| identity::meet(engine, tx, &sightings, now).await.map(drop))
         .await
 }
 

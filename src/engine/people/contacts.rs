@@ -95,7 +95,7 @@ pub async fn save_contact(
         .write_or_refuse(async |tx| {
             let mut known = id;
             for (pointer, alias) in &aliases {
-                match (known, alias::owner(tx, alias.kind, &alias.value).await?) {
+                match (known, alias::owner(tx, alias).await?) {
                     (Some(known), Some(other)) if other != known => {
                         return Ok(Err(field(pointer, "belongs to another contact")));
                     }

@@ -32,7 +32,7 @@ pub struct By<'a> {
 /// Changed, or which fields are wrong.
 pub type Outcome<T> = Result<Result<T, Vec<FieldError>>, StoreError>;
 
-fn field(pointer: &str, rule: impl Into<String>) -> Vec<FieldError> {
+pub(super) fn field(pointer: &str, rule: impl Into<String>) -> Vec<FieldError> {
     vec![FieldError {
         pointer: pointer.to_owned(),
         rule: rule.into(),
@@ -40,7 +40,7 @@ fn field(pointer: &str, rule: impl Into<String>) -> Vec<FieldError> {
 }
 
 /// Writes down who did what to whom.
-async fn note(
+pub(super) async fn note(
     tx: &DatabaseTransaction,
     by: By<'_>,
     action: &str,

@@ -63,7 +63,7 @@ pub(super) async fn save(
                 if target.is_own {
                     people::set_alias(tx, contact, alias, by.now).await?;
                 }
-                if alias::owner(tx, alias.kind, &alias.value).await? == Some(contact) {
+                if alias::owner(tx, alias).await? == Some(contact) {
                     own.push(alias.value.as_str());
                 }
             }
@@ -93,12 +93,12 @@ async fn target(
     let mut leads_to = None;
     let mut is_new = false;
     for (pointer, alias) in aliases {
-        let owner = alias::owner(tx, alias.kind, &alias.value).await?;
+        let owner = alias::owner(tx, alias).await?;
         if owner.is_some() && owner == id {
             continue;
         }
         // Two contacts that it knows stay two; others are not mentioned.
-        let known = alias::owner_known(tx, by.bounds, alias.kind, &alias.value).await?;
+        let known = alias::owner_known(tx, by.bounds, alias).await?;
         let meant = id.or(leads_to);
         if known.is_some() && meant.is_some() && known != meant {
             return Ok(Err(field(pointer, "belongs to another contact")));

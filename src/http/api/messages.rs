@@ -19,9 +19,10 @@ use crate::{
     providers::{AskError, Provider},
     state::AppState,
     store::{
-        Store, alias,
+        Store,
+        alias::{self, Alias},
         inbound::{self, Filter},
-        notification,
+        notification, people,
     },
 };
 
@@ -126,11 +127,14 @@ pub async fn list(
         .as_deref()
         .map(|since| instant("since", since))
         .transpose()?;
-    let mut contact = query.contact;
+    let mut contact = match query.contact {
+        Some(contact) => Some(people::current(store.reader(), contact).await?),
+        None => None,
+    };
     if let Some(phone) = &query.phone {
         let phone = Phone::parse(phone).map_err(|error| wrong("phone", error.to_string()))?;
         let owner =
-            alias::owner_known(store.reader(), &caller.bounds, "phone", phone.e164()).await?;
+            alias::owner_known(store.reader(), &caller.bounds, &Alias::of_phone(&phone)).await?;
         match owner {
             Some(person) if contact.is_none_or(|contact| contact == person) => {
                 contact = Some(person);

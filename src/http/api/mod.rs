@@ -38,7 +38,7 @@ use utoipa::{
         events::post, events::list, events::get, events::replay, events::types, notifications::post, notifications::filter::list, notifications::get, notifications::story::get,
         notifications::by_hand::retry, notifications::by_hand::cancel, notifications::by_hand::send_now,
         notifications::by_hand::retry_many, notifications::by_hand::cancel_many, notifications::by_hand::send_now_many, messages::list, messages::get, messages::media, messages::read,
-        people::find, people::get, people::conflicts, people::suppressions, people::contacts::add, people::contacts::change, people::contacts::delete,
+        people::find, people::get, people::conflicts, people::identity::get, people::identity::merge, people::identity::split, people::suppressions, people::contacts::add, people::contacts::change, people::contacts::delete,
         people::contacts::get_preferences, people::contacts::put_preferences, people::contacts::kinds, people::staff::users, people::staff::user, people::staff::ensure_user, people::staff::delete_user,
         people::staff::link, people::staff::groups, people::staff::group, people::staff::ensure_group, people::staff::delete_group, people::staff::members, people::staff::add_member, people::staff::remove_member,
         account::notices, account::templates, log::put, stats::get,

@@ -281,6 +281,11 @@ pub fn judge(status: u16, answer: &[u8]) -> Outcome {
                     .and_then(|answer| answer.pointer("/contacts/0/wa_id"))
                     .and_then(Value::as_str)
                     .map(str::to_owned),
+                user_id: parsed
+                    .as_ref()
+                    .and_then(|answer| answer.pointer("/contacts/0/user_id"))
+                    .and_then(Value::as_str)
+                    .map(str::to_owned),
                 kept_back: parsed
                     .as_ref()
                     .and_then(|answer| answer.pointer("/messages/0/message_status"))
@@ -357,6 +362,7 @@ mod tests {
             judge(200, br#"{"messages":[{"id":"wamid.x"}]}"#),
             Outcome::Accepted {
                 wa_id: None,
+                user_id: None,
                 kept_back: None,
                 ..
             }

@@ -14,11 +14,13 @@ use super::{
 use crate::{
     domain::{
         catalogue::{Fields, Id, Kind},
+        identity::{AliasKind, Decision, Verdict},
         quiet::QuietHours,
     },
     store::{
         DatabaseTransaction, StoreError,
         dialect::{self, Columns, Type, execute, list, query, query_one, rows},
+        identity::{self, NewDecision},
         new_id,
     },
 };
@@ -30,7 +32,7 @@ pub type Wanted<'a> = (&'a str, ContactRow);
 #[derive(Debug, Serialize)]
 struct Claim<'a> {
     name: &'a str,
-    kind: &'static str,
+    kind: AliasKind,
     value: String,
 }
 
@@ -143,12 +145,16 @@ struct NewContact<'a> {
     quiet_from: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quiet_until: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anchor_kind: Option<AliasKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anchor: Option<String>,
 }
 
 #[derive(Serialize)]
 struct NewAlias {
     contact: dialect::Id,
-    kind: &'static str,
+    kind: AliasKind,
     value: String,
 }
 
@@ -161,6 +167,7 @@ pub async fn write_contacts(
     let known = known(tx, wanted).await?;
     let mut new = Vec::new();
     let mut new_aliases = Vec::new();
+    let mut links = Vec::new();
     for (handle, row) in wanted.iter().filter(|(name, _)| !known.contains(*name)) {
         let id = dialect::Id(new_id(by.now));
         let minutes = row.quiet_hours.map(QuietHours::minutes);
@@ -172,7 +179,12 @@ pub async fn write_contacts(
             time_zone: row.time_zone.as_deref(),
             quiet_from: minutes.map(|(from, _)| from),
             quiet_until: minutes.map(|(_, until)| until),
+            anchor_kind: aliases(row).first().map(|(_, alias)| alias.kind),
+            anchor: aliases(row).first().map(|(_, alias)| alias.value.clone()),
         });
+        if let [(_, one), (_, other)] = aliases(row).as_slice() {
+            links.push(Verdict::Link(one.clone(), other.clone()));
+        }
         new_aliases.extend(aliases(row).into_iter().map(|(_, alias)| NewAlias {
             contact: id,
             kind: alias.kind,
@@ -180,6 +192,14 @@ pub async fn write_contacts(
         }));
     }
     insert(tx, by, &new, &new_aliases).await?;
+    for verdict in links {
+        let decision = Decision {
+            at: by.now,
+            verdict,
+        };
+        let actor = "";
+        identity::note_decision(tx, NewDecision { decision, actor }, by.now).await?;
+    }
     for (name, row) in wanted.iter().filter(|(name, _)| known.contains(*name)) {
         if let Err(broken) = contact(tx, by, name, row).await? {
             return Ok(Err(((*name).to_owned(), broken)));
@@ -205,13 +225,16 @@ async fn insert(
             ("time_zone", Type::Text),
             ("quiet_from", Type::Int),
             ("quiet_until", Type::Int),
+            ("anchor_kind", Type::Text),
+            ("anchor", Type::Text),
         ],
     );
     execute(
         tx,
         format!(
-            "INSERT INTO contact (id, created_at, handle, catalogue, name, language, time_zone, quiet_from, quiet_until) \
-             SELECT r.id, $2, r.handle, $3, r.name, r.language, r.time_zone, r.quiet_from, r.quiet_until FROM {given}"
+            "INSERT INTO contact (id, created_at, handle, catalogue, name, language, time_zone, quiet_from, quiet_until, \
+             anchor_kind, anchor, anchor_at) SELECT r.id, $2, r.handle, $3, r.name, r.language, r.time_zone, r.quiet_from, \
+             r.quiet_until, r.anchor_kind, r.anchor, CASE WHEN r.anchor IS NOT NULL THEN $2 END FROM {given}"
         ),
         [list(new)?, by.now.micros().into(), by.catalogue.into()],
     )

@@ -44,7 +44,7 @@ pub(super) async fn contact(
     let named = people::contact_by_handle(tx, handle).await?;
     let mut known = named.map(|person| person.contact_id);
     for (field, alias) in &aliases {
-        let Some(owner) = alias::owner(tx, alias.kind, &alias.value).await? else {
+        let Some(owner) = alias::owner(tx, alias).await? else {
             continue;
         };
         // Somebody who wrote before they had a name is given one; nobody's is taken.

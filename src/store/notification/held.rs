@@ -111,7 +111,7 @@ pub async fn any_held(
     let found = query(
         store.by_index(),
         format!(
-            "SELECT id FROM notification WHERE {held} AND (held_for IS NULL OR held_for <> 'template') LIMIT 1"
+            "SELECT id FROM notification WHERE {held} AND (held_for IS NULL OR held_for NOT IN ('template', 'address')) LIMIT 1"
         ),
         [whose.sender().into()],
     )
@@ -137,7 +137,7 @@ pub async fn release(
         tx,
         format!(
             "WITH due AS MATERIALIZED (SELECT id AS due_id FROM notification WHERE {held} \
-              AND (held_for IS NULL OR held_for <> 'template') ORDER BY priority, id LIMIT $3 {skip}) \
+              AND (held_for IS NULL OR held_for NOT IN ('template', 'address')) ORDER BY priority, id LIMIT $3 {skip}) \
              UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
              due_at = $2, updated_at = $2 FROM due WHERE {}",
             by_key(backend, "id", "due_id")
@@ -217,20 +217,75 @@ pub async fn awaited_templates(store: &Store) -> Result<Vec<Awaited>, StoreError
         .collect()
 }
 
-/// Takes a claimed message out of the queue again, before any call was made: it
-/// waits for its template.
-pub async fn hold_for_template(
+/// What a claimed message waits for, beside its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    Template,
+    /// Its recipient has none.
+    Address,
+}
+
+impl Wait {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Template => "template",
+            Self::Address => "address",
+        }
+    }
+}
+
+/// Takes a claimed message out of the queue again, before any call was made: it waits.
+pub async fn hold_for(
     tx: &DatabaseTransaction,
     id: Uuid,
+    wait: Wait,
     reason: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     execute(
         tx,
         "UPDATE notification SET engine_state = 'held', status = 'held', open_status = 'held', reason = $2, \
-         held_for = 'template', due_at = NULL, leased_until = NULL, wake_at = expires_at, updated_at = $3, \
+         held_for = $4, due_at = NULL, leased_until = NULL, wake_at = expires_at, updated_at = $3, \
          attempt_count = attempt_count - 1 WHERE id = $1",
-        [id.into(), reason.into(), now.micros().into()],
+        [
+            id.into(),
+            reason.into(),
+            now.micros().into(),
+            wait.name().into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Puts back what waited until a contact has an address again. Says how many.
+pub async fn release_addressed(
+    tx: &DatabaseTransaction,
+    contact: Uuid,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let released = execute(
+        tx,
+        "UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
+         held_for = NULL, due_at = $2, updated_at = $2 \
+         WHERE contact_id = $1 AND engine_state = 'held' AND held_for = 'address'",
+        [contact.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(released.rows_affected())
+}
+
+/// Says whom a message is for, and where it goes.
+pub async fn set_recipient(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    contact: Option<Uuid>,
+    address: Option<&str>,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE notification SET contact_id = $2, address = $3 WHERE id = $1",
+        [id.into(), contact.into(), address.into()],
     )
     .await?;
     Ok(())

@@ -6,8 +6,8 @@ mod queue;
 mod search;
 
 pub use held::{
-    Awaited, Cause, any_held, any_to_hold, awaited_templates, hold, hold_for_template, release,
-    release_template,
+    Awaited, Cause, Wait, any_held, any_to_hold, awaited_templates, hold, hold_for, release,
+    release_addressed, release_template, set_recipient,
 };
 pub use insert::{Fallback, NewNotification, fresh_state, insert};
 pub use queue::{

@@ -23,6 +23,8 @@ pub const LANES: usize = 4;
 pub struct Claimed {
     pub id: Uuid,
     pub contact_id: Option<Uuid>,
+    /// As it was named: `contact:NAME`, `user:NAME`, a number or a user id.
+    pub recipient: Option<String>,
     pub address: Option<String>,
     pub kind: String,
     pub template: String,
@@ -140,7 +142,7 @@ pub async fn claim(
              UPDATE notification SET engine_state = 'sending', status = 'sending', open_status = 'sending', held_for = NULL, \
              sender_id = $1, lease_owner = $2, leased_until = $3, wake_at = $3, due_at = NULL, updated_at = $4, \
              attempt_count = attempt_count + 1 FROM due WHERE {} \
-             RETURNING id, contact_id, address, kind, template, language, category, params, body, generation, \
+             RETURNING id, contact_id, recipient, address, kind, template, language, category, params, body, generation, \
              attempt_count, created_at, follow_up_id, subject_contact_id, reply_to, message_kind, product, channel, priority, sealed",
             by_key(backend, "id", "due_id")
         ),
@@ -154,6 +156,7 @@ pub async fn claim(
             Ok(Claimed {
                 id: columns.take()?,
                 contact_id: columns.take()?,
+                recipient: columns.take()?,
                 address: columns.take()?,
                 kind: columns.take()?,
                 template: columns.take()?,

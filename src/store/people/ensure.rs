@@ -1,20 +1,24 @@
-//! Contacts are found by their names, or made.
+//! Contacts are found by their aliases, or made.
 
-use crate::store::DatabaseTransaction;
 use uuid::Uuid;
 
 use super::{PERSON, Person, contact_by_phone, person};
 use crate::{
-    domain::{phone::Phone, recipient::UserId, time::Timestamp},
+    domain::{
+        identity::{Alias, AliasKind, Decision, Fact, Observation, Verdict},
+        phone::Phone,
+        recipient::UserId,
+        time::Timestamp,
+    },
     store::{
-        StoreError,
-        alias::{self, Alias},
+        DatabaseTransaction, StoreError, alias,
         dialect::{execute, query_one},
-        new_id,
+        identity::{self, NewDecision, NewEvidence, Source},
+        new_id, notification,
     },
 };
 
-/// Makes a contact with these aliases; an alias that is taken stays where it is.
+/// Makes a contact with these aliases, which are free.
 pub async fn insert_contact(
     tx: &DatabaseTransaction,
     name: Option<&str>,
@@ -29,7 +33,8 @@ pub async fn insert_contact(
     )
     .await?;
     for alias in aliases {
-        alias::add(tx, id, alias, None, now).await?;
+        identity::set_anchor(tx, id, alias, now).await?;
+        alias::give(tx, id, alias, now).await?;
     }
     Ok(id)
 }
@@ -44,12 +49,8 @@ pub async fn ensure_phone(
     if let Some(person) = contact_by_phone(tx, phone).await? {
         return Ok(person);
     }
-    let alias = Alias::of_phone(phone);
     // A number that its owner has lost is free.
-    let mine = insert_contact(tx, None, std::slice::from_ref(&alias), now).await?;
-    if contact_by_phone(tx, phone).await?.is_none() {
-        alias::reassign(tx, mine, &alias).await?;
-    }
+    let mine = insert_contact(tx, None, &[Alias::of_phone(phone)], now).await?;
     let found = contact_by_phone(tx, phone).await?;
     mine_or_theirs(tx, mine, found).await
 }
@@ -70,7 +71,7 @@ pub async fn ensure_user_id(
     mine_or_theirs(tx, mine, found).await
 }
 
-/// Whom a name leads to after one was made for it: another process may have been faster.
+/// Whom an alias leads to after one was made for it: another process may have been faster.
 async fn mine_or_theirs(
     tx: &DatabaseTransaction,
     mine: Uuid,
@@ -90,38 +91,117 @@ async fn contact_by_user_id(
     let known = query_one(
         tx,
         format!(
-            "SELECT {PERSON} FROM contact_alias k JOIN contact c ON c.id = k.contact_id WHERE k.kind = $1 AND k.value = $2 \
-             ORDER BY k.superseded_at IS NULL DESC LIMIT 1"
+            "SELECT {PERSON} FROM contact_alias k JOIN contact c ON c.id = k.contact_id WHERE k.kind = $1 AND k.value = $2"
         ),
-        [alias.kind.into(), alias.value.clone().into()],
+        [alias.kind.name().into(), alias.value.clone().into()],
     )
     .await?;
     known.as_ref().map(person).transpose()
 }
 
-/// Makes this the name of a contact, instead of any other of its kind.
+/// Makes this the number or user id of a contact, instead of any other that it was given. The
+/// alias is free, or the contact's already.
+///
+/// A number that was corrected stays behind with all that the provider has said of it: whoever is
+/// there is somebody else from now on.
 pub async fn set_alias(
     tx: &DatabaseTransaction,
     contact: Uuid,
     alias: &Alias,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    execute(
-        tx,
-        "DELETE FROM contact_alias WHERE contact_id = $1 AND kind = $2 AND value <> $3",
-        [
-            contact.into(),
-            alias.kind.into(),
-            alias.value.clone().into(),
-        ],
-    )
-    .await?;
-    alias::add(tx, contact, alias, None, now).await?;
-    // A name that its owner has lost is free.
-    if alias::owner(tx, alias.kind, &alias.value).await?.is_none() {
-        alias::reassign(tx, contact, alias).await?;
+    let held = identity::aliases_of(tx, &[contact]).await?;
+    let has = |other: &Alias| {
+        held.iter()
+            .any(|holder| holder.alias == *other && holder.superseded_at.is_none())
+    };
+    if has(alias) {
+        // What the provider knew already is now given as well.
+        return alias::give(tx, contact, alias, now).await;
     }
-    Ok(())
+    notification::release_addressed(tx, contact, now).await?;
+    let old: Vec<Alias> = held
+        .iter()
+        .filter(|holder| holder.superseded_at.is_none() && holder.alias.kind == alias.kind)
+        .map(|holder| holder.alias.clone())
+        .collect();
+    let mut left = old.clone();
+    if alias.is_phone() && !old.is_empty() {
+        let told = held.iter().filter(|holder| {
+            !holder.alias.is_phone() && holder.given_at.is_none() && holder.superseded_at.is_none()
+        });
+        // Ids that were seen at the new number are this person's all the same.
+        let at_new = identity::evidence_about(tx, std::slice::from_ref(alias)).await?;
+        let is_at_new = |id: &Alias| {
+            at_new
+                .iter()
+                .any(|it| matches!(&it.fact, Fact::Together { id: seen, .. } if seen == id))
+        };
+        left.extend(
+            told.map(|holder| holder.alias.clone())
+                .filter(|id| !is_at_new(id)),
+        );
+    }
+    let row = identity::contact_rows(tx, &[contact]).await?;
+    let anchor = row.into_iter().next().and_then(|row| row.anchor);
+    let moved_from = old
+        .iter()
+        .find(|old| anchor.as_ref().is_none_or(|(anchor, _)| anchor == *old))
+        .or_else(|| old.first());
+    match (moved_from, &anchor) {
+        (Some(from), _) if alias.is_phone() => {
+            let observation = Observation {
+                fact: Fact::Moved {
+                    from: from.clone(),
+                    to: alias.clone(),
+                },
+                scope: String::new(),
+                first: now,
+                last: now,
+            };
+            let evidence = NewEvidence {
+                observation,
+                source: Source::Person,
+                callback_id: None,
+            };
+            identity::note(tx, &[evidence], now).await?;
+        }
+        (_, Some((anchor, _))) if !left.contains(anchor) => {
+            decide(tx, Verdict::Link(anchor.clone(), alias.clone()), now).await?;
+        }
+        _ => {}
+    }
+    let group = new_id(now);
+    for alias in &left {
+        let verdict = Verdict::Cut {
+            alias: alias.clone(),
+            group,
+        };
+        decide(tx, verdict, now).await?;
+        match alias.kind {
+            AliasKind::Phone => alias::supersede(tx, contact, alias, now).await?,
+            AliasKind::UserId | AliasKind::ParentUserId => alias::remove(tx, alias).await?,
+        }
+    }
+    if anchor
+        .as_ref()
+        .is_none_or(|(anchor, _)| left.contains(anchor))
+    {
+        identity::set_anchor(tx, contact, alias, now).await?;
+    }
+    alias::give(tx, contact, alias, now).await
+}
+
+async fn decide(
+    tx: &DatabaseTransaction,
+    verdict: Verdict,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let new = NewDecision {
+        decision: Decision { at: now, verdict },
+        actor: "",
+    };
+    identity::note_decision(tx, new, now).await
 }
 
 /// Removes a contact that was made at the same moment as its twin.
@@ -133,5 +213,30 @@ pub async fn remove_contact(tx: &DatabaseTransaction, contact: Uuid) -> Result<(
     )
     .await?;
     execute(tx, "DELETE FROM contact WHERE id = $1", [contact.into()]).await?;
+    Ok(())
+}
+
+/// Keeps what a person calls themselves, if it is newer than what is known.
+pub async fn set_profile(
+    tx: &DatabaseTransaction,
+    contact: Uuid,
+    name: Option<&str>,
+    username: Option<&str>,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    for (column, value) in [("profile_name", name), ("username", username)] {
+        let Some(value) = value else {
+            continue;
+        };
+        execute(
+            tx,
+            format!(
+                "UPDATE contact SET {column} = $2, {column}_at = $3 WHERE id = $1 AND ({column} IS NULL \
+                 OR {column}_at < $3 OR ({column}_at = $3 AND {column} < $2))"
+            ),
+            [contact.into(), value.into(), at.micros().into()],
+        )
+        .await?;
+    }
     Ok(())
 }

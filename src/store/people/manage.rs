@@ -9,7 +9,7 @@ use crate::{
     domain::{access::Bounds, quiet::QuietHours},
     store::{
         Store, StoreError,
-        bounds::{Piece, contacts_after, of_aliases, of_contacts},
+        bounds::{Piece, contacts_after, of_aliases, of_contacts, wrote_to},
         dialect::{Columns, execute, query, query_one},
     },
 };
@@ -23,6 +23,9 @@ pub struct Details {
     pub time_zone: Option<String>,
     pub quiet_hours: Option<QuietHours>,
     pub catalogue: Option<String>,
+    /// What the person calls themselves; nobody gives it.
+    pub profile_name: Option<String>,
+    pub username: Option<String>,
 }
 
 /// What is known of a contact of the caller's: what its product says of them, or its catalogue.
@@ -35,7 +38,10 @@ pub async fn details(
     let Piece { sql, mut values } = of_contacts(bounds, 1);
     let columns = "name, handle, language, time_zone, quiet_from, quiet_until";
     let (columns, joined) = match bounds {
-        Bounds::All => (format!("{columns}, catalogue"), String::new()),
+        Bounds::All => (
+            format!("{columns}, catalogue, profile_name, username"),
+            String::new(),
+        ),
         Bounds::Product(product) => {
             // The first parameter of the condition is the product, too.
             let joined = " LEFT JOIN product_contact p ON p.product = $2 AND p.contact_id = c.id";
@@ -55,6 +61,12 @@ pub async fn details(
                 None => "NULL".to_owned(),
                 Some(_) => format!("{common}catalogue END"),
             });
+            // What people call themselves is said to whomever they write to.
+            let wrote = wrote_to(bounds, 1 + values.len());
+            values.extend(wrote.values);
+            for column in ["profile_name", "username"] {
+                all.push(format!("CASE WHEN {} THEN c.{column} END", wrote.sql));
+            }
             (all.join(", "), joined.to_owned())
         }
     };
@@ -75,6 +87,8 @@ pub async fn details(
             time_zone: columns.take()?,
             quiet_hours: QuietHours::stored(columns.take()?, columns.take()?),
             catalogue: columns.take()?,
+            profile_name: columns.take()?,
+            username: columns.take()?,
         })
     })
     .transpose()
@@ -117,6 +131,8 @@ pub async fn page(
 ) -> Result<Vec<Person>, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let after = after.unwrap_or(Uuid::nil());
+    // A username is shown with a sign before it.
+    let text = text.map(|text| text.strip_prefix('@').unwrap_or(text));
     let found = match text.map(beginning) {
         None => {
             let person = person_known(bounds, 2);
@@ -124,7 +140,7 @@ pub async fn page(
             query(
                 store.reader(),
                 format!(
-                    "SELECT {} FROM contact c WHERE c.id > $1 AND c.deleted_at IS NULL{} ORDER BY c.id LIMIT $2",
+                    "SELECT {} FROM contact c WHERE c.id > $1 AND c.deleted_at IS NULL AND c.merged_into IS NULL{} ORDER BY c.id LIMIT $2",
                     person.sql, own.sql
                 ),
                 [after.into(), limit.into()]
@@ -142,7 +158,7 @@ pub async fn page(
             query(
                 store.reader(),
                 format!(
-                    "SELECT {} FROM contact c WHERE c.id > $1 AND c.deleted_at IS NULL{} AND ({named}) ORDER BY c.id LIMIT $2",
+                    "SELECT {} FROM contact c WHERE c.id > $1 AND c.deleted_at IS NULL AND c.merged_into IS NULL{} AND ({named}) ORDER BY c.id LIMIT $2",
                     person.sql, own.sql
                 ),
                 [after.into(), limit.into(), beginning.into()]
@@ -163,14 +179,17 @@ fn begins(bounds: &Bounds, used: usize) -> (String, Vec<Value>) {
     let like = |text: &str| format!("lower({text}) LIKE lower($3) ESCAPE '\\'");
     let aliases = of_aliases(bounds, used);
     let numbered = format!(
-        "c.id IN (SELECT a.contact_id FROM contact_alias a WHERE a.kind = 'phone' AND a.value LIKE $3 ESCAPE '\\'{})",
+        "c.id IN (SELECT a.contact_id FROM contact_alias a WHERE a.value LIKE $3 ESCAPE '\\'{})",
         aliases.sql
     );
     let mut values = aliases.values;
     let mut ways = vec![numbered];
     let common = format!("{} OR {}", like("c.name"), like("c.handle"));
     match bounds.product() {
-        None => ways.push(common),
+        None => {
+            ways.push(common);
+            ways.extend([like("c.profile_name"), like("c.username")]);
+        }
         Some(product) => {
             values.push(product.name.as_str().into());
             ways.push(format!(

@@ -6,7 +6,9 @@ mod product;
 mod remove;
 mod staff;
 
-pub use ensure::{ensure_phone, ensure_user_id, insert_contact, remove_contact, set_alias};
+pub use ensure::{
+    ensure_phone, ensure_user_id, insert_contact, remove_contact, set_alias, set_profile,
+};
 pub use manage::{Details, details, page, set_details};
 pub use product::{
     OwnName, contact_by_own_handle, is_only_of, move_to, note_known, note_reached, own_names,
@@ -45,11 +47,12 @@ pub struct Person {
     pub user_id: Option<String>,
 }
 
-/// A contact `c`. The addresses are found by the contact: an aggregate of the bare column
-/// would tempt the planner to walk all of them from their end.
-const PERSON: &str = "c.id, c.name, c.language, \
-     (SELECT min(a.value || '') FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'phone' AND a.superseded_at IS NULL), \
-     (SELECT max(a.value || '') FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'bsuid' AND a.superseded_at IS NULL)";
+/// A contact `c`. Of several addresses the one that was given, and then the newest.
+const PERSON: &str = "c.id, coalesce(c.name, c.profile_name), c.language, \
+     (SELECT a.value FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'phone' AND a.superseded_at IS NULL \
+      ORDER BY a.given DESC, a.since DESC, a.value LIMIT 1), \
+     (SELECT a.value FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'bsuid' AND a.superseded_at IS NULL \
+      ORDER BY a.since DESC, a.created_at DESC, a.value DESC LIMIT 1)";
 
 /// The same as far as a caller knows it; the parameters it has are behind those that are used.
 fn person_known(bounds: &Bounds, used: usize) -> Piece {
@@ -77,10 +80,10 @@ fn person_known(bounds: &Bounds, used: usize) -> Piece {
     };
     let own = of_aliases(bounds, used + values.len());
     values.extend(own.values);
-    let alias = |kind: &str, which: &str| {
+    let alias = |kind: &str, order: &str| {
         format!(
-            "(SELECT {which}(a.value || '') FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = '{kind}' \
-             AND a.superseded_at IS NULL{})",
+            "(SELECT a.value FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = '{kind}' \
+             AND a.superseded_at IS NULL{} ORDER BY {order} LIMIT 1)",
             own.sql
         )
     };
@@ -89,8 +92,8 @@ fn person_known(bounds: &Bounds, used: usize) -> Piece {
             "c.id, {}, {}, {}, {}",
             detail("name"),
             detail("language"),
-            alias("phone", "min"),
-            alias("bsuid", "max")
+            alias("phone", "a.given DESC, a.since DESC, a.value"),
+            alias("bsuid", "a.since DESC, a.created_at DESC, a.value DESC")
         ),
         values,
     }
@@ -107,14 +110,17 @@ fn person(row: &sea_orm::QueryResult) -> Result<Person, StoreError> {
     })
 }
 
-/// Nobody who was deleted.
+/// The contact of an id, or the one that it has become a part of; nobody who was deleted.
 pub async fn contact(
     connection: &impl ConnectionTrait,
     id: Uuid,
 ) -> Result<Option<Person>, StoreError> {
     let row = query_one(
         connection,
-        format!("SELECT {PERSON} FROM contact c WHERE c.id = $1 AND c.deleted_at IS NULL"),
+        format!(
+            "SELECT {PERSON} FROM contact c WHERE c.deleted_at IS NULL \
+             AND c.id = (SELECT coalesce(m.merged_into, m.id) FROM contact m WHERE m.id = $1)"
+        ),
         [id.into()],
     )
     .await?;
@@ -129,8 +135,8 @@ pub async fn contact_named(
     name: &str,
 ) -> Result<Option<Person>, StoreError> {
     if let Ok(id) = name.parse()
-        && has_contact(connection, bounds, id).await?
         && let Some(person) = contact(connection, id).await?
+        && has_contact(connection, bounds, person.contact_id).await?
     {
         return Ok(Some(person));
     }
@@ -405,4 +411,68 @@ pub async fn users_of(
     )
     .await?;
     users.iter().map(|row| Columns::of(row).take()).collect()
+}
+
+/// Whether there was such a contact, and it was deleted.
+pub async fn is_deleted(
+    connection: &impl ConnectionTrait,
+    contact: Uuid,
+) -> Result<bool, StoreError> {
+    let row = query_one(
+        connection,
+        "SELECT id FROM contact WHERE id = $1 AND deleted_at IS NOT NULL",
+        [contact.into()],
+    )
+    .await?;
+    Ok(row.is_some())
+}
+
+/// The contacts that users of these names are linked to, by name.
+pub async fn linked(
+    connection: &impl ConnectionTrait,
+    names: &[String],
+) -> Result<std::collections::HashMap<String, Uuid>, StoreError> {
+    #[derive(Serialize)]
+    struct Row<'a> {
+        name: &'a str,
+    }
+    let wanted: Vec<Row<'_>> = names.iter().map(|name| Row { name }).collect();
+    let backend = connection.get_database_backend();
+    let given = rows(backend, &[("name", Type::Text)]);
+    let users = matching(backend, &given, "user_account", "u", "u.name = r.name");
+    let found = query(
+        connection,
+        format!("SELECT u.name, u.contact_id FROM {users} WHERE u.contact_id IS NOT NULL"),
+        [list(&wanted)?],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok((columns.take()?, columns.take()?))
+        })
+        .collect()
+}
+
+/// The contact of an id, or the one that it has become a part of.
+pub async fn current(connection: &impl ConnectionTrait, contact: Uuid) -> Result<Uuid, StoreError> {
+    let row = query_one(
+        connection,
+        "SELECT merged_into FROM contact WHERE id = $1 AND merged_into IS NOT NULL",
+        [contact.into()],
+    )
+    .await?;
+    row.map_or(Ok(contact), |row| Columns::of(&row).take())
+}
+
+/// Takes away what people have said of a contact: another contact's is to stand.
+pub async fn forget_given(tx: &DatabaseTransaction, contact: Uuid) -> Result<(), StoreError> {
+    for statement in [
+        "UPDATE contact SET name = NULL, handle = NULL, catalogue = NULL WHERE id = $1",
+        "UPDATE product_contact SET name = NULL, handle = NULL WHERE contact_id = $1",
+    ] {
+        execute(tx, statement, [contact.into()]).await?;
+    }
+    Ok(())
 }

@@ -134,7 +134,12 @@ pub async fn delete_contact(
     let heir = if refuses {
         let heir = insert_contact(tx, None, &[], now).await?;
         for statement in [
+            "UPDATE contact SET anchor_kind = (SELECT c.anchor_kind FROM contact c WHERE c.id = $1), \
+             anchor = (SELECT c.anchor FROM contact c WHERE c.id = $1), \
+             anchor_at = (SELECT c.anchor_at FROM contact c WHERE c.id = $1) WHERE id = $2",
             "UPDATE contact_alias SET contact_id = $2 WHERE contact_id = $1",
+            "UPDATE consent SET contact_id = $2 WHERE contact_id = $1 OR contact_id IN \
+             (SELECT id FROM contact WHERE merged_into = $1)",
             // What they want as well: it may be all that they want.
             "UPDATE suppression SET contact_id = $2 WHERE contact_id = $1",
             "UPDATE preference SET contact_id = $2 WHERE contact_id = $1",
@@ -143,9 +148,31 @@ pub async fn delete_contact(
         }
         Some(heir)
     } else {
+        // What is known of the aliases is known of nobody else.
+        for statement in [
+            "DELETE FROM identity_evidence WHERE one IN (SELECT value FROM contact_alias WHERE contact_id = $1) \
+             OR other IN (SELECT value FROM contact_alias WHERE contact_id = $1)",
+            "DELETE FROM identity_decision WHERE one IN (SELECT value FROM contact_alias WHERE contact_id = $1) \
+             OR other IN (SELECT value FROM contact_alias WHERE contact_id = $1)",
+            "DELETE FROM consent WHERE phone IN (SELECT value FROM contact_alias WHERE contact_id = $1) \
+             OR user_id IN (SELECT value FROM contact_alias WHERE contact_id = $1) OR contact_id = $1 \
+             OR contact_id IN (SELECT id FROM contact WHERE merged_into = $1)",
+        ] {
+            execute(tx, statement, [contact.into()]).await?;
+        }
         None
     };
+    // Its parts go with it: they had names of their own.
+    execute(
+        tx,
+        "UPDATE contact SET deleted_at = $2, merged_detail = NULL, anchor = NULL, anchor_kind = NULL, anchor_at = NULL, \
+         profile_name = NULL, username = NULL WHERE merged_into = $1",
+        [contact.into(), now.micros().into()],
+    )
+    .await?;
     for statement in [
+        "UPDATE contact SET anchor = NULL, anchor_kind = NULL, anchor_at = NULL, identity_id = NULL, unsettled = false, \
+         profile_name = NULL, profile_name_at = NULL, username = NULL, username_at = NULL WHERE id = $1",
         "DELETE FROM contact_alias WHERE contact_id = $1",
         "DELETE FROM suppression WHERE contact_id = $1",
         "DELETE FROM preference WHERE contact_id = $1",

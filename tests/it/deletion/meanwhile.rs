@@ -140,17 +140,17 @@ async fn a_refusal_and_a_link_that_are_being_written_are_seen_by_a_deletion(data
     let now = app.now();
     let word = async |tx: &DatabaseTransaction| {
         let of_phone = alias::Alias {
-            kind: "phone",
+            kind: alias::AliasKind::Phone,
             value: PHONE.to_owned(),
         };
-        let known = alias::find_and_keep(tx, &[of_phone]).await?;
+        let known = herald::store::identity::known(tx, &[of_phone]).await?;
         let wish = Wish {
             scope: Scope::All,
             wanted: false,
             source: "word",
             at: now,
         };
-        suppression::set(tx, known[0].contact_id, &wish, None, now).await?;
+        suppression::set(tx, known[0].holder.contact, &wish, None, now).await?;
         Ok(())
     };
     let (code, deleted) = while_open(&app, word, delete(&app, &path)).await;

@@ -92,9 +92,9 @@ pub async fn change(
     id: web::Path<Uuid>,
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    known(&state, &caller.bounds, *id).await?;
+    let id = known(&state, &caller.bounds, *id).await?;
     let body: ContactBody = read_json(&body)?;
-    let id = save(&caller, &state, Some(*id), body).await?;
+    let id = save(&caller, &state, Some(id), body).await?;
     Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, id).await?))
 }
 
@@ -111,8 +111,8 @@ pub async fn delete(
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
-    known(&state, &caller.bounds, *id).await?;
-    let deleted = people::delete_contact(&state.engine, by(&caller, &state), *id)
+    let id = known(&state, &caller.bounds, *id).await?;
+    let deleted = people::delete_contact(&state.engine, by(&caller, &state), id)
         .await?
         .map_err(Problem::Invalid)?;
     Ok(HttpResponse::Ok().json(deleted))
@@ -151,7 +151,7 @@ async fn may_change(
     let reader = state.engine.store.reader();
     let mut owners = Vec::new();
     for alias in changes.aliases() {
-        owners.push(alias::owner(reader, alias.kind, &alias.value).await?);
+        owners.push(alias::owner(reader, &alias).await?);
     }
     let known = id.or_else(|| owners.iter().flatten().next().copied());
     let Some(target) = known.filter(|_| client.role != Role::Admin) else {
@@ -178,10 +178,13 @@ pub(super) fn by<'a>(client: &'a Client, state: &AppState) -> By<'a> {
     }
 }
 
-async fn known(state: &AppState, bounds: &Bounds, id: Uuid) -> Result<(), Problem> {
-    rows::details(state.engine.store.reader(), bounds, id)
+/// The contact of an id, or the one that it has become a part of.
+pub(super) async fn known(state: &AppState, bounds: &Bounds, id: Uuid) -> Result<Uuid, Problem> {
+    let reader = state.engine.store.reader();
+    let id = rows::current(reader, id).await?;
+    rows::details(reader, bounds, id)
         .await?
-        .map(drop)
+        .map(|_| id)
         .ok_or(Problem::NotFound)
 }
 
@@ -204,8 +207,8 @@ pub async fn get_preferences(
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
-    known(&state, &caller.bounds, *id).await?;
-    let preferences = preferences(&state.engine.store, &caller.bounds, *id).await?;
+    let id = known(&state, &caller.bounds, *id).await?;
+    let preferences = preferences(&state.engine.store, &caller.bounds, id).await?;
     Ok(HttpResponse::Ok().json(Preferences { preferences }))
 }
 
@@ -220,7 +223,7 @@ pub async fn put_preferences(
     id: web::Path<Uuid>,
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    known(&state, &caller.bounds, *id).await?;
+    let id = known(&state, &caller.bounds, *id).await?;
     let body: Preferences = read_json(&body)?;
     let wanted: Vec<Preference> = body
         .preferences
@@ -232,13 +235,13 @@ pub async fn put_preferences(
         })
         .collect();
     let set =
-        people::set_preferences(&state.engine.store, by(&caller, &state), *id, &wanted).await?;
+        people::set_preferences(&state.engine.store, by(&caller, &state), id, &wanted).await?;
     if set.is_err() {
         // Deleted meanwhile.
-        known(&state, &caller.bounds, *id).await?;
+        known(&state, &caller.bounds, id).await?;
     }
     set.map_err(Problem::Invalid)?;
-    let preferences = preferences(&state.engine.store, &caller.bounds, *id).await?;
+    let preferences = preferences(&state.engine.store, &caller.bounds, id).await?;
     Ok(HttpResponse::Ok().json(Preferences { preferences }))
 }
 

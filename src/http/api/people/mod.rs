@@ -2,6 +2,7 @@
 //! they want.
 
 pub mod contacts;
+pub mod identity;
 pub mod staff;
 
 use actix_web::{HttpResponse, web};
@@ -17,7 +18,11 @@ use crate::{
         problem::Problem,
     },
     state::AppState,
-    store::{Store, alias, conversation, people, suppression, wish},
+    store::{
+        Store,
+        alias::{self, Alias, AliasKind},
+        conversation, people, suppression, wish,
+    },
 };
 
 /// Which contact; without a number or an id, which page of all.
@@ -58,7 +63,10 @@ pub struct ContactLine {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ContactView {
     id: Uuid,
+    /// As it was given; otherwise what the person calls themselves.
     name: Option<String>,
+    /// For display: it can pass to somebody else.
+    username: Option<String>,
     /// What a catalogue calls this person.
     handle: Option<String>,
     /// Staff that are this person.
@@ -88,10 +96,10 @@ pub struct PreferenceView {
     wanted: bool,
 }
 
-/// A name a person is known by.
+/// A number or user id that a person is known by.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AliasView {
-    /// `phone`, `wa_id`, `bsuid` or `parent_bsuid`.
+    /// `phone`, `bsuid` or `parent_bsuid`.
     kind: String,
     value: String,
     /// From then on it was not this person's any more.
@@ -120,6 +128,16 @@ pub struct WishView {
     at: String,
 }
 
+fn alias_views(held: Vec<entity::contact_alias::Model>) -> Vec<AliasView> {
+    held.into_iter()
+        .map(|row| AliasView {
+            kind: row.kind,
+            value: row.value,
+            superseded_at: text(row.superseded_at),
+        })
+        .collect()
+}
+
 fn text(at: Option<i64>) -> Option<String> {
     at.map(|at| Timestamp::from_micros(at).to_string())
 }
@@ -127,12 +145,14 @@ fn text(at: Option<i64>) -> Option<String> {
 async fn view(state: &AppState, bounds: &Bounds, id: Uuid) -> Result<ContactView, Problem> {
     let store = &state.engine.store;
     let now = state.clock.now();
+    let id = people::current(store.reader(), id).await?;
     let details = people::details(store.reader(), bounds, id)
         .await?
         .ok_or(Problem::NotFound)?;
     Ok(ContactView {
         id,
-        name: details.name,
+        name: details.name.or(details.profile_name),
+        username: details.username,
         handle: details.handle,
         users: people::users_of(store.reader(), bounds, id).await?,
         language: details.language,
@@ -140,15 +160,7 @@ async fn view(state: &AppState, bounds: &Bounds, id: Uuid) -> Result<ContactView
         quiet_hours: details.quiet_hours,
         catalogue: details.catalogue,
         preferences: preferences(store, bounds, id).await?,
-        aliases: alias::of_contact(store.reader(), bounds, id)
-            .await?
-            .into_iter()
-            .map(|row| AliasView {
-                kind: row.kind,
-                value: row.value,
-                superseded_at: text(row.superseded_at),
-            })
-            .collect(),
+        aliases: alias_views(alias::of_contact(store.reader(), bounds, id).await?),
         windows: conversation::of_contact(store, bounds, id)
             .await?
             .into_iter()
@@ -188,10 +200,14 @@ pub async fn find(
         (None, None) => return page(&state, &caller.bounds, &query).await,
         (Some(phone), None) => {
             let phone = Phone::parse(phone).map_err(|error| wrong("phone", error.to_string()))?;
-            alias::owner_known(reader, &caller.bounds, "phone", phone.e164()).await?
+            alias::owner_known(reader, &caller.bounds, &Alias::of_phone(&phone)).await?
         }
         (None, Some(user_id)) => {
-            alias::owner_known(reader, &caller.bounds, "bsuid", user_id).await?
+            let alias = Alias {
+                kind: AliasKind::UserId,
+                value: user_id.clone(),
+            };
+            alias::owner_known(reader, &caller.bounds, &alias).await?
         }
         _ => return Err(wrong("phone", "either phone or user_id".to_owned())),
     };
@@ -276,9 +292,17 @@ pub struct ConflictView {
     /// Who claims it.
     other: Uuid,
     seen_at: String,
+    /// `question`: a new user id was seen at a number, and nothing explains it yet; what either
+    /// refuses holds for both. `linked`: they are one person, and what people say of them differs;
+    /// they act as one. `contradiction`: what was said cannot be true together.
+    state: String,
+    /// By the provider's clock.
+    since: Option<String>,
+    /// When a question counts as another person's number, if nothing decides it before.
+    due_at: Option<String>,
 }
 
-/// Names that two people claim: nobody was merged.
+/// Contacts that may be one person, or are one and stay two: somebody should decide (`merge`, `split`).
 #[utoipa::path(
     get, path = "/api/v1/contacts/conflicts", tag = "contacts", params(LimitQuery),
     responses((status = 200, body = Vec<ConflictView>))
@@ -292,13 +316,7 @@ pub async fn conflicts(
     let found: Vec<ConflictView> = alias::conflicts(&state.engine.store, &caller.bounds, limit)
         .await?
         .into_iter()
-        .map(|row| ConflictView {
-            kind: row.kind,
-            value: row.value,
-            contact: row.contact_id,
-            other: row.other_id,
-            seen_at: Timestamp::from_micros(row.created_at).to_string(),
-        })
+        .map(ConflictView::of)
         .collect();
     Ok(HttpResponse::Ok().json(found))
 }

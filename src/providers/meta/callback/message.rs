@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{Context, complete, kind_of, read};
 use crate::{
-    domain::time::Timestamp,
+    domain::{recipient::UserId, time::Timestamp},
     providers::{Identity, Inbound, ItemKind, PersonIds, meta::lenient::Text},
 };
 
@@ -98,6 +98,18 @@ struct Location {
 struct Card {
     #[serde(default)]
     name: Option<CardName>,
+    #[serde(default)]
+    phones: Vec<CardPhone>,
+    /// `contact_request`: the person answers our request with a card of their own. A card that
+    /// is `other` may be anybody's.
+    #[serde(default)]
+    origin: Text,
+}
+
+#[derive(Default, Deserialize)]
+struct CardPhone {
+    #[serde(default)]
+    wa_id: Text,
 }
 
 #[derive(Default, Deserialize)]
@@ -241,6 +253,9 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
     {
         return Ok(identity);
     }
+    let shared_phone = (kind == "contacts")
+        .then(|| shared_phone(item.contacts))
+        .flatten();
     let readable = readable(&kind, &item);
     Ok(ItemKind::Inbound(Box::new(Inbound {
         provider_message_id: id,
@@ -253,6 +268,7 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
         payload: readable.payload,
         context_message_id: read::<Quoted>(item.context).id.filled().or(readable.about),
         media_id: readable.media_id,
+        shared_phone,
         from_advertisement: item
             .referral
             .is_some_and(|referral| referral.get() != "null"),
@@ -336,6 +352,29 @@ fn readable(kind: &str, item: &MessageItem<'_>) -> Readable {
     }
 }
 
+/// The number on the one card that answers a request for it.
+fn shared_phone(raw: Option<&RawValue>) -> Option<String> {
+    let cards: Vec<Card> = read(raw);
+    let [card] = cards.as_slice() else {
+        return None;
+    };
+    let [phone] = card.phones.as_slice() else {
+        return None;
+    };
+    (card.origin.as_deref() == Some("contact_request"))
+        .then(|| phone.wa_id.clone().filled())
+        .flatten()
+}
+
+/// The old and the new user id of a text such as `User Bo changed from US.1 to US.2`, which is all
+/// that Meta's own example of `user_changed_user_id` says of the old one.
+fn ids_in_body(body: &str) -> Option<(String, String)> {
+    let (before, new) = body.rsplit_once(" to ")?;
+    let (_, old) = before.rsplit_once(" from ")?;
+    let id = |text: &str| UserId::parse(text.trim().trim_end_matches('.'));
+    Some((id(old)?.as_str().to_owned(), id(new)?.as_str().to_owned()))
+}
+
 #[derive(Default, Deserialize)]
 struct OrderText {
     #[serde(default)]
@@ -388,21 +427,34 @@ fn identity(
     if !known {
         return None;
     }
+    let in_body = system.body.as_deref().and_then(ids_in_body);
+    // Of a parent id, the text names that of the parent.
+    let (old_in_body, old_parent_in_body) = match in_body {
+        Some((old, _)) if UserId::parse(&old).is_some_and(|id| id.is_of_parent()) => {
+            (None, Some(old))
+        }
+        Some((old, _)) => (Some(old), None),
+        None => (None, None),
+    };
+    let new_id = system.user_id.clone().filled();
     let old = PersonIds {
         wa_id: named.wa_id.clone().or_else(|| system.customer.filled()),
         user_id: system
             .previous_user_id
             .filled()
-            .or_else(|| named.user_id.clone()),
+            .or(old_in_body)
+            .or_else(|| named.user_id.clone())
+            .filter(|old| Some(old) != new_id.as_ref()),
         parent_user_id: system
             .previous_parent_user_id
             .filled()
+            .or(old_parent_in_body)
             .or_else(|| named.parent_user_id.clone()),
         ..PersonIds::default()
     };
     let new = PersonIds {
         wa_id: system.wa_id.filled().or_else(|| system.new_wa_id.filled()),
-        user_id: system.user_id.filled(),
+        user_id: new_id,
         parent_user_id: system.parent_user_id.filled(),
         ..PersonIds::default()
     };
@@ -462,6 +514,7 @@ pub(super) fn parse_call(raw: &RawValue, context: &Context) -> Result<ItemKind, 
         payload: None,
         context_message_id: None,
         media_id: None,
+        shared_phone: None,
         from_advertisement: false,
         raw: raw.get().to_owned(),
     })))

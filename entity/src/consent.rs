@@ -1,0 +1,29 @@
+//! What a person has said about what they want, by the alias that it came from.
+
+use sea_orm::entity::prelude::*;
+
+/// What a person has said about what they want, by the alias that it came from.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "consent")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub created_at: i64,
+    pub contact_id: Uuid,
+    #[sea_orm(column_type = "Text")]
+    pub user_id: String,
+    #[sea_orm(column_type = "Text")]
+    pub phone: String,
+    #[sea_orm(column_type = "Text")]
+    pub parent_user_id: String,
+    #[sea_orm(column_type = "Text")]
+    pub scope: String,
+    pub wanted: bool,
+    #[sea_orm(column_type = "Text")]
+    pub source: String,
+    pub provider_at: i64,
+    pub callback_id: Option<Uuid>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,29 @@
+//! What a person has decided about aliases.
+
+use sea_orm::entity::prelude::*;
+
+/// What a person has decided about aliases.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "identity_decision")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub created_at: i64,
+    #[sea_orm(column_type = "Text")]
+    pub verdict: String,
+    #[sea_orm(column_type = "Text")]
+    pub one_kind: String,
+    #[sea_orm(column_type = "Text")]
+    pub one: String,
+    #[sea_orm(column_type = "Text")]
+    pub other_kind: String,
+    #[sea_orm(column_type = "Text")]
+    pub other: String,
+    pub group_id: Uuid,
+    pub decided_at: i64,
+    #[sea_orm(column_type = "Text")]
+    pub actor: String,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,130 @@
+//! Where a message goes is decided when it leaves: people get other numbers, numbers other people,
+//! and users are linked to others.
+
+use std::collections::HashMap;
+
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    domain::{identity::Alias, phone::Phone, recipient::Address, time::Timestamp},
+    store::{
+        DatabaseTransaction, StoreError,
+        identity::{self, Holder},
+        notification::{self, Claimed, Wait},
+        people, timeline,
+    },
+};
+
+/// Why a message waits whose recipient has no address.
+const NO_ADDRESS: &str =
+    "the person has no number any more: it waits until they are given another one";
+
+/// Looks where each message goes now, and takes out of a claim what goes nowhere: it waits until
+/// its recipient has an address again.
+///
+/// A recipient that was named gets it wherever they are now. A number stays that number: whoever
+/// has it now is who gets it, with what they want and do not want.
+pub(super) async fn resolve(
+    tx: &DatabaseTransaction,
+    claimed: &mut Vec<Claimed>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    relink(tx, claimed).await?;
+    let addresses: Vec<Alias> = claimed.iter().filter_map(address).collect();
+    let holders: HashMap<Alias, Holder> = identity::holders(tx, &addresses)
+        .await?
+        .into_iter()
+        .map(|holder| (holder.alias.clone(), holder))
+        .collect();
+    let mut waiting: Vec<Uuid> = Vec::new();
+    for message in claimed.iter_mut() {
+        let Some(contact) = message.contact_id else {
+            continue;
+        };
+        let held = address(message).and_then(|alias| holders.get(&alias));
+        let is_theirs =
+            held.is_some_and(|holder| holder.contact == contact && holder.superseded_at.is_none());
+        // Nothing goes to who was deleted, wherever they are; that is seen where refusals are.
+        if is_theirs || people::is_deleted(tx, contact).await? {
+            continue;
+        }
+        if let Some(phone) = message.recipient.as_deref().and_then(number) {
+            let owner = people::ensure_phone(tx, &phone, now).await?.contact_id;
+            if owner == contact {
+                continue;
+            }
+            notification::set_recipient(tx, message.id, Some(owner), message.address.as_deref())
+                .await?;
+            let detail = json!({ "contact": contact, "owner": owner });
+            note(tx, message.id, "number_changed_hands", detail, now).await?;
+            message.contact_id = Some(owner);
+            continue;
+        }
+        let person = people::contact(tx, contact).await?;
+        let at = person.and_then(|person| person.phone.or(person.user_id));
+        let Some(at) = at else {
+            waiting.push(message.id);
+            continue;
+        };
+        notification::set_recipient(tx, message.id, Some(contact), Some(&at)).await?;
+        note(tx, message.id, "address_changed", json!({}), now).await?;
+        message.address = Some(at);
+    }
+    for id in &waiting {
+        notification::hold_for(tx, *id, Wait::Address, NO_ADDRESS, now).await?;
+        note(tx, *id, "held", json!({ "reason": NO_ADDRESS }), now).await?;
+    }
+    claimed.retain(|message| !waiting.contains(&message.id));
+    Ok(())
+}
+
+/// What was for a user is for whomever the user is now.
+async fn relink(tx: &DatabaseTransaction, claimed: &mut [Claimed]) -> Result<(), StoreError> {
+    let names: Vec<String> = claimed
+        .iter()
+        .filter_map(|message| message.recipient.as_deref()?.strip_prefix("user:"))
+        .map(str::to_owned)
+        .collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let linked = people::linked(tx, &names).await?;
+    for message in claimed {
+        let user = message
+            .recipient
+            .as_deref()
+            .and_then(|it| it.strip_prefix("user:"));
+        let Some(contact) = user.and_then(|user| linked.get(user).copied()) else {
+            continue;
+        };
+        if message.contact_id.is_some() && message.contact_id != Some(contact) {
+            notification::set_recipient(tx, message.id, Some(contact), message.address.as_deref())
+                .await?;
+            message.contact_id = Some(contact);
+        }
+    }
+    Ok(())
+}
+
+async fn note(
+    tx: &DatabaseTransaction,
+    notification: Uuid,
+    kind: &'static str,
+    detail: serde_json::Value,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    timeline::note(tx, notification, kind, Some(detail.to_string()), now).await
+}
+
+/// The number that a recipient is, if it was not named otherwise.
+fn number(recipient: &str) -> Option<Phone> {
+    Phone::parse(recipient).ok()
+}
+
+fn address(message: &Claimed) -> Option<Alias> {
+    Some(match Address::parse(message.address.as_deref()?)? {
+        Address::Phone(phone) => Alias::of_phone(&phone),
+        Address::UserId(user_id) => Alias::of_user_id(&user_id),
+    })
+}

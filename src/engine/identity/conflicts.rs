@@ -1,0 +1,70 @@
+//! What evidence leaves open, as people see it.
+
+use uuid::Uuid;
+
+use super::settle::Settled;
+use crate::{
+    domain::{identity::Alias, time::Timestamp},
+    store::{
+        DatabaseTransaction, StoreError,
+        alias::{self, Conflict, ConflictState},
+    },
+};
+
+/// Writes down which contacts may be one person, in the place of what was written of them.
+pub(super) async fn write(
+    tx: &DatabaseTransaction,
+    settled: &Settled,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut all: Vec<Conflict> = Vec::new();
+    for question in &settled.identities.questions {
+        let (Some(owner), Some(claimant)) = (
+            settled.contact(question.owner),
+            settled.contact(question.claimant),
+        ) else {
+            continue;
+        };
+        all.push(conflict(
+            &question.phone,
+            owner,
+            claimant,
+            ConflictState::Question,
+            question.since,
+            Some(question.due),
+        ));
+    }
+    for contradiction in &settled.identities.contradictions {
+        let (Some(one), Some(other)) = (
+            settled.contact(contradiction.one),
+            settled.contact(contradiction.other),
+        ) else {
+            continue;
+        };
+        let state = ConflictState::Contradiction;
+        all.push(conflict(&contradiction.alias, one, other, state, now, None));
+    }
+    for (alias, survivor, linked) in settled.linked() {
+        let state = ConflictState::Linked;
+        all.push(conflict(&alias, survivor, linked, state, now, None));
+    }
+    alias::write_conflicts(tx, &settled.contact_ids(), &all, now).await
+}
+
+fn conflict(
+    alias: &Alias,
+    contact: Uuid,
+    other: Uuid,
+    state: ConflictState,
+    since: Timestamp,
+    due_at: Option<Timestamp>,
+) -> Conflict {
+    Conflict {
+        alias: alias.clone(),
+        contact,
+        other,
+        state,
+        since,
+        due_at,
+    }
+}

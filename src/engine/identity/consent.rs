@@ -1,0 +1,134 @@
+//! What people want holds for the person, whichever alias they said it by.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::{
+    Met,
+    settle::{Settled, settle},
+};
+use crate::{
+    domain::{
+        identity::{
+            Alias,
+            consent::{Statement, newest},
+            replay::PersonIndex,
+        },
+        preference::{Scope, Wish},
+        time::Timestamp,
+    },
+    engine::Engine,
+    store::{
+        DatabaseTransaction, StoreError,
+        identity::{self, NewStatement, Stated},
+        suppression,
+    },
+};
+
+/// Keeps what a person has said. Says whether it is the newest.
+pub(in crate::engine) async fn state(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    met: Met,
+    aliases: &[Alias],
+    wish: &Wish,
+    callback: Option<Uuid>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let statement = Statement {
+        scope: wish.scope,
+        at: wish.at,
+        is_wanted: wish.wanted,
+        source: wish.source.to_owned(),
+    };
+    let new = NewStatement {
+        contact: aliases.is_empty().then_some(met.contact),
+        aliases,
+        statement,
+        callback_id: callback,
+    };
+    if !identity::note_statement(tx, &new, now).await? {
+        return Ok(false);
+    }
+    let is_newest = suppression::set(tx, met.contact, wish, callback, now).await?;
+    if met.is_shared {
+        settle(engine, tx, aliases.iter().cloned().collect(), &[], now).await?;
+    }
+    Ok(is_newest)
+}
+
+/// What holds for each person.
+pub(super) fn by_person(
+    settled: &Settled,
+    all: &[Stated],
+) -> BTreeMap<PersonIndex, Vec<(Statement, Option<Uuid>)>> {
+    let identities = &settled.identities;
+    let mut said: BTreeMap<PersonIndex, Vec<&Stated>> = BTreeMap::new();
+    for stated in all {
+        let person = match stated.contact {
+            Some(contact) => settled.person_of_contact(contact),
+            None => identities.person_of(&stated.aliases, stated.statement.at),
+        };
+        if let Some(person) = person {
+            said.entry(person).or_default().push(stated);
+        }
+    }
+    let own = said.clone();
+    // Time has decided that they are two: what either had refused by then stays with both.
+    for it in &identities.inheritances {
+        for (to, from) in [(it.owner, it.claimant), (it.claimant, it.owner)] {
+            let by_then = own
+                .get(&from)
+                .into_iter()
+                .flatten()
+                .copied()
+                .filter(|stated| stated.statement.at < it.until);
+            let refused = hold(by_then)
+                .into_values()
+                .filter(|it| !it.statement.is_wanted);
+            said.entry(to).or_default().extend(refused);
+        }
+    }
+    let mut holds: BTreeMap<PersonIndex, BTreeMap<Scope, &Stated>> = said
+        .iter()
+        .map(|(person, said)| (*person, hold(said.iter().copied())))
+        .collect();
+    // They may be one: what either refuses holds for both, whatever the other has wanted since.
+    let before = holds.clone();
+    for question in &identities.questions {
+        let (owner, claimant) = (question.owner, question.claimant);
+        for (to, from) in [(owner, claimant), (claimant, owner)] {
+            let theirs = before.get(&from).into_iter().flatten();
+            for (scope, stated) in theirs.filter(|(_, stated)| !stated.statement.is_wanted) {
+                let mine = holds.entry(to).or_default();
+                if mine.get(scope).is_none_or(|mine| mine.statement.is_wanted) {
+                    mine.insert(*scope, stated);
+                }
+            }
+        }
+    }
+    holds
+        .into_iter()
+        .map(|(person, holds)| {
+            let holds = holds
+                .into_values()
+                .map(|stated| (stated.statement.clone(), stated.callback_id));
+            (person, holds.collect())
+        })
+        .collect()
+}
+
+/// The newest statement for each scope.
+fn hold<'a>(said: impl Iterator<Item = &'a Stated>) -> BTreeMap<Scope, &'a Stated> {
+    let said: Vec<&Stated> = said.collect();
+    newest(said.iter().map(|stated| &stated.statement))
+        .into_iter()
+        .filter_map(|(scope, held)| {
+            let stated = said
+                .iter()
+                .find(|stated| std::ptr::eq(&raw const stated.statement, held))?;
+            Some((scope, *stated))
+        })
+        .collect()
+}

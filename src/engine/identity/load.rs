@@ -1,0 +1,86 @@
+//! Everything that is known about some aliases, and about whatever that leads to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use crate::{
+    domain::identity::{Alias, replay::Evidence},
+    store::{
+        DatabaseTransaction, StoreError,
+        identity::{self, Holder, Row},
+    },
+};
+
+/// Evidence is followed so many steps.
+const MAX_STEPS: usize = 50;
+
+/// What is known.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub evidence: Evidence,
+    pub contacts: BTreeMap<Uuid, Row>,
+    pub holders: BTreeMap<Alias, Holder>,
+}
+
+/// Reads it. No other transaction may be doing the same.
+pub(super) async fn load(
+    tx: &DatabaseTransaction,
+    aliases: BTreeSet<Alias>,
+) -> Result<Loaded, StoreError> {
+    let mut loaded = Loaded::default();
+    let mut seen: BTreeSet<Alias> = BTreeSet::new();
+    let mut fresh = aliases;
+    for _ in 0..MAX_STEPS {
+        if fresh.is_empty() {
+            break;
+        }
+        let step: Vec<Alias> = std::mem::take(&mut fresh).into_iter().collect();
+        seen.extend(step.iter().cloned());
+        let mut next: BTreeSet<Alias> = BTreeSet::new();
+        let mut add = |(one, other): (&Alias, Option<&Alias>)| {
+            next.extend(std::iter::once(one).chain(other).cloned());
+        };
+        let observed = identity::evidence_about(tx, &step).await?;
+        let decided = identity::decisions_about(tx, &step).await?;
+        observed.iter().for_each(|it| add(it.fact.aliases()));
+        decided.iter().for_each(|it| add(it.verdict.aliases()));
+        loaded.evidence.observations.extend(observed);
+        loaded.evidence.decisions.extend(decided);
+        let held = identity::holders(tx, &step).await?;
+        let mut contacts: BTreeSet<Uuid> = held.iter().map(|holder| holder.contact).collect();
+        contacts.extend(identity::anchored(tx, &step).await?);
+        loop {
+            contacts.retain(|contact| !loaded.contacts.contains_key(contact));
+            if contacts.is_empty() {
+                break;
+            }
+            let ids: Vec<Uuid> = std::mem::take(&mut contacts).into_iter().collect();
+            let rows = identity::contact_rows(tx, &ids).await?;
+            contacts.extend(rows.iter().filter_map(|row| row.merged_into));
+            contacts.extend(identity::merged_into(tx, &ids).await?);
+            for holder in identity::aliases_of(tx, &ids).await? {
+                next.insert(holder.alias.clone());
+                loaded.holders.insert(holder.alias.clone(), holder);
+            }
+            for row in rows {
+                next.extend(row.anchor.as_ref().map(|(alias, _)| alias.clone()));
+                loaded.contacts.insert(row.id, row);
+            }
+        }
+        fresh = next.difference(&seen).cloned().collect();
+    }
+    if !fresh.is_empty() {
+        tracing::warn!(
+            event = "identity.too_long",
+            steps = MAX_STEPS,
+            "evidence about who is who leads very far: the rest is left out"
+        );
+    }
+    loaded.evidence.observations.sort();
+    loaded.evidence.observations.dedup();
+    loaded.evidence.decisions.sort();
+    loaded.evidence.decisions.dedup();
+    loaded.evidence.others = seen.into_iter().collect();
+    Ok(loaded)
+}

@@ -1,0 +1,408 @@
+//! Contacts are brought into line with who is who.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use uuid::Uuid;
+
+use super::{
+    Met, conflicts, consent,
+    load::{Loaded, load},
+};
+use crate::{
+    domain::{
+        identity::{
+            Alias,
+            group::{Group, group},
+            replay::{Identities, PersonIndex, replay},
+        },
+        time::Timestamp,
+        window,
+    },
+    engine::Engine,
+    store::{
+        DatabaseTransaction, StoreError, alias,
+        identity::{self, Holder, Row, Window},
+        notification, suppression,
+    },
+};
+
+/// Who is who, and which contact is whose.
+#[derive(Debug)]
+pub(in crate::engine) struct Settled {
+    pub(super) identities: Identities,
+    groups: BTreeMap<PersonIndex, Group>,
+    /// The person of each contact, of those that have become a part of another as well.
+    homes: BTreeMap<Uuid, PersonIndex>,
+    /// Contacts that act as one with others, or of which something is undecided.
+    shared: BTreeSet<Uuid>,
+    holders: BTreeMap<Alias, Holder>,
+}
+
+impl Settled {
+    /// The contact of a person.
+    pub(super) fn contact(&self, person: PersonIndex) -> Option<Uuid> {
+        self.groups.get(&person).map(|group| group.survivor)
+    }
+
+    pub(super) fn person_of_contact(&self, contact: Uuid) -> Option<PersonIndex> {
+        self.homes.get(&contact).copied()
+    }
+
+    /// Every contact that it is about.
+    pub(super) fn contact_ids(&self) -> Vec<Uuid> {
+        self.homes.keys().copied().collect()
+    }
+
+    /// Contacts that stay two and act as one, with an alias of theirs.
+    pub(super) fn linked(&self) -> Vec<(Alias, Uuid, Uuid)> {
+        let alias = |person: PersonIndex| {
+            let mut persons = self.identities.persons();
+            let held = persons.find(|(other, _)| *other == person)?.1;
+            held.first().map(|holding| holding.alias.clone())
+        };
+        self.groups
+            .iter()
+            .flat_map(|(person, group)| {
+                let alias = alias(*person);
+                group
+                    .linked
+                    .iter()
+                    .filter_map(move |linked| Some((alias.clone()?, group.survivor, *linked)))
+            })
+            .collect()
+    }
+
+    /// The contact that an alias stands at.
+    fn holder(&self, alias: &Alias, person: PersonIndex) -> Option<Uuid> {
+        let group = self.groups.get(&person)?;
+        // Of contacts that stay two, each keeps what it has.
+        let known = self.holders.get(alias).map(|holder| holder.contact);
+        let stays = known.filter(|known| *known == group.survivor || group.linked.contains(known));
+        Some(stays.unwrap_or(group.survivor))
+    }
+
+    /// Whom an item is about that names these.
+    pub(super) fn whose(&self, aliases: &[Alias], at: Timestamp) -> Option<Met> {
+        let person = self.identities.person_of(aliases, at)?;
+        let alias = aliases
+            .iter()
+            .find(|alias| self.identities.person_at(alias, at) == Some(person))?;
+        let contact = self.holder(alias, person)?;
+        Some(Met {
+            contact,
+            is_shared: self.shared.contains(&contact),
+        })
+    }
+}
+
+/// Computes who is who of these aliases and of whatever they lead to, and brings contacts into
+/// line. For each of `needed`, aliases in an item and its time, there is a contact afterwards.
+pub(in crate::engine) async fn settle(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    aliases: BTreeSet<Alias>,
+    needed: &[(&[Alias], Timestamp)],
+    now: Timestamp,
+) -> Result<Settled, StoreError> {
+    identity::lock(tx).await?;
+    let loaded = load(tx, aliases).await?;
+    let patience = engine.settings.identity_patience_seconds;
+    let identities = replay(&loaded.evidence, patience, now);
+    let mut contacts = loaded.contacts.clone();
+    let mut homes = homes(&contacts, &identities);
+    for (aliases, at) in needed {
+        let Some(person) = identities.person_of(aliases, *at) else {
+            continue;
+        };
+        if homes.values().any(|home| *home == person) {
+            continue;
+        }
+        let Some(anchor) = aliases
+            .iter()
+            .find(|alias| identities.person_at(alias, *at) == Some(person))
+        else {
+            continue;
+        };
+        let id = identity::insert_contact(tx, anchor, *at, now).await?;
+        homes.insert(id, person);
+        let row = Row {
+            id,
+            anchor: Some((anchor.clone(), *at)),
+            merged_into: None,
+            identity_id: None,
+            is_unsettled: false,
+            given: crate::domain::identity::group::Given::default(),
+        };
+        contacts.insert(id, row);
+    }
+    let mut by_person: BTreeMap<PersonIndex, Vec<Uuid>> = BTreeMap::new();
+    for (contact, person) in &homes {
+        by_person.entry(*person).or_default().push(*contact);
+    }
+    let groups: BTreeMap<PersonIndex, Group> = by_person
+        .into_iter()
+        .filter_map(|(person, ids)| {
+            let given = ids
+                .into_iter()
+                .filter_map(|id| Some((id, contacts.get(&id)?.given.clone())));
+            Some((person, group(given.collect())?))
+        })
+        .collect();
+    let undecided: BTreeSet<PersonIndex> = identities
+        .questions
+        .iter()
+        .flat_map(|question| [question.owner, question.claimant])
+        .collect();
+    let shared = groups
+        .iter()
+        .filter(|(person, group)| undecided.contains(person) || !group.linked.is_empty())
+        .flat_map(|(_, group)| std::iter::once(group.survivor).chain(group.linked.iter().copied()))
+        .collect();
+    let settled = Settled {
+        identities,
+        groups,
+        homes,
+        shared,
+        holders: loaded.holders.clone(),
+    };
+    let is_merged = merge(tx, &settled, &contacts, now).await?;
+    flag(tx, &settled, &contacts, &undecided).await?;
+    let moves = hold(tx, &settled, now).await?;
+    if is_merged || !moves.is_empty() || contacts.values().any(|row| row.is_unsettled) {
+        for (alias, from, to, since) in &moves {
+            identity::take_notifications(tx, *from, *to, alias, *since).await?;
+        }
+        reattribute(engine, tx, &settled, now).await?;
+    }
+    restate(tx, &settled, &loaded, now).await?;
+    conflicts::write(tx, &settled, now).await?;
+    Ok(settled)
+}
+
+/// Questions that one turn decides.
+const DECIDED_AT_ONCE: u64 = 50;
+
+/// Decides what nothing has explained in time. Says how many there were.
+pub async fn decide_due(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
+    let due = alias::due_questions(&engine.store, now, DECIDED_AT_ONCE).await?;
+    let count = due.len();
+    if count > 0 {
+        engine
+            .store
+            .write(async |tx| {
+                let aliases = due.iter().cloned().collect();
+                settle(engine, tx, aliases, &[], now).await.map(drop)
+            })
+            .await?;
+    }
+    Ok(count)
+}
+
+/// The person that each contact is.
+fn homes(contacts: &BTreeMap<Uuid, Row>, identities: &Identities) -> BTreeMap<Uuid, PersonIndex> {
+    contacts
+        .values()
+        .filter_map(|row| {
+            let (alias, at) = row.anchor.as_ref()?;
+            Some((row.id, identities.person_at(alias, *at)?))
+        })
+        .collect()
+}
+
+/// Makes contacts one that are one person, and two that are two. Says whether any was changed.
+async fn merge(
+    tx: &DatabaseTransaction,
+    settled: &Settled,
+    contacts: &BTreeMap<Uuid, Row>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let mut is_changed = false;
+    let was = |contact: &Uuid| contacts.get(contact).and_then(|row| row.merged_into);
+    for group in settled.groups.values() {
+        // Whoever its parts were of, they are all of the survivor in the end.
+        let is_ours = |whole: Uuid| whole == group.survivor || group.absorbed.contains(&whole);
+        let own = std::iter::once(&group.survivor).chain(&group.linked);
+        let strayed = group
+            .absorbed
+            .iter()
+            .filter(|contact| was(contact).is_some_and(|whole| !is_ours(whole)));
+        for contact in own.chain(strayed).filter(|contact| was(contact).is_some()) {
+            identity::unmerge(tx, *contact, now).await?;
+            is_changed = true;
+        }
+    }
+    for group in settled.groups.values() {
+        for contact in &group.absorbed {
+            let whole = was(contact);
+            let is_part_of_ours = whole.is_some_and(|whole| group.absorbed.contains(&whole));
+            if whole == Some(group.survivor) || is_part_of_ours {
+                continue;
+            }
+            identity::merge(tx, *contact, group.survivor, now).await?;
+            is_changed = true;
+            metrics::counter!("herald_contacts_merged_total").increment(1);
+            tracing::info!(
+                event = "contact.merged",
+                contact.id = %group.survivor,
+                absorbed = %contact,
+                "two contacts are one person"
+            );
+        }
+    }
+    Ok(is_changed)
+}
+
+async fn flag(
+    tx: &DatabaseTransaction,
+    settled: &Settled,
+    contacts: &BTreeMap<Uuid, Row>,
+    undecided: &BTreeSet<PersonIndex>,
+) -> Result<(), StoreError> {
+    for (person, group) in &settled.groups {
+        let identity = (!group.linked.is_empty()).then_some(group.survivor);
+        let is_unsettled = undecided.contains(person);
+        for contact in std::iter::once(&group.survivor).chain(&group.linked) {
+            let is_so = contacts
+                .get(contact)
+                .is_some_and(|row| row.identity_id == identity && row.is_unsettled == is_unsettled);
+            if !is_so {
+                identity::flag(tx, *contact, identity, is_unsettled).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An alias that passed from one contact to another, and from when on it was the other's.
+type Move = (Alias, Uuid, Uuid, Timestamp);
+
+/// Notes at which contact each alias stands.
+async fn hold(
+    tx: &DatabaseTransaction,
+    settled: &Settled,
+    now: Timestamp,
+) -> Result<Vec<Move>, StoreError> {
+    let mut until: BTreeMap<(&Alias, PersonIndex), Timestamp> = BTreeMap::new();
+    for (person, held) in settled.identities.persons() {
+        for holding in held {
+            if let Some(end) = holding.until {
+                until.insert((&holding.alias, person), end);
+            }
+        }
+    }
+    let mut moves = Vec::new();
+    for alias in settled.identities.aliases() {
+        let epochs = settled.identities.epochs(alias);
+        // Whoever has it now, or had it last.
+        let Some((place, (since, person))) = epochs
+            .iter()
+            .enumerate()
+            .rev()
+            .find(|(_, (_, person))| settled.groups.contains_key(person))
+        else {
+            continue;
+        };
+        let Some(contact) = settled.holder(alias, *person) else {
+            continue;
+        };
+        let superseded_at = epochs
+            .get(place + 1)
+            .map(|(lost, _)| *lost)
+            .or_else(|| until.get(&(alias, *person)).copied());
+        let known = settled.holders.get(alias);
+        let since = Timestamp::from_micros(since.micros().max(0));
+        let is_so = known.is_some_and(|known| {
+            known.contact == contact && known.since == since && known.superseded_at == superseded_at
+        });
+        if is_so {
+            continue;
+        }
+        identity::set_holder(tx, alias, contact, since, superseded_at, now).await?;
+        if superseded_at.is_none() {
+            notification::release_addressed(tx, contact, now).await?;
+        }
+        if let Some(known) = known.filter(|known| known.contact != contact) {
+            moves.push((alias.clone(), known.contact, contact, since));
+        }
+    }
+    Ok(moves)
+}
+
+/// What was written goes to whoever wrote it, and opens their windows.
+async fn reattribute(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    settled: &Settled,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let contacts = settled.contact_ids();
+    let messages = identity::messages(tx, &contacts).await?;
+    let mut windows: HashMap<(Uuid, Uuid), Window> = HashMap::new();
+    for message in &messages {
+        let owner = settled
+            .whose(&message.aliases, message.at)
+            .map_or(message.contact, |met| met.contact);
+        if owner != message.contact {
+            identity::set_contact(tx, message.id, owner).await?;
+        }
+        let Some(sender) = message.sender else {
+            continue;
+        };
+        // Whoever it is taken from may have nothing left.
+        windows.entry((sender, message.contact)).or_default();
+        for contact in settled.together_with(owner) {
+            let window = windows.entry((sender, contact)).or_default();
+            window.last_inbound_at = window.last_inbound_at.max(Some(message.at));
+            window.until = window.until.max(message.window_until);
+            window.free_until = window.free_until.max(message.free_until);
+        }
+    }
+    let closing = engine.settings.window_closing_seconds;
+    for ((sender, contact), mut window) in windows {
+        window.wake_at = window
+            .until
+            .and_then(|until| window::first_look(until, closing, now));
+        identity::reset_windows(tx, sender, contact, window, now).await?;
+    }
+    Ok(())
+}
+
+impl Settled {
+    /// A contact, and those that act as one with it.
+    fn together_with(&self, contact: Uuid) -> Vec<Uuid> {
+        let group = self
+            .homes
+            .get(&contact)
+            .and_then(|person| self.groups.get(person));
+        match group {
+            None => vec![contact],
+            Some(group) => std::iter::once(group.survivor)
+                .chain(group.linked.iter().copied())
+                .collect(),
+        }
+    }
+}
+
+/// What was said of what is wanted holds for the person who said it.
+async fn restate(
+    tx: &DatabaseTransaction,
+    settled: &Settled,
+    loaded: &Loaded,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let contacts = settled.contact_ids();
+    let said = identity::statements(tx, &loaded.evidence.others, &contacts).await?;
+    let known = suppression::of_these(tx, &contacts).await?;
+    if said.is_empty() && known.is_empty() {
+        return Ok(());
+    }
+    let holds = consent::by_person(settled, &said);
+    for (person, group) in &settled.groups {
+        let none = Vec::new();
+        let holds = holds.get(person).unwrap_or(&none);
+        for contact in std::iter::once(&group.survivor).chain(&group.linked) {
+            identity::state_again(tx, *contact, holds, now).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! What people have said about what they want, by the alias that it came from. What holds is kept
+//! as their contact's `suppression`.
+
+use sea_orm::ConnectionTrait;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        identity::{Alias, AliasKind, consent::Statement},
+        preference::Scope,
+        time::Timestamp,
+    },
+    store::{
+        DatabaseTransaction, StoreError,
+        dialect::{Columns, Type, execute, ids, list, locking, matching, nil, query, rows},
+        new_id,
+    },
+};
+
+/// A statement that is to be kept.
+#[derive(Clone, Debug)]
+pub struct NewStatement<'a> {
+    /// Whose it is, whatever alias it came from; none: whoever has, or had, the aliases.
+    pub contact: Option<Uuid>,
+    pub aliases: &'a [Alias],
+    pub statement: Statement,
+    pub callback_id: Option<Uuid>,
+}
+
+/// A statement that was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stated {
+    pub contact: Option<Uuid>,
+    /// The surest first.
+    pub aliases: Vec<Alias>,
+    pub statement: Statement,
+    pub callback_id: Option<Uuid>,
+}
+
+/// Keeps a statement once. Says whether it is new.
+pub async fn note(
+    tx: &DatabaseTransaction,
+    new: &NewStatement<'_>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let value = |kind: AliasKind| {
+        new.aliases
+            .iter()
+            .find(|alias| alias.kind == kind)
+            .map_or_else(String::new, |alias| alias.value.clone())
+    };
+    let statement = &new.statement;
+    let added = execute(
+        tx,
+        "INSERT INTO consent (id, created_at, contact_id, user_id, phone, parent_user_id, scope, wanted, source, provider_at, callback_id) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+         ON CONFLICT (phone, user_id, contact_id, parent_user_id, scope, provider_at, wanted) DO NOTHING",
+        [
+            new_id(now).into(),
+            now.micros().into(),
+            new.contact.unwrap_or(Uuid::nil()).into(),
+            value(AliasKind::UserId).into(),
+            value(AliasKind::Phone).into(),
+            value(AliasKind::ParentUserId).into(),
+            statement.scope.name().into(),
+            statement.is_wanted.into(),
+            statement.source.clone().into(),
+            statement.at.micros().into(),
+            new.callback_id.into(),
+        ],
+    )
+    .await?;
+    Ok(added.rows_affected() > 0)
+}
+
+/// Every statement that came from one of these aliases, or is of one of these contacts.
+pub async fn statements(
+    connection: &impl ConnectionTrait,
+    aliases: &[Alias],
+    contacts: &[Uuid],
+) -> Result<Vec<Stated>, StoreError> {
+    let backend = connection.get_database_backend();
+    let given = rows(backend, &[("value", Type::Text)]);
+    let columns = "s.id, s.contact_id, s.user_id, s.phone, s.parent_user_id, s.scope, s.wanted, s.source, s.provider_at, s.callback_id";
+    let by_phone = matching(
+        backend,
+        &given,
+        "consent",
+        "s",
+        "s.phone = r.value AND s.phone <> ''",
+    );
+    let by_id = matching(
+        backend,
+        &given,
+        "consent",
+        "s",
+        "s.user_id = r.value AND s.user_id <> ''",
+    );
+    let mut found = query(
+        connection,
+        format!("SELECT {columns} FROM {by_phone} UNION SELECT {columns} FROM {by_id}"),
+        [list(&super::values(aliases))?],
+    )
+    .await?;
+    let given = rows(backend, &[("id", Type::Uuid)]);
+    let by_contact = matching(backend, &given, "consent", "s", "s.contact_id = r.id");
+    found.extend(
+        query(
+            connection,
+            format!(
+                "SELECT {columns} FROM {by_contact} WHERE s.contact_id <> {}",
+                nil(backend)
+            ),
+            [ids(contacts.iter().copied())?],
+        )
+        .await?,
+    );
+    let mut all: Vec<(Uuid, Stated)> = Vec::with_capacity(found.len());
+    for row in &found {
+        let mut columns = Columns::of(row);
+        let id: Uuid = columns.take()?;
+        let contact: Uuid = columns.take()?;
+        let mut aliases = Vec::new();
+        for kind in [AliasKind::UserId, AliasKind::Phone, AliasKind::ParentUserId] {
+            let value: String = columns.take()?;
+            if !value.is_empty() {
+                aliases.push(Alias { kind, value });
+            }
+        }
+        let scope: String = columns.take()?;
+        let stated = Stated {
+            contact: (!contact.is_nil()).then_some(contact),
+            aliases,
+            statement: Statement {
+                scope: if scope == Scope::Marketing.name() {
+                    Scope::Marketing
+                } else {
+                    Scope::All
+                },
+                is_wanted: columns.take()?,
+                source: columns.take()?,
+                at: Timestamp::from_micros(columns.take()?),
+            },
+            callback_id: columns.take()?,
+        };
+        all.push((id, stated));
+    }
+    all.sort_by_key(|(id, _)| *id);
+    all.dedup_by_key(|(id, _)| *id);
+    Ok(all.into_iter().map(|(_, stated)| stated).collect())
+}
+
+#[derive(Debug, Serialize)]
+struct Holds<'a> {
+    scope: &'static str,
+    wanted: bool,
+    source: &'a str,
+    provider_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback: Option<crate::store::dialect::Id>,
+}
+
+/// Puts what holds for a contact in the place of what held.
+pub async fn state_again(
+    tx: &DatabaseTransaction,
+    contact: Uuid,
+    holds: &[(Statement, Option<Uuid>)],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    // Whoever reads what is wanted at this moment waits for it.
+    let lock = locking(tx.get_database_backend(), "FOR UPDATE");
+    query(
+        tx,
+        format!("SELECT scope FROM suppression WHERE contact_id = $1 {lock}"),
+        [contact.into()],
+    )
+    .await?;
+    execute(
+        tx,
+        "DELETE FROM suppression WHERE contact_id = $1",
+        [contact.into()],
+    )
+    .await?;
+    if holds.is_empty() {
+        return Ok(());
+    }
+    let described: Vec<Holds<'_>> = holds
+        .iter()
+        .map(|(statement, callback)| Holds {
+            scope: statement.scope.name(),
+            wanted: statement.is_wanted,
+            source: &statement.source,
+            provider_at: statement.at.micros(),
+            callback: callback.map(crate::store::dialect::Id),
+        })
+        .collect();
+    let given = rows(
+        tx.get_database_backend(),
+        &[
+            ("scope", Type::Text),
+            ("wanted", Type::Bool),
+            ("source", Type::Text),
+            ("provider_at", Type::Int),
+            ("callback", Type::Uuid),
+        ],
+    );
+    execute(
+        tx,
+        format!(
+            "INSERT INTO suppression (contact_id, scope, created_at, wanted, source, provider_at, callback_id) \
+             SELECT $2, r.scope, $3, r.wanted, r.source, r.provider_at, r.callback FROM {given}"
+        ),
+        [list(&described)?, contact.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}

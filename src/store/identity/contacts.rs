@@ -1,0 +1,394 @@
+//! Contacts as identities see them: what they are known by, and which of them are one.
+
+use std::collections::HashMap;
+
+use sea_orm::ConnectionTrait;
+use uuid::Uuid;
+
+use super::{alias, for_change, values};
+use crate::{
+    domain::{
+        identity::{Alias, group::Given},
+        time::Timestamp,
+    },
+    store::{
+        DatabaseTransaction, StoreError,
+        dialect::{
+            Columns, Type, execute, ids, list, locking, matching, query, rows as given_rows,
+        },
+        new_id,
+    },
+};
+
+/// A contact that was not deleted.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub id: Uuid,
+    /// It is the person that had this alias then.
+    pub anchor: Option<(Alias, Timestamp)>,
+    pub merged_into: Option<Uuid>,
+    pub identity_id: Option<Uuid>,
+    pub is_unsettled: bool,
+    pub given: Given,
+}
+
+/// Who has an alias, as lists and sends look it up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    pub alias: Alias,
+    pub contact: Uuid,
+    pub since: Timestamp,
+    pub superseded_at: Option<Timestamp>,
+    /// By a person or a product, at this time; and not only by the provider.
+    pub given_at: Option<Timestamp>,
+}
+
+/// These contacts, kept from being changed by others until the transaction ends.
+pub async fn rows(tx: &DatabaseTransaction, contacts: &[Uuid]) -> Result<Vec<Row>, StoreError> {
+    if contacts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let backend = tx.get_database_backend();
+    let mut in_order = contacts.to_vec();
+    in_order.sort_unstable();
+    in_order.dedup();
+    let given = given_rows(backend, &[("id", Type::Uuid)]);
+    let listed = matching(backend, &given, "contact", "c", "c.id = r.id");
+    let found = query(
+        tx,
+        format!(
+            "SELECT c.id, c.anchor_kind, c.anchor, c.anchor_at, c.merged_into, c.identity_id, c.unsettled, \
+             c.name, c.handle, c.catalogue FROM {listed} WHERE c.deleted_at IS NULL {}",
+            for_change(tx)
+        ),
+        [ids(in_order.iter().copied())?],
+    )
+    .await?;
+    let products = matching(
+        backend,
+        &given,
+        "product_contact",
+        "p",
+        "p.contact_id = r.id",
+    );
+    let of_products = query(
+        tx,
+        format!("SELECT p.contact_id, p.product, p.name, p.handle FROM {products}"),
+        [ids(in_order)?],
+    )
+    .await?;
+    let mut by_contact: HashMap<Uuid, Vec<(String, Option<String>, Option<String>)>> =
+        HashMap::new();
+    for row in &of_products {
+        let mut columns = Columns::of(row);
+        let contact = columns.take()?;
+        let said = (columns.take()?, columns.take()?, columns.take()?);
+        by_contact.entry(contact).or_default().push(said);
+    }
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            let id = columns.take()?;
+            let kind: Option<String> = columns.take()?;
+            let value: Option<String> = columns.take()?;
+            let at: Option<i64> = columns.take()?;
+            let anchor = match (kind, value, at) {
+                (Some(kind), Some(value), Some(at)) => {
+                    Some((alias("contact", &kind, value)?, Timestamp::from_micros(at)))
+                }
+                _ => None,
+            };
+            let mut products = by_contact.remove(&id).unwrap_or_default();
+            products.sort();
+            Ok(Row {
+                id,
+                anchor,
+                merged_into: columns.take()?,
+                identity_id: columns.take()?,
+                is_unsettled: columns.take()?,
+                given: Given {
+                    name: columns.take()?,
+                    handle: columns.take()?,
+                    catalogue: columns.take()?,
+                    products,
+                },
+            })
+        })
+        .collect()
+}
+
+/// Contacts that are the person who had one of these aliases at some time.
+pub async fn anchored(
+    connection: &impl ConnectionTrait,
+    aliases: &[Alias],
+) -> Result<Vec<Uuid>, StoreError> {
+    let backend = connection.get_database_backend();
+    let given = given_rows(backend, &[("value", Type::Text)]);
+    let found = matching(
+        backend,
+        &given,
+        "contact",
+        "c",
+        "c.anchor = r.value AND c.anchor IS NOT NULL",
+    );
+    let found = query(
+        connection,
+        format!("SELECT c.id FROM {found} WHERE c.deleted_at IS NULL"),
+        [list(&values(aliases))?],
+    )
+    .await?;
+    found.iter().map(|row| Columns::of(row).take()).collect()
+}
+
+/// Contacts that have become a part of one of these.
+pub async fn merged_into(
+    connection: &impl ConnectionTrait,
+    contacts: &[Uuid],
+) -> Result<Vec<Uuid>, StoreError> {
+    let backend = connection.get_database_backend();
+    let given = given_rows(backend, &[("id", Type::Uuid)]);
+    let found = matching(
+        backend,
+        &given,
+        "contact",
+        "c",
+        "c.merged_into = r.id AND c.merged_into IS NOT NULL",
+    );
+    let found = query(
+        connection,
+        format!("SELECT c.id FROM {found} WHERE c.deleted_at IS NULL"),
+        [ids(contacts.iter().copied())?],
+    )
+    .await?;
+    found.iter().map(|row| Columns::of(row).take()).collect()
+}
+
+const HOLDER: &str = "k.kind, k.value, k.contact_id, k.since, k.superseded_at, CASE WHEN k.given THEN k.created_at END";
+
+fn holder(row: &sea_orm::QueryResult) -> Result<Holder, StoreError> {
+    let mut columns = Columns::of(row);
+    let kind: String = columns.take()?;
+    let alias = alias("contact_alias", &kind, columns.take()?)?;
+    Ok(Holder {
+        alias,
+        contact: columns.take()?,
+        since: Timestamp::from_micros(columns.take()?),
+        superseded_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
+        given_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
+    })
+}
+
+/// Who has these aliases.
+pub async fn holders(
+    connection: &impl ConnectionTrait,
+    aliases: &[Alias],
+) -> Result<Vec<Holder>, StoreError> {
+    let backend = connection.get_database_backend();
+    let given = given_rows(backend, &[("kind", Type::Text), ("value", Type::Text)]);
+    let found = matching(
+        backend,
+        &given,
+        "contact_alias",
+        "k",
+        "k.kind = r.kind AND k.value = r.value",
+    );
+    let found = query(
+        connection,
+        format!("SELECT {HOLDER} FROM {found}"),
+        [list(aliases)?],
+    )
+    .await?;
+    found.iter().map(holder).collect()
+}
+
+/// All aliases of these contacts.
+pub async fn aliases_of(
+    connection: &impl ConnectionTrait,
+    contacts: &[Uuid],
+) -> Result<Vec<Holder>, StoreError> {
+    let backend = connection.get_database_backend();
+    let given = given_rows(backend, &[("id", Type::Uuid)]);
+    let found = matching(backend, &given, "contact_alias", "k", "k.contact_id = r.id");
+    let found = query(
+        connection,
+        format!("SELECT {HOLDER} FROM {found}"),
+        [ids(contacts.iter().copied())?],
+    )
+    .await?;
+    found.iter().map(holder).collect()
+}
+
+/// Makes the contact of a person who is known by this alias at this time.
+pub async fn insert(
+    tx: &DatabaseTransaction,
+    anchor: &Alias,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<Uuid, StoreError> {
+    let id = new_id(now);
+    execute(
+        tx,
+        "INSERT INTO contact (id, created_at, anchor_kind, anchor, anchor_at) VALUES ($1, $2, $3, $4, $5)",
+        [
+            id.into(),
+            now.micros().into(),
+            anchor.kind.name().into(),
+            anchor.value.clone().into(),
+            at.micros().into(),
+        ],
+    )
+    .await?;
+    Ok(id)
+}
+
+/// Says which alias a contact is found by, from then on.
+pub async fn set_anchor(
+    tx: &DatabaseTransaction,
+    contact: Uuid,
+    anchor: &Alias,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE contact SET anchor_kind = $2, anchor = $3, anchor_at = $4 WHERE id = $1",
+        [
+            contact.into(),
+            anchor.kind.name().into(),
+            anchor.value.clone().into(),
+            at.micros().into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes who has an alias. One that nobody had given before is the provider's.
+pub async fn set_holder(
+    tx: &DatabaseTransaction,
+    alias: &Alias,
+    contact: Uuid,
+    since: Timestamp,
+    superseded_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "INSERT INTO contact_alias (kind, value, contact_id, created_at, since, superseded_at, given, seen_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, false, $4) ON CONFLICT (kind, value) DO UPDATE SET \
+         given = CASE WHEN contact_alias.contact_id = excluded.contact_id THEN contact_alias.given ELSE false END, \
+         contact_id = excluded.contact_id, since = excluded.since, superseded_at = excluded.superseded_at, \
+         seen_at = coalesce(contact_alias.seen_at, excluded.seen_at)",
+        [
+            alias.kind.name().into(),
+            alias.value.clone().into(),
+            contact.into(),
+            now.micros().into(),
+            since.micros().max(0).into(),
+            superseded_at.map(Timestamp::micros).into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes with whom a contact acts as one, and whether it is undecided whose a number of it is.
+pub async fn flag(
+    tx: &DatabaseTransaction,
+    contact: Uuid,
+    identity: Option<Uuid>,
+    is_unsettled: bool,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE contact SET identity_id = $2, unsettled = $3 WHERE id = $1",
+        [contact.into(), identity.into(), is_unsettled.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Who has an alias, with what makes a difference to whoever hears from them.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub holder: Holder,
+    /// It is not decided whose one of the contact's numbers is.
+    pub is_unsettled: bool,
+    /// The contact acts as one with another.
+    pub is_linked: bool,
+}
+
+/// Who has these aliases. Those contacts are kept from being deleted until the transaction ends.
+pub async fn known(tx: &DatabaseTransaction, aliases: &[Alias]) -> Result<Vec<Known>, StoreError> {
+    let backend = tx.get_database_backend();
+    let given = given_rows(backend, &[("kind", Type::Text), ("value", Type::Text)]);
+    let held = matching(
+        backend,
+        &given,
+        "contact_alias",
+        "k",
+        "k.kind = r.kind AND k.value = r.value",
+    );
+    let contacts = matching(backend, &held, "contact", "c", "c.id = k.contact_id");
+    let keep = locking(backend, "FOR KEY SHARE OF c");
+    let found = query(
+        tx,
+        format!(
+            "SELECT {HOLDER}, c.unsettled, c.identity_id IS NOT NULL FROM {contacts} WHERE c.deleted_at IS NULL {keep}"
+        ),
+        [list(aliases)?],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            Ok(Known {
+                holder: holder(row)?,
+                is_unsettled: row.try_get_by_index(6)?,
+                is_linked: row.try_get_by_index(7)?,
+            })
+        })
+        .collect()
+}
+
+/// A contact, and those that act as one with it.
+pub async fn together(
+    connection: &impl ConnectionTrait,
+    contact: Uuid,
+) -> Result<Vec<Uuid>, StoreError> {
+    let found = query(
+        connection,
+        "SELECT o.id FROM contact c JOIN contact o ON o.identity_id = c.identity_id WHERE c.id = $1 AND c.identity_id IS NOT NULL",
+        [contact.into()],
+    )
+    .await?;
+    let mut all = vec![contact];
+    for row in &found {
+        all.push(Columns::of(row).take()?);
+    }
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
+}
+
+/// The contacts that have become a part of one, and when.
+pub async fn parts(
+    connection: &impl ConnectionTrait,
+    contact: Uuid,
+) -> Result<Vec<(Uuid, Timestamp)>, StoreError> {
+    let found = query(
+        connection,
+        "SELECT id, merged_at FROM contact WHERE merged_into = $1 AND merged_into IS NOT NULL ORDER BY merged_at, id",
+        [contact.into()],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            let id = columns.take()?;
+            let at: Option<i64> = columns.take()?;
+            Ok((id, Timestamp::from_micros(at.unwrap_or_default())))
+        })
+        .collect()
+}

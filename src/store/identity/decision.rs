@@ -1,0 +1,137 @@
+//! What people have decided about aliases.
+
+use sea_orm::ConnectionTrait;
+use uuid::Uuid;
+
+use super::{alias, values};
+use crate::{
+    domain::{
+        identity::{Alias, Decision, Verdict},
+        time::Timestamp,
+    },
+    store::{
+        DatabaseTransaction, StoreError,
+        dialect::{Columns, Type, execute, list, matching, query, rows},
+        new_id,
+    },
+};
+
+/// A decision that is to be kept.
+#[derive(Clone, Debug)]
+pub struct NewDecision<'a> {
+    pub decision: Decision,
+    pub actor: &'a str,
+}
+
+const fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Link(..) => "link",
+        Verdict::Apart(..) => "apart",
+        Verdict::Cut { .. } => "cut",
+    }
+}
+
+/// Keeps a decision; the same one again changes its time.
+pub async fn note(
+    tx: &DatabaseTransaction,
+    new: NewDecision<'_>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let verdict = &new.decision.verdict;
+    let (one, other) = verdict.aliases();
+    let group = match verdict {
+        Verdict::Cut { group, .. } => *group,
+        Verdict::Link(..) | Verdict::Apart(..) => Uuid::nil(),
+    };
+    execute(
+        tx,
+        "INSERT INTO identity_decision (id, created_at, verdict, one_kind, one, other_kind, other, group_id, decided_at, actor) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (one, other, verdict, group_id) DO UPDATE SET \
+         decided_at = excluded.decided_at, actor = excluded.actor",
+        [
+            new_id(now).into(),
+            now.micros().into(),
+            word(verdict).into(),
+            one.kind.name().into(),
+            one.value.clone().into(),
+            other.map_or("", |other| other.kind.name()).into(),
+            other.map_or_else(String::new, |other| other.value.clone()).into(),
+            group.into(),
+            new.decision.at.micros().into(),
+            new.actor.into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Takes back that two aliases are of one person, or of two: another decision stands.
+pub async fn forget(
+    tx: &DatabaseTransaction,
+    one: &Alias,
+    other: &Alias,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "DELETE FROM identity_decision WHERE verdict <> 'cut' AND ((one = $1 AND other = $2) OR (one = $2 AND other = $1))",
+        [one.value.clone().into(), other.value.clone().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Every decision that names one of these aliases; what names two of them may come twice.
+pub async fn about(
+    connection: &impl ConnectionTrait,
+    aliases: &[Alias],
+) -> Result<Vec<Decision>, StoreError> {
+    if aliases.is_empty() {
+        return Ok(Vec::new());
+    }
+    let backend = connection.get_database_backend();
+    let given = rows(backend, &[("value", Type::Text)]);
+    let first = matching(backend, &given, "identity_decision", "d", "d.one = r.value");
+    let second = matching(
+        backend,
+        &given,
+        "identity_decision",
+        "d",
+        "d.other = r.value AND d.other <> ''",
+    );
+    let columns = "d.verdict, d.one_kind, d.one, d.other_kind, d.other, d.group_id, d.decided_at";
+    let found = query(
+        connection,
+        format!("SELECT {columns} FROM {first} UNION ALL SELECT {columns} FROM {second}"),
+        [list(&values(aliases))?],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            let verdict: String = columns.take()?;
+            let (one_kind, one): (String, String) = (columns.take()?, columns.take()?);
+            let (other_kind, other): (String, String) = (columns.take()?, columns.take()?);
+            let group = columns.take()?;
+            let table = "identity_decision";
+            let row = one.clone();
+            let one = alias(table, &one_kind, one)?;
+            let verdict = match verdict.as_str() {
+                "cut" => Verdict::Cut { alias: one, group },
+                "link" => Verdict::Link(one, alias(table, &other_kind, other)?),
+                "apart" => Verdict::Apart(one, alias(table, &other_kind, other)?),
+                _ => {
+                    return Err(StoreError::Corrupt {
+                        table,
+                        row,
+                        column: "verdict",
+                    });
+                }
+            };
+            Ok(Decision {
+                at: Timestamp::from_micros(columns.take()?),
+                verdict,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,378 @@
+//! What providers have said about aliases. Rows are added, and their times widened, only.
+
+use sea_orm::ConnectionTrait;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{alias, values};
+use crate::{
+    domain::{
+        identity::{Alias, Fact, Observation},
+        time::Timestamp,
+    },
+    store::{
+        DatabaseTransaction, StoreError,
+        dialect::{Columns, Id, Type, execute, list, matching, query, rows},
+        new_id,
+    },
+};
+
+/// Where evidence comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A message or a call of the person.
+    Message,
+    /// A status of a message to the person.
+    Status,
+    /// The provider's answer to a call of ours.
+    Answer,
+    /// A `system` message about a changed number or id.
+    System,
+    /// A card that answers a request for contact information.
+    Card,
+    /// What a person wants (`user_preferences`).
+    Preference,
+    /// A user of ours.
+    Person,
+}
+
+impl Source {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Status => "status",
+            Self::Answer => "answer",
+            Self::System => "system",
+            Self::Card => "card",
+            Self::Preference => "preference",
+            Self::Person => "person",
+        }
+    }
+}
+
+/// One observation that is to be kept.
+#[derive(Clone, Debug)]
+pub struct NewEvidence {
+    pub observation: Observation,
+    pub source: Source,
+    pub callback_id: Option<Uuid>,
+}
+
+/// What came of noting evidence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// It was not known, or is older than was known.
+    pub is_news: bool,
+    /// It is later than was known.
+    pub is_later: bool,
+}
+
+const fn kind(fact: &Fact) -> &'static str {
+    match fact {
+        Fact::Seen(_) => "seen",
+        Fact::Together { .. } => "together",
+        Fact::Parent { .. } => "parent",
+        Fact::Replaced { .. } => "replaced",
+        Fact::Rotated { .. } => "rotated",
+        Fact::Moved { .. } => "moved",
+        Fact::Variant { .. } => "variant",
+    }
+}
+
+/// A fact as it was stored.
+fn fact(kind: &str, one: Alias, other: Option<Alias>) -> Result<Fact, StoreError> {
+    let row = one.value.clone();
+    Ok(match (kind, other) {
+        ("seen", None) => Fact::Seen(one),
+        ("together", Some(id)) => Fact::Together { phone: one, id },
+        ("parent", Some(parent)) => Fact::Parent { id: one, parent },
+        ("replaced", Some(new)) => Fact::Replaced { old: one, new },
+        ("rotated", Some(id)) => Fact::Rotated { phone: one, id },
+        ("moved", Some(to)) => Fact::Moved { from: one, to },
+        ("variant", Some(answered)) => Fact::Variant {
+            sent: one,
+            answered,
+        },
+        _ => {
+            return Err(StoreError::Corrupt {
+                table: "identity_evidence",
+                row,
+                column: "kind",
+            });
+        }
+    })
+}
+
+/// When it happened, for what can happen again between the same aliases.
+const fn changed_at(observation: &Observation) -> i64 {
+    match observation.fact {
+        Fact::Moved { .. } | Fact::Replaced { .. } | Fact::Rotated { .. } => {
+            observation.first.micros()
+        }
+        Fact::Seen(_) | Fact::Together { .. } | Fact::Parent { .. } | Fact::Variant { .. } => 0,
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    id: Id,
+    kind: &'static str,
+    scope: &'a str,
+    one_kind: &'static str,
+    one: &'a str,
+    other_kind: &'static str,
+    other: &'a str,
+    changed_at: i64,
+    first_at: i64,
+    last_at: i64,
+    source: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback: Option<Id>,
+}
+
+const ROW: [(&str, Type); 12] = [
+    ("id", Type::Uuid),
+    ("kind", Type::Text),
+    ("scope", Type::Text),
+    ("one_kind", Type::Text),
+    ("one", Type::Text),
+    ("other_kind", Type::Text),
+    ("other", Type::Text),
+    ("changed_at", Type::Int),
+    ("first_at", Type::Int),
+    ("last_at", Type::Int),
+    ("source", Type::Text),
+    ("callback", Type::Uuid),
+];
+
+const KEY: &str = "e.one = r.one AND e.other = r.other AND e.kind = r.kind AND e.scope = r.scope \
+                   AND e.changed_at = r.changed_at";
+
+fn described(all: &[NewEvidence], now: Timestamp) -> Vec<Row<'_>> {
+    all.iter()
+        .map(|new| {
+            let (one, other) = new.observation.fact.aliases();
+            Row {
+                id: Id(new_id(now)),
+                kind: kind(&new.observation.fact),
+                scope: &new.observation.scope,
+                one_kind: one.kind.name(),
+                one: &one.value,
+                other_kind: other.map_or("", |other| other.kind.name()),
+                other: other.map_or("", |other| other.value.as_str()),
+                changed_at: changed_at(&new.observation),
+                first_at: new.observation.first.micros(),
+                last_at: new.observation.last.micros(),
+                source: new.source.name(),
+                callback: new.callback_id.map(Id),
+            }
+        })
+        .collect()
+}
+
+/// What of these is news.
+async fn compared(
+    connection: &impl ConnectionTrait,
+    described: &[Row<'_>],
+) -> Result<Vec<Noted>, StoreError> {
+    let backend = connection.get_database_backend();
+    let given = rows(backend, &ROW);
+    let known = matching(backend, &given, "identity_evidence", "e", KEY);
+    let found = query(
+        connection,
+        format!("SELECT r.id, e.first_at, e.last_at FROM {known}"),
+        [list(described)?],
+    )
+    .await?;
+    let mut known = std::collections::HashMap::with_capacity(found.len());
+    for row in &found {
+        let mut columns = Columns::of(row);
+        let id: Uuid = columns.take()?;
+        let times: (i64, i64) = (columns.take()?, columns.take()?);
+        known.insert(id, times);
+    }
+    Ok(described
+        .iter()
+        .map(|row| match known.get(&row.id.0) {
+            None => Noted {
+                is_news: true,
+                is_later: false,
+            },
+            Some((first, last)) => Noted {
+                is_news: row.first_at < *first,
+                is_later: row.last_at > *last,
+            },
+        })
+        .collect())
+}
+
+/// Whether all of these are known, and not earlier than was known.
+pub async fn are_noted(
+    connection: &impl ConnectionTrait,
+    all: &[NewEvidence],
+) -> Result<bool, StoreError> {
+    let described = described(all, Timestamp::default());
+    let noted = compared(connection, &described).await?;
+    Ok(noted.iter().all(|noted| !noted.is_news))
+}
+
+/// Keeps evidence, and says of each piece whether it is news. Nothing is written for what is
+/// known.
+pub async fn note(
+    tx: &DatabaseTransaction,
+    all: &[NewEvidence],
+    now: Timestamp,
+) -> Result<Vec<Noted>, StoreError> {
+    if all.is_empty() {
+        return Ok(Vec::new());
+    }
+    let described = described(all, now);
+    let noted = compared(tx, &described).await?;
+    let mut changed: Vec<&Row<'_>> = described
+        .iter()
+        .zip(&noted)
+        .filter(|(_, noted)| noted.is_news || noted.is_later)
+        .map(|(row, _)| row)
+        .collect();
+    // In one order, so that two transactions wait for each other and do not lock; one statement
+    // may not touch a row twice, so the same fact twice goes in two.
+    changed.sort_by_key(|row| (row.one, row.other, row.kind, row.scope, row.changed_at));
+    while !changed.is_empty() {
+        let mut again = Vec::new();
+        let mut once: Vec<&Row<'_>> = Vec::with_capacity(changed.len());
+        for row in changed {
+            let key = |row: &Row<'_>| {
+                (
+                    row.one.to_owned(),
+                    row.other.to_owned(),
+                    row.kind,
+                    row.scope.to_owned(),
+                    row.changed_at,
+                )
+            };
+            if once.last().is_some_and(|last| key(last) == key(row)) {
+                again.push(row);
+            } else {
+                once.push(row);
+            }
+        }
+        write(tx, &once, now).await?;
+        changed = again;
+    }
+    Ok(noted)
+}
+
+async fn write(
+    tx: &DatabaseTransaction,
+    described: &[&Row<'_>],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let given = rows(tx.get_database_backend(), &ROW);
+    execute(
+        tx,
+        format!(
+            "INSERT INTO identity_evidence (id, created_at, kind, scope, one_kind, one, other_kind, other, changed_at, \
+             first_at, last_at, source, callback_id) \
+             SELECT r.id, $2, r.kind, r.scope, r.one_kind, r.one, r.other_kind, r.other, r.changed_at, r.first_at, r.last_at, \
+             r.source, r.callback FROM {given} WHERE true \
+             ON CONFLICT (one, other, kind, scope, changed_at) DO UPDATE SET \
+             first_at = CASE WHEN excluded.first_at < identity_evidence.first_at THEN excluded.first_at ELSE identity_evidence.first_at END, \
+             last_at = CASE WHEN excluded.last_at > identity_evidence.last_at THEN excluded.last_at ELSE identity_evidence.last_at END"
+        ),
+        [list(described)?, now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+const COLUMNS: &str =
+    "e.kind, e.scope, e.one_kind, e.one, e.other_kind, e.other, e.first_at, e.last_at";
+
+fn observation(columns: &mut Columns<'_>) -> Result<Observation, StoreError> {
+    let kind: String = columns.take()?;
+    let scope = columns.take()?;
+    let (one_kind, one): (String, String) = (columns.take()?, columns.take()?);
+    let (other_kind, other): (String, String) = (columns.take()?, columns.take()?);
+    let other = if other.is_empty() {
+        None
+    } else {
+        Some(alias("identity_evidence", &other_kind, other)?)
+    };
+    let fact = fact(&kind, alias("identity_evidence", &one_kind, one)?, other)?;
+    Ok(Observation {
+        fact,
+        scope,
+        first: Timestamp::from_micros(columns.take()?),
+        last: Timestamp::from_micros(columns.take()?),
+    })
+}
+
+/// Everything that names one of these aliases; what names two of them may come twice.
+pub async fn about(
+    connection: &impl ConnectionTrait,
+    aliases: &[Alias],
+) -> Result<Vec<Observation>, StoreError> {
+    if aliases.is_empty() {
+        return Ok(Vec::new());
+    }
+    let backend = connection.get_database_backend();
+    let given = rows(backend, &[("value", Type::Text)]);
+    let first = matching(backend, &given, "identity_evidence", "e", "e.one = r.value");
+    let second = matching(
+        backend,
+        &given,
+        "identity_evidence",
+        "e",
+        "e.other = r.value AND e.other <> ''",
+    );
+    let found = query(
+        connection,
+        format!("SELECT {COLUMNS} FROM {first} UNION ALL SELECT {COLUMNS} FROM {second}"),
+        [list(&values(aliases))?],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| observation(&mut Columns::of(row)))
+        .collect()
+}
+
+/// One piece of evidence as it is shown.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub observation: Observation,
+    pub source: String,
+    pub callback_id: Option<Uuid>,
+}
+
+/// Evidence about these aliases, as it is shown: the newest first.
+pub async fn listed(
+    connection: &impl ConnectionTrait,
+    aliases: &[Alias],
+) -> Result<Vec<Listed>, StoreError> {
+    if aliases.is_empty() {
+        return Ok(Vec::new());
+    }
+    let backend = connection.get_database_backend();
+    let given = rows(backend, &[("value", Type::Text)]);
+    let found = query(
+        connection,
+        format!(
+            "SELECT {COLUMNS}, e.source, e.callback_id FROM identity_evidence e WHERE e.one IN (SELECT r.value FROM {given}) \
+             OR (e.other <> '' AND e.other IN (SELECT r.value FROM {given})) ORDER BY e.last_at DESC, e.id DESC LIMIT 200"
+        ),
+        [list(&values(aliases))?],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Listed {
+                observation: observation(&mut columns)?,
+                source: columns.take()?,
+                callback_id: columns.take()?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,85 @@
+//! Evidence and decisions about who is one person, statements of consent, and the contacts that
+//! follow from them. What follows is decided in [`crate::domain::identity`].
+
+mod consent;
+mod contacts;
+mod decision;
+mod evidence;
+mod merge;
+mod reattribute;
+mod windows;
+
+pub use consent::{NewStatement, Stated, note as note_statement, state_again, statements};
+pub use contacts::{
+    Holder, Known, Row, aliases_of, anchored, flag, holders, insert as insert_contact, known,
+    merged_into, parts, rows as contact_rows, set_anchor, set_holder, together,
+};
+pub use decision::{
+    NewDecision, about as decisions_about, forget as forget_decisions, note as note_decision,
+};
+pub use evidence::{
+    Listed, NewEvidence, Noted, Source, about as evidence_about, are_noted, listed, note,
+};
+pub use merge::{merge, unmerge};
+pub use reattribute::{Message, messages, set_contact, take_notifications};
+pub use windows::{Window, reset as reset_windows};
+
+use serde::Serialize;
+
+use super::{
+    DatabaseTransaction, StoreError,
+    dialect::{locking, query},
+};
+use crate::domain::identity::{Alias, AliasKind};
+
+/// The key of the advisory lock under which identities change: "identity" in ASCII.
+const LOCK_KEY: i64 = 0x6964_656e_7469_7479;
+
+/// Lets this transaction alone decide who is who, until it ends. On SQLite whoever writes is
+/// alone.
+pub async fn lock(tx: &DatabaseTransaction) -> Result<(), StoreError> {
+    if !super::dialect::is_sqlite(tx) {
+        query(
+            tx,
+            "SELECT 1 FROM (SELECT pg_advisory_xact_lock($1)) AS locked",
+            [LOCK_KEY.into()],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Keeps others from changing these contacts until this transaction ends.
+fn for_change(tx: &DatabaseTransaction) -> &'static str {
+    locking(
+        sea_orm::ConnectionTrait::get_database_backend(tx),
+        "FOR NO KEY UPDATE OF c",
+    )
+}
+
+/// One row of a list of aliases.
+#[derive(Debug, Serialize)]
+struct Value<'a> {
+    value: &'a str,
+}
+
+fn values(aliases: &[Alias]) -> Vec<Value<'_>> {
+    aliases
+        .iter()
+        .map(|alias| Value {
+            value: &alias.value,
+        })
+        .collect()
+}
+
+/// An alias as it was stored. The kind was written by us.
+fn alias(table: &'static str, kind: &str, value: String) -> Result<Alias, StoreError> {
+    let Some(kind) = AliasKind::parse(kind) else {
+        return Err(StoreError::Corrupt {
+            table,
+            row: value,
+            column: "kind",
+        });
+    };
+    Ok(Alias { kind, value })
+}
