@@ -687,7 +687,7 @@ fn portfolios(evidence: &Evidence) -> BTreeMap<String, String> {
 }
 
 /// Of things that are the same in pairs: the least of all that are the same.
-fn least_of_each<T: Ord + Clone>(mut pairs: Vec<(T, T)>) -> BTreeMap<T, T> {
+pub fn least_of_each<T: Ord + Clone>(mut pairs: Vec<(T, T)>) -> BTreeMap<T, T> {
     let mut least: BTreeMap<T, T> = BTreeMap::new();
     pairs.sort();
     pairs.dedup();

@@ -297,7 +297,9 @@ pub(super) async fn meet(
             .collect();
         let settled = settle(engine, tx, unclear, &needed, now).await?;
         for (sighting, met) in sightings.iter().zip(&mut met) {
-            if met.is_none() {
+            // Whoever was clear may have become a part of somebody else by what the others say.
+            let is_touched = met.is_none_or(|met| settled.is_about(met.contact));
+            if is_touched {
                 *met = settled.whose(&sighting.aliases, sighting.at);
             }
         }

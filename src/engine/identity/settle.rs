@@ -13,7 +13,7 @@ use crate::{
         identity::{
             Alias,
             group::{Group, group},
-            replay::{Identities, PersonIndex, replay},
+            replay::{Identities, PersonIndex, least_of_each, replay},
         },
         time::Timestamp,
         window,
@@ -46,6 +46,11 @@ impl Settled {
 
     pub(super) fn person_of_contact(&self, contact: Uuid) -> Option<PersonIndex> {
         self.homes.get(&contact).copied()
+    }
+
+    /// Whether it is about this contact.
+    pub(super) fn is_about(&self, contact: Uuid) -> bool {
+        self.homes.contains_key(&contact)
     }
 
     /// Every contact that it is about.
@@ -110,8 +115,14 @@ pub(in crate::engine) async fn settle(
     let identities = replay(&loaded.evidence, patience, now);
     let mut contacts = loaded.contacts.clone();
     let mut homes = homes(&contacts, &identities);
-    for (aliases, at) in needed {
-        let Some(person) = identities.person_of(aliases, *at) else {
+    // Whoever wrote something keeps a contact, also when it turns out to be somebody else.
+    let restless = restless(&loaded, &identities);
+    let written = identity::messages(tx, &restless).await?;
+    let writers = written
+        .iter()
+        .map(|message| (message.aliases.as_slice(), message.at));
+    for (aliases, at) in needed.iter().copied().chain(writers) {
+        let Some(person) = identities.person_of(aliases, at) else {
             continue;
         };
         if homes.values().any(|home| *home == person) {
@@ -119,15 +130,15 @@ pub(in crate::engine) async fn settle(
         }
         let Some(anchor) = aliases
             .iter()
-            .find(|alias| identities.person_at(alias, *at) == Some(person))
+            .find(|alias| identities.person_at(alias, at) == Some(person))
         else {
             continue;
         };
-        let id = identity::insert_contact(tx, anchor, *at, now).await?;
+        let id = identity::insert_contact(tx, anchor, at, now).await?;
         homes.insert(id, person);
         let row = Row {
             id,
-            anchor: Some((anchor.clone(), *at)),
+            anchor: Some((anchor.clone(), at)),
             merged_into: None,
             identity_id: None,
             is_unsettled: false,
@@ -168,7 +179,7 @@ pub(in crate::engine) async fn settle(
     let is_merged = merge(tx, &settled, &contacts, now).await?;
     flag(tx, &settled, &contacts, &undecided).await?;
     let moves = hold(tx, &settled, now).await?;
-    if is_merged || !moves.is_empty() || contacts.values().any(|row| row.is_unsettled) {
+    if is_merged || !moves.is_empty() || !restless.is_empty() {
         for (alias, from, to, since) in &moves {
             identity::take_notifications(tx, *from, *to, alias, *since).await?;
         }
@@ -177,6 +188,75 @@ pub(in crate::engine) async fn settle(
     restate(tx, &settled, &loaded, now).await?;
     conflicts::write(tx, &settled, now).await?;
     Ok(settled)
+}
+
+/// Contacts about which evidence speaks that also speaks of an alias that was of several persons:
+/// what came by it may be another's.
+fn restless(loaded: &Loaded, identities: &Identities) -> Vec<Uuid> {
+    let passed_on: Vec<&Alias> = identities
+        .aliases()
+        .filter(|alias| identities.epochs(alias).len() > 1)
+        .collect();
+    let is_any_unsettled = loaded.contacts.values().any(|row| row.is_unsettled);
+    if passed_on.is_empty() && !is_any_unsettled {
+        return Vec::new();
+    }
+    let observed = loaded
+        .evidence
+        .observations
+        .iter()
+        .map(|it| it.fact.aliases());
+    let decided = loaded
+        .evidence
+        .decisions
+        .iter()
+        .map(|it| it.verdict.aliases());
+    let mut pairs: Vec<(&Alias, &Alias)> = observed
+        .chain(decided)
+        .filter_map(|(one, other)| Some((one, other?)))
+        .collect();
+    let mut of_contact: BTreeMap<Uuid, Vec<&Alias>> = BTreeMap::new();
+    for holder in loaded.holders.values() {
+        of_contact
+            .entry(holder.contact)
+            .or_default()
+            .push(&holder.alias);
+    }
+    for row in loaded.contacts.values() {
+        let anchor = row.anchor.iter().map(|(alias, _)| alias);
+        of_contact.entry(row.id).or_default().extend(anchor);
+        let whole = row
+            .merged_into
+            .and_then(|whole| loaded.contacts.get(&whole));
+        let theirs = whole
+            .and_then(|whole| whole.anchor.as_ref())
+            .map(|(alias, _)| alias);
+        of_contact.entry(row.id).or_default().extend(theirs);
+    }
+    for aliases in of_contact.values() {
+        if let [first, rest @ ..] = aliases.as_slice() {
+            pairs.extend(rest.iter().map(|other| (*first, *other)));
+        }
+    }
+    let component = least_of_each(pairs);
+    let of = |alias: &Alias| component.get(&alias).copied().cloned();
+    let touched: BTreeSet<Alias> = passed_on
+        .iter()
+        .map(|alias| of(alias).unwrap_or_else(|| (*alias).clone()))
+        .collect();
+    of_contact
+        .iter()
+        .filter(|(contact, aliases)| {
+            loaded
+                .contacts
+                .get(contact)
+                .is_some_and(|row| row.is_unsettled)
+                || aliases
+                    .iter()
+                    .any(|alias| touched.contains(&of(alias).unwrap_or_else(|| (*alias).clone())))
+        })
+        .map(|(contact, _)| *contact)
+        .collect()
 }
 
 /// Questions that one turn decides.
