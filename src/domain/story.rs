@@ -85,6 +85,11 @@ pub fn line(kind: &str, detail: &Value) -> String {
             (None, None) => "It was asked for directly.".to_owned(),
         },
         "skipped" => format!("It was skipped{}.", because("reason")),
+        "value_unread" => format!(
+            "A value is shown as it came, at {}{}.",
+            word("place").unwrap_or("a parameter"),
+            because("rule")
+        ),
         "held" => format!("It was held{}.", because("reason")),
         "address_changed" => {
             "The person has another number or id now: it goes there.".to_owned()

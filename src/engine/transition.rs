@@ -580,6 +580,9 @@ pub async fn introduce(
             },
             Some(why),
         );
+        for unread in &new.unread {
+            follow.note(new.id, "value_unread", Some(json!(unread)));
+        }
         let before = state.clone();
         let triggers = state.finish(&before, now, &engine.settings.policy);
         for trigger in triggers.iter() {

@@ -143,9 +143,9 @@ async fn everybody_gets_the_translation_that_is_nearest(database: Database) {
             (
                 "user:chipo",
                 "de",
-                "Hallo Chipo: 125.000 ₹ bis zum 1. Februar."
+                "Hallo Chipo: 125.000\u{a0}₹ bis zum 1. Februar."
             ),
-            ("user:max", "de", "Hallo Max: 125.000 ₹ bis zum 1. Februar."),
+            ("user:max", "de", "Hallo Max: 125.000\u{a0}₹ bis zum 1. Februar."),
             // The text is English, the country is India.
             (
                 "user:ravi",
@@ -288,24 +288,29 @@ async fn a_translation_that_a_catalogue_no_longer_has_is_removed(database: Datab
 }
 
 async fn what_cannot_be_written_is_said_of_the_one_it_concerns(database: Database) {
-    let app = app(&database).await;
-    let (code, answer) = app
-        .post(
-            "/api/v1/notifications",
-            &json!({
-                "to": "contact:ravi", "template": "bill",
-                "params": {"amount": "twelve hundred", "due": "2026-02-01"},
-            }),
-        )
-        .await;
+    let app = TestApp::spawn(&database).await;
+    let strict = CATALOGUE.replace("category =", "strict = true\ncategory =");
+    app.apply_catalogue(&strict).await;
+    let body = json!({
+        "to": "contact:ravi", "template": "bill",
+        "params": {"amount": "twelve hundred", "due": "2026-02-01"},
+    });
+    let (code, problem) = app.post("/api/v1/notifications", &body).await;
+    assert_eq!(code, 422, "{problem}");
+    assert_eq!(problem["errors"][0]["pointer"], "/params/amount");
+    let rule = problem["errors"][0]["rule"].as_str().unwrap();
+    assert!(
+        rule.contains("a number is written 1250 or 1250.50"),
+        "{rule}"
+    );
+    assert!(!rule.contains("twelve"), "{rule}");
+    // Without `strict` it is shown as it came.
+    app.apply_catalogue(CATALOGUE).await;
+    let (code, answer) = app.post("/api/v1/notifications", &body).await;
     assert_eq!(code, 202, "{answer}");
     let id = answer["notifications"][0]["id"].as_str().unwrap();
-    let shown = app.notification(id).await;
-    assert_eq!(shown["status"], "skipped");
-    let reason = shown["reason"].as_str().unwrap();
-    assert!(
-        reason.contains("a number is written 1250 or 1250.50"),
-        "{reason}"
+    assert_eq!(
+        app.notification(id).await["text"],
+        "Dear Ravi, twelve hundred is due on 1 February."
     );
-    assert!(!reason.contains("twelve"), "{reason}");
 }

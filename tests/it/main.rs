@@ -61,6 +61,7 @@ mod stopping;
 mod story;
 mod templates;
 mod together;
+mod values;
 mod walls;
 mod webhook;
 mod wishes;
@@ -124,6 +125,7 @@ fn main() -> ExitCode {
         story::tests(),
         templates::tests(),
         templates::limits::tests(),
+        values::tests(),
         together::tests(),
         webhook::tests(),
         wishes::tests(),

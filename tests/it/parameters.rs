@@ -86,7 +86,7 @@ async fn a_parameter_of_another_kind_is_refused_by_name(database: Database) {
         [
             "/params/amount: a number is written 1250 or 1250.50",
             "/params/color: the template has no such parameter",
-            "/params/due: a date is written 2026-02-01 or 2026-02-01T09:30:00Z",
+            "/params/due: a date is written 2026-02-01, 2026-02-01T09:30:00 or 2026-02-01T09:30:00Z",
             "/params/link: an address begins with https:// and has no spaces",
             "/params/plan: empty: Meta refuses empty parameters",
         ]
@@ -178,7 +178,9 @@ async fn what_is_required_is_said_of_each_parameter(database: Database) {
 }
 
 async fn an_event_with_a_wrong_parameter_says_so_on_its_message(database: Database) {
-    let app = app(&database).await;
+    let app = TestApp::spawn(&database).await;
+    let strict = CATALOGUE.replace("category =", "strict = true\ncategory =");
+    app.apply_catalogue(&strict).await;
     let data = json!({"phone": "+12025550101", "amount": "ask Asha", "due": "2026-02-01"});
     app.event("b-1", "bills.bill.made", data).await;
     let (_, list) = app.get("/api/v1/notifications?template=bill").await;

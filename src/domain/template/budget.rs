@@ -12,6 +12,8 @@ use minijinja::{
     value::{Value, ValueKind},
 };
 
+use super::value;
+
 /// Bytes of all texts and lists that one rendering makes, together.
 pub(super) const MAX_MADE_BYTES: usize = 1024 * 1024;
 
@@ -75,7 +77,7 @@ fn add(value: &Value, depth: usize, weight: &mut Weight) -> Option<()> {
         ValueKind::String => value.as_str().map_or(0, str::len),
         ValueKind::Bytes => value.as_bytes().map_or(0, <[u8]>::len),
         // At most some hundred digits.
-        ValueKind::Number => value.to_string().len(),
+        ValueKind::Number => value::text(value).map_or(0, |text| text.len()),
         _ => 0,
     };
     weight.bytes = weight.bytes.checked_add(own)?.checked_add(ITEM_BYTES)?;
@@ -123,15 +125,32 @@ impl Write for Bounded<'_, '_> {
     }
 }
 
-/// Prints a value; stops where the budget ends.
+/// Prints a value for people; stops where the budget ends.
 pub(super) fn print(
     output: &mut Output<'_>,
     state: &mut State<'_, '_>,
     value: &Value,
 ) -> Result<(), Error> {
+    if value::is_no_number(value) {
+        let rule = "it is no number: it was divided by zero, or is too large";
+        return Err(Error::new(ErrorKind::InvalidOperation, rule));
+    }
     let left = budget(state).left;
     let mut bounded = Bounded { output, left };
-    write!(bounded, "{value}").map_err(|_full| too_large())?;
+    value::write(&mut bounded, value).map_err(|_full| too_large())?;
     budget(state).left = bounded.left;
     Ok(())
+}
+
+/// Prints a value that must say something.
+pub(super) fn print_something(
+    output: &mut Output<'_>,
+    state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
+    if value::is_absent(value) || value.as_str().is_some_and(|text| text.trim().is_empty()) {
+        let rule = "an expression in it is empty";
+        return Err(Error::new(ErrorKind::InvalidOperation, rule));
+    }
+    print(output, state, value)
 }

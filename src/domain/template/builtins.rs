@@ -10,7 +10,7 @@ use minijinja::{
 
 use super::{
     budget::{ITEM_BYTES, charge, list_bytes, text_bytes, weigh},
-    filters,
+    filters, text, value,
 };
 
 /// The most bytes that a filter makes of its arguments; `None` is more than any budget.
@@ -28,13 +28,21 @@ pub(super) const CHARGED_TEXT: &str = "#text";
 /// The operator `*`.
 pub(super) const PRODUCT: &str = "*";
 
+/// `==`, `!=`, `<`, `<=`, `>`, `>=`.
+pub(super) const COMPARISON: &str = "<";
+
+/// A value that is reckoned with.
+pub(super) const NUMBER: &str = "#number";
+
 /// What can be called.
 pub(super) const FUNCTIONS: [&str; 2] = ["range", "dict"];
 
 /// Name, bound, and the function.
 pub(super) const FILTERS: &[(&str, Cost, Function)] = &[
-    (CHARGED, weights, || Value::from_function(same)),
-    (CHARGED_TEXT, texts, || Value::from_function(same)),
+    (CHARGED, weights, || Value::from_function(value::plain)),
+    (CHARGED_TEXT, texts, || Value::from_function(string)),
+    (COMPARISON, nothing, || Value::from_function(comparison)),
+    (NUMBER, nothing, || Value::from_function(value::plain)),
     (PRODUCT, nothing, || Value::from_function(product)),
     ("abs", nothing, || Value::from_function(engine::abs)),
     ("attr", nothing, || Value::from_function(engine::attr)),
@@ -56,7 +64,7 @@ pub(super) const FILTERS: &[(&str, Cost, Function)] = &[
     ("indent", indented, || Value::from_function(engine::indent)),
     ("int", nothing, || Value::from_function(engine::int)),
     ("items", pairs, || Value::from_function(engine::items)),
-    ("join", joined, || Value::from_function(engine::join)),
+    ("join", joined, || Value::from_function(text::join)),
     ("last", lists, || Value::from_function(engine::last)),
     ("length", nothing, || Value::from_function(engine::length)),
     ("lines", pieces, || Value::from_function(engine::lines)),
@@ -84,13 +92,20 @@ pub(super) const FILTERS: &[(&str, Cost, Function)] = &[
     ("slice", rows, || Value::from_function(engine::slice)),
     ("sort", lists, || Value::from_function(engine::sort)),
     ("split", pieces, || Value::from_function(engine::split)),
-    ("string", texts, || Value::from_function(engine::string)),
+    ("string", texts, || Value::from_function(string)),
     ("sum", lists, || Value::from_function(engine::sum)),
     ("title", changed, || Value::from_function(engine::title)),
     ("tojson", laid_out, || Value::from_function(engine::tojson)),
     ("trim", texts, || Value::from_function(engine::trim)),
+    ("truncate", cut, || Value::from_function(text::truncate)),
     ("unique", pairs, || Value::from_function(engine::unique)),
     ("upper", changed, || Value::from_function(engine::upper)),
+    ("urlencode", changed, || {
+        Value::from_function(text::urlencode)
+    }),
+    ("wordcount", nothing, || {
+        Value::from_function(text::wordcount)
+    }),
     ("zip", pairs, || Value::from_function(engine::zip)),
 ];
 
@@ -103,7 +118,7 @@ pub(super) const TESTS: &[(&str, Function)] = &[
     (">", || Value::from_function(tests::is_gt)),
     (">=", || Value::from_function(tests::is_ge)),
     ("boolean", || Value::from_function(tests::is_boolean)),
-    ("defined", || Value::from_function(tests::is_defined)),
+    ("defined", || Value::from_function(is_defined)),
     ("divisibleby", || {
         Value::from_function(tests::is_divisibleby)
     }),
@@ -126,7 +141,7 @@ pub(super) const TESTS: &[(&str, Function)] = &[
     ("lt", || Value::from_function(tests::is_lt)),
     ("mapping", || Value::from_function(tests::is_mapping)),
     ("ne", || Value::from_function(tests::is_ne)),
-    ("none", || Value::from_function(tests::is_none)),
+    ("none", || Value::from_function(is_none)),
     ("number", || Value::from_function(tests::is_number)),
     ("odd", || Value::from_function(tests::is_odd)),
     ("sameas", || Value::from_function(tests::is_sameas)),
@@ -136,29 +151,123 @@ pub(super) const TESTS: &[(&str, Function)] = &[
     }),
     ("string", || Value::from_function(tests::is_string)),
     ("true", || Value::from_function(tests::is_true)),
-    ("undefined", || Value::from_function(tests::is_undefined)),
+    ("undefined", || Value::from_function(is_none)),
     ("upper", || Value::from_function(tests::is_upper)),
+];
+
+/// How a filter is given what it is used on.
+#[derive(Clone, Copy)]
+enum Taking {
+    /// As it is.
+    Value,
+    /// As text, if it is none: written as [`value::write`] says.
+    Text,
+    /// What `number` made, as a number.
+    Number,
+    /// The same, and what is no number as text: of `%s` and the like.
+    Printed,
+    /// Nothing, if it is none: null is absent.
+    Present,
+}
+
+fn taking(filter: &str) -> Taking {
+    match filter {
+        "capitalize" | "indent" | "lines" | "lower" | "replace" | "split" | "title" | "trim"
+        | "truncate" | "upper" | "urlencode" | "wordcount" => Taking::Text,
+        "format" => Taking::Printed,
+        "abs" | "bool" | "float" | "int" | "max" | "min" | "money" | "round" | "sum" | "tojson" => {
+            Taking::Number
+        }
+        "d" | "default" => Taking::Present,
+        _ => Taking::Value,
+    }
+}
+
+/// What a filter is called with.
+fn given(taking: Taking, args: Vec<Value>) -> Result<Vec<Value>, Error> {
+    match taking {
+        Taking::Value => Ok(args),
+        Taking::Number => Ok(args.into_iter().map(value::plain).collect()),
+        Taking::Printed => args
+            .into_iter()
+            .map(|arg| {
+                let arg = value::plain(arg);
+                if arg.is_number() || arg.is_kwargs() {
+                    Ok(arg)
+                } else {
+                    string(&arg)
+                }
+            })
+            .collect(),
+        Taking::Text => {
+            let mut args = args;
+            if let Some(first) = args.first_mut()
+                && first.as_str().is_none()
+            {
+                *first = Value::from(value::text(first)?);
+            }
+            Ok(args)
+        }
+        Taking::Present => {
+            let mut args = args;
+            if let Some(first) = args.first_mut()
+                && first.is_none()
+            {
+                *first = Value::UNDEFINED;
+            }
+            Ok(args)
+        }
+    }
+}
+
+/// Tests that compare.
+const COMPARING: [&str; 15] = [
+    "!=",
+    "<",
+    "<=",
+    "==",
+    ">",
+    ">=",
+    "eq",
+    "equalto",
+    "ge",
+    "greaterthan",
+    "gt",
+    "le",
+    "lessthan",
+    "lt",
+    "ne",
 ];
 
 /// Adds everything that a text can name.
 pub(super) fn add(environment: &mut Environment<'_>) {
     for (name, cost, function) in FILTERS {
         let function = function();
+        let taking = taking(name);
         environment.add_filter(
             *name,
             move |state: &mut State<'_, '_>, args: Rest<ValueOrKwargs>| -> Result<Value, Error> {
                 let args = args.into_values();
                 charge(state, cost(&args))?;
-                function.call(state, &args)
+                function.call(state, &given(taking, args)?)
             },
         );
     }
     for (name, function) in TESTS {
         let function = function();
+        let compares = COMPARING.contains(name);
         environment.add_test(
             *name,
             move |state: &mut State<'_, '_>, args: Rest<ValueOrKwargs>| -> Result<bool, Error> {
-                Ok(function.call(state, &args.into_values())?.is_true())
+                let args: Vec<Value> = args.into_values().into_iter().map(value::plain).collect();
+                if compares
+                    && let [left, right, ..] = args.as_slice()
+                    && !value::is_absent(left)
+                    && !value::is_absent(right)
+                {
+                    value::comparable(left, right)?;
+                }
+                Ok(function.call(state, &args)?.is_true())
             },
         );
     }
@@ -174,13 +283,29 @@ pub(super) fn add(environment: &mut Environment<'_>) {
     );
 }
 
-/// A value, which has been charged.
-const fn same(value: Value) -> Value {
-    value
+/// Null is absent: what is one is the other.
+fn is_none(value: &Value) -> bool {
+    value::is_absent(value)
+}
+
+fn is_defined(value: &Value) -> bool {
+    !value::is_absent(value)
+}
+
+fn string(value: &Value) -> Result<Value, Error> {
+    match value.as_str() {
+        Some(_) => Ok(value.clone()),
+        None => value::text(value).map(Value::from),
+    }
+}
+
+fn comparison(first: &Value, steps: Rest<Value>) -> Result<bool, Error> {
+    value::compare(first, &steps)
 }
 
 /// Numbers only: a text or a list times a number is as long as anybody wants.
-fn product(left: &Value, right: &Value) -> Result<Value, Error> {
+fn product(left: Value, right: Value) -> Result<Value, Error> {
+    let (left, right) = (&value::plain(left), &value::plain(right));
     let wrong = |what: &'static str| Error::new(ErrorKind::InvalidOperation, what);
     if !left.is_number() || !right.is_number() {
         return Err(wrong("only numbers can be multiplied"));
@@ -253,6 +378,11 @@ fn texts(args: &[Value]) -> Option<usize> {
 /// One character may become three (ŉ, ΐ).
 fn changed(args: &[Value]) -> Option<usize> {
     texts(args)?.checked_mul(3)
+}
+
+/// As much text as is given, and what stands for the rest.
+fn cut(args: &[Value]) -> Option<usize> {
+    texts(args)?.checked_mul(2)
 }
 
 fn replaced(args: &[Value]) -> Option<usize> {

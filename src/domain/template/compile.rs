@@ -11,27 +11,39 @@ use minijinja::{
     AutoEscape, Environment, UndefinedBehavior, Value,
     machinery::{CodeGenerator, Instructions, eval, make_string_output, parse, parse_expr},
     syntax::SyntaxConfig,
-    value::Serde,
 };
 
 use super::{
     TemplateError,
     budget::{self, TooLarge},
     builtins,
+    context::Context,
     rebuild::Rebuild,
 };
 
 /// Instructions one rendering may execute.
 const FUEL: u64 = 20_000;
 
+fn new_environment() -> Environment<'static> {
+    let mut environment = Environment::empty();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL));
+    environment.set_formatter(budget::print);
+    builtins::add(&mut environment);
+    environment
+}
+
 fn environment() -> &'static Environment<'static> {
     static ENVIRONMENT: OnceLock<Environment<'static>> = OnceLock::new();
+    ENVIRONMENT.get_or_init(new_environment)
+}
+
+/// Of texts in which an expression that says nothing is an error.
+fn environment_of_keys() -> &'static Environment<'static> {
+    static ENVIRONMENT: OnceLock<Environment<'static>> = OnceLock::new();
     ENVIRONMENT.get_or_init(|| {
-        let mut environment = Environment::empty();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_fuel(Some(FUEL));
-        environment.set_formatter(budget::print);
-        builtins::add(&mut environment);
+        let mut environment = new_environment();
+        environment.set_formatter(budget::print_something);
         environment
     })
 }
@@ -73,29 +85,40 @@ impl<'source> Compiled<'source> {
     }
 
     /// The value of an expression.
-    pub(super) fn value(&self, context: &serde_json::Value) -> Result<Value, TemplateError> {
-        Ok(self.run(context)?.0.unwrap_or(Value::UNDEFINED))
+    pub(super) fn value(&self, context: &Context) -> Result<Value, TemplateError> {
+        Ok(self
+            .run(environment(), context)?
+            .0
+            .unwrap_or(Value::UNDEFINED))
     }
 
     /// A text, rendered.
-    pub(super) fn render(&self, context: &serde_json::Value) -> Result<String, TemplateError> {
-        Ok(self.run(context)?.1)
+    pub(super) fn render(&self, context: &Context) -> Result<String, TemplateError> {
+        Ok(self.run(environment(), context)?.1)
     }
 
-    fn run(&self, context: &serde_json::Value) -> Result<(Option<Value>, String), TemplateError> {
+    /// A text, rendered, in which every expression says something.
+    pub(super) fn render_full(&self, context: &Context) -> Result<String, TemplateError> {
+        Ok(self.run(environment_of_keys(), context)?.1)
+    }
+
+    fn run(
+        &self,
+        environment: &'static Environment<'static>,
+        context: &Context,
+    ) -> Result<(Option<Value>, String), TemplateError> {
         let mut rendered = String::new();
         let blocks: BTreeMap<&'source str, Instructions<'source>> = BTreeMap::new();
-        let root = Value::from(Serde(context));
-        let value = eval(
-            environment(),
+        let (value, state) = eval(
+            environment,
             &self.instructions,
-            root,
+            context.root(),
             &blocks,
             &mut make_string_output(&mut rendered),
             AutoEscape::None,
         )
-        .map_err(|error| failed(&error, TemplateError::Render))?
-        .0;
+        .map_err(|error| failed(&error, TemplateError::Render))?;
+        context.note(&state);
         Ok((value, rendered))
     }
 }
@@ -122,7 +145,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::super::{Body, TemplateError, check_text, holds, render_text, variables_of};
-    use crate::domain::template::builtins::{CHARGED, CHARGED_TEXT, FILTERS, PRODUCT};
+    use crate::domain::template::builtins::{
+        CHARGED, CHARGED_TEXT, COMPARISON, FILTERS, NUMBER, PRODUCT,
+    };
 
     /// What a product may send: 200,000 bytes of text, and a list.
     fn context() -> Value {
@@ -142,6 +167,8 @@ mod tests {
     fn hostile(filter: &str) -> String {
         let own = match filter {
             PRODUCT => "text * n",
+            COMPARISON => "text < n",
+            NUMBER => "text - n",
             CHARGED => "[[text, text], [text, text], [text, text], [text, text]]",
             CHARGED_TEXT => "text ~ text ~ text ~ text ~ text ~ text",
             "batch" => "few | batch(n, 'x')",
@@ -163,7 +190,9 @@ mod tests {
                 return format!("{{% set all = [text | {filter}, text] * n %}}");
             }
             "default" | "d" => "none_given | default(text) | replace('', text)",
-            "bool" | "count" | "length" => return format!("{{{{ text * (text | {filter}) }}}}"),
+            "bool" | "count" | "length" | "wordcount" => {
+                return format!("{{{{ text * (text | {filter}) }}}}");
+            }
             // Each time a copy; all of them are kept.
             _ => {
                 let call = match filter {
@@ -234,6 +263,8 @@ mod tests {
             let makes_nothing = matches!(
                 name,
                 PRODUCT
+                    | COMPARISON
+                    | NUMBER
                     | "abs"
                     | "bool"
                     | "count"
@@ -249,6 +280,7 @@ mod tests {
                     | "number"
                     | "round"
                     | "sum"
+                    | "wordcount"
             );
             assert!(
                 error == TemplateError::TooLarge || makes_nothing,
@@ -347,9 +379,9 @@ mod tests {
         for (source, expected) in [
             (
                 "{{ price * count }} {{ price * 1.5 }} {{ 2 * 3 + 1 }}",
-                "750 375.0 7",
+                "750 375 7",
             ),
-            ("{{ 'a' ~ 1 ~ [1, 'b'] ~ none }}", "a1[1, 'b']None"),
+            ("{{ 'a' ~ 1 ~ [1, 'b'] ~ none }}", "a11, b"),
             (
                 "{{ few | join(', ') }} {{ (few + [3])[1:] | join }}",
                 "1, 2 23",
@@ -373,7 +405,7 @@ mod tests {
             ),
             (
                 "{{ absent | default('-') }} {{ 3 is divisibleby(3) }} {{ 1 in few }}",
-                "- True True",
+                "- true true",
             ),
             (
                 "{{ few | tojson }} {{ 'x' | indent(2, true) }}",

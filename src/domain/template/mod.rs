@@ -5,14 +5,24 @@
 //! appearance. Rendering is strict about what is undefined and bounded in
 //! fuel, in output and in all that it makes on the way.
 
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
 mod budget;
 mod builtins;
 mod compile;
+mod context;
 mod filters;
 pub mod layout;
 pub mod name;
 pub mod parameter;
 mod rebuild;
+mod text;
+mod value;
+
+pub use context::{Context, Unread};
 
 /// No rendered text is longer, in bytes (Meta allows 4,096 characters).
 const MAX_RENDERED_BYTES: usize = 16 * 1024;
@@ -43,6 +53,9 @@ pub enum TemplateError {
     EmptyParameter(String),
     #[error("cannot be rendered: {0}")]
     Render(String),
+    /// The same, of an expression.
+    #[error("cannot be rendered: {1}")]
+    Expression(String, String),
     #[error("{0}: {1}")]
     Parameter(String, &'static str),
     #[error("{0} has over {1} characters")]
@@ -113,13 +126,30 @@ impl Body {
         })
     }
 
-    /// The value of every expression, as Meta's parameters. Each is one line.
+    /// The value of every expression, as Meta's parameters. Each is one line. A value that a
+    /// filter cannot read is an error.
     pub fn parameters(&self, context: &serde_json::Value) -> Result<Vec<String>, TemplateError> {
+        self.values(&Context::of_params(context, true), &mut Vec::new())
+    }
+
+    /// The same; what a filter could not read, and is shown as it came, is added to `unread`.
+    fn values(
+        &self,
+        context: &Context,
+        unread: &mut Vec<Unread>,
+    ) -> Result<Vec<String>, TemplateError> {
         self.expressions
             .iter()
             .map(|expression| {
-                let value = one_line(&value_of(expression, context)?);
-                if value.is_empty() {
+                let value = value_of(expression, context).map_err(|error| match error {
+                    TemplateError::Render(error) => {
+                        TemplateError::Expression(expression.clone(), error)
+                    }
+                    other => other,
+                })?;
+                let value = one_line(&value);
+                context.take_unread(expression, unread);
+                if value.trim().is_empty() {
                     return Err(TemplateError::EmptyParameter(expression.clone()));
                 }
                 Ok(value)
@@ -209,9 +239,13 @@ fn expression_end(text: &str) -> Option<usize> {
     None
 }
 
-/// Newlines, tabs and runs of spaces become one space: Meta refuses them in a parameter.
+/// Newlines, tabs and runs of spaces become one space: Meta refuses them in a parameter. Spaces
+/// at which no line breaks stay: they hold an amount together.
 pub fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    const NO_BREAK: [char; 3] = ['\u{a0}', '\u{2007}', '\u{202f}'];
+    let breaks = |it: char| it.is_whitespace() && !NO_BREAK.contains(&it);
+    let words = text.split(breaks).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn check_source(source: &str) -> Result<(), TemplateError> {
@@ -236,25 +270,31 @@ pub fn check_text(source: &str) -> Result<(), TemplateError> {
 /// Whether a condition holds. Undefined is an error, not false.
 pub fn holds(condition: &str, context: &serde_json::Value) -> Result<bool, TemplateError> {
     check_source(condition)?;
-    let value = compile::expression(condition)?.value(context)?;
-    if value.is_undefined() {
+    let value = compile::expression(condition)?.value(&Context::strict(context))?;
+    if value::is_absent(&value) {
         return Err(TemplateError::Missing(condition.to_owned()));
     }
     Ok(value.is_true())
 }
 
 /// The value of one expression as text.
-fn value_of(expression: &str, context: &serde_json::Value) -> Result<String, TemplateError> {
+fn value_of(expression: &str, context: &Context) -> Result<String, TemplateError> {
     let value = compile::expression(expression)?.value(context)?;
     if value.is_undefined() {
         return Err(TemplateError::Missing(expression.to_owned()));
     }
-    if value.is_none() {
-        return Ok(String::new());
-    }
     // Weighed before it is printed: a list of lists may be long.
     budget::text_bytes(&value).ok_or(TemplateError::TooLarge)?;
-    bounded(value.to_string())
+    let text = value::text(&value)
+        .map_err(|_unwritten| TemplateError::Render("it cannot be written".to_owned()))?;
+    bounded(text)
+}
+
+/// The names that a text asks for when it is rendered, which must be among [`variables_of`] it.
+/// What stands in a branch that is not taken is not among them.
+fn asked_by(source: &str, asked: &Arc<Mutex<BTreeSet<String>>>) {
+    // Whether it can be rendered with texts alone is another question.
+    let _unrendered = render_in(source, &Context::probe(Arc::clone(asked)));
 }
 
 /// The names that a text asks for, sorted.
@@ -262,8 +302,36 @@ pub fn variables_of(source: &str) -> Result<Vec<String>, TemplateError> {
     Ok(compile::text(source)?.names)
 }
 
-/// Renders a text such as a route's `to` or a rule's parameter.
+/// Renders a text such as a route's `to`. A value that a filter cannot read is an error.
 pub fn render_text(source: &str, context: &serde_json::Value) -> Result<String, TemplateError> {
+    render_in(source, &Context::strict(context))
+}
+
+/// Renders a text such as a parameter, which stands at `place`. What a filter could not read, and
+/// is shown as it came, is added to `unread`.
+pub fn render_for_people(
+    source: &str,
+    context: &Context,
+    place: &str,
+    unread: &mut Vec<Unread>,
+) -> Result<String, TemplateError> {
+    let text = render_in(source, context)?;
+    context.take_unread(place, unread);
+    Ok(text)
+}
+
+/// Renders a key. Two keys in which nothing is said where something should be are not one: an
+/// expression that is empty is an error.
+pub fn render_key(source: &str, context: &serde_json::Value) -> Result<String, TemplateError> {
+    check_source(source)?;
+    let key = bounded(compile::text(source)?.render_full(&Context::strict(context))?)?;
+    if key.trim().is_empty() {
+        return Err(TemplateError::Render("it is empty".to_owned()));
+    }
+    Ok(key)
+}
+
+fn render_in(source: &str, context: &Context) -> Result<String, TemplateError> {
     if !source.contains('{') {
         return bounded(source.to_owned());
     }

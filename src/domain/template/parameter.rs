@@ -53,6 +53,15 @@ impl Declared {
 }
 
 impl Kind {
+    /// Whether a value of another kind can be shown as it came: it is read by people only. An
+    /// address or a code that is none is of no use, and may do harm.
+    pub const fn is_shown(self) -> bool {
+        match self {
+            Self::Text | Self::Number | Self::Date | Self::Phone => true,
+            Self::Url | Self::Code => false,
+        }
+    }
+
     /// The rule that a value breaks, without the value.
     pub fn check(self, value: &Value) -> Result<(), &'static str> {
         let text = match value {

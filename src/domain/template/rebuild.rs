@@ -12,16 +12,16 @@ use minijinja::{
     machinery::{
         Span,
         ast::{
-            BinOp, BinOpKind, Call, CallArg, Compare, CompareOp, Const, EmitExpr, Expr, Filter,
-            ForLoop, GetAttr, GetItem, IfCond, IfExpr, List, Map, Set, Slice, Spanned, Stmt,
-            Template, Test, Tuple, UnaryOp, UnaryOpKind, Var,
+            BinOp, BinOpKind, Call, CallArg, Compare, CompareOp, CompareOpKind, Const, EmitExpr,
+            Expr, Filter, ForLoop, GetAttr, GetItem, IfCond, IfExpr, List, Map, Set, Slice,
+            Spanned, Stmt, Template, Test, Tuple, UnaryOp, UnaryOpKind, Var,
         },
     },
 };
 
 use super::{
     TemplateError,
-    builtins::{CHARGED, CHARGED_TEXT, FILTERS, FUNCTIONS, PRODUCT, TESTS},
+    builtins::{CHARGED, CHARGED_TEXT, COMPARISON, FILTERS, FUNCTIONS, NUMBER, PRODUCT, TESTS},
 };
 
 /// Rebuilds what was parsed, and notes the names that it asks for.
@@ -189,19 +189,14 @@ impl<'source> Rebuild<'source> {
                     UnaryOpKind::Not => UnaryOpKind::Not,
                     UnaryOpKind::Neg => UnaryOpKind::Neg,
                 };
-                let expr = self.expr(&it.expr)?;
+                let expr = match op {
+                    UnaryOpKind::Not => self.expr(&it.expr)?,
+                    UnaryOpKind::Neg => self.number(&it.expr)?,
+                };
                 Expr::UnaryOp(Spanned::new(UnaryOp { op, expr }, span))
             }
             Expr::BinOp(it) => self.operation(it, span)?,
-            Expr::Compare(it) => {
-                let expr = self.expr(&it.expr)?;
-                let mut ops = Vec::with_capacity(it.ops.len());
-                for step in &it.ops {
-                    let expr = self.expr(&step.expr)?;
-                    ops.push(CompareOp { op: step.op, expr });
-                }
-                Expr::Compare(Spanned::new(Compare { expr, ops }, span))
-            }
+            Expr::Compare(it) => self.comparison(it, span)?,
             Expr::IfExpr(it) => {
                 let rebuilt = IfExpr {
                     test_expr: self.expr(&it.test_expr)?,
@@ -290,6 +285,12 @@ impl<'source> Rebuild<'source> {
         it: &BinOp<'source>,
         span: Span,
     ) -> Result<Expr<'source>, TemplateError> {
+        if let Some(symbol) = symbol_of_one(it.op) {
+            let (left, right) = (self.expr(&it.left)?, self.expr(&it.right)?);
+            let operator = constant(symbol, span);
+            let args = vec![CallArg::Pos(operator), CallArg::Pos(right)];
+            return Ok(filter(COMPARISON, left, args, span));
+        }
         let (left, right) = match it.op {
             BinOpKind::Mul => {
                 if is_repeated(&it.left) || is_repeated(&it.right) {
@@ -302,6 +303,11 @@ impl<'source> Rebuild<'source> {
                 self.charged(&it.left, CHARGED)?,
                 self.charged(&it.right, CHARGED)?,
             ),
+            BinOpKind::Sub
+            | BinOpKind::Div
+            | BinOpKind::FloorDiv
+            | BinOpKind::Rem
+            | BinOpKind::Pow => (self.number(&it.left)?, self.number(&it.right)?),
             BinOpKind::Concat => (
                 self.charged(&it.left, CHARGED_TEXT)?,
                 self.charged(&it.right, CHARGED_TEXT)?,
@@ -314,6 +320,49 @@ impl<'source> Rebuild<'source> {
             right,
         };
         Ok(Expr::BinOp(Spanned::new(rebuilt, span)))
+    }
+
+    /// Values are compared with their own kind only ([`super::value::compare`]); whether a list
+    /// holds something is the engine's own question.
+    fn comparison(
+        &mut self,
+        it: &Compare<'source>,
+        span: Span,
+    ) -> Result<Expr<'source>, TemplateError> {
+        let first = self.expr(&it.expr)?;
+        let is_membership = |step: &CompareOp<'_>| symbol(step.op).is_none();
+        if it.ops.iter().any(is_membership) {
+            if it.ops.len() > 1 {
+                return Err(TemplateError::Unsupported(
+                    "in stands alone in a comparison: write `and` between two",
+                ));
+            }
+            let mut ops = Vec::with_capacity(it.ops.len());
+            for step in &it.ops {
+                let expr = self.expr(&step.expr)?;
+                ops.push(CompareOp { op: step.op, expr });
+            }
+            return Ok(Expr::Compare(Spanned::new(
+                Compare { expr: first, ops },
+                span,
+            )));
+        }
+        let mut args = Vec::with_capacity(it.ops.len() * 2);
+        for step in &it.ops {
+            let operator = constant(symbol(step.op).unwrap_or_default(), step.expr.span());
+            args.push(CallArg::Pos(operator));
+            args.push(CallArg::Pos(self.expr(&step.expr)?));
+        }
+        Ok(filter(COMPARISON, first, args, span))
+    }
+
+    /// An expression that is reckoned with.
+    fn number(&mut self, expr: &Expr<'source>) -> Result<Expr<'source>, TemplateError> {
+        let rebuilt = self.expr(expr)?;
+        if matches!(&rebuilt, Expr::Const(_)) {
+            return Ok(rebuilt);
+        }
+        Ok(filter(NUMBER, rebuilt, Vec::new(), expr.span()))
     }
 
     fn args(&mut self, args: &[CallArg<'source>]) -> Result<Vec<CallArg<'source>>, TemplateError> {
@@ -338,6 +387,37 @@ fn filter<'source>(
 ) -> Expr<'source> {
     let expr = Some(expr);
     Expr::Filter(Spanned::new(Filter { name, expr, args }, span))
+}
+
+fn constant<'source>(text: &'static str, span: Span) -> Expr<'source> {
+    let value = Value::from(text);
+    Expr::Const(Spanned::new(Const { value }, span))
+}
+
+/// How a comparison of two values is written.
+const fn symbol_of_one(operator: BinOpKind) -> Option<&'static str> {
+    match operator {
+        BinOpKind::Eq => Some("=="),
+        BinOpKind::Ne => Some("!="),
+        BinOpKind::Lt => Some("<"),
+        BinOpKind::Lte => Some("<="),
+        BinOpKind::Gt => Some(">"),
+        BinOpKind::Gte => Some(">="),
+        _ => None,
+    }
+}
+
+/// How a step of a longer comparison is written; `in` and `not in` are none.
+const fn symbol(operator: CompareOpKind) -> Option<&'static str> {
+    match operator {
+        CompareOpKind::Eq => Some("=="),
+        CompareOpKind::Ne => Some("!="),
+        CompareOpKind::Lt => Some("<"),
+        CompareOpKind::Lte => Some("<="),
+        CompareOpKind::Gt => Some(">"),
+        CompareOpKind::Gte => Some(">="),
+        CompareOpKind::In | CompareOpKind::NotIn => None,
+    }
 }
 
 /// What is seen to be a text or a list without running it.

@@ -427,12 +427,18 @@ impl Expansion<'_> {
             mode: Mode::parse(&self.route.route.mode).unwrap_or_default(),
             fallback_template: self.route.route.fallback_template.clone(),
             product,
+            unread: self.plan.unread.clone(),
         };
-        let mut new =
-            match compose(self.engine, self.tx, reading, &draft, targets, self.now).await? {
-                Ok(new) => new,
-                Err(reason) => return Ok(Err(reason)),
-            };
+        let made = match compose(self.engine, self.tx, reading, &draft, targets, self.now).await? {
+            Ok(made) => made,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        // Whoever posted it was answered already: the event says what is wrong with its data.
+        let unfilled = made.iter().find(|made| made.unfilled.is_some());
+        if let Some(reason) = unfilled.and_then(|made| made.new.skipped.clone()) {
+            result.reason.get_or_insert(reason);
+        }
+        let mut new: Vec<NewNotification> = made.into_iter().map(|made| made.new).collect();
         self.drop_duplicates(draft.product.as_deref(), &mut new, result)
             .await?;
         let rules = reading.in_force(self.engine, self.tx).await?;

@@ -30,7 +30,11 @@ use super::{
     vault::{NO_KEY, Unusable, of_notification},
 };
 use crate::{
-    domain::{recipient::UserId, template::layout::Layout, time::Timestamp},
+    domain::{
+        recipient::UserId,
+        template::{TemplateError, Unread, layout::Layout},
+        time::Timestamp,
+    },
     store::{
         DatabaseTransaction, StoreError, new_id,
         notification::NewNotification,
@@ -76,6 +80,8 @@ pub struct Draft {
     pub fallback_template: Option<String>,
     /// The product that it belongs to.
     pub product: Option<String>,
+    /// What a filter could not read of its parameters, and is shown as it came.
+    pub unread: Vec<Unread>,
 }
 
 /// Meta, code 131062.
@@ -102,6 +108,21 @@ pub fn unique(targets: Vec<Target>) -> Vec<Target> {
         .collect()
 }
 
+/// A notification that was made of a draft.
+pub struct Made {
+    pub new: NewNotification,
+    /// Why its template could not be filled, if it could not: it is skipped.
+    pub unfilled: Option<Unfilled>,
+}
+
+/// Why a template could not be filled.
+#[derive(Clone, Debug)]
+pub struct Unfilled {
+    /// The parameter that it is for, if it is one.
+    pub parameter: Option<String>,
+    pub error: TemplateError,
+}
+
 /// Renders a draft for each target.
 pub async fn compose(
     engine: &Engine,
@@ -110,7 +131,7 @@ pub async fn compose(
     draft: &Draft,
     targets: Vec<Target>,
     now: Timestamp,
-) -> Result<Result<Vec<NewNotification>, String>, StoreError> {
+) -> Result<Result<Vec<Made>, String>, StoreError> {
     let none = || format!("there is no template {}", draft.template);
     if reading
         .template(engine, tx, &draft.template, &[])
@@ -185,16 +206,21 @@ pub async fn compose(
             }
         }
         // One person without a name must not keep the others from hearing.
-        let (rendered, unusable) = match layout.fill(&params) {
-            Ok(filled) => (Some(layout.masked_text(&filled.body)), None),
-            Err(error) => (
-                None,
-                Some(format!(
-                    "the template {} cannot be filled: {error}",
-                    draft.template
-                )),
-            ),
+        let mut unread = draft.unread.clone();
+        let (rendered, unfilled) = match layout.fill(&params) {
+            Ok(filled) => {
+                unread.extend(filled.unread);
+                (Some(layout.masked_text(&filled.body)), None)
+            }
+            Err(error) => {
+                let parameter = layout.blamed(&error, &params);
+                (None, Some(Unfilled { parameter, error }))
+            }
         };
+        let unusable = unfilled.as_ref().map(|unfilled| {
+            let error = &unfilled.error;
+            format!("the template {} cannot be filled: {error}", draft.template)
+        });
         let needs_phone = authentication
             && target
                 .address
@@ -238,9 +264,14 @@ pub async fn compose(
             message_kind: draft.message_kind.clone(),
             sealed,
             product: draft.product.clone(),
+            unread,
         };
         let is_open = made.contact_id.is_some_and(|it| open.contains(&it));
-        new.push(mode::apply(engine, tx, reading, draft, layout, is_open, made).await?);
+        let made = mode::apply(engine, tx, reading, draft, layout, is_open, made).await?;
+        new.push(Made {
+            new: made,
+            unfilled,
+        });
     }
     Ok(Ok(new))
 }

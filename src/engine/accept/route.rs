@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     domain::{
         recipient::{each, is_expression},
-        template,
+        template::{self, Context, Unread},
     },
     store::catalogue::rows::RouteRow,
 };
@@ -20,6 +20,8 @@ pub(super) struct Plan {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) reference: Option<String>,
     pub(super) dedupe_key: Option<String>,
+    /// What a filter could not read, and is shown as it came.
+    pub(super) unread: Vec<Unread>,
 }
 
 /// An entry that says whom a route's messages are for.
@@ -57,32 +59,49 @@ pub(super) fn plan(route: &RouteRow, context: &Value) -> Result<Plan, (&'static 
     let render = |what: &str, source: &str| {
         template::render_text(source, context).map_err(|problem| error(what, &problem))
     };
-    let map = |what: &str,
-               sources: &BTreeMap<String, String>|
-     -> Result<BTreeMap<String, String>, (&'static str, String)> {
-        sources
-            .iter()
-            .map(|(name, source)| Ok((name.clone(), render(&format!("{what} {name}"), source)?)))
-            .collect()
-    };
-    let optional = |what: &str, source: &Option<String>| {
-        source
-            .as_deref()
-            .map(|source| render(what, source))
-            .transpose()
-    };
     let mut recipients = Vec::with_capacity(route.recipients.len());
     for entry in &route.recipients {
         let is_chosen = is_expression(entry);
         let entries = each(&render("its recipient", entry)?).into_iter();
         recipients.extend(entries.map(|entry| Planned { entry, is_chosen }));
     }
+    let about = route.about.as_deref();
+    let about = about.map(|source| render("whom it is about", source));
+    let dedupe_key = route.dedupe_key.as_deref().map(|source| {
+        template::render_key(source, context).map_err(|problem| error("its dedupe key", &problem))
+    });
+    // What people read is shown as it came where a filter cannot read it.
+    let mut unread = Vec::new();
+    let lenient = Context::lenient(context);
+    let mut show = |what: String, source: &str| {
+        template::render_for_people(source, &lenient, &what, &mut unread)
+            .map_err(|problem| error(&what, &problem))
+    };
+    let mut params = serde_json::Map::new();
+    for (name, source) in &route.params {
+        let value = show(format!("its parameter {name}"), source)?;
+        params.insert(name.clone(), Value::from(value));
+    }
+    let mut labels = BTreeMap::new();
+    for (name, source) in &route.labels {
+        let value = show(format!("its label {name}"), source)?;
+        // What is absent is no label.
+        if !value.trim().is_empty() {
+            labels.insert(name.clone(), value);
+        }
+    }
+    let reference = route.reference.as_deref();
+    let reference = reference
+        .map(|source| show("its reference".to_owned(), source))
+        .transpose()?
+        .filter(|reference| !reference.trim().is_empty());
     Ok(Plan {
         recipients,
-        about: optional("whom it is about", &route.about)?,
-        params: json!(map("its parameter", &route.params)?),
-        labels: map("its label", &route.labels)?,
-        reference: optional("its reference", &route.reference)?,
-        dedupe_key: optional("its dedupe key", &route.dedupe_key)?,
+        about: about.transpose()?,
+        params: Value::Object(params),
+        labels,
+        reference,
+        dedupe_key: dedupe_key.transpose()?,
+        unread,
     })
 }

@@ -89,6 +89,12 @@ pub struct TemplateEntry {
     /// Of an authentication template: Meta adds that the code is for nobody else.
     #[serde(default)]
     pub add_security_recommendation: bool,
+    /// A value that cannot be read (an amount that is no number, …) keeps it from being sent,
+    /// instead of being shown as it came.
+    #[serde(default)]
+    pub strict: bool,
+    /// Of times that are given without a zone; UTC, if absent.
+    pub time_zone: Option<String>,
 }
 
 impl TemplateEntry {
@@ -101,6 +107,8 @@ impl TemplateEntry {
             parameters: self.parameter.clone(),
             code_expiration_minutes: self.code_expiration_minutes,
             add_security_recommendation: self.add_security_recommendation,
+            strict: self.strict,
+            time_zone: self.time_zone.clone(),
         };
         (!extras.is_empty()).then_some(extras)
     }

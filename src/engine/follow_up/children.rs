@@ -9,7 +9,7 @@ use crate::{
         preference::DELETED,
         recipient::{RecipientSpec, is_expression},
         rule::Send,
-        template,
+        template::{self, Context},
         time::Timestamp,
     },
     engine::{
@@ -51,8 +51,10 @@ pub(super) async fn next(
         return Ok(Err(gone()));
     };
     let mut params = serde_json::Map::new();
+    let (lenient, mut unread) = (Context::lenient(&context), Vec::new());
     for (name, source) in &send.params {
-        match template::render_text(source, &context) {
+        let place = format!("its parameter {name}");
+        match template::render_for_people(source, &lenient, &place, &mut unread) {
             Ok(value) => drop(params.insert(name.clone(), Value::String(value))),
             Err(error) => return Ok(Err(format!("its parameter {name}: {error}"))),
         }
@@ -108,11 +110,15 @@ pub(super) async fn next(
             .unwrap_or_default(),
         fallback_template: send.fallback_template.clone(),
         product: parent.product.clone(),
+        unread,
     };
     let reading = &mut Reading::default();
     let new = accept::compose(engine, tx, reading, &draft, found.targets, now).await?;
     let place = found.place;
-    Ok(new.map(|new| Chunk { new, place }))
+    Ok(new.map(|made| Chunk {
+        new: made.into_iter().map(|made| made.new).collect(),
+        place,
+    }))
 }
 
 /// Some of those whom a rule is for.

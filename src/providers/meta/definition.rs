@@ -90,6 +90,7 @@ pub fn compared(definition: Definition<'_>) -> Vec<Value> {
         header: None,
         body: Vec::new(),
         buttons: Vec::new(),
+        unread: Vec::new(),
     });
     let mut all = Vec::new();
     match &extras.header {

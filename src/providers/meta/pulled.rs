@@ -328,6 +328,7 @@ impl Pulled {
             parameters: self.parameter.clone(),
             code_expiration_minutes: self.code_expiration_minutes,
             add_security_recommendation: self.add_security_recommendation,
+            ..Extras::default()
         };
         let named = self.parameter_format.is_some();
         let authentication = self.category == "authentication";
@@ -437,8 +438,7 @@ mod tests {
             footer: pulled.footer.clone(),
             buttons: pulled.button.clone(),
             parameters: pulled.parameter.clone(),
-            code_expiration_minutes: None,
-            add_security_recommendation: false,
+            ..Extras::default()
         };
         let layout = Layout::parse(&pulled.body, extras, false, false, "en").unwrap();
         let ours = definition::components(Definition {

@@ -9,6 +9,7 @@ use super::open_status;
 use crate::domain::{
     notification::{NotificationState, Secrets},
     status::{EngineState, Status},
+    template::Unread,
     time::Timestamp,
     trigger::Triggers,
 };
@@ -60,6 +61,8 @@ pub struct NewNotification {
     pub sealed: Option<String>,
     /// The product that it belongs to.
     pub product: Option<String>,
+    /// What a filter could not read of its parameters, and is shown as it came: for its story.
+    pub unread: Vec<Unread>,
 }
 
 /// A template that takes the place of another message, filled in and ready.

@@ -1,7 +1,7 @@
 //! What Meta refuses of a template when it is made (Meta, "Template components").
 
 use super::{Body, Button, Extras, Header, MAX_BODY, MAX_HEADER, MAX_URL, texts};
-use crate::domain::{content::Broken, template::check_text};
+use crate::domain::{content::Broken, quiet::zone, template::check_text};
 
 /// Limits in characters.
 const MAX_FOOTER: usize = 60;
@@ -114,6 +114,16 @@ pub fn check(body: &str, extras: &Extras, named: bool, authentication: bool) -> 
         refuse(
             "/add_security_recommendation".to_owned(),
             "only an authentication template has it".to_owned(),
+        );
+    }
+    if extras
+        .time_zone
+        .as_deref()
+        .is_some_and(|name| zone(name).is_none())
+    {
+        refuse(
+            "/time_zone".to_owned(),
+            "a zone is written Africa/Harare".to_owned(),
         );
     }
     for text in texts(extras) {

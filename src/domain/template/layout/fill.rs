@@ -5,13 +5,22 @@ use serde_json::Value;
 use super::{Button, Header, Layout, MASK, MAX_BODY, MAX_HEADER, MAX_URL, PROVIDED};
 use crate::domain::{
     content::{MediaKind, Source},
-    template::{Body, TemplateError, filters::LANGUAGE, one_line, render_text},
+    template::{
+        Body, Context, TemplateError, Unread,
+        filters::{LANGUAGE, ZONE},
+        one_line, render_for_people,
+    },
 };
 
 /// Limits of Meta, "Template components", in characters.
 const MAX_COPY_CODE: usize = 15;
 const MAX_OTP: usize = 15;
 const MAX_PAYLOAD: usize = 256;
+
+/// What stands in a header, as errors name it.
+const HEADER_ID: &str = "the header's id";
+const HEADER_LINK: &str = "the header's link";
+const HEADER_FILENAME: &str = "the header's filename";
 
 /// A template with everything filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +30,8 @@ pub struct Filled {
     pub body: Vec<Parameter>,
     /// Only those that take a parameter.
     pub buttons: Vec<FilledButton>,
+    /// What a filter, or the kind of a parameter, could not read, and is shown as it came.
+    pub unread: Vec<Unread>,
 }
 
 /// A value, and its name in a template with named parameters.
@@ -78,9 +89,9 @@ impl Layout {
         self.text(&shown)
     }
 
-    /// Fills in the examples.
+    /// Fills in the examples, each of which must be readable.
     pub fn example(&self) -> Result<Filled, TemplateError> {
-        self.fill(&self.example_context())
+        self.filled(&self.example_context(), true)
     }
 
     /// The examples of its parameters, and somebody's name for what Herald fills in.
@@ -100,11 +111,17 @@ impl Layout {
 
     /// What texts are rendered with: what is given, defaults for what is not, and the language
     /// of the reader.
-    fn prepared(&self, context: &Value) -> Result<Value, TemplateError> {
+    fn prepared(
+        &self,
+        context: &Value,
+        is_strict: bool,
+        unread: &mut Vec<Unread>,
+    ) -> Result<Context, TemplateError> {
         let mut context = context.clone();
         let language = Value::from(self.written_in(&context));
         if let Some(variables) = context.as_object_mut() {
             variables.insert(LANGUAGE.to_owned(), language);
+            variables.insert(ZONE.to_owned(), Value::from(self.extras.time_zone.clone()));
             for declared in &self.extras.parameters {
                 if variables.get(&declared.name).is_none_or(is_blank) {
                     let name = declared.name.clone();
@@ -119,19 +136,36 @@ impl Layout {
                     }
                 }
                 if let Some(value) = variables.get(&declared.name) {
-                    let broken = |rule| TemplateError::Parameter(declared.name.clone(), rule);
-                    declared.kind.check(value).map_err(broken)?;
+                    match declared.kind.check(value) {
+                        Ok(()) => {}
+                        Err(rule) if is_strict || is_blank(value) || !declared.kind.is_shown() => {
+                            return Err(TemplateError::Parameter(declared.name.clone(), rule));
+                        }
+                        Err(rule) => unread.push(Unread {
+                            place: declared.name.clone(),
+                            rule: rule.to_owned(),
+                        }),
+                    }
                 }
             }
         }
-        Ok(context)
+        Ok(Context::of_params(&context, is_strict))
     }
 
-    /// Fills everything in.
+    /// Fills everything in. What cannot be read is shown as it came, unless the template is
+    /// `strict`.
     pub fn fill(&self, context: &Value) -> Result<Filled, TemplateError> {
-        let context = self.prepared(context)?;
-        let context = &context;
-        let values = self.body.parameters(context)?;
+        self.filled(context, self.extras.strict)
+    }
+
+    fn filled(&self, context: &Value, is_strict: bool) -> Result<Filled, TemplateError> {
+        let mut unread = Vec::new();
+        let context = self.prepared(context, is_strict, &mut unread)?;
+        let mut filling = Filling {
+            context: &context,
+            unread: Vec::new(),
+        };
+        let values = self.body.values(&context, &mut filling.unread)?;
         let body: Vec<Parameter> = self
             .body
             .expressions
@@ -160,18 +194,25 @@ impl Layout {
             }
         } else {
             for (index, button) in self.extras.buttons.iter().enumerate() {
-                if let Some(value) = fill_button(button, context)? {
+                if let Some(value) = filling.button(button)? {
                     buttons.push(FilledButton { index, value });
                 }
             }
         }
+        let header = match &self.extras.header {
+            Some(header) => filling.header(header, self.named)?,
+            None => None,
+        };
+        // What a filter says of a parameter is not said of the parameter again.
+        for found in filling.unread {
+            unread.retain(|known| known.rule != found.rule);
+            unread.push(found);
+        }
         Ok(Filled {
-            header: match &self.extras.header {
-                Some(header) => fill_header(header, self.named, context)?,
-                None => None,
-            },
+            header,
             body,
             buttons,
+            unread,
         })
     }
 
@@ -196,8 +237,8 @@ impl Layout {
     pub fn header_text(&self, context: &Value) -> Option<String> {
         match &self.extras.header {
             Some(Header::Text { text }) => {
-                let context = self.prepared(context).ok()?;
-                render_text(text, &context).ok()
+                let context = self.prepared(context, self.extras.strict, &mut Vec::new());
+                render_for_people(text, &context.ok()?, "", &mut Vec::new()).ok()
             }
             _ => None,
         }
@@ -222,127 +263,147 @@ fn is_blank(value: &Value) -> bool {
     }
 }
 
-fn value(what: &'static str, text: &str, context: &Value) -> Result<String, TemplateError> {
-    let value = one_line(&render_text(text, context)?);
-    if value.is_empty() {
-        return Err(TemplateError::EmptyParameter(what.to_owned()));
-    }
-    Ok(value)
+/// A template being filled in.
+struct Filling<'a> {
+    context: &'a Context,
+    unread: Vec<Unread>,
 }
 
-fn bounded(
-    what: &'static str,
-    most: usize,
-    text: &str,
-    context: &Value,
-) -> Result<String, TemplateError> {
-    let value = value(what, text, context)?;
-    if value.chars().count() > most {
-        return Err(TemplateError::TooLongFor(what, most));
+impl Filling<'_> {
+    fn value(&mut self, what: &'static str, text: &str) -> Result<String, TemplateError> {
+        let value = one_line(&render_for_people(
+            text,
+            self.context,
+            what,
+            &mut self.unread,
+        )?);
+        if value.trim().is_empty() {
+            return Err(TemplateError::EmptyParameter(what.to_owned()));
+        }
+        Ok(value)
     }
-    Ok(value)
-}
 
-fn fill_header(
-    header: &Header,
-    named: bool,
-    context: &Value,
-) -> Result<Option<FilledHeader>, TemplateError> {
-    let media = |kind, id: Option<&str>, link: Option<&str>, filename: Option<&str>| {
-        let of = |text: Option<&str>, what| {
-            text.map(|text| bounded(what, MAX_URL, text, context))
+    fn bounded(
+        &mut self,
+        what: &'static str,
+        most: usize,
+        text: &str,
+    ) -> Result<String, TemplateError> {
+        let value = self.value(what, text)?;
+        if value.chars().count() > most {
+            return Err(TemplateError::TooLongFor(what, most));
+        }
+        Ok(value)
+    }
+
+    /// A file: by its id or its link.
+    fn media(
+        &mut self,
+        kind: MediaKind,
+        id: Option<&str>,
+        link: Option<&str>,
+        filename: Option<&str>,
+    ) -> Result<Option<FilledHeader>, TemplateError> {
+        let mut of = |text: Option<&str>, what| {
+            text.map(|text| self.bounded(what, MAX_URL, text))
                 .transpose()
         };
-        let source = Source::new(of(id, "the header's id")?, of(link, "the header's link")?)
+        let source = Source::new(of(id, HEADER_ID)?, of(link, HEADER_LINK)?)
             .map_err(|rule| TemplateError::Header(rule.to_owned()))?;
         Ok(Some(FilledHeader::Media {
             kind,
             source,
-            filename: of(filename, "the header's filename")?,
+            filename: of(filename, HEADER_FILENAME)?,
         }))
-    };
-    match header {
-        Header::Text { text } => {
-            let parsed = Body::parse(text)?;
-            let values = parsed.parameters(context)?;
-            if parsed.fill(&values).chars().count() > MAX_HEADER {
-                return Err(TemplateError::TooLongFor("the header", MAX_HEADER));
+    }
+
+    fn degrees(&mut self, what: &'static str, text: &str, most: f64) -> Result<f64, TemplateError> {
+        self.value(what, text)?
+            .parse::<f64>()
+            .ok()
+            .filter(|degrees| degrees.abs() <= most)
+            .ok_or_else(|| TemplateError::Header(format!("{what}: degrees, at most {most}")))
+    }
+
+    fn header(
+        &mut self,
+        header: &Header,
+        named: bool,
+    ) -> Result<Option<FilledHeader>, TemplateError> {
+        match header {
+            Header::Text { text } => {
+                let parsed = Body::parse(text)?;
+                let values = parsed.values(self.context, &mut self.unread)?;
+                if parsed.fill(&values).chars().count() > MAX_HEADER {
+                    return Err(TemplateError::TooLongFor("the header", MAX_HEADER));
+                }
+                Ok(parsed
+                    .expressions
+                    .into_iter()
+                    .zip(values)
+                    .next()
+                    .map(|(expression, text)| {
+                        FilledHeader::Text(Parameter {
+                            name: named.then_some(expression),
+                            text,
+                        })
+                    }))
             }
-            Ok(parsed
-                .expressions
-                .into_iter()
-                .zip(values)
-                .next()
-                .map(|(expression, text)| {
-                    FilledHeader::Text(Parameter {
-                        name: named.then_some(expression),
-                        text,
-                    })
-                }))
-        }
-        Header::Image { id, link } => media(MediaKind::Image, id.as_deref(), link.as_deref(), None),
-        Header::Video { id, link } => media(MediaKind::Video, id.as_deref(), link.as_deref(), None),
-        Header::Document { id, link, filename } => media(
-            MediaKind::Document,
-            id.as_deref(),
-            link.as_deref(),
-            filename.as_deref(),
-        ),
-        Header::Location {
-            latitude,
-            longitude,
-            name,
-            address,
-        } => {
-            let degrees = |what: &'static str, text: &str, most: f64| {
-                value(what, text, context)?
-                    .parse::<f64>()
-                    .ok()
-                    .filter(|degrees| degrees.abs() <= most)
-                    .ok_or_else(|| {
-                        TemplateError::Header(format!("{what}: degrees, at most {most}"))
-                    })
-            };
-            Ok(Some(FilledHeader::Location {
-                latitude: degrees("the latitude", latitude, 90.0)?,
-                longitude: degrees("the longitude", longitude, 180.0)?,
-                name: value("the place's name", name, context)?,
-                address: value("the place's address", address, context)?,
-            }))
+            Header::Image { id, link } => {
+                self.media(MediaKind::Image, id.as_deref(), link.as_deref(), None)
+            }
+            Header::Video { id, link } => {
+                self.media(MediaKind::Video, id.as_deref(), link.as_deref(), None)
+            }
+            Header::Document { id, link, filename } => self.media(
+                MediaKind::Document,
+                id.as_deref(),
+                link.as_deref(),
+                filename.as_deref(),
+            ),
+            Header::Location {
+                latitude,
+                longitude,
+                name,
+                address,
+            } => Ok(Some(FilledHeader::Location {
+                latitude: self.degrees("the latitude", latitude, 90.0)?,
+                longitude: self.degrees("the longitude", longitude, 180.0)?,
+                name: self.value("the place's name", name)?,
+                address: self.value("the place's address", address)?,
+            })),
         }
     }
-}
 
-fn fill_button(button: &Button, context: &Value) -> Result<Option<ButtonValue>, TemplateError> {
-    Ok(match button {
-        Button::QuickReply {
-            payload: Some(payload),
-            ..
-        } => Some(ButtonValue::Payload(bounded(
-            "a button's payload",
-            MAX_PAYLOAD,
-            payload,
-            context,
-        )?)),
-        Button::Url { url, .. } => {
-            let parsed = Body::parse(url)?;
-            let values = parsed.parameters(context)?;
-            if parsed.fill(&values).chars().count() > MAX_URL {
-                return Err(TemplateError::TooLongFor("a button's address", MAX_URL));
+    fn button(&mut self, button: &Button) -> Result<Option<ButtonValue>, TemplateError> {
+        Ok(match button {
+            Button::QuickReply {
+                payload: Some(payload),
+                ..
+            } => Some(ButtonValue::Payload(self.bounded(
+                "a button's payload",
+                MAX_PAYLOAD,
+                payload,
+            )?)),
+            Button::Url { url, .. } => {
+                let parsed = Body::parse(url)?;
+                let values = parsed.values(self.context, &mut self.unread)?;
+                if parsed.fill(&values).chars().count() > MAX_URL {
+                    return Err(TemplateError::TooLongFor("a button's address", MAX_URL));
+                }
+                values.into_iter().next().map(ButtonValue::UrlEnd)
             }
-            values.into_iter().next().map(ButtonValue::UrlEnd)
-        }
-        Button::CopyCode { code } => Some(ButtonValue::CouponCode(bounded(
-            "a button's code",
-            MAX_COPY_CODE,
-            code,
-            context,
-        )?)),
-        Button::QuickReply { payload: None, .. }
-        | Button::PhoneNumber { .. }
-        | Button::Otp(_)
-        | Button::RequestContactInfo => None,
-    })
+            Button::CopyCode { code } => Some(ButtonValue::CouponCode(self.bounded(
+                "a button's code",
+                MAX_COPY_CODE,
+                code,
+            )?)),
+            Button::QuickReply { payload: None, .. }
+            | Button::PhoneNumber { .. }
+            | Button::Otp(_)
+            | Button::RequestContactInfo => None,
+        })
+    }
 }
 
 #[cfg(test)]

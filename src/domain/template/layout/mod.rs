@@ -10,10 +10,14 @@ pub use fill::{ButtonValue, Filled, FilledButton, FilledHeader, Parameter};
 pub use otp::{Otp, OtpType, SupportedApp};
 pub use preview::{Above, Preview};
 
+use std::sync::{Arc, PoisonError};
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Body, TemplateError, check_text, names_in, parameter::Declared, variables_of};
+use super::{
+    Body, TemplateError, asked_by, check_text, names_in, parameter::Declared, variables_of,
+};
 use crate::domain::language::is_akin;
 
 /// What a template has beside its body, as a catalogue writes it.
@@ -35,6 +39,13 @@ pub struct Extras {
     /// Of an authentication template: Meta adds that the code is for nobody else.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub add_security_recommendation: bool,
+    /// A value that a filter or the kind of a parameter cannot read keeps it from being sent,
+    /// instead of being shown as it came.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
+    /// Of times that are given without a zone, as in the tz database; UTC, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
 }
 
 impl Extras {
@@ -45,6 +56,8 @@ impl Extras {
             && self.parameters.is_empty()
             && self.code_expiration_minutes.is_none()
             && !self.add_security_recommendation
+            && !self.strict
+            && self.time_zone.is_none()
     }
 }
 
@@ -183,6 +196,64 @@ impl Layout {
         names
     }
 
+    /// A name that a rendering asks for and [`Self::variables`] has not: whoever gives it would be
+    /// told that there is no such parameter.
+    pub fn unseen(&self) -> Option<String> {
+        let asked = Arc::default();
+        for expression in &self.body.expressions {
+            asked_by(&format!("{{{{ {expression} }}}}"), &asked);
+        }
+        for text in texts(&self.extras) {
+            asked_by(text, &asked);
+        }
+        let known = self.variables();
+        let asked = asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_known = |name: &String| known.contains(name) || PROVIDED.contains(&name.as_str());
+        asked.into_iter().find(|name| !is_known(name))
+    }
+
+    /// The parameter that an error is about: of those that stand in its place, the longest.
+    pub fn blamed(&self, error: &TemplateError, params: &Value) -> Option<String> {
+        let header = || match &self.extras.header {
+            Some(header) => texts_of(header),
+            None => Vec::new(),
+        };
+        let names = match error {
+            TemplateError::Parameter(name, _) => return Some(name.clone()),
+            TemplateError::Missing(expression)
+            | TemplateError::EmptyParameter(expression)
+            | TemplateError::Expression(expression, _)
+                if !names_in(expression).is_empty() =>
+            {
+                names_in(expression)
+            }
+            TemplateError::TooLongFor("the body" | "a one-time password", _) => {
+                self.body.variables()
+            }
+            TemplateError::TooLongFor(what, _) if what.starts_with("the header") => {
+                names_of(&header())
+            }
+            TemplateError::Header(_) => names_of(&header()),
+            TemplateError::TooLongFor(..) => names_of(
+                &self
+                    .extras
+                    .buttons
+                    .iter()
+                    .filter_map(text_of)
+                    .collect::<Vec<_>>(),
+            ),
+            _ => self.variables(),
+        };
+        let length = |name: &String| match params.get(name) {
+            Some(Value::String(text)) => text.chars().count(),
+            _ => 0,
+        };
+        let given = names
+            .into_iter()
+            .filter(|name| !PROVIDED.contains(&name.as_str()));
+        given.max_by_key(length)
+    }
+
     /// What is said of a parameter, if anything is.
     pub fn declared(&self, name: &str) -> Option<&Declared> {
         self.extras.parameters.iter().find(|it| it.name == name)
@@ -218,33 +289,43 @@ impl Layout {
 
 /// Every text that may hold expressions.
 fn texts(extras: &Extras) -> Vec<&str> {
-    let mut texts = Vec::new();
-    match &extras.header {
-        None => {}
-        Some(Header::Text { text }) => texts.push(text.as_str()),
-        Some(Header::Image { id, link } | Header::Video { id, link }) => {
-            texts.extend(id.as_deref());
-            texts.extend(link.as_deref());
+    let header = extras.header.iter().flat_map(texts_of);
+    header
+        .chain(extras.buttons.iter().filter_map(text_of))
+        .collect()
+}
+
+fn texts_of(header: &Header) -> Vec<&str> {
+    match header {
+        Header::Text { text } => vec![text.as_str()],
+        Header::Image { id, link } | Header::Video { id, link } => {
+            id.iter().chain(link).map(String::as_str).collect()
         }
-        Some(Header::Document { id, link, filename }) => {
-            texts.extend(id.as_deref());
-            texts.extend(link.as_deref());
-            texts.extend(filename.as_deref());
+        Header::Document { id, link, filename } => {
+            let texts = id.iter().chain(link).chain(filename);
+            texts.map(String::as_str).collect()
         }
-        Some(Header::Location {
+        Header::Location {
             latitude,
             longitude,
             name,
             address,
-        }) => texts.extend([latitude, longitude, name, address].map(String::as_str)),
+        } => [latitude, longitude, name, address]
+            .map(String::as_str)
+            .into(),
     }
-    for button in &extras.buttons {
-        match button {
-            Button::QuickReply { payload, .. } => texts.extend(payload.as_deref()),
-            Button::Url { url, .. } => texts.push(url),
-            Button::CopyCode { code } => texts.push(code),
-            Button::PhoneNumber { .. } | Button::Otp(_) | Button::RequestContactInfo => {}
-        }
+}
+
+fn text_of(button: &Button) -> Option<&str> {
+    match button {
+        Button::QuickReply { payload, .. } => payload.as_deref(),
+        Button::Url { url, .. } => Some(url),
+        Button::CopyCode { code } => Some(code),
+        Button::PhoneNumber { .. } | Button::Otp(_) | Button::RequestContactInfo => None,
     }
-    texts
+}
+
+fn names_of(texts: &[&str]) -> Vec<String> {
+    let names = texts.iter().filter_map(|text| variables_of(text).ok());
+    names.flatten().collect()
 }

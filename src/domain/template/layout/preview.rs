@@ -16,7 +16,8 @@ pub struct Preview {
     pub footer: Option<String>,
     /// Their labels, in order.
     pub buttons: Vec<String>,
-    /// Why it could not be filled in: expressions stand where values would.
+    /// Why it could not be filled in: expressions stand where values would. Or what is shown as
+    /// it came.
     pub problem: Option<String>,
 }
 
@@ -63,7 +64,10 @@ impl Layout {
                 None => self.extras.footer.clone(),
             },
             buttons: self.labels(),
-            problem: filled.err().map(|error| error.to_string()),
+            problem: match filled {
+                Ok(filled) => filled.unread.first().map(ToString::to_string),
+                Err(error) => Some(error.to_string()),
+            },
         }
     }
 

@@ -260,6 +260,7 @@ pub(super) async fn check(
         mode: request.mode,
         fallback_template: None,
         product,
+        unread: Vec::new(),
     };
     let made = match &request.content {
         RequestContent::Template(template) => {
@@ -344,13 +345,28 @@ async fn templated(
         params: Value::Object(template.params.clone()),
         ..draft.clone()
     };
-    let made = compose(engine, tx, reading, &draft, targets, now).await?;
-    Ok(made.map_err(|reason| {
+    let broken = |parameter: Option<&str>, rule: String| {
+        let at_field = parameter.map_or_else(
+            || format!("{at}/template"),
+            |name| format!("{at}/params/{name}"),
+        );
         vec![FieldError {
-            pointer: format!("{at}/template"),
-            rule: reason,
+            pointer: at_field,
+            rule,
         }]
-    }))
+    };
+    let made = match compose(engine, tx, reading, &draft, targets, now).await? {
+        Ok(made) => made,
+        Err(reason) => return Ok(Err(broken(None, reason))),
+    };
+    // What can be said to nobody is the request's fault; one person without a name is skipped.
+    if made.iter().all(|made| made.unfilled.is_some())
+        && let Some(unfilled) = made.iter().find_map(|made| made.unfilled.as_ref())
+    {
+        let parameter = unfilled.parameter.as_deref();
+        return Ok(Err(broken(parameter, unfilled.error.to_string())));
+    }
+    Ok(Ok(made.into_iter().map(|made| made.new).collect()))
 }
 
 /// What takes the place of a message whose window is closed. One that cannot be
@@ -417,5 +433,6 @@ fn free(
         message_kind: draft.message_kind.clone(),
         sealed,
         product: draft.product.clone(),
+        unread: Vec::new(),
     }
 }

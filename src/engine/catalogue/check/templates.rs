@@ -66,9 +66,18 @@ fn parameters(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
         entry.category == "authentication",
         &entry.language,
     );
-    let (false, Ok(layout)) = (entry.parameter.is_empty(), layout) else {
+    let Ok(layout) = layout else {
         return;
     };
+    // Found by rendering it: what an analysis overlooks could never be sent.
+    if let Some(name) = layout.unseen() {
+        let rule = format!("parameter {name}: it is used where it is not seen: write it otherwise");
+        wrong.part(at, "body", rule);
+        return;
+    }
+    if entry.parameter.is_empty() {
+        return;
+    }
     let before = wrong.found.len();
     let used = layout.variables();
     let mut seen = BTreeSet::new();

@@ -1,0 +1,149 @@
+//! What a text is rendered with, and what a filter could not read of it.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use minijinja::{
+    Error, State,
+    value::{Object, Value},
+};
+use serde::{Deserialize, Serialize};
+
+use super::value::{self, Origin};
+
+/// The variable that lets filters show what they cannot read; no caller can name it.
+const LENIENT: &str = "_lenient";
+
+/// A value that a filter could not read, and that is shown as it came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unread {
+    /// The parameter or the expression that it stands in.
+    pub place: String,
+    /// The rule that it breaks. Never the value.
+    pub rule: String,
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.rule)
+    }
+}
+
+/// The rules that were broken in one rendering.
+#[derive(Default)]
+struct Broken(Vec<&'static str>);
+
+/// What texts are rendered with.
+pub struct Context {
+    root: Value,
+    unread: RefCell<Vec<&'static str>>,
+}
+
+/// Answers whatever it is asked for.
+#[derive(Debug)]
+struct Probe(Arc<Mutex<BTreeSet<String>>>);
+
+impl Object for Probe {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let name = key.as_str()?;
+        if name == LENIENT {
+            return Some(Value::from(true));
+        }
+        // What Herald itself gives.
+        if name.starts_with('_') {
+            return None;
+        }
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.insert(name.to_owned());
+        Some(Value::from("1"))
+    }
+}
+
+impl Context {
+    /// Of a route or a rule. A value that a filter cannot read is an error.
+    pub fn strict(json: &serde_json::Value) -> Self {
+        Self::new(json, Origin::Ours, true)
+    }
+
+    /// Of a route or a rule. A value that a filter cannot read is shown as it came.
+    pub fn lenient(json: &serde_json::Value) -> Self {
+        Self::new(json, Origin::Ours, false)
+    }
+
+    /// Of a template: its parameters.
+    pub(super) fn of_params(json: &serde_json::Value, is_strict: bool) -> Self {
+        Self::new(json, Origin::Theirs, is_strict)
+    }
+
+    fn new(json: &serde_json::Value, origin: Origin, is_strict: bool) -> Self {
+        let root = match json {
+            serde_json::Value::Object(fields) => {
+                let mut fields = value::fields_of(fields, origin);
+                fields.remove(LENIENT);
+                if !is_strict {
+                    fields.insert(LENIENT.to_owned(), Value::from(true));
+                }
+                Value::from_object(fields)
+            }
+            other => value::from_json(other, origin),
+        };
+        Self {
+            root,
+            unread: RefCell::default(),
+        }
+    }
+
+    /// Writes down the names that are asked for, and gives every one a text.
+    pub(super) fn probe(asked: Arc<Mutex<BTreeSet<String>>>) -> Self {
+        Self {
+            root: Value::from_object(Probe(asked)),
+            unread: RefCell::default(),
+        }
+    }
+
+    pub(super) fn root(&self) -> Value {
+        self.root.clone()
+    }
+
+    /// Keeps what could not be read in a rendering.
+    pub(super) fn note(&self, state: &State<'_, '_>) {
+        if let Some(broken) = state.get_extension::<Broken>() {
+            self.unread.borrow_mut().extend(&broken.0);
+        }
+    }
+
+    /// The rules that were broken since this was asked, of what stands at a place.
+    pub(super) fn take_unread(&self, place: &str, unread: &mut Vec<Unread>) {
+        for rule in self.unread.take() {
+            let unread_here = Unread {
+                place: place.to_owned(),
+                rule: rule.to_owned(),
+            };
+            if !unread.contains(&unread_here) {
+                unread.push(unread_here);
+            }
+        }
+    }
+}
+
+/// What stands in for a value that a filter cannot read: the value as it came, or the error.
+pub(super) fn as_it_came(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    error: Error,
+    rule: Option<&'static str>,
+) -> Result<Value, Error> {
+    let is_lenient = state.lookup(LENIENT).is_some_and(|it| it.is_true());
+    let Some(rule) = rule.filter(|_| is_lenient && !value::is_absent(value)) else {
+        return Err(error);
+    };
+    state
+        .get_or_insert_extension_with(Broken::default)
+        .0
+        .push(rule);
+    Ok(value.clone())
+}

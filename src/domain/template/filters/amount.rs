@@ -1,0 +1,177 @@
+//! `money` and `number`: amounts as their reader writes them.
+
+use icu_decimal::{
+    DecimalFormatter,
+    input::Decimal,
+    options::DecimalFormatterOptions,
+    provider::{Baked as Numbers, DecimalDigitsV1, DecimalSymbolsV1},
+};
+use icu_experimental::{
+    dimension::{
+        currency::{CurrencyType, formatter::CurrencyFormatter, options::CurrencyFormatterOptions},
+        provider::currency::{
+            essentials::CurrencyEssentialsV1,
+            fractions::{CurrencyFractions, CurrencyFractionsV1, FractionInfo},
+            no_currency::CurrencyPatternsNoCurrencyV1,
+            symbols::{CurrencyDecimalSymbolsV1, CurrencySymbolsV1},
+        },
+    },
+    provider::Baked as Currencies,
+};
+use icu_locale_core::Locale;
+use icu_provider::prelude::*;
+use minijinja::{Error, State, value::Value};
+
+use super::{Trouble, locale, no_data, wrong};
+use crate::domain::template::{
+    context::as_it_came,
+    value::{Written, text},
+};
+
+/// How a number is given.
+pub(in crate::domain::template) const NUMBER: &str = "a number is written 1250 or 1250.50";
+
+/// How a currency is given.
+const CURRENCY: &str = "a currency has three letters, such as INR";
+
+/// Digits that no amount of money has.
+const MOST_DIGITS: usize = 30;
+
+fn decimal(value: &Value) -> Result<Decimal, Trouble> {
+    let text = match value.as_str() {
+        Some(text) => text.trim().to_owned(),
+        None if value.is_number() => text(value)?,
+        None => return Err(Trouble::Unreadable(NUMBER)),
+    };
+    read_decimal(&text).ok_or(Trouble::Unreadable(NUMBER))
+}
+
+fn read_decimal(text: &str) -> Option<Decimal> {
+    // Nobody's money needs exponents, and some would be long.
+    if text.len() > MOST_DIGITS || text.contains(['e', 'E']) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+/// Whether `number` and `money` can write it.
+pub(in crate::domain::template) fn is_number(text: &str) -> bool {
+    read_decimal(text).is_some()
+}
+
+/// The Unicode project's data, but for the digits behind the point.
+struct Digits(u8);
+
+impl DataProvider<CurrencyFractionsV1> for Digits {
+    fn load(&self, _request: DataRequest) -> Result<DataResponse<CurrencyFractionsV1>, DataError> {
+        let default = FractionInfo {
+            digits: self.0,
+            ..FractionInfo::default()
+        };
+        Ok(DataResponse {
+            metadata: DataResponseMetadata::default(),
+            payload: DataPayload::from_owned(CurrencyFractions {
+                fractions: Default::default(),
+                default,
+            }),
+        })
+    }
+}
+
+/// Hands a request on.
+macro_rules! from {
+    ($provider:ident: $($marker:ty),+) => {$(
+        impl DataProvider<$marker> for Digits {
+            fn load(&self, mut request: DataRequest) -> Result<DataResponse<$marker>, DataError> {
+                // A currency without a symbol in a language has its code there: nothing to report.
+                request.metadata.silent = true;
+                $provider.load(request)
+            }
+        }
+    )+};
+}
+
+from!(Currencies: CurrencyEssentialsV1, CurrencySymbolsV1, CurrencyPatternsNoCurrencyV1, CurrencyDecimalSymbolsV1);
+from!(Numbers: DecimalSymbolsV1, DecimalDigitsV1);
+
+/// How many digits behind the point a currency has.
+fn digits_of(currency: CurrencyType) -> Result<u8, Error> {
+    let fractions: DataPayload<CurrencyFractionsV1> = Currencies
+        .load(DataRequest::default())
+        .map_err(no_data)?
+        .payload;
+    Ok(fractions.get().resolve(currency).digits)
+}
+
+/// `{{ amount | money("INR") }}`: ₹1,25,000 in India. Cents are left out where there are
+/// none.
+pub(in crate::domain::template) fn money(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    currency: &Value,
+) -> Result<Value, Error> {
+    let code = text(currency)?.trim().to_ascii_uppercase();
+    let locale = locale(state);
+    let amount = match decimal(value) {
+        Ok(amount) => amount,
+        Err(trouble) => return trouble.settle(state, value),
+    };
+    let is_code = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    let kind = CurrencyType::try_from_str(&code).ok().filter(|_| is_code);
+    let Some(kind) = kind else {
+        let shown = format!("{} {}", written(&locale, &amount)?, text(currency)?.trim());
+        let shown = Value::from(shown.trim_end());
+        return as_it_came(state, &shown, wrong(CURRENCY), Some(CURRENCY));
+    };
+    money_in(&locale, kind, amount).map(Value::from)
+}
+
+fn money_in(locale: &Locale, currency: CurrencyType, amount: Decimal) -> Result<String, Error> {
+    let mut digits = digits_of(currency)?;
+    let mut rounded = amount;
+    rounded.absolute.round(-i16::from(digits));
+    rounded.absolute.trim_end();
+    if rounded.absolute.nonzero_magnitude_end() >= 0 {
+        digits = 0;
+    }
+    let provider = Digits(digits);
+    let options = CurrencyFormatterOptions::default();
+    CurrencyFormatter::try_new_symbol_unstable(&provider, locale.into(), currency, options)
+        .map(|formatter| formatter.format_fixed_decimal(&rounded).to_string())
+        .map_err(no_data)
+}
+
+/// `{{ count | number }}`: 1,234,567.5; `number(2)`: with two digits behind the point. What it
+/// makes is a number: it can be compared and reckoned with.
+pub(in crate::domain::template) fn number(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    digits: Option<u8>,
+) -> Result<Value, Error> {
+    let mut decimal = match decimal(value) {
+        Ok(decimal) => decimal,
+        Err(trouble) => return trouble.settle(state, value),
+    };
+    if let Some(digits) = digits {
+        let place = -i16::from(digits.min(9));
+        decimal.absolute.round(place);
+        decimal.absolute.pad_end(place);
+    }
+    let text = written(&locale(state), &decimal)?;
+    let plain = decimal.to_string();
+    let number = plain
+        .parse::<i64>()
+        .map(Value::from)
+        .or_else(|_broken| plain.parse::<f64>().map(Value::from))
+        .map_err(|_unreadable| wrong(NUMBER))?;
+    Ok(Value::from_object(Written { number, text }))
+}
+
+fn written(locale: &Locale, decimal: &Decimal) -> Result<String, Error> {
+    Ok(
+        DecimalFormatter::try_new(locale.into(), DecimalFormatterOptions::default())
+            .map_err(no_data)?
+            .format(decimal)
+            .to_string(),
+    )
+}

@@ -1,0 +1,164 @@
+//! `date`: a day as its reader writes it.
+
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeZone};
+use chrono_tz::Tz;
+use icu_datetime::{DateTimeFormatter, fieldsets, input::Date};
+use icu_locale_core::Locale;
+use minijinja::{
+    Error, State,
+    value::{Kwargs, Value},
+};
+
+use super::{Trouble, ZONE, locale, wrong};
+
+/// How a date is given.
+pub(in crate::domain::template) const DATE: &str =
+    "a date is written 2026-02-01, 2026-02-01T09:30:00 or 2026-02-01T09:30:00Z";
+
+/// A time of day without a zone, as programs write it.
+const NAIVE: [&str; 4] = [
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M",
+    "%Y-%m-%d %H:%M",
+];
+
+/// What a text says of a time.
+enum Moment {
+    Day(NaiveDate),
+    /// Without a zone: by the clock of whoever wrote it.
+    Naive(NaiveDateTime),
+    Instant(DateTime<chrono::FixedOffset>),
+}
+
+impl Moment {
+    fn parse(text: &str) -> Option<Self> {
+        if let Ok(day) = text.parse::<NaiveDate>() {
+            return Some(Self::Day(day));
+        }
+        if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
+            return Some(Self::Instant(instant));
+        }
+        NAIVE
+            .iter()
+            .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
+            .map(Self::Naive)
+    }
+
+    /// Its day in the zone that is asked for; else an instant is on the reader's day, and a time
+    /// without a zone on its own.
+    fn day(&self, asked: Option<Tz>, zones: Zones) -> NaiveDate {
+        match self {
+            Self::Day(day) => *day,
+            Self::Instant(instant) => {
+                let shown = asked.or(zones.readers).or(zones.writers);
+                let shown = shown.unwrap_or(Tz::UTC);
+                instant.with_timezone(&shown).date_naive()
+            }
+            Self::Naive(naive) => {
+                let read = zones.writers.or(zones.readers).unwrap_or(Tz::UTC);
+                // In the hour that summer time leaves out there is no such time.
+                let instant = read.from_local_datetime(naive).earliest();
+                asked.zip(instant).map_or_else(
+                    || naive.date(),
+                    |(asked, it)| it.with_timezone(&asked).date_naive(),
+                )
+            }
+        }
+    }
+}
+
+/// The time zones that are known.
+#[derive(Clone, Copy)]
+struct Zones {
+    /// Of who receives the message.
+    readers: Option<Tz>,
+    /// Of what the template is filled with.
+    writers: Option<Tz>,
+}
+
+impl Zones {
+    fn known(state: &State<'_, '_>) -> Self {
+        let zone = |value: Value| value.as_str()?.parse().ok();
+        let contact = state.lookup("contact");
+        Self {
+            readers: contact.and_then(|contact| zone(contact.get_attr("time_zone").ok()?)),
+            writers: state.lookup(ZONE).and_then(zone),
+        }
+    }
+}
+
+/// Whether `date` can write it.
+pub(in crate::domain::template) fn is_date(text: &str) -> bool {
+    Moment::parse(text).is_some()
+}
+
+/// `{{ day | date }}`: February 1, 2026. `date("day")`: February 1. `date("short")`: 2/1/26.
+/// `zone`: whose day an instant is on; else the reader's, if it is known, else the template's
+/// `time_zone`, else that of UTC.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the template engine hands arguments over"
+)]
+pub(in crate::domain::template) fn date(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    style: Option<&str>,
+    kwargs: Kwargs,
+) -> Result<Value, Error> {
+    let zone: Option<&str> = kwargs.get("zone")?;
+    kwargs.assert_all_used()?;
+    match written(state, value, style, zone) {
+        Ok(text) => Ok(Value::from(text)),
+        Err(trouble) => trouble.settle(state, value),
+    }
+}
+
+fn written(
+    state: &State<'_, '_>,
+    value: &Value,
+    style: Option<&str>,
+    zone: Option<&str>,
+) -> Result<String, Trouble> {
+    let asked = zone
+        .map(|zone| {
+            zone.parse::<Tz>()
+                .map_err(|_unknown| wrong("a zone is written Asia/Kolkata"))
+        })
+        .transpose()?;
+    let day = value
+        .as_str()
+        .and_then(|text| Moment::parse(text.trim()))
+        .map(|moment| moment.day(asked, Zones::known(state)))
+        .ok_or(Trouble::Unreadable(DATE))?;
+    let date = u8::try_from(day.month())
+        .ok()
+        .zip(u8::try_from(day.day()).ok())
+        .and_then(|(month, of_month)| Date::try_new_gregorian(day.year(), month, of_month).ok())
+        .ok_or(Trouble::Unreadable(DATE))?;
+    let write = |locale: &Locale| -> Result<String, Error> {
+        let preferences = locale.into();
+        let none = |_error| wrong("the language's dates cannot be read");
+        Ok(match style {
+            None | Some("long") => DateTimeFormatter::try_new(preferences, fieldsets::YMD::long())
+                .map_err(none)?
+                .format(&date)
+                .to_string(),
+            Some("short") => DateTimeFormatter::try_new(preferences, fieldsets::YMD::short())
+                .map_err(none)?
+                .format(&date)
+                .to_string(),
+            Some("day") => DateTimeFormatter::try_new(preferences, fieldsets::MD::long())
+                .map_err(none)?
+                .format(&date)
+                .to_string(),
+            Some(_) => return Err(wrong("a date is long, short or day")),
+        })
+    };
+    let text = write(&locale(state))?;
+    // Where a language's months have no names there, English has.
+    if text.contains("M0") || text.contains("M1") {
+        return Ok(write(&icu_locale_core::locale!("en"))?);
+    }
+    Ok(text)
+}

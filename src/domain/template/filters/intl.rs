@@ -1,0 +1,126 @@
+//! What the filters write, beside what Node's Intl writes (`testdata/intl.mjs`).
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::domain::template::render_text;
+
+const AMOUNTS: &str = include_str!("../testdata/amounts.txt");
+const DATES: &str = include_str!("../testdata/dates.txt");
+
+fn written(source: &str, language: &str, value: &str, currency: &str) -> String {
+    let context = json!({ "_language": language, "value": value, "currency": currency });
+    render_text(source, &context).unwrap_or_else(|error| error.to_string())
+}
+
+/// The amounts of one language, as Intl writes them.
+#[derive(Default)]
+struct Amounts<'a> {
+    /// By digits and, if it is of a few only, by currency: a whole and a broken number.
+    numbers: BTreeMap<(&'a str, &'a str), (&'a str, &'a str)>,
+    /// By currency; `*` for the others.
+    shapes: BTreeMap<&'a str, &'a str>,
+    signs: BTreeMap<&'a str, &'a str>,
+    below_zero: Vec<(&'a str, &'a str)>,
+}
+
+/// The currencies, those that have not two digits, and the languages.
+struct Table<'a> {
+    currencies: Vec<&'a str>,
+    digits: BTreeMap<&'a str, &'a str>,
+    languages: Vec<(&'a str, Amounts<'a>)>,
+}
+
+fn table() -> Table<'static> {
+    let mut table = Table {
+        currencies: Vec::new(),
+        digits: BTreeMap::new(),
+        languages: Vec::new(),
+    };
+    for line in AMOUNTS.lines() {
+        let (kind, rest) = line.split_once(' ').unwrap();
+        let fields: Vec<&str> = rest.split('\t').collect();
+        if kind == "l" {
+            table.languages.push((rest, Amounts::default()));
+            continue;
+        }
+        match (kind, table.languages.last_mut()) {
+            ("c", _) => table.currencies = rest.split(' ').collect(),
+            ("d", _) => {
+                let (digits, currencies) = rest.split_once(' ').unwrap();
+                let having = currencies.split(' ').map(|it| (it, digits));
+                table.digits.extend(having);
+            }
+            ("n", Some((_, amounts))) => {
+                for currency in fields[3].split(' ') {
+                    let key = (fields[0], currency);
+                    amounts.numbers.insert(key, (fields[1], fields[2]));
+                }
+            }
+            ("s", Some((_, amounts))) => {
+                let having = fields[1].split(' ').map(|it| (it, fields[0]));
+                amounts.shapes.extend(having);
+            }
+            ("y", Some((_, amounts))) => {
+                let signs = fields.iter().filter_map(|field| field.split_once('='));
+                amounts.signs.extend(signs);
+            }
+            ("m", Some((_, amounts))) => amounts.below_zero.push((fields[0], fields[1])),
+            _ => {}
+        }
+    }
+    table
+}
+
+#[test]
+fn every_currency_of_cldr_is_written_as_intl_writes_it() {
+    let table = table();
+    let mut differences: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut count = 0;
+    for (language, amounts) in &table.languages {
+        let mut compare = |value: &str, currency: &str, expected: String| {
+            count += 1;
+            let text = written("{{ value | money(currency) }}", language, value, currency);
+            if text != expected {
+                let said = format!("{value} {currency}: {text:?}, of Intl {expected:?}");
+                differences.entry(language).or_default().push(said);
+            }
+        };
+        for currency in &table.currencies {
+            let digits = table.digits.get(currency).unwrap_or(&"2");
+            let number = |key| amounts.numbers.get(&(*digits, key));
+            let (whole, broken) = number(*currency).or_else(|| number("*")).unwrap();
+            let shape = amounts.shapes.get(currency).unwrap_or(&amounts.shapes["*"]);
+            let sign = amounts.signs.get(currency).unwrap_or(currency);
+            for (value, number) in [("125000", whole), ("125000.00", whole), ("1234.5675", broken)] {
+                let expected = shape.replace('#', number).replace('¤', sign);
+                compare(value, currency, expected);
+            }
+        }
+        for (currency, expected) in &amounts.below_zero {
+            compare("-1234.5", currency, (*expected).to_owned());
+        }
+    }
+    println!("{count} amounts");
+    for (language, said) in &differences {
+        println!("{language}: {} {:?}", said.len(), &said[..said.len().min(4)]);
+    }
+}
+
+#[test]
+fn the_long_date_of_every_language_is_written_as_intl_writes_it() {
+    let mut lines = DATES.lines().skip(1).map(|line| line.split('\t'));
+    let days: Vec<&str> = lines.next().unwrap().collect();
+    for mut line in lines {
+        let language = line.next().unwrap();
+        let mut n=0;
+        for (day, expected) in days.iter().zip(line) {
+            let text = written("{{ value | date }}", language, day, "");
+            if text != expected { n+=1; if n<3 {
+                println!("{language} {day}: {text:?}, of Intl {expected:?}"); } 
+            }
+        }
+        if n>0 {println!("{language}: {n} differ");}
+    }
+}
