@@ -1,16 +1,59 @@
 //! Languages, as WhatsApp writes them: `en`, `en_US`, `pt_BR` (Meta, "Supported languages").
 
+use icu_locale::{Locale, LocaleCanonicalizer, LocaleExpander, subtags::language};
+
 /// What is taken when nothing that is wanted is there.
 const USUAL: [&str; 2] = ["en_US", "en"];
 
-/// The language without its country.
-fn base(language: &str) -> &str {
-    language.split(['_', '-']).next().unwrap_or(language)
+/// A language with what it is written in, as CLDR tells: `zh_HK` is Chinese in traditional
+/// characters, `no` is Norwegian Bokmål, `iw` is Hebrew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    language: String,
+    script: String,
+    region: Option<String>,
 }
 
-fn is(one: &str, other: &str) -> bool {
-    one.replace('-', "_")
-        .eq_ignore_ascii_case(&other.replace('-', "_"))
+impl Known {
+    fn of(text: &str) -> Self {
+        let text = text.replace('_', "-");
+        let Ok(mut locale) = Locale::try_from_str(&text) else {
+            return Self {
+                language: text.to_ascii_lowercase(),
+                script: String::new(),
+                region: None,
+            };
+        };
+        LocaleCanonicalizer::new_common().canonicalize(&mut locale);
+        // What WhatsApp calls `nb`; CLDR does not call it an alias.
+        if locale.id.language == language!("no") {
+            locale.id.language = language!("nb");
+        }
+        let region = locale.id.region.map(|region| region.to_string());
+        LocaleExpander::new_extended().maximize(&mut locale.id);
+        Self {
+            language: locale.id.language.to_string(),
+            script: locale
+                .id
+                .script
+                .map_or_else(String::new, |it| it.to_string()),
+            region,
+        }
+    }
+
+    /// How far another is from it: 0 is the same, 1 of no country, 2 of another country, 3 in other
+    /// characters; none is another language.
+    fn distance(&self, other: &Self) -> Option<u8> {
+        if self.language != other.language {
+            return None;
+        }
+        Some(match (&self.region, &other.region) {
+            _ if self.script != other.script => 3,
+            (wanted, region) if wanted == region => 0,
+            (_, None) => 1,
+            (_, Some(_)) => 2,
+        })
+    }
 }
 
 /// Whether a text is written as WhatsApp writes languages: two or three letters, and at most a
@@ -41,21 +84,25 @@ pub fn can_be_read(text: &str) -> bool {
 
 /// Whether two languages differ in their country at most.
 pub fn is_akin(one: &str, other: &str) -> bool {
-    base(one).eq_ignore_ascii_case(base(other))
+    let distance = Known::of(one).distance(&Known::of(other));
+    distance.is_some_and(|distance| distance < 3)
 }
 
 /// The place of the translation that is nearest to what is wanted, in order of preference:
-/// each one as it is, or else of another country; then American English, English, and what
-/// comes first. None if there is no translation at all.
+/// each one as it is, or else of no country, of another country, in other characters; then
+/// American English, English, and what comes first. None if there is no translation at all.
 pub fn nearest(wanted: &[&str], there: &[&str]) -> Option<usize> {
-    let exact = |wanted: &str| there.iter().position(|has| is(has, wanted));
+    let known: Vec<Known> = there.iter().map(|it| Known::of(it)).collect();
+    let closest = |wanted: &str| {
+        let wanted = Known::of(wanted);
+        let found = known.iter().enumerate();
+        let found = found.filter_map(|(place, it)| Some((wanted.distance(it)?, place)));
+        found.min().map(|(_, place)| place)
+    };
+    let exact = |wanted: &str| known.iter().position(|it| *it == Known::of(wanted));
     wanted
         .iter()
-        .find_map(|wanted| {
-            exact(wanted)
-                .or_else(|| exact(base(wanted)))
-                .or_else(|| there.iter().position(|has| is_akin(has, wanted)))
-        })
+        .find_map(|wanted| closest(wanted))
         .or_else(|| USUAL.into_iter().find_map(exact))
         .or_else(|| (!there.is_empty()).then_some(0))
 }
@@ -103,6 +150,30 @@ mod tests {
         assert_eq!(chosen(&[]), Some("en_US"));
         assert_eq!(nearest(&["sn"], &["fr", "sw"]), Some(0));
         assert_eq!(nearest(&["en"], &[]), None);
+    }
+
+    #[test]
+    fn characters_matter_more_than_countries_and_old_names_are_known() {
+        for (wanted, there, chosen) in [
+            ("zh_HK", ["en", "zh_CN", "zh_TW"], "zh_TW"),
+            ("zh-Hant", ["en", "zh_CN", "zh_TW"], "zh_TW"),
+            ("zh-Hant-MO", ["en", "zh_CN", "zh_HK"], "zh_HK"),
+            ("zh", ["en", "zh_TW", "zh_CN"], "zh_CN"),
+            ("zh_SG", ["en", "zh_TW", "zh_CN"], "zh_CN"),
+            // Better than English.
+            ("zh_TW", ["en", "zh_CN", "fr"], "zh_CN"),
+            ("no", ["en", "nb", "fr"], "nb"),
+            ("iw", ["en", "he", "fr"], "he"),
+            ("in", ["en", "id", "fr"], "id"),
+            ("tl", ["en", "fil", "fr"], "fil"),
+            ("pt_AO", ["en", "pt_BR", "pt_PT"], "pt_BR"),
+            ("es_MX", ["en", "es_AR", "es"], "es"),
+        ] {
+            let place = nearest(&[wanted], &there).unwrap();
+            assert_eq!(there[place], chosen, "{wanted}");
+        }
+        assert!(!super::is_akin("zh_HK", "zh_CN"));
+        assert!(super::is_akin("no", "nb"));
     }
 
     proptest! {

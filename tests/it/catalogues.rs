@@ -8,6 +8,7 @@ use crate::harness::{Database, TestApp, without_ids};
 
 crate::tests![
     the_exam_results_catalogue_tells_educators_of_final_results,
+    the_documented_calls_work_with_their_own_parameter_names,
     the_delivery_catalogue_has_a_message_for_everything,
     whoever_reads_hindi_gets_it_with_rupees_and_dates_as_they_are_written_there,
     the_mobile_money_catalogue_tells_each_side_of_a_transaction,
@@ -112,6 +113,49 @@ async fn the_exam_results_catalogue_tells_educators_of_final_results(database: D
         .as_str()
         .unwrap();
     assert!(hint.ends_with("failed: retry it"), "{hint}");
+}
+
+async fn the_documented_calls_work_with_their_own_parameter_names(database: Database) {
+    let app = app(&database, EXAM_RESULTS).await;
+    for catalogue in [DELIVERY, MOBILE_MONEY, SOLAR_CRM] {
+        app.apply_catalogue(catalogue).await;
+    }
+    for (template, params, text) in [
+        (
+            "delivery_reminder",
+            json!({ "delivery_date": "2026-02-01", "customer_name": "Asha" }),
+            "Hello Asha! Your EarlyBird delivery scheduled for February 1 brings your usual order. \
+             Anything to change? Answer this message.",
+        ),
+        (
+            "delivery_reminder",
+            json!({ "delivery_date": "2026-02-01T06:30:00", "customer_name": null }),
+            "Hello customer! Your EarlyBird delivery scheduled for February 1 brings your usual \
+             order. Anything to change? Answer this message.",
+        ),
+        (
+            "otp_verification",
+            json!({ "code": "482913" }),
+            "•••••• is your verification code.",
+        ),
+    ] {
+        let body = json!({ "to": "+12025550101", "template": template, "params": params });
+        let (code, answer) = app.post("/api/v1/notifications", &body).await;
+        assert_eq!(code, 202, "{answer}");
+        let id = answer["notifications"][0]["id"].as_str().unwrap();
+        assert_eq!(app.notification(id).await["text"], text);
+    }
+    for (template, params) in [
+        ("jaspers_market_plain_text_v1", json!({})),
+        (
+            "hanna_human_handover_flow",
+            json!({ "related_contact_name": "Asha", "last_bot_message": "Which panel?" }),
+        ),
+    ] {
+        let body = json!({ "to": "+12025550101", "template": template, "params": params });
+        let (code, answer) = app.post("/api/v1/notifications", &body).await;
+        assert_eq!(code, 202, "{template}: {answer}");
+    }
 }
 
 async fn the_delivery_catalogue_has_a_message_for_everything(database: Database) {

@@ -138,14 +138,18 @@ async fn everybody_gets_the_translation_that_is_nearest(database: Database) {
             (
                 "user:asha",
                 "hi",
-                "नमस्ते Asha, 1 फ़रवरी, 2026 तक ₹1,25,000 देना है।"
+                "नमस्ते Asha, 1 फ़रवरी 2026 तक ₹1,25,000 देना है।"
             ),
             (
                 "user:chipo",
                 "de",
                 "Hallo Chipo: 125.000\u{a0}₹ bis zum 1. Februar."
             ),
-            ("user:max", "de", "Hallo Max: 125.000\u{a0}₹ bis zum 1. Februar."),
+            (
+                "user:max",
+                "de",
+                "Hallo Max: 125.000\u{a0}₹ bis zum 1. Februar."
+            ),
             // The text is English, the country is India.
             (
                 "user:ravi",
@@ -218,7 +222,7 @@ async fn a_request_may_insist_on_a_language(database: Database) {
         body
     };
     for (more, text) in [
-        (json!({}), "नमस्ते Asha, 1 फ़रवरी, 2026 तक ₹250 देना है।"),
+        (json!({}), "नमस्ते Asha, 1 फ़रवरी 2026 तक ₹250 देना है।"),
         (
             json!({"language": "en"}),
             "Dear Asha, ₹250 is due on February 1.",

@@ -18,11 +18,11 @@ use icu_experimental::{
     },
     provider::Baked as Currencies,
 };
-use icu_locale_core::Locale;
+use icu_locale::Locale;
 use icu_provider::prelude::*;
 use minijinja::{Error, State, value::Value};
 
-use super::{Trouble, locale, no_data, wrong};
+use super::{Trouble, locale, locales::signs_of, no_data, wrong};
 use crate::domain::template::{
     context::as_it_came,
     value::{Written, text},
@@ -59,13 +59,17 @@ pub(in crate::domain::template) fn is_number(text: &str) -> bool {
     read_decimal(text).is_some()
 }
 
-/// The Unicode project's data, but for the digits behind the point.
-struct Digits(u8);
+/// The Unicode project's data, but for the digits behind the point, and for the signs of numbers
+/// where a language has others in amounts.
+struct Digits {
+    digits: u8,
+    signs: Option<DataLocale>,
+}
 
 impl DataProvider<CurrencyFractionsV1> for Digits {
     fn load(&self, _request: DataRequest) -> Result<DataResponse<CurrencyFractionsV1>, DataError> {
         let default = FractionInfo {
-            digits: self.0,
+            digits: self.digits,
             ..FractionInfo::default()
         };
         Ok(DataResponse {
@@ -92,7 +96,19 @@ macro_rules! from {
 }
 
 from!(Currencies: CurrencyEssentialsV1, CurrencySymbolsV1, CurrencyPatternsNoCurrencyV1, CurrencyDecimalSymbolsV1);
-from!(Numbers: DecimalSymbolsV1, DecimalDigitsV1);
+from!(Numbers: DecimalDigitsV1);
+
+impl DataProvider<DecimalSymbolsV1> for Digits {
+    fn load(&self, mut request: DataRequest) -> Result<DataResponse<DecimalSymbolsV1>, DataError> {
+        request.metadata.silent = true;
+        let locale = self.signs.as_ref().unwrap_or(request.id.locale);
+        let of = request.id.marker_attributes;
+        Numbers.load(DataRequest {
+            id: DataIdentifierBorrowed::for_marker_attributes_and_locale(of, locale),
+            metadata: request.metadata,
+        })
+    }
+}
 
 /// How many digits behind the point a currency has.
 fn digits_of(currency: CurrencyType) -> Result<u8, Error> {
@@ -134,7 +150,10 @@ fn money_in(locale: &Locale, currency: CurrencyType, amount: Decimal) -> Result<
     if rounded.absolute.nonzero_magnitude_end() >= 0 {
         digits = 0;
     }
-    let provider = Digits(digits);
+    let provider = Digits {
+        digits,
+        signs: signs_of(locale),
+    };
     let options = CurrencyFormatterOptions::default();
     CurrencyFormatter::try_new_symbol_unstable(&provider, locale.into(), currency, options)
         .map(|formatter| formatter.format_fixed_decimal(&rounded).to_string())

@@ -1,15 +1,19 @@
 //! `date`: a day as its reader writes it.
 
+use std::fmt;
+
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
-use icu_datetime::{DateTimeFormatter, fieldsets, input::Date};
-use icu_locale_core::Locale;
+use icu_datetime::{DateTimeFormatter, fieldsets, input::Date, parts};
+use icu_locale::Locale;
 use minijinja::{
     Error, State,
     value::{Kwargs, Value},
 };
 
-use super::{Trouble, ZONE, locale, wrong};
+use writeable::{Part, PartsWrite, Writeable};
+
+use super::{Trouble, ZONE, locale, locales::long_date, wrong};
 
 /// How a date is given.
 pub(in crate::domain::template) const DATE: &str =
@@ -88,6 +92,62 @@ impl Zones {
     }
 }
 
+/// The parts of a date, as its language writes them.
+#[derive(Default)]
+struct Parts {
+    day: String,
+    month: String,
+    year: String,
+    /// Which of them is being written.
+    now: Option<Part>,
+}
+
+impl Parts {
+    fn in_order(&self, order: &str) -> String {
+        let mut text = String::new();
+        for letter in order.chars() {
+            match letter {
+                'd' => text.push_str(self.day.trim_start_matches('0')),
+                'm' => text.push_str(&self.month),
+                'y' => text.push_str(&self.year),
+                other => text.push(other),
+            }
+        }
+        text
+    }
+}
+
+impl fmt::Write for Parts {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        match self.now {
+            Some(parts::DAY) => self.day.push_str(text),
+            Some(parts::MONTH) => self.month.push_str(text),
+            Some(parts::YEAR) => self.year.push_str(text),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl PartsWrite for Parts {
+    type SubPartsWrite = Self;
+
+    fn with_part(
+        &mut self,
+        part: Part,
+        mut write: impl FnMut(&mut Self) -> fmt::Result,
+    ) -> fmt::Result {
+        let before = self.now;
+        // The digits of a day are a number, too.
+        if [parts::DAY, parts::MONTH, parts::YEAR].contains(&part) {
+            self.now = Some(part);
+        }
+        let written = write(self);
+        self.now = before;
+        written
+    }
+}
+
 /// Whether `date` can write it.
 pub(in crate::domain::template) fn is_date(text: &str) -> bool {
     Moment::parse(text).is_some()
@@ -136,6 +196,19 @@ fn written(
         .zip(u8::try_from(day.day()).ok())
         .and_then(|(month, of_month)| Date::try_new_gregorian(day.year(), month, of_month).ok())
         .ok_or(Trouble::Unreadable(DATE))?;
+    let locale = locale(state);
+    if matches!(style, None | Some("long"))
+        && let Some(order) = long_date(&locale)
+    {
+        let formatter = DateTimeFormatter::try_new((&locale).into(), fieldsets::YMD::long())
+            .map_err(|_error| wrong("the language's dates cannot be read"))?;
+        let mut parts = Parts::default();
+        formatter
+            .format(&date)
+            .write_to_parts(&mut parts)
+            .map_err(|_error| wrong("the language's dates cannot be written"))?;
+        return Ok(parts.in_order(order));
+    }
     let write = |locale: &Locale| -> Result<String, Error> {
         let preferences = locale.into();
         let none = |_error| wrong("the language's dates cannot be read");
@@ -155,10 +228,10 @@ fn written(
             Some(_) => return Err(wrong("a date is long, short or day")),
         })
     };
-    let text = write(&locale(state))?;
+    let text = write(&locale)?;
     // Where a language's months have no names there, English has.
     if text.contains("M0") || text.contains("M1") {
-        return Ok(write(&icu_locale_core::locale!("en"))?);
+        return Ok(write(&icu_locale::locale!("en"))?);
     }
     Ok(text)
 }

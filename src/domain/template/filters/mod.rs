@@ -5,11 +5,12 @@ mod amount;
 mod date;
 #[cfg(test)]
 mod intl;
+mod locales;
 
 pub(super) use amount::{NUMBER, is_number, money, number};
 pub(super) use date::{DATE, date, is_date};
 
-use icu_locale_core::Locale;
+use icu_locale::Locale;
 use minijinja::{Error, ErrorKind, State, value::Value};
 
 use super::context::as_it_came;
@@ -57,10 +58,9 @@ fn no_data(_error: icu_provider::DataError) -> Error {
 }
 
 fn locale(state: &State<'_, '_>) -> Locale {
-    state
-        .lookup(LANGUAGE)
-        .and_then(|language| Locale::try_from_str(&language.as_str()?.replace('_', "-")).ok())
-        .unwrap_or(icu_locale_core::locale!("en-US"))
+    let language = state.lookup(LANGUAGE);
+    let language = language.as_ref().and_then(|it| it.as_str());
+    locales::read(language.unwrap_or("en_US"))
 }
 
 #[cfg(test)]
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(written("{{ day | date('day') }}", "en_US"), "February 1");
         assert_eq!(written("{{ day | date('short') }}", "en_US"), "2/1/26");
         assert_eq!(written("{{ day | date }}", "de"), "1. Februar 2026");
-        assert_eq!(written("{{ day | date }}", "hi"), "1 फ़रवरी, 2026");
+        assert_eq!(written("{{ day | date }}", "hi"), "1 फ़रवरी 2026");
         // Its months have no names in the data.
         assert_eq!(written("{{ day | date }}", "sn"), "February 1, 2026");
         assert_eq!(
