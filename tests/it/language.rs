@@ -7,6 +7,7 @@ use crate::harness::{Database, TestApp};
 crate::tests![
     everybody_gets_the_translation_that_is_nearest,
     a_language_that_whatsapp_has_no_templates_of_leads_to_the_nearest,
+    characters_matter_more_than_countries,
     a_request_may_insist_on_a_language,
     a_reminder_is_in_the_readers_language,
     a_translation_that_a_catalogue_no_longer_has_is_removed,
@@ -207,6 +208,36 @@ async fn a_language_that_whatsapp_has_no_templates_of_leads_to_the_nearest(datab
         found.push(app.notification(id).await["language"].clone());
     }
     assert_eq!(found, ["de", "hi", "hi", "en"]);
+}
+
+async fn characters_matter_more_than_countries(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let languages = ["en", "zh_CN", "zh_TW", "nb", "he", "id"];
+    let templates = languages.map(|language| {
+        format!("[[template]]\nname = \"hello\"\nlanguage = \"{language}\"\ncategory = \"utility\"\nbody = \"Hello\"\n")
+    });
+    app.apply_catalogue(&format!("name = \"hello\"\n{}", templates.concat()))
+        .await;
+    for (number, (reads, gets)) in [
+        ("zh_HK", "zh_TW"),
+        ("zh-Hant", "zh_TW"),
+        ("zh_SG", "zh_CN"),
+        ("no", "nb"),
+        ("iw", "he"),
+        ("in", "id"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let phone = format!("+1202555011{number}");
+        let contact = json!({"phone": phone, "language": reads});
+        assert_eq!(app.post("/api/v1/contacts", &contact).await.0, 201);
+        let body = json!({"to": phone, "template": "hello"});
+        let (code, answer) = app.post("/api/v1/notifications", &body).await;
+        assert_eq!(code, 202, "{answer}");
+        let id = answer["notifications"][0]["id"].as_str().unwrap();
+        assert_eq!(app.notification(id).await["language"], gets, "{reads}");
+    }
 }
 
 async fn a_request_may_insist_on_a_language(database: Database) {

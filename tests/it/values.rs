@@ -99,18 +99,18 @@ const PLACES: [(&str, &str); 12] = [
 ];
 
 fn catalogue() -> String {
-    let mut text = CATALOGUE.to_owned();
+    let mut parts = vec![CATALOGUE.to_owned()];
     for (number, (place, route)) in PLACES.iter().enumerate() {
         let to = if *place == "address" {
             "{{ data.value }}"
         } else {
             "{{ data.phone }}"
         };
-        text.push_str(&format!(
+        parts.push(format!(
             "\n[[route]]\nname = \"r-{number:02}\"\nevent = \"values.e{number:02}\"\nto = \"{to}\"\n{route}\n"
         ));
     }
-    text
+    parts.concat()
 }
 
 /// What came of an event, in a line.
@@ -172,7 +172,7 @@ async fn every_value_in_every_place_is_written_or_refused_where_it_is_seen(datab
         ("map", json!({"a": 1, "b": null})),
         ("naive datetime", json!("2026-02-01T06:30:00")),
     ];
-    let mut table = String::new();
+    let mut table = Vec::new();
     for (number, (place, _)) in PLACES.iter().enumerate() {
         for (name, value) in &values {
             let mut data = json!({ "phone": "+12025550101", "value": value });
@@ -182,14 +182,14 @@ async fn every_value_in_every_place_is_written_or_refused_where_it_is_seen(datab
             let kind = format!("values.e{number:02}");
             let id = format!("{number}-{name}");
             let result = came_of(&app, &id, &kind, data.clone()).await;
-            table.push_str(&format!("{place} | {name} | {result}\n"));
+            table.push(format!("{place} | {name} | {result}"));
             assert!(
                 !result.contains("None") && !result.contains("True"),
                 "{result}"
             );
         }
     }
-    insta::assert_snapshot!("values_in_every_place", table);
+    insta::assert_snapshot!("values_in_every_place", table.join("\n"));
     // And what leaves says the same.
     app.send().await;
     for call in 0..app.meta.calls() {
@@ -374,10 +374,10 @@ async fn what_cannot_be_read_is_shown_as_it_came_and_the_story_says_why(database
     let parameters = &sent["template"]["components"][0]["parameters"];
     assert_eq!(parameters[1]["text"], "as soon as possible");
     // What can be read is written; a currency that is none stands behind its amount.
-    let mut data = alert();
-    data["day"] = json!("2026-02-01");
-    data["amount"] = json!(1250);
-    let answer = app.event("a-2", "alerts.asked", data).await;
+    let mut readable = alert();
+    readable["day"] = json!("2026-02-01");
+    readable["amount"] = json!(1250);
+    let answer = app.event("a-2", "alerts.asked", readable).await;
     let shown = app
         .notification(answer["notifications"][0].as_str().unwrap())
         .await;

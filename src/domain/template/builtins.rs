@@ -299,6 +299,10 @@ fn string(value: &Value) -> Result<Value, Error> {
     }
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the template engine hands arguments over"
+)]
 fn comparison(first: &Value, steps: Rest<Value>) -> Result<bool, Error> {
     value::compare(first, &steps)
 }

@@ -67,6 +67,10 @@ struct Digits {
 }
 
 impl DataProvider<CurrencyFractionsV1> for Digits {
+    #[expect(
+        clippy::default_trait_access,
+        reason = "the map's type is of a crate that nothing else here needs"
+    )]
     fn load(&self, _request: DataRequest) -> Result<DataResponse<CurrencyFractionsV1>, DataError> {
         let default = FractionInfo {
             digits: self.digits,
