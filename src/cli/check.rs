@@ -52,7 +52,7 @@ const NEEDED: [(&str, &str); 8] = [
 impl Check {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let values = config::from_environment()?;
-        let config = Config::read(&values, Strictness::Production)?;
+        let config = values.config(Strictness::Production)?;
         // What is found is said in rows; a log beside them would be in the way.
         telemetry::init_logs("off", false).map_err(anyhow::Error::msg)?;
         let rows = look(&config).await?;

@@ -1,7 +1,6 @@
 //! `herald dev`: everything on one laptop, without a Meta account.
 
 use std::{
-    collections::HashMap,
     fs,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -107,7 +106,7 @@ impl Dev {
         result
     }
 
-    async fn start(self, mut values: HashMap<String, String>) -> anyhow::Result<()> {
+    async fn start(self, mut values: config::Values) -> anyhow::Result<()> {
         let sandbox_address = if self.scenario {
             SocketAddr::from(([127, 0, 0, 1], 0))
         } else {
@@ -130,7 +129,7 @@ impl Dev {
         ] {
             values.insert(name.to_owned(), value.to_owned());
         }
-        let config = Config::read(&values, Strictness::Development)?;
+        let config = values.config(Strictness::Development)?;
         telemetry::init_logs(&config.log, config.log_json)
             .map_err(|mistake| ConfigError(vec![mistake]))?;
         let secret_key = match &config.secret_key {

@@ -206,7 +206,7 @@ fn chain(error: &anyhow::Error) -> String {
 /// The settings of a command, with its logs started.
 fn settings() -> anyhow::Result<Config> {
     let values = config::from_environment()?;
-    let config = Config::read(&values, Strictness::Production)?;
+    let config = values.config(Strictness::Production)?;
     telemetry::init_logs(&config.log, config.log_json)
         .map_err(|mistake| ConfigError(vec![mistake]))?;
     Ok(config)

@@ -5,12 +5,14 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     net::SocketAddr,
+    ops::{Deref, DerefMut},
     path::PathBuf,
     time::Duration,
 };
 
 use secrecy::{ExposeSecret, SecretString};
 
+pub mod env_file;
 mod settings;
 
 pub use settings::{SETTINGS, Setting};
@@ -145,25 +147,89 @@ const FOR_CATALOGUES: [&str; 3] = [
     "SOLAR_CRM_SENDER",
 ];
 
+/// The file of settings that fills in what the environment does not set.
+const FILE: &str = ".env";
+
+/// Settings by name, and where those stand that came from a file.
+#[derive(Clone, Debug, Default)]
+pub struct Values {
+    values: HashMap<String, String>,
+    /// Lines of [`FILE`], from 1.
+    lines: HashMap<String, usize>,
+}
+
+impl Deref for Values {
+    type Target = HashMap<String, String>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.values
+    }
+}
+
+impl DerefMut for Values {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.values
+    }
+}
+
+impl Values {
+    /// Reads the settings; a mistake in one that stands in the file names its line.
+    pub fn config(&self, strictness: Strictness) -> Result<Config, ConfigError> {
+        Config::read(&self.values, strictness).map_err(|error| {
+            let located = error.0.into_iter().map(|mistake| self.located(mistake));
+            ConfigError(located.collect())
+        })
+    }
+
+    fn located(&self, mistake: String) -> String {
+        let name = mistake.split(':').next().unwrap_or_default().to_owned();
+        let setting = SETTINGS.iter().find(|setting| setting.name == name);
+        let names = [
+            Some(name.as_str()),
+            setting.and_then(|setting| setting.alias),
+        ];
+        let line = names
+            .into_iter()
+            .flatten()
+            .find_map(|name| self.lines.get(name));
+        match line.copied() {
+            Some(line) => format!("{mistake} ({FILE}, line {line})"),
+            None => mistake,
+        }
+    }
+}
+
 /// The environment, with `.env` filling in what is not set, and `NAME_FILE` read
 /// for secrets. The environment wins over `.env`.
-pub fn from_environment() -> Result<HashMap<String, String>, ConfigError> {
-    let mut values = HashMap::new();
+pub fn from_environment() -> Result<Values, ConfigError> {
     let mut mistakes = Vec::new();
-    match dotenvy::from_filename_iter(".env") {
-        Ok(lines) => {
-            for line in lines {
-                match line {
-                    Ok((name, value)) => drop(values.insert(name, value)),
-                    Err(_) => mistakes.push(".env has a line that is not NAME=value".to_owned()),
-                }
+    let text = match std::fs::read_to_string(FILE) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            mistakes.push(format!("{FILE} is not UTF-8"));
+            String::new()
+        }
+        Err(_) => {
+            mistakes.push(format!("{FILE} cannot be read"));
+            String::new()
+        }
+    };
+    let mut values = Values::default();
+    for line in env_file::parse(&text) {
+        match line {
+            Ok(line) => {
+                values.lines.insert(line.name.clone(), line.number);
+                values.insert(line.name, line.value);
+            }
+            Err(mistake) => {
+                mistakes.push(format!("{FILE}, line {}: {}", mistake.number, mistake.rule));
             }
         }
-        Err(error) if error.not_found() => {}
-        Err(_) => mistakes.push(".env cannot be read".to_owned()),
     }
     for (name, value) in std::env::vars_os() {
         if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) {
+            values.lines.remove(&name);
             values.insert(name, value);
         }
     }
