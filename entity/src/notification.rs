@@ -34,6 +34,9 @@ pub struct Model {
     pub kind: String,
     #[sea_orm(column_type = "Text")]
     pub template: String,
+    /// The template that it was made with, where another one took its place.
+    #[sea_orm(column_type = "Text")]
+    pub made_with: Option<String>,
     #[sea_orm(column_type = "Text")]
     pub language: Option<String>,
     #[sea_orm(column_type = "Text")]

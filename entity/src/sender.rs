@@ -50,6 +50,9 @@ pub struct Model {
     pub pace_set: Option<i64>,
     pub pace_reported: Option<i64>,
     pub pace_asked_at: Option<i64>,
+    /// In E.164 without its `+`, once the provider has said it.
+    #[sea_orm(column_type = "Text")]
+    pub display_number: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

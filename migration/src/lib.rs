@@ -34,6 +34,8 @@ mod m20261128_000021_deleted_contacts;
 mod m20261128_000022_product_bounds;
 mod m20261128_000025_urgent_callbacks;
 mod m20261128_000027_commit_marker;
+mod m20261129_000050_callback_scopes;
+mod m20261129_000051_made_with;
 mod m20261129_000060_identities;
 
 /// Every migration there is.
@@ -67,6 +69,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000022_product_bounds::Migration),
             Box::new(m20261128_000025_urgent_callbacks::Migration),
             Box::new(m20261128_000027_commit_marker::Migration),
+            Box::new(m20261129_000050_callback_scopes::Migration),
+            Box::new(m20261129_000051_made_with::Migration),
             Box::new(m20261129_000060_identities::Migration),
         ]
     }

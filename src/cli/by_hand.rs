@@ -11,7 +11,7 @@ use crate::{
     engine::{
         Engine,
         manual::{self, Action, Batch, Done, KeyReused},
-        matching::Match,
+        matching::{Labels, Match},
     },
     state::Clock,
     store::hold,
@@ -19,7 +19,7 @@ use crate::{
 
 /// Queues failed notifications again, in a new generation.
 /// Examples: `herald retry 01a1fd51-1932-7b47-8061-a8647eec1a86` ·
-/// `herald retry --status failed --label class_id=7 --dry-run`
+/// `herald retry --status failed --label class_id=7 --label test=maths --dry-run`
 #[derive(Debug, Args)]
 pub(super) struct Retry {
     #[command(flatten)]
@@ -51,7 +51,8 @@ struct Which {
     /// The notification's id.
     #[arg(conflicts_with_all = ["status", "type", "template", "label", "reference", "recipient", "since", "until", "all", "dry_run"])]
     id: Option<Uuid>,
-    /// Statuses, separated by commas.
+    /// Statuses, separated by commas; pending, sent, failed and not_sent as the statistics count them, status:sent and
+    /// status:failed alone; retried: whatever was tried again.
     #[arg(long)]
     status: Option<String>,
     /// An event type.
@@ -59,9 +60,9 @@ struct Which {
     r#type: Option<String>,
     #[arg(long)]
     template: Option<String>,
-    /// `name=value`
-    #[arg(long)]
-    label: Option<String>,
+    /// `name=value`; given several times, all must hold.
+    #[arg(long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
     #[arg(long)]
     reference: Option<String>,
     /// A number in E.164, user:NAME or contact:NAME.
@@ -129,7 +130,7 @@ impl Which {
             status: self.status,
             r#type: self.r#type,
             template: self.template,
-            label: self.label,
+            label: Labels(self.label),
             reference: self.reference,
             recipient: self.recipient,
             since: self.since,

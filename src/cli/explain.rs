@@ -61,7 +61,10 @@ fn readable(story: &Story) -> String {
                 .template
                 .as_deref()
                 .map_or_else(String::new, |template| format!(", template {template}"))
-        ),
+        ) + &story
+            .fallback_template
+            .as_deref()
+            .map_or_else(String::new, |template| format!(", sent as {template}")),
         story.origin.text.clone(),
     ];
     for route in &story.origin.routes {

@@ -58,6 +58,8 @@ pub enum Group {
 }
 
 impl Group {
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Sent, Self::Failed, Self::NotSent];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",

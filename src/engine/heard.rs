@@ -17,6 +17,24 @@ const AGAIN_MICROS: i64 = 30_000_000;
 /// So many numbers are remembered: callbacks may name any.
 const MOST: usize = 10_000;
 
+/// A number that was heard of.
+#[derive(Clone, Copy, Debug)]
+pub struct Mention<'a> {
+    /// The provider's id of it.
+    pub number: &'a str,
+    pub account: Option<&'a str>,
+    /// As people write it, digits only.
+    pub display_number: Option<&'a str>,
+}
+
+/// The same, kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    number: String,
+    account: Option<String>,
+    display_number: Option<String>,
+}
+
 /// Numbers with the time at which each was last written down.
 #[derive(Debug, Default)]
 pub struct Heard {
@@ -28,7 +46,7 @@ impl Heard {
     pub async fn note<'a>(
         &self,
         engine: &Engine,
-        numbers: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+        numbers: impl Iterator<Item = Mention<'a>>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let due = self.due(numbers, now);
@@ -39,36 +57,38 @@ impl Heard {
         engine
             .store
             .write(async |tx| {
-                for (number, account) in &due {
+                for due in &due {
                     // No number walks into an account of another app.
-                    let account = account
+                    let account = due
+                        .account
                         .as_deref()
-                        .filter(|account| ring.may_be_in(number, account));
-                    if sender::heard(tx, number, account, now).await? {
+                        .filter(|account| ring.may_be_in(&due.number, account));
+                    let display_number = due.display_number.as_deref();
+                    if sender::heard(tx, &due.number, account, display_number, now).await? {
                         setting::count_up(tx, REVISION, now).await?;
                     }
                 }
                 Ok(())
             })
             .await?;
-        self.remember(due.into_iter().map(|(number, _)| number), now);
+        self.remember(due.into_iter().map(|due| due.number), now);
         Ok(())
     }
 
     /// Those that were not written down lately.
-    fn due<'a>(
-        &self,
-        numbers: impl Iterator<Item = (&'a str, Option<&'a str>)>,
-        now: Timestamp,
-    ) -> Vec<(String, Option<String>)> {
+    fn due<'a>(&self, numbers: impl Iterator<Item = Mention<'a>>, now: Timestamp) -> Vec<Due> {
         let heard = self.lock();
-        let mut due: Vec<(String, Option<String>)> = Vec::new();
-        for (number, account) in numbers {
+        let mut due: Vec<Due> = Vec::new();
+        for mention in numbers {
             let lately = heard
-                .get(number)
+                .get(mention.number)
                 .is_some_and(|at| horizon::is_recent(*at, now, AGAIN_MICROS));
-            if !lately && due.last().is_none_or(|(last, _)| last != number) {
-                due.push((number.to_owned(), account.map(str::to_owned)));
+            if !lately && due.last().is_none_or(|last| last.number != mention.number) {
+                due.push(Due {
+                    number: mention.number.to_owned(),
+                    account: mention.account.map(str::to_owned),
+                    display_number: mention.display_number.map(str::to_owned),
+                });
             }
         }
         due.sort_unstable();
@@ -91,14 +111,26 @@ impl Heard {
 
 #[cfg(test)]
 mod tests {
-    use super::{Heard, MOST};
+    use super::{Heard, MOST, Mention};
     use crate::domain::time::Timestamp;
 
     #[test]
     fn a_number_is_due_once_in_half_a_minute() {
         let heard = Heard::default();
         let now = Timestamp::from_unix_seconds(1);
-        let numbers = || [("1", None), ("1", None), ("2", Some("a"))].into_iter();
+        let mention = |number, account| Mention {
+            number,
+            account,
+            display_number: None,
+        };
+        let numbers = || {
+            [
+                mention("1", None),
+                mention("1", None),
+                mention("2", Some("a")),
+            ]
+            .into_iter()
+        };
         assert_eq!(heard.due(numbers(), now).len(), 2);
         heard.remember(["1".to_owned()].into_iter(), now);
         assert_eq!(heard.due(numbers(), now.plus_seconds(29)).len(), 1);

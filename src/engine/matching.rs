@@ -1,6 +1,11 @@
 //! Which notifications are meant: of a list, or of something done to many.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{SeqAccess, Visitor, value::SeqAccessDeserializer},
+};
 use utoipa::ToSchema;
 
 use super::accept::FieldError;
@@ -12,18 +17,77 @@ use crate::{
     store::notification::Filter,
 };
 
+/// A notification has no more labels.
+const MAX_LABELS: usize = 8;
+
+/// Labels that must all hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Labels(pub Vec<String>);
+
+impl Labels {
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reads several that stand in one text, separated by commas. A value may have commas, too.
+    pub fn of_text(text: &str) -> Self {
+        let mut labels: Vec<String> = Vec::new();
+        for part in text.split(',') {
+            match labels.last_mut() {
+                Some(last) if !part.contains('=') => {
+                    last.push(',');
+                    last.push_str(part.trim_end());
+                }
+                _ if part.trim().is_empty() => {}
+                _ => labels.push(part.trim().to_owned()),
+            }
+        }
+        Self(labels)
+    }
+}
+
+/// One as a text, or several in a list.
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Labels;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("name=value as a text, or a list of them")
+            }
+
+            fn visit_unit<E>(self) -> Result<Labels, E> {
+                Ok(Labels::default())
+            }
+
+            fn visit_str<E>(self, one: &str) -> Result<Labels, E> {
+                Ok(Labels(vec![one.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, many: A) -> Result<Labels, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(many)).map(Labels)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
 /// What notifications have in common.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Match {
-    /// Statuses, separated by commas; `pending` and `not_sent` mean all of their group,
-    /// `retried` the same as `retrying`.
+    /// Statuses, separated by commas. The words of the statistics mean what is counted there: `pending`,
+    /// `sent` (also what was delivered or read since), `failed` (also expired and given up) and `not_sent`;
+    /// `status:sent` and `status:failed` mean these statuses alone. `retried` is whatever was tried again.
     pub status: Option<String>,
     /// An event type.
     pub r#type: Option<String>,
     pub template: Option<String>,
-    /// `name=value`
-    pub label: Option<String>,
+    /// `name=value`, or several of them in a list: all must hold.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub label: Labels,
     pub reference: Option<String>,
     /// A number in E.164, `user:NAME` or `contact:NAME`.
     pub recipient: Option<String>,
@@ -39,7 +103,7 @@ impl Match {
         self.status.is_none()
             && self.r#type.is_none()
             && self.template.is_none()
-            && self.label.is_none()
+            && self.label.is_empty()
             && self.reference.is_none()
             && self.recipient.is_none()
             && self.since.is_none()
@@ -58,7 +122,7 @@ impl Match {
                 rule,
             });
         };
-        let mut statuses = Vec::new();
+        let (mut statuses, mut retried) = (Vec::new(), false);
         for name in self
             .status
             .iter()
@@ -66,30 +130,32 @@ impl Match {
             .map(str::trim)
             .filter(|name| !name.is_empty())
         {
-            // Groups, and words that other systems have for them.
-            let group = match name {
-                "pending" => Some(Group::Pending),
-                "not_sent" => Some(Group::NotSent),
-                _ => None,
-            };
-            let named = if name == "retried" { "retrying" } else { name };
-            match (group, Status::parse(named)) {
-                (Some(group), _) => {
+            let alone = name.strip_prefix("status:").and_then(Status::parse);
+            let group = Group::ALL.into_iter().find(|group| group.name() == name);
+            match (alone, group, Status::parse(name)) {
+                (Some(status), ..) | (None, None, Some(status)) => statuses.push(status),
+                (None, Some(group), _) => {
                     statuses.extend(Status::ALL.into_iter().filter(|it| it.group() == group));
                 }
-                (None, Some(status)) => statuses.push(status),
-                (None, None) => refuse(
+                (None, None, None) if name == "retried" => retried = true,
+                (None, None, None) => refuse(
                     "status",
                     format!(
-                        "one of {} pending not_sent retried",
+                        "one of {} pending not_sent retried status:sent status:failed",
                         Status::ALL.map(Status::name).join(" ")
                     ),
                 ),
             }
         }
-        let label = self.label.as_deref().map(|label| label.split_once('='));
-        if label == Some(None) {
-            refuse("label", "name=value".to_owned());
+        let mut labels = Vec::new();
+        for label in &self.label.0 {
+            match label.split_once('=') {
+                Some((name, value)) => labels.push((name.to_owned(), value.to_owned())),
+                None => refuse("label", "name=value".to_owned()),
+            }
+        }
+        if labels.len() > MAX_LABELS {
+            refuse("label", format!("at most {MAX_LABELS}"));
         }
         let mut instant = |field: &str, text: Option<&str>| {
             let read = text.map(Timestamp::parse_rfc3339);
@@ -112,9 +178,8 @@ impl Match {
             statuses,
             template: self.template,
             event_type: self.r#type,
-            label: label
-                .flatten()
-                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+            labels,
+            retried,
             reference: self.reference,
             address: self.recipient.clone().filter(|_| by_number),
             recipient: self.recipient.filter(|_| !by_number),
@@ -125,5 +190,27 @@ impl Match {
             before: None,
             limit: 0,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Labels;
+
+    #[test]
+    fn several_labels_stand_in_one_text() {
+        for (text, labels) in [
+            ("", &[][..]),
+            (" , ", &[]),
+            ("class_id=7", &["class_id=7"]),
+            ("class_id=7, test=maths", &["class_id=7", "test=maths"]),
+            (
+                "place=Harare, Zimbabwe,class=7",
+                &["place=Harare, Zimbabwe", "class=7"],
+            ),
+            ("x", &["x"]),
+        ] {
+            assert_eq!(Labels::of_text(text).0, labels, "{text}");
+        }
     }
 }

@@ -37,6 +37,7 @@ pub mod story;
 pub mod templates;
 pub mod transition;
 pub mod vault;
+pub mod voice_call;
 pub mod watch;
 pub mod window;
 

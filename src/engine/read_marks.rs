@@ -6,7 +6,10 @@ use super::Engine;
 use crate::{
     domain::time::Timestamp,
     providers::{AskError, Provider},
-    store::{StoreError, inbound},
+    store::{
+        StoreError,
+        inbound::{self, ProviderId},
+    },
 };
 
 /// Messages marked in one turn.
@@ -31,7 +34,8 @@ pub async fn turn(
         return Ok(0);
     }
     for message in &due {
-        let marked = provider.mark_read(&message.provider_message_id).await;
+        let message_id = ProviderId::of(&message.provider_message_id).id();
+        let marked = provider.mark_read(message_id).await;
         let young = now.micros_since(Timestamp::from_micros(message.created_at))
             < GIVE_UP_SECONDS * 1_000_000;
         let again = match marked {

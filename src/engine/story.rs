@@ -38,7 +38,10 @@ pub struct Story {
     /// How it stands, in a sentence.
     pub standing: String,
     pub recipient: Option<String>,
+    /// The template that it was made with.
     pub template: Option<String>,
+    /// The template that took its place, if one did.
+    pub fallback_template: Option<String>,
     pub sender: Option<Uuid>,
     pub created_at: String,
     pub expires_at: Option<String>,
@@ -227,7 +230,12 @@ pub async fn of(
         group: status.group(),
         standing,
         recipient: row.recipient.clone().or_else(|| row.address.clone()),
-        template: (!row.template.is_empty()).then(|| row.template.clone()),
+        template: row
+            .made_with
+            .clone()
+            .or_else(|| Some(row.template.clone()))
+            .filter(|template| !template.is_empty()),
+        fallback_template: row.made_with.is_some().then(|| row.template.clone()),
         sender: row.sender_id,
         created_at: time(row.created_at),
         expires_at: row.expires_at.map(time),

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod auth;
+mod body;
 pub mod headers;
 pub mod health;
 pub mod limits;
@@ -28,25 +29,6 @@ const MAX_JSON_BYTES: usize = 512 * 1024;
 pub fn configure(config: &mut web::ServiceConfig) {
     config
         .app_data(web::PayloadConfig::new(webhooks::MAX_BODY_BYTES))
-        .app_data(
-            web::JsonConfig::default()
-                .limit(MAX_JSON_BYTES)
-                .content_type(|_| true)
-                .content_type_required(false)
-                .error_handler(|error, _| {
-                    use actix_web::error::JsonPayloadError;
-                    match error {
-                        JsonPayloadError::Overflow { .. }
-                        | JsonPayloadError::OverflowKnownLength { .. } => Problem::TooLarge,
-                        // What serde says names fields and places; it may repeat a value, so only the place is told.
-                        JsonPayloadError::Deserialize(error) => {
-                            Problem::Malformed(readable(&error))
-                        }
-                        _ => Problem::Malformed("the body is not JSON".to_owned()),
-                    }
-                    .into()
-                }),
-        )
         .app_data(
             web::QueryConfig::default()
                 .error_handler(|error, _| Problem::Malformed(error.to_string()).into()),
@@ -201,21 +183,6 @@ pub fn configure(config: &mut web::ServiceConfig) {
                 .route("/stats", get(api::stats::get)),
         )
         .default_service(web::to(not_found));
-}
-
-/// What is wrong with a document and where, with quoted values left out.
-pub(crate) fn readable(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let hides_value = text.starts_with("invalid type") || text.starts_with("invalid value");
-    if hides_value {
-        let expected = text
-            .split("expected")
-            .nth(1)
-            .map_or_else(String::new, |rest| format!(": expected{rest}"));
-        format!("a field has the wrong type{expected}")
-    } else {
-        text
-    }
 }
 
 async fn not_found() -> HttpResponse {

@@ -10,6 +10,7 @@ use crate::domain::{
     preference::Wish,
     text::{MAX_NAME, MAX_TEXT, cut, cut_id, cut_name},
     time::Timestamp,
+    voice_call,
 };
 
 /// One item of a callback, with where it stood in the body.
@@ -21,6 +22,8 @@ pub struct Item {
     pub account_id: Option<String>,
     /// The number the item is about.
     pub phone_number_id: Option<String>,
+    /// The same as people write it, digits only.
+    pub display_number: Option<String>,
     pub kind: ItemKind,
 }
 
@@ -34,18 +37,22 @@ pub enum ItemKind {
     Identity(Box<Identity>),
     /// Something about the account, a template or a person's wishes.
     News(Box<News>),
-    /// Understood as far as it goes, kept, counted; nothing acts on it.
-    Other { what: String },
+    /// Understood as far as it goes, and listed; nothing acts on it.
+    Other(Box<Other>),
 }
 
 impl Item {
     /// Keeps what others have written to the bounds of [`crate::domain::text`]: every receiver
     /// of callbacks calls it.
     pub fn cut(&mut self) {
-        [&mut self.account_id, &mut self.phone_number_id]
-            .into_iter()
-            .flatten()
-            .for_each(cut_id);
+        [
+            &mut self.account_id,
+            &mut self.phone_number_id,
+            &mut self.display_number,
+        ]
+        .into_iter()
+        .flatten()
+        .for_each(cut_id);
         match &mut self.kind {
             ItemKind::Update(update) => {
                 cut_id(&mut update.provider_message_id);
@@ -85,7 +92,10 @@ impl Item {
                     person.cut();
                 }
             }
-            ItemKind::Other { what } => cut_name(what),
+            ItemKind::Other(other) => {
+                cut_name(&mut other.field);
+                cut(&mut other.summary, 4 * MAX_NAME);
+            }
         }
     }
 }
@@ -171,6 +181,11 @@ pub struct Inbound {
     pub provider_message_id: String,
     /// The provider's word: `text`, `image`, `button`, …; `call` for a call.
     pub kind: String,
+    /// What is reported of a call, if this is of one.
+    pub call: Option<voice_call::Report>,
+    /// Something else holds the conversation, such as Meta's agent: it is not answered, and not
+    /// marked as read.
+    pub standby: bool,
     pub person: PersonIds,
     /// The group it was written in, instead of to us.
     pub group_id: Option<String>,
@@ -190,6 +205,19 @@ pub struct Inbound {
     /// It came by an advertisement: messages are free for 72 hours.
     pub from_advertisement: bool,
     /// The item as it came.
+    pub raw: String,
+}
+
+/// Something that nothing acts on.
+#[derive(Clone, Debug)]
+pub struct Other {
+    /// The provider's field, such as `history`.
+    pub field: String,
+    /// In plain words, for people.
+    pub summary: String,
+    /// When it happened by the provider's clock, if it says so.
+    pub at: Option<Timestamp>,
+    /// The value as it came.
     pub raw: String,
 }
 

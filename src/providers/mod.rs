@@ -8,8 +8,8 @@ mod item;
 pub mod meta;
 
 pub use item::{
-    AccountEffect, AccountNews, Dead, FactName, Identity, Inbound, Item, ItemKind, News, Parsed,
-    PersonIds, Subject, TemplateChange, TemplateNews, Update,
+    AccountEffect, AccountNews, Dead, FactName, Identity, Inbound, Item, ItemKind, News, Other,
+    Parsed, PersonIds, Subject, TemplateChange, TemplateNews, Update,
 };
 
 use std::{sync::Arc, time::Duration};
@@ -19,6 +19,15 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::domain::{content, outcome::Outcome, recipient::Address, template::layout::Filled};
+
+/// What a provider says of a number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NumberFacts {
+    /// How many messages per second it may send; absent: it does not say.
+    pub per_second: Option<i64>,
+    /// How people write it, digits only.
+    pub display_number: Option<String>,
+}
 
 /// One message, ready to be written for a provider.
 #[derive(Clone, Debug)]
@@ -65,8 +74,8 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
         true
     }
 
-    /// How many messages per second it allows the number; `None`: it does not say.
-    async fn per_second(&self) -> Result<Option<i64>, AskError> {
+    /// What it says of the number.
+    async fn number(&self) -> Result<NumberFacts, AskError> {
         Err(AskError::Unsupported)
     }
 

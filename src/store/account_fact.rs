@@ -2,7 +2,7 @@
 
 use crate::store::DatabaseTransaction;
 use entity::account_fact;
-use sea_orm::{EntityTrait, QueryOrder};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
 
 use super::{Store, StoreError, dialect::execute};
@@ -69,15 +69,32 @@ pub async fn all(store: &Store) -> Result<Vec<account_fact::Model>, StoreError> 
         .await?)
 }
 
-/// Why, and until when, an account may not send; none, when it may.
+/// Why, and until when, a number of an account may not send; none, when it may. What is said of the
+/// whole account is said of each of its numbers, unless the account may send and something newer is
+/// said of the number. A number is named as people write it, or by its id.
 pub async fn standing(
     tx: &DatabaseTransaction,
     account_id: &str,
+    numbers: &[&str],
 ) -> Result<Option<(String, Option<Timestamp>)>, StoreError> {
-    let key = (account_id.to_owned(), String::new(), STANDING.to_owned());
-    let fact = account_fact::Entity::find_by_id(key).one(tx).await?;
-    Ok(fact.and_then(|fact| {
+    let facts = account_fact::Entity::find()
+        .filter(account_fact::Column::AccountId.eq(account_id))
+        .filter(account_fact::Column::Property.eq(STANDING))
+        .all(tx)
+        .await?;
+    let of_account = facts.iter().find(|fact| fact.number.is_empty());
+    let since = of_account.map_or(i64::MIN, |fact| fact.provider_at);
+    let held = of_account
+        .filter(|fact| fact.hold_reason.is_some())
+        .or_else(|| {
+            facts
+                .iter()
+                .filter(|fact| numbers.contains(&fact.number.as_str()))
+                .filter(|fact| fact.provider_at >= since)
+                .max_by_key(|fact| (fact.provider_at, fact.hold_reason.is_some()))
+        });
+    Ok(held.and_then(|fact| {
         let until = fact.hold_until.map(Timestamp::from_micros);
-        Some((fact.hold_reason?, until))
+        Some((fact.hold_reason.clone()?, until))
     }))
 }

@@ -593,13 +593,18 @@ pub async fn about(store: &Store, what: &str, limit: i64) -> Result<Vec<Listed>,
              UNION SELECT t.callback_id FROM timeline t WHERE t.callback_id IS NOT NULL AND t.notification_id IN (\
              SELECT $1 UNION SELECT a.notification_id FROM attempt a WHERE a.provider_message_id = $2 \
              UNION SELECT n.id FROM (SELECT id FROM notification WHERE address = $2 ORDER BY id DESC LIMIT 200) AS n) \
-             UNION SELECT callback_id FROM inbound_message WHERE provider_message_id = $2 \
+             UNION SELECT callback_id FROM inbound_message WHERE provider_message_id = $2 OR provider_message_id = $4 \
              UNION SELECT i.callback_id FROM (SELECT callback_id, id FROM inbound_message WHERE contact_id IN \
              (SELECT contact_id FROM contact_alias WHERE kind = 'phone' AND value = $2) ORDER BY id DESC LIMIT 200) AS i \
              UNION SELECT callback_id FROM parked_status WHERE provider_message_id = $2) \
              ORDER BY c.id DESC LIMIT $3"
         ),
-        [id.into(), what.into(), limit.into()],
+        [
+            id.into(),
+            what.into(),
+            limit.into(),
+            format!("call:{what}").into(),
+        ],
     )
     .await?;
     found.iter().map(listed).collect()

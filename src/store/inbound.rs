@@ -1,8 +1,12 @@
 //! What people wrote or tapped.
 
+use std::borrow::Cow;
+
 use crate::store::DatabaseTransaction;
 use entity::inbound_message;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+};
 use uuid::Uuid;
 
 use super::{Store, StoreError, bounds::of_messages, dialect::execute, new_id};
@@ -12,6 +16,46 @@ use crate::domain::{
     time::Timestamp,
 };
 
+/// A provider's id with the name space that it is from: the id of a voice call may be that of a
+/// message as well, such as of the voicemail that the call ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderId<'a> {
+    Message(&'a str),
+    Call(&'a str),
+}
+
+const CALL: &str = "call:";
+const MESSAGE: &str = "message:";
+
+impl<'a> ProviderId<'a> {
+    /// As it is stored, in one column: no two are stored alike.
+    fn stored(self) -> Cow<'a, str> {
+        match self {
+            Self::Call(id) => Cow::Owned(format!("{CALL}{id}")),
+            Self::Message(id) if id.starts_with(CALL) || id.starts_with(MESSAGE) => {
+                Cow::Owned(format!("{MESSAGE}{id}"))
+            }
+            Self::Message(id) => Cow::Borrowed(id),
+        }
+    }
+
+    /// The id that is stored.
+    pub fn of(stored: &'a str) -> Self {
+        match (stored.strip_prefix(CALL), stored.strip_prefix(MESSAGE)) {
+            (Some(id), _) => Self::Call(id),
+            (None, Some(id)) => Self::Message(id),
+            (None, None) => Self::Message(stored),
+        }
+    }
+
+    /// What the provider calls it.
+    pub const fn id(self) -> &'a str {
+        match self {
+            Self::Message(id) | Self::Call(id) => id,
+        }
+    }
+}
+
 /// A message to be stored.
 #[derive(Clone, Debug)]
 pub struct New<'a> {
@@ -19,7 +63,7 @@ pub struct New<'a> {
     pub sender_id: Option<Uuid>,
     pub phone_number_id: &'a str,
     pub contact_id: Option<Uuid>,
-    pub provider_message_id: &'a str,
+    pub provider_id: ProviderId<'a>,
     pub kind: &'a str,
     pub text: Option<&'a str>,
     pub payload: Option<&'a str>,
@@ -63,7 +107,7 @@ pub async fn insert(
             new.sender_id.into(),
             new.phone_number_id.into(),
             new.contact_id.into(),
-            new.provider_message_id.into(),
+            new.provider_id.stored().into_owned().into(),
             new.kind.into(),
             new.text.into(),
             new.payload.into(),
@@ -83,6 +127,67 @@ pub async fn insert(
     )
     .await?;
     Ok(inserted.rows_affected() > 0)
+}
+
+/// The message or call of an id at a number, locked.
+pub async fn lock(
+    tx: &DatabaseTransaction,
+    id: ProviderId<'_>,
+    phone_number_id: &str,
+) -> Result<Option<inbound_message::Model>, StoreError> {
+    let found = inbound_message::Entity::find()
+        .filter(inbound_message::Column::ProviderMessageId.eq(id.stored().into_owned()))
+        .filter(inbound_message::Column::PhoneNumberId.eq(phone_number_id));
+    // SQLite has one writer, and no word for it.
+    let found = if tx.get_database_backend() == DbBackend::Postgres {
+        found.lock_exclusive()
+    } else {
+        found
+    };
+    Ok(found.one(tx).await?)
+}
+
+/// Replaces what is kept of a call.
+pub async fn set_call(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    item: &str,
+    contact_id: Option<Uuid>,
+    media_id: Option<&str>,
+    sent_at: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE inbound_message SET item = $2, contact_id = coalesce(contact_id, $3), media_id = $4, sent_at = $5 WHERE id = $1",
+        [
+            id.into(),
+            item.into(),
+            contact_id.into(),
+            media_id.into(),
+            sent_at.micros().into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Messages by what their provider calls them, that a caller may read.
+pub async fn of_provider_ids(
+    store: &Store,
+    bounds: &Bounds,
+    ids: &[&str],
+) -> Result<Vec<inbound_message::Model>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let stored = ids
+        .iter()
+        .map(|id| ProviderId::Message(id).stored().into_owned());
+    Ok(inbound_message::Entity::find()
+        .filter(of_messages(bounds))
+        .filter(inbound_message::Column::ProviderMessageId.is_in(stored))
+        .all(store.reader())
+        .await?)
 }
 
 /// Which messages.
@@ -118,13 +223,13 @@ pub async fn newest(
 
 /// One message that a caller may read.
 pub async fn find(
-    store: &Store,
+    connection: &impl ConnectionTrait,
     bounds: &Bounds,
     id: Uuid,
 ) -> Result<Option<inbound_message::Model>, StoreError> {
     Ok(inbound_message::Entity::find_by_id(id)
         .filter(of_messages(bounds))
-        .one(store.reader())
+        .one(connection)
         .await?)
 }
 
@@ -154,6 +259,45 @@ pub async fn set_read_due(
         tx,
         "UPDATE inbound_message SET read_due_at = $2 WHERE id = $1",
         [id.into(), due_at.map(Timestamp::micros).into()],
+    )
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ProviderId;
+
+    #[test]
+    fn ids_of_different_name_spaces_are_never_stored_alike() {
+        let ids = [
+            "wacid.1",
+            "call:wacid.1",
+            "message:wacid.1",
+            "message:call:wacid.1",
+            "",
+        ];
+        let mut stored = std::collections::HashSet::new();
+        for id in ids {
+            for of in [ProviderId::Message(id), ProviderId::Call(id)] {
+                let text = of.stored().into_owned();
+                assert_eq!(ProviderId::of(&text), of);
+                assert!(stored.insert(text), "{of:?}");
+            }
+        }
+    }
+}
+
+/// Notes until when a message or call has opened the service window.
+pub async fn set_window(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    until: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE inbound_message SET window_until = $2 WHERE id = $1",
+        [id.into(), until.micros().into()],
     )
     .await?;
     Ok(())

@@ -8,6 +8,15 @@ use uuid::Uuid;
 use super::{Store, StoreError, dialect::execute, new_id};
 use crate::domain::{access::Bounds, time::Timestamp};
 
+/// The outcome of what nothing acts on.
+pub const NOT_APPLIED: &str = "not_applied";
+
+/// The outcome of what was not kept, because something else has its id.
+pub const DUPLICATE_DIFFERS: &str = "duplicate_differs";
+
+/// A longer value stays with its callback only, in bytes: lists hold many notices.
+pub const MAX_VALUE: usize = 64 * 1024;
+
 /// A notice to be kept.
 #[derive(Clone, Debug)]
 pub struct New<'a> {
@@ -16,7 +25,7 @@ pub struct New<'a> {
     pub field: &'a str,
     pub account_id: Option<&'a str>,
     pub summary: &'a str,
-    /// `applied`, or why not.
+    /// `applied`, `not_applied`, `duplicate_differs`, or why not.
     pub outcome: &'a str,
     pub provider_at: Option<Timestamp>,
     pub item: &'a str,
@@ -56,7 +65,7 @@ pub async fn insert(
             new.summary.into(),
             new.outcome.into(),
             new.provider_at.map(Timestamp::micros).into(),
-            new.item.into(),
+            (if new.item.len() <= MAX_VALUE { new.item } else { "null" }).into(),
         ],
     )
     .await?;

@@ -174,13 +174,10 @@ pub async fn look_after(engine: Arc<Engine>, clock: Clock, stop: CancellationTok
         }
         let now = clock.now();
         senders::ageing_turn(&engine, now).await?;
-        // Nobody needs to know where a limit is set for all.
-        if engine.settings.send_per_second.is_none() {
-            for account in &engine.keyring().accounts {
-                if engine.obstacle(Some(account.id)).is_none() {
-                    let provider = engine.provider_or_nobody(account.id);
-                    senders::throughput_turn(&engine, provider.as_ref(), account.id, now).await?;
-                }
+        for account in &engine.keyring().accounts {
+            if engine.obstacle(Some(account.id)).is_none() {
+                let provider = engine.provider_or_nobody(account.id);
+                senders::throughput_turn(&engine, provider.as_ref(), account.id, now).await?;
             }
         }
         Ok(Turn::Idle)

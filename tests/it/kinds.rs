@@ -269,7 +269,7 @@ async fn what_meta_would_refuse_is_refused_before_it_is_stored(database: Databas
         ),
         (
             json!({ "text": "x", "reply_to": "7" }),
-            "/reply_to: wamid.…, at most 256 bytes",
+            "/reply_to: the id of a message, or the provider's (wamid.…), at most 256 bytes",
         ),
         (
             json!({ "text": "x", "send_at": "soon" }),

@@ -16,6 +16,7 @@ mod alarms;
 mod api;
 mod backlog;
 mod backup;
+mod bodies;
 mod by_hand;
 mod callbacks;
 mod catalogues;
@@ -31,6 +32,7 @@ mod deploy;
 mod doors;
 mod errors;
 mod events;
+mod filters;
 mod follow_ups;
 mod harness;
 mod hold;
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         api::tests(),
         backlog::tests(),
         backup::tests(),
+        bodies::tests(),
         hold::tests(),
         lineage::tests(),
         by_hand::tests(),
@@ -96,6 +99,7 @@ fn main() -> ExitCode {
         doors::tests(),
         errors::tests(),
         events::tests(),
+        filters::tests(),
         follow_ups::tests(),
         identity::tests(),
         incidents::tests(),

@@ -263,7 +263,8 @@ async fn auto_is_text_while_the_window_is_open_and_a_template_outside_it(databas
 async fn a_named_fallback_shows_the_text_outside_the_window(database: Database) {
     let app = app(&database).await;
     let shown = posted(&app, "s-1", "shop.staff", PHONE).await;
-    assert_eq!(shown["template"], "alert");
+    assert_eq!(shown["template"], "news");
+    assert_eq!(shown["sent_template"], "alert");
     assert_eq!(
         shown["text"],
         "News for staff: Dear Asha, your order A-1 is here. _The shop_ Answer to see more."

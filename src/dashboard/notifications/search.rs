@@ -9,7 +9,10 @@ use crate::{
         status::{Group, Status},
         time::Timestamp,
     },
-    engine::{accept::FieldError, matching::Match},
+    engine::{
+        accept::FieldError,
+        matching::{Labels, Match},
+    },
     store::notification as notifications,
 };
 
@@ -102,8 +105,11 @@ impl Search {
         ];
         let few = self.status.as_deref().is_some_and(|status| {
             status.split(',').all(|name| {
-                Status::parse(name.trim())
-                    .is_none_or(|status| !matches!(status.group(), Group::Sent))
+                let name = name.trim();
+                let alone = name.strip_prefix("status:").unwrap_or(name);
+                name != "retried"
+                    && Status::parse(alone)
+                        .is_none_or(|status| !matches!(status.group(), Group::Sent))
             })
         });
         let broad = said(&self.template) || said(&self.r#type) || (said(&self.status) && !few);
@@ -135,7 +141,7 @@ impl Search {
             status: said(&self.status),
             r#type: said(&self.r#type),
             template: said(&self.template),
-            label: said(&self.label),
+            label: said(&self.label).map_or_else(Labels::default, |text| Labels::of_text(&text)),
             reference: said(&self.reference),
             recipient: said(&self.recipient),
             since: when(&self.since),

@@ -50,7 +50,7 @@ pub(super) fn groups(told: &Statistics) -> [Figure; 5] {
         Figure {
             name: "Sent",
             count: group("sent"),
-            link: "/dashboard/notifications?since=24h&status=accepted,sent,delivered,read,played",
+            link: "/dashboard/notifications?since=24h&status=sent",
             class: "good",
         },
         Figure {
@@ -62,13 +62,13 @@ pub(super) fn groups(told: &Statistics) -> [Figure; 5] {
         Figure {
             name: "Failed",
             count: group("failed"),
-            link: "/dashboard/notifications?since=24h&status=failed,expired,gave_up",
+            link: "/dashboard/notifications?since=24h&status=failed",
             class: "bad",
         },
         Figure {
             name: "Not sent on purpose",
             count: group("not_sent"),
-            link: "/dashboard/notifications?since=24h&status=skipped,cancelled",
+            link: "/dashboard/notifications?since=24h&status=not_sent",
             class: "",
         },
     ]

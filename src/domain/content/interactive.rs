@@ -1,11 +1,15 @@
 //! Messages that are answered by a tap (Meta, "Interactive messages").
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use utoipa::ToSchema;
 
 use super::{Check, Media, MediaKind, Source};
+use crate::domain::strict;
 
 const MAX_BODY: usize = 1024;
 const MAX_LIST_BODY: usize = 4096;
@@ -20,15 +24,26 @@ const MAX_ROW_DESCRIPTION: usize = 72;
 
 /// What can be tapped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(
+    tag = "type",
+    rename_all = "snake_case",
+    deny_unknown_fields,
+    remote = "Self"
+)]
 pub enum Interactive {
     /// One to three buttons.
     Buttons {
-        #[serde(skip_serializing_if = "Option::is_none")]
+        // What has a tag is set aside before it is read: lists would pass for objects.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "strict::read"
+        )]
         header: Option<Header>,
         body: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         footer: Option<String>,
+        #[serde(deserialize_with = "strict::read")]
         buttons: Vec<Reply>,
     },
     /// A list that opens, of up to ten rows.
@@ -41,11 +56,17 @@ pub enum Interactive {
         footer: Option<String>,
         /// What opens it.
         button: String,
+        #[serde(deserialize_with = "strict::read")]
         sections: Vec<Section>,
     },
     /// One button that opens an address.
     Link {
-        #[serde(skip_serializing_if = "Option::is_none")]
+        // What has a tag is set aside before it is read: lists would pass for objects.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "strict::read"
+        )]
         header: Option<Header>,
         body: String,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,6 +79,30 @@ pub enum Interactive {
     LocationRequest { body: String },
     /// Asks for the person's number.
     ContactRequest { body: String },
+}
+
+impl Serialize for Interactive {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Interactive {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Interactive;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object with a `type`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Interactive, A::Error> {
+                Interactive::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
 }
 
 /// What stands above: a text of at most 60 characters, or a picture, video or document.

@@ -249,6 +249,7 @@ pub async fn compose(
             subject_contact_id: draft.subject_contact_id,
             kind: "template",
             template: draft.template.clone(),
+            made_with: None,
             language: Some(found.language.clone()),
             category: found.category.clone(),
             params,

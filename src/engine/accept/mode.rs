@@ -102,6 +102,9 @@ pub(super) async fn apply(
     });
     match fallback {
         Some(fallback) if !is_open => {
+            if fallback.template != new.template {
+                new.made_with = Some(new.template);
+            }
             new.template = fallback.template;
             new.language = Some(fallback.language);
             new.category = fallback.category;

@@ -1,8 +1,8 @@
 //! What people write: kept, answered to what it answers, windows opened, wishes heard.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Work, news, people};
@@ -11,6 +11,7 @@ use crate::{
     engine::{
         Engine, identity,
         transition::{Report, Step},
+        voice_call::{Added, Record},
     },
     providers::{Inbound, ItemKind},
     store::{
@@ -18,7 +19,8 @@ use crate::{
         attempt::{self, Lookup},
         catalogue,
         conversation::{self, Heard},
-        inbound, notification, sender,
+        inbound::{self, ProviderId},
+        notice, notification, sender,
     },
 };
 
@@ -68,37 +70,54 @@ pub(super) async fn steps(
         let met = people.remove(&position);
         let contact_id = met.map(|met| met.contact);
         let at = message.at.min(now);
-        let opens = message.dated && window::opens(&message.kind, message.group_id.is_some());
+        let reaches_us = message
+            .call
+            .as_ref()
+            .is_none_or(|report| report.is_from_person());
+        let opens =
+            message.dated && reaches_us && window::opens(&message.kind, message.group_id.is_some());
         let window_until = opens.then(|| window::until(at));
         let free_until = (opens && message.from_advertisement)
             .then(|| at.plus_seconds(window::FREE_ENTRY_SECONDS));
         let aliases = identity::aliases(&message.person);
         let answered = quoted.get(&position).copied();
+        let written = match &message.call {
+            Some(report) => {
+                let mut record = Record::default();
+                record.add(report, &message.raw);
+                Cow::Owned(record.written())
+            }
+            None => Cow::Borrowed(message.raw.as_str()),
+        };
         let new = inbound::New {
             callback_id: work.callback_id,
             sender_id,
             phone_number_id,
             contact_id,
-            provider_message_id: &message.provider_message_id,
+            provider_id: match message.call {
+                Some(_) => ProviderId::Call(&message.provider_message_id),
+                None => ProviderId::Message(&message.provider_message_id),
+            },
             kind: &message.kind,
             text: message.text.as_deref(),
             payload: message.payload.as_deref(),
             context_message_id: message.context_message_id.as_deref(),
             notification_id: answered,
             sent_at: message.at,
-            item: &message.raw,
+            item: &written,
             group_id: message.group_id.as_deref(),
             media_id: message.media_id.as_deref(),
-            read_due_at: (engine.settings.mark_read && message.kind != "call").then_some(now),
+            read_due_at: (engine.settings.mark_read && message.call.is_none() && !message.standby)
+                .then_some(now),
             aliases: &aliases,
             window_until,
             free_until,
         };
-        if !inbound::insert(tx, new, now).await? {
+        if !keep(tx, work, message, new, now).await? {
             continue;
         }
         metrics::counter!("herald_inbound_messages_total").increment(1);
-        if listened {
+        if listened && !message.standby {
             let data = json!({
                 "contact": contact_id,
                 "name": message.person.name,
@@ -156,6 +175,96 @@ pub(super) async fn steps(
         }
     }
     Ok(steps)
+}
+
+/// Keeps a message or a report of a call. Says whether a person has reached us with it for the
+/// first time: nothing else opens a window or answers anything.
+async fn keep(
+    tx: &DatabaseTransaction,
+    work: &Work,
+    message: &Inbound,
+    new: inbound::New<'_>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let (id, number, contact) = (new.provider_id, new.phone_number_id, new.contact_id);
+    let window_until = new.window_until;
+    let inserted = inbound::insert(tx, new, now).await?;
+    let Some(report) = &message.call else {
+        if !inserted {
+            let known = inbound::lock(tx, id, number).await?;
+            let same = known.is_none_or(|known| is_same(&known.item, &message.raw));
+            if !same {
+                let summary = "a message whose id another message has, with another content";
+                dropped(tx, work, message, summary, now).await?;
+            }
+        }
+        return Ok(inserted);
+    };
+    if inserted {
+        return Ok(report.is_from_person());
+    }
+    let Some(known) = inbound::lock(tx, id, number).await? else {
+        return Ok(false);
+    };
+    let mut record = Record::read(&known.item);
+    let had_come = record.is_from_person();
+    match record.add(report, &message.raw) {
+        Added::Known => return Ok(false),
+        Added::Full => {
+            let summary = "a report of a call of which too many are known";
+            dropped(tx, work, message, summary, now).await?;
+            return Ok(false);
+        }
+        Added::New => {}
+    }
+    let summary = record.summary();
+    let at = record.first_at().unwrap_or(message.at);
+    let recording = summary.recording.as_deref();
+    inbound::set_call(tx, known.id, &record.written(), contact, recording, at).await?;
+    if let Some(until) = window_until {
+        inbound::set_window(tx, known.id, until).await?;
+    }
+    Ok(report.is_from_person() && !had_come)
+}
+
+fn is_same(one: &str, other: &str) -> bool {
+    let value = |text: &str| serde_json::from_str::<Value>(text).ok();
+    one == other || value(one) == value(other)
+}
+
+/// Lists an item that is not kept because of what is known already.
+async fn dropped(
+    tx: &DatabaseTransaction,
+    work: &Work,
+    message: &Inbound,
+    summary: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if notice::is_known(tx, work.callback_id, &work.item.pointer).await? {
+        return Ok(());
+    }
+    tracing::warn!(
+        event = "callback.duplicate_differs",
+        callback.id = %work.callback_id,
+        pointer = work.item.pointer,
+        "an item is not kept, because another one has its id: see `GET /api/v1/notices`"
+    );
+    metrics::counter!("herald_callback_duplicate_differs_total").increment(1);
+    let kept = notice::New {
+        callback_id: work.callback_id,
+        pointer: &work.item.pointer,
+        field: if message.call.is_some() {
+            "calls"
+        } else {
+            "messages"
+        },
+        account_id: work.item.account_id.as_deref(),
+        summary,
+        outcome: notice::DUPLICATE_DIFFERS,
+        provider_at: Some(message.at),
+        item: &message.raw,
+    };
+    notice::insert(tx, kept, now).await
 }
 
 /// STOP and START, as a text or on a button.

@@ -13,7 +13,7 @@ pub use replay::replay;
 pub(super) use updates::{Told, learn, step as update_step};
 use uuid::Uuid;
 
-use super::{Engine, transition};
+use super::{Engine, heard::Mention, transition};
 use crate::{
     domain::time::Timestamp,
     providers::{Dead, Item, ItemKind, meta},
@@ -296,21 +296,22 @@ async fn commit(
     report.publish(engine);
     let numbers = work.iter().filter_map(|work| {
         let number = work.item.phone_number_id.as_deref()?;
-        Some((number, work.item.account_id.as_deref()))
+        Some(Mention {
+            number,
+            account: work.item.account_id.as_deref(),
+            display_number: work.item.display_number.as_deref(),
+        })
     });
     engine.heard.note(engine, numbers, now).await?;
     for work in work {
         match &work.item.kind {
-            ItemKind::Other { what } => {
+            ItemKind::Other(other) => {
                 tracing::debug!(
-                    event = "callback.kept",
-                    what,
-                    "kept and counted, nothing acts on it"
+                    event = "callback.not_applied",
+                    field = other.field,
+                    "listed and counted, nothing acts on it"
                 );
                 metrics::counter!("herald_callback_other_total").increment(1);
-            }
-            ItemKind::Update(update) if update.fact.is_none() => {
-                metrics::counter!("herald_callback_unknown_status_total").increment(1);
             }
             ItemKind::Update(_)
             | ItemKind::Inbound(_)

@@ -19,7 +19,8 @@ use crate::{
         transition::Report,
     },
     providers::{
-        AccountEffect, AccountNews, Identity, ItemKind, News, Subject, TemplateChange, TemplateNews,
+        AccountEffect, AccountNews, Identity, ItemKind, News, Other, Subject, TemplateChange,
+        TemplateNews,
     },
     store::{
         DatabaseTransaction, StoreError, account_fact,
@@ -141,8 +142,13 @@ pub(super) async fn apply(
 ) -> Result<Report, StoreError> {
     let mut report = Report::default();
     for work in work {
-        let ItemKind::News(news) = &work.item.kind else {
-            continue;
+        let news = match &work.item.kind {
+            ItemKind::News(news) => news,
+            ItemKind::Other(other) => {
+                list(tx, work, other, now).await?;
+                continue;
+            }
+            _ => continue,
         };
         if notice::is_known(tx, work.callback_id, &work.item.pointer).await? {
             continue;
@@ -182,6 +188,26 @@ pub(super) async fn apply(
         metrics::counter!("herald_notices_total").increment(1);
     }
     Ok(report)
+}
+
+/// Lists something that nothing acts on.
+async fn list(
+    tx: &DatabaseTransaction,
+    work: &Work,
+    other: &Other,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let kept = notice::New {
+        callback_id: work.callback_id,
+        pointer: &work.item.pointer,
+        field: &other.field,
+        account_id: work.item.account_id.as_deref(),
+        summary: &other.summary,
+        outcome: notice::NOT_APPLIED,
+        provider_at: other.at,
+        item: &other.raw,
+    };
+    notice::insert(tx, kept, now).await
 }
 
 #[expect(
@@ -302,15 +328,16 @@ async fn apply_account(
     if !account_fact::set(tx, fact, now).await? {
         return Ok(OLDER.to_owned());
     }
-    let mut held = None;
+    let mut concerned = None;
     let kind = match &account.effect {
         AccountEffect::None => format!("herald.account.{}", account.property.replace(' ', ".")),
-        AccountEffect::Hold { reason, until } => {
-            held = Some(sender::hold_account(tx, account_id, reason, *until, now).await?);
+        AccountEffect::Hold { .. } => {
+            let number = account.number.as_deref();
+            concerned = Some(sender::settle_account(tx, account_id, number, now).await?);
             "herald.sender.held".to_owned()
         }
         AccountEffect::Release => {
-            sender::release_account(tx, account_id, now).await?;
+            sender::settle_account(tx, account_id, account.number.as_deref(), now).await?;
             report.wake_sender = true;
             "herald.sender.released".to_owned()
         }
@@ -322,8 +349,9 @@ async fn apply_account(
         "value": account.value,
     });
     raise(engine, tx, work, &kind, data, report, now).await?;
-    Ok(match held {
-        Some(0) => "applied: no sender of this account is known yet".to_owned(),
+    Ok(match (concerned, &account.number) {
+        (Some(0), None) => "applied: no sender of this account is known yet".to_owned(),
+        (Some(0), Some(_)) => "applied: no sender of this number is known yet".to_owned(),
         _ => "applied".to_owned(),
     })
 }

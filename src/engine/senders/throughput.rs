@@ -1,11 +1,11 @@
-//! How much a number may send per second, asked of its provider.
+//! What providers say of their numbers: how much each may send per second, and how people write it.
 
 use uuid::Uuid;
 
 use crate::{
     domain::{horizon, time::Timestamp},
     engine::Engine,
-    providers::{AskError, Provider},
+    providers::{AskError, NumberFacts, Provider},
     store::{StoreError, sender},
 };
 
@@ -29,18 +29,23 @@ pub async fn turn(
     if asked_at.is_some_and(|at| horizon::is_recent(at, now, AGAIN_SECONDS * 1_000_000)) {
         return Ok(false);
     }
-    let (reported, asked_at) = match provider.per_second().await {
-        Ok(reported) => (reported, now),
+    let (facts, asked_at) = match provider.number().await {
+        Ok(facts) => (facts, now),
         // It is no error of the message that waits: the usual pace is kept meanwhile.
-        Err(AskError::Unsupported) => (None, now),
+        Err(AskError::Unsupported) => (NumberFacts::default(), now),
         Err(_) => (
-            None,
+            NumberFacts::default(),
             now.plus_seconds(AGAIN_AFTER_TROUBLE_SECONDS - AGAIN_SECONDS),
         ),
     };
+    let reported = facts.per_second;
+    let display_number = facts.display_number.as_deref();
     engine
         .store
-        .write(async |tx| sender::set_reported_pace(tx, id, reported, asked_at).await)
+        .write(async |tx| {
+            sender::set_display_number(tx, id, display_number, now).await?;
+            sender::set_reported_pace(tx, id, reported, asked_at).await
+        })
         .await?;
     if reported.is_some() && reported != row.pace_reported {
         tracing::info!(event = "sender.throughput", sender.id = %id, per_second = reported, "the provider allows so many messages per second");

@@ -36,7 +36,7 @@ pub struct NoticeQuery {
     limit: Option<u64>,
 }
 
-/// Something the provider told us that is no message and no status.
+/// Something the provider told us that is no message and no status of one, or was not applied.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct NoticeView {
     id: Uuid,
@@ -44,11 +44,15 @@ pub struct NoticeView {
     account: Option<String>,
     /// In plain words.
     summary: String,
-    /// `applied`, or why not.
+    /// `applied`; `not_applied`: nothing acts on it; `duplicate_differs`: something else has its id; or
+    /// why it was ignored.
     outcome: String,
-    /// As it came.
+    /// As it came; null when it is longer than 64 KiB: it stands in its callback.
     #[schema(value_type = Object)]
     value: Value,
+    /// The callback it came in, and where in it (a JSON pointer): `herald callbacks show`.
+    callback: Uuid,
+    pointer: String,
     at: Option<String>,
     received_at: String,
 }
@@ -90,6 +94,8 @@ pub async fn notices(
             summary: row.summary,
             outcome: row.outcome,
             value: serde_json::from_str(&row.item).unwrap_or(Value::Null),
+            callback: row.callback_id,
+            pointer: row.pointer,
             at: text(row.provider_at),
             received_at: Timestamp::from_micros(row.created_at).to_string(),
         })

@@ -12,6 +12,7 @@ use crate::{
     engine::accept::{self, FieldError, NewEvent, Replayed, RouteResult},
     http::{
         auth::{Allowed, Client, scope},
+        body::Json,
         problem::Problem,
     },
     state::AppState,
@@ -115,9 +116,8 @@ pub async fn post(
     caller: Allowed<scope::EventsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
-    body: web::Json<EventBody>,
+    Json(body): Json<EventBody>,
 ) -> Result<HttpResponse, Problem> {
-    let body = body.into_inner();
     let key = idempotency::whole(&request, &caller, json!(body).to_string().as_bytes())?;
     let new = check(body)?;
     if !caller.bounds.has_source(&new.source) {

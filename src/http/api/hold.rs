@@ -11,6 +11,7 @@ use crate::{
     engine::hold::{self, By, Standing},
     http::{
         auth::{Allowed, Client, scope},
+        body::Json,
         problem::Problem,
     },
     state::AppState,
@@ -135,7 +136,7 @@ pub struct HoldAll {
 pub async fn start(
     caller: Allowed<scope::HoldWrite>,
     state: web::Data<AppState>,
-    asked: web::Json<HoldAll>,
+    Json(asked): Json<HoldAll>,
 ) -> Result<HttpResponse, Problem> {
     let reason = asked.reason.trim();
     if reason.is_empty() || reason.chars().count() > MAX_REASON {

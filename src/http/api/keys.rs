@@ -18,6 +18,7 @@ use crate::{
     },
     http::{
         auth::{Allowed, scope},
+        body::Json,
         problem::Problem,
     },
     state::{AppState, random_bytes},
@@ -185,9 +186,9 @@ fn read(body: KeyBody) -> Result<Wanted, Problem> {
 pub async fn create(
     caller: Allowed<scope::KeysWrite>,
     state: web::Data<AppState>,
-    body: web::Json<KeyBody>,
+    Json(body): Json<KeyBody>,
 ) -> Result<HttpResponse, Problem> {
-    let wanted = read(body.into_inner())?;
+    let wanted = read(body)?;
     if !caller.scopes.covers(wanted.scopes()) {
         let rule = "a key makes none that may do more than itself: name its scopes";
         return Err(Problem::Forbidden(rule.to_owned()));

@@ -10,6 +10,7 @@ use crate::{
     engine::accept::FieldError,
     http::{
         auth::{Allowed, scope},
+        body::Json,
         problem::Problem,
     },
     state::AppState,
@@ -32,9 +33,8 @@ pub struct LogBody {
 pub async fn put(
     caller: Allowed<scope::LogWrite>,
     state: web::Data<AppState>,
-    body: web::Json<LogBody>,
+    Json(body): Json<LogBody>,
 ) -> Result<HttpResponse, Problem> {
-    let body = body.into_inner();
     if (state.set_log_filter)(&body.filter).is_err() {
         return Err(Problem::Invalid(vec![FieldError {
             pointer: "/filter".to_owned(),

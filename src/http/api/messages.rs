@@ -1,6 +1,9 @@
 //! What people wrote to us.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use actix_web::{HttpResponse, http::header, web};
 use entity::inbound_message;
@@ -11,9 +14,15 @@ use uuid::Uuid;
 
 use super::{ProblemDocument, cut, instant, page_size, wrong};
 use crate::{
-    domain::{access::Bounds, phone::Phone, time::Timestamp},
+    domain::{
+        access::{Bounds, Scope},
+        phone::Phone,
+        time::Timestamp,
+        voice_call::{Direction, State, Summary},
+    },
+    engine::voice_call::Record,
     http::{
-        auth::{Allowed, scope},
+        auth::{Allowed, Client, scope},
         problem::Problem,
     },
     providers::{AskError, Provider},
@@ -21,7 +30,7 @@ use crate::{
     store::{
         Store,
         alias::{self, Alias},
-        inbound::{self, Filter},
+        inbound::{self, Filter, ProviderId},
         notification, people,
     },
 };
@@ -45,22 +54,28 @@ pub struct ListQuery {
     limit: Option<u64>,
 }
 
-/// A message of a person.
+/// A message of a person, or a voice call.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InboundView {
     id: Uuid,
+    /// The provider's id of it. Absent unless the key has `contacts:read`: a number can be read from it.
+    provider_message_id: Option<String>,
     /// The provider's word: `text`, `image`, `button`, …; `call` for a call.
     kind: String,
     /// What can be read of it: the text, a caption, the title of a tapped button.
     text: Option<String>,
     /// What a tapped button carries, or the answers of a form.
     payload: Option<String>,
-    /// The object named after the kind, as it came.
+    /// The object named after the kind, as it came; of a call, the list of its reports.
     #[schema(value_type = Object)]
     content: Value,
+    /// What became of a call.
+    call: Option<CallView>,
     contact: Option<Uuid>,
     /// The notification it answers, reacts to, or is about.
     notification: Option<Uuid>,
+    /// The message that it quotes, reacts to, edits or takes back, if a person wrote that.
+    about: Option<Uuid>,
     /// Who is quoted, or that it was forwarded.
     #[schema(value_type = Object)]
     context: Value,
@@ -80,6 +95,39 @@ pub struct InboundView {
     received_at: String,
 }
 
+/// A voice call, as far as it is known.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CallView {
+    /// `user_initiated` or `business_initiated`.
+    #[schema(value_type = String)]
+    direction: Direction,
+    /// `ringing`, `accepted`, `rejected`, `missed` (a person called, and nobody took it), `completed`,
+    /// or `failed` (we called, and the person did not take it).
+    #[schema(value_type = String)]
+    state: State,
+    offered_at: Option<String>,
+    accepted_at: Option<String>,
+    ended_at: Option<String>,
+    duration_seconds: Option<i64>,
+    /// There is a recording, which `media` fetches.
+    has_recording: bool,
+}
+
+impl From<Summary> for CallView {
+    fn from(summary: Summary) -> Self {
+        let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
+        Self {
+            direction: summary.direction,
+            state: summary.state,
+            offered_at: text(summary.offered_at),
+            accepted_at: text(summary.accepted_at),
+            ended_at: text(summary.ended_at),
+            duration_seconds: summary.duration_seconds,
+            has_recording: summary.recording.is_some(),
+        }
+    }
+}
+
 /// A page of messages, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InboundPage {
@@ -87,13 +135,24 @@ pub struct InboundPage {
     next: Option<Uuid>,
 }
 
-fn view(row: inbound_message::Model) -> InboundView {
+fn view(row: inbound_message::Model, about: Option<Uuid>, shows_ids: bool) -> InboundView {
     let item: Value = serde_json::from_str(&row.item).unwrap_or(Value::Null);
     let part = |key: &str| item.get(key).cloned().unwrap_or(Value::Null);
+    let provider_id = ProviderId::of(&row.provider_message_id);
+    let call = match provider_id {
+        ProviderId::Call(_) => Some(Record::read(&row.item)),
+        ProviderId::Message(_) => None,
+    };
     let removed = row.kind == "reaction" && row.text.is_none();
     InboundView {
         id: row.id,
-        content: part(&row.kind),
+        provider_message_id: shows_ids.then(|| provider_id.id().to_owned()),
+        content: match &call {
+            Some(record) => json!(record.raw()),
+            None => part(&row.kind),
+        },
+        call: call.map(|record| record.summary().into()),
+        about,
         context: part("context"),
         referral: part("referral"),
         errors: part("errors"),
@@ -110,7 +169,7 @@ fn view(row: inbound_message::Model) -> InboundView {
     }
 }
 
-/// What people wrote or tapped, newest first.
+/// What people wrote or tapped and voice calls, newest first.
 #[utoipa::path(
     get, path = "/api/v1/messages", tag = "messages", params(ListQuery),
     responses((status = 200, body = InboundPage), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
@@ -154,16 +213,17 @@ pub async fn list(
     };
     let mut rows = inbound::newest(store, &caller.bounds, filter, limit + 1).await?;
     let next = cut(&mut rows, limit, |row| row.id);
-    let messages = views(store, &caller.bounds, rows).await?;
+    let messages = views(store, &caller, rows).await?;
     Ok(HttpResponse::Ok().json(InboundPage { messages, next }))
 }
 
-/// Messages as the caller sees them: a notification that is not its own is not named.
+/// Messages as the caller sees them: a notification or a message that is not its own is not named.
 async fn views(
     store: &Store,
-    bounds: &Bounds,
+    caller: &Client,
     mut rows: Vec<inbound_message::Model>,
 ) -> Result<Vec<InboundView>, Problem> {
+    let bounds = &caller.bounds;
     if bounds.product().is_some() {
         let named: Vec<Uuid> = rows.iter().filter_map(|row| row.notification_id).collect();
         let own = notification::find_all(store, bounds, &named).await?;
@@ -172,7 +232,28 @@ async fn views(
             row.notification_id = row.notification_id.filter(|id| own.contains(id));
         }
     }
-    Ok(rows.into_iter().map(view).collect())
+    let named: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row.context_message_id.as_deref())
+        .collect();
+    let known = inbound::of_provider_ids(store, bounds, &named).await?;
+    let known: HashMap<(&str, &str), Uuid> = known
+        .iter()
+        .map(|row| {
+            let provider_id = ProviderId::of(&row.provider_message_id);
+            ((provider_id.id(), row.phone_number_id.as_str()), row.id)
+        })
+        .collect();
+    let shows_ids = caller.scopes.has(Scope::ContactsRead);
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let named = row.context_message_id.as_deref();
+            let about =
+                named.and_then(|id| known.get(&(id, row.phone_number_id.as_str())).copied());
+            view(row, about, shows_ids)
+        })
+        .collect())
 }
 
 async fn found(
@@ -180,7 +261,7 @@ async fn found(
     bounds: &Bounds,
     id: Uuid,
 ) -> Result<inbound_message::Model, Problem> {
-    inbound::find(&state.engine.store, bounds, id)
+    inbound::find(state.engine.store.reader(), bounds, id)
         .await?
         .ok_or(Problem::NotFound)
 }
@@ -196,7 +277,7 @@ pub async fn get(
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
     let row = found(&state, &caller.bounds, *id).await?;
-    let shown = views(&state.engine.store, &caller.bounds, vec![row]).await?;
+    let shown = views(&state.engine.store, &caller, vec![row]).await?;
     let shown = shown.into_iter().next().ok_or(Problem::NotFound)?;
     Ok(HttpResponse::Ok().json(shown))
 }
@@ -245,11 +326,11 @@ pub async fn read(
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
     let row = found(&state, &caller.bounds, *id).await?;
+    let ProviderId::Message(message) = ProviderId::of(&row.provider_message_id) else {
+        return Err(Problem::State("a call cannot be marked as read"));
+    };
     let provider = provider(&state, row.sender_id)?;
-    provider
-        .mark_read(&row.provider_message_id)
-        .await
-        .map_err(asked)?;
+    provider.mark_read(message).await.map_err(asked)?;
     Ok(HttpResponse::Ok().json(json!({ "read": true })))
 }
 

@@ -178,7 +178,7 @@ fn wrong(pointer: &str, rule: String) -> Problem {
 
 /// A document out of a body that was read whole.
 fn read_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem::Malformed(super::readable(&error)))
+    super::body::read(body)
 }
 
 /// How many rows a page has: 50, unless something from 1 to 200 is asked for.

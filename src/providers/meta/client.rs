@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     errors,
-    lenient::document,
+    lenient::{digits, document},
     request::{redacted, request_body},
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         failure::{Failure, FailureClass},
         outcome::Outcome,
     },
-    providers::{AskError, Exchange, Media, Message, Provider},
+    providers::{AskError, Exchange, Media, Message, NumberFacts, Provider},
 };
 
 /// No answer is read further, in bytes.
@@ -178,20 +178,26 @@ impl Provider for MetaClient {
 
     /// `throughput.level` of the number (Meta, "Throughput"): numbers that are used
     /// with the WhatsApp Business app as well may send 20 a second.
-    async fn per_second(&self) -> Result<Option<i64>, AskError> {
-        let url = format!("{}?fields=throughput,is_on_biz_app", self.number);
+    async fn number(&self) -> Result<NumberFacts, AskError> {
+        let fields = "throughput,is_on_biz_app,display_phone_number";
+        let url = format!("{}?fields={fields}", self.number);
         let (_, answer) = self.ask(self.http.get(url), MAX_ANSWER_BYTES).await?;
         let answer: Value = document(&answer).unwrap_or(Value::Null);
-        if answer.get("is_on_biz_app") == Some(&Value::Bool(true)) {
-            return Ok(Some(20));
-        }
-        Ok(
-            match answer.pointer("/throughput/level").and_then(Value::as_str) {
+        let level = answer.pointer("/throughput/level").and_then(Value::as_str);
+        let per_second = if answer.get("is_on_biz_app") == Some(&Value::Bool(true)) {
+            Some(20)
+        } else {
+            match level {
                 Some("HIGH") => Some(1000),
                 Some("STANDARD") => Some(80),
                 _ => None,
-            },
-        )
+            }
+        };
+        let written = answer.get("display_phone_number").and_then(Value::as_str);
+        Ok(NumberFacts {
+            per_second,
+            display_number: written.and_then(digits),
+        })
     }
 
     /// First where it is, then what it is: the address is good for 5 minutes (Meta, "Media").

@@ -40,6 +40,12 @@ impl Text {
     }
 }
 
+/// The digits of a number that is written for people: `+1 555-078-3881` and `15550783881` occur.
+pub(super) fn digits(number: &str) -> Option<String> {
+    let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+    (!digits.is_empty()).then_some(digits)
+}
+
 /// Replaces escapes of what cannot be kept, wherever in a document they stand: NUL, which
 /// PostgreSQL stores in no text, and halves of surrogate pairs that stand alone: they are no
 /// characters, and no reader of JSON takes them.

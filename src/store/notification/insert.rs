@@ -39,6 +39,8 @@ pub struct NewNotification {
     /// `template`, or what [`crate::domain::content::Content::kind`] says.
     pub kind: &'static str,
     pub template: String,
+    /// The template that it was made with, if another one has taken its place.
+    pub made_with: Option<String>,
     pub language: Option<String>,
     pub category: String,
     pub params: serde_json::Value,
@@ -111,6 +113,8 @@ struct NewRow<'a> {
     sealed: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     product: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    made_with: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -220,6 +224,7 @@ pub async fn insert(
                 message_kind: new.message_kind.as_deref(),
                 sealed: new.secrets(),
                 product: new.product.as_deref(),
+                made_with: new.made_with.as_deref(),
             }
         })
         .collect();
@@ -261,6 +266,7 @@ pub async fn insert(
             text("message_kind"),
             text("sealed"),
             text("product"),
+            text("made_with"),
         ],
     );
     let inserted = query(
@@ -269,11 +275,11 @@ pub async fn insert(
             "INSERT INTO notification (id, created_at, updated_at, event_id, route, event_type, follow_up_id, parent_id, \
              rule, depth, sender_id, channel, contact_id, recipient, address, subject_contact_id, kind, template, \
              language, category, params, body, reference, labels, priority, generation, status, open_status, \
-             engine_state, reason, triggered, replied, attempt_count, due_at, wake_at, expires_at, reply_to, fallback, message_kind, sealed, product) \
+             engine_state, reason, triggered, replied, attempt_count, due_at, wake_at, expires_at, reply_to, fallback, message_kind, sealed, product, made_with) \
              SELECT r.id, $2, $2, r.event_id, r.route, r.event_type, r.follow_up_id, r.parent_id, \
              r.rule, r.depth, r.sender_id, r.channel, r.contact_id, r.recipient, r.address, r.subject, r.kind, r.template, \
              r.language, r.category, r.params, r.body, r.reference, r.labels, r.priority, 1, r.state, r.open, \
-             r.state, r.reason, 0, false, 0, r.due, CASE WHEN r.due IS NULL THEN NULL ELSE r.expires END, r.expires, r.reply_to, r.fallback, r.message_kind, r.sealed, r.product \
+             r.state, r.reason, 0, false, 0, r.due, CASE WHEN r.due IS NULL THEN NULL ELSE r.expires END, r.expires, r.reply_to, r.fallback, r.message_kind, r.sealed, r.product, r.made_with \
              FROM {given} WHERE true ON CONFLICT DO NOTHING RETURNING id"
         ),
         [list(&described)?, now.micros().into()],
@@ -329,7 +335,8 @@ pub(super) async fn fall_back(tx: &DatabaseTransaction, id: Uuid) -> Result<(), 
         })?;
     execute(
         tx,
-        "UPDATE notification SET kind = 'template', template = $2, language = $3, category = $4, params = $5, body = $6, \
+        "UPDATE notification SET kind = 'template', \
+         made_with = CASE WHEN template IN ('', $2) THEN made_with ELSE template END, template = $2, language = $3, category = $4, params = $5, body = $6, \
          fallback = NULL WHERE id = $1",
         [
             id.into(),

@@ -62,7 +62,10 @@ pub struct Filter {
     pub statuses: Vec<Status>,
     pub template: Option<String>,
     pub event_type: Option<String>,
-    pub label: Option<(String, String)>,
+    /// All must hold.
+    pub labels: Vec<(String, String)>,
+    /// Also what was tried more than once, or will be.
+    pub retried: bool,
     pub reference: Option<String>,
     pub address: Option<String>,
     pub recipient: Option<String>,
@@ -94,8 +97,15 @@ pub async fn search(
         .filter(of_notifications(bounds).condition())
         .order_by_desc(notification::Column::Id)
         .limit(filter.limit);
-    if !filter.statuses.is_empty() {
-        let names: Vec<&str> = filter.statuses.iter().map(|status| status.name()).collect();
+    let names: Vec<&str> = filter.statuses.iter().map(|status| status.name()).collect();
+    if filter.retried {
+        select = select.filter(
+            sea_orm::Condition::any()
+                .add(notification::Column::AttemptCount.gt(1))
+                .add(notification::Column::OpenStatus.eq(Status::Retrying.name()))
+                .add(notification::Column::Status.is_in(names)),
+        );
+    } else if !names.is_empty() {
         // Those that failed or were not sent are few among many, and have an index.
         for group in [Group::Failed, Group::NotSent] {
             if filter.statuses.iter().all(|status| status.group() == group) {
@@ -136,7 +146,6 @@ pub async fn search(
         select = select.filter(sea_orm::sea_query::Expr::cust(NAMED));
     }
     for (column, value) in [
-        (notification::Column::Template, &filter.template),
         (notification::Column::EventType, &filter.event_type),
         (notification::Column::Reference, &filter.reference),
         (notification::Column::Address, &filter.address),
@@ -146,7 +155,14 @@ pub async fn search(
             select = select.filter(column.eq(value.as_str()));
         }
     }
-    if let Some((name, value)) = &filter.label {
+    if let Some(template) = &filter.template {
+        select = select.filter(
+            sea_orm::Condition::any()
+                .add(notification::Column::Template.eq(template.as_str()))
+                .add(notification::Column::MadeWith.eq(template.as_str())),
+        );
+    }
+    for (name, value) in &filter.labels {
         let labelled = Query::select()
             .column(entity::notification_label::Column::NotificationId)
             .from(entity::notification_label::Entity)

@@ -2,7 +2,7 @@
 
 use crate::store::DatabaseTransaction;
 use entity::sender;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
 
 use super::by_phone_number_id;
@@ -52,43 +52,77 @@ pub async fn set_health(
     Ok(())
 }
 
-/// Holds every sender of an account, because its provider says so. The next
-/// probe goes out when the restriction ends, or in an hour.
-pub async fn hold_account(
+/// Applies what the provider has said of an account, or of one number of it, to the senders that
+/// this concerns: they are held, or may send again if nothing else that was said holds them. Says
+/// how many are concerned.
+pub async fn settle_account(
     tx: &DatabaseTransaction,
     account_id: &str,
-    reason: &str,
-    until: Option<Timestamp>,
+    number: Option<&str>,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    let held = execute(
-        tx,
-        "UPDATE sender SET state = 'held', state_reason = $2, probe_at = $3, updated_at = $4, account_held_at = $4 WHERE waba_id = $1",
-        [
-            account_id.into(),
-            reason.into(),
-            until.unwrap_or(now.plus_seconds(3600)).micros().into(),
-            now.micros().into(),
-        ],
-    )
-    .await?;
-    Ok(held.rows_affected())
+    let rows = sender::Entity::find()
+        .filter(sender::Column::WabaId.eq(account_id))
+        .order_by_asc(sender::Column::Id)
+        .all(tx)
+        .await?;
+    let mut concerned = 0;
+    for row in rows {
+        if number.is_none_or(|number| is_called(&row, number)) {
+            concerned += 1;
+            settle(tx, &row, account_id, true, now).await?;
+        }
+    }
+    Ok(concerned)
 }
 
-/// Lets every held sender of an account send again.
-pub async fn release_account(
+/// Whether a number, as people write it or by its id, is that of a sender.
+pub fn is_called(row: &sender::Model, number: &str) -> bool {
+    [&row.display_number, &row.phone_number_id]
+        .into_iter()
+        .flatten()
+        .any(|known| known == number)
+}
+
+/// Holds a sender because its provider says so: the next probe goes out when the restriction
+/// ends, or in an hour. Or releases it, if it may.
+async fn settle(
     tx: &DatabaseTransaction,
+    row: &sender::Model,
     account_id: &str,
+    may_release: bool,
     now: Timestamp,
-) -> Result<u64, StoreError> {
-    let released = execute(
-        tx,
-        "UPDATE sender SET state = 'active', state_reason = NULL, probe_at = NULL, failures_in_row = 0, updated_at = $2, account_held_at = NULL \
-         WHERE waba_id = $1 AND state = 'held'",
-        [account_id.into(), now.micros().into()],
-    )
-    .await?;
-    Ok(released.rows_affected())
+) -> Result<(), StoreError> {
+    let numbers: Vec<&str> = [&row.display_number, &row.phone_number_id]
+        .into_iter()
+        .filter_map(|number| number.as_deref())
+        .collect();
+    match account_fact::standing(tx, account_id, &numbers).await? {
+        Some((reason, until)) => {
+            execute(
+                tx,
+                "UPDATE sender SET state = 'held', state_reason = $2, probe_at = $3, updated_at = $4, account_held_at = $4 WHERE id = $1",
+                [
+                    row.id.into(),
+                    reason.into(),
+                    until.unwrap_or(now.plus_seconds(3600)).micros().into(),
+                    now.micros().into(),
+                ],
+            )
+            .await?;
+        }
+        None if may_release => {
+            execute(
+                tx,
+                "UPDATE sender SET state = 'active', state_reason = NULL, probe_at = NULL, failures_in_row = 0, updated_at = $2, \
+                 account_held_at = NULL WHERE id = $1 AND state = 'held'",
+                [row.id.into(), now.micros().into()],
+            )
+            .await?;
+        }
+        None => {}
+    }
+    Ok(())
 }
 
 /// Notes that a provider accepted messages: from now on it should be heard of.
@@ -102,30 +136,33 @@ pub async fn expects(tx: &DatabaseTransaction, id: Uuid, now: Timestamp) -> Resu
     Ok(())
 }
 
-/// Notes that a number was heard of, and whose account it is in. Says whether that
-/// account is news.
+/// Notes that a number was heard of, whose account it is in, and how people write it. Says whether
+/// the account is news.
 pub async fn heard(
     tx: &DatabaseTransaction,
     phone_number_id: &str,
     account_id: Option<&str>,
+    display_number: Option<&str>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let known = by_phone_number_id(tx, phone_number_id).await?;
     let mut learned = false;
-    if let (Some(row), Some(account_id)) = (&known, account_id)
-        && row.waba_id.is_none()
-    {
-        // The account's standing may have been told before we knew whose account it is.
-        let standing = account_fact::standing(tx, account_id).await?;
-        learned = true;
-        execute(
-            tx,
-            "UPDATE sender SET waba_id = $2 WHERE id = $1 AND waba_id IS NULL",
-            [row.id.into(), account_id.into()],
-        )
-        .await?;
-        if let Some((reason, until)) = standing {
-            hold_account(tx, account_id, &reason, until, now).await?;
+    if let Some(row) = by_phone_number_id(tx, phone_number_id).await? {
+        learned = account_id.is_some() && row.waba_id.is_none();
+        let account = row.waba_id.as_deref().or(account_id);
+        if learned {
+            execute(
+                tx,
+                "UPDATE sender SET waba_id = $2 WHERE id = $1 AND waba_id IS NULL",
+                [row.id.into(), account.into()],
+            )
+            .await?;
+        }
+        let is_settled = set_display_number(tx, row.id, display_number, now).await?;
+        // Its standing may have been told before we knew whose account it is.
+        if let (Some(account), true, false) = (account, learned, is_settled)
+            && let Some(row) = super::find(tx, row.id).await?
+        {
+            settle(tx, &row, account, false, now).await?;
         }
     }
     execute(
@@ -137,6 +174,34 @@ pub async fn heard(
     )
     .await?;
     Ok(learned)
+}
+
+/// Notes how people write the number of a sender. What the provider has said of this number before
+/// concerns it from now on. Says whether it was news.
+pub async fn set_display_number(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    number: Option<&str>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let Some(number) = number else {
+        return Ok(false);
+    };
+    let set = execute(
+        tx,
+        "UPDATE sender SET display_number = $2 WHERE id = $1 AND (display_number IS NULL OR display_number <> $2)",
+        [id.into(), number.into()],
+    )
+    .await?;
+    if set.rows_affected() == 0 {
+        return Ok(false);
+    }
+    if let Some(row) = super::find(tx, id).await?
+        && let Some(account) = &row.waba_id
+    {
+        settle(tx, &row, account, false, now).await?;
+    }
+    Ok(true)
 }
 
 /// Locks senders that have accepted messages since before `since` without

@@ -71,6 +71,7 @@ pub async fn insert(
         pace_set: Set(new.per_second),
         pace_reported: Set(None),
         pace_asked_at: Set(None),
+        display_number: Set(None),
     };
     // Another process may be making it at this moment.
     match sender::Entity::insert(row)

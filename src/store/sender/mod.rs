@@ -4,7 +4,8 @@ mod health;
 mod manage;
 
 pub use health::{
-    Health, any_silent, expects, heard, hold_account, release_account, set_health, silent,
+    Health, any_silent, expects, heard, is_called, set_display_number, set_health, settle_account,
+    silent,
 };
 pub use manage::{
     Changes, New, ensure, forget_trouble, insert, make_default, set, set_reported_pace, switch,

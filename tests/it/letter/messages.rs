@@ -15,7 +15,6 @@ crate::tests![
     a_group_message_opens_no_window_and_answers_nothing,
     people_without_numbers_profiles_or_names_are_kept,
     several_entries_changes_and_lists_are_all_read,
-    a_call_opens_the_window_and_is_kept,
     fields_that_are_only_kept_act_on_nothing,
     media_is_fetched_on_demand_as_a_download_and_bounded,
     messages_are_found_by_contact_and_time,
@@ -149,7 +148,7 @@ async fn taps_and_forms_carry_their_payload(database: Database) {
             "interactive",
             json!({ "type": "product", "product": { "id": "p" } }),
             json!(null),
-            json!(null),
+            json!("{\"id\":\"p\"}"),
         ),
     ];
     for (number, (kind, content, text, payload)) in rows.into_iter().enumerate() {
@@ -455,59 +454,23 @@ async fn several_entries_changes_and_lists_are_all_read(database: Database) {
     assert_eq!(app.number("SELECT count(*) FROM inbound_message").await, 4);
     assert_eq!(app.status_of(&id).await, "delivered");
     let (_, notices) = app.get("/api/v1/notices").await;
-    assert_eq!(notices["notices"][0]["summary"], "account error 130429");
+    let summaries: Vec<&Value> = notices["notices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|notice| &notice["summary"])
+        .collect();
+    assert_eq!(
+        summaries,
+        ["not applied: a_field_of_tomorrow", "account error 130429"]
+    );
     assert_eq!(app.number("SELECT count(*) FROM dead_letter").await, 0);
-}
-
-async fn a_call_opens_the_window_and_is_kept(database: Database) {
-    let app = app(&database).await;
-    let call = |id: &str, event: &str, direction: &str| {
-        json!({ "messaging_product": "whatsapp", "metadata": { "phone_number_id": crate::harness::PHONE_NUMBER_ID },
-            "contacts": [{ "wa_id": "12025550101", "profile": { "name": "Asha" } }],
-            "calls": [{ "id": id, "from": "12025550101", "to": "15550783881", "event": event, "timestamp": AT.to_string(),
-                "direction": direction, "session": { "sdp_type": "offer", "sdp": "v=0" } }] })
-    };
-    told(
-        &app,
-        "calls",
-        None,
-        call("wacid.1", "connect", "USER_INITIATED"),
-    )
-    .await;
-    told(
-        &app,
-        "calls",
-        None,
-        call("wacid.1", "terminate", "USER_INITIATED"),
-    )
-    .await;
-    told(
-        &app,
-        "calls",
-        None,
-        call("wacid.2", "connect", "BUSINESS_INITIATED"),
-    )
-    .await;
-    let statuses = json!({ "metadata": { "phone_number_id": crate::harness::PHONE_NUMBER_ID },
-        "statuses": [{ "type": "call", "id": "wacid.2", "status": "RINGING", "timestamp": AT, "recipient_id": "12025550101" }] });
-    told(&app, "calls", None, statuses).await;
-    let (_, page) = app.get("/api/v1/messages").await;
-    assert_eq!(page["messages"].as_array().unwrap().len(), 1, "{page}");
-    assert_eq!(page["messages"][0]["kind"], "call");
-    let contact = page["messages"][0]["contact"].as_str().unwrap();
-    let (_, person) = app.get(&format!("/api/v1/contacts/{contact}")).await;
-    assert_eq!(person["windows"][0]["open"], true);
-    assert_eq!(app.number("SELECT count(*) FROM parked_status").await, 0);
 }
 
 async fn fields_that_are_only_kept_act_on_nothing(database: Database) {
     let app = app(&database).await;
     let message = from_asha("wamid.k", AT, "text", json!({ "body": "STOP" }));
     for (field, value) in [
-        (
-            "standby",
-            json!({ "standby": { "messages": [message.clone()], "statuses": [{ "id": "wamid.z", "status": "read", "timestamp": "1" }] } }),
-        ),
         (
             "smb_message_echoes",
             json!({ "message_echoes": [{ "from": "15550783881", "to": "12025550101", "id": "wamid.e", "timestamp": "1", "type": "text", "text": { "body": "hi" } }] }),
@@ -542,7 +505,7 @@ async fn fields_that_are_only_kept_act_on_nothing(database: Database) {
             "SELECT count(*) FROM callback WHERE processed_at IS NOT NULL AND dead_items = 0"
         )
         .await,
-        8
+        7
     );
     let (_, metrics) = app.text("/metrics").await;
     assert!(metrics.contains("herald_callback_other_total"), "{metrics}");

@@ -2,10 +2,13 @@
 //! and what a user sees of it.
 
 mod account;
+mod calls;
 mod hardening;
+mod listed;
 mod messages;
 mod people;
 mod retention;
+mod standing;
 mod statuses;
 mod windows;
 
@@ -19,10 +22,13 @@ pub const ACCOUNT: &str = "102290129340398";
 pub fn tests() -> Vec<Test> {
     [
         account::tests(),
+        calls::tests(),
         hardening::tests(),
+        listed::tests(),
         messages::tests(),
         people::tests(),
         retention::tests(),
+        standing::tests(),
         statuses::tests(),
         windows::tests(),
     ]

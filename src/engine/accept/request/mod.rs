@@ -24,6 +24,7 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError,
         event::{self, Used},
+        inbound::{self, ProviderId},
         new_id,
         notification::{self, Fallback, NewNotification},
     },
@@ -43,7 +44,7 @@ pub struct Request {
     pub expires_after_seconds: Option<i64>,
     /// Not before then.
     pub send_at: Option<Timestamp>,
-    /// The provider's id of the message that it answers.
+    /// The message that it answers: our id of it, or the provider's.
     pub reply_to: Option<String>,
     /// Which kind of message it is, of those that people may turn off.
     pub message_kind: Option<String>,
@@ -164,6 +165,7 @@ pub(super) async fn check(
             found.map(|row| row.id)
         }
     };
+    let reply_to = reply_to(tx, asked, &mut wrong).await?;
     let in_force = reading.in_force(engine, tx).await?;
     if request
         .message_kind
@@ -255,7 +257,7 @@ pub(super) async fn check(
         priority: request.priority,
         expires_after_seconds: request.expires_after_seconds,
         send_at: request.send_at,
-        reply_to: request.reply_to.clone(),
+        reply_to,
         message_kind: request.message_kind.clone(),
         mode: request.mode,
         fallback_template: None,
@@ -307,6 +309,32 @@ pub(super) async fn check(
         })
         .collect();
     Ok((Checked::New(used.resource_id, new), false))
+}
+
+/// The provider's id of the message that is answered.
+async fn reply_to(
+    tx: &DatabaseTransaction,
+    asked: &Asked,
+    wrong: &mut Vec<FieldError>,
+) -> Result<Option<String>, StoreError> {
+    let Some(named) = &asked.request.reply_to else {
+        return Ok(None);
+    };
+    let Ok(id) = Uuid::parse_str(named) else {
+        return Ok(Some(named.clone()));
+    };
+    let found = inbound::find(tx, &asked.bounds, id).await?;
+    let found = found
+        .as_ref()
+        .map(|row| ProviderId::of(&row.provider_message_id));
+    if let Some(ProviderId::Message(message)) = found {
+        return Ok(Some(message.to_owned()));
+    }
+    wrong.push(FieldError {
+        pointer: "/reply_to".to_owned(),
+        rule: "no message has this id".to_owned(),
+    });
+    Ok(None)
 }
 
 /// The answer to a request whose key was used before.
@@ -418,6 +446,7 @@ fn free(
         subject_contact_id: draft.subject_contact_id,
         kind: content.kind(),
         template: String::new(),
+        made_with: None,
         language: None,
         category: "service".to_owned(),
         params: json!(content),

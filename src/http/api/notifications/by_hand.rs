@@ -15,7 +15,7 @@ use crate::{
         matching::Match,
     },
     http::{
-        api::{ProblemDocument, idempotency},
+        api::{ProblemDocument, idempotency, read_json},
         auth::{Allowed, Client, scope},
         problem::Problem,
     },
@@ -68,9 +68,7 @@ pub async fn retry(
     let meant: RetryBody = if body.iter().all(u8::is_ascii_whitespace) {
         RetryBody::default()
     } else {
-        serde_json::from_slice(&body).map_err(|_unreadable| {
-            Problem::Malformed("the body is empty or {\"even_if_delivered\": true}".to_owned())
-        })?
+        read_json(&body)?
     };
     let action = Action::Retry {
         even_if_delivered: meant.even_if_delivered,
@@ -155,9 +153,7 @@ async fn many(
     body: &[u8],
     action: fn(&ManyBody) -> Action,
 ) -> Result<HttpResponse, Problem> {
-    let read: ManyBody = serde_json::from_slice(body).map_err(|error| {
-        Problem::Malformed(format!("the body is JSON with a `filter`: {error}"))
-    })?;
+    let read: ManyBody = read_json(body)?;
     if read.filter.is_empty() && !read.all {
         return Err(Problem::Invalid(vec![FieldError {
             pointer: "/filter".to_owned(),

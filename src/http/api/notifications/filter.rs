@@ -1,13 +1,16 @@
 //! Finding notifications.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::{Page, summary};
 use crate::{
-    engine::{accept::FieldError, matching::Match},
+    engine::{
+        accept::FieldError,
+        matching::{Labels, Match},
+    },
     http::{
         api::{ProblemDocument, cut},
         auth::{Allowed, scope},
@@ -21,13 +24,15 @@ use crate::{
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
-    /// Statuses, separated by commas.
+    /// Statuses, separated by commas: see `filter.status` of `POST /api/v1/notifications/retry`. The words of the
+    /// statistics mean what is counted there.
     status: Option<String>,
     /// An event type.
     r#type: Option<String>,
     template: Option<String>,
-    /// `name=value`
-    label: Option<String>,
+    /// `name=value`; given several times, all must hold.
+    #[serde(default)]
+    label: Vec<String>,
     reference: Option<String>,
     /// A number in E.164, `user:NAME` or `contact:NAME`.
     recipient: Option<String>,
@@ -41,6 +46,25 @@ pub struct ListQuery {
     limit: Option<u64>,
 }
 
+/// Reads a query in which a label may stand several times.
+fn read(query: &str) -> Result<ListQuery, Problem> {
+    let mut rest = form_urlencoded::Serializer::new(String::new());
+    let mut label = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if name == "label" {
+            label.push(value.into_owned());
+        } else {
+            rest.append_pair(&name, &value);
+        }
+    }
+    let read = web::Query::<ListQuery>::from_query(&rest.finish())
+        .map_err(|error| Problem::Malformed(error.to_string()))?;
+    Ok(ListQuery {
+        label,
+        ..read.into_inner()
+    })
+}
+
 /// Finds notifications, newest first.
 #[utoipa::path(
     get, path = "/api/v1/notifications", tag = "notifications", params(ListQuery),
@@ -49,15 +73,15 @@ pub struct ListQuery {
 pub async fn list(
     caller: Allowed<scope::NotificationsRead>,
     state: web::Data<AppState>,
-    query: web::Query<ListQuery>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let query = query.into_inner();
+    let query = read(request.query_string())?;
     let limit = query.limit.unwrap_or(50);
     let filter = Match {
         status: query.status,
         r#type: query.r#type,
         template: query.template,
-        label: query.label,
+        label: Labels(query.label),
         reference: query.reference,
         recipient: query.recipient,
         since: query.since,

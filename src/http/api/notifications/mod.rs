@@ -12,10 +12,16 @@ pub use view::{
 };
 use view::{detail, summary};
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{
+        MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
+};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
@@ -36,6 +42,7 @@ use crate::{
     http::{
         api::idempotency,
         auth::{Allowed, scope},
+        body::Json,
         problem::Problem,
     },
     state::AppState,
@@ -77,7 +84,7 @@ pub struct NotificationBody {
     /// The template that takes the place of `text`, `media` or `interactive`, once,
     /// when the person has not written in the last 24 hours.
     fallback: Option<FallbackBody>,
-    /// The provider's id (`wamid…`) of the message that this one answers.
+    /// The message that this one answers: its `id` in `GET /api/v1/messages`, or the provider's (`wamid…`).
     reply_to: Option<String>,
     /// RFC 3339: not before then, at most 90 days from now.
     send_at: Option<String>,
@@ -90,11 +97,33 @@ pub struct NotificationBody {
 }
 
 /// Free text, with or without options.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum TextBody {
     Plain(String),
     Full(Text),
+}
+
+impl<'de> Deserialize<'de> for TextBody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = TextBody;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a text, or an object with `body` and `preview_url`")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<TextBody, E> {
+                Ok(TextBody::Plain(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TextBody, A::Error> {
+                Text::deserialize(MapAccessDeserializer::new(map)).map(TextBody::Full)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// A template and its parameters.
@@ -109,16 +138,43 @@ pub struct FallbackBody {
 }
 
 /// One recipient or several.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Recipients {
     One(String),
     Many(Vec<String>),
 }
 
+impl<'de> Deserialize<'de> for Recipients {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Recipients;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a recipient as a text, or a list of them")
+            }
+
+            fn visit_str<E>(self, one: &str) -> Result<Recipients, E> {
+                Ok(Recipients::One(one.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, many: A) -> Result<Recipients, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(many)).map(Recipients::Many)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
 const MAX_LABELS: usize = 8;
 const MAX_EXPIRY_SECONDS: i64 = 30 * 24 * 60 * 60;
 const MAX_SHORT_BYTES: usize = 256;
+
+/// Whether this may name a message: our id of it, or the provider's.
+fn is_message_id(id: &str) -> bool {
+    id.len() <= MAX_SHORT_BYTES && (id.starts_with("wamid.") || Uuid::parse_str(id).is_ok())
+}
 const MAX_AHEAD_SECONDS: i64 = 90 * 24 * 60 * 60;
 
 /// What a request wants to say: exactly one thing.
@@ -219,12 +275,11 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<Request, Problem> {
     {
         refuse("/expires_in_seconds", "1 to 2592000");
     }
-    if body
-        .reply_to
-        .as_ref()
-        .is_some_and(|id| !id.starts_with("wamid.") || id.len() > MAX_SHORT_BYTES)
-    {
-        refuse("/reply_to", "wamid.…, at most 256 bytes");
+    if body.reply_to.as_ref().is_some_and(|id| !is_message_id(id)) {
+        refuse(
+            "/reply_to",
+            "the id of a message, or the provider's (wamid.…), at most 256 bytes",
+        );
     }
     let mode = body.mode.as_deref().map(Mode::parse);
     match mode {
@@ -287,11 +342,11 @@ pub async fn post(
     caller: Allowed<scope::NotificationsWrite>,
     http_request: HttpRequest,
     state: web::Data<AppState>,
-    body: web::Json<NotificationBody>,
+    Json(body): Json<NotificationBody>,
 ) -> Result<HttpResponse, Problem> {
     let key = idempotency::key(&http_request)?;
     let wait = wait::preference(&http_request)?;
-    let body = body.into_inner();
+
     let fingerprint = Sha256::digest(json!(body).to_string().as_bytes()).to_vec();
     let now = state.clock.now();
     let request = check(body, now)?;

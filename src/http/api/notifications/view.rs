@@ -76,7 +76,10 @@ pub struct NotificationSummary {
     recipient: Option<String>,
     /// `template`, `text`, …
     kind: String,
+    /// The template that it was made with.
     template: Option<String>,
+    /// The template that goes out or went out: its fallback, where that took its place; none of a text.
+    sent_template: Option<String>,
     /// Which kind of message it is, of those that people may turn off.
     message_kind: Option<String>,
     event_type: Option<String>,
@@ -116,7 +119,12 @@ pub(super) fn summary(row: &notification::Model) -> NotificationSummary {
         recipient: row.recipient.clone(),
         kind: row.kind.clone(),
         message_kind: row.message_kind.clone(),
-        template: Some(row.template.clone()).filter(|template| !template.is_empty()),
+        template: row
+            .made_with
+            .clone()
+            .or_else(|| Some(row.template.clone()))
+            .filter(|template| !template.is_empty()),
+        sent_template: (row.kind == "template").then(|| row.template.clone()),
         event_type: row.event_type.clone(),
         reference: row.reference.clone(),
         labels: parsed(&row.labels),

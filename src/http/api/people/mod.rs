@@ -203,11 +203,16 @@ pub async fn find(
             alias::owner_known(reader, &caller.bounds, &Alias::of_phone(&phone)).await?
         }
         (None, Some(user_id)) => {
-            let alias = Alias {
-                kind: AliasKind::UserId,
+            let bounds = &caller.bounds;
+            let id = |kind| Alias {
+                kind,
                 value: user_id.clone(),
             };
-            alias::owner_known(reader, &caller.bounds, &alias).await?
+            match alias::owner_known(reader, bounds, &id(AliasKind::UserId)).await? {
+                Some(owner) => Some(owner),
+                // The id that spans linked portfolios.
+                None => alias::owner_known(reader, bounds, &id(AliasKind::ParentUserId)).await?,
+            }
         }
         _ => return Err(wrong("phone", "either phone or user_id".to_owned())),
     };

@@ -18,6 +18,7 @@ use crate::{
     },
     http::{
         auth::{Allowed, Client, scope},
+        body::Json,
         problem::Problem,
     },
     state::{AppState, random_bytes},
@@ -173,10 +174,10 @@ pub async fn change(
     caller: Allowed<scope::SendersWrite>,
     state: web::Data<AppState>,
     named: web::Path<String>,
-    asked: web::Json<SenderChanges>,
+    Json(asked): Json<SenderChanges>,
 ) -> Result<HttpResponse, Problem> {
     let row = found(&state, &caller.bounds, &named).await?;
-    let asked = asked.into_inner();
+
     let changes = Changes {
         name: asked.name,
         waba_id: asked.waba_id,

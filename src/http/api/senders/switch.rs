@@ -10,6 +10,7 @@ use crate::{
     http::{
         api::{ProblemDocument, read_json, wrong},
         auth::{Allowed, scope},
+        body::Json,
         problem::Problem,
     },
     state::AppState,
@@ -51,7 +52,7 @@ pub async fn hold(
     caller: Allowed<scope::SendersWrite>,
     state: web::Data<AppState>,
     named: web::Path<String>,
-    asked: web::Json<Hold>,
+    Json(asked): Json<Hold>,
 ) -> Result<HttpResponse, Problem> {
     let row = found(&state, &caller.bounds, &named).await?;
     let reason = asked.reason.trim();

@@ -23,6 +23,8 @@ pub struct SenderView {
     name: String,
     kind: String,
     phone_number_id: Option<String>,
+    /// The number as people write it, digits only, once Meta has said it.
+    number: Option<String>,
     /// Meta's id of the business account.
     account: Option<String>,
     /// Meta's id of the app whose secrets sign its callbacks.
@@ -123,9 +125,7 @@ fn is_known(
     fact: &entity::account_fact::Model,
     row: &entity::sender::Model,
 ) -> bool {
-    bounds.senders().is_empty()
-        || fact.number.is_empty()
-        || Some(&fact.number) == row.phone_number_id.as_ref()
+    bounds.senders().is_empty() || fact.number.is_empty() || sender::is_called(row, &fact.number)
 }
 
 async fn view(
@@ -167,6 +167,7 @@ async fn view(
         name: row.name,
         kind: row.kind,
         phone_number_id: row.phone_number_id,
+        number: row.display_number,
         account: row.waba_id,
         app: row.app_id,
         default: row.is_default,

@@ -12,7 +12,8 @@ use crate::{
     },
     providers::{
         AccountEffect, AccountNews, ItemKind, News, PersonIds, Subject, TemplateChange,
-        TemplateNews, meta::lenient::Text,
+        TemplateNews,
+        meta::lenient::{Text, digits},
     },
 };
 
@@ -32,7 +33,8 @@ pub(super) fn parse(field: &str, raw: &RawValue, context: &Context) -> Option<It
         field: field.to_owned(),
         summary,
         at: context.at,
-        account_id: context.account_id.clone(),
+        // A partner gets news of accounts that others own: they name the account.
+        account_id: text_at(value, "/waba_info/waba_id").or_else(|| context.account_id.clone()),
         subject,
         raw: raw.get().to_owned(),
     })))
@@ -121,7 +123,10 @@ fn template(field: &str, value: &Value) -> Option<(String, Subject)> {
 }
 
 fn account(field: &str, value: &Value) -> Option<(String, Subject)> {
-    let number = text(value, "display_phone_number");
+    let number = ["display_phone_number", "phone_number", "phone_number_id"]
+        .into_iter()
+        .find_map(|key| text(value, key))
+        .and_then(|number| digits(&number));
     let of = number
         .as_ref()
         .map_or_else(String::new, |_| " of a number".to_owned());
@@ -158,7 +163,7 @@ fn account(field: &str, value: &Value) -> Option<(String, Subject)> {
         ),
         "account_update" => {
             let event = word("event");
-            let effect = account_effect(&event, value);
+            let effect = account_effect(&event, value, number.is_some());
             let property = match &effect {
                 // Holding and releasing are one property: the newer one counts.
                 AccountEffect::Hold { .. } | AccountEffect::Release => "standing".to_owned(),
@@ -166,7 +171,10 @@ fn account(field: &str, value: &Value) -> Option<(String, Subject)> {
             };
             let summary = match &effect {
                 AccountEffect::Hold { reason, .. } => reason.clone(),
-                AccountEffect::Release => "the account may send again".to_owned(),
+                AccountEffect::Release => match number {
+                    Some(_) => "the number may send again".to_owned(),
+                    None => "the account may send again".to_owned(),
+                },
                 AccountEffect::None => format!("account: {event}"),
             };
             news(&property, summary, effect)
@@ -226,15 +234,20 @@ fn account(field: &str, value: &Value) -> Option<(String, Subject)> {
 }
 
 /// Whether an account may still send (Meta, "account_update").
-fn account_effect(event: &str, value: &Value) -> AccountEffect {
+fn account_effect(event: &str, value: &Value, of_number: bool) -> AccountEffect {
     let hold = |reason: &str, until: Option<Timestamp>| AccountEffect::Hold {
         reason: reason.to_owned(),
         until,
     };
     match event {
         "ACCOUNT_DELETED" => hold("the account was deleted", None),
+        "ACCOUNT_OFFBOARDED" if of_number => hold("the number was taken off the platform", None),
         "ACCOUNT_OFFBOARDED" => hold("the account was taken off the platform", None),
-        "ACCOUNT_RECONNECTED" => AccountEffect::Release,
+        "PARTNER_REMOVED" | "PARTNER_APP_UNINSTALLED" => hold(
+            "the business has disconnected the account from this app",
+            None,
+        ),
+        "ACCOUNT_RECONNECTED" | "PARTNER_ADDED" | "PARTNER_APP_INSTALLED" => AccountEffect::Release,
         "DISABLED_UPDATE" => {
             let state = match value.pointer("/ban_info/waba_ban_state") {
                 // Older pages show a list with one word.
@@ -280,7 +293,8 @@ fn account_effect(event: &str, value: &Value) -> AccountEffect {
 /// `value.errors` without messages or statuses: something failed as a whole.
 pub(super) fn errors(raw: &RawValue, context: &Context) -> ItemKind {
     let value: Value = serde_json::from_str(raw.get()).unwrap_or(Value::Null);
-    let code = value.pointer("/0/code").and_then(Value::as_i64);
+    let code = value.pointer("/0/code").or_else(|| value.get("code"));
+    let code = code.and_then(Value::as_i64);
     let summary = code.map_or_else(
         || "account error".to_owned(),
         |code| format!("account error {code}"),
@@ -324,9 +338,12 @@ pub(super) fn preference(raw: &RawValue, context: &Context) -> Result<ItemKind, 
         Some("stop") => false,
         Some("resume" | "signup") => true,
         other => {
-            return Ok(ItemKind::Other {
-                what: format!("preference {}", other.unwrap_or("without a value")),
-            });
+            return Ok(super::other_item(
+                "user_preferences",
+                format!("a preference {}", other.unwrap_or("without a value")),
+                item.timestamp.seconds(),
+                raw,
+            ));
         }
     };
     if item
@@ -334,9 +351,12 @@ pub(super) fn preference(raw: &RawValue, context: &Context) -> Result<ItemKind, 
         .as_deref()
         .is_some_and(|category| category != "marketing_messages")
     {
-        return Ok(ItemKind::Other {
-            what: "preference of another category".to_owned(),
-        });
+        return Ok(super::other_item(
+            "user_preferences",
+            "a preference of a category other than marketing".to_owned(),
+            item.timestamp.seconds(),
+            raw,
+        ));
     }
     let at = item.timestamp.seconds().unwrap_or(context.received);
     let person = PersonIds {
@@ -347,9 +367,12 @@ pub(super) fn preference(raw: &RawValue, context: &Context) -> Result<ItemKind, 
     };
     let person = complete(person, &context.contacts);
     if person.is_empty() {
-        return Ok(ItemKind::Other {
-            what: "preference of nobody".to_owned(),
-        });
+        return Ok(super::other_item(
+            "user_preferences",
+            "a preference that names no person".to_owned(),
+            Some(at),
+            raw,
+        ));
     }
     Ok(ItemKind::News(Box::new(News {
         field: "user_preferences".to_owned(),

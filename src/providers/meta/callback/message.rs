@@ -1,5 +1,7 @@
-//! `messages[]` and `calls[]`: what people write, tap and call (Meta,
+//! `messages[]`: what people write and tap (Meta,
 //! "Webhooks: messages").
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -62,6 +64,33 @@ struct MessageItem<'a> {
     edit: Option<&'a RawValue>,
     #[serde(borrow, default)]
     revoke: Option<&'a RawValue>,
+}
+
+impl MessageItem<'_> {
+    /// The kind whose object stands in it, if it is the only one.
+    fn only_object(&self) -> Option<&'static str> {
+        let objects = [
+            ("text", self.text),
+            ("image", self.image),
+            ("video", self.video),
+            ("audio", self.audio),
+            ("document", self.document),
+            ("sticker", self.sticker),
+            ("location", self.location),
+            ("contacts", self.contacts),
+            ("interactive", self.interactive),
+            ("button", self.button),
+            ("reaction", self.reaction),
+            ("order", self.order),
+            ("system", self.system),
+            ("edit", self.edit),
+            ("revoke", self.revoke),
+        ];
+        let mut there = objects.into_iter().filter_map(|(kind, object)| {
+            object.filter(|object| object.get() != "null").map(|_| kind)
+        });
+        there.next().filter(|_| there.next().is_none())
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -128,6 +157,8 @@ struct Button {
 
 #[derive(Default, Deserialize)]
 struct Interactive {
+    #[serde(default, rename = "type")]
+    kind: Text,
     #[serde(default, rename = "button_reply")]
     button: Option<Reply>,
     #[serde(default, rename = "list_reply")]
@@ -235,11 +266,14 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
     let item: MessageItem<'_> = serde_json::from_str(raw.get())
         .map_err(|error| format!("not a message: {}", kind_of(&error)))?;
     let id = item.id.clone().filled().ok_or("a message without `id`")?;
-    let kind = item
-        .kind
-        .clone()
-        .filled()
-        .ok_or("a message without `type`")?;
+    let kind = match item.kind.clone().filled() {
+        Some(kind) => kind,
+        // Older payloads leave it out: the one object that is there says it.
+        None => item
+            .only_object()
+            .ok_or("a message without `type`")?
+            .to_owned(),
+    };
     let dated = item.timestamp.seconds();
     let at = dated.unwrap_or(context.received);
     let named = PersonIds {
@@ -260,6 +294,8 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
     Ok(ItemKind::Inbound(Box::new(Inbound {
         provider_message_id: id,
         kind,
+        call: None,
+        standby: context.standby,
         person: complete(named, &context.contacts),
         group_id: item.group_id.filled(),
         at,
@@ -318,7 +354,7 @@ fn readable(kind: &str, item: &MessageItem<'_>) -> Readable {
                 ..Readable::default()
             }
         }
-        "interactive" => interactive(&read(item.interactive)),
+        "interactive" => interactive(item.interactive),
         "reaction" => {
             let reaction: Reaction = read(item.reaction);
             Readable {
@@ -390,7 +426,8 @@ fn media(raw: Option<&RawValue>) -> Readable {
     }
 }
 
-fn interactive(interactive: &Interactive) -> Readable {
+fn interactive(raw: Option<&RawValue>) -> Readable {
+    let interactive: Interactive = read(raw);
     let reply = interactive.button.as_ref().or(interactive.list.as_ref());
     let (text, payload) = if let Some(reply) = reply {
         (reply.title.clone().filled(), reply.id.clone().filled())
@@ -403,7 +440,13 @@ fn interactive(interactive: &Interactive) -> Readable {
         let response = permission.response.clone().filled();
         (response.clone(), response)
     } else {
-        (None, None)
+        // A kind that this version does not know: what it carries, as it came.
+        let mut object: BTreeMap<String, &RawValue> = read(raw);
+        let carried = interactive
+            .kind
+            .filled()
+            .and_then(|kind| object.remove(&kind));
+        (None, carried.map(|carried| carried.get().to_owned()))
     };
     Readable {
         text,
@@ -465,57 +508,6 @@ fn identity(
         old,
         new,
         at,
-        raw: raw.get().to_owned(),
-    })))
-}
-
-#[derive(Deserialize)]
-struct CallItem {
-    #[serde(default)]
-    id: Text,
-    #[serde(default)]
-    from: Text,
-    #[serde(default)]
-    from_user_id: Text,
-    #[serde(default)]
-    event: Text,
-    #[serde(default)]
-    direction: Text,
-    #[serde(default)]
-    timestamp: Text,
-}
-
-/// A person's call opens the window as a message does; what we did is only kept.
-pub(super) fn parse_call(raw: &RawValue, context: &Context) -> Result<ItemKind, String> {
-    let item: CallItem = serde_json::from_str(raw.get())
-        .map_err(|error| format!("not a call: {}", kind_of(&error)))?;
-    let id = item.id.filled().ok_or("a call without `id`")?;
-    let event = item.event.filled().unwrap_or_default();
-    if event != "connect" || item.direction.as_deref() == Some("BUSINESS_INITIATED") {
-        return Ok(ItemKind::Other {
-            what: format!("call {event}"),
-        });
-    }
-    let dated = item.timestamp.seconds();
-    let at = dated.unwrap_or(context.received);
-    let person = PersonIds {
-        wa_id: item.from.filled(),
-        user_id: item.from_user_id.filled(),
-        ..PersonIds::default()
-    };
-    Ok(ItemKind::Inbound(Box::new(Inbound {
-        provider_message_id: id,
-        kind: "call".to_owned(),
-        person: complete(person, &context.contacts),
-        group_id: None,
-        at,
-        dated: dated.is_some(),
-        text: None,
-        payload: None,
-        context_message_id: None,
-        media_id: None,
-        shared_phone: None,
-        from_advertisement: false,
         raw: raw.get().to_owned(),
     })))
 }

@@ -7,19 +7,25 @@
 //! `statuses`, so no array says what a value is.
 
 mod account;
+mod call;
 mod message;
 mod status;
 mod urgency;
 
-use serde::Deserialize;
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 pub use urgency::is_urgent;
 
-use super::lenient::{Text, mend_escapes};
+use super::lenient::{Text, digits, mend_escapes};
 use crate::{
     domain::{notification::Versioned, time::Timestamp},
-    providers::{Dead, Item, ItemKind, Parsed, PersonIds},
+    providers::{Dead, Item, ItemKind, Other, Parsed, PersonIds},
 };
 
 /// Meta aggregates at most 1,000 updates in one callback; a body with more
@@ -58,29 +64,54 @@ struct ChangeItem<'a> {
     value: Option<&'a RawValue>,
 }
 
-/// The value of the `messages` field, and of those that are built like it.
-#[derive(Default, Deserialize)]
-struct MessagesValue<'a> {
-    #[serde(borrow, default)]
-    metadata: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    contacts: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    messages: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    statuses: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    calls: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    errors: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    user_preferences: Option<&'a RawValue>,
+/// The members of an object, unread: the value of the `messages` field, and of those that are
+/// built like it.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    fn get(&self, name: &str) -> Option<&'a RawValue> {
+        let mut members = self.0.iter();
+        members.find(|(key, _)| key == name).map(|(_, raw)| *raw)
+    }
 }
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
+                while let Some(name) = map.next_key::<Name<'de>>()? {
+                    let raw = map.next_value()?;
+                    // Of two, one would be lost.
+                    if members.iter().any(|(known, _)| *known == name.0) {
+                        return Err(A::Error::custom("a name stands twice"));
+                    }
+                    members.push((name.0, raw));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// Without an allocation, unless it has escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Default, Deserialize)]
 struct Metadata {
     #[serde(default)]
     phone_number_id: Text,
+    #[serde(default)]
+    display_phone_number: Text,
 }
 
 /// Somebody a value is about.
@@ -152,7 +183,20 @@ struct Context {
     /// When it happened, for items that do not say: `entry[].time`, else when the body came.
     received: Timestamp,
     phone_number_id: Option<String>,
+    display_number: Option<String>,
     contacts: Vec<PersonIds>,
+    /// Something else holds the conversation.
+    standby: bool,
+}
+
+impl Context {
+    /// Keeps what is known already where the metadata say nothing.
+    fn set_number(&mut self, metadata: Metadata) {
+        if let Some(number) = metadata.phone_number_id.filled() {
+            self.phone_number_id = Some(number);
+            self.display_number = metadata.display_phone_number.as_deref().and_then(digits);
+        }
+    }
 }
 
 /// Reads one body that was verified and stored, and when it came.
@@ -207,7 +251,9 @@ fn parse_entry(raw: &RawValue, pointer: &str, received: Timestamp, parsed: &mut 
             at,
             received: at.unwrap_or(received),
             phone_number_id: None,
+            display_number: None,
             contacts: Vec::new(),
+            standby: false,
         };
         if is_full(parsed) {
             return parsed
@@ -238,25 +284,63 @@ fn parse_change(raw: &RawValue, pointer: &str, context: Context, parsed: &mut Pa
         .unwrap_or_else(|| "without a field".to_owned());
     let pointer = format!("{pointer}/value");
     let Some(value) = change.value else {
-        return other(parsed, pointer, &context, field);
+        let summary = "a change without a value".to_owned();
+        return other(parsed, pointer, &context, &field, summary, raw);
     };
     match field.as_str() {
         "messages" | "calls" | "user_preferences" => {
             parse_value(&field, value, &pointer, context, parsed);
         }
-        // What others wrote in our name, or a bot holds the thread: kept, and never answered.
-        "standby" | "smb_message_echoes" | "message_echoes" | "history" | "messaging_handovers" => {
-            other(parsed, pointer, &context, field);
+        "standby" => parse_standby(value, &pointer, context, parsed),
+        // What others wrote in our name, or earlier.
+        "smb_message_echoes" | "message_echoes" | "history" | "messaging_handovers" => {
+            let summary = format!("not applied: {field}");
+            other(parsed, pointer, &context, &field, summary, value);
         }
-        _ => match account::parse(&field, value, &context) {
-            Some(kind) => parsed.items.push(Item {
+        _ => {
+            let Some(kind) = account::parse(&field, value, &context) else {
+                let summary = format!("not applied: {field}");
+                return other(parsed, pointer, &context, &field, summary, value);
+            };
+            parsed.items.push(Item {
                 pointer,
-                account_id: context.account_id,
+                account_id: match &kind {
+                    // It is the word of whoever may speak of the account that it names.
+                    ItemKind::News(news) => news.account_id.clone(),
+                    _ => context.account_id,
+                },
                 phone_number_id: None,
+                display_number: None,
                 kind,
-            }),
-            None => other(parsed, pointer, &context, field),
-        },
+            });
+        }
+    }
+}
+
+/// What people write while something else holds the conversation, such as Meta's agent. The
+/// usual lists stand one level deeper; what people write counts, and is not answered.
+fn parse_standby(raw: &RawValue, pointer: &str, mut context: Context, parsed: &mut Parsed) {
+    let summary = "something else holds the conversation".to_owned();
+    let value = serde_json::from_str::<Members<'_>>(raw.get()).ok();
+    let metadata: Metadata = read(value.as_ref().and_then(|value| value.get("metadata")));
+    context.set_number(metadata);
+    other(
+        parsed,
+        pointer.to_owned(),
+        &context,
+        "standby",
+        summary,
+        raw,
+    );
+    context.standby = true;
+    if let Some(inner) = value.and_then(|value| value.get("standby")) {
+        parse_value(
+            "standby",
+            inner,
+            &format!("{pointer}/standby"),
+            context,
+            parsed,
+        );
     }
 }
 
@@ -271,7 +355,7 @@ fn parse_value(
     mut context: Context,
     parsed: &mut Parsed,
 ) {
-    let value: MessagesValue<'_> = match serde_json::from_str(raw.get()) {
+    let value: Members<'_> = match serde_json::from_str(raw.get()) {
         Ok(value) => value,
         Err(error) => {
             return parsed
@@ -279,9 +363,10 @@ fn parse_value(
                 .push(dead(pointer, &format!("not a value: {}", kind_of(&error))));
         }
     };
-    let metadata: Metadata = read(value.metadata);
-    context.phone_number_id = metadata.phone_number_id.filled();
-    context.contacts = elements(value.contacts)
+    let metadata: Metadata = read(value.get("metadata"));
+    // In standby, it may stand beside the lists or one level above them.
+    context.set_number(metadata);
+    context.contacts = elements(value.get("contacts"))
         .unwrap_or_default()
         .into_iter()
         .filter_map(|contact| serde_json::from_str::<ContactItem>(contact.get()).ok())
@@ -289,23 +374,19 @@ fn parse_value(
         .collect();
     // The statuses of calls are not those of messages.
     let statuses: ParseItem = if field == "calls" {
-        status::of_call
+        call::status
     } else {
         status::parse
     };
-    let lists: [(&str, Option<&RawValue>, ParseItem); 4] = [
-        ("statuses", value.statuses, statuses),
-        ("messages", value.messages, message::parse),
-        ("calls", value.calls, message::parse_call),
-        (
-            "user_preferences",
-            value.user_preferences,
-            account::preference,
-        ),
+    let lists: [(&str, ParseItem); 4] = [
+        ("statuses", statuses),
+        ("messages", message::parse),
+        ("calls", call::event),
+        ("user_preferences", account::preference),
     ];
     let mut found = false;
-    for (key, list, parse_item) in lists {
-        let Some(raw) = list else { continue };
+    for (key, parse_item) in &lists {
+        let Some(raw) = value.get(key) else { continue };
         let list_pointer = format!("{pointer}/{key}");
         let Some(items) = elements(Some(raw)) else {
             parsed.dead.push(dead(&list_pointer, "not a list"));
@@ -323,6 +404,7 @@ fn parse_value(
                     pointer,
                     account_id: context.account_id.clone(),
                     phone_number_id: context.phone_number_id.clone(),
+                    display_number: context.display_number.clone(),
                     kind,
                 }),
                 Err(reason) => parsed.dead.push(dead(&pointer, &reason)),
@@ -330,32 +412,76 @@ fn parse_value(
         }
     }
     let is_empty = |errors: &&RawValue| elements(Some(errors)).is_some_and(|all| all.is_empty());
-    if let Some(errors) = value.errors.filter(|errors| !is_empty(errors)) {
+    if let Some(errors) = value.get("errors").filter(|errors| !is_empty(errors)) {
         found = true;
         parsed.items.push(Item {
             pointer: format!("{pointer}/errors"),
             account_id: context.account_id.clone(),
             phone_number_id: context.phone_number_id.clone(),
+            display_number: context.display_number.clone(),
             kind: account::errors(errors, &context),
         });
     }
-    if !found {
-        other(
-            parsed,
-            pointer.to_owned(),
-            &context,
-            format!("{field} without items"),
-        );
+    // Of standby, the whole value is listed.
+    if context.standby {
+        return;
+    }
+    for (name, raw) in &value.0 {
+        if !KNOWN_MEMBERS.contains(&name.as_ref()) && raw.get() != "null" {
+            found = true;
+            if is_full(parsed) {
+                return parsed.dead.push(dead(pointer, TOO_MANY));
+            }
+            let pointer = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
+            let summary = format!("not applied: {name}");
+            other(parsed, pointer, &context, field, summary, raw);
+        }
+    }
+    // Lists without items say nothing.
+    let has_list = lists.iter().any(|(key, _)| value.get(key).is_some());
+    if !found && !has_list {
+        let summary = "a value without items".to_owned();
+        other(parsed, pointer.to_owned(), &context, field, summary, raw);
     }
 }
 
-fn other(parsed: &mut Parsed, pointer: String, context: &Context, what: String) {
+/// What a value with lists may have beside unknown members.
+const KNOWN_MEMBERS: [&str; 8] = [
+    "messaging_product",
+    "metadata",
+    "contacts",
+    "messages",
+    "statuses",
+    "calls",
+    "errors",
+    "user_preferences",
+];
+
+/// Lists something that nothing acts on.
+fn other(
+    parsed: &mut Parsed,
+    pointer: String,
+    context: &Context,
+    field: &str,
+    summary: String,
+    raw: &RawValue,
+) {
     parsed.items.push(Item {
         pointer,
         account_id: context.account_id.clone(),
         phone_number_id: context.phone_number_id.clone(),
-        kind: ItemKind::Other { what },
+        display_number: context.display_number.clone(),
+        kind: other_item(field, summary, context.at, raw),
     });
+}
+
+fn other_item(field: &str, summary: String, at: Option<Timestamp>, raw: &RawValue) -> ItemKind {
+    ItemKind::Other(Box::new(Other {
+        field: field.to_owned(),
+        summary,
+        at,
+        raw: raw.get().to_owned(),
+    }))
 }
 
 /// Reads a part that may be missing or misshapen: then it is as if it were absent.
@@ -447,9 +573,11 @@ mod tests {
         );
         let parsed = parse(body.as_bytes(), AT);
         assert!(parsed.dead.is_empty());
-        assert!(matches!(&parsed.items[0].kind, ItemKind::Update(update) if update.fact.is_none()));
         assert!(
-            matches!(&parsed.items[1].kind, ItemKind::Other { what } if what == "status of type payment")
+            matches!(&parsed.items[0].kind, ItemKind::Other(other) if other.summary.ends_with("status of a message: deleted"))
+        );
+        assert!(
+            matches!(&parsed.items[1].kind, ItemKind::Other(other) if other.summary == "payment of a message: captured")
         );
         assert!(
             matches!(&parsed.items[2].kind, ItemKind::News(news) if news.summary == "account error 130429")
@@ -459,7 +587,7 @@ mod tests {
             AT,
         );
         assert!(
-            matches!(&other.items[0].kind, ItemKind::Other { what } if what == "automatic_events")
+            matches!(&other.items[0].kind, ItemKind::Other(other) if other.field == "automatic_events")
         );
     }
 

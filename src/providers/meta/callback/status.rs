@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::{Context, complete, kind_of, versioned};
+use super::{Context, complete, kind_of, read, versioned};
 use crate::{
     domain::notification::Versioned,
     providers::{
@@ -43,6 +43,9 @@ struct StatusItem<'a> {
     parent_recipient_user_id: Text,
     #[serde(default)]
     recipient_participant_id: Text,
+    /// The same, as some pages write it.
+    #[serde(default)]
+    participant_recipient_id: Text,
     #[serde(default)]
     recipient_participant_user_id: Text,
     #[serde(default)]
@@ -50,8 +53,17 @@ struct StatusItem<'a> {
     /// May stand on none to three statuses of one message.
     #[serde(borrow, default)]
     pricing: Option<&'a RawValue>,
+    /// Where older versions may have the pricing.
+    #[serde(borrow, default)]
+    conversation: Option<&'a RawValue>,
     #[serde(borrow, default)]
     errors: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct Conversation<'a> {
+    #[serde(borrow, default)]
+    pricing: Option<&'a RawValue>,
 }
 
 pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, String> {
@@ -60,24 +72,35 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
     let id = item.id.filled().ok_or("a status without `id`")?;
     let status = item.status.filled().ok_or("a status without `status`")?;
     if let Some(kind) = item.kind.as_deref().filter(|kind| *kind != "message") {
-        return Ok(ItemKind::Other {
-            what: format!("status of type {kind}"),
-        });
+        return Ok(super::other_item(
+            "messages",
+            format!("{kind} of a message: {status}"),
+            item.timestamp.seconds(),
+            raw,
+        ));
     }
     let at = item.timestamp.seconds().unwrap_or(context.received);
     let fact = match status.as_str() {
-        "sent" => Some(FactName::Sent),
-        "delivered" => Some(FactName::Delivered),
-        "read" => Some(FactName::Read),
-        "played" => Some(FactName::Played),
-        "failed" => Some(FactName::Failed),
-        _ => None,
+        "sent" => FactName::Sent,
+        "delivered" => FactName::Delivered,
+        "read" => FactName::Read,
+        "played" => FactName::Played,
+        "failed" => FactName::Failed,
+        _ => {
+            let summary = format!("an unknown status of a message: {status}");
+            return Ok(super::other_item("messages", summary, Some(at), raw));
+        }
     };
+    let fact = Some(fact);
     let failure = match (fact, item.errors) {
         (Some(FactName::Failed), Some(errors)) => {
             let whole: Value = serde_json::from_str(errors.get())
                 .map_err(|error| format!("unreadable `errors`: {}", kind_of(&error)))?;
-            let first = whole.get(0).cloned().unwrap_or(Value::Null);
+            // A list with one error, or the error itself.
+            let first = match &whole {
+                Value::Array(errors) => errors.first().cloned().unwrap_or(Value::Null),
+                error => error.clone(),
+            };
             Some(versioned(at, errors, errors::failure(&first, whole, false)))
         }
         (Some(FactName::Failed), None) => Some(Versioned {
@@ -87,7 +110,9 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
         }),
         _ => None,
     };
-    let pricing = item.pricing.and_then(|pricing| {
+    let pricing = item.pricing.filter(|pricing| pricing.get() != "null");
+    let pricing = pricing.or_else(|| read::<Conversation<'_>>(item.conversation).pricing);
+    let pricing = pricing.and_then(|pricing| {
         let value = serde_json::from_str::<Value>(pricing.get())
             .ok()
             .filter(Value::is_object)?;
@@ -104,7 +129,10 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
         ..PersonIds::default()
     };
     let participant = PersonIds {
-        wa_id: item.recipient_participant_id.filled(),
+        wa_id: item
+            .recipient_participant_id
+            .filled()
+            .or_else(|| item.participant_recipient_id.filled()),
         user_id: item.recipient_participant_user_id.filled(),
         parent_user_id: item.recipient_participant_parent_user_id.filled(),
         ..PersonIds::default()
@@ -128,14 +156,4 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
         },
         participant: (!participant.is_empty()).then(|| complete(participant, &context.contacts)),
     })))
-}
-
-/// A status of a call: it rang, was taken or declined.
-pub(super) fn of_call(raw: &RawValue, _context: &Context) -> Result<ItemKind, String> {
-    let item: StatusItem<'_> = serde_json::from_str(raw.get())
-        .map_err(|error| format!("not a status: {}", kind_of(&error)))?;
-    let status = item.status.filled().ok_or("a status without `status`")?;
-    Ok(ItemKind::Other {
-        what: format!("call {}", status.to_lowercase()),
-    })
 }

@@ -1,0 +1,86 @@
+//! JSON bodies of the API: objects, read strictly. What is wrong is said with its field, and never
+//! with its value.
+
+use std::{future::Future, pin::Pin};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
+use serde::de::DeserializeOwned;
+use serde_path_to_error::{Path, Segment};
+
+use super::{MAX_JSON_BYTES, problem::Problem};
+use crate::domain::strict::Strict;
+
+/// A body that was read.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let payload = web::Payload::from_request(request, payload);
+        Box::pin(async move {
+            let payload = payload.await.map_err(|_no_payload| Problem::Internal)?;
+            let body = payload
+                .to_bytes_limited(MAX_JSON_BYTES)
+                .await
+                .map_err(|_exceeded| Problem::TooLarge)?
+                .map_err(|_broken| Problem::Malformed("the body could not be read".to_owned()))?;
+            read(&body).map(Self)
+        })
+    }
+}
+
+/// Reads a document.
+pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut document = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(Strict(&mut document)).map_err(|error| {
+        let pointer = pointer(error.path());
+        let rule = readable(error.inner());
+        Problem::Malformed(if pointer.is_empty() {
+            rule
+        } else {
+            format!("{pointer}: {rule}")
+        })
+    })?;
+    document
+        .end()
+        .map_err(|error| Problem::Malformed(readable(&error)))?;
+    Ok(read)
+}
+
+/// A path as a JSON pointer.
+fn pointer(path: &Path) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => {
+                pointer.push('/');
+                pointer.push_str(&index.to_string());
+            }
+            Segment::Map { key } => {
+                pointer.push('/');
+                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            }
+            // Not in the document.
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    pointer
+}
+
+/// What is wrong with a document and where, with quoted values left out.
+fn readable(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let hides_value = text.starts_with("invalid type") || text.starts_with("invalid value");
+    if hides_value {
+        let expected = text.split("expected").nth(1).unwrap_or_default();
+        format!("expected{expected}")
+    } else if text.starts_with("unknown variant") {
+        let expected = text.split(", expected").nth(1).unwrap_or_default();
+        format!("expected{expected}")
+    } else {
+        text
+    }
+}

@@ -1,0 +1,171 @@
+//! `calls[]`, and `statuses[]` beside them: voice calls (Meta, "Calling: webhooks").
+
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use super::{Context, complete, kind_of};
+use crate::{
+    domain::voice_call::{Direction, Report, Step},
+    providers::{Inbound, ItemKind, PersonIds, meta::lenient::Text},
+};
+
+#[derive(Deserialize)]
+struct CallItem {
+    #[serde(default)]
+    id: Text,
+    #[serde(default)]
+    from: Text,
+    #[serde(default)]
+    from_user_id: Text,
+    #[serde(default)]
+    from_parent_user_id: Text,
+    /// Who is called: the person, when we call.
+    #[serde(default)]
+    to: Text,
+    #[serde(default)]
+    to_user_id: Text,
+    #[serde(default)]
+    to_parent_user_id: Text,
+    #[serde(default)]
+    event: Text,
+    #[serde(default)]
+    direction: Text,
+    #[serde(default)]
+    timestamp: Text,
+    /// `COMPLETED` or `FAILED`; older pages have a list with one word.
+    #[serde(default)]
+    status: Value,
+    #[serde(default)]
+    start_time: Text,
+    #[serde(default)]
+    end_time: Text,
+    /// In seconds.
+    #[serde(default)]
+    duration: Text,
+    #[serde(default)]
+    recording: Value,
+}
+
+#[derive(Deserialize)]
+struct StatusItem {
+    #[serde(default)]
+    id: Text,
+    /// `RINGING`, `ACCEPTED` or `REJECTED`.
+    #[serde(default)]
+    status: Text,
+    #[serde(default)]
+    timestamp: Text,
+    #[serde(default)]
+    recipient_id: Text,
+    #[serde(default)]
+    recipient_user_id: Text,
+    #[serde(default)]
+    recipient_parent_user_id: Text,
+}
+
+/// One event of a call.
+pub(super) fn event(raw: &RawValue, context: &Context) -> Result<ItemKind, String> {
+    let item: CallItem = serde_json::from_str(raw.get())
+        .map_err(|error| format!("not a call: {}", kind_of(&error)))?;
+    let id = item.id.filled().ok_or("a call without `id`")?;
+    let direction = match item.direction.as_deref() {
+        Some("USER_INITIATED") => Some(Direction::UserInitiated),
+        Some("BUSINESS_INITIATED") => Some(Direction::BusinessInitiated),
+        _ => None,
+    };
+    let person = if direction == Some(Direction::BusinessInitiated) {
+        PersonIds {
+            wa_id: item.to.filled(),
+            user_id: item.to_user_id.filled(),
+            parent_user_id: item.to_parent_user_id.filled(),
+            ..PersonIds::default()
+        }
+    } else {
+        PersonIds {
+            wa_id: item.from.filled(),
+            user_id: item.from_user_id.filled(),
+            parent_user_id: item.from_parent_user_id.filled(),
+            ..PersonIds::default()
+        }
+    };
+    let status = match &item.status {
+        Value::Array(words) => words.first().and_then(Value::as_str),
+        status => status.as_str(),
+    };
+    let completed = match status {
+        Some("COMPLETED") => Some(true),
+        Some("FAILED") => Some(false),
+        _ => None,
+    };
+    let dated = item.timestamp.seconds();
+    let report = Report {
+        step: match item.event.as_deref() {
+            Some("connect") => Step::Connect,
+            Some("terminate") => Step::Terminate,
+            _ => Step::Other,
+        },
+        at: dated.unwrap_or(context.received),
+        direction,
+        completed,
+        started_at: item.start_time.seconds(),
+        ended_at: item.end_time.seconds(),
+        duration_seconds: item.duration.integer(),
+        recording: ["id", "media_id"]
+            .into_iter()
+            .find_map(|key| item.recording.get(key)?.as_str().map(str::to_owned)),
+    };
+    let person = complete(person, &context.contacts);
+    Ok(inbound(id, report, person, dated.is_some(), raw))
+}
+
+/// A status of a call of ours: it rang, was taken or declined.
+pub(super) fn status(raw: &RawValue, context: &Context) -> Result<ItemKind, String> {
+    let item: StatusItem = serde_json::from_str(raw.get())
+        .map_err(|error| format!("not a status: {}", kind_of(&error)))?;
+    let id = item.id.filled().ok_or("a status without `id`")?;
+    let status = item.status.filled().ok_or("a status without `status`")?;
+    let dated = item.timestamp.seconds();
+    let report = Report {
+        step: match status.as_str() {
+            "RINGING" => Step::Ringing,
+            "ACCEPTED" => Step::Accepted,
+            "REJECTED" => Step::Rejected,
+            _ => Step::Other,
+        },
+        at: dated.unwrap_or(context.received),
+        direction: Some(Direction::BusinessInitiated),
+        completed: None,
+        started_at: None,
+        ended_at: None,
+        duration_seconds: None,
+        recording: None,
+    };
+    let person = PersonIds {
+        wa_id: item.recipient_id.filled(),
+        user_id: item.recipient_user_id.filled(),
+        parent_user_id: item.recipient_parent_user_id.filled(),
+        ..PersonIds::default()
+    };
+    let person = complete(person, &context.contacts);
+    Ok(inbound(id, report, person, dated.is_some(), raw))
+}
+
+fn inbound(id: String, report: Report, person: PersonIds, dated: bool, raw: &RawValue) -> ItemKind {
+    ItemKind::Inbound(Box::new(Inbound {
+        provider_message_id: id,
+        kind: "call".to_owned(),
+        at: report.at,
+        media_id: report.recording.clone(),
+        call: Some(report),
+        standby: false,
+        person,
+        group_id: None,
+        dated,
+        text: None,
+        payload: None,
+        context_message_id: None,
+        shared_phone: None,
+        from_advertisement: false,
+        raw: raw.get().to_owned(),
+    }))
+}
