@@ -3,6 +3,7 @@
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{Ended, say};
 use crate::{
@@ -120,17 +121,23 @@ async fn look(config: &Config) -> anyhow::Result<Vec<Row>> {
             return Ok(rows);
         }
     };
-    rows.extend(look_with(config, &engine).await?);
+    rows.extend(look_with(config, &engine, None).await?);
     Ok(rows)
 }
 
-/// What a check finds once the database is known to be good.
-pub(super) async fn look_with(config: &Config, engine: &Engine) -> anyhow::Result<Vec<Row>> {
+/// What a check finds once the database is known to be good: of one sender, or of all.
+pub(super) async fn look_with(
+    config: &Config,
+    engine: &Engine,
+    sender: Option<Uuid>,
+) -> anyhow::Result<Vec<Row>> {
     let random: [u8; 16] = random_bytes().context("the system gives no random bytes")?;
     let asked = Asked {
         public_url: config.public_url.clone(),
         nonce: hex::encode(random),
         timeout: config.send_timeout,
+        is_enabled: config.whatsapp_enabled,
+        sender,
     };
     Ok(check::run(engine, &asked, Clock::System.now()).await?)
 }

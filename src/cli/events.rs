@@ -31,6 +31,9 @@ enum Action {
         /// Only those of which a route could not be evaluated.
         #[arg(long)]
         errors: bool,
+        /// Only those of types that no route listens to.
+        #[arg(long)]
+        unrouted: bool,
         /// 1 to 1000.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=1000))]
         limit: i64,
@@ -83,11 +86,18 @@ impl Events {
             Action::List {
                 kind,
                 errors,
+                unrouted,
                 limit,
                 json,
             } => {
-                let found =
-                    event::newest(&store, &Bounds::All, kind.as_deref(), errors, limit).await?;
+                let found = event::newest(
+                    &store,
+                    &Bounds::All,
+                    kind.as_deref(),
+                    event::Only { errors, unrouted },
+                    limit,
+                )
+                .await?;
                 if json {
                     let all: Vec<Value> = found
                         .iter()

@@ -26,7 +26,7 @@ use crate::{
         story,
     },
     state::Clock,
-    store::{Store, people},
+    store::{Store, people, sender},
 };
 
 /// Sends one message to one person and follows it: looks whether sending can work, says
@@ -97,7 +97,19 @@ impl Send {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         let engine = app::command_engine(&config, store.clone()).await?;
-        let rows = check::look_with(&config, &engine).await?;
+        // Only what it goes out by is looked at.
+        let ring = engine.keyring();
+        let sender = match &self.sender {
+            Some(named) => {
+                let row = sender::named(store.reader(), named).await?;
+                Some(
+                    row.with_context(|| format!("there is no sender {named}"))?
+                        .id,
+                )
+            }
+            None => ring.default_account().map(|account| account.id),
+        };
+        let rows = check::look_with(&config, &engine, sender).await?;
         self.judge(&rows)?;
         let whom = self.whom(&store).await?;
         let worker = heartbeat::pulses(&engine, Clock::System.now())

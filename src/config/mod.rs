@@ -5,7 +5,6 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     net::SocketAddr,
-    ops::{Deref, DerefMut},
     path::PathBuf,
     time::Duration,
 };
@@ -13,8 +12,10 @@ use std::{
 use secrecy::{ExposeSecret, SecretString};
 
 pub mod env_file;
+mod environment;
 mod settings;
 
+pub use environment::{Values, from_environment, operator};
 pub use settings::{SETTINGS, Setting};
 
 use crate::domain::{
@@ -146,117 +147,6 @@ const FOR_CATALOGUES: [&str; 3] = [
     "INVOICE_PROCESSED_NOTIFICATION_GROUPS",
     "SOLAR_CRM_SENDER",
 ];
-
-/// The file of settings that fills in what the environment does not set.
-const FILE: &str = ".env";
-
-/// Settings by name, and where those stand that came from a file.
-#[derive(Clone, Debug, Default)]
-pub struct Values {
-    values: HashMap<String, String>,
-    /// Lines of [`FILE`], from 1.
-    lines: HashMap<String, usize>,
-}
-
-impl Deref for Values {
-    type Target = HashMap<String, String>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.values
-    }
-}
-
-impl DerefMut for Values {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.values
-    }
-}
-
-impl Values {
-    /// Reads the settings; a mistake in one that stands in the file names its line.
-    pub fn config(&self, strictness: Strictness) -> Result<Config, ConfigError> {
-        Config::read(&self.values, strictness).map_err(|error| {
-            let located = error.0.into_iter().map(|mistake| self.located(mistake));
-            ConfigError(located.collect())
-        })
-    }
-
-    fn located(&self, mistake: String) -> String {
-        let name = mistake.split(':').next().unwrap_or_default().to_owned();
-        let setting = SETTINGS.iter().find(|setting| setting.name == name);
-        let names = [
-            Some(name.as_str()),
-            setting.and_then(|setting| setting.alias),
-        ];
-        let line = names
-            .into_iter()
-            .flatten()
-            .find_map(|name| self.lines.get(name));
-        match line.copied() {
-            Some(line) => format!("{mistake} ({FILE}, line {line})"),
-            None => mistake,
-        }
-    }
-}
-
-/// The environment, with `.env` filling in what is not set, and `NAME_FILE` read
-/// for secrets. The environment wins over `.env`.
-pub fn from_environment() -> Result<Values, ConfigError> {
-    let mut mistakes = Vec::new();
-    let text = match std::fs::read_to_string(FILE) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-            mistakes.push(format!("{FILE} is not UTF-8"));
-            String::new()
-        }
-        Err(_) => {
-            mistakes.push(format!("{FILE} cannot be read"));
-            String::new()
-        }
-    };
-    let mut values = Values::default();
-    for line in env_file::parse(&text) {
-        match line {
-            Ok(line) => {
-                values.lines.insert(line.name.clone(), line.number);
-                values.insert(line.name, line.value);
-            }
-            Err(mistake) => {
-                mistakes.push(format!("{FILE}, line {}: {}", mistake.number, mistake.rule));
-            }
-        }
-    }
-    for (name, value) in std::env::vars_os() {
-        if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) {
-            values.lines.remove(&name);
-            values.insert(name, value);
-        }
-    }
-    for setting in SETTINGS.iter().filter(|setting| setting.secret) {
-        let file = format!("{}_FILE", setting.name);
-        if let Some(path) = values.get(&file) {
-            match std::fs::read_to_string(path) {
-                Ok(text) => drop(values.insert(setting.name.to_owned(), text.trim().to_owned())),
-                Err(_) => mistakes.push(format!("{file}: the file cannot be read")),
-            }
-        }
-    }
-    if mistakes.is_empty() {
-        Ok(values)
-    } else {
-        Err(ConfigError(mistakes))
-    }
-}
-
-/// Who types, as far as the system says: for the audit.
-pub fn operator() -> Result<String, ConfigError> {
-    let values = from_environment()?;
-    Ok(["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .find_map(|name| values.get(name).filter(|name| !name.is_empty()))
-        .map_or_else(|| "unknown".to_owned(), String::clone))
-}
 
 struct Reader<'a> {
     values: &'a HashMap<String, String>,

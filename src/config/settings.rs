@@ -208,7 +208,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "HERALD_SETTLE_AFTER_FAILED_SECONDS",
         Some("60"),
-        "Wait before a retry after a `failed` callback; -1 turns such retries off.",
+        "Wait before a retry after a `failed` callback; it doubles each time, to a day; -1 turns such retries off.",
     ),
     setting(
         "HERALD_EXPIRES_AFTER_SECONDS",

@@ -31,9 +31,11 @@ struct Row {
     number: String,
     account: String,
     app: String,
+    api_version: String,
+    updated: Moment,
 }
 
-fn row(state: &AppState, row: &entity::sender::Model) -> Row {
+fn row(state: &AppState, shell: &Shell, row: &entity::sender::Model) -> Row {
     let (standing, reason) = senders::standing(&state.engine, row);
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "—".to_owned());
     Row {
@@ -46,6 +48,8 @@ fn row(state: &AppState, row: &entity::sender::Model) -> Row {
         number: text(&row.phone_number_id),
         account: text(&row.waba_id),
         app: text(&row.app_id),
+        api_version: text(&row.api_version),
+        updated: shell.zone.moment(Timestamp::from_micros(row.updated_at)),
     }
 }
 
@@ -63,7 +67,10 @@ pub async fn page(
 ) -> Result<HttpResponse, Fault> {
     let shell = Shell::new(&request, &state, &person, "Senders", "/dashboard/senders")?;
     let all = sender::all(&state.engine.store).await?;
-    let rows = all.iter().map(|sender| row(&state, sender)).collect();
+    let rows = all
+        .iter()
+        .map(|sender| row(&state, &shell, sender))
+        .collect();
     shown(&Page { shell, rows })
 }
 
@@ -122,7 +129,7 @@ pub async fn one(
         Vec::new()
     };
     let page = OnePage {
-        row: row(&state, &found),
+        row: row(&state, &shell, &found),
         credentials,
         shell,
     };

@@ -60,6 +60,9 @@ pub fn pair_pause_micros(in_a_row: i64) -> i64 {
 /// this many seconds (Meta, code 131049: not within 24 hours).
 pub const MARKETING_AGAIN_SECONDS: i64 = 24 * 60 * 60;
 
+/// No pause after a `failed` callback is longer because of earlier ones.
+const SETTLE_CAP_SECONDS: i64 = 24 * 60 * 60;
+
 /// Marketing of a number that is reported as spam is held so long, in seconds.
 pub const SPAM_SECONDS: i64 = 24 * 60 * 60;
 
@@ -133,13 +136,15 @@ pub fn after(
 }
 
 /// After which pause, in seconds, a `failed` callback may be followed by another
-/// attempt; none: never. `settle_seconds` is the least.
+/// attempt; none: never. `settle_seconds` is the first and the least; it doubles each time, to a day.
 pub fn after_callback(failure: &Failure, tried: Tried<'_>, settle_seconds: i64) -> Option<i64> {
+    let doublings = (tried.tries - 1).clamp(0, 20);
+    let pause = settle_seconds
+        .saturating_mul(1_i64 << doublings)
+        .min(settle_seconds.max(SETTLE_CAP_SECONDS));
     match failure.class {
-        FailureClass::Retry | FailureClass::PaceNumber | FailureClass::PacePair => {
-            Some(settle_seconds)
-        }
-        FailureClass::WaitUntil => Some(settle_seconds.max(failure.wait_seconds.unwrap_or(0))),
+        FailureClass::Retry | FailureClass::PaceNumber | FailureClass::PacePair => Some(pause),
+        FailureClass::WaitUntil => Some(pause.max(failure.wait_seconds.unwrap_or(0))),
         FailureClass::MarketingLimit
             if tried.category == "marketing" && tried.of_this_class <= 1 =>
         {
@@ -306,6 +311,34 @@ mod tests {
             }
         );
         assert_eq!(after_callback(&failure, Tried::default(), 60), Some(300));
+    }
+
+    #[test]
+    fn pauses_after_failed_callbacks_double_to_a_day() {
+        let failure = of(FailureClass::Retry);
+        let pause = |tries| {
+            let tried = Tried {
+                tries,
+                ..Tried::default()
+            };
+            after_callback(&failure, tried, 60)
+        };
+        for (tries, seconds) in [
+            (0, 60),
+            (1, 60),
+            (2, 120),
+            (3, 240),
+            (11, 61_440),
+            (12, 86_400),
+            (500, 86_400),
+        ] {
+            assert_eq!(pause(tries), Some(seconds), "{tries}");
+        }
+        // No cap makes a longer setting shorter.
+        assert_eq!(
+            after_callback(&failure, Tried::default(), 100_000),
+            Some(100_000)
+        );
     }
 
     #[test]

@@ -48,6 +48,22 @@ impl Trigger {
         }
     }
 
+    /// The name of its line in the log, which never changes.
+    pub const fn event(self) -> &'static str {
+        match self {
+            Self::Accepted => "notification.accepted",
+            Self::Sent => "notification.sent",
+            Self::Delivered => "notification.delivered",
+            Self::Read => "notification.read",
+            Self::Played => "notification.played",
+            Self::Failed => "notification.failed",
+            Self::Expired => "notification.expired",
+            Self::Skipped => "notification.skipped",
+            Self::Stale => "notification.stale",
+            Self::Replied => "notification.replied",
+        }
+    }
+
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|trigger| trigger.name() == name)
     }

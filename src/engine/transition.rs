@@ -61,6 +61,10 @@ pub struct Report {
     pub applied: u64,
     pub ignored: u64,
     pub triggered: BTreeMap<Trigger, u64>,
+    /// What became of which notification, for the log.
+    pub reached: Vec<(Uuid, Trigger)>,
+    /// Messages of people: the callback each came in, and its kind.
+    pub received: Vec<(Uuid, String)>,
     /// The effect of each step, in order; absent when there is no such notification.
     pub effects: Vec<Option<Effect>>,
     /// Of whom a provider has spoken for the first time, or of a failure.
@@ -97,6 +101,8 @@ impl Report {
         for (trigger, count) in other.triggered {
             *self.triggered.entry(trigger).or_default() += count;
         }
+        self.reached.extend(other.reached);
+        self.received.extend(other.received);
         self.effects.extend(other.effects);
         self.heard.extend(other.heard);
         self.wake_sender |= other.wake_sender;
@@ -104,8 +110,17 @@ impl Report {
         self.wake_expansion |= other.wake_expansion;
     }
 
-    /// Counts, and wakes whoever has work now. To be called after the commit.
+    /// Counts, logs, and wakes whoever has work now. To be called after the commit.
     pub fn publish(&self, engine: &Engine) {
+        for (notification, trigger) in &self.reached {
+            // The answer to a call has its own line.
+            if *trigger != Trigger::Accepted {
+                tracing::info!(event = trigger.event(), notification.id = %notification, "a notification has moved on");
+            }
+        }
+        for (callback, kind) in &self.received {
+            tracing::info!(event = "message.received", callback.id = %callback, kind, "a person has written");
+        }
         for (trigger, count) in &self.triggered {
             metrics::counter!("herald_transitions_total", "trigger" => trigger.name())
                 .increment(*count);
@@ -485,6 +500,7 @@ async fn change(
             }
             for trigger in new.iter() {
                 *report.triggered.entry(trigger).or_default() += 1;
+                report.reached.push((current.state.id, trigger));
                 // A reply that names its message is an occurrence of its own.
                 let named =
                     trigger == Trigger::Replied && replies.iter().any(|(at, _)| *at == index);
@@ -587,6 +603,7 @@ pub async fn introduce(
         let triggers = state.finish(&before, now, &engine.settings.policy);
         for trigger in triggers.iter() {
             *report.triggered.entry(trigger).or_default() += 1;
+            report.reached.push((state.id, trigger));
             follow.start(&state, &facets, trigger, "", rules);
         }
         follow.count(&state, &facets, 1);

@@ -9,7 +9,7 @@ use super::problem::Problem;
 use crate::{
     domain::{access::Bounds, time::Timestamp},
     state::{AppState, Caller},
-    store::{StoreError, callback, migrate, notification, parked},
+    store::{StoreError, callback, migrate, notification, parked, template_sync},
 };
 
 /// The process answers. `proxy` says how this request came here, for `herald check`.
@@ -92,6 +92,12 @@ async fn read_gauges(state: &AppState) -> Result<(), StoreError> {
         now,
     )
     .await?));
+    for status in TEMPLATE_STATUSES {
+        metrics::gauge!("herald_templates", "status" => status).set(0.0);
+    }
+    for (status, number) in template_sync::counts(store).await? {
+        metrics::gauge!("herald_templates", "status" => status).set(count(number));
+    }
     let waiting = callback::waiting(store.reader()).await?;
     metrics::gauge!("herald_callbacks_waiting").set(count(waiting.callbacks));
     metrics::gauge!("herald_apply_lag_seconds").set(age(waiting.oldest));
@@ -99,6 +105,9 @@ async fn read_gauges(state: &AppState) -> Result<(), StoreError> {
     metrics::gauge!("herald_statuses_not_ours").set(count(parked::count_not_ours(store).await?));
     Ok(())
 }
+
+/// Statuses of templates that are reported as 0 while there is none: alerts ask for them.
+const TEMPLATE_STATUSES: [&str; 5] = ["approved", "pending", "rejected", "paused", "disabled"];
 
 /// Every problem the API can answer with.
 pub async fn problems() -> HttpResponse {

@@ -56,6 +56,7 @@ pub async fn verify(
                 && query.mode.as_deref() == Some("subscribe")
                 && challenge.len() <= MAX_CHALLENGE_BYTES =>
         {
+            tracing::info!(event = "webhook.verified", "the webhook was verified");
             Ok(HttpResponse::Ok()
                 .content_type("text/plain; charset=utf-8")
                 .insert_header(("X-Content-Type-Options", "nosniff"))
@@ -123,6 +124,7 @@ pub async fn receive(
     }
     caller.prove();
     let signature = ring.signed_by(&fitting);
+    let bytes = body.len();
     let result = match state.ingest {
         Ingest::Durable => state.inbox.submit(body, signature, room).await,
         Ingest::PerRequest => {
@@ -142,6 +144,12 @@ pub async fn receive(
                 "stored"
             };
             metrics::counter!("herald_callbacks_total", "result" => result).increment(1);
+            tracing::info!(
+                event = "callback.received",
+                result,
+                bytes,
+                "a callback was stored"
+            );
             Ok(HttpResponse::Ok().finish())
         }
         Err(reason) => Err(busy(reason)),

@@ -60,3 +60,17 @@ pub async fn newest(
     }
     Ok(select.all(store.reader()).await?)
 }
+
+/// The newest entry of a subject whose action begins with this.
+pub async fn newest_of(
+    store: &Store,
+    action: &str,
+    subject: &str,
+) -> Result<Option<audit::Model>, StoreError> {
+    Ok(audit::Entity::find()
+        .filter(audit::Column::Subject.eq(subject))
+        .filter(audit::Column::Action.starts_with(action))
+        .order_by_desc(audit::Column::Id)
+        .one(store.reader())
+        .await?)
+}

@@ -10,6 +10,7 @@ use super::{
     Store, StoreError,
     bounds::{Piece, of_events, of_notifications},
     dialect::{Columns, Id, Type, execute, ids, list, locking, matching, query, query_one, rows},
+    first_id,
 };
 use crate::domain::{access::Bounds, time::Timestamp};
 
@@ -108,20 +109,70 @@ pub async fn shown(
         .await?)
 }
 
-/// Events of the caller's, newest first; with `errors` only those of which a route could not be
-/// evaluated.
+/// Which events.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Only {
+    /// Of which a route could not be evaluated.
+    pub errors: bool,
+    /// Of types that no route listens to.
+    pub unrouted: bool,
+}
+
+/// The routes of an event to whose type none listens.
+const NO_ROUTES: &str = "[]";
+
+/// Newest events that are looked at for types without a route.
+const LOOKED_AT: i64 = 10_000;
+
+/// Types of events of others that no route listened to since then, with how many there were, the
+/// most frequent first.
+pub async fn unrouted_types(
+    store: &Store,
+    own_source: &str,
+    since: Timestamp,
+    limit: i64,
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let found = query(
+        store.reader(),
+        "SELECT n.event_type, count(*) FROM (SELECT event_type, routes, state, source FROM event WHERE id >= $1 \
+         ORDER BY id DESC LIMIT $2) AS n WHERE n.routes = $3 AND n.state = 'expanded' AND n.source <> $4 \
+         GROUP BY n.event_type ORDER BY count(*) DESC, n.event_type LIMIT $5",
+        [
+            first_id(since).into(),
+            LOOKED_AT.into(),
+            NO_ROUTES.into(),
+            own_source.into(),
+            limit.into(),
+        ],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok((columns.take()?, columns.take()?))
+        })
+        .collect()
+}
+
+/// Events of the caller's, newest first.
 pub async fn newest(
     store: &Store,
     bounds: &Bounds,
     kind: Option<&str>,
-    errors: bool,
+    only: Only,
     limit: i64,
 ) -> Result<Vec<event::Model>, StoreError> {
     let mut found = event::Entity::find().filter(of_events(bounds).condition());
     if let Some(kind) = kind {
         found = found.filter(event::Column::EventType.eq(kind));
     }
-    if errors {
+    if only.unrouted {
+        found = found
+            .filter(event::Column::Routes.eq(NO_ROUTES))
+            .filter(event::Column::State.eq("expanded"));
+    }
+    if only.errors {
         found = found.filter(event::Column::Routes.contains(r#""outcome":"error""#));
     }
     Ok(found

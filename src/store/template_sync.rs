@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder};
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, execute, query_one},
+    dialect::{Columns, execute, query, query_one},
 };
 use crate::domain::time::Timestamp;
 
@@ -183,4 +183,21 @@ pub async fn all(store: &Store) -> Result<Vec<template_sync::Model>, StoreError>
         .order_by_asc(template_sync::Column::Language)
         .all(store.reader())
         .await?)
+}
+
+/// How many templates there are of each status, in lower case, in any account.
+pub async fn counts(store: &Store) -> Result<Vec<(String, i64)>, StoreError> {
+    let found = query(
+        store.reader(),
+        "SELECT lower(status), count(*) FROM template_sync WHERE status IS NOT NULL GROUP BY lower(status)",
+        [],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok((columns.take()?, columns.take()?))
+        })
+        .collect()
 }

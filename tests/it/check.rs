@@ -17,6 +17,9 @@ crate::tests![
     what_is_wrong_here_is_told_apart,
     a_proxy_that_is_not_trusted_is_warned_about,
     a_token_that_was_replaced_has_expired,
+    sending_that_is_switched_off_is_no_failure,
+    templates_of_one_status_are_one_row_with_our_command,
+    a_send_looks_at_its_own_sender_only,
     a_test_send_checks_asks_sends_and_follows,
     a_schema_that_is_old_and_a_database_that_is_away_are_said,
 ];
@@ -627,4 +630,78 @@ async fn a_test_send_checks_asks_sends_and_follows(database: Database) {
     ] {
         assert!(said.contains(line), "{line}: {said}");
     }
+}
+
+async fn sending_that_is_switched_off_is_no_failure(database: Database) {
+    let played = ready(&database).await;
+    let (code, wrong) = played.wrong(&[("WHATSAPP_ENABLED", "false")]).await;
+    assert_eq!(code, 5, "{wrong:?}");
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    assert!(
+        wrong[0].starts_with("enabled: WHATSAPP_ENABLED is false"),
+        "{wrong:?}"
+    );
+}
+
+async fn templates_of_one_status_are_one_row_with_our_command(database: Database) {
+    let played = ready(&database).await;
+    let pending =
+        json!({ "templates": { "order_confirmation": "PENDING", "order_reminder": "PENDING" } });
+    played.sandbox("account", &pending).await;
+    let (code, answer) = played.check(&[], &[]);
+    assert!(code == 0 || code == 3, "{answer}");
+    let lines: Vec<&str> = answer
+        .lines()
+        .filter(|line| line.contains("pending"))
+        .collect();
+    assert_eq!(lines.len(), 1, "{answer}");
+    assert!(
+        lines[0].contains(
+            "2 templates are pending: order_confirmation (en_US), order_reminder (en_US)"
+        ),
+        "{answer}"
+    );
+    assert!(
+        answer.contains("herald templates status --check-status"),
+        "{answer}"
+    );
+}
+
+async fn a_send_looks_at_its_own_sender_only(database: Database) {
+    let played = ready(&database).await;
+    let body = json!({ "name": "broken", "phone_number_id": "999", "api_base": played.sandbox,
+        "credentials": [{ "kind": "access_token", "value": "a-token-that-the-sandbox-does-not-know" }] });
+    let (code, made) = played.app.admin("POST", "/api/v1/senders", &body).await;
+    assert_eq!(code, 201, "{made}");
+    let send = |sender: &str| {
+        let words = [
+            "send",
+            "+12025550101",
+            "--template",
+            "jaspers_market_plain_text_v1",
+            "--yes",
+            "--follow-seconds",
+            "0",
+            "--sender",
+            sender,
+        ];
+        let mut command = command(&played.app.database_url, played.folder.path(), &words);
+        command
+            .env("WHATSAPP_API_BASE", &played.sandbox)
+            .env("WHATSAPP_PHONE_NUMBER_ID", PHONE_NUMBER_ID)
+            .env("WHATSAPP_ACCESS_TOKEN", TOKEN)
+            .env("WHATSAPP_APP_SECRET", APP_SECRET);
+        text(&command.output().unwrap())
+    };
+    let (_, senders) = played.app.get("/api/v1/senders").await;
+    let good = senders[0]["name"].as_str().unwrap();
+    let said = send(good);
+    assert!(said.contains("nothing that stands in the way"), "{said}");
+    assert!(said.contains("Queued as"), "{said}");
+    let said = send("broken");
+    assert!(
+        said.contains("Meta does not know the access token"),
+        "{said}"
+    );
+    assert!(!said.contains("Queued as"), "{said}");
 }

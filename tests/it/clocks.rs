@@ -75,6 +75,8 @@ async fn checked(app: &TestApp) -> String {
         public_url: None,
         nonce: "0".to_owned(),
         timeout: Duration::from_millis(200),
+        is_enabled: true,
+        sender: None,
     };
     let rows = check::run(&app.engine, &asked, app.now()).await.unwrap();
     let row = rows.iter().find(|row| row.name == "clock_changed").unwrap();

@@ -1,13 +1,16 @@
 //! Events looked at and run again: from the command line and over the API.
 
+use herald::engine::attention;
 use serde_json::json;
 
 use crate::{
     cli::{herald, text},
-    harness::{Database, TestApp},
+    harness::{DEMO, Database, TestApp},
 };
 
 crate::tests![
+    what_was_posted_is_shown_and_a_type_without_a_route_is_flagged,
+    an_event_that_names_an_unknown_group_makes_nothing,
     an_event_is_run_again_after_its_route_was_mended,
     what_cannot_be_run_again_says_why,
     a_route_with_another_name_tells_nobody_again,
@@ -174,5 +177,91 @@ async fn a_route_with_another_name_tells_nobody_again(database: Database) {
         app.number("SELECT count(*) FROM notification").await,
         2,
         "{again}"
+    );
+}
+
+const GROUPS: &str = r#"
+[[route]]
+name = "a-to-chosen-groups"
+event = "shop.closed"
+to = "{{ data.groups }}"
+template = "jaspers_market_plain_text_v1"
+
+[[route]]
+name = "b-to-the-customer"
+event = "shop.closed"
+to = "{{ data.phone }}"
+template = "jaspers_market_plain_text_v1"
+"#;
+
+async fn what_was_posted_is_shown_and_a_type_without_a_route_is_flagged(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(DEMO).await;
+    let data = json!({ "phone": "+12025550101", "amount": 3 });
+    let body = json!({ "id": "1", "source": "shop", "type": "shop.closde", "subject": "s", "time": "2026-01-01T00:00:00Z", "data": data });
+    let (code, made) = app.post("/api/v1/events", &body).await;
+    assert_eq!(code, 202);
+    app.order("A-1", "+12025550101").await;
+    let (_, shown) = app
+        .get(&format!("/api/v1/events/{}", made["id"].as_str().unwrap()))
+        .await;
+    assert_eq!(shown["data"], data);
+    assert_eq!(
+        (
+            &shown["source"],
+            &shown["external_id"],
+            &shown["type"],
+            &shown["subject"]
+        ),
+        (
+            &json!("shop"),
+            &json!("1"),
+            &json!("shop.closde"),
+            &json!("s")
+        )
+    );
+    assert_eq!(
+        (&shown["unrouted"], &shown["sensitive"]),
+        (&json!(true), &json!(false))
+    );
+    let (_, listed) = app.get("/api/v1/events?unrouted=true").await;
+    let listed = listed["events"].as_array().unwrap();
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert_eq!(listed[0]["type"], "shop.closde");
+    let flagged = async || -> Vec<String> {
+        let found = attention::findings(&app.engine, app.now()).await.unwrap();
+        let found = found.into_iter().filter(|it| it.kind == "event_unrouted");
+        found.map(|it| it.subject).collect()
+    };
+    assert_eq!(flagged().await, ["shop.closde"]);
+    app.pass(25 * 3600);
+    assert!(flagged().await.is_empty(), "nobody posts it any more");
+}
+
+async fn an_event_that_names_an_unknown_group_makes_nothing(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(&format!("{DEMO}\n{GROUPS}")).await;
+    for unknown in ["group:Nobody Knows", "user:nobody.knows"] {
+        let groups = format!("group:Technical Admin, {unknown}");
+        let data = json!({ "phone": "+12025550101", "groups": groups });
+        let made = app.event(unknown, "shop.closed", data).await;
+        assert_eq!(made["notifications"], json!([]), "{made}");
+        for (route, said) in [
+            (0, "nothing of it was sent"),
+            (1, "nothing of the event was sent"),
+        ] {
+            let result = &made["routes"][route];
+            assert_eq!(result["outcome"], "error", "{made}");
+            assert!(result["reason"].as_str().unwrap().contains(said), "{made}");
+        }
+        app.follow_up().await;
+        assert_eq!(app.number("SELECT count(*) FROM notification").await, 0);
+    }
+    // All known: all of it.
+    let data = json!({ "phone": "+12025550101", "groups": "group:Technical Admin" });
+    let made = app.event("3", "shop.closed", data).await;
+    assert!(
+        made["notifications"].as_array().unwrap().len() >= 2,
+        "{made}"
     );
 }

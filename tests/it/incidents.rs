@@ -250,6 +250,8 @@ async fn a_dead_worker(database: Database) {
         public_url: None,
         nonce: "0".to_owned(),
         timeout: std::time::Duration::from_millis(200),
+        is_enabled: true,
+        sender: None,
     };
     let rows = check::run(&app.engine, &asked, app.now()).await.unwrap();
     let dead = rows.iter().find(|row| row.name == "workers").unwrap();

@@ -428,7 +428,14 @@ async fn a_flow_names_its_groups_and_an_unknown_one_is_said(database: Database) 
     let answer = app.event("f-1", "solar-crm.flow.notified", data).await;
     let route = &answer["routes"][0];
     assert_eq!(route["outcome"], "error", "{answer}");
-    assert_eq!(route["reason"], "there is no group Nobody");
+    assert_eq!(
+        route["reason"],
+        "there is no group Nobody: nothing of it was sent"
+    );
+    assert_eq!(answer["notifications"], json!([]), "all or nothing");
+    let data = json!({ "flow": "Products", "text": "A price list.", "groups": ["Sales Team", "System Admins"], "customer": { "name": "Tendai Moyo" } });
+    let answer = app.event("f-2", "solar-crm.flow.notified", data).await;
+    let route = &answer["routes"][0];
     // Rudo is in both groups; the unlinked colleague is skipped, visibly.
     assert_eq!(
         (&route["notifications"], &route["skipped"]),

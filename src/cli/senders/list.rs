@@ -2,9 +2,9 @@
 
 use super::super::say;
 use crate::{
-    domain::pace,
+    domain::{pace, time::Timestamp},
     engine::{Engine, senders},
-    store::sender,
+    store::{audit, sender},
 };
 
 /// Prints the senders and their credentials, masked.
@@ -25,6 +25,11 @@ pub(super) async fn list(engine: &Engine, json: bool) -> anyhow::Result<()> {
         let (state, reason) = senders::standing(engine, &row);
         let of_all = engine.settings.send_per_second;
         let pace = pace::allowed(row.pace_set, of_all, row.pace_reported);
+        let changed = audit::newest_of(&engine.store, "sender.", &row.name).await?;
+        let changed_at = changed
+            .as_ref()
+            .map(|entry| Timestamp::from_micros(entry.created_at).to_string());
+        let updated_at = Timestamp::from_micros(row.updated_at).to_string();
         if json {
             let shown: Vec<serde_json::Value> = credentials
                 .iter()
@@ -44,7 +49,9 @@ pub(super) async fn list(engine: &Engine, json: bool) -> anyhow::Result<()> {
             say(serde_json::json!({
                 "id": row.id, "name": row.name, "kind": row.kind, "default": row.is_default, "state": state, "reason": reason,
                 "phone_number_id": row.phone_number_id, "account": row.waba_id, "app": row.app_id,
-                "messages_per_second": pace, "credentials": shown,
+                "messages_per_second": pace, "credentials": shown, "number": row.display_number,
+                "api_version": row.api_version, "api_base": row.base_url, "updated_at": updated_at,
+                "changed_at": changed_at, "changed_by": changed.map(|entry| entry.actor),
             })
             .to_string());
             continue;
@@ -61,6 +68,16 @@ pub(super) async fn list(engine: &Engine, json: bool) -> anyhow::Result<()> {
             ("number id", &row.phone_number_id),
             ("account (WABA)", &row.waba_id),
             ("app", &row.app_id),
+            ("number", &row.display_number),
+            ("API version", &row.api_version),
+            ("API base", &row.base_url),
+            ("updated", &Some(updated_at)),
+            (
+                "changed",
+                &changed
+                    .zip(changed_at)
+                    .map(|(entry, at)| format!("{at} by {}", entry.actor)),
+            ),
         ] {
             if let Some(value) = value {
                 line(name, value);

@@ -303,7 +303,9 @@ impl Senders {
                 }
                 match engine.obstacle(Some(row.id)) {
                     Some(obstacle) => say(format!("It cannot send: {obstacle}")),
-                    None => say("It can send."),
+                    None => say(
+                        "It has all that it needs to send. Whether Meta takes it: herald check.",
+                    ),
                 }
                 Ok(())
             }

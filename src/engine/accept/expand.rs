@@ -59,6 +59,11 @@ impl Cursor {
         }
     }
 
+    /// Whether nothing has been made of the event, or of another run of it.
+    const fn is_fresh(&self) -> bool {
+        self.route.is_empty()
+    }
+
     /// Whether a route is still to be run.
     fn wants(&self, route: &StoredRoute) -> bool {
         route.name >= self.route && !self.done.contains(&route.name)
@@ -188,12 +193,35 @@ pub(super) async fn expand(
     let bounds = access::bounds_of_key(tx, row.key_id, row.product.as_deref()).await?;
     let routes = catalogue::routes(tx, &bounds, &row.event_type).await?;
     let (mut results, mut cursor) = progress(&row);
+    let mut refused = Vec::new();
     let data = data_of(engine, &row);
     let context = json!({
         "data": data.as_ref().unwrap_or(&Value::Null),
         "event": { "id": row.external_id, "source": row.source, "type": row.event_type, "subject": row.subject },
     });
     let mut report = Report::default();
+    if cursor.is_fresh() {
+        let unknown =
+            unknown_names(engine, tx, &row, &bounds, &routes, &cursor, &context, now).await?;
+        // What the event itself names wrongly stops all of it; a route's own mistake, that route.
+        let chosen = unknown.iter().find(|unknown| unknown.is_chosen);
+        let all = chosen.map(|unknown| (unknown.route.clone(), unknown.reason.clone()));
+        for route in routes.iter().filter(|route| cursor.wants(route)) {
+            let own = unknown.iter().find(|unknown| unknown.route == route.name);
+            let reason = match (own, &all) {
+                (Some(own), _) => format!("{}: nothing of it was sent", own.reason),
+                (None, Some((of, reason))) => {
+                    format!("nothing of the event was sent, because of the route {of}: {reason}")
+                }
+                (None, None) => continue,
+            };
+            let result = of_route(&mut results, &route.name);
+            "error".clone_into(&mut result.outcome);
+            result.reason = Some(reason);
+            refused.push(route.name.clone());
+        }
+        cursor.done.append(&mut refused);
+    }
     let most = routing::recipients_at_once(tx);
     let mut expanded = 0;
     // By name: a catalogue may be applied while a large event is being expanded.
@@ -266,6 +294,68 @@ pub(super) async fn expand(
     };
     event::set_progress(tx, row.id, state, at, json!(results).to_string()).await?;
     Ok(report)
+}
+
+/// Somebody that is named and unknown.
+struct UnknownName {
+    route: String,
+    reason: String,
+    /// The event has named it, not the route.
+    is_chosen: bool,
+}
+
+/// Looks for unknown groups, users and contacts before anything is made: half of an event must not
+/// go out before the mistake is found.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one look at an event in its transaction: a struct for one call says no more"
+)]
+async fn unknown_names(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    row: &entity::event::Model,
+    bounds: &Bounds,
+    routes: &[StoredRoute],
+    cursor: &Cursor,
+    context: &Value,
+    now: Timestamp,
+) -> Result<Vec<UnknownName>, StoreError> {
+    let mut unknown = Vec::new();
+    for route in routes.iter().filter(|route| cursor.wants(route)) {
+        let Ok(plan) = plan(&route.route, context) else {
+            continue;
+        };
+        let step = Expansion {
+            engine,
+            tx,
+            row,
+            bounds,
+            route,
+            plan: &plan,
+            now,
+        };
+        for planned in &plan.recipients {
+            let Ok(spec) = RecipientSpec::parse(&planned.entry) else {
+                continue;
+            };
+            if !matches!(
+                spec,
+                RecipientSpec::Group(_) | RecipientSpec::User(_) | RecipientSpec::Contact(_)
+            ) {
+                continue;
+            }
+            let naming = step.naming(planned.is_chosen);
+            if let Err(reason) = routing::resolve(tx, naming, &spec, None, None, now).await? {
+                unknown.push(UnknownName {
+                    route: route.name.clone(),
+                    reason: reason.0,
+                    is_chosen: planned.is_chosen,
+                });
+                break;
+            }
+        }
+    }
+    Ok(unknown)
 }
 
 const NOBODY: &str = "it reached nobody: nobody is in its groups, or all had it before";

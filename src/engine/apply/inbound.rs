@@ -117,6 +117,9 @@ pub(super) async fn steps(
             continue;
         }
         metrics::counter!("herald_inbound_messages_total").increment(1);
+        report
+            .received
+            .push((work.callback_id, message.kind.clone()));
         if listened && !message.standby {
             let data = json!({
                 "contact": contact_id,

@@ -76,6 +76,7 @@ impl Finding {
 pub async fn measure(engine: &Engine, now: Timestamp) -> Result<Vec<Finding>, StoreError> {
     let mut found = Vec::new();
     hold::look(engine, &mut found).await?;
+    work::unrouted(engine, now, &mut found).await?;
     senders::look(engine, now, &mut found).await?;
     work::workers(engine, now, &mut found).await?;
     work::queues(engine, now, &mut found).await?;

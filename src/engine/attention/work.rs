@@ -6,17 +6,48 @@ use super::{Finding, Urgency};
 use crate::{
     domain::{access::Bounds, alarm::Measure, backlog::BEHIND_SECONDS, time::Timestamp},
     engine::{
-        Engine, backlog,
+        Engine,
+        apply::SOURCE,
+        backlog,
         heartbeat::{self, Pulse},
     },
-    store::{StoreError, callback, dead_letter, notification, parked},
+    store::{StoreError, callback, dead_letter, event, notification, parked},
 };
+
+/// Types without a route are looked for so far back, in seconds.
+const UNROUTED_SECONDS: i64 = 24 * 60 * 60;
+
+/// So many of them are named.
+const UNROUTED_TYPES: i64 = 20;
 
 /// A status may wait so long for its message, in seconds: an answer can be late.
 const PARKED_SECONDS: i64 = 10 * 60;
 
 /// That the clock was changed is shown for so long.
 const CLOCK_SHOWN: Duration = Duration::from_hours(1);
+
+/// Events that are posted and to which no route listens.
+pub(super) async fn unrouted(
+    engine: &Engine,
+    now: Timestamp,
+    found: &mut Vec<Finding>,
+) -> Result<(), StoreError> {
+    let since = now.plus_seconds(-UNROUTED_SECONDS);
+    for (kind, count) in event::unrouted_types(&engine.store, SOURCE, since, UNROUTED_TYPES).await?
+    {
+        let summary =
+            format!("No route listens to {kind}: {count} of the newest events made nothing.");
+        found.push(
+            Finding::new("event_unrouted", Urgency::Soon, Measure::flag(true), summary)
+                .of(&kind)
+                .means(
+                    "A product posts it and gets 202; no message comes of it.",
+                    "Write a route for it and herald apply, then herald events replay; or let the product stop. Is the type spelled as in the catalogue? herald events list shows what was posted.",
+                ),
+        );
+    }
+    Ok(())
+}
 
 /// Whether somebody works.
 pub(super) async fn workers(

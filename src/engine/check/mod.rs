@@ -7,6 +7,7 @@ mod ours;
 pub use ours::{database, files, of_database};
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::Engine;
 use crate::{domain::time::Timestamp, providers::http_client, store::StoreError};
@@ -81,6 +82,10 @@ pub struct Asked {
     pub nonce: String,
     /// How long an answer may take.
     pub timeout: std::time::Duration,
+    /// Whether anything is to be sent (`WHATSAPP_ENABLED`).
+    pub is_enabled: bool,
+    /// Only what concerns this sender; all, if absent.
+    pub sender: Option<Uuid>,
 }
 
 /// Where Meta's callbacks go, under a public URL.
@@ -93,7 +98,7 @@ pub async fn run(engine: &Engine, asked: &Asked, now: Timestamp) -> Result<Vec<R
     let mut rows = ours::secrets(engine);
     rows.extend(ours::clocks(engine, now).await?);
     rows.extend(ours::workers(engine, now).await?);
-    rows.extend(ours::attention(engine, now).await?);
+    rows.extend(ours::attention(engine, asked, now).await?);
     let Ok(http) = http_client(asked.timeout, asked.timeout) else {
         rows.push(Row::new(
             Area::Ours,

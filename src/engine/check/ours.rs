@@ -275,12 +275,41 @@ pub(super) async fn workers(engine: &Engine, now: Timestamp) -> Result<Vec<Row>,
 }
 
 /// What the pages show as needing a person.
-pub(super) async fn attention(engine: &Engine, now: Timestamp) -> Result<Vec<Row>, StoreError> {
+pub(super) async fn attention(
+    engine: &Engine,
+    asked: &Asked,
+    now: Timestamp,
+) -> Result<Vec<Row>, StoreError> {
     let found = attention::findings(engine, now).await?;
-    let mut rows: Vec<Row> = found
+    let ring = engine.keyring();
+    let mut rows = Vec::new();
+    if !asked.is_enabled {
+        rows.push(
+            ours(
+                "enabled",
+                Verdict::Warning,
+                "WHATSAPP_ENABLED is false: messages are accepted and wait, and nothing is sent.",
+            )
+            .helps("Set WHATSAPP_ENABLED=true when messages are to go out."),
+        );
+    }
+    let found: Vec<Row> = found
         .into_iter()
         // These have rows of their own here.
-        .filter(|finding| !["worker_dead", "clock"].contains(&finding.kind))
+        .filter(|finding| !["worker_dead", "clock", "template_unusable"].contains(&finding.kind))
+        .filter(|finding| match finding.kind {
+            // That nothing is sent is meant; who is held by hand has said so.
+            "sender_held" => {
+                asked.is_enabled
+                    && ring.is_about(asked.sender, |account| account.name == finding.subject)
+            }
+            "account_restricted" => ring.is_about(asked.sender, |account| {
+                let of_account = finding.subject.split('/').next();
+                account.waba_id.as_deref() == of_account
+            }),
+            "silence" => ring.is_about(asked.sender, |account| account.name == finding.subject),
+            _ => true,
+        })
         .map(|finding| {
             let verdict = match finding.urgency {
                 attention::Urgency::Now => Verdict::Failed,
@@ -294,7 +323,9 @@ pub(super) async fn attention(engine: &Engine, now: Timestamp) -> Result<Vec<Row
             }
         })
         .collect();
-    if rows.is_empty() {
+    let is_empty = found.is_empty();
+    rows.extend(found);
+    if is_empty {
         rows.push(ours(
             "queues",
             Verdict::Ok,

@@ -201,6 +201,11 @@ impl Keyring {
         }
     }
 
+    /// Whether the account of a sender is meant; without one, all are.
+    pub fn is_about(&self, sender: Option<Uuid>, is_meant: impl Fn(&Account) -> bool) -> bool {
+        sender.is_none_or(|sender| self.account(sender).is_some_and(is_meant))
+    }
+
     /// Whether a number may be taken to be in this account: none of another app is.
     pub fn may_be_in(&self, phone_number_id: &str, account_id: &str) -> bool {
         let scope = self

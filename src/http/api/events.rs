@@ -146,10 +146,30 @@ pub async fn post(
     }))
 }
 
-/// What became of an event.
+/// An event as it was posted, and what became of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventDetail {
+    #[serde(flatten)]
+    answer: EventAnswer,
+    source: String,
+    external_id: String,
+    r#type: String,
+    subject: Option<String>,
+    /// When it happened, as it was posted.
+    time: Option<String>,
+    /// As they were posted; null when they are sensitive: these are shown to nobody.
+    #[schema(value_type = Object)]
+    data: Value,
+    sensitive: bool,
+    /// No route listens to its type: nothing was made of it.
+    unrouted: bool,
+    at: String,
+}
+
+/// An event, and what became of it.
 #[utoipa::path(
     get, path = "/api/v1/events/{id}", tag = "events", params(("id" = Uuid, Path)),
-    responses((status = 200, body = EventAnswer), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
+    responses((status = 200, body = EventDetail), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
     caller: Allowed<scope::EventsRead>,
@@ -165,12 +185,28 @@ async fn shown(caller: &Client, state: &AppState, id: Uuid) -> Result<HttpRespon
         .await?
         .ok_or(Problem::NotFound)?;
     let notifications = event::notifications(store, &caller.bounds, row.id, 100).await?;
-    Ok(HttpResponse::Ok().json(EventAnswer {
-        id: row.id,
-        duplicate: false,
-        expanding: row.state == "expanding",
-        routes: serde_json::from_str(&row.routes).unwrap_or_default(),
-        notifications,
+    let routes: Vec<RouteResult> = serde_json::from_str(&row.routes).unwrap_or_default();
+    let expanding = row.state == "expanding";
+    let data = (!row.sealed).then(|| serde_json::from_str(&row.data).ok());
+    Ok(HttpResponse::Ok().json(EventDetail {
+        unrouted: routes.is_empty() && !expanding,
+        answer: EventAnswer {
+            id: row.id,
+            duplicate: false,
+            expanding,
+            routes,
+            notifications,
+        },
+        source: row.source,
+        external_id: row.external_id,
+        r#type: row.event_type,
+        subject: row.subject,
+        time: row
+            .occurred_at
+            .map(|at| Timestamp::from_micros(at).to_string()),
+        data: data.flatten().unwrap_or(Value::Null),
+        sensitive: row.sealed,
+        at: Timestamp::from_micros(row.created_at).to_string(),
     }))
 }
 
@@ -228,6 +264,9 @@ pub struct EventsQuery {
     /// Only those of which a route could not be evaluated.
     #[serde(default)]
     errors: bool,
+    /// Only those of types that no route listens to.
+    #[serde(default)]
+    unrouted: bool,
     /// 1 to 200; 50 if absent.
     limit: Option<u64>,
 }
@@ -268,7 +307,10 @@ pub async fn list(
         &state.engine.store,
         &caller.bounds,
         query.r#type.as_deref(),
-        query.errors,
+        event::Only {
+            errors: query.errors,
+            unrouted: query.unrouted,
+        },
         limit,
     )
     .await?;
@@ -291,7 +333,7 @@ pub async fn list(
 /// catalogue was mended. Nobody hears twice.
 #[utoipa::path(
     post, path = "/api/v1/events/{id}/replay", tag = "events", params(("id" = Uuid, Path)),
-    responses((status = 200, body = EventAnswer), (status = 404, body = ProblemDocument),
+    responses((status = 200, body = EventDetail), (status = 404, body = ProblemDocument),
         (status = 409, description = "It is being worked through, or its secret data have been wiped", body = ProblemDocument))
 )]
 pub async fn replay(

@@ -73,7 +73,7 @@ async fn senders_are_managed_from_the_command_line(database: Database) {
     ]);
     assert_eq!(code, 0, "{said}");
     assert!(
-        said.contains("It can send.") && !said.contains(TOKEN),
+        said.contains("It has all that it needs to send.") && !said.contains(TOKEN),
         "{said}"
     );
     let (_, said) = run(&["senders", "list"]);
@@ -95,7 +95,7 @@ async fn senders_are_managed_from_the_command_line(database: Database) {
         "{said}"
     );
     let (_, said) = run(&["senders", "set", "shop", "--activate", &id]);
-    assert!(said.contains("It can send."), "{said}");
+    assert!(said.contains("It has all that it needs to send."), "{said}");
     run(&["senders", "add", "other", "--phone-number-id", "1"]);
     assert!(
         run(&["senders", "default", "other"])

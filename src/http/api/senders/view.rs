@@ -6,14 +6,18 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    domain::{access::Bounds, pace, time::Timestamp},
+    domain::{
+        access::{Bounds, Scope},
+        pace,
+        time::Timestamp,
+    },
     engine::{
         access::Role,
         senders::{self, Shown},
     },
     http::{auth::Client, problem::Problem},
     state::AppState,
-    store::{account_fact, sender},
+    store::{account_fact, audit, sender},
 };
 
 /// A sender.
@@ -29,6 +33,14 @@ pub struct SenderView {
     account: Option<String>,
     /// Meta's id of the app whose secrets sign its callbacks.
     app: Option<String>,
+    /// Of the Graph API that it sends with; absent: the one of `WHATSAPP_API_VERSION`.
+    api_version: Option<String>,
+    /// Where the Graph API is for it; absent: `WHATSAPP_API_BASE`.
+    api_base: Option<String>,
+    updated_at: String,
+    /// Who changed it last, by hand: `key:PREFIX`, `login:NAME` or `cli:NAME`. Absent for keys without `audit:read`.
+    changed_by: Option<String>,
+    changed_at: Option<String>,
     /// It is used when none is named.
     default: bool,
     /// `active`; `held`: its provider refuses or is away; `off`: held by a person; `blocked`:
@@ -141,6 +153,11 @@ async fn view(
         }
         Role::Product => None,
     };
+    let changed = if client.scopes.has(Scope::AuditRead) {
+        audit::newest_of(&state.engine.store, "sender.", &row.name).await?
+    } else {
+        None
+    };
     let text = |at: Option<i64>| at.map(|at| Timestamp::from_micros(at).to_string());
     let of_all = state.engine.settings.send_per_second;
     let (state_name, reason) = senders::standing(&state.engine, &row);
@@ -166,6 +183,11 @@ async fn view(
         unheard_since: text(row.unheard_since),
         name: row.name,
         kind: row.kind,
+        api_version: row.api_version,
+        api_base: row.base_url,
+        updated_at: Timestamp::from_micros(row.updated_at).to_string(),
+        changed_at: text(changed.as_ref().map(|entry| entry.created_at)),
+        changed_by: changed.map(|entry| entry.actor),
         phone_number_id: row.phone_number_id,
         number: row.display_number,
         account: row.waba_id,
