@@ -5,10 +5,10 @@ use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Ended, say};
+use super::{Ended, say, values_beside_dev};
 use crate::{
     app,
-    config::{self, Config, SETTINGS, Strictness},
+    config::{Config, SETTINGS},
     domain::credential,
     engine::{
         Engine,
@@ -52,8 +52,8 @@ const NEEDED: [(&str, &str); 8] = [
 
 impl Check {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let values = config::from_environment()?;
-        let config = values.config(Strictness::Production)?;
+        let (values, strictness) = values_beside_dev()?;
+        let config = values.config(strictness)?;
         // What is found is said in rows; a log beside them would be in the way.
         telemetry::init_logs("off", false).map_err(anyhow::Error::msg)?;
         let rows = look(&config).await?;

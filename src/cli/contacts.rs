@@ -1,4 +1,6 @@
-//! `herald contacts list|show|set|prefer|delete`
+//! `herald contacts list|show|set|prefer|identity|merge|split|delete`
+
+mod identity;
 
 use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
@@ -14,7 +16,10 @@ use crate::{
         access::Bounds, edit::Edit, preference::Preference, quiet::QuietHours,
         recipient::RecipientSpec, time::Timestamp, window,
     },
-    engine::people::{self, By, ContactChanges},
+    engine::{
+        identity as engine_identity,
+        people::{self, By, ContactChanges},
+    },
     state::Clock,
     store::{
         Store,
@@ -72,6 +77,47 @@ enum Action {
         #[arg(value_parser = ["on", "off", "default"])]
         wanted: String,
     },
+    /// Shows why somebody is one person: aliases, what the provider has said of them, and who may
+    /// be the same. Example: `herald contacts identity +12025550101`
+    Identity {
+        #[arg(help = WHO)]
+        who: String,
+        /// Numbers in full.
+        #[arg(long)]
+        show: bool,
+    },
+    /// Lists contacts that may be one person, or are and stay two.
+    Conflicts {
+        /// 1 to 1000.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+        limit: u64,
+        /// Numbers in full.
+        #[arg(long)]
+        show: bool,
+    },
+    /// Makes two contacts one, whatever evidence says: the other's id leads to the first.
+    /// Example: `herald contacts merge +12025550101 US.13491208655302741918`
+    Merge {
+        #[arg(help = WHO)]
+        who: String,
+        #[arg(help = WHO)]
+        other: String,
+        /// Takes the other's name, handle and catalogue away where they differ.
+        #[arg(long)]
+        overwrite: bool,
+    },
+    /// Says that aliases of a contact are another person's, or that two contacts are two persons.
+    /// Example: `herald contacts split +12025550101 --alias US.13491208655302741918`
+    Split {
+        #[arg(help = WHO)]
+        who: String,
+        /// A number or user id of the contact that is another person's. May be repeated.
+        #[arg(long, required_unless_present = "other", conflicts_with = "other")]
+        alias: Vec<String>,
+        /// Another contact, of which it is open whether it is the same person: it is not.
+        #[arg(long)]
+        other: Option<String>,
+    },
     /// Deletes somebody, and cancels what waits for them. What they were sent stays in the record
     /// for as long as records are kept; of who refuses something, the number and the refusal stay.
     Delete {
@@ -121,6 +167,7 @@ async fn known(store: &Store, text: &str) -> anyhow::Result<Uuid> {
     let reader = store.reader();
     let of_alias = async |alias: Alias| alias::owner(reader, &alias).await;
     if let Ok(id) = Uuid::parse_str(text) {
+        let id = rows::current(reader, id).await?;
         let there = rows::details(reader, &Bounds::All, id).await?;
         return there
             .map(|_| id)
@@ -207,6 +254,46 @@ impl Contacts {
                 done.map_err(refused)?;
                 preferences(&store, contact).await
             }
+            Action::Identity { who, show } => {
+                identity::show(&store, known(&store, &who).await?, show).await
+            }
+            Action::Conflicts { limit, show } => identity::conflicts(&store, limit, show).await,
+            Action::Merge {
+                who,
+                other,
+                overwrite,
+            } => {
+                let (one, two) = (known(&store, &who).await?, known(&store, &other).await?);
+                let engine = app::command_engine(&config, store).await?;
+                let stays = engine_identity::merge(&engine, by, one, two, overwrite)
+                    .await?
+                    .map_err(|wrong| refused(wrong).context("nothing is merged"))?;
+                say(format!("They are one contact: {stays}"));
+                Ok(())
+            }
+            Action::Split { who, alias, other } => {
+                let contact = known(&store, &who).await?;
+                let other = match &other {
+                    Some(other) => Some(known(&store, other).await?),
+                    None => None,
+                };
+                let aliases = alias
+                    .iter()
+                    .map(|text| identity::alias(text))
+                    .collect::<anyhow::Result<Vec<Alias>>>()?;
+                let engine = app::command_engine(&config, store).await?;
+                let done = match other {
+                    Some(other) => engine_identity::part(&engine, by, contact, other)
+                        .await?
+                        .map(|()| other),
+                    None => engine_identity::split(&engine, by, contact, &aliases).await?,
+                };
+                let theirs = done.map_err(|wrong| refused(wrong).context("nothing is split"))?;
+                say(format!(
+                    "They are two persons; the other one's contact is {theirs}"
+                ));
+                Ok(())
+            }
             Action::Delete { who } => {
                 let contact = known(&store, &who).await?;
                 let engine = app::command_engine(&config, store).await?;
@@ -256,7 +343,8 @@ async fn show(store: &Store, who: &str, show: bool, now: Timestamp) -> anyhow::R
     line("id", &contact.to_string());
     let (handle, users) = rows::names(store.reader(), contact).await?;
     for (name, value) in [
-        ("name", details.name),
+        ("name", details.name.or(details.profile_name)),
+        ("username", details.username),
         ("handle", handle.map(|handle| format!("contact:{handle}"))),
         ("language", details.language),
         ("time zone", details.time_zone),

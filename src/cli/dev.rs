@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     built_in::{CATALOGUES, is_meant},
+    dev_file::DevFile,
     sandbox::people as special_numbers,
     say, scenario,
 };
@@ -41,6 +42,9 @@ use crate::{
 
 /// Meta's documented sample id.
 const PHONE_NUMBER_ID: &str = "106540352242922";
+
+/// Meta's documented sample id of an account, and the sandbox's.
+const WABA_ID: &str = "102290129340398";
 
 /// Runs everything on this machine: database, sandbox of Meta, demo catalogue, server.
 ///
@@ -122,6 +126,7 @@ impl Dev {
         for (name, value) in [
             ("WHATSAPP_ENABLED", "true"),
             ("WHATSAPP_PHONE_NUMBER_ID", PHONE_NUMBER_ID),
+            ("WHATSAPP_WABA_ID", WABA_ID),
             ("WHATSAPP_ACCESS_TOKEN", &token),
             ("WHATSAPP_APP_SECRET", &app_secret),
             ("WHATSAPP_WEBHOOK_VERIFY_TOKEN", &verify_token),
@@ -130,12 +135,26 @@ impl Dev {
             values.insert(name.to_owned(), value.to_owned());
         }
         let config = values.config(Strictness::Development)?;
+        let kept_settings = [
+            ("WHATSAPP_ENABLED", "true"),
+            ("WHATSAPP_PHONE_NUMBER_ID", PHONE_NUMBER_ID),
+            ("WHATSAPP_WABA_ID", WABA_ID),
+            ("WHATSAPP_ACCESS_TOKEN", token.as_str()),
+            ("WHATSAPP_APP_SECRET", app_secret.as_str()),
+            ("WHATSAPP_WEBHOOK_VERIFY_TOKEN", verify_token.as_str()),
+            ("WHATSAPP_API_BASE", sandbox_url.as_str()),
+        ];
         telemetry::init_logs(&config.log, config.log_json)
             .map_err(|mistake| ConfigError(vec![mistake]))?;
         let secret_key = match &config.secret_key {
             Some(key) => key.clone(),
             None => SecretString::from(kept(&config.data_dir, "secret.key", random_hex)?),
         };
+        files::make_folder(&config.data_dir)
+            .with_context(|| format!("{} cannot be made", config.data_dir.display()))?;
+        let mut for_commands = kept_settings.to_vec();
+        for_commands.push(("HERALD_SECRET_KEY", secret_key.expose_secret()));
+        let _dev_file = DevFile::write(&config.data_dir, &for_commands)?;
         let listener = TcpListener::bind(config.listen)
             .with_context(|| format!("HERALD_LISTEN: {} cannot be listened on", config.listen))?;
         let base = format!("http://{}", listener.local_addr()?);
@@ -230,7 +249,17 @@ async fn report(run: impl Future<Output = anyhow::Result<()>>) {
 fn greet(running: &Running, config: &Config, verify_token: &str, example: &str) {
     let key = running.api_key.expose_secret();
     let entry = running.entry.expose_secret();
-    let Running { base, sandbox, .. } = running;
+    let Running {
+        base,
+        sandbox,
+        app_secret,
+        ..
+    } = running;
+    let written = serde_json::json!({ "object": "whatsapp_business_account", "entry": [{ "id": WABA_ID, "changes": [{
+        "field": "messages", "value": { "messaging_product": "whatsapp",
+            "metadata": { "display_phone_number": "15550783881", "phone_number_id": PHONE_NUMBER_ID },
+            "messages": [{ "from": "12025550101", "id": "wamid.try", "type": "text", "text": { "body": "hello" },
+                "timestamp": (Clock::System.now().unix_seconds()).to_string() }] } }] }] });
     say(format!(
         "\nHerald runs. No Meta account is involved: the sandbox plays Meta and the phones.\n\n  \
          pages            {base}/dashboard/enter/{entry}\n                   \
@@ -244,6 +273,11 @@ fn greet(running: &Running, config: &Config, verify_token: &str, example: &str) 
          curl -s {base}/api/v1/events -H 'Authorization: Bearer {key}' -d \\\n    \
          '{example}'\n\n  \
          curl -s '{base}/api/v1/notifications?limit=5' -H 'Authorization: Bearer {key}'\n\n\
+         Play Meta yourself: a signed callback, in which somebody writes to you.\n\n  \
+         body='{written}'\n  \
+         curl -s {base}/webhooks/meta -d \"$body\" -H \"X-Hub-Signature-256: sha256=$(printf %s \"$body\" |\n    \
+         openssl dgst -sha256 -hmac {app_secret} | sed 's/.* //')\"\n\n\
+         `herald check`, `send`, `templates` and the other commands work beside it, from this directory.\n\n\
          Some numbers behave specially (all in the fictional 555-01xx range):\n\n{}\n\
          Ctrl-C stops it.\n",
         config.data_dir.display(),

@@ -9,6 +9,7 @@ mod catalogue;
 mod check;
 mod contacts;
 mod dev;
+mod dev_file;
 mod events;
 mod explain;
 mod groups;
@@ -203,10 +204,28 @@ fn chain(error: &anyhow::Error) -> String {
     text
 }
 
-/// The settings of a command, with its logs started.
+/// The settings of a command, with its logs started: beside a running `herald dev`, its settings.
 fn settings() -> anyhow::Result<Config> {
-    let values = config::from_environment()?;
-    let config = values.config(Strictness::Production)?;
+    let (values, strictness) = values_beside_dev()?;
+    with_logs(values.config(strictness)?)
+}
+
+/// The settings of a server, with its logs started: nobody else's.
+fn own_settings() -> anyhow::Result<Config> {
+    with_logs(config::from_environment()?.config(Strictness::Production)?)
+}
+
+fn values_beside_dev() -> anyhow::Result<(config::Values, Strictness)> {
+    let mut values = config::from_environment()?;
+    let strictness = if dev_file::fill(&mut values) {
+        Strictness::Development
+    } else {
+        Strictness::Production
+    };
+    Ok((values, strictness))
+}
+
+fn with_logs(config: Config) -> anyhow::Result<Config> {
     telemetry::init_logs(&config.log, config.log_json)
         .map_err(|mistake| ConfigError(vec![mistake]))?;
     Ok(config)

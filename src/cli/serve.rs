@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use anyhow::Context;
 use clap::Args;
 
-use super::settings;
+use super::own_settings;
 use crate::{
     app::{App, Options, Sending},
     shutdown::Stop,
@@ -35,7 +35,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let config = settings()?;
+        let config = own_settings()?;
         let secret_key = config.require_secret_key()?;
         let listener = TcpListener::bind(config.listen)
             .with_context(|| format!("HERALD_LISTEN: {} cannot be listened on", config.listen))?;

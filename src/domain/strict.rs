@@ -313,7 +313,11 @@ mod tests {
             let mut bad = good.clone();
             bad[key] = value;
             let error = read(&bad).unwrap_err().to_string();
-            assert!(error.contains("expected an object"), "{key}: {error}");
+            // The second is serde_json's own word for an object of an enum.
+            let is_said = ["expected an object", "expected struct variant"]
+                .iter()
+                .any(|word| error.contains(word));
+            assert!(is_said, "{key}: {error}");
         }
         let whole = json!([{ "a": 1 }, null, [], {}, "one"]);
         assert!(read(&whole).is_err());

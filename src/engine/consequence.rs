@@ -10,6 +10,7 @@ use super::{
 use crate::{
     domain::{
         failure::{Failure, FailureClass},
+        identity::Alias,
         preference::{Scope, Wish},
         retry,
         time::Timestamp,
@@ -53,22 +54,29 @@ pub(super) async fn of_failure(
                 at,
             };
             let aliases = about.recipient.aliases();
-            let sighting = Sighting {
+            // Of somebody who was deleted meanwhile, it is of whoever has the number: the next
+            // message to it would go out.
+            let person = |alias: &Alias| Sighting {
+                aliases: vec![alias.clone()],
                 facts: Vec::new(),
                 scope: about.scope.to_owned(),
                 at,
                 source: Source::Status,
                 callback_id: callback,
-                // Of somebody who was deleted meanwhile, it is of whoever has the number: the
-                // next message to it would go out.
                 is_person: true,
                 profile_name: None,
                 username: None,
-                aliases,
             };
-            let met = identity::meet(engine, tx, std::slice::from_ref(&sighting), now).await?;
-            if let Some(met) = met.into_iter().next().flatten() {
-                identity::state(engine, tx, met, &sighting.aliases, &wish, callback, now).await?;
+            let tie = about.recipient.sighting(about.scope, at, Source::Status);
+            let sightings: Vec<Sighting> =
+                tie.into_iter().chain(aliases.iter().map(person)).collect();
+            let met = identity::meet(engine, tx, &sightings, now).await?;
+            // Each alias for itself: whether they are one person may not be known.
+            for (sighting, met) in sightings.iter().zip(met) {
+                if let ([_], Some(met)) = (sighting.aliases.as_slice(), met) {
+                    let aliases = &sighting.aliases;
+                    identity::state(engine, tx, met, aliases, &wish, callback, now).await?;
+                }
             }
         }
         (FailureClass::TemplatePaused | FailureClass::TemplateDisabled, _, Some(template)) => {

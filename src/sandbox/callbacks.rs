@@ -6,7 +6,12 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::{World, people::Behaviour, unix_micros};
+use super::{
+    World,
+    names::{Whom, ascii},
+    people::Behaviour,
+    unix_micros,
+};
 
 /// Meta repeats for seven days; the sandbox for a little over a minute.
 const TRIES: u32 = 8;
@@ -24,22 +29,33 @@ pub(super) fn message_goes(
     }
     let tasks = world.tasks.clone();
     tasks.spawn(async move {
-        let status = |name: &str, code: Option<i64>| status(&to, &wamid, our_id.as_deref(), name, code);
+        let whom = world.whom(&to);
+        let status =
+            |name: &str, code: Option<i64>| status(&whom, &wamid, our_id.as_deref(), name, code);
+        // A failed status has no contacts beside it.
+        let told =
+            |name: &str| json!({ "contacts": [whom.contact()], "statuses": [status(name, None)] });
         let config = &world.config;
         match behaviour {
             Behaviour::Fails(code) => {
                 tokio::time::sleep(config.sent_after).await;
-                world.post_value(json!({ "statuses": [status("failed", Some(code))] })).await;
+                world
+                    .post_value(json!({ "statuses": [status("failed", Some(code))] }))
+                    .await;
             }
             Behaviour::FailsThenArrives => {
                 tokio::time::sleep(config.sent_after).await;
-                world.post_value(json!({ "statuses": [status("failed", Some(131_026))] })).await;
+                world
+                    .post_value(json!({ "statuses": [status("failed", Some(131_026))] }))
+                    .await;
                 tokio::time::sleep(config.delivered_after).await;
-                world.post_value(json!({ "statuses": [status("delivered", None)] })).await;
+                world.post_value(told("delivered")).await;
             }
             Behaviour::Confuses => {
                 tokio::time::sleep(config.sent_after).await;
-                let all: Vec<Value> = ["sent", "delivered", "read"].map(|name| status(name, None)).to_vec();
+                let all: Vec<Value> = ["sent", "delivered", "read"]
+                    .map(|name| status(name, None))
+                    .to_vec();
                 // The second copies say a little less, as Meta's do.
                 let bare: Vec<Value> = all
                     .iter()
@@ -51,38 +67,96 @@ pub(super) fn message_goes(
                         one
                     })
                     .collect();
-                for one in all.iter().rev().chain(&bare) {
-                    world.post_value(json!({ "statuses": [one] })).await;
-                }
-                // The very same bytes once more: a redelivery.
-                for one in &all {
+                // Several in one callback, newest first, and once more one by one.
+                let reversed: Vec<&Value> = all.iter().rev().chain(&bare).collect();
+                world
+                    .post_value(json!({ "contacts": [whom.contact()], "statuses": reversed }))
+                    .await;
+                // The very same bytes twice: a redelivery.
+                for one in all.iter().chain(&all) {
                     world.post_value(json!({ "statuses": [one] })).await;
                 }
             }
             _ => {
                 tokio::time::sleep(config.sent_after).await;
-                world.post_value(json!({ "statuses": [status("sent", None)] })).await;
+                world.post_value(told("sent")).await;
                 if behaviour == Behaviour::SwitchedOff {
                     return;
                 }
                 tokio::time::sleep(config.delivered_after).await;
-                world.post_value(json!({ "statuses": [status("delivered", None)] })).await;
+                world.post_value(told("delivered")).await;
                 if behaviour == Behaviour::NeverReads {
                     return;
                 }
                 tokio::time::sleep(config.read_after).await;
-                world.post_value(json!({ "statuses": [status("read", None)] })).await;
-                let answer = match behaviour {
-                    Behaviour::Replies => json!({ "type": "text", "text": { "body": "Thank you!" } }),
-                    Behaviour::Taps => {
-                        json!({ "type": "button", "button": { "payload": "CONFIRM", "text": "Confirm" } })
-                    }
-                    _ => return,
-                };
-                person_writes(Arc::clone(&world), to.clone(), answer, Some(wamid.clone())).await;
+                world.post_value(told("read")).await;
+                answer(world, to, wamid, behaviour).await;
             }
         }
     });
+}
+
+/// What somebody does who has read a message.
+async fn answer(world: Arc<World>, to: String, wamid: String, behaviour: Behaviour) {
+    let thanks = json!({ "type": "text", "text": { "body": "Thank you!" } });
+    let content = match behaviour {
+        Behaviour::Replies | Behaviour::HidesNumber => thanks,
+        Behaviour::Taps => {
+            json!({ "type": "button", "button": { "payload": "CONFIRM", "text": "Confirm" } })
+        }
+        Behaviour::Reacts => {
+            let reaction = json!({ "type": "reaction", "reaction": { "message_id": wamid, "emoji": "\u{1f44d}" } });
+            person_writes(world, to, reaction, None).await;
+            return;
+        }
+        Behaviour::ChangesId => {
+            let (old, new) = world.rotate(&to);
+            person_writes(Arc::clone(&world), to, thanks, Some(wamid)).await;
+            let seconds = (unix_micros() / 1_000_000).to_string();
+            let change = json!({
+                "id": inbound_id(), "timestamp": seconds, "type": "system",
+                "system": { "type": "user_changed_user_id", "user_id": new,
+                            "body": format!("User changed from {old} to {new}") },
+            });
+            world.post_value(json!({ "messages": [change] })).await;
+            return;
+        }
+        Behaviour::LeavesVoicemail => {
+            voicemail(&world, &to).await;
+            return;
+        }
+        _ => return,
+    };
+    person_writes(world, to, content, Some(wamid)).await;
+}
+
+/// A call that nobody takes, and the recording that follows it under the same id.
+async fn voicemail(world: &World, from: &str) {
+    let whom = world.whom(from);
+    let id = format!("wacid.{}", uuid::Uuid::new_v4().simple());
+    let seconds = (unix_micros() / 1_000_000).to_string();
+    let named = |mut value: Value| {
+        whom.name_author(&mut value);
+        value
+    };
+    for call in [
+        json!({ "id": id, "event": "connect", "direction": "USER_INITIATED", "timestamp": seconds, "to": "15550783881" }),
+        json!({ "id": id, "event": "terminate", "direction": "USER_INITIATED", "timestamp": seconds, "to": "15550783881",
+                "status": "FAILED" }),
+    ] {
+        let value = json!({ "messaging_product": "whatsapp", "contacts": [whom.contact()], "calls": [named(call)],
+            "metadata": { "display_phone_number": "15550783881", "phone_number_id": world.config.phone_number_id } });
+        world.post_change("calls", value).await;
+    }
+    let message = named(json!({ "id": id, "timestamp": seconds, "type": "audio",
+        "audio": { "id": "1003383421387256", "mime_type": "audio/ogg; codecs=opus", "voice": true } }));
+    world
+        .post_value(json!({ "contacts": [whom.contact()], "messages": [message] }))
+        .await;
+}
+
+fn inbound_id() -> String {
+    format!("wamid.in{}", uuid::Uuid::new_v4().simple())
 }
 
 /// A person writes, perhaps in answer to a message.
@@ -100,13 +174,11 @@ pub(super) async fn person_writes(
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         last.insert(from.clone(), seconds);
     }
+    let whom = world.whom(&from);
     let mut message = content;
+    whom.name_author(&mut message);
     if let Some(object) = message.as_object_mut() {
-        object.insert("from".to_owned(), json!(from));
-        object.insert(
-            "id".to_owned(),
-            json!(format!("wamid.in{}", uuid::Uuid::new_v4().simple())),
-        );
+        object.insert("id".to_owned(), json!(inbound_id()));
         object.insert("timestamp".to_owned(), json!(seconds.to_string()));
         if let Some(wamid) = answers {
             object.insert(
@@ -115,25 +187,18 @@ pub(super) async fn person_writes(
             );
         }
     }
-    let contact = json!({ "profile": { "name": format!("Person {}", from.get(from.len().saturating_sub(2)..).unwrap_or("")) }, "wa_id": from });
     world
-        .post_value(json!({ "contacts": [contact], "messages": [message] }))
+        .post_value(json!({ "contacts": [whom.contact()], "messages": [message] }))
         .await;
 }
 
-fn status(to: &str, wamid: &str, our_id: Option<&str>, name: &str, code: Option<i64>) -> Value {
-    // A user id has a dot, a number has none.
-    let named = if to.contains('.') {
-        "recipient_user_id"
-    } else {
-        "recipient_id"
-    };
+fn status(whom: &Whom, wamid: &str, our_id: Option<&str>, name: &str, code: Option<i64>) -> Value {
     let mut status = json!({
         "id": wamid,
         "status": name,
         "timestamp": (unix_micros() / 1_000_000).to_string(),
-        named: to,
     });
+    whom.name_recipient(&mut status);
     if let Some(object) = status.as_object_mut() {
         if let Some(our_id) = our_id {
             object.insert("biz_opaque_callback_data".to_owned(), json!(our_id));
@@ -176,8 +241,9 @@ impl World {
         let body = json!({
             "object": "whatsapp_business_account",
             "entry": [{ "id": "102290129340398", "time": seconds, "changes": [{ "field": field, "value": value }] }],
-        })
-        .to_string();
+        });
+        // The signature is of the bytes, escapes included.
+        let body = ascii(&body.to_string());
         let Some(signature) = sign(&self.config.app_secret, body.as_bytes()) else {
             return;
         };

@@ -8,6 +8,7 @@ mod account;
 mod callbacks;
 mod chaos;
 pub mod check;
+mod names;
 mod number;
 mod people;
 mod requests;
@@ -62,6 +63,8 @@ struct World {
     ledger: Option<Mutex<File>>,
     /// Unix seconds of each person's last message: their window.
     last_inbound: Mutex<HashMap<String, i64>>,
+    /// How often the user id of each number has changed.
+    user_ids: Mutex<HashMap<String, u32>>,
     /// Calls of each person so far: some behave differently the second time.
     calls: Mutex<HashMap<String, u32>>,
     /// Calls of everybody.
@@ -155,6 +158,7 @@ pub async fn run(
         tasks: tasks.clone(),
         ledger,
         last_inbound: Mutex::default(),
+        user_ids: Mutex::default(),
         calls: Mutex::default(),
         total: AtomicU64::new(0),
         number: Mutex::new(number),

@@ -29,6 +29,14 @@ pub enum Behaviour {
     Confuses,
     /// Fails, and is delivered after all.
     FailsThenArrives,
+    /// Reads and writes back, with a username and without a number.
+    HidesNumber,
+    /// Reads, writes back under a new user id, and only then is the change reported.
+    ChangesId,
+    /// Reads, and reacts with a thumb.
+    Reacts,
+    /// Reads, calls, and leaves a voicemail under the id of the call.
+    LeavesVoicemail,
 }
 
 /// The last two digits of a 555-01xx number, and what they mean.
@@ -97,6 +105,22 @@ pub const BEHAVIOURS: &[(u8, Behaviour, &str)] = &[
         51,
         Behaviour::FailsThenArrives,
         "fails, and is delivered after all",
+    ),
+    (
+        60,
+        Behaviour::HidesNumber,
+        "has a username, hides the number, and writes back",
+    ),
+    (
+        61,
+        Behaviour::ChangesId,
+        "writes back under a new user id, which is reported later",
+    ),
+    (62, Behaviour::Reacts, "reads and reacts with a thumb"),
+    (
+        63,
+        Behaviour::LeavesVoicemail,
+        "reads, calls, and leaves a voicemail",
     ),
 ];
 

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use super::{
     World, callbacks,
     chaos::{self, Fate},
-    check, graph_error, number, people,
+    check, graph_error, names, number, people,
     people::Behaviour,
 };
 
@@ -61,7 +61,9 @@ pub(super) async fn messages(
         Some(user_id) => user_id.clone(),
         None => to.chars().filter(char::is_ascii_digit).collect(),
     };
-    let behaviour = people::behaviour(&digits);
+    // Whoever is named by a user id behaves as their number does.
+    let number = world.whom(&digits).number.unwrap_or_else(|| digits.clone());
+    let behaviour = people::behaviour(&number);
     let call = world.count_call(&digits);
     match behaviour {
         Behaviour::Refuses(status, code) => {
@@ -123,7 +125,7 @@ pub(super) async fn messages(
         "messaging_product": "whatsapp",
         "contacts": [match user_id {
             Some(user_id) => json!({ "input": to, "user_id": user_id }),
-            None => json!({ "input": to, "wa_id": digits }),
+            None => json!({ "input": to, "wa_id": names::wa_id(&digits), "user_id": world.whom(&digits).user_id }),
         }],
         "messages": [{ "id": wamid, "message_status": "accepted" }],
     }))

@@ -264,6 +264,17 @@ pub async fn conflicts(
         .await?)
 }
 
+/// How many conflicts there are, up to `most`.
+pub async fn count_conflicts(store: &Store, most: u64) -> Result<i64, StoreError> {
+    let row = query_one(
+        store.reader(),
+        "SELECT count(*) FROM (SELECT 1 FROM contact_conflict LIMIT $1) AS f",
+        [i64::try_from(most).unwrap_or(i64::MAX).into()],
+    )
+    .await?;
+    row.map_or(Ok(0), |row| Columns::of(&row).take())
+}
+
 /// What is open about one contact, as far as the caller knows the other one.
 pub async fn conflicts_of(
     store: &Store,

@@ -16,6 +16,7 @@ crate::tests![
     keys_are_shown_once_listed_by_prefix_and_revoked,
     dead_letters_are_listed_and_replayed,
     callbacks_are_shown_and_replayed_by_time,
+    commands_work_beside_a_running_dev,
     every_command_has_help,
 ];
 
@@ -372,4 +373,92 @@ async fn callbacks_are_shown_and_replayed_by_time(database: Database) {
             "{wrong:?}"
         );
     }
+}
+
+async fn commands_work_beside_a_running_dev(database: Database) {
+    // It makes a database of its own.
+    if !matches!(database, Database::Sqlite) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut dev = Command::new(env!("CARGO_BIN_EXE_herald"))
+        .args(["dev", "--sandbox-listen", "127.0.0.1:0"])
+        .current_dir(folder.path())
+        .env_clear()
+        .env("PATH", std::env::var("PATH").unwrap())
+        .env("HERALD_LISTEN", "127.0.0.1:0")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(dev.stdout.take().unwrap()));
+    while !said.contains("Ctrl-C stops it") {
+        said.push_str(&lines.next().unwrap().unwrap());
+        said.push('\n');
+    }
+    let after = |word: &str| {
+        let rest = said.split_once(word).unwrap().1;
+        rest.split_whitespace().next().unwrap().to_owned()
+    };
+    // The callback that it prints is taken when it is signed as it says.
+    let base = after("API              ").replace("/api/v1", "");
+    let secret = after("-hmac ");
+    let body = said
+        .split_once("body='")
+        .unwrap()
+        .1
+        .split('\'')
+        .next()
+        .unwrap();
+    let client = herald::providers::http_client(
+        std::time::Duration::from_secs(10),
+        std::time::Duration::from_secs(5),
+    )
+    .unwrap();
+    for (secret, code) in [(secret.as_str(), 200), ("another", 401)] {
+        let answer = client
+            .post(format!("{base}/webhooks/meta"))
+            .header(
+                "X-Hub-Signature-256",
+                crate::harness::sign(secret, body.as_bytes()),
+            )
+            .body(body.to_owned())
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status().as_u16(), code);
+    }
+    let run = |words: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_herald"))
+            .args(words)
+            .current_dir(folder.path())
+            .env_clear()
+            .env("PATH", std::env::var("PATH").unwrap())
+            .output()
+            .unwrap();
+        (output.status.code(), text(&output))
+    };
+    for words in [
+        &["check"][..],
+        &["templates", "sync"],
+        &["templates", "status"],
+        &[
+            "send",
+            "+12025550101",
+            "--template",
+            "jaspers_market_plain_text_v1",
+            "--yes",
+        ],
+        &["contacts", "list"],
+    ] {
+        let (code, said) = run(words);
+        assert_eq!(code, Some(0), "{words:?}: {said}");
+    }
+    dev.kill().unwrap();
+    dev.wait().unwrap();
+    // What a killed one has left means nothing.
+    assert!(folder.path().join("data/dev.env").exists());
+    let (_, said) = run(&["check"]);
+    assert!(said.contains("NOT VALID"), "{said}");
 }

@@ -266,7 +266,7 @@ async fn nul_anywhere_in_a_callback_is_replaced_and_nothing_is_a_dead_letter(dat
         .await;
     assert_eq!(dead, [""; 0]);
     let names = app
-        .texts("SELECT name FROM contact WHERE name IS NOT NULL")
+        .texts("SELECT profile_name FROM contact WHERE profile_name IS NOT NULL")
         .await;
     assert!(names.iter().all(|name| !name.contains('\0')), "{names:?}");
     let texts = app
@@ -287,7 +287,7 @@ async fn what_strangers_write_is_cut_and_shown_as_escapes(database: Database) {
     app.process().await;
     assert_eq!(app.number("SELECT count(*) FROM dead_letter").await, 0);
     let names = app
-        .texts("SELECT name FROM contact WHERE name IS NOT NULL")
+        .texts("SELECT profile_name FROM contact WHERE profile_name IS NOT NULL")
         .await;
     assert_eq!(names.len(), 1);
     assert_eq!(names[0].chars().count(), MAX_NAME);
@@ -347,7 +347,7 @@ async fn pages_take_nul_for_what_it_is(database: Database) {
     let mut stranger = crate::dashboard::Browser::new(&app);
     assert_eq!(stranger.log_in(NUL, NUL).await.status, 422);
     let names = app
-        .texts("SELECT name FROM contact WHERE name IS NOT NULL")
+        .texts("SELECT profile_name FROM contact WHERE profile_name IS NOT NULL")
         .await;
     assert!(names.contains(&"a\u{fffd}b".to_owned()), "{names:?}");
 }

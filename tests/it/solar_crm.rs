@@ -165,7 +165,7 @@ async fn staff_gets_text_in_the_window_and_the_alert_outside_it(database: Databa
         .event("l-1", "solar-crm.loan.applied", loan.clone())
         .await;
     let outside = &told(&app, answer["id"].as_str().unwrap()).await[0];
-    assert_eq!(outside["template"], "admin_notification_alert");
+    assert_eq!(outside["template"], "hanna_loan_application_received");
     assert_eq!(
         outside["text"],
         "A notification for staff: *New loan application* Customer: +12025550142 Over: $2,400 Employer: not given \
@@ -399,10 +399,9 @@ async fn windows_that_close_remind_their_owner_or_the_pastoral_team(database: Da
         "{all:?}"
     );
     assert!(
-        all.iter().any(
-            |it| it.starts_with("user:nyasha template admin_notification_alert: ")
-                && it.contains("*A window closes*: +12025550142 has not written")
-        ),
+        all.iter().any(|it| it
+            .starts_with("user:nyasha template hanna_customer_24h_window_closing: ")
+            && it.contains("*A window closes*: +12025550142 has not written")),
         "{all:?}"
     );
 }

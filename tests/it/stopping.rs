@@ -143,15 +143,22 @@ fn event(log: &mut std::io::Lines<BufReader<ChildStderr>>, name: &str) -> Value 
 
 /// Waits for the call and reads its request.
 fn call(provider: &TcpListener) -> TcpStream {
-    let (mut stream, _) = provider.accept().unwrap();
-    let mut request = Vec::new();
-    let mut buffer = [0; 4096];
-    while !request.windows(4).any(|bytes| bytes == b"\r\n\r\n") || !request.ends_with(b"}") {
-        let size = stream.read(&mut buffer).unwrap();
-        assert!(size > 0);
-        request.extend_from_slice(&buffer[..size]);
+    loop {
+        let (mut stream, _) = provider.accept().unwrap();
+        let mut request = Vec::new();
+        let mut buffer = [0; 4096];
+        while !request.windows(4).any(|bytes| bytes == b"\r\n\r\n")
+            || (request.starts_with(b"POST") && !request.ends_with(b"}"))
+        {
+            let size = stream.read(&mut buffer).unwrap();
+            assert!(size > 0);
+            request.extend_from_slice(&buffer[..size]);
+        }
+        // What is asked about the number may come first.
+        if request.starts_with(b"POST") {
+            return stream;
+        }
     }
-    stream
 }
 
 async fn stored(url: &str) -> Vec<(String, Option<String>)> {

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use uuid::Uuid;
 
-use super::{HERE, HIDDEN, named};
+use super::{HERE, identity, named};
 use crate::{
     dashboard::{
         act::{Form, Person, told},
@@ -18,7 +18,7 @@ use crate::{
     },
     engine::people::{self, By, ContactChanges, Deleted},
     state::AppState,
-    store::{alias, conversation, people as rows, sender, suppression, wish},
+    store::{alias, conversation, identity::parts, people as rows, sender, suppression, wish},
 };
 
 /// A name that a person is known by.
@@ -67,6 +67,12 @@ struct Page {
     preferences: Vec<Kept>,
     /// Kinds of message, and whether they cannot be turned off.
     kinds: Vec<(String, bool)>,
+    /// Who may be the same person.
+    open: Vec<identity::Open>,
+    /// When another contact has become a part of this one.
+    merged: Vec<Moment>,
+    /// What can be another person's: aliases of today, if there are several.
+    parts: Vec<String>,
 }
 
 impl Page {
@@ -111,21 +117,32 @@ pub async fn one(
     let senders = sender::all(store).await?;
     let now = state.clock.now();
     let windows = conversation::of_contact(store, &Bounds::All, id).await?;
+    let open = identity::open(store, &person, &shell, Some(id)).await?;
+    let merged = parts(store.reader(), id)
+        .await?
+        .into_iter()
+        .map(|(_, at)| shell.zone.micros(at.micros()))
+        .collect();
+    let held = alias::of_contact(store.reader(), &Bounds::All, id).await?;
+    let today: Vec<String> = held
+        .iter()
+        .filter(|row| row.superseded_at.is_none())
+        .map(|row| row.value.clone())
+        .collect();
     let page = Page {
+        open,
+        merged,
+        parts: if today.len() > 1 { today } else { Vec::new() },
         name,
         number,
         finds: found.phone.filter(|_| person.sees_people()),
         quiet: details.quiet_hours.and_then(written),
         users,
-        aliases: alias::of_contact(store.reader(), &Bounds::All, id)
-            .await?
+        aliases: held
             .into_iter()
             .map(|row| Alias {
                 is_old: row.superseded_at.is_some(),
-                value: match row.kind.as_str() {
-                    "username" if !person.sees_people() => HIDDEN.to_owned(),
-                    _ => person.sees(row.value),
-                },
+                value: person.sees(row.value),
                 kind: row.kind.replace('_', " "),
             })
             .collect(),
@@ -180,7 +197,8 @@ pub async fn act(
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Fault> {
-    let (store, id) = (&state.engine.store, *id);
+    let store = &state.engine.store;
+    let id = rows::current(store.reader(), *id).await?;
     form.person.needs(Role::Operator)?;
     if rows::details(store.reader(), &Bounds::All, id)
         .await?
@@ -226,6 +244,10 @@ pub async fn act(
             people::forget_preference(store, by, id, text("kind"), text("channel"))
                 .await?
                 .map(|()| "It is forgotten.")
+        }
+        "merge" | "part" | "split" => {
+            form.person.needs(Role::Admin)?;
+            identity::decide(&form, &state, by, id).await?
         }
         "delete" => {
             form.person.needs(Role::Admin)?;

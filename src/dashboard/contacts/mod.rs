@@ -1,6 +1,7 @@
 //! People: who is known, by which names, and what they want.
 
 mod contact;
+mod identity;
 
 pub use contact::{act, one};
 
@@ -63,6 +64,8 @@ struct Page {
     text: String,
     rows: Vec<Row>,
     next: Option<Uuid>,
+    /// Pairs that may be one person.
+    open: Vec<identity::Open>,
 }
 
 pub async fn page(
@@ -90,7 +93,13 @@ pub async fn page(
     .await?;
     let more = found.len() > SHOWN;
     found.truncate(SHOWN);
+    let open = if text.is_empty() && search.after.is_none() {
+        identity::open(&state.engine.store, &person, &shell, None).await?
+    } else {
+        Vec::new()
+    };
     let page = Page {
+        open,
         next: found.last().filter(|_| more).map(|it| it.contact_id),
         rows: found
             .iter()

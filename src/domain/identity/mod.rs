@@ -113,6 +113,19 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// As it is stored and shown.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Seen(_) => "seen",
+            Self::Together { .. } => "together",
+            Self::Parent { .. } => "parent",
+            Self::Replaced { .. } => "replaced",
+            Self::Rotated { .. } => "rotated",
+            Self::Moved { .. } => "moved",
+            Self::Variant { .. } => "variant",
+        }
+    }
+
     /// The aliases that it names.
     pub const fn aliases(&self) -> (&Alias, Option<&Alias>) {
         match self {

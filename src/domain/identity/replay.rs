@@ -5,10 +5,19 @@
 //! epoch, unless a person has cut it off. Epochs are tied together to persons; what ties nothing
 //! together is a question or a contradiction, and both are results.
 
+mod events;
+mod same;
+
+pub use same::least_of_each;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use self::{
+    events::{Event, Kind, events},
+    same::{all_aliases, portfolios, spellings},
+};
 use super::{Alias, Decision, Fact, Observation, Verdict};
 use crate::domain::time::Timestamp;
 
@@ -121,98 +130,6 @@ pub fn replay(evidence: &Evidence, patience_seconds: i64, now: Timestamp) -> Ide
         replay.apply(event);
     }
     replay.finish(evidence)
-}
-
-/// What happens to numbers, in this order within one instant.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind<'a> {
-    Moved {
-        from: &'a Alias,
-        to: &'a Alias,
-    },
-    Cut {
-        alias: &'a Alias,
-        group: Uuid,
-    },
-    /// By a person, or by the provider.
-    Linked {
-        one: &'a Alias,
-        other: &'a Alias,
-    },
-    Together {
-        phone: &'a Alias,
-        id: &'a Alias,
-        scope: &'a str,
-        is_first: bool,
-    },
-    Seen {
-        phone: &'a Alias,
-    },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Event<'a> {
-    at: Timestamp,
-    kind: Kind<'a>,
-}
-
-fn events(evidence: &Evidence) -> BTreeSet<Event<'_>> {
-    let mut events = BTreeSet::new();
-    for Observation {
-        fact,
-        scope,
-        first,
-        last,
-    } in &evidence.observations
-    {
-        match fact {
-            Fact::Together { phone, id } => {
-                let again = (last > first).then_some((*last, false));
-                for (at, is_first) in std::iter::once((*first, true)).chain(again) {
-                    let kind = Kind::Together {
-                        phone,
-                        id,
-                        scope,
-                        is_first,
-                    };
-                    events.insert(Event { at, kind });
-                }
-            }
-            Fact::Moved { from, to } => {
-                let kind = Kind::Moved { from, to };
-                events.insert(Event { at: *first, kind });
-            }
-            Fact::Rotated { phone, id } => {
-                let kind = Kind::Linked {
-                    one: phone,
-                    other: id,
-                };
-                events.insert(Event { at: *first, kind });
-            }
-            Fact::Seen(phone) if phone.is_phone() => {
-                let kind = Kind::Seen { phone };
-                events.insert(Event { at: *first, kind });
-            }
-            Fact::Seen(_) | Fact::Parent { .. } | Fact::Replaced { .. } | Fact::Variant { .. } => {}
-        }
-    }
-    for Decision { at, verdict } in &evidence.decisions {
-        match verdict {
-            Verdict::Cut { alias, group } if alias.is_phone() => {
-                let kind = Kind::Cut {
-                    alias,
-                    group: *group,
-                };
-                events.insert(Event { at: *at, kind });
-            }
-            Verdict::Link(one, other) if one.is_phone() || other.is_phone() => {
-                let kind = Kind::Linked { one, other };
-                events.insert(Event { at: *at, kind });
-            }
-            Verdict::Cut { .. } | Verdict::Link(..) | Verdict::Apart(..) => {}
-        }
-    }
-    events
 }
 
 /// A part of a person: united with others as the evidence goes.
@@ -642,73 +559,6 @@ impl Replay {
         identities.contradictions = contradictions;
         identities
     }
-}
-
-fn all_aliases(evidence: &Evidence) -> BTreeSet<&Alias> {
-    let observed = evidence.observations.iter().map(|it| it.fact.aliases());
-    let decided = evidence.decisions.iter().map(|it| it.verdict.aliases());
-    observed
-        .chain(decided)
-        .flat_map(|(one, other)| std::iter::once(one).chain(other))
-        .chain(&evidence.others)
-        .collect()
-}
-
-/// The first spelling of every number that has several.
-fn spellings(evidence: &Evidence) -> BTreeMap<Alias, Alias> {
-    let pairs = evidence
-        .observations
-        .iter()
-        .filter_map(|it| match &it.fact {
-            Fact::Variant { sent, answered } => Some((sent.clone(), answered.clone())),
-            _ => None,
-        });
-    least_of_each(pairs.collect())
-}
-
-/// Accounts that have user ids in common are of one portfolio, named by its first account.
-fn portfolios(evidence: &Evidence) -> BTreeMap<String, String> {
-    let mut scopes: BTreeMap<&Alias, BTreeSet<&str>> = BTreeMap::new();
-    for observation in &evidence.observations {
-        let (one, other) = observation.fact.aliases();
-        for alias in std::iter::once(one).chain(other) {
-            if !alias.is_phone() {
-                scopes.entry(alias).or_default().insert(&observation.scope);
-            }
-        }
-    }
-    let pairs = scopes.values().flat_map(|scopes| {
-        let first = scopes.first().copied().unwrap_or_default();
-        scopes
-            .iter()
-            .map(move |scope| (first.to_owned(), (*scope).to_owned()))
-    });
-    least_of_each(pairs.collect())
-}
-
-/// Of things that are the same in pairs: the least of all that are the same.
-pub fn least_of_each<T: Ord + Clone>(mut pairs: Vec<(T, T)>) -> BTreeMap<T, T> {
-    let mut least: BTreeMap<T, T> = BTreeMap::new();
-    pairs.sort();
-    pairs.dedup();
-    // Each round carries the least one pair further.
-    for _ in 0..=pairs.len() {
-        let mut is_changed = false;
-        for (one, other) in &pairs {
-            let of = |it: &T| least.get(it).unwrap_or(it).clone();
-            let lower = of(one).min(of(other));
-            for it in [one, other] {
-                if least.get(it) != Some(&lower) {
-                    least.insert(it.clone(), lower.clone());
-                    is_changed = true;
-                }
-            }
-        }
-        if !is_changed {
-            break;
-        }
-    }
-    least
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod hold;
+mod people;
 mod rates;
 mod senders;
 mod work;
@@ -82,6 +83,7 @@ pub async fn measure(engine: &Engine, now: Timestamp) -> Result<Vec<Finding>, St
     work::queues(engine, now, &mut found).await?;
     rates::look(engine, now, &mut found).await?;
     accounts::look(engine, now, &mut found).await?;
+    people::look(engine, &mut found).await?;
     let raised = alarm::raised(&engine.store).await?;
     for finding in &mut found {
         finding.raised_at = raised

@@ -157,29 +157,35 @@ impl Recipient<'_> {
     }
 
     /// What it says about who is who; none, if that is nothing. A number other than the one that
-    /// was sent to is the same line only if it is its other form.
+    /// was sent to is the same line only if it is its other form; otherwise what the item says
+    /// is of that other number.
     pub(super) fn sighting(&self, scope: &str, at: Timestamp, source: Source) -> Option<Sighting> {
-        let aliases = self.aliases();
-        let mut facts = facts(&aliases);
-        facts.retain(|fact| !matches!(fact, Fact::Seen(_)));
+        let mut aliases = self.aliases();
+        let mut variant = None;
         if let (Some(Address::Phone(sent)), Some(wa_id)) = (self.address, self.wa_id)
             && let Ok(answered) = Phone::from_wa_id(wa_id)
             && answered != *sent
         {
+            let answered_alias = Alias::of_phone(&answered);
             if answered.is_variant_of(sent) {
-                facts.push(Fact::Variant {
+                variant = Some(Fact::Variant {
                     sent: Alias::of_phone(sent),
-                    answered: Alias::of_phone(&answered),
+                    answered: answered_alias,
                 });
             } else {
                 tracing::warn!(
                     event = "identity.other_number",
-                    "the provider names another number than the one that was sent to: nothing is concluded from it"
+                    "the provider names another number than the one that was sent to: nothing is concluded about that one"
                 );
                 metrics::counter!("herald_identity_contradictions_total").increment(1);
-                return None;
+                for alias in aliases.iter_mut().filter(|alias| alias.is_phone()) {
+                    *alias = answered_alias.clone();
+                }
             }
         }
+        let mut facts = facts(&aliases);
+        facts.retain(|fact| !matches!(fact, Fact::Seen(_)));
+        facts.extend(variant);
         (!facts.is_empty()).then(|| Sighting {
             aliases,
             facts,

@@ -67,18 +67,6 @@ pub struct Noted {
     pub is_later: bool,
 }
 
-const fn kind(fact: &Fact) -> &'static str {
-    match fact {
-        Fact::Seen(_) => "seen",
-        Fact::Together { .. } => "together",
-        Fact::Parent { .. } => "parent",
-        Fact::Replaced { .. } => "replaced",
-        Fact::Rotated { .. } => "rotated",
-        Fact::Moved { .. } => "moved",
-        Fact::Variant { .. } => "variant",
-    }
-}
-
 /// A fact as it was stored.
 fn fact(kind: &str, one: Alias, other: Option<Alias>) -> Result<Fact, StoreError> {
     let row = one.value.clone();
@@ -154,7 +142,7 @@ fn described(all: &[NewEvidence], now: Timestamp) -> Vec<Row<'_>> {
             let (one, other) = new.observation.fact.aliases();
             Row {
                 id: Id(new_id(now)),
-                kind: kind(&new.observation.fact),
+                kind: new.observation.fact.name(),
                 scope: &new.observation.scope,
                 one_kind: one.kind.name(),
                 one: &one.value,

@@ -107,6 +107,7 @@ async fn an_opt_out_that_a_failure_tells_after_a_deletion_is_of_the_number(datab
     let wamid = app.notification(&sent).await["attempts"][0]["provider_message_id"].clone();
     let at = app.now().unix_seconds();
     let mut told = status(wamid.as_str().unwrap(), None, "failed", at, Some(131_050));
+    told["recipient_id"] = json!("12025550114");
     told["recipient_user_id"] = json!("US.777");
     app.callback(json!({ "statuses": [told] })).await;
     for to in ["+12025550114", "US.777"] {
@@ -291,6 +292,7 @@ async fn a_name_that_is_told_of_two_goes_to_whoever_is_there(database: Database)
         let wamid = app.notification(&sent).await["attempts"][0]["provider_message_id"].clone();
         let at = app.now().unix_seconds();
         let mut status = status(wamid.as_str().unwrap(), None, "delivered", at, None);
+        status["recipient_id"] = json!(PHONE.trim_start_matches('+'));
         status["recipient_user_id"] = json!(USER_ID);
         told.push(status);
         if deleted {

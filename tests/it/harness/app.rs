@@ -29,6 +29,7 @@ use herald::{
     workers::inbox::Processor,
 };
 use hmac::{Hmac, KeyInit, Mac};
+use sea_orm::EntityTrait;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -411,10 +412,22 @@ impl TestApp {
             .unwrap_or("wamid.UNHEARD")
             .to_owned();
         let at = self.now().unix_seconds();
-        self.callback(
-            json!({ "statuses": [status(&wamid, attempt["id"].as_str(), name, at, code)] }),
-        )
-        .await;
+        let mut status = status(&wamid, attempt["id"].as_str(), name, at, code);
+        let address =
+            entity::notification::Entity::find_by_id(notification.parse::<Uuid>().unwrap())
+                .one(self.store.reader())
+                .await
+                .unwrap()
+                .and_then(|row| row.address)
+                .unwrap_or_default();
+        match address.strip_prefix('+') {
+            Some(number) => status["recipient_id"] = json!(number),
+            None => {
+                status.as_object_mut().unwrap().remove("recipient_id");
+                status["recipient_user_id"] = json!(address);
+            }
+        }
+        self.callback(json!({ "statuses": [status] })).await;
     }
 
     // ---- what the workers do ----

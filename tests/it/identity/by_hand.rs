@@ -3,12 +3,19 @@
 use serde_json::json;
 
 use super::app;
-use crate::harness::Database;
+use crate::{
+    cli::{herald, text},
+    dashboard::somebody,
+    harness::Database,
+};
+use herald::domain::login::Role;
 
 crate::tests![
     two_contacts_are_merged_and_taken_apart_again,
     what_differs_stays_two_that_act_as_one,
     a_person_decides_an_open_question,
+    people_are_merged_and_split_at_the_command_line,
+    people_are_merged_and_split_on_the_pages,
 ];
 
 const NUMBER: &str = "12025550111";
@@ -158,4 +165,91 @@ async fn a_person_decides_an_open_question(database: Database) {
         let id = app.sent(TO, "offer").await;
         assert_eq!(app.status_of(&id).await == "skipped", is_one);
     }
+}
+
+async fn people_are_merged_and_split_at_the_command_line(database: Database) {
+    let app = app(&database).await;
+    app.says(&[("from", NUMBER)], 1, "hello").await;
+    app.says(&[("from_user_id", "US.1")], 2, "hello").await;
+    let folder = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| {
+        let output = herald(&app.database_url, folder.path(), words);
+        (output.status.code(), text(&output))
+    };
+    let (code, said) = run(&["contacts", "conflicts"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("No contact may be the same person"), "{said}");
+    let (code, said) = run(&["contacts", "merge", TO, "US.1"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(app.people().await, 1);
+    let (code, said) = run(&["contacts", "identity", TO, "--show"]);
+    assert_eq!(code, Some(0), "{said}");
+    for part in [TO, "US.1", "merged ", "seen"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let (_, masked) = run(&["contacts", "identity", TO]);
+    assert!(!masked.contains(TO), "{masked}");
+    let (code, said) = run(&["contacts", "split", TO, "--alias", "US.1"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(app.people().await, 2);
+    for (words, rule) in [
+        (
+            &["contacts", "split", TO, "--alias", "US.9"][..],
+            "the contact does not have it",
+        ),
+        (
+            &["contacts", "split", TO, "--alias", "nobody"][..],
+            "must start with +",
+        ),
+        (
+            &["contacts", "merge", TO, TO][..],
+            "they are one contact already",
+        ),
+    ] {
+        let (code, said) = run(words);
+        assert!(code != Some(0) && said.contains(rule), "{said}");
+    }
+    assert_eq!(run(&["contacts", "split", TO]).0, Some(2));
+}
+
+async fn people_are_merged_and_split_on_the_pages(database: Database) {
+    let app = app(&database).await;
+    app.says(&[("from", NUMBER), ("from_user_id", "US.1")], 1, "hello")
+        .await;
+    app.says(&[("from", NUMBER), ("from_user_id", "US.2")], 5, "hello")
+        .await;
+    let (_, open) = app.get("/api/v1/contacts/conflicts").await;
+    let (owner, claimant) = (
+        open[0]["contact"].as_str().unwrap(),
+        open[0]["other"].as_str().unwrap(),
+    );
+    let mut boss = somebody(&app, "boss", Role::Admin).await;
+    let overview = boss.get("/dashboard").await;
+    assert!(
+        overview.text.contains("Two contacts may be one person."),
+        "{}",
+        overview.text
+    );
+    let list = boss.get("/dashboard/contacts").await;
+    assert!(
+        list.text.contains("A new user id was seen at"),
+        "{}",
+        list.text
+    );
+    let path = format!("/dashboard/contacts/{owner}");
+    let page = boss.get(&path).await;
+    assert!(page.text.contains("They are one person"), "{}", page.text);
+    boss.post(&path, &[("action", "merge"), ("other", claimant)])
+        .await;
+    assert_eq!(app.people().await, 1);
+    boss.post(&path, &[("action", "split"), ("alias", "US.2")])
+        .await;
+    assert_eq!(app.people().await, 2);
+    // Whoever only operates sees it and decides nothing.
+    let mut operator = somebody(&app, "op", Role::Operator).await;
+    let refused = operator
+        .post(&path, &[("action", "merge"), ("other", claimant)])
+        .await;
+    assert_eq!(refused.status, 403);
+    assert_eq!(app.people().await, 2);
 }

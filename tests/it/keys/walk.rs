@@ -178,6 +178,15 @@ fn table() -> BTreeMap<(&'static str, &'static str), Walk> {
             Named(|it| json!({ "phone": it.get("phone"), "name": "Patient" })),
         ),
         (("GET", "/api/v1/contacts/conflicts"), Listed(&[""])),
+        (
+            ("POST", "/api/v1/contacts/merge"),
+            Named(|it| json!({ "contact": it.get("contact"), "other": it.get("contact") })),
+        ),
+        (("GET", "/api/v1/contacts/{id}/identity"), Named(nothing)),
+        (
+            ("POST", "/api/v1/contacts/{id}/split"),
+            Named(|it| json!({ "aliases": [it.get("phone")] })),
+        ),
         (("GET", "/api/v1/contacts/{id}"), Named(nothing)),
         (
             ("PATCH", "/api/v1/contacts/{id}"),

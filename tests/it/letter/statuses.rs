@@ -10,7 +10,7 @@ crate::tests![
     what_is_no_delivery_status_moves_nothing,
     failures_are_kept_whole_and_explained,
     a_price_is_counted_once_however_often_it_is_told,
-    the_provider_s_names_of_a_person_are_learned_and_conflicts_recorded,
+    the_provider_s_names_of_a_person_are_learned,
     statuses_of_groups_keep_their_participants,
     times_may_be_numbers_texts_early_or_late,
 ];
@@ -169,13 +169,13 @@ async fn a_price_is_counted_once_however_often_it_is_told(database: Database) {
     assert_eq!(app.status_of(&id).await, "read");
 }
 
-async fn the_provider_s_names_of_a_person_are_learned_and_conflicts_recorded(database: Database) {
+async fn the_provider_s_names_of_a_person_are_learned(database: Database) {
     let app = app(&database).await;
-    // The number that was dialled is not the one WhatsApp knows.
-    let (_, attempt, wamid) = sent(&app, "A-1", "+12025550151").await;
-    status(&app, json!([]), json!({ "id": wamid, "status": "sent", "timestamp": AT, "recipient_id": "12025550159",
+    // The number that was dialled is not written as WhatsApp writes it.
+    let (_, attempt, wamid) = sent(&app, "A-1", "+5511955500151").await;
+    status(&app, json!([]), json!({ "id": wamid, "status": "sent", "timestamp": AT, "recipient_id": "551155500151",
         "recipient_user_id": "BR.1", "parent_recipient_user_id": "BR.ENT.1", "biz_opaque_callback_data": attempt })).await;
-    let (code, person) = app.get("/api/v1/contacts?phone=%2B12025550151").await;
+    let (code, person) = app.get("/api/v1/contacts?phone=%2B5511955500151").await;
     assert_eq!(code, 200);
     let aliases: Vec<(&str, &str)> = person["aliases"]
         .as_array()
@@ -191,34 +191,29 @@ async fn the_provider_s_names_of_a_person_are_learned_and_conflicts_recorded(dat
     for alias in [
         ("bsuid", "BR.1"),
         ("parent_bsuid", "BR.ENT.1"),
-        ("wa_id", "12025550159"),
-        ("phone", "+12025550151"),
+        ("phone", "+551155500151"),
+        ("phone", "+5511955500151"),
     ] {
         assert!(aliases.contains(&alias), "{aliases:?}");
     }
     // What they write comes under that name, and is theirs.
-    let message = json!({ "from": "12025550159", "id": "wamid.br", "timestamp": AT, "type": "text", "text": { "body": "oi" } });
+    let message = json!({ "from": "551155500151", "id": "wamid.br", "timestamp": AT, "type": "text", "text": { "body": "oi" } });
     let seen = super::said(&app, json!([]), message).await;
     assert_eq!(seen["contact"], person["id"]);
-    // The same id for another number: nobody is merged.
+    // A status that names another number says nothing of the one that was dialled.
     let (_, attempt, wamid) = sent(&app, "A-2", "+12025550150").await;
     status(
         &app,
         json!([]),
-        json!({ "id": wamid, "status": "sent", "timestamp": AT, "recipient_id": "12025550150",
-        "recipient_user_id": "BR.1", "biz_opaque_callback_data": attempt }),
+        json!({ "id": wamid, "status": "sent", "timestamp": AT, "recipient_id": "12025550159",
+        "recipient_user_id": "BR.2", "biz_opaque_callback_data": attempt }),
     )
     .await;
-    let (_, conflicts) = app.get("/api/v1/contacts/conflicts").await;
-    assert_eq!(conflicts.as_array().unwrap().len(), 1, "{conflicts}");
-    assert_eq!(
-        (
-            &conflicts[0]["kind"],
-            &conflicts[0]["value"],
-            &conflicts[0]["contact"]
-        ),
-        (&json!("bsuid"), &json!("BR.1"), &person["id"])
-    );
+    let (_, dialled) = app.get("/api/v1/contacts?phone=%2B12025550150").await;
+    assert_eq!(dialled["aliases"].as_array().unwrap().len(), 1, "{dialled}");
+    let message = json!({ "from_user_id": "BR.2", "id": "wamid.br2", "timestamp": AT, "type": "text", "text": { "body": "oi" } });
+    let seen = super::said(&app, json!([]), message).await;
+    assert_ne!(seen["contact"], dialled["id"]);
 }
 
 async fn statuses_of_groups_keep_their_participants(database: Database) {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::{
         access::Bounds,
-        identity::{Alias, AliasKind, Fact},
+        identity::{Alias, AliasKind},
         phone::Phone,
         recipient::UserId,
         time::Timestamp,
@@ -63,18 +63,6 @@ pub struct EvidenceView {
     /// `message`, `status`, `answer`, `system`, `card`, `preference` or `person`.
     source: String,
     callback: Option<Uuid>,
-}
-
-const fn word(fact: &Fact) -> &'static str {
-    match fact {
-        Fact::Seen(_) => "seen",
-        Fact::Together { .. } => "together",
-        Fact::Parent { .. } => "parent",
-        Fact::Replaced { .. } => "replaced",
-        Fact::Rotated { .. } => "rotated",
-        Fact::Moved { .. } => "moved",
-        Fact::Variant { .. } => "variant",
-    }
 }
 
 /// Why somebody is one person: what the provider has said of their aliases. To a key of a product
@@ -130,7 +118,7 @@ pub async fn get(
                 let observation = listed.observation;
                 let (one, other) = observation.fact.aliases();
                 EvidenceView {
-                    kind: word(&observation.fact),
+                    kind: observation.fact.name(),
                     aliases: std::iter::once(one)
                         .chain(other)
                         .map(|alias| alias.value.clone())

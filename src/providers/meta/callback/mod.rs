@@ -574,7 +574,7 @@ mod tests {
         let parsed = parse(body.as_bytes(), AT);
         assert!(parsed.dead.is_empty());
         assert!(
-            matches!(&parsed.items[0].kind, ItemKind::Other(other) if other.summary.ends_with("status of a message: deleted"))
+            matches!(&parsed.items[0].kind, ItemKind::Other(other) if other.summary.ends_with("status of a message: warning"))
         );
         assert!(
             matches!(&parsed.items[1].kind, ItemKind::Other(other) if other.summary == "payment of a message: captured")

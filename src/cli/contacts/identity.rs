@@ -1,0 +1,107 @@
+//! Why somebody is one person, for a terminal.
+
+use anyhow::anyhow;
+use uuid::Uuid;
+
+use crate::{
+    cli::{people::masked, say},
+    domain::{
+        access::Bounds,
+        identity::{Alias, AliasKind},
+        phone::Phone,
+        recipient::UserId,
+        time::Timestamp,
+    },
+    store::{
+        Store,
+        alias::{self, ConflictState},
+        identity as rows,
+    },
+};
+
+/// An alias as somebody types it.
+pub(super) fn alias(text: &str) -> anyhow::Result<Alias> {
+    if let Some(user_id) = UserId::parse(text) {
+        return Ok(Alias::of_user_id(&user_id));
+    }
+    Phone::parse(text)
+        .map(|phone| Alias::of_phone(&phone))
+        .map_err(|error| anyhow!("{text}: {error}"))
+}
+
+pub(super) async fn show(store: &Store, contact: Uuid, show: bool) -> anyhow::Result<()> {
+    let reader = store.reader();
+    let written = |value: &str| masked(Some(value), show).unwrap_or_default();
+    say(format!("contact {contact}"));
+    let held = alias::of_contact(reader, &Bounds::All, contact).await?;
+    let mut aliases = Vec::with_capacity(held.len());
+    for row in &held {
+        let until = row
+            .superseded_at
+            .map(|at| format!("  until {}", Timestamp::from_micros(at)))
+            .unwrap_or_default();
+        say(format!("  {:<14} {}{until}", row.kind, written(&row.value)));
+        if let Some(kind) = AliasKind::parse(&row.kind) {
+            aliases.push(Alias {
+                kind,
+                value: row.value.clone(),
+            });
+        }
+    }
+    for (part, at) in rows::parts(reader, contact).await? {
+        say(format!("merged {part} at {at}"));
+    }
+    for row in alias::conflicts_of(store, &Bounds::All, contact).await? {
+        let other = if row.contact_id == contact {
+            row.other_id
+        } else {
+            row.contact_id
+        };
+        say(format!(
+            "{} by {} with {other}",
+            row.state,
+            written(&row.value)
+        ));
+    }
+    for listed in rows::listed(reader, &aliases).await? {
+        let (one, other) = listed.observation.fact.aliases();
+        let named: Vec<String> = std::iter::once(one)
+            .chain(other)
+            .map(|alias| written(&alias.value))
+            .collect();
+        say(format!(
+            "{}  {:<9} {:<11} {}",
+            listed.observation.last,
+            listed.observation.fact.name(),
+            listed.source,
+            named.join(" ")
+        ));
+    }
+    Ok(())
+}
+
+pub(super) async fn conflicts(store: &Store, limit: u64, show: bool) -> anyhow::Result<()> {
+    let found = alias::conflicts(store, &Bounds::All, limit).await?;
+    if found.is_empty() {
+        say("No contact may be the same person as another one.");
+    }
+    for row in found {
+        let what = match ConflictState::parse(&row.state) {
+            Some(ConflictState::Question) => "a new user id was seen at",
+            Some(ConflictState::Linked) => "one person, who is called differently:",
+            Some(ConflictState::Contradiction) | None => "what was said does not fit together:",
+        };
+        let value = masked(Some(&row.value), show).unwrap_or_default();
+        say(format!(
+            "{}  {}  {} {value}",
+            row.contact_id, row.other_id, what
+        ));
+        if let Some(due) = row.due_at {
+            say(format!(
+                "  counts as two persons from {}",
+                Timestamp::from_micros(due)
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! The settings of a running `herald dev`, for commands beside it.
+//!
+//! `dev` makes its token and secrets anew at each start and keeps them in a file that only its
+//! owner reads. It is locked as long as `dev` runs: what a killed one has left means nothing.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use anyhow::Context;
+use rustix::fs::{FlockOperation, flock};
+
+use crate::config::Values;
+
+const NAME: &str = "dev.env";
+
+/// The file while `dev` runs; it is gone afterwards.
+#[derive(Debug)]
+pub(super) struct DevFile {
+    path: std::path::PathBuf,
+    _locked: File,
+}
+
+impl DevFile {
+    /// Writes settings down for others.
+    pub(super) fn write(directory: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let path = directory.join(NAME);
+        let failed = || format!("{} cannot be written", path.display());
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .with_context(failed)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .with_context(|| format!("{}: another herald dev runs here", path.display()))?;
+        file.set_len(0).with_context(failed)?;
+        for (name, value) in settings {
+            writeln!(file, "{name}={value}").with_context(failed)?;
+        }
+        Ok(Self {
+            path,
+            _locked: file,
+        })
+    }
+}
+
+impl Drop for DevFile {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.path));
+    }
+}
+
+/// Fills in what is not set from a `dev` that runs with this data directory. Says whether there
+/// is one.
+pub(super) fn fill(values: &mut Values) -> bool {
+    let directory = values
+        .get("HERALD_DATA_DIR")
+        .map_or_else(|| "./data".to_owned(), Clone::clone);
+    let Ok(mut file) = File::open(Path::new(&directory).join(NAME)) else {
+        return false;
+    };
+    // Whoever can lock it has found what is left of one that runs no more.
+    if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+        return false;
+    }
+    let mut text = String::new();
+    if file.read_to_string(&mut text).is_err() {
+        return false;
+    }
+    for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
+        values
+            .entry(name.to_owned())
+            .or_insert_with(|| value.to_owned());
+    }
+    true
+}

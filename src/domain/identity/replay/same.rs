@@ -1,0 +1,73 @@
+//! What is the same as what: spellings of a number, accounts of a portfolio.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Evidence;
+use crate::domain::identity::{Alias, Fact};
+
+pub(super) fn all_aliases(evidence: &Evidence) -> BTreeSet<&Alias> {
+    let observed = evidence.observations.iter().map(|it| it.fact.aliases());
+    let decided = evidence.decisions.iter().map(|it| it.verdict.aliases());
+    observed
+        .chain(decided)
+        .flat_map(|(one, other)| std::iter::once(one).chain(other))
+        .chain(&evidence.others)
+        .collect()
+}
+
+/// The first spelling of every number that has several.
+pub(super) fn spellings(evidence: &Evidence) -> BTreeMap<Alias, Alias> {
+    let pairs = evidence
+        .observations
+        .iter()
+        .filter_map(|it| match &it.fact {
+            Fact::Variant { sent, answered } => Some((sent.clone(), answered.clone())),
+            _ => None,
+        });
+    least_of_each(pairs.collect())
+}
+
+/// Accounts that have user ids in common are of one portfolio, named by its first account.
+pub(super) fn portfolios(evidence: &Evidence) -> BTreeMap<String, String> {
+    let mut scopes: BTreeMap<&Alias, BTreeSet<&str>> = BTreeMap::new();
+    for observation in &evidence.observations {
+        let (one, other) = observation.fact.aliases();
+        for alias in std::iter::once(one).chain(other) {
+            if !alias.is_phone() {
+                scopes.entry(alias).or_default().insert(&observation.scope);
+            }
+        }
+    }
+    let pairs = scopes.values().flat_map(|scopes| {
+        let first = scopes.first().copied().unwrap_or_default();
+        scopes
+            .iter()
+            .map(move |scope| (first.to_owned(), (*scope).to_owned()))
+    });
+    least_of_each(pairs.collect())
+}
+
+/// Of things that are the same in pairs: the least of all that are the same.
+pub fn least_of_each<T: Ord + Clone>(mut pairs: Vec<(T, T)>) -> BTreeMap<T, T> {
+    let mut least: BTreeMap<T, T> = BTreeMap::new();
+    pairs.sort();
+    pairs.dedup();
+    // Each round carries the least one pair further.
+    for _ in 0..=pairs.len() {
+        let mut is_changed = false;
+        for (one, other) in &pairs {
+            let of = |it: &T| least.get(it).unwrap_or(it).clone();
+            let lower = of(one).min(of(other));
+            for it in [one, other] {
+                if least.get(it) != Some(&lower) {
+                    least.insert(it.clone(), lower.clone());
+                    is_changed = true;
+                }
+            }
+        }
+        if !is_changed {
+            break;
+        }
+    }
+    least
+}

@@ -1,0 +1,31 @@
+//! Contacts of which somebody should say whether they are one person.
+
+use super::{Finding, Urgency};
+use crate::{
+    domain::alarm::Measure,
+    engine::Engine,
+    store::{StoreError, alias},
+};
+
+/// So many are counted.
+const COUNTED: u64 = 100;
+
+pub(super) async fn look(engine: &Engine, found: &mut Vec<Finding>) -> Result<(), StoreError> {
+    let open = alias::count_conflicts(&engine.store, COUNTED).await?;
+    let summary = match open {
+        1 => "Two contacts may be one person.".to_owned(),
+        open if open >= i64::try_from(COUNTED).unwrap_or(i64::MAX) => {
+            format!("{open} pairs of contacts and more may be one person.")
+        }
+        open => format!("{open} pairs of contacts may be one person."),
+    };
+    found.push(
+        Finding::new("contacts_undecided", Urgency::Soon, Measure::flag(open > 0), summary).means(
+            "They act as one meanwhile: what either refuses holds for both.",
+            "See them on the page Contacts, or with `herald contacts conflicts`, and merge or split them.",
+        )
+        // Shown, and no alarm: nothing goes wrong meanwhile.
+        .local(true),
+    );
+    Ok(())
+}
