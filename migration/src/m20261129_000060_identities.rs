@@ -169,20 +169,24 @@ fn carried_over() -> String {
     sql.push_str(&pair("parent", "bsuid", "parent_bsuid"));
     sql.push_str(&changed("moved", "x.kind = 'phone'"));
     sql.push_str(&changed("replaced", "x.kind IN ('bsuid', 'parent_bsuid')"));
-    for kind in ["phone", "bsuid", "parent_bsuid"] {
-        sql.push_str(&format!(
-            "UPDATE contact SET anchor_kind = '{kind}', anchor_at = created_at, anchor = \
-             (SELECT min(a.value || '') FROM contact_alias a WHERE a.contact_id = contact.id AND a.kind = '{kind}' AND a.superseded_at IS NULL) \
-             WHERE anchor IS NULL AND deleted_at IS NULL AND EXISTS \
-             (SELECT 1 FROM contact_alias a WHERE a.contact_id = contact.id AND a.kind = '{kind}' AND a.superseded_at IS NULL);\n"
-        ));
-    }
+    let anchored = ["phone", "bsuid", "parent_bsuid"].map(|kind| {
+        let own = format!(
+            "FROM contact_alias a WHERE a.contact_id = contact.id AND a.kind = '{kind}' AND a.superseded_at IS NULL"
+        );
+        format!(
+            "UPDATE contact SET anchor_kind = '{kind}', anchor_at = created_at, anchor = (SELECT min(a.value || '') {own}) \
+             WHERE anchor IS NULL AND deleted_at IS NULL AND EXISTS (SELECT 1 {own});\n"
+        )
+    });
+    sql.push_str(&anchored.concat());
     sql.push_str(
         "UPDATE contact_alias SET given = false WHERE kind <> 'phone' AND EXISTS \
          (SELECT 1 FROM contact c WHERE c.id = contact_alias.contact_id AND c.handle IS NULL AND c.catalogue IS NULL);\n\
          INSERT INTO consent (id, created_at, contact_id, user_id, phone, parent_user_id, scope, wanted, source, provider_at, callback_id) \
          SELECT {new_id}, x.created_at, x.contact_id, '', '', '', x.scope, x.wanted, x.source, x.provider_at, x.callback_id \
-         FROM suppression x;\n",
+         FROM suppression x;\n\
+         UPDATE inbound_message SET window_until = sent_at + 86400000000 \
+         WHERE group_id IS NULL AND kind NOT IN ('system', 'edit', 'revoke');\n",
     );
     sql
 }

@@ -117,12 +117,11 @@ pub fn operator() -> Result<String, ConfigError> {
     let sudo = values
         .get("SUDO_USER")
         .filter(|name| uid == 0 && !name.is_empty());
-    Ok(match sudo {
-        Some(name) => name.clone(),
-        None => {
-            let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-            user_name(&users, uid).unwrap_or_else(|| format!("uid {uid}"))
-        }
+    Ok(if let Some(name) = sudo {
+        name.clone()
+    } else {
+        let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        user_name(&users, uid).unwrap_or_else(|| format!("uid {uid}"))
     })
 }
 

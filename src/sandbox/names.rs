@@ -147,7 +147,8 @@ pub(super) fn ascii(json: &str) -> String {
             character => {
                 let mut units = [0; 2];
                 for unit in character.encode_utf16(&mut units) {
-                    escaped.push_str(&format!("\\u{unit:04x}"));
+                    escaped.push_str("\\u");
+                    escaped.push_str(&hex::encode(unit.to_be_bytes()));
                 }
             }
         }

@@ -264,6 +264,21 @@ pub async fn set_read_due(
     Ok(())
 }
 
+/// Notes until when a message or call has opened the service window.
+pub async fn set_window(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    until: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE inbound_message SET window_until = $2 WHERE id = $1",
+        [id.into(), until.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::ProviderId;
@@ -286,19 +301,4 @@ mod tests {
             }
         }
     }
-}
-
-/// Notes until when a message or call has opened the service window.
-pub async fn set_window(
-    tx: &DatabaseTransaction,
-    id: Uuid,
-    until: Timestamp,
-) -> Result<(), StoreError> {
-    execute(
-        tx,
-        "UPDATE inbound_message SET window_until = $2 WHERE id = $1",
-        [id.into(), until.micros().into()],
-    )
-    .await?;
-    Ok(())
 }

@@ -347,7 +347,7 @@ async fn pages_take_nul_for_what_it_is(database: Database) {
     let mut stranger = crate::dashboard::Browser::new(&app);
     assert_eq!(stranger.log_in(NUL, NUL).await.status, 422);
     let names = app
-        .texts("SELECT profile_name FROM contact WHERE profile_name IS NOT NULL")
+        .texts("SELECT name FROM contact WHERE name IS NOT NULL")
         .await;
     assert!(names.contains(&"a\u{fffd}b".to_owned()), "{names:?}");
 }

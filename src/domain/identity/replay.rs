@@ -222,7 +222,7 @@ impl Replay {
                     replay.apart.insert((other, one));
                 }
                 Verdict::Cut { alias, group } if !alias.is_phone() => {
-                    replay.cut(alias, *group, *at)
+                    replay.cut(alias, *group, *at);
                 }
                 Verdict::Cut { .. } | Verdict::Link(..) => {}
             }
@@ -322,13 +322,12 @@ impl Replay {
     }
 
     fn cut(&mut self, alias: &Alias, group: Uuid, at: Timestamp) {
-        let node = match self.groups.get(&group) {
-            Some(node) => *node,
-            None => {
-                let node = self.node();
-                self.groups.insert(group, node);
-                node
-            }
+        let node = if let Some(node) = self.groups.get(&group) {
+            *node
+        } else {
+            let node = self.node();
+            self.groups.insert(group, node);
+            node
         };
         self.begin(alias, at, node);
     }
@@ -380,9 +379,8 @@ impl Replay {
         }
     }
 
-    fn apply(&mut self, event: Event<'_>) {
-        let at = event.at;
-        match event.kind {
+    fn apply(&mut self, Event { at, kind }: Event<'_>) {
+        match kind {
             Kind::Moved { from, to } => self.moved(from, to, at),
             Kind::Cut { alias, group } => self.cut(alias, group, at),
             Kind::Linked { one, other } => self.tie(one, other, at),

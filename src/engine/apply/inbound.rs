@@ -7,7 +7,10 @@ use uuid::Uuid;
 
 use super::{Work, news, people};
 use crate::{
-    domain::{access::Bounds, notification::Change, preference::Wish, time::Timestamp, window},
+    domain::{
+        access::Bounds, notification::Change, preference::Wish, time::Timestamp,
+        voice_call::Report as CallReport, window,
+    },
     engine::{
         Engine, identity,
         transition::{Report, Step},
@@ -70,10 +73,7 @@ pub(super) async fn steps(
         let met = people.remove(&position);
         let contact_id = met.map(|met| met.contact);
         let at = message.at.min(now);
-        let reaches_us = message
-            .call
-            .as_ref()
-            .is_none_or(|report| report.is_from_person());
+        let reaches_us = message.call.as_ref().is_none_or(CallReport::is_from_person);
         let opens =
             message.dated && reaches_us && window::opens(&message.kind, message.group_id.is_some());
         let window_until = opens.then(|| window::until(at));

@@ -43,8 +43,12 @@ pub(super) async fn load(
         };
         let observed = identity::evidence_about(tx, &step).await?;
         let decided = identity::decisions_about(tx, &step).await?;
-        observed.iter().for_each(|it| add(it.fact.aliases()));
-        decided.iter().for_each(|it| add(it.verdict.aliases()));
+        for it in &observed {
+            add(it.fact.aliases());
+        }
+        for it in &decided {
+            add(it.verdict.aliases());
+        }
         loaded.evidence.observations.extend(observed);
         loaded.evidence.decisions.extend(decided);
         let held = identity::holders(tx, &step).await?;

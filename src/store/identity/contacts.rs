@@ -43,6 +43,9 @@ pub struct Holder {
     pub given_at: Option<Timestamp>,
 }
 
+/// A product, and the name and handle that it has given.
+type Said = (String, Option<String>, Option<String>);
+
 /// These contacts, kept from being changed by others until the transaction ends.
 pub async fn rows(tx: &DatabaseTransaction, contacts: &[Uuid]) -> Result<Vec<Row>, StoreError> {
     if contacts.is_empty() {
@@ -77,8 +80,7 @@ pub async fn rows(tx: &DatabaseTransaction, contacts: &[Uuid]) -> Result<Vec<Row
         [ids(in_order)?],
     )
     .await?;
-    let mut by_contact: HashMap<Uuid, Vec<(String, Option<String>, Option<String>)>> =
-        HashMap::new();
+    let mut by_contact: HashMap<Uuid, Vec<Said>> = HashMap::new();
     for row in &of_products {
         let mut columns = Columns::of(row);
         let contact = columns.take()?;

@@ -420,12 +420,11 @@ impl TestApp {
                 .unwrap()
                 .and_then(|row| row.address)
                 .unwrap_or_default();
-        match address.strip_prefix('+') {
-            Some(number) => status["recipient_id"] = json!(number),
-            None => {
-                status.as_object_mut().unwrap().remove("recipient_id");
-                status["recipient_user_id"] = json!(address);
-            }
+        if let Some(number) = address.strip_prefix('+') {
+            status["recipient_id"] = json!(number);
+        } else {
+            status.as_object_mut().unwrap().remove("recipient_id");
+            status["recipient_user_id"] = json!(address);
         }
         self.callback(json!({ "statuses": [status] })).await;
     }
