@@ -82,6 +82,20 @@ impl OpenError {
         }
     }
 
+    /// SQLite: another connection holds the lock.
+    fn is_locked(&self) -> bool {
+        let Self::Connect(error) = self else {
+            return false;
+        };
+        match sqlx_error(error) {
+            Some(sqlx::Error::Database(error)) => error
+                .code()
+                .and_then(|code| code.parse::<u32>().ok())
+                .is_some_and(|code| matches!(code & 0xff, 5 | 6)),
+            _ => false,
+        }
+    }
+
     /// The database may come, or come back, without anything being put right here: it is
     /// unreachable, starting, full or read-only.
     pub fn may_pass(&self) -> bool {
@@ -163,9 +177,25 @@ pub async fn open(
 ) -> Result<Store, OpenError> {
     let access = access.into();
     match url.expose_secret().strip_prefix("sqlite:") {
-        Some(path) => open_sqlite(path.trim_start_matches("//"), purpose).await,
+        Some(path) => open_unlocked(path.trim_start_matches("//"), purpose).await,
         None => open_postgres(url.expose_secret(), access).await,
     }
+}
+
+/// How often opening is tried again, and after which pause.
+const OPENING: (u32, Duration) = (50, Duration::from_millis(100));
+
+/// Opens a file that another process may be opening at this moment: the first ones switch it to
+/// its write-ahead log, and for that lock SQLite waits for nobody, whatever its time-out is.
+async fn open_unlocked(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
+    let (tries, pause) = OPENING;
+    for _ in 1..tries {
+        match open_sqlite(path, purpose).await {
+            Err(error) if error.is_locked() => tokio::time::sleep(pause).await,
+            opened => return opened,
+        }
+    }
+    open_sqlite(path, purpose).await
 }
 
 async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {

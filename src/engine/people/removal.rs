@@ -18,6 +18,7 @@ use crate::{
     store::{
         ConnectionTrait, Store, StoreError,
         catalogue::uses::uses,
+        identity,
         notification::{self, Filter},
         people::{self, StaffKind},
     },
@@ -46,24 +47,33 @@ pub async fn delete_contact(engine: &Engine, by: By<'_>, contact: Uuid) -> Outco
     let done = engine
         .store
         .write_or_refuse(async |tx| {
-            // What is being written about them at this moment is seen: a refusal, a link.
-            people::lock(tx, contact).await?;
-            if let Some(wrong) = why_not(tx, contact).await? {
-                return Ok(Err(wrong));
+            // Contacts that act as one are one person.
+            let all = identity::together(tx, contact).await?;
+            let mut kept_as = None;
+            for contact in &all {
+                // What is being written about them at this moment is seen: a refusal, a link.
+                people::lock(tx, *contact).await?;
+                if let Some(wrong) = why_not(tx, *contact).await? {
+                    return Ok(Err(wrong));
+                }
+                let refuses = people::refuses_something(tx, *contact).await?;
+                let kept = people::delete_contact(tx, *contact, refuses, by.now).await?;
+                let detail = json!({ "refusal_kept": refuses, "kept_as": kept });
+                note(tx, by, "contact.deleted", &contact.to_string(), &detail).await?;
+                kept_as = kept_as.or(kept);
             }
-            let refuses = people::refuses_something(tx, contact).await?;
-            let kept_as = people::delete_contact(tx, contact, refuses, by.now).await?;
-            let detail = json!({ "refusal_kept": refuses, "kept_as": kept_as });
-            note(tx, by, "contact.deleted", &contact.to_string(), &detail).await?;
-            Ok(Ok(kept_as))
+            Ok(Ok((all, kept_as)))
         })
         .await?;
-    let kept_as = match done {
-        Ok(kept_as) => kept_as,
+    let (all, kept_as) = match done {
+        Ok(done) => done,
         Err(wrong) => return Ok(Err(wrong)),
     };
     // Nothing goes to them any more: what waits is told so now, not at its turn.
-    let cancelled = cancel(engine, by, contact).await?;
+    let mut cancelled = 0;
+    for contact in all {
+        cancelled += cancel(engine, by, contact).await?;
+    }
     Ok(Ok(Deleted {
         cancelled,
         refusal_kept: kept_as.is_some(),

@@ -13,6 +13,7 @@ use herald::domain::login::Role;
 crate::tests![
     two_contacts_are_merged_and_taken_apart_again,
     what_differs_stays_two_that_act_as_one,
+    whoever_is_deleted_is_deleted_with_all_that_is_theirs,
     a_person_decides_an_open_question,
     people_are_merged_and_split_at_the_command_line,
     people_are_merged_and_split_on_the_pages,
@@ -139,6 +140,32 @@ async fn what_differs_stays_two_that_act_as_one(database: Database) {
     assert_eq!(app.people().await, 1);
 }
 
+async fn whoever_is_deleted_is_deleted_with_all_that_is_theirs(database: Database) {
+    let app = app(&database).await;
+    for (handle, address) in [
+        ("asha", json!({ "phone": TO })),
+        ("customer-7", json!({ "user_id": "US.7" })),
+    ] {
+        let mut body = address;
+        body["handle"] = json!(handle);
+        assert_eq!(app.admin("POST", "/api/v1/contacts", &body).await.0, 201);
+    }
+    app.says_now(&[("from_user_id", "US.8")], "hello").await;
+    app.says_now(&[("from", NUMBER), ("from_user_id", "US.7")], "hello")
+        .await;
+    assert_eq!(app.people().await, 3);
+    let contact = app.contact("phone=%2B12025550111").await["id"].clone();
+    let path = format!("/api/v1/contacts/{}", contact.as_str().unwrap());
+    let (code, deleted) = app.admin("DELETE", &path, &json!(null)).await;
+    assert_eq!(code, 200, "{deleted}");
+    assert_eq!(app.people().await, 1);
+    for table in ["identity_evidence", "contact_conflict"] {
+        let left = app.number(&format!("SELECT count(*) FROM {table}")).await;
+        let others = i64::from(table == "identity_evidence");
+        assert_eq!(left, others, "{table}");
+    }
+}
+
 async fn a_person_decides_an_open_question(database: Database) {
     for is_one in [true, false] {
         let app = app(&database).await;
@@ -238,7 +265,11 @@ async fn people_are_merged_and_split_on_the_pages(database: Database) {
     );
     let path = format!("/dashboard/contacts/{owner}");
     let page = boss.get(&path).await;
-    assert!(page.text.contains("They are one person"), "{}", page.text);
+    assert!(
+        page.text.contains("may be the same person"),
+        "{}",
+        page.text
+    );
     boss.post(&path, &[("action", "merge"), ("other", claimant)])
         .await;
     assert_eq!(app.people().await, 1);
