@@ -7,6 +7,7 @@
 mod by_hand;
 mod conflicts;
 mod consent;
+mod first_id;
 mod load;
 mod settle;
 
@@ -269,6 +270,8 @@ pub(super) async fn meet(
     let mut unclear: BTreeSet<Alias> = BTreeSet::new();
     let mut met: Vec<Option<Met>> = Vec::with_capacity(sightings.len());
     let mut quiet: Vec<bool> = Vec::with_capacity(sightings.len());
+    let mut loud: Vec<&Sighting> = Vec::new();
+    let mut loud_at: Vec<usize> = Vec::new();
     for sighting in sightings {
         let mut is_news = false;
         let mut is_later = false;
@@ -286,12 +289,32 @@ pub(super) async fn meet(
                 is_shared: is_unsettled || known.is_linked,
             }));
         } else {
+            loud_at.push(met.len());
             met.push(None);
-            unclear.extend(sighting.aliases.iter().cloned());
-            for fact in &sighting.facts {
-                let (one, other) = fact.aliases();
-                unclear.extend(std::iter::once(one).chain(other).cloned());
-            }
+            loud.push(sighting);
+        }
+    }
+    let added = first_id::add(tx, &loud, &known, now).await?;
+    for (sighting, _) in loud.iter().zip(&added).filter(|(_, is_added)| !**is_added) {
+        unclear.extend(sighting.aliases.iter().cloned());
+        for fact in &sighting.facts {
+            let (one, other) = fact.aliases();
+            unclear.extend(std::iter::once(one).chain(other).cloned());
+        }
+    }
+    // Whom these are about is whose the number is.
+    for ((sighting, position), _) in loud
+        .iter()
+        .zip(&loud_at)
+        .zip(&added)
+        .filter(|(_, is_added)| **is_added)
+    {
+        let holder = sighting.aliases.iter().find_map(|alias| known.get(alias));
+        if let (Some(slot), Some(holder)) = (met.get_mut(*position), holder) {
+            *slot = Some(Met {
+                contact: holder.holder.contact,
+                is_shared: false,
+            });
         }
     }
     if !unclear.is_empty() {

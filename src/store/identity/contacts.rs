@@ -14,7 +14,7 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError,
         dialect::{
-            Columns, Type, execute, ids, list, locking, matching, query, rows as given_rows,
+            Columns, Id, Type, execute, ids, list, locking, matching, query, rows as given_rows,
         },
         new_id,
     },
@@ -393,4 +393,47 @@ pub async fn parts(
             Ok((id, Timestamp::from_micros(at.unwrap_or_default())))
         })
         .collect()
+}
+
+/// Notes who has aliases that nobody had, as the provider says.
+pub async fn add_holders(
+    tx: &DatabaseTransaction,
+    added: &[(Alias, Uuid)],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    #[derive(serde::Serialize)]
+    struct Row<'a> {
+        kind: &'static str,
+        value: &'a str,
+        contact: Id,
+    }
+    if added.is_empty() {
+        return Ok(());
+    }
+    let described: Vec<Row<'_>> = added
+        .iter()
+        .map(|(alias, contact)| Row {
+            kind: alias.kind.name(),
+            value: &alias.value,
+            contact: Id(*contact),
+        })
+        .collect();
+    let given = given_rows(
+        tx.get_database_backend(),
+        &[
+            ("kind", Type::Text),
+            ("value", Type::Text),
+            ("contact", Type::Uuid),
+        ],
+    );
+    execute(
+        tx,
+        format!(
+            "INSERT INTO contact_alias (kind, value, contact_id, created_at, given, seen_at) \
+             SELECT r.kind, r.value, r.contact, $2, false, $2 FROM {given} WHERE true ON CONFLICT (kind, value) DO NOTHING"
+        ),
+        [list(&described)?, now.micros().into()],
+    )
+    .await?;
+    Ok(())
 }

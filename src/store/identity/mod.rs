@@ -11,8 +11,8 @@ mod windows;
 
 pub use consent::{NewStatement, Stated, note as note_statement, state_again, statements};
 pub use contacts::{
-    Holder, Known, Row, aliases_of, anchored, flag, holders, insert as insert_contact, known,
-    merged_into, parts, rows as contact_rows, set_anchor, set_holder, together,
+    Holder, Known, Row, add_holders, aliases_of, anchored, flag, holders, insert as insert_contact,
+    known, merged_into, parts, rows as contact_rows, set_anchor, set_holder, together,
 };
 pub use decision::{
     NewDecision, about as decisions_about, forget as forget_decisions, note as note_decision,
