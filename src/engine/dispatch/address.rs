@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    domain::{identity::Alias, phone::Phone, recipient::Address, time::Timestamp},
+    domain::{identity::Alias, recipient::Address, time::Timestamp},
     store::{
         DatabaseTransaction, StoreError,
         identity::{self, Holder},
@@ -23,8 +23,8 @@ const NO_ADDRESS: &str =
 /// Looks where each message goes now, and takes out of a claim what goes nowhere: it waits until
 /// its recipient has an address again.
 ///
-/// A recipient that was named gets it wherever they are now. A number stays that number: whoever
-/// has it now is who gets it, with what they want and do not want.
+/// A recipient that was named gets it wherever they are now. A number stays that number, and a user
+/// id that id: whoever has it now is who gets it, with what they want and do not want.
 pub(super) async fn resolve(
     tx: &DatabaseTransaction,
     claimed: &mut Vec<Claimed>,
@@ -49,16 +49,23 @@ pub(super) async fn resolve(
         if is_theirs || people::is_deleted(tx, contact).await? {
             continue;
         }
-        if let Some(phone) = message.recipient.as_deref().and_then(number) {
-            let owner = people::ensure_phone(tx, &phone, now).await?.contact_id;
-            if owner == contact {
-                continue;
+        let owner = match message.recipient.as_deref().and_then(Address::parse) {
+            Some(Address::Phone(phone)) => Some(people::ensure_phone(tx, &phone, now).await?),
+            Some(Address::UserId(id)) => Some(people::ensure_user_id(tx, &id, now).await?),
+            None => None,
+        };
+        if let Some(owner) = owner {
+            if owner.contact_id != contact {
+                let (id, address) = (message.id, message.address.as_deref());
+                notification::set_recipient(tx, id, Some(owner.contact_id), address).await?;
+                let detail = json!({ "contact": contact, "owner": owner.contact_id });
+                note(tx, id, "number_changed_hands", detail, now).await?;
+                message.contact_id = Some(owner.contact_id);
+            } else if let Some(at) = owner.user_id.filter(|_| held.is_some_and(is_replaced)) {
+                notification::set_recipient(tx, message.id, Some(contact), Some(&at)).await?;
+                note(tx, message.id, "address_changed", json!({}), now).await?;
+                message.address = Some(at);
             }
-            notification::set_recipient(tx, message.id, Some(owner), message.address.as_deref())
-                .await?;
-            let detail = json!({ "contact": contact, "owner": owner });
-            note(tx, message.id, "number_changed_hands", detail, now).await?;
-            message.contact_id = Some(owner);
             continue;
         }
         let person = people::contact(tx, contact).await?;
@@ -117,9 +124,9 @@ async fn note(
     timeline::note(tx, notification, kind, Some(detail.to_string()), now).await
 }
 
-/// The number that a recipient is, if it was not named otherwise.
-fn number(recipient: &str) -> Option<Phone> {
-    Phone::parse(recipient).ok()
+/// Whether it is a user id that has another one in its place.
+fn is_replaced(holder: &Holder) -> bool {
+    !holder.alias.is_phone() && holder.superseded_at.is_some()
 }
 
 fn address(message: &Claimed) -> Option<Alias> {

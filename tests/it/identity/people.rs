@@ -12,6 +12,8 @@ crate::tests![
     a_named_recipient_is_reached_where_they_are_when_it_leaves,
     a_number_stays_that_number_and_its_owner_decides,
     whoever_lost_their_number_is_waited_for,
+    a_user_id_stays_that_id_and_its_owner_decides,
+    an_id_that_was_replaced_leads_to_the_one_of_today,
     a_stranger_at_a_number_that_was_corrected_is_somebody_else,
     an_id_that_only_the_text_of_a_change_names_is_followed,
     the_newest_profile_name_is_shown_below_names_that_were_given,
@@ -143,24 +145,63 @@ async fn whoever_lost_their_number_is_waited_for(database: Database) {
     let body = json!({ "handle": "mover", "phone": TO });
     let (_, mover) = app.admin("POST", "/api/v1/contacts", &body).await;
     app.says(&[("from", NUMBER)], 1, "hello").await;
-    app.says(&[("from", NUMBER), ("from_user_id", "US.1")], 1, "hello")
-        .await;
-    let body = json!({ "to": "contact:mover", "template": "code", "params": { "code": "123456" }, "send_at": later(&app) });
+    let other = [("from", "12025550119"), ("from_user_id", "US.5")];
+    app.says(&other, 2, "hello").await;
+    let body = json!({ "to": "contact:mover", "template": "hello", "send_at": later(&app) });
     let waiting = app.queued(&body).await;
-    // Both ids are alive: the number is another person's.
-    app.says(&[("from", NUMBER), ("from_user_id", "US.2")], 10, "hello")
-        .await;
-    app.says(&[("from_user_id", "US.1")], 20, "still me").await;
+    // Somebody else has got the number.
+    app.moved("12025550119", NUMBER, 20).await;
     app.pass(600);
     app.settle().await;
     let found = app.notification(&waiting).await;
-    assert_ne!(found["status"], "accepted", "{found}");
+    assert_eq!(found["status"], "held", "{found}");
+    let reason = found["reason"].as_str().unwrap();
+    assert!(reason.contains("has no number any more"), "{reason}");
+    assert_eq!(app.meta.calls(), 0);
     let path = format!("/api/v1/contacts/{}", mover["id"].as_str().unwrap());
-    let (code, _) = app
-        .admin("PATCH", &path, &json!({ "phone": "+12025550112" }))
+    let (code, changed) = app
+        .admin("PATCH", &path, &json!({ "phone": "+12025550113" }))
         .await;
+    assert_eq!(code, 200, "{changed}");
+    app.settle().await;
+    assert_eq!(app.status_of(&waiting).await, "accepted");
+    assert_eq!(app.address_of(&waiting).await, "+12025550113");
+}
+
+async fn a_user_id_stays_that_id_and_its_owner_decides(database: Database) {
+    let app = app(&database).await;
+    let body = json!({ "handle": "customer", "phone": TO });
+    let (_, customer) = app.admin("POST", "/api/v1/contacts", &body).await;
+    let path = format!("/api/v1/contacts/{}", customer["id"].as_str().unwrap());
+    let id = app.sent("contact:customer", "hello").await;
+    let recipient = [("recipient_id", NUMBER), ("recipient_user_id", "US.133")];
+    app.delivered(&id, &recipient).await;
+    let body = json!({ "to": "US.133", "template": "hello", "send_at": later(&app) });
+    let waiting = app.queued(&body).await;
+    // The number was wrong, and so was whose the id is.
+    let corrected = json!({ "phone": "+12025550112" });
+    let (code, _) = app.admin("PATCH", &path, &corrected).await;
     assert_eq!(code, 200);
-    let _ = waiting;
+    app.pass(600);
+    app.settle().await;
+    assert_eq!(app.address_of(&waiting).await, "US.133");
+    assert_eq!(app.status_of(&waiting).await, "accepted");
+    let owner = app.stored(&waiting).await.contact_id.unwrap();
+    assert_ne!(customer["id"], owner.to_string());
+}
+
+async fn an_id_that_was_replaced_leads_to_the_one_of_today(database: Database) {
+    let app = app(&database).await;
+    app.says(&[("from_user_id", "US.1")], 1, "hello").await;
+    let body = json!({ "to": "US.1", "template": "hello", "send_at": later(&app) });
+    let waiting = app.queued(&body).await;
+    let change = json!({ "id": "wamid.R", "timestamp": (AT + 5).to_string(), "type": "system", "system": {
+        "type": "user_changed_user_id", "previous_user_id": "US.1", "user_id": "US.2", "body": "changed" } });
+    app.callback(json!({ "messages": [change] })).await;
+    app.pass(600);
+    app.settle().await;
+    assert_eq!(app.address_of(&waiting).await, "US.2");
+    assert_eq!(app.status_of(&waiting).await, "accepted");
 }
 
 async fn a_stranger_at_a_number_that_was_corrected_is_somebody_else(database: Database) {
