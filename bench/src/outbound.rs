@@ -148,8 +148,13 @@ pub async fn queue(fresh: &Fresh, count: u64, people: u64, priority: u8) -> anyh
     };
     let now = herald::state::Clock::System.now().micros();
     for statement in [
+        // Everybody has the number that is written to: otherwise each is met anew when it leaves.
         format!(
-            "INSERT INTO contact (id, created_at) SELECT {contact}, {now} FROM {}",
+            "INSERT INTO contact (id, created_at, anchor_kind, anchor, anchor_at) SELECT {contact}, {now}, 'phone', {number}, {now} FROM {}",
+            series(people)
+        ),
+        format!(
+            "INSERT INTO contact_alias (kind, value, contact_id, created_at) SELECT 'phone', {number}, {contact}, {now} FROM {}",
             series(people)
         ),
         format!(
