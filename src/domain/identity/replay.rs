@@ -166,7 +166,8 @@ struct Replay {
     spellings: BTreeMap<Alias, Alias>,
     /// The portfolio of each account.
     portfolios: BTreeMap<String, String>,
-    apart: BTreeSet<(Alias, Alias)>,
+    /// When somebody last said so, of each two.
+    apart: BTreeMap<(Alias, Alias), Timestamp>,
     groups: BTreeMap<Uuid, Node>,
     /// When each user id was last seen.
     alive: BTreeMap<Alias, Timestamp>,
@@ -184,7 +185,7 @@ impl Replay {
             epochs: BTreeMap::new(),
             spellings: spellings(evidence),
             portfolios: portfolios(evidence),
-            apart: BTreeSet::new(),
+            apart: BTreeMap::new(),
             groups: BTreeMap::new(),
             alive: BTreeMap::new(),
             questions: BTreeMap::new(),
@@ -218,8 +219,8 @@ impl Replay {
                         replay.first_spelling(one).clone(),
                         replay.first_spelling(other).clone(),
                     );
-                    replay.apart.insert((one.clone(), other.clone()));
-                    replay.apart.insert((other, one));
+                    replay.apart.insert((one.clone(), other.clone()), *at);
+                    replay.apart.insert((other, one), *at);
                 }
                 Verdict::Cut { alias, group } if !alias.is_phone() => {
                     replay.cut(alias, *group, *at);
@@ -282,9 +283,13 @@ impl Replay {
                 .filter(move |(_, epochs)| epochs.iter().any(|epoch| self.root(epoch.node) == root))
                 .map(|(alias, _)| alias)
         };
-        members(one).any(|alias| {
-            members(other).any(|other| self.apart.contains(&(alias.clone(), other.clone())))
-        })
+        members(one)
+            .any(|alias| members(other).any(|other| self.apart_since(alias, other).is_some()))
+    }
+
+    /// When somebody said that two aliases, in their first spellings, are two persons'.
+    fn apart_since(&self, one: &Alias, other: &Alias) -> Option<Timestamp> {
+        self.apart.get(&(one.clone(), other.clone())).copied()
     }
 
     fn epochs_of(&self, alias: &Alias) -> &[Epoch] {
@@ -453,6 +458,15 @@ impl Replay {
             return;
         }
         let first = self.first_spelling(phone).clone();
+        if let Some(decided_at) = self.apart_since(&first, id) {
+            self.contradictions.insert((phone.clone(), owner, claimant));
+            // Whoever had the number when that was decided is somebody else than before, too.
+            if at < decided_at {
+                let somebody = self.node();
+                self.begin(phone, at, somebody);
+            }
+            return;
+        }
         let is_asked = self
             .questions
             .contains_key(&(first.clone(), owner, claimant));
@@ -461,7 +475,7 @@ impl Replay {
         }
         let is_decided = before
             .iter()
-            .any(|known| self.apart.contains(&(known.clone(), id.clone())))
+            .any(|known| self.apart_since(known, id).is_some())
             || before
                 .iter()
                 .any(|known| self.alive.get(known).is_some_and(|alive| *alive > at))

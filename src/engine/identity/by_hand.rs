@@ -116,7 +116,8 @@ pub async fn split(engine: &Engine, by: By<'_>, contact: Uuid, aliases: &[Alias]
             }
             let refused = refusals(tx, contact).await?;
             let everything: BTreeSet<Alias> = leaving.iter().chain(&staying).cloned().collect();
-            let needed = [(std::slice::from_ref(first), Timestamp::default())];
+            // Whoever has it now: it may have been somebody's before.
+            let needed = [(std::slice::from_ref(first), by.now)];
             let settled = settle(engine, tx, everything.clone(), &needed, by.now).await?;
             let Some(theirs) = settled.whose(std::slice::from_ref(first), by.now) else {
                 return Err(StoreError::Overtaken);

@@ -22,7 +22,7 @@ const CASES: usize = 20;
 
 /// One item about some of three numbers and three ids.
 #[derive(Clone, Debug)]
-enum Item {
+pub enum Item {
     Text {
         number: Option<u8>,
         id: Option<u8>,
@@ -41,16 +41,25 @@ enum Item {
     },
 }
 
-fn number(number: u8) -> String {
+pub fn number(number: u8) -> String {
     format!("1202555011{number}")
 }
 
-fn id(id: u8) -> String {
+pub fn id(id: u8) -> String {
     format!("US.10{id}")
 }
 
 impl Item {
-    fn message(&self) -> Value {
+    /// The same so many seconds later.
+    pub fn after(&self, seconds: i64) -> Self {
+        let mut later = self.clone();
+        let (Self::Text { at, .. } | Self::Moved { at, .. } | Self::Replaced { at, .. }) =
+            &mut later;
+        *at += seconds;
+        later
+    }
+
+    pub fn message(&self) -> Value {
         match self {
             Self::Text {
                 number: of,
@@ -76,7 +85,7 @@ impl Item {
     }
 }
 
-fn item() -> impl Strategy<Value = Item> {
+pub fn item() -> impl Strategy<Value = Item> {
     let names = prop_oneof![
         (0..3_u8).prop_map(|number| (Some(number), None)),
         (0..3_u8).prop_map(|id| (None, Some(id))),
@@ -92,7 +101,7 @@ fn item() -> impl Strategy<Value = Item> {
 
 /// Who has which aliases, what they refuse, until when their window is open, and what is open
 /// between whom: without ids, in order.
-async fn state(app: &TestApp) -> Vec<String> {
+pub async fn state(app: &TestApp) -> Vec<String> {
     let reader = app.store.reader();
     let mut persons: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
     for row in entity::contact_alias::Entity::find()
@@ -209,7 +218,7 @@ async fn any_order_and_batching_of_items_ends_the_same(database: Database) {
 }
 
 /// What is known, for whoever reads a failure.
-async fn evidence(app: &TestApp) -> String {
+pub async fn evidence(app: &TestApp) -> String {
     let reader = app.store.reader();
     let mut lines = Vec::new();
     for row in entity::identity_evidence::Entity::find()
@@ -228,6 +237,13 @@ async fn evidence(app: &TestApp) -> String {
         ));
     }
     lines.sort();
+    for row in entity::identity_decision::Entity::find()
+        .all(reader)
+        .await
+        .unwrap()
+    {
+        lines.push(format!("decided {row:?}"));
+    }
     for row in entity::contact::Entity::find().all(reader).await.unwrap() {
         let at = row.anchor_at.map(|at| (at - AT * 1_000_000) / 1_000_000);
         lines.push(format!(

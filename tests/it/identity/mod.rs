@@ -2,6 +2,7 @@
 
 mod any_order;
 mod by_hand;
+mod in_between;
 mod people;
 
 use serde_json::{Value, json};
@@ -9,10 +10,15 @@ use serde_json::{Value, json};
 use crate::harness::{Database, Test, TestApp, status};
 
 pub fn tests() -> Vec<Test> {
-    [people::tests(), any_order::tests(), by_hand::tests()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        people::tests(),
+        any_order::tests(),
+        by_hand::tests(),
+        in_between::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// When the first of the tests' messages was written.
