@@ -23,6 +23,7 @@ mod siege;
 mod system;
 mod traffic;
 mod verdict;
+mod waiting;
 mod year;
 
 use std::{io::Write, process::ExitCode};
@@ -55,6 +56,8 @@ enum Command {
     Send(send::Send),
     /// An event to 100,000 people in 50 groups, while callbacks come in.
     Fanout(fanout::Fanout),
+    /// Messages to others, beside a million that wait for one person or a template.
+    Waiting(waiting::Waiting),
     /// How well the pace of a number is kept and used.
     Pace(pace::Pace),
     /// How long pages and statistics take with few notifications and with many.
@@ -105,6 +108,7 @@ fn main() -> ExitCode {
                 Command::Chaos(command) => command.run().await,
                 Command::Send(command) => command.run().await,
                 Command::Fanout(command) => command.run().await,
+                Command::Waiting(command) => command.run().await,
                 Command::Pace(command) => command.run().await,
                 Command::Memory(command) => command.run().await,
                 Command::Siege(command) => command.run().await,

@@ -111,6 +111,18 @@ category = "authentication"
 body = "{{ code }} is your code."
 "#;
 
+/// A `FROM` item: the numbers `i` from 0, so many of them.
+pub fn series(postgres: bool, count: u64) -> String {
+    if postgres {
+        format!("generate_series(0, {}) AS s(i)", count - 1)
+    } else {
+        format!(
+            "(WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < {}) SELECT i FROM s)",
+            count - 1
+        )
+    }
+}
+
 /// Applies the catalogue and fills the queue with messages of one priority, to
 /// so many people.
 pub async fn queue(fresh: &Fresh, count: u64, people: u64, priority: u8) -> anyhow::Result<()> {
@@ -123,16 +135,7 @@ pub async fn queue(fresh: &Fresh, count: u64, people: u64, priority: u8) -> anyh
     )?;
     let connection = fresh.connect().await?;
     let postgres = connection.get_database_backend() == DbBackend::Postgres;
-    let series = |count: u64| {
-        if postgres {
-            format!("generate_series(0, {}) AS s(i)", count - 1)
-        } else {
-            format!(
-                "(WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < {}) SELECT i FROM s)",
-                count - 1
-            )
-        }
-    };
+    let series = |count| series(postgres, count);
     let id = database::id_sql(postgres, "9000");
     let contact = database::id_sql(postgres, "a000");
     let of_person = contact.replace("(i)", &format!("(i % {people})"));

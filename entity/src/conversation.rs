@@ -18,6 +18,7 @@ pub struct Model {
     pub reminder_at: Option<i64>,
     pub free_entry_until: Option<i64>,
     pub wake_at: Option<i64>,
+    pub turn_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

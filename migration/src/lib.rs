@@ -37,6 +37,7 @@ mod m20261128_000027_commit_marker;
 mod m20261129_000050_callback_scopes;
 mod m20261129_000051_made_with;
 mod m20261129_000060_identities;
+mod m20261129_000061_turns;
 
 /// Every migration there is.
 #[derive(Debug)]
@@ -72,6 +73,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000050_callback_scopes::Migration),
             Box::new(m20261129_000051_made_with::Migration),
             Box::new(m20261129_000060_identities::Migration),
+            Box::new(m20261129_000061_turns::Migration),
         ]
     }
 }

@@ -229,6 +229,18 @@ impl PairPace {
         Ok(start.plus_seconds(self.interval_seconds))
     }
 
+    /// How many messages may go to a person now, and when to ask again after them.
+    pub fn room(self, mut next_at: Timestamp, now: Timestamp) -> (i64, Timestamp) {
+        let burst = self.burst.max(1);
+        for room in 0..burst {
+            match self.take(next_at, now) {
+                Ok(later) => next_at = later,
+                Err(until) => return (room, until),
+            }
+        }
+        (burst, next_at.plus_micros(-self.ahead_micros()))
+    }
+
     /// The pair's instant that lets nothing pass before a time.
     pub fn closed_until(self, until: Timestamp) -> Timestamp {
         until.plus_micros(self.ahead_micros())
@@ -361,6 +373,34 @@ mod tests {
         assert_eq!(slower(100, START, later(2)), Some(100), "never to nothing");
         assert_eq!((reduced(80, 500), reduced(1, 100)), (40, 1));
         assert_eq!((reduced(0, 1000), reduced(0, 500)), (0, 500));
+    }
+
+    #[test]
+    fn a_pair_has_room_for_what_it_lets_pass() {
+        let pair = PairPace {
+            interval_seconds: 6,
+            burst: 45,
+        };
+        let untouched = Timestamp::default();
+        assert_eq!(pair.room(untouched, START), (45, START.plus_seconds(6)));
+        for (taken, later, room, until) in [
+            (45, 0, 0, 6),
+            (45, 5, 0, 6),
+            (45, 6, 1, 12),
+            (45, 13, 2, 18),
+            (40, 0, 5, 6),
+        ] {
+            let mut next_at = untouched;
+            for _ in 0..taken {
+                next_at = pair.take(next_at, START).unwrap();
+            }
+            let now = START.plus_seconds(later);
+            assert_eq!(
+                pair.room(next_at, now),
+                (room, START.plus_seconds(until)),
+                "{taken} taken, {later} s later"
+            );
+        }
     }
 
     #[test]

@@ -16,9 +16,9 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        DatabaseTransaction, StoreError, conversation,
+        DatabaseTransaction, StoreError,
         identity::Source,
-        people, sender,
+        pair, people, sender,
         template_sync::{self, Name, Part},
     },
 };
@@ -105,7 +105,7 @@ pub(super) async fn of_failure(
             // At least as long as the message itself waits.
             let until = at.plus_micros(retry::pair_pause_micros(1));
             let next_at = engine.settings.pair.closed_until(until);
-            conversation::close_pair(tx, about.sender, contact, next_at, now).await?;
+            pair::close_pair(tx, about.sender, contact, next_at, now).await?;
         }
         _ => {}
     }

@@ -174,7 +174,16 @@ pub async fn of(
         .as_ref()
         .map(|failure| failure.meaning.trim_end_matches('.').to_owned())
         .or_else(|| row.reason.clone());
-    let later = row.due_at.or(row.wake_at).filter(|at| *at > now.micros());
+    let turn = notification::turn_of(store, &row).await?;
+    let reason = match turn {
+        Some((_, before @ 1..)) => reason.map(|it| format!("{it}, and {before} others go first")),
+        _ => reason,
+    };
+    let later = match turn {
+        Some((at, before)) => (before == 0).then(|| at.micros()),
+        None => row.due_at.or(row.wake_at),
+    }
+    .filter(|at| *at > now.micros());
     let waits_until = later.filter(|_| status.group() == Group::Pending);
     let changed = too_far(store, &row, status, waits_until, now).await?;
     let hold = match status {

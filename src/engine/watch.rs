@@ -23,6 +23,9 @@ use crate::{
 /// Rows that go into one transaction.
 const BATCH: i64 = 200;
 
+/// Templates that messages wait for, of which one turn looks whether they still have to.
+const TEMPLATES: usize = 100;
+
 /// Looks at what is due to be looked at. Says how many.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
     if !notification::any_woken(&engine.store, now).await? {
@@ -213,14 +216,15 @@ async fn release_templates(
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     let mut released = 0;
-    for awaited in notification::awaited_templates(&engine.store).await? {
-        let (template, language) = (&awaited.template, &awaited.language);
-        // The word of its own account counts, and no other's.
-        let (whose, account) = if awaited.sender.is_nil() {
-            (Whose::Nobodys, ring.default_account())
-        } else {
-            (Whose::Of(awaited.sender), ring.account(awaited.sender))
+    let mut last = None;
+    for _ in 0..TEMPLATES {
+        let Some(awaited) = notification::awaited_after(&engine.store, last.as_ref()).await? else {
+            break;
         };
+        let awaited = last.insert(awaited);
+        let (sender, template, language) = (awaited.sender, &awaited.template, &awaited.language);
+        // The word of its own account counts, and no other's.
+        let account = ring.account(sender);
         let account_id = account.and_then(|account| account.waba_id.as_deref());
         released += engine
             .store
@@ -229,7 +233,7 @@ async fn release_templates(
                 match sendable(template, standing.as_ref()) {
                     Sendable::Later(_) => Ok(0),
                     Sendable::Yes | Sendable::Never(_) => {
-                        notification::release_template(tx, whose, template, language, now).await
+                        notification::release_template(tx, sender, template, language, now).await
                     }
                 }
             })

@@ -5,13 +5,12 @@ use std::collections::HashSet;
 use crate::store::DatabaseTransaction;
 use entity::conversation;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
     bounds::of_windows,
-    dialect::{Columns, Id, Type, execute, ids, list, locking, matching, query, query_one, rows},
+    dialect::{Columns, Type, execute, ids, locking, matching, query, query_one, rows},
 };
 use crate::domain::{access::Bounds, time::Timestamp, window};
 
@@ -67,101 +66,7 @@ pub async fn heard(
 }
 
 /// How a conversation of the sender `$2` is found.
-const PAIR: &str = "c.sender_id = $2 AND c.contact_id = r.id";
-
-/// Locks what passed between a sender and these people, in order of contact, and
-/// says when each may get the next message.
-pub async fn lock_pairs(
-    tx: &DatabaseTransaction,
-    sender: Uuid,
-    contacts: &[Uuid],
-) -> Result<Vec<(Uuid, Timestamp)>, StoreError> {
-    let backend = tx.get_database_backend();
-    let given = rows(backend, &[("id", Type::Uuid)]);
-    let pairs = matching(backend, &given, "conversation", "c", PAIR);
-    let lock = locking(backend, "FOR UPDATE OF c");
-    let mut in_order = contacts.to_vec();
-    in_order.sort_unstable();
-    let found = query(
-        tx,
-        format!("SELECT c.contact_id, c.pair_next_at FROM {pairs} {lock}"),
-        [ids(in_order)?, sender.into()],
-    )
-    .await?;
-    found
-        .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            let contact = columns.take()?;
-            let next_at: Option<i64> = columns.take()?;
-            Ok((contact, Timestamp::from_micros(next_at.unwrap_or(0))))
-        })
-        .collect()
-}
-
-/// Notes when each of these people may get the next message.
-pub async fn take_pairs(
-    tx: &DatabaseTransaction,
-    sender: Uuid,
-    taken: &[(Uuid, Timestamp)],
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    #[derive(Serialize)]
-    struct Row {
-        contact: Id,
-        next_at: i64,
-    }
-    if taken.is_empty() {
-        return Ok(());
-    }
-    let described: Vec<Row> = taken
-        .iter()
-        .map(|(contact, next_at)| Row {
-            contact: Id(*contact),
-            next_at: next_at.micros(),
-        })
-        .collect();
-    let given = rows(
-        tx.get_database_backend(),
-        &[("contact", Type::Uuid), ("next_at", Type::Int)],
-    );
-    execute(
-        tx,
-        format!(
-            "INSERT INTO conversation (sender_id, contact_id, created_at, pair_next_at) \
-             SELECT $2, r.contact, $3, r.next_at FROM {given} WHERE true \
-             ON CONFLICT (sender_id, contact_id) DO UPDATE SET pair_next_at = excluded.pair_next_at"
-        ),
-        [list(&described)?, sender.into(), now.micros().into()],
-    )
-    .await?;
-    Ok(())
-}
-
-/// Lets nothing pass to a person before `next_at` allows it, if that is later
-/// than what is known.
-pub async fn close_pair(
-    tx: &DatabaseTransaction,
-    sender: Uuid,
-    contact: Uuid,
-    next_at: Timestamp,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    execute(
-        tx,
-        "INSERT INTO conversation (sender_id, contact_id, created_at, pair_next_at) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (sender_id, contact_id) DO UPDATE SET pair_next_at = excluded.pair_next_at \
-         WHERE coalesce(conversation.pair_next_at, 0) < excluded.pair_next_at",
-        [
-            sender.into(),
-            contact.into(),
-            now.micros().into(),
-            next_at.micros().into(),
-        ],
-    )
-    .await?;
-    Ok(())
-}
+pub(super) const PAIR: &str = "c.sender_id = $2 AND c.contact_id = r.id";
 
 /// When the window of a contact ends.
 pub async fn window_until(

@@ -41,6 +41,7 @@ pub mod login;
 pub mod migrate;
 pub mod notice;
 pub mod notification;
+pub mod pair;
 pub mod parked;
 pub mod people;
 mod pool;

@@ -82,6 +82,29 @@ pub async fn note(
     insert(tx, &[line], now).await
 }
 
+/// Notes the same of each of these.
+pub async fn note_all(
+    tx: &DatabaseTransaction,
+    notifications: &[Uuid],
+    kind: &'static str,
+    detail: &serde_json::Value,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let lines: Vec<Entry> = notifications
+        .iter()
+        .map(|notification| Entry {
+            notification_id: Id(*notification),
+            id: Id(super::new_id(now)),
+            kind,
+            provider_at: None,
+            attempt_id: None,
+            callback_id: None,
+            detail: Some(detail.to_string()),
+        })
+        .collect();
+    insert(tx, &lines, now).await
+}
+
 /// The story of one notification, first to last.
 pub async fn of_notification(
     store: &Store,

@@ -153,8 +153,8 @@ async fn one_person_is_not_kept_waiting_by_a_clock_ahead(database: Database) {
     app.order("A-3", "+12025550101").await;
     let found = checked(&app).await;
     assert!(
-        found.contains("pair_pace 1") && found.contains("queue 1"),
-        "{found}"
+        found.contains("pair_pace 2"),
+        "its pace, and the turn of what waits for it: {found}"
     );
     assert_eq!(app.send().await, 1);
     mend(&app).await;

@@ -63,6 +63,7 @@ mod stopping;
 mod story;
 mod templates;
 mod together;
+mod turns;
 mod values;
 mod walls;
 mod webhook;
@@ -129,6 +130,7 @@ fn main() -> ExitCode {
         story::tests(),
         templates::tests(),
         templates::limits::tests(),
+        turns::tests(),
         values::tests(),
         together::tests(),
         webhook::tests(),

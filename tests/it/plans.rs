@@ -53,6 +53,7 @@ async fn measure(database: Database, analysed: bool) {
     let settings = [
         ("HERALD_DATABASE_CONNECTIONS", "2"),
         ("HERALD_BACKLOG_DELAY_MILLISECONDS", "0"),
+        ("HERALD_PAIR_BURST", "2"),
         // To multiply the rows takes longer than any statement of the server's.
         ("HERALD_DATABASE_TIMEOUT_SECONDS", "300"),
     ];
@@ -165,6 +166,7 @@ async fn day(app: &TestApp, tag: &str, count: usize) {
     app.follow_up().await;
     app.send().await;
     report(app, std::slice::from_ref(&failing), "delivered", None).await;
+    wait(app).await;
     // A status of an unknown message, twice the same; what people write; a timer; and the sweepers.
     let stray = json!({ "statuses": [status(&format!("wamid.STRAY-{tag}"), None, "sent", app.now().unix_seconds(), None)] });
     let stray = value(stray).to_string().into_bytes();
@@ -194,6 +196,34 @@ async fn day(app: &TestApp, tag: &str, count: usize) {
     watch::parked_turn(&app.engine, app.now()).await.unwrap();
     window::turn(&app.engine, app.now()).await.unwrap();
     app.settle().await;
+}
+
+/// Somebody to whom more is sent than their pace allows.
+const CROWDED: &str = "+12025550199";
+
+/// A template that is paused.
+const PAUSED: &str = "jaspers_market_plain_text_v1";
+
+/// Messages wait for their turn with one person, and for a template; two get a turn.
+async fn wait(app: &TestApp) {
+    app.sql(&format!(
+        "INSERT INTO template_sync (account_id, name, language, created_at, updated_at, status, status_at) \
+         VALUES ('', '{PAUSED}', 'en_US', 1, 1, 'PAUSED', 1) ON CONFLICT DO NOTHING"
+    ))
+    .await;
+    for number in 0..5 {
+        let params = json!({ "customer_name": "Asha", "order_number": number.to_string() });
+        let ask = json!({ "to": CROWDED, "template": "order_reminder", "params": params });
+        let held = json!({ "to": "+12025550198", "template": PAUSED });
+        for body in [ask, held] {
+            let (code, answer) = app.post("/api/v1/notifications", &body).await;
+            assert_eq!(code, 202, "{answer}");
+        }
+    }
+    app.send().await;
+    app.pass(12);
+    app.send().await;
+    watch::release(&app.engine, app.now()).await.unwrap();
 }
 
 /// One callback for each of these messages, applied together.
@@ -250,6 +280,24 @@ async fn fill(app: &TestApp) {
     ];
     let delivered = "status = 'delivered' AND follow_up_id IS NULL";
     clone(app, "notification", delivered, &sent).await;
+    let person = format!("(SELECT contact_id FROM contact_alias WHERE value = '{CROWDED}')");
+    for (state, held_for, contact) in [
+        ("'queued'", "'turn'", person.as_str()),
+        ("'held'", "'template'", contact),
+    ] {
+        let waiting = [
+            ("id", id),
+            ("engine_state", state),
+            ("status", state),
+            ("open_status", state),
+            ("held_for", held_for),
+            ("contact_id", contact),
+            ("template", "'jaspers_market_plain_text_v1'"),
+            ("priority", "2"),
+            ("wake_at", far.as_str()),
+        ];
+        clone(app, "notification", delivered, &waiting).await;
+    }
     let call = [
         ("id", id),
         ("notification_id", notification),

@@ -11,7 +11,7 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError,
         identity::{self, Holder},
-        notification::{self, Claimed, Wait},
+        notification::{self, Claimed, Place, Wait},
         people, timeline,
     },
 };
@@ -27,6 +27,7 @@ const NO_ADDRESS: &str =
 /// id that id: whoever has it now is who gets it, with what they want and do not want.
 pub(super) async fn resolve(
     tx: &DatabaseTransaction,
+    sender: Uuid,
     claimed: &mut Vec<Claimed>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -78,10 +79,17 @@ pub(super) async fn resolve(
         note(tx, message.id, "address_changed", json!({}), now).await?;
         message.address = Some(at);
     }
-    for id in &waiting {
-        notification::hold_for(tx, *id, Wait::Address, NO_ADDRESS, now).await?;
-        note(tx, *id, "held", json!({ "reason": NO_ADDRESS }), now).await?;
-    }
+    notification::set_aside(
+        tx,
+        sender,
+        &waiting,
+        Place::Claimed,
+        Wait::Address,
+        NO_ADDRESS,
+        now,
+    )
+    .await?;
+    timeline::note_all(tx, &waiting, "held", &json!({ "reason": NO_ADDRESS }), now).await?;
     claimed.retain(|message| !waiting.contains(&message.id));
     Ok(())
 }

@@ -1,31 +1,31 @@
 //! Takes due messages of a sender out of the queue, and commits an attempt for each.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::{
-    Job, Slots, address,
+    Job, Slots,
     compose::compose,
     gate, health, pairs,
-    permits::{NotNow, Permit, Times, take_pace},
+    permits::{NotNow, Permit, Times, give_back, take_pace},
+    take::{Claiming, Taken},
 };
 use crate::{
-    domain::{hold::Passing, notification::Change, pace::Lane, time::Timestamp},
+    domain::{hold::Passing, time::Timestamp},
     engine::{
         Engine,
         inbox::ErrorChain,
         lineage::{self, Advance},
-        transition::{self, Report, Step},
+        transition::Report,
     },
     providers::Provider,
     store::{
         DatabaseTransaction, StoreError,
         attempt::{self, NewAttempt},
         dialect::Id,
-        follow_up,
-        notification::{self, Claimed, Whose},
-        sender,
+        notification::{self, Whose},
+        pair, sender,
     },
 };
 
@@ -42,9 +42,6 @@ pub struct Claim {
     /// What the sender sends with has changed since this process last looked.
     outdated: bool,
 }
-
-/// The lane of one-time passwords; the others follow by importance.
-const OTP: i64 = 0;
 
 /// Which lane goes first, claim after claim: all get their turn, the important
 /// ones more often.
@@ -128,6 +125,9 @@ async fn claim_as(
     } else {
         Whose::Of(sender)
     };
+    if pair::any_turn(&engine.store, sender, now).await? {
+        pairs::give_turns(engine, sender, now).await?;
+    }
     let passing = engine.hold().map(|hold| hold.passing());
     let (due, row, hold) = tokio::try_join!(
         notification::count_due(&engine.store, whose, passing, now, most),
@@ -183,6 +183,14 @@ async fn claim_as(
             claim_in(engine, tx, sender, &permits, (&lanes, passing), lease, now).await
         })
         .await?;
+    let made = |lane| {
+        let made = found.jobs.iter().filter(|job| job.lane == lane).count();
+        i64::try_from(made).unwrap_or(i64::MAX)
+    };
+    // The claim is committed: what cannot be given back is only waited for.
+    if let Err(error) = give_back(engine, sender, &permits, made).await {
+        tracing::warn!(event = "sender.pace_not_given_back", error = %ErrorChain(&error), "a part of the pace is lost for a moment");
+    }
     lineage::advanced(engine, found.advance, now).await?;
     found.report.publish(engine);
     Ok(Claim {
@@ -229,67 +237,27 @@ async fn claim_in(
             advance,
         });
     };
-    // Read here, not remembered: the default may have been switched a moment ago.
-    let whose = if row.is_default {
-        Whose::OfOrNobodys(sender)
-    } else {
-        Whose::Of(sender)
-    };
-    let mut claimed = Vec::new();
-    for permit in permits {
-        let lanes = match permit.lane {
-            Lane::Otp => &[OTP][..],
-            Lane::Ordinary => ordinary,
-        };
-        let mut left = permit.grant.calls;
-        for lane in lanes {
-            if left <= 0 {
-                break;
-            }
-            let found = notification::claim(
-                tx,
-                sender,
-                whose,
-                (*lane, passing),
-                (engine.process, lease),
-                now,
-                left,
-            )
-            .await?;
-            left -= i64::try_from(found.len()).unwrap_or(left);
-            claimed.extend(found.into_iter().map(|found| (permit.lane, found)));
-        }
-    }
-    let taken = claimed.len();
-    let lanes: HashMap<Uuid, Lane> = claimed
-        .iter()
-        .map(|(lane, found)| (found.id, *lane))
-        .collect();
-    let mut claimed: Vec<Claimed> = claimed.into_iter().map(|(_, found)| found).collect();
-    let mut report = Report::default();
-    let children: Vec<Uuid> = claimed
-        .iter()
-        .filter(|claimed| claimed.follow_up_id.is_some())
-        .map(|claimed| claimed.id)
-        .collect();
-    if !children.is_empty() {
-        let overtaken = follow_up::overtaken(tx, &children).await?;
-        let steps: Vec<Step> = overtaken
-            .iter()
-            .map(|id| Step::new(*id, Change::Overtaken))
-            .collect();
-        report = transition::run(engine, tx, &steps, now).await?;
-        claimed.retain(|claimed| !overtaken.contains(&claimed.id));
-    }
-    address::resolve(tx, &mut claimed, now).await?;
     let in_force = engine.in_force(tx).await?;
-    let (withheld, never) = gate::hold_back(engine, tx, &in_force, &row, &mut claimed, now).await?;
-    report.add(withheld);
-    let delays = pairs::keep_pace(engine, tx, sender, &mut claimed, now).await?;
-    notification::delay(tx, &delays, now).await?;
-    let attempts: Vec<NewAttempt> = claimed
+    let claiming = Claiming {
+        engine,
+        tx,
+        in_force: &in_force,
+        sender: &row,
+        permits,
+        ordinary,
+        passing,
+        lease,
+        now,
+    };
+    let Taken {
+        ready,
+        never,
+        count: taken,
+        report,
+    } = claiming.take().await?;
+    let attempts: Vec<NewAttempt> = ready
         .iter()
-        .map(|claimed| NewAttempt {
+        .map(|(_, claimed)| NewAttempt {
             id: Id(engine.attempt_id(now)),
             notification_id: Id(claimed.id),
             number: claimed.attempt_count,
@@ -306,10 +274,10 @@ async fn claim_in(
         });
     }
     attempt::insert(tx, &attempts, sender, engine.process, now).await?;
-    let mut jobs = Vec::with_capacity(claimed.len());
+    let mut jobs = Vec::with_capacity(ready.len());
     let mut times = Times::of(permits);
-    for (claimed, attempt) in claimed.iter().zip(&attempts) {
-        let lane = lanes.get(&claimed.id).copied().unwrap_or(Lane::Ordinary);
+    for ((lane, claimed), attempt) in ready.iter().zip(&attempts) {
+        let lane = *lane;
         let (not_before, interval_micros) = times.next(lane, now);
         jobs.push(Job {
             notification_id: claimed.id,
@@ -323,7 +291,7 @@ async fn claim_in(
                 let language = claimed.language.clone().unwrap_or_default();
                 (claimed.template.clone(), language)
             }),
-            message: if let Some((_, reason)) = never.iter().find(|(id, _)| *id == claimed.id) {
+            message: if let Some(reason) = never.get(&claimed.id) {
                 Err(gate::never(reason))
             } else {
                 compose(tx, &in_force, engine, sender, claimed, attempt.id.0, now).await?

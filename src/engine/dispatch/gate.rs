@@ -16,9 +16,9 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
-        notification::{self, Claimed, Delay, Wait},
+        notification::{self, Claimed, Delay},
         template_sync::{self, Standing},
-        timeline, wish,
+        wish,
     },
 };
 
@@ -71,8 +71,29 @@ pub(super) fn never(reason: &str) -> Failure {
     }
 }
 
-/// Takes out of a claim what may not be sent: opted out is skipped, a paused
-/// template waits. What is left may be composed.
+/// What the last look found, beside what may be sent.
+#[derive(Default)]
+pub(super) struct HeldBack {
+    pub report: Report,
+    /// Messages that can never be sent, and why.
+    pub never: Vec<(Uuid, String)>,
+    /// Messages that wait for their templates.
+    pub held: Vec<Held>,
+    /// Whether any of them was put off until later.
+    pub is_any_late: bool,
+}
+
+/// A message that waits for its template.
+pub(super) struct Held {
+    pub id: Uuid,
+    pub template: String,
+    /// Empty: it has none.
+    pub language: String,
+    pub reason: String,
+}
+
+/// Takes out of a claim what may not be sent: opted out is skipped, what waits for its template is
+/// the caller's to put aside. What is left may be composed.
 pub(super) async fn hold_back(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -80,7 +101,7 @@ pub(super) async fn hold_back(
     sender: &entity::sender::Model,
     claimed: &mut Vec<Claimed>,
     now: Timestamp,
-) -> Result<(Report, Vec<(Uuid, String)>), StoreError> {
+) -> Result<HeldBack, StoreError> {
     let account_id = sender.waba_id.as_deref();
     let marketing_held_until = sender
         .marketing_held_until
@@ -113,7 +134,12 @@ pub(super) async fn hold_back(
             match sendable(&message.template, standing.as_ref()) {
                 Sendable::Yes => {}
                 Sendable::Later(reason) => {
-                    held.push((message.id, reason));
+                    held.push(Held {
+                        id: message.id,
+                        template: message.template.clone(),
+                        language: message.language.clone().unwrap_or_default(),
+                        reason,
+                    });
                     continue;
                 }
                 Sendable::Never(reason) => {
@@ -150,22 +176,16 @@ pub(super) async fn hold_back(
         }
     }
     notification::delay(tx, &delays, now).await?;
-    for (id, reason) in &held {
-        notification::hold_for(tx, *id, Wait::Template, reason, now).await?;
-        timeline::note(
-            tx,
-            *id,
-            "held",
-            Some(serde_json::json!({ "reason": reason }).to_string()),
-            now,
-        )
-        .await?;
-    }
     let report = transition::run(engine, tx, &steps, now).await?;
     claimed.retain(|message| {
-        held.iter().all(|(id, _)| *id != message.id)
+        held.iter().all(|held| held.id != message.id)
             && delays.iter().all(|delay| delay.id.0 != message.id)
             && steps.iter().all(|step| step.notification_id != message.id)
     });
-    Ok((report, never))
+    Ok(HeldBack {
+        report,
+        never,
+        held,
+        is_any_late: !delays.is_empty(),
+    })
 }

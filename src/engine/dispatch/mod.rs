@@ -13,6 +13,7 @@ mod open_calls;
 mod pairs;
 mod permits;
 mod settle;
+mod take;
 
 pub use claim::{Claim, claim, claim_current, claim_with};
 pub use gate::{Sendable, sendable};

@@ -1,4 +1,4 @@
-//! One person gets only so many messages from one number; the rest waits, and says so.
+//! One person gets only so many messages from one number; the rest waits for its turn, and says so.
 
 use std::collections::HashMap;
 
@@ -8,21 +8,31 @@ use crate::{
     domain::time::Timestamp,
     engine::Engine,
     store::{
-        DatabaseTransaction, StoreError, conversation,
-        notification::{Claimed, Delay},
+        DatabaseTransaction, StoreError,
+        notification::{self, Claimed, Place, Wait},
+        pair,
     },
 };
 
-/// Takes what has to wait for its recipient's pace out of a claim.
+/// Why a message waits for its turn.
+pub(super) const ITS_TURN: &str = "this person has got many messages in a short time";
+
+/// Pairs whose turns one claim gives out, at most.
+const TURNS: i64 = 50;
+
+/// Messages of one pair that one claim puts back, where nothing limits them.
+const UNLIMITED: i64 = 200;
+
+/// Takes what has to wait for its recipient's pace out of a claim. Says whose turn comes later.
 pub(super) async fn keep_pace(
     engine: &Engine,
     tx: &DatabaseTransaction,
     sender: Uuid,
     claimed: &mut Vec<Claimed>,
     now: Timestamp,
-) -> Result<Vec<Delay>, StoreError> {
-    let pair = engine.settings.pair;
-    if pair.interval_seconds <= 0 {
+) -> Result<Vec<Uuid>, StoreError> {
+    let pace = engine.settings.pair;
+    if pace.interval_seconds <= 0 {
         return Ok(Vec::new());
     }
     let mut contacts: Vec<Uuid> = claimed
@@ -34,39 +44,74 @@ pub(super) async fn keep_pace(
     if contacts.is_empty() {
         return Ok(Vec::new());
     }
-    let mut next: HashMap<Uuid, Timestamp> = conversation::lock_pairs(tx, sender, &contacts)
+    let mut next: HashMap<Uuid, Timestamp> = pair::lock_pairs(tx, sender, &contacts)
         .await?
         .into_iter()
         .collect();
     let mut taken: HashMap<Uuid, Timestamp> = HashMap::new();
-    let mut waiting: HashMap<Uuid, Timestamp> = HashMap::new();
-    let mut delays = Vec::new();
+    let mut turns: HashMap<Uuid, Timestamp> = HashMap::new();
+    let mut waiting = Vec::new();
     claimed.retain(|message| {
         let Some(contact) = message.contact_id else {
             return true;
         };
-        match pair.take(next.get(&contact).copied().unwrap_or_default(), now) {
+        match pace.take(next.get(&contact).copied().unwrap_or_default(), now) {
             Ok(next_at) => {
                 next.insert(contact, next_at);
                 taken.insert(contact, next_at);
                 true
             }
             Err(until) => {
-                // Each of them waits for a turn of its own, so that few come back in vain.
-                let turn = waiting.entry(contact).or_insert(until);
-                let until = *turn;
-                *turn = until.plus_seconds(pair.interval_seconds);
-                delays.push(Delay::new(
-                    message.id,
-                    until,
-                    "this person has got many messages in a short time: it waits for its turn",
-                ));
+                turns.entry(contact).or_insert(until);
+                waiting.push(message.id);
                 false
             }
         }
     });
-    let mut taken: Vec<(Uuid, Timestamp)> = taken.into_iter().collect();
-    taken.sort_unstable();
-    conversation::take_pairs(tx, sender, &taken, now).await?;
-    Ok(delays)
+    pair::take_pairs(tx, sender, &in_order(taken), now).await?;
+    let turns = in_order(turns);
+    pair::set_turns(tx, sender, &turns, now).await?;
+    notification::set_aside(
+        tx,
+        sender,
+        &waiting,
+        Place::Claimed,
+        Wait::Turn,
+        ITS_TURN,
+        now,
+    )
+    .await?;
+    Ok(turns.into_iter().map(|(contact, _)| contact).collect())
+}
+
+/// Puts back what waits for people whose turn has come, as much as their pace allows now.
+pub(super) async fn give_turns(
+    engine: &Engine,
+    sender: Uuid,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let pace = engine.settings.pair;
+    engine
+        .store
+        .write(async |tx| {
+            for turn in pair::turns(tx, sender, now, TURNS).await? {
+                let (most, until) = if pace.interval_seconds > 0 {
+                    pace.room(turn.next_at, now)
+                } else {
+                    (UNLIMITED, now)
+                };
+                let given =
+                    notification::take_turns(tx, sender, turn.contact, turn.at, most, now).await?;
+                let is_more = given >= most.unsigned_abs();
+                pair::set_turn(tx, sender, turn.contact, is_more.then_some(until)).await?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+fn in_order(of_contacts: HashMap<Uuid, Timestamp>) -> Vec<(Uuid, Timestamp)> {
+    let mut in_order: Vec<(Uuid, Timestamp)> = of_contacts.into_iter().collect();
+    in_order.sort_unstable();
+    in_order
 }

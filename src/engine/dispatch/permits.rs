@@ -134,6 +134,41 @@ fn weigh(
     (permits, next_at)
 }
 
+/// The sender's instant without those of its permits that were not used, if it can go back: they
+/// are the last ones. `used` counts the calls of a lane.
+fn unused(permits: &[Permit], used: impl Fn(Lane) -> i64) -> Option<Timestamp> {
+    let mut back = None;
+    for permit in permits.iter().rev() {
+        let (grant, used) = (permit.grant, used(permit.lane));
+        if grant.calls == 0 || grant.interval_micros == 0 {
+            continue;
+        }
+        if used >= grant.calls {
+            break;
+        }
+        back = Some(grant.first_at.plus_micros(used * grant.interval_micros));
+        if used > 0 {
+            break;
+        }
+    }
+    back
+}
+
+/// Gives back what a claim took of the pace and did not use, as what it found has to wait: nobody
+/// else waits for that. Not, where another process has taken of it since.
+pub(super) async fn give_back(
+    engine: &Engine,
+    sender: Uuid,
+    permits: &[Permit],
+    used: impl Fn(Lane) -> i64,
+) -> Result<(), StoreError> {
+    let taken = permits.last().map(|permit| permit.grant.next_at);
+    if let (Some(taken), Some(back)) = (taken, unused(permits, used)) {
+        sender::give_back_pace(&engine.store, sender, taken, back).await?;
+    }
+    Ok(())
+}
+
 /// Gives new moments to claimed messages whose own have passed, because the claim
 /// was held up: two processes that make up for it together would pass the limit.
 /// One-time passwords are left as they are.

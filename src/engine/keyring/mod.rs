@@ -11,8 +11,6 @@ use std::collections::HashMap;
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use crate::store::notification::Whose;
-
 /// Counts every change of a sender or a credential.
 pub const REVISION: &str = "senders_revision";
 
@@ -136,9 +134,9 @@ impl Keyring {
         self.accounts.iter().find(|account| account.is_default)
     }
 
-    /// Whose messages an account's word is about. A sender whose account is not known is
-    /// in the only one there is.
-    pub fn of_account(&self, account_id: Option<&str>) -> Vec<Whose> {
+    /// The senders that an account's word is about. One whose account is not known is in the
+    /// only one there is.
+    pub fn senders_of(&self, account_id: Option<&str>) -> Vec<Uuid> {
         let mut known: Vec<&str> = self
             .accounts
             .iter()
@@ -152,13 +150,7 @@ impl Keyring {
                 Some(own) => Some(own) == account_id,
                 None => known.iter().all(|other| Some(*other) == account_id),
             })
-            .map(|account| {
-                if account.is_default {
-                    Whose::OfOrNobodys(account.id)
-                } else {
-                    Whose::Of(account.id)
-                }
-            })
+            .map(|account| account.id)
             .collect()
     }
 

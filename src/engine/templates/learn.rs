@@ -164,9 +164,9 @@ pub async fn release(
     }
     // The first of them now; the rest, and those that are being held at this moment, when the
     // sender looks (`watch::release`).
-    for whose in engine.keyring().of_account(account) {
+    for sender in engine.keyring().senders_of(account) {
         let released =
-            notification::release_template(tx, whose, name.name, name.language, now).await?;
+            notification::release_template(tx, sender, name.name, name.language, now).await?;
         report.wake_sender |= released > 0;
     }
     Ok(())

@@ -113,6 +113,15 @@ pub(super) fn columns(horizon: &Horizon) -> Vec<Column> {
         )
         .within(horizon.pair)
         .left(),
+        Column::new(
+            Kind::PairPace,
+            "conversation",
+            &["sender_id", "contact_id"],
+            "turn_at",
+        )
+        .only("turn_at IS NOT NULL")
+        .within(horizon.pair)
+        .cheap(),
         Column::new(Kind::CallbackLease, "callback", &["id"], "leased_until")
             .only("processed_at IS NULL")
             .granted(horizon.lease)

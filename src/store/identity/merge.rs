@@ -93,10 +93,11 @@ pub async fn merge(
          WHERE contact_id = $1 ON CONFLICT (product, contact_id) DO NOTHING",
         "INSERT INTO product_address (product, contact_id, address, created_at) SELECT product, $2, address, created_at \
          FROM product_address WHERE contact_id = $1 ON CONFLICT (product, contact_id, address) DO NOTHING",
-        "INSERT INTO conversation (sender_id, contact_id, created_at, last_inbound_at, window_until, pair_next_at, reminder_at, free_entry_until, wake_at) \
-         SELECT sender_id, $2, created_at, last_inbound_at, window_until, pair_next_at, reminder_at, free_entry_until, wake_at \
+        "INSERT INTO conversation (sender_id, contact_id, created_at, last_inbound_at, window_until, pair_next_at, reminder_at, free_entry_until, wake_at, turn_at) \
+         SELECT sender_id, $2, created_at, last_inbound_at, window_until, pair_next_at, reminder_at, free_entry_until, wake_at, turn_at \
          FROM conversation WHERE contact_id = $1 ON CONFLICT (sender_id, contact_id) DO UPDATE SET \
          pair_next_at = CASE WHEN coalesce(excluded.pair_next_at, 0) > coalesce(conversation.pair_next_at, 0) THEN excluded.pair_next_at ELSE conversation.pair_next_at END, \
+         turn_at = CASE WHEN conversation.turn_at IS NULL OR excluded.turn_at < conversation.turn_at THEN excluded.turn_at ELSE conversation.turn_at END, \
          last_inbound_at = CASE WHEN coalesce(excluded.last_inbound_at, 0) > coalesce(conversation.last_inbound_at, 0) THEN excluded.last_inbound_at ELSE conversation.last_inbound_at END, \
          free_entry_until = CASE WHEN coalesce(excluded.free_entry_until, 0) > coalesce(conversation.free_entry_until, 0) THEN excluded.free_entry_until ELSE conversation.free_entry_until END, \
          wake_at = CASE WHEN coalesce(excluded.window_until, 0) > coalesce(conversation.window_until, 0) THEN excluded.wake_at ELSE conversation.wake_at END, \

@@ -93,7 +93,8 @@ pub async fn set_contact(
 }
 
 /// Gives a contact what was sent to an alias of its own while it had it. After a move only what
-/// was for the number itself: what was for a person by name stays theirs.
+/// was for the number itself: what was for a person by name stays theirs. A turn with the one is
+/// none with the other.
 pub async fn take_notifications(
     tx: &DatabaseTransaction,
     from: Uuid,
@@ -109,7 +110,9 @@ pub async fn take_notifications(
     execute(
         tx,
         format!(
-            "UPDATE notification SET contact_id = $2 WHERE contact_id = $1 AND address = $3 AND created_at >= $4{named}"
+            "UPDATE notification SET contact_id = $2, due_at = CASE WHEN held_for = 'turn' THEN updated_at ELSE due_at END, \
+             held_for = CASE WHEN held_for = 'turn' THEN NULL ELSE held_for END \
+             WHERE contact_id = $1 AND address = $3 AND created_at >= $4{named}"
         ),
         [
             from.into(),

@@ -4,18 +4,20 @@ mod held;
 mod insert;
 mod queue;
 mod search;
+mod waiting;
 
-pub use held::{
-    Awaited, Cause, Wait, any_held, any_to_hold, awaited_templates, hold, hold_for, release,
-    release_addressed, release_template, set_recipient,
-};
+pub use held::{Cause, any_held, any_to_hold, hold, release};
 pub use insert::{Fallback, NewNotification, fresh_state, insert};
 pub use queue::{
-    Claimed, Delay, LANES, Whose, answerable, any_woken, await_open_calls, claim, count_due, delay,
-    extend, oldest_due, woken,
+    Claimed, Delay, End, LANES, Whose, answerable, any_woken, await_open_calls, claim, count_due,
+    delay, extend, oldest_due, woken,
 };
 pub use search::{
     Filter, find, find_all, in_transaction, of_request, open_counts, read_failure, search,
+};
+pub use waiting::{
+    Ahead, Awaited, Place, Wait, awaited_after, look_ahead, release_addressed, release_template,
+    release_turns, set_aside, set_recipient, take_turns, turn_of,
 };
 
 use crate::store::DatabaseTransaction;
@@ -322,7 +324,8 @@ pub async fn save(
             format!(
                 "UPDATE notification SET updated_at = $2, engine_state = r.engine, status = r.status, \
                  open_status = r.open, generation = r.generation, triggered = r.triggered, replied = r.replied, insists = r.insists, \
-                 reason = r.reason, failure = r.failure, due_at = r.due, wake_at = r.wake, leased_until = r.lease, expires_at = r.expires, \
+                 reason = r.reason, failure = r.failure, due_at = r.due, \
+                 held_for = CASE WHEN r.due IS NULL AND r.engine IN ('held', 'queued') THEN held_for END, wake_at = r.wake, leased_until = r.lease, expires_at = r.expires, \
                  sealed = CASE WHEN r.wipe AND sealed IS NOT NULL THEN '' ELSE sealed END \
                  FROM {given} WHERE {} AND {} = r.version",
                 by_key(backend, "notification.id", "r.id"),

@@ -80,13 +80,33 @@ impl Whose {
     }
 }
 
-/// Due messages, first those that are due longest: one look into the index for each
-/// of the conditions, so that one sender's backlog is not in the way of another's.
-pub(super) fn due(backend: DbBackend, whose: Whose, rest: &str, limit: &str, lock: &str) -> String {
+/// Which of the due messages of a lane go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Those that have been due longest.
+    Oldest,
+    /// Those that became due last: what lies before them has to wait.
+    Newest,
+}
+
+/// Due messages, from one end of the queue: one look into the index for each of the conditions,
+/// so that one sender's backlog is not in the way of another's.
+pub(super) fn due(
+    backend: DbBackend,
+    whose: Whose,
+    end: End,
+    rest: &str,
+    limit: &str,
+    lock: &str,
+) -> String {
+    let (order, outer) = match end {
+        End::Oldest => ("priority, due_at", "due_since"),
+        End::Newest => ("priority DESC, due_at DESC", "due_since DESC"),
+    };
     let part = |condition: &String| {
         format!(
             "SELECT id AS due_id, due_at AS due_since FROM notification WHERE {condition} AND due_at IS NOT NULL \
-             AND {rest} ORDER BY priority, due_at LIMIT {limit} {lock}"
+             AND {rest} ORDER BY {order} LIMIT {limit} {lock}"
         )
     };
     let mut parts: Vec<String> = whose.conditions(backend).iter().map(part).collect();
@@ -99,7 +119,7 @@ pub(super) fn due(backend: DbBackend, whose: Whose, rest: &str, limit: &str, loc
         .map(|(part, name)| format!("SELECT * FROM ({part}) AS {name}"))
         .collect();
     format!(
-        "SELECT due_id, due_since FROM ({}) AS both_kinds ORDER BY due_since LIMIT {limit}",
+        "SELECT due_id, due_since FROM ({}) AS both_kinds ORDER BY {outer} LIMIT {limit}",
         parts.join(" UNION ALL ")
     )
 }
@@ -112,13 +132,13 @@ pub(super) fn and_passing(rest: &str, passing: Option<Passing>) -> String {
     }
 }
 
-/// Takes up to `limit` due notifications of one lane for a sender, longest due first;
-/// with a [`Passing`], only what goes on while sending is on hold.
+/// Takes up to `limit` due notifications of one lane for a sender, from one of its ends; with a
+/// [`Passing`], only what goes on while sending is on hold.
 pub async fn claim(
     tx: &DatabaseTransaction,
     sender: Uuid,
     whose: Whose,
-    (lane, passing): (i64, Option<Passing>),
+    (lane, end, passing): (i64, End, Option<Passing>),
     lease: (Uuid, Timestamp),
     now: Timestamp,
     limit: i64,
@@ -128,6 +148,7 @@ pub async fn claim(
     let due = due(
         backend,
         whose,
+        end,
         &and_passing(
             "priority = $6 AND due_at <= $4 AND channel = 'whatsapp' AND (expires_at IS NULL OR expires_at > $4)",
             passing,

@@ -10,6 +10,7 @@ use crate::{
     store::{
         StoreError,
         dialect::{execute, locking, query_one},
+        notification,
     },
 };
 
@@ -170,6 +171,8 @@ pub async fn delete_contact(
         [contact.into(), now.micros().into()],
     )
     .await?;
+    // What waits for a turn with them is looked at once more, and not sent.
+    notification::release_turns(tx, contact, now).await?;
     for statement in [
         "UPDATE contact SET anchor = NULL, anchor_kind = NULL, anchor_at = NULL, identity_id = NULL, unsettled = false, \
          profile_name = NULL, profile_name_at = NULL, username = NULL, username_at = NULL WHERE id = $1",

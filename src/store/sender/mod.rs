@@ -137,6 +137,23 @@ pub async fn take_pace(
     Ok(taken > 0)
 }
 
+/// Notes that of the pace that was taken up to `taken` nothing was used from `back` on, unless
+/// somebody has taken of it since.
+pub async fn give_back_pace(
+    store: &Store,
+    id: Uuid,
+    taken: Timestamp,
+    back: Timestamp,
+) -> Result<(), StoreError> {
+    store
+        .write_alone(
+            "UPDATE sender SET pace_next_at = $2 WHERE id = $1 AND pace_next_at = $3",
+            [id.into(), back.micros().into(), taken.micros().into()],
+        )
+        .await?;
+    Ok(())
+}
+
 /// Slows a sender down, because its provider says that it is too fast.
 pub async fn slow_down(
     tx: &DatabaseTransaction,

@@ -296,8 +296,14 @@ pub(super) async fn detail(
     let attempts = attempts::of_notification(store, id).await?;
     let follow_ups = follow_ups::of_notification(store, id).await?;
     let timeline = story::of_notification(store, id).await?;
+    let mut summary = summary(&row);
+    if let Some((next, before)) = notifications::turn_of(store, &row).await? {
+        let interval = state.engine.settings.pair.interval_seconds;
+        let turn = next.plus_seconds(before.saturating_mul(interval));
+        summary.waits_until = Some(turn.to_string());
+    }
     Ok(NotificationDetail {
-        summary: summary(&row),
+        summary,
         generation: row.generation,
         category: row.category,
         channel: row.channel,

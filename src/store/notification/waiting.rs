@@ -1,0 +1,362 @@
+//! Messages that wait out of the queue for something of their own: a template that is approved, an
+//! address, their turn with a person. They cost those that may leave nothing: each kind is found
+//! by an index of its own.
+
+use crate::store::DatabaseTransaction;
+use entity::notification;
+use sea_orm::ConnectionTrait;
+use uuid::Uuid;
+
+use super::queue::{End, Whose, and_passing, due};
+use crate::domain::{hold::Passing, time::Timestamp};
+use crate::store::{
+    Store, StoreError,
+    dialect::{
+        Columns, Type, among, by_key, execute, ids, locking, matching, query, query_one, rows,
+    },
+};
+
+/// What a message waits for, beside its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    Template,
+    /// Its recipient has none.
+    Address,
+    /// One person gets only so many messages from one number.
+    Turn,
+}
+
+impl Wait {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Template => "template",
+            Self::Address => "address",
+            Self::Turn => "turn",
+        }
+    }
+
+    /// The state of a message that waits for it: turns come by themselves.
+    const fn state(self) -> &'static str {
+        match self {
+            Self::Template | Self::Address => "held",
+            Self::Turn => "queued",
+        }
+    }
+}
+
+/// Where a message is that is to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Queue,
+    /// An attempt of it was counted, and no call was made.
+    Claimed,
+}
+
+/// Takes messages of a sender out of the queue: they wait, and expire if that takes too long.
+pub async fn set_aside(
+    tx: &DatabaseTransaction,
+    sender: Uuid,
+    messages: &[Uuid],
+    place: Place,
+    wait: Wait,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let counted: i64 = match place {
+        Place::Queue => 0,
+        Place::Claimed => 1,
+    };
+    execute(
+        tx,
+        format!(
+            "UPDATE notification SET engine_state = $2, status = $2, open_status = $2, held_for = $3, reason = $4, \
+             sender_id = $5, due_at = NULL, leased_until = NULL, wake_at = expires_at, updated_at = $6, \
+             attempt_count = attempt_count - $7 FROM {given} WHERE {}",
+            by_key(tx.get_database_backend(), "notification.id", "r.id")
+        ),
+        [
+            ids(messages.iter().copied())?,
+            wait.state().into(),
+            wait.name().into(),
+            reason.into(),
+            sender.into(),
+            now.micros().into(),
+            counted.into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A due message that was looked at, and not claimed.
+#[derive(Clone, Debug)]
+pub struct Ahead {
+    pub id: Uuid,
+    pub contact: Option<Uuid>,
+    pub template: String,
+    /// Empty: it has none.
+    pub language: String,
+}
+
+/// The due messages of a lane that are next, from one of its ends; with `passing`, of what goes
+/// on while sending is on hold. They are locked.
+pub async fn look_ahead(
+    tx: &DatabaseTransaction,
+    whose: Whose,
+    (lane, end, passing): (i64, End, Option<Passing>),
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Ahead>, StoreError> {
+    let backend = tx.get_database_backend();
+    let due = due(
+        backend,
+        whose,
+        end,
+        &and_passing(
+            "priority = $4 AND due_at <= $2 AND channel = 'whatsapp'",
+            passing,
+        ),
+        "$3",
+        locking(backend, "FOR UPDATE SKIP LOCKED"),
+    );
+    let each = matching(backend, "due", "notification", "n", "n.id = due.due_id");
+    let found = query(
+        tx,
+        format!(
+            "WITH due AS MATERIALIZED ({due}) SELECT n.id, n.contact_id, n.template, coalesce(n.language, '') FROM {each}"
+        ),
+        [
+            whose.sender().into(),
+            now.micros().into(),
+            limit.into(),
+            lane.into(),
+        ],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Ahead {
+                id: columns.take()?,
+                contact: columns.take()?,
+                template: columns.take()?,
+                language: columns.take()?,
+            })
+        })
+        .collect()
+}
+
+/// The condition on what waits for a person: as the index knows it.
+const FOR_PERSON: &str = "held_for IN ('turn', 'address')";
+
+/// Puts back up to `limit` messages whose turn with a person came at a time, the important ones
+/// first. Says how many.
+pub async fn take_turns(
+    tx: &DatabaseTransaction,
+    sender: Uuid,
+    contact: Uuid,
+    at: Timestamp,
+    limit: i64,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let waiting = format!(
+        "SELECT id FROM notification WHERE contact_id = $1 AND {FOR_PERSON} AND held_for = 'turn' AND sender_id = $2 \
+         ORDER BY priority, id LIMIT $5"
+    );
+    let released = execute(
+        tx,
+        format!(
+            "UPDATE notification SET held_for = NULL, reason = NULL, due_at = $3, updated_at = $4 WHERE {}",
+            among(tx.get_database_backend(), "id", &waiting)
+        ),
+        [
+            contact.into(),
+            sender.into(),
+            at.micros().into(),
+            now.micros().into(),
+            limit.into(),
+        ],
+    )
+    .await?;
+    Ok(released.rows_affected())
+}
+
+/// Before how many others of its pair a message that waits for its turn is not counted.
+const MOST_BEFORE: i64 = 10_000;
+
+/// When the next of the messages may leave that wait for their turn with a message's person, and
+/// how many of them are before it. None, if it does not wait, or too many are.
+pub async fn turn_of(
+    store: &Store,
+    row: &notification::Model,
+) -> Result<Option<(Timestamp, i64)>, StoreError> {
+    if row.held_for.as_deref() != Some(Wait::Turn.name()) {
+        return Ok(None);
+    }
+    let found = query_one(
+        store.reader(),
+        format!(
+            "SELECT c.turn_at, (SELECT count(*) FROM (SELECT id FROM notification WHERE contact_id = $1 AND {FOR_PERSON} \
+             AND held_for = 'turn' AND sender_id = $2 AND (priority, id) < ($3, $4) LIMIT $5) AS before) \
+             FROM conversation c WHERE c.sender_id = $2 AND c.contact_id = $1 AND c.turn_at IS NOT NULL"
+        ),
+        [
+            row.contact_id.into(),
+            row.sender_id.into(),
+            row.priority.into(),
+            row.id.into(),
+            MOST_BEFORE.into(),
+        ],
+    )
+    .await?;
+    let Some(found) = found else {
+        return Ok(None);
+    };
+    let mut columns = Columns::of(&found);
+    let (at, before): (i64, i64) = (columns.take()?, columns.take()?);
+    Ok((before < MOST_BEFORE).then(|| (Timestamp::from_micros(at), before)))
+}
+
+/// Puts back what waits for its turn with a person, all of it: whoever claims it looks anew.
+pub async fn release_turns(
+    tx: &DatabaseTransaction,
+    contact: Uuid,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        format!(
+            "UPDATE notification SET held_for = NULL, reason = NULL, due_at = $2, updated_at = $2 \
+             WHERE contact_id = $1 AND {FOR_PERSON} AND held_for = 'turn'"
+        ),
+        [contact.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Puts back what waited until a contact has an address again. Says how many.
+pub async fn release_addressed(
+    tx: &DatabaseTransaction,
+    contact: Uuid,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let released = execute(
+        tx,
+        format!(
+            "UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', reason = NULL, \
+             held_for = NULL, due_at = $2, updated_at = $2 \
+             WHERE contact_id = $1 AND {FOR_PERSON} AND held_for = 'address'"
+        ),
+        [contact.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(released.rows_affected())
+}
+
+/// A template that messages of a sender wait for.
+#[derive(Clone, Debug)]
+pub struct Awaited {
+    pub sender: Uuid,
+    pub template: String,
+    pub language: String,
+}
+
+/// The templates that messages wait for, one after the other: each is found by one look into the
+/// index, however many messages wait for the one before it.
+pub async fn awaited_after(
+    store: &Store,
+    last: Option<&Awaited>,
+) -> Result<Option<Awaited>, StoreError> {
+    const KEY: &str = "sender_id, template, coalesce(language, '')";
+    let (after, values) = match last {
+        Some(last) => (
+            format!(" AND ({KEY}) > ($1, $2, $3)"),
+            vec![
+                last.sender.into(),
+                last.template.clone().into(),
+                last.language.clone().into(),
+            ],
+        ),
+        None => (String::new(), Vec::new()),
+    };
+    let found = query(
+        store.by_index(),
+        format!(
+            "SELECT {KEY} FROM notification WHERE held_for = 'template'{after} ORDER BY {KEY} LIMIT 1"
+        ),
+        values,
+    )
+    .await?;
+    found
+        .first()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Awaited {
+                sender: columns.take()?,
+                template: columns.take()?,
+                language: columns.take()?,
+            })
+        })
+        .transpose()
+}
+
+/// Rows that one release puts back.
+const RELEASED_AT_ONCE: i64 = 200;
+
+/// Puts back what waited for a template that may be sent again. Says how many.
+pub async fn release_template(
+    tx: &DatabaseTransaction,
+    sender: Uuid,
+    template: &str,
+    language: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let waiting = "SELECT id FROM notification WHERE sender_id = $1 AND held_for = 'template' AND template = $2 \
+         AND coalesce(language, '') = $3 ORDER BY priority, id LIMIT $5";
+    let mut released = 0;
+    // What has no language waits for it, too.
+    let mut languages = vec![language, ""];
+    languages.dedup();
+    for language in languages {
+        released += execute(
+            tx,
+            format!(
+                "UPDATE notification SET engine_state = 'queued', status = 'queued', open_status = 'queued', \
+                 reason = NULL, held_for = NULL, due_at = $4, updated_at = $4 WHERE {}",
+                among(tx.get_database_backend(), "id", waiting)
+            ),
+            [
+                sender.into(),
+                template.into(),
+                language.into(),
+                now.micros().into(),
+                RELEASED_AT_ONCE.into(),
+            ],
+        )
+        .await?
+        .rows_affected();
+    }
+    Ok(released)
+}
+
+/// Says whom a message is for, and where it goes.
+pub async fn set_recipient(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    contact: Option<Uuid>,
+    address: Option<&str>,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE notification SET contact_id = $2, address = $3 WHERE id = $1",
+        [id.into(), contact.into(), address.into()],
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! The pace of one sender and one person, and whose turn it is of what waits for it.
+
+use sea_orm::ConnectionTrait;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    DatabaseTransaction, Store, StoreError,
+    conversation::PAIR,
+    dialect::{Columns, Id, Type, execute, ids, list, locking, matching, query, rows},
+};
+use crate::domain::time::Timestamp;
+
+/// Locks what passed between a sender and these people, in order of contact, and
+/// says when each may get the next message.
+pub async fn lock_pairs(
+    tx: &DatabaseTransaction,
+    sender: Uuid,
+    contacts: &[Uuid],
+) -> Result<Vec<(Uuid, Timestamp)>, StoreError> {
+    let backend = tx.get_database_backend();
+    let given = rows(backend, &[("id", Type::Uuid)]);
+    let pairs = matching(backend, &given, "conversation", "c", PAIR);
+    let lock = locking(backend, "FOR UPDATE OF c");
+    let mut in_order = contacts.to_vec();
+    in_order.sort_unstable();
+    let found = query(
+        tx,
+        format!("SELECT c.contact_id, c.pair_next_at FROM {pairs} {lock}"),
+        [ids(in_order)?, sender.into()],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            let contact = columns.take()?;
+            let next_at: Option<i64> = columns.take()?;
+            Ok((contact, Timestamp::from_micros(next_at.unwrap_or(0))))
+        })
+        .collect()
+}
+
+/// Notes when each of these people may get the next message.
+pub async fn take_pairs(
+    tx: &DatabaseTransaction,
+    sender: Uuid,
+    taken: &[(Uuid, Timestamp)],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    #[derive(Serialize)]
+    struct Row {
+        contact: Id,
+        next_at: i64,
+    }
+    if taken.is_empty() {
+        return Ok(());
+    }
+    let described: Vec<Row> = taken
+        .iter()
+        .map(|(contact, next_at)| Row {
+            contact: Id(*contact),
+            next_at: next_at.micros(),
+        })
+        .collect();
+    let given = rows(
+        tx.get_database_backend(),
+        &[("contact", Type::Uuid), ("next_at", Type::Int)],
+    );
+    execute(
+        tx,
+        format!(
+            "INSERT INTO conversation (sender_id, contact_id, created_at, pair_next_at) \
+             SELECT $2, r.contact, $3, r.next_at FROM {given} WHERE true \
+             ON CONFLICT (sender_id, contact_id) DO UPDATE SET pair_next_at = excluded.pair_next_at"
+        ),
+        [list(&described)?, sender.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Lets nothing pass to a person before `next_at` allows it, if that is later
+/// than what is known.
+pub async fn close_pair(
+    tx: &DatabaseTransaction,
+    sender: Uuid,
+    contact: Uuid,
+    next_at: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "INSERT INTO conversation (sender_id, contact_id, created_at, pair_next_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (sender_id, contact_id) DO UPDATE SET pair_next_at = excluded.pair_next_at \
+         WHERE coalesce(conversation.pair_next_at, 0) < excluded.pair_next_at",
+        [
+            sender.into(),
+            contact.into(),
+            now.micros().into(),
+            next_at.micros().into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes when the next of the messages that wait for each of these people may leave, unless an
+/// earlier turn is known.
+pub async fn set_turns(
+    tx: &DatabaseTransaction,
+    sender: Uuid,
+    turns: &[(Uuid, Timestamp)],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    #[derive(Serialize)]
+    struct Row {
+        contact: Id,
+        at: i64,
+    }
+    if turns.is_empty() {
+        return Ok(());
+    }
+    let described: Vec<Row> = turns
+        .iter()
+        .map(|(contact, at)| Row {
+            contact: Id(*contact),
+            at: at.micros(),
+        })
+        .collect();
+    let given = rows(
+        tx.get_database_backend(),
+        &[("contact", Type::Uuid), ("at", Type::Int)],
+    );
+    execute(
+        tx,
+        format!(
+            "INSERT INTO conversation (sender_id, contact_id, created_at, turn_at) \
+             SELECT $2, r.contact, $3, r.at FROM {given} WHERE true \
+             ON CONFLICT (sender_id, contact_id) DO UPDATE SET turn_at = excluded.turn_at \
+             WHERE conversation.turn_at IS NULL OR conversation.turn_at > excluded.turn_at"
+        ),
+        [list(&described)?, sender.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A pair for which messages wait, and whose turn has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    pub contact: Uuid,
+    /// When the pace allows the next message.
+    pub next_at: Timestamp,
+    /// When the turn came.
+    pub at: Timestamp,
+}
+
+/// Locks pairs of a sender whose turn has come, longest due first.
+pub async fn turns(
+    tx: &DatabaseTransaction,
+    sender: Uuid,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Turn>, StoreError> {
+    let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
+    let found = query(
+        tx,
+        format!(
+            "SELECT contact_id, pair_next_at, turn_at FROM conversation WHERE sender_id = $1 \
+             AND turn_at IS NOT NULL AND turn_at <= $2 ORDER BY turn_at LIMIT $3 {skip}"
+        ),
+        [sender.into(), now.micros().into(), limit.into()],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Turn {
+                contact: columns.take()?,
+                next_at: Timestamp::from_micros(columns.take::<Option<i64>>()?.unwrap_or(0)),
+                at: Timestamp::from_micros(columns.take()?),
+            })
+        })
+        .collect()
+}
+
+/// Says when the turn of a pair comes next; none: nothing waits for it.
+pub async fn set_turn(
+    tx: &DatabaseTransaction,
+    sender: Uuid,
+    contact: Uuid,
+    at: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE conversation SET turn_at = $3 WHERE sender_id = $1 AND contact_id = $2",
+        [
+            sender.into(),
+            contact.into(),
+            at.map(Timestamp::micros).into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Whether the turn of a pair of this sender has come.
+pub async fn any_turn(store: &Store, sender: Uuid, now: Timestamp) -> Result<bool, StoreError> {
+    let found = query(
+        store.by_index(),
+        "SELECT contact_id FROM conversation WHERE sender_id = $1 AND turn_at IS NOT NULL AND turn_at <= $2 \
+         ORDER BY turn_at LIMIT 1",
+        [sender.into(), now.micros().into()],
+    )
+    .await?;
+    Ok(!found.is_empty())
+}

@@ -1,0 +1,270 @@
+//! What waits for its turn with one person, or for its template, is in nobody else's way.
+
+use herald::engine::watch;
+use serde_json::json;
+
+use crate::harness::{DEMO, Database, TestApp};
+
+crate::tests![
+    what_waits_for_one_person_does_not_delay_another,
+    what_waits_for_a_template_does_not_delay_another,
+    turns_go_to_the_important_ones_first_and_leave_no_gaps,
+    a_turn_is_shown_with_what_goes_first,
+    what_waits_for_somebody_who_is_deleted_is_not_sent_and_not_forgotten,
+    what_waits_for_two_contacts_goes_to_the_one_that_they_become,
+    without_a_pace_of_people_what_waited_goes,
+];
+
+/// The usual pace of a number: what is taken of it in vain would be missed.
+const SETTINGS: &[(&str, &str)] = &[
+    ("HERALD_SEND_PER_SECOND", "80"),
+    ("HERALD_PAIR_BURST", "2"),
+    ("HERALD_SEND_SLOTS", "16"),
+];
+
+async fn app(database: &Database, settings: &[(&str, &str)]) -> TestApp {
+    let app = TestApp::spawn_with(database, settings, "").await;
+    app.apply_catalogue(DEMO).await;
+    app
+}
+
+async fn ask(app: &TestApp, to: &str, template: &str, priority: &str) -> String {
+    let body = json!({ "to": to, "template": template, "priority": priority });
+    let (code, answer) = app.post("/api/v1/notifications", &body).await;
+    assert_eq!(code, 202, "{answer}");
+    answer["notifications"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+const TEMPLATE: &str = "jaspers_market_plain_text_v1";
+const CROWDED: &str = "+12025550101";
+const OTHER: &str = "+12025550102";
+
+/// As many messages of these as there are, and nothing of the queue's is left to be done.
+async fn waiting(app: &TestApp, for_what: &str) -> i64 {
+    let sql = format!(
+        "SELECT count(*) FROM notification WHERE held_for = '{for_what}' AND due_at IS NULL"
+    );
+    app.number(&sql).await
+}
+
+async fn contact(app: &TestApp, number: &str) -> String {
+    let query = format!("phone={}", number.replace('+', "%2B"));
+    app.contact(&query).await["id"].as_str().unwrap().to_owned()
+}
+
+async fn pace(app: &TestApp) -> i64 {
+    app.number("SELECT pace_next_at FROM sender").await
+}
+
+async fn what_waits_for_one_person_does_not_delay_another(database: Database) {
+    let app = app(&database, SETTINGS).await;
+    for _ in 0..200 {
+        ask(&app, CROWDED, TEMPLATE, "normal").await;
+    }
+    let other = ask(&app, OTHER, TEMPLATE, "normal").await;
+    // In one claim, though it could take only 16 of the 201.
+    assert_eq!(app.send().await, 2 + 1);
+    assert_eq!(app.status_of(&other).await, "accepted");
+    assert_eq!(waiting(&app, "turn").await, 198);
+    assert_eq!(app.number("SELECT count(*) FROM attempt").await, 3);
+    // Three calls were made, and three were charged: 80 in a little more than a second.
+    let taken = pace(&app).await - app.now().micros();
+    assert!(taken < 25_000 + 4 * 12_750, "{taken}");
+    // Another one later: nothing that waits is looked at.
+    let before = app
+        .number("SELECT max(updated_at) FROM notification WHERE held_for = 'turn'")
+        .await;
+    app.pass(1);
+    let other = ask(&app, OTHER, TEMPLATE, "normal").await;
+    assert_eq!(app.send().await, 1);
+    assert_eq!(app.status_of(&other).await, "accepted");
+    let after = app
+        .number("SELECT max(updated_at) FROM notification WHERE held_for = 'turn'")
+        .await;
+    assert_eq!(before, after);
+    // And all of them arrive.
+    for _ in 0..198 {
+        app.pass(6);
+        assert_eq!(app.send().await, 1);
+    }
+    assert_eq!(waiting(&app, "turn").await, 0);
+    assert_eq!(
+        app.number("SELECT count(*) FROM notification WHERE status = 'accepted'")
+            .await,
+        202
+    );
+    // Once nothing waits, nothing is looked for.
+    app.pass(6);
+    assert_eq!(app.send().await, 0);
+    assert_eq!(
+        app.number("SELECT count(*) FROM conversation WHERE turn_at IS NOT NULL")
+            .await,
+        0
+    );
+}
+
+async fn what_waits_for_a_template_does_not_delay_another(database: Database) {
+    let settings = [SETTINGS, &[("HERALD_PAIR_SECONDS", "0")]].concat();
+    let app = app(&database, &settings).await;
+    app.sql(
+        "INSERT INTO template_sync (account_id, name, language, created_at, updated_at, status, status_at) \
+         VALUES ('', 'jaspers_market_plain_text_v1', 'en_US', 1, 1, 'PAUSED', 1)",
+    )
+    .await;
+    for number in 0..100 {
+        ask(&app, &format!("+120255501{number:02}"), TEMPLATE, "normal").await;
+    }
+    let other = app.order("B-1", OTHER).await;
+    assert_eq!(app.send().await, 1);
+    assert_eq!(app.status_of(&other).await, "accepted");
+    assert_eq!(waiting(&app, "template").await, 100);
+    // Each says so.
+    assert_eq!(
+        app.number("SELECT count(*) FROM timeline WHERE kind = 'held'")
+            .await,
+        100
+    );
+    // Approved again: all of them go, and nothing is kept out by those that still wait for another.
+    app.sql("UPDATE template_sync SET status = 'APPROVED'")
+        .await;
+    for _ in 0..3 {
+        watch::release(&app.engine, app.now()).await.unwrap();
+    }
+    assert_eq!(waiting(&app, "template").await, 0);
+    let mut sent = 0;
+    for _ in 0..30 {
+        sent += app.send().await;
+        app.pass(1);
+    }
+    assert_eq!(sent, 100);
+}
+
+async fn turns_go_to_the_important_ones_first_and_leave_no_gaps(database: Database) {
+    let app = app(&database, SETTINGS).await;
+    let mut ids = Vec::new();
+    for _ in 0..6 {
+        ids.push(ask(&app, CROWDED, TEMPLATE, "bulk").await);
+    }
+    assert_eq!(app.send().await, 2);
+    let code = ask(&app, CROWDED, TEMPLATE, "otp").await;
+    assert_eq!(app.send().await, 0);
+    assert_eq!(app.status_of(&code).await, "queued");
+    // One that is cancelled leaves no gap.
+    let (status, answer) = app
+        .post(
+            &format!("/api/v1/notifications/{}/cancel", ids[2]),
+            &json!({}),
+        )
+        .await;
+    assert_eq!(status, 200, "{answer}");
+    let mut order = Vec::new();
+    for _ in 0..4 {
+        app.pass(6);
+        assert_eq!(app.send().await, 1);
+        for id in ids.iter().skip(2).chain([&code]) {
+            if !order.contains(id) && app.status_of(id).await == "accepted" {
+                order.push(id.clone());
+            }
+        }
+    }
+    assert_eq!(order, [&code, &ids[3], &ids[4], &ids[5]].map(Clone::clone));
+    // Whoever comes while nobody waits goes at once.
+    app.pass(12);
+    ask(&app, CROWDED, TEMPLATE, "bulk").await;
+    assert_eq!(app.send().await, 1);
+}
+
+async fn a_turn_is_shown_with_what_goes_first(database: Database) {
+    let app = app(&database, SETTINGS).await;
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(ask(&app, CROWDED, TEMPLATE, "normal").await);
+    }
+    assert_eq!(app.send().await, 2);
+    for (id, place) in ids.iter().skip(2).zip(1..) {
+        let found = app.notification(id).await;
+        assert_eq!(found["status"], "queued");
+        assert_eq!(
+            found["reason"],
+            "this person has got many messages in a short time"
+        );
+        assert_eq!(
+            found["waits_until"],
+            app.now().plus_seconds(6 * place).to_string()
+        );
+        assert_eq!(found["attempts"], json!([]), "no attempt was used up");
+    }
+    let story = |id: &str| format!("/api/v1/notifications/{id}/story");
+    let (_, first) = app.get(&story(&ids[2])).await;
+    let until = app.now().plus_seconds(6);
+    assert_eq!(
+        first["standing"],
+        format!(
+            "It waits for its turn: this person has got many messages in a short time. It is looked at again at {until}."
+        )
+    );
+    let (_, third) = app.get(&story(&ids[4])).await;
+    assert_eq!(
+        third["standing"],
+        "It waits for its turn: this person has got many messages in a short time, and 2 others go first."
+    );
+}
+
+async fn what_waits_for_somebody_who_is_deleted_is_not_sent_and_not_forgotten(database: Database) {
+    let app = app(&database, SETTINGS).await;
+    for _ in 0..4 {
+        ask(&app, CROWDED, TEMPLATE, "normal").await;
+    }
+    assert_eq!(app.send().await, 2);
+    assert_eq!(waiting(&app, "turn").await, 2);
+    let id = contact(&app, CROWDED).await;
+    let (code, answer) = app
+        .admin("DELETE", &format!("/api/v1/contacts/{id}"), &json!({}))
+        .await;
+    assert!(code < 300, "{code} {answer}");
+    app.pass(60);
+    assert_eq!(app.send().await, 0);
+    assert_eq!(waiting(&app, "turn").await, 0);
+    let open = "SELECT count(*) FROM notification WHERE open_status IS NOT NULL AND open_status NOT IN ('accepted')";
+    assert_eq!(app.number(open).await, 0, "none of them waits for ever");
+}
+
+async fn what_waits_for_two_contacts_goes_to_the_one_that_they_become(database: Database) {
+    let app = app(&database, SETTINGS).await;
+    for to in [CROWDED, OTHER] {
+        for _ in 0..4 {
+            ask(&app, to, TEMPLATE, "normal").await;
+        }
+    }
+    assert_eq!(app.send().await, 4);
+    assert_eq!(waiting(&app, "turn").await, 4);
+    let (one, two) = (contact(&app, CROWDED).await, contact(&app, OTHER).await);
+    let body = json!({ "contact": one, "other": two });
+    let (code, answer) = app.admin("POST", "/api/v1/contacts/merge", &body).await;
+    assert_eq!(code, 200, "{answer}");
+    // The pace is that of one person now.
+    for _ in 0..4 {
+        app.pass(6);
+        assert_eq!(app.send().await, 1);
+    }
+    assert_eq!(waiting(&app, "turn").await, 0);
+}
+
+async fn without_a_pace_of_people_what_waited_goes(database: Database) {
+    let first = app(&database, SETTINGS).await;
+    for _ in 0..5 {
+        ask(&first, CROWDED, TEMPLATE, "normal").await;
+    }
+    assert_eq!(first.send().await, 2);
+    first.pass(6);
+    let meta = first.meta.clone();
+    let now = first.now();
+    let (url, _folder) = first.shut_down().await;
+    let mut app = TestApp::start(&url, &[("HERALD_PAIR_SECONDS", "0")]).await;
+    app.pass(now.micros_since(app.now()) / 1_000_000);
+    app.meta = meta;
+    assert_eq!(app.send().await, 3);
+}
