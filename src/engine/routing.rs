@@ -43,7 +43,7 @@ impl Place {
 }
 
 /// One person a message is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Target {
     /// In words: `user:NAME`, `contact:NAME` or the number.
     pub recipient: String,
@@ -52,6 +52,8 @@ pub struct Target {
     pub name: Option<String>,
     /// What this person reads, if it is known.
     pub language: Option<String>,
+    /// Where this person's days begin and end, if it is known.
+    pub time_zone: Option<String>,
     /// Why this person cannot receive.
     pub skipped: Option<String>,
 }
@@ -64,14 +66,18 @@ impl Target {
     }
 
     fn of(recipient: String, person: Option<Person>, missing: &str) -> Self {
-        let (contact_id, address, name, language) = match person {
-            Some(person) => {
-                let address = person.phone.or(person.user_id);
-                let contact_id = Some(person.contact_id);
-                (contact_id, address, person.name, person.language)
-            }
-            None => (None, None, None, None),
+        let mut target = Self {
+            recipient,
+            ..Self::default()
         };
+        let contact_id = person.as_ref().map(|person| person.contact_id);
+        if let Some(person) = person {
+            target.address = person.phone.or(person.user_id);
+            target.name = person.name;
+            target.language = person.language;
+            target.time_zone = person.time_zone;
+        }
+        let address = &target.address;
         let skipped = if contact_id.is_none() {
             Some(missing.to_owned())
         } else if address.is_none() {
@@ -80,12 +86,9 @@ impl Target {
             None
         };
         Self {
-            recipient,
             contact_id,
-            address,
-            name,
-            language,
             skipped,
+            ..target
         }
     }
 
@@ -97,6 +100,7 @@ impl Target {
             address: Some(phone.e164().to_owned()),
             name: person.name,
             language: person.language,
+            time_zone: person.time_zone,
             skipped: None,
         }
     }
@@ -203,6 +207,7 @@ pub async fn by_user_id(
         ),
         name: person.name,
         language: person.language,
+        time_zone: person.time_zone,
         skipped: None,
     })
 }

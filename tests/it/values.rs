@@ -11,6 +11,7 @@ crate::tests![
     what_cannot_be_read_is_shown_as_it_came_and_the_story_says_why,
     a_strict_template_sends_nothing_that_it_cannot_read,
     a_time_without_a_zone_is_of_its_own_day,
+    an_instant_is_of_the_day_that_it_is_where_its_reader_lives,
     what_breaks_a_limit_when_it_is_filled_in_is_refused_with_its_parameter,
     an_event_whose_data_break_a_limit_says_so,
     a_parameter_that_is_only_cut_is_a_parameter,
@@ -479,6 +480,36 @@ async fn a_time_without_a_zone_is_of_its_own_day(database: Database) {
         mistakes,
         ["line 5: template at: time_zone: a zone is written Africa/Harare"]
     );
+}
+
+async fn an_instant_is_of_the_day_that_it_is_where_its_reader_lives(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(
+        "name = \"times\"\n[[template]]\nname = \"at\"\ncategory = \"utility\"\ntime_zone = \"UTC\"\n\
+         body = \"It is {{ at | date('day') }} for {{ contact.time_zone | default('you') }}.\"\n\
+         [[contact]]\nname = \"nairobi\"\nphone = \"+12025550103\"\ntime_zone = \"Africa/Nairobi\"\n\
+         [[user]]\nname = \"clerk\"\ncontact = \"nairobi\"\n[[group]]\nname = \"clerks\"\nmembers = [\"clerk\"]\n",
+    )
+    .await;
+    let kolkata =
+        json!({ "handle": "reader", "phone": "+12025550101", "time_zone": "Asia/Kolkata" });
+    let (code, answer) = app.admin("POST", "/api/v1/contacts", &kolkata).await;
+    assert_eq!(code, 201, "{answer}");
+    for (to, text) in [
+        ("contact:reader", "It is February 1 for Asia/Kolkata."),
+        ("+12025550101", "It is February 1 for Asia/Kolkata."),
+        ("contact:nairobi", "It is January 31 for Africa/Nairobi."),
+        ("user:clerk", "It is January 31 for Africa/Nairobi."),
+        ("group:clerks", "It is January 31 for Africa/Nairobi."),
+        ("+12025550102", "It is January 31 for you."),
+    ] {
+        let at = json!({ "at": "2026-01-31T20:00:00Z" });
+        let body = json!({ "to": to, "template": "at", "params": at });
+        let (code, answer) = app.post("/api/v1/notifications", &body).await;
+        assert_eq!(code, 202, "{answer}");
+        let id = answer["notifications"][0]["id"].as_str().unwrap();
+        assert_eq!(app.notification(id).await["text"], text, "{to}");
+    }
 }
 
 const LIMITS: &str = r#"

@@ -399,24 +399,16 @@ impl Expansion<'_> {
         let entry = planned.entry.as_str();
         let (mut targets, next) = if entry.trim().is_empty() {
             let nobody = Target {
-                recipient: String::new(),
-                contact_id: None,
-                address: None,
-                name: None,
-                language: None,
                 skipped: Some("the recipient has no phone number".to_owned()),
+                ..Target::default()
             };
             (vec![nobody], None)
         } else {
             match RecipientSpec::parse(entry) {
                 Err(error) => {
                     let skipped = Target {
-                        recipient: String::new(),
-                        contact_id: None,
-                        address: None,
-                        name: None,
-                        language: None,
                         skipped: Some(format!("the recipient cannot be used: {error}")),
+                        ..Target::default()
                     };
                     (vec![skipped], None)
                 }

@@ -317,6 +317,8 @@ fn as_known(own: &HashMap<Uuid, OwnName>, target: &mut Target) {
     let is_shared = is_staff || known.is_some_and(|known| known.is_of_catalogue);
     let common = target.language.take().filter(|_| is_shared);
     target.language = known.and_then(|known| known.language.clone()).or(common);
+    let common = target.time_zone.take().filter(|_| is_shared);
+    target.time_zone = known.and_then(|known| known.time_zone.clone()).or(common);
 }
 
 /// Takes what is secret out of the parameters, and seals it for a notification.
@@ -338,7 +340,11 @@ fn seal(
 /// What is known of who receives it: what is not known is not there, so that `default`
 /// stands in for it.
 fn known(target: &Target) -> Value {
-    let known = [("name", &target.name), ("language", &target.language)];
+    let known = [
+        ("name", &target.name),
+        ("language", &target.language),
+        ("time_zone", &target.time_zone),
+    ];
     known
         .into_iter()
         .filter_map(|(field, value)| Some((field.to_owned(), json!(value.as_ref()?))))

@@ -212,6 +212,7 @@ async fn original(
         contact_id: parent.contact_id,
         address: parent.address.clone(),
         language: person.as_ref().and_then(|it| it.language.clone()),
+        time_zone: person.as_ref().and_then(|it| it.time_zone.clone()),
         name: person.and_then(|person| person.name),
         skipped: skipped.map(str::to_owned),
     })

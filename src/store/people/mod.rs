@@ -45,6 +45,8 @@ pub struct Person {
     pub language: Option<String>,
     /// What WhatsApp calls a person whose number may be unknown.
     pub user_id: Option<String>,
+    /// Where this person's days begin and end: an IANA name.
+    pub time_zone: Option<String>,
 }
 
 /// A contact `c`. Of several addresses the one that was given, and then the newest.
@@ -52,7 +54,7 @@ const PERSON: &str = "c.id, coalesce(c.name, c.profile_name), c.language, \
      (SELECT a.value FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'phone' AND a.superseded_at IS NULL \
       ORDER BY a.given DESC, a.since DESC, a.value LIMIT 1), \
      (SELECT a.value FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'bsuid' AND a.superseded_at IS NULL \
-      ORDER BY a.since DESC, a.created_at DESC, a.value DESC LIMIT 1)";
+      ORDER BY a.since DESC, a.created_at DESC, a.value DESC LIMIT 1), c.time_zone";
 
 /// The same as far as a caller knows it; the parameters it has are behind those that are used.
 fn person_known(bounds: &Bounds, used: usize) -> Piece {
@@ -89,11 +91,12 @@ fn person_known(bounds: &Bounds, used: usize) -> Piece {
     };
     Piece {
         sql: format!(
-            "c.id, {}, {}, {}, {}",
+            "c.id, {}, {}, {}, {}, {}",
             detail("name"),
             detail("language"),
             alias("phone", "a.given DESC, a.since DESC, a.value"),
-            alias("bsuid", "a.since DESC, a.created_at DESC, a.value DESC")
+            alias("bsuid", "a.since DESC, a.created_at DESC, a.value DESC"),
+            detail("time_zone")
         ),
         values,
     }
@@ -107,6 +110,7 @@ fn person(row: &sea_orm::QueryResult) -> Result<Person, StoreError> {
         language: columns.take()?,
         phone: columns.take()?,
         user_id: columns.take()?,
+        time_zone: columns.take()?,
     })
 }
 
@@ -221,7 +225,7 @@ pub async fn by_phones(
     found
         .iter()
         .map(|row| {
-            let number: String = row.try_get_by_index(5)?;
+            let number: String = row.try_get_by_index(6)?;
             Ok((number, person(row)?))
         })
         .collect()
@@ -244,12 +248,14 @@ fn member(row: &sea_orm::QueryResult) -> Result<Staff, StoreError> {
     let language = columns.take()?;
     let phone = columns.take()?;
     let whatsapp_id = columns.take()?;
+    let time_zone = columns.take()?;
     let person = contact_id.map(|contact_id| Person {
         contact_id,
         name: contact_name,
         phone,
         language,
         user_id: whatsapp_id,
+        time_zone,
     });
     Ok(Staff {
         user_id,

@@ -113,6 +113,7 @@ async fn note(
 pub struct OwnName {
     pub name: Option<String>,
     pub language: Option<String>,
+    pub time_zone: Option<String>,
     /// A catalogue defines this person: its name is for every product that sends to them.
     pub is_of_catalogue: bool,
 }
@@ -130,7 +131,7 @@ pub async fn own_names(
     let found = query(
         connection,
         format!(
-            "SELECT c.id, p.name, p.language, c.catalogue IS NOT NULL FROM {given} CROSS JOIN contact c \
+            "SELECT c.id, p.name, p.language, p.time_zone, c.catalogue IS NOT NULL FROM {given} CROSS JOIN contact c \
              LEFT JOIN product_contact p ON p.product = $2 AND p.contact_id = c.id WHERE c.id = r.id"
         ),
         [ids(contacts.iter().copied())?, product.into()],
@@ -144,6 +145,7 @@ pub async fn own_names(
                 Ok(OwnName {
                     name: columns.take()?,
                     language: columns.take()?,
+                    time_zone: columns.take()?,
                     is_of_catalogue: columns.take()?,
                 })
             };

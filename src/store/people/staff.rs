@@ -119,6 +119,7 @@ fn link(row: &sea_orm::QueryResult) -> Result<Link, StoreError> {
             language: columns.take()?,
             phone: columns.take()?,
             user_id: columns.take()?,
+            time_zone: columns.take()?,
         }),
     };
     Ok(Link {
