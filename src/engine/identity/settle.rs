@@ -380,6 +380,10 @@ async fn hold(
             .rev()
             .find(|(_, (_, person))| settled.groups.contains_key(person))
         else {
+            // It was somebody's of whom nothing else is known: their contact is the next one's.
+            if settled.holders.contains_key(alias) {
+                alias::remove(tx, alias).await?;
+            }
             continue;
         };
         let Some(contact) = settled.holder(alias, *person) else {
