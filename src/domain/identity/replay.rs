@@ -274,17 +274,38 @@ impl Replay {
     }
 
     fn are_apart(&self, one: Node, other: Node) -> bool {
+        !self.apart.is_empty()
+            && self
+                .members(one)
+                .any(|alias| self.parted_from(other, alias).is_some())
+    }
+
+    /// When somebody last said that an alias, in its first spelling, is not of this person.
+    fn parted_from(&self, node: Node, alias: &Alias) -> Option<Timestamp> {
         if self.apart.is_empty() {
-            return false;
+            return None;
         }
-        let members = |root: Node| {
-            self.epochs
-                .iter()
-                .filter(move |(_, epochs)| epochs.iter().any(|epoch| self.root(epoch.node) == root))
-                .map(|(alias, _)| alias)
-        };
-        members(one)
-            .any(|alias| members(other).any(|other| self.apart_since(alias, other).is_some()))
+        self.members(node)
+            .filter_map(|own| self.apart_since(own, alias))
+            .max()
+    }
+
+    /// The aliases that a person has, or had.
+    fn members(&self, node: Node) -> impl Iterator<Item = &Alias> {
+        let root = self.root(node);
+        self.epochs
+            .iter()
+            .filter(move |(_, epochs)| epochs.iter().any(|epoch| self.root(epoch.node) == root))
+            .map(|(alias, _)| alias)
+    }
+
+    /// A number that evidence gives to a person of whom somebody has said that it is not theirs: it
+    /// stays where it is, and whoever had it when that was said is somebody else than before.
+    fn refuse(&mut self, phone: &Alias, at: Timestamp, decided_at: Timestamp) {
+        if at < decided_at {
+            let somebody = self.node();
+            self.begin(phone, at, somebody);
+        }
     }
 
     /// When somebody said that two aliases, in their first spellings, are two persons'.
@@ -422,6 +443,12 @@ impl Replay {
         if self.are_one(taken, owner) {
             return;
         }
+        let first = self.first_spelling(to).clone();
+        if let Some(decided_at) = self.parted_from(owner, &first) {
+            self.contradictions.insert((to.clone(), taken, owner));
+            self.refuse(to, at, decided_at);
+            return;
+        }
         // Nobody was ever seen at it: it was written down before the person had moved.
         if is_somebodys || !self.unite(taken, owner) {
             self.begin(to, at, owner);
@@ -458,13 +485,9 @@ impl Replay {
             return;
         }
         let first = self.first_spelling(phone).clone();
-        if let Some(decided_at) = self.apart_since(&first, id) {
+        if let Some(decided_at) = self.parted_from(claimant, &first) {
             self.contradictions.insert((phone.clone(), owner, claimant));
-            // Whoever had the number when that was decided is somebody else than before, too.
-            if at < decided_at {
-                let somebody = self.node();
-                self.begin(phone, at, somebody);
-            }
+            self.refuse(phone, at, decided_at);
             return;
         }
         let is_asked = self

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::settle;
+use super::settle::{Settled, settle};
 use crate::{
     domain::{
         identity::{Alias, Decision, Verdict, consent::Statement},
@@ -109,21 +109,25 @@ pub async fn split(engine: &Engine, by: By<'_>, contact: Uuid, aliases: &[Alias]
                     decide(tx, by, Verdict::Link(centre.clone(), alias.clone())).await?;
                 }
             }
-            let rows = identity::contact_rows(tx, &[contact]).await?;
-            let anchor = rows.into_iter().next().and_then(|row| row.anchor);
-            if anchor.is_none_or(|(anchor, _)| leaving.contains(&anchor)) {
-                identity::set_anchor(tx, contact, last, Timestamp::default()).await?;
-            }
             let refused = refusals(tx, contact).await?;
             let everything: BTreeSet<Alias> = leaving.iter().chain(&staying).cloned().collect();
             // Whoever has it now: it may have been somebody's before.
             let needed = [(std::slice::from_ref(first), by.now)];
-            let settled = settle(engine, tx, everything.clone(), &needed, by.now).await?;
-            let Some(theirs) = settled.whose(std::slice::from_ref(first), by.now) else {
+            let mut settled = settle(engine, tx, everything.clone(), &needed, by.now).await?;
+            let leads_to = |settled: &Settled, alias| {
+                let met = settled.whose(std::slice::from_ref(alias), by.now);
+                met.map(|met| met.contact)
+            };
+            if leads_to(&settled, last) != Some(contact) {
+                // The contact was found by what goes, or by what led there.
+                identity::set_anchor(tx, contact, last, by.now).await?;
+                settled = settle(engine, tx, everything.clone(), &needed, by.now).await?;
+            }
+            let Some(theirs) = leads_to(&settled, first) else {
                 return Err(StoreError::Overtaken);
             };
             for statement in refused {
-                for contact in [contact, theirs.contact] {
+                for contact in [contact, theirs] {
                     let new = NewStatement {
                         contact: Some(contact),
                         aliases: &[],
@@ -134,9 +138,9 @@ pub async fn split(engine: &Engine, by: By<'_>, contact: Uuid, aliases: &[Alias]
                 }
             }
             settle(engine, tx, everything, &[], by.now).await?;
-            let detail = json!({ "contact": theirs.contact, "aliases": leaving.len() });
+            let detail = json!({ "contact": theirs, "aliases": leaving.len() });
             note(tx, by, "contact.split", &contact.to_string(), &detail).await?;
-            Ok(Ok(theirs.contact))
+            Ok(Ok(theirs))
         })
         .await
 }

@@ -116,7 +116,7 @@ pub(in crate::engine) async fn settle(
     let mut contacts = loaded.contacts.clone();
     let mut homes = homes(&contacts, &identities);
     // Whoever wrote something keeps a contact, also when it turns out to be somebody else.
-    let restless = restless(&loaded, &identities);
+    let restless = restless(&loaded, &identities, &homes);
     let written = identity::messages(tx, &restless).await?;
     let writers = written
         .iter()
@@ -192,13 +192,28 @@ pub(in crate::engine) async fn settle(
 
 /// Contacts about which evidence speaks that also speaks of an alias that was of several persons:
 /// what came by it may be another's.
-fn restless(loaded: &Loaded, identities: &Identities) -> Vec<Uuid> {
+fn restless(
+    loaded: &Loaded,
+    identities: &Identities,
+    homes: &BTreeMap<Uuid, PersonIndex>,
+) -> Vec<Uuid> {
     let passed_on: Vec<&Alias> = identities
         .aliases()
         .filter(|alias| identities.epochs(alias).len() > 1)
         .collect();
     let is_any_unsettled = loaded.contacts.values().any(|row| row.is_unsettled);
-    if passed_on.is_empty() && !is_any_unsettled {
+    // What stands at a contact that is somebody else, as it turns out.
+    let strays: BTreeSet<Uuid> = loaded
+        .holders
+        .values()
+        .filter(|holder| {
+            let home = homes.get(&holder.contact);
+            let epochs = identities.epochs(&holder.alias);
+            home.is_none_or(|home| epochs.iter().all(|(_, person)| person != home))
+        })
+        .map(|holder| holder.contact)
+        .collect();
+    if passed_on.is_empty() && !is_any_unsettled && strays.is_empty() {
         return Vec::new();
     }
     let observed = loaded
@@ -247,10 +262,9 @@ fn restless(loaded: &Loaded, identities: &Identities) -> Vec<Uuid> {
     of_contact
         .iter()
         .filter(|(contact, aliases)| {
-            loaded
-                .contacts
-                .get(contact)
-                .is_some_and(|row| row.is_unsettled)
+            let row = loaded.contacts.get(contact);
+            strays.contains(contact)
+                || row.is_some_and(|row| row.is_unsettled)
                 || aliases
                     .iter()
                     .any(|alias| touched.contains(&of(alias).unwrap_or_else(|| (*alias).clone())))
@@ -362,11 +376,12 @@ async fn hold(
     settled: &Settled,
     now: Timestamp,
 ) -> Result<Vec<Move>, StoreError> {
-    let mut until: BTreeMap<(&Alias, PersonIndex), Timestamp> = BTreeMap::new();
+    // A number may come back to whoever gave it up.
+    let mut until: BTreeMap<(&Alias, PersonIndex, Timestamp), Timestamp> = BTreeMap::new();
     for (person, held) in settled.identities.persons() {
         for holding in held {
             if let Some(end) = holding.until {
-                until.insert((&holding.alias, person), end);
+                until.insert((&holding.alias, person, holding.since), end);
             }
         }
     }
@@ -392,7 +407,7 @@ async fn hold(
         let superseded_at = epochs
             .get(place + 1)
             .map(|(lost, _)| *lost)
-            .or_else(|| until.get(&(alias, *person)).copied());
+            .or_else(|| until.get(&(alias, *person, *since)).copied());
         let known = settled.holders.get(alias);
         let since = Timestamp::from_micros(since.micros().max(0));
         let is_so = known.is_some_and(|known| {

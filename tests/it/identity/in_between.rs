@@ -76,15 +76,38 @@ async fn said(app: &TestApp, contact: &str) -> Vec<Said> {
         .collect()
 }
 
-/// What was refused still is, unless the person has said something newer.
-fn is_kept(before: &[Said], after: &[Said]) -> bool {
+/// What was refused still is, unless the person has said something newer: until now another one
+/// was meant, of whom it was not decided whether they are one.
+async fn is_kept(app: &TestApp, name: Name, before: &[Said], after: &[Said]) -> bool {
+    let contact = app.contact(&name.query()).await;
+    let theirs: Vec<&str> = contact["aliases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|alias| alias["value"].as_str().unwrap())
+        .collect();
+    let newer = entity::consent::Entity::find()
+        .all(app.store.reader())
+        .await
+        .unwrap();
+    let newer = |scope: &str, at: i64| {
+        let of_these = |row: &&entity::consent::Model| {
+            let is_theirs = [&row.user_id, &row.phone].map(|it| theirs.contains(&it.as_str()));
+            row.wanted && row.provider_at > at && is_theirs.contains(&true)
+        };
+        newer.iter().filter(of_these).any(|row| row.scope == scope)
+    };
     let refused = before.iter().filter(|(_, wanted, _)| !wanted);
     refused.into_iter().all(|(scope, _, at)| {
-        after.iter().any(|(of, wanted, _)| of == scope && !wanted)
-            || before
-                .iter()
-                .any(|(_, wanted, later)| *wanted && later > at)
+        after.iter().any(|(of, wanted, _)| of == scope && !wanted) || newer(scope, *at)
     })
+}
+
+/// What was refused still is.
+fn is_refused(before: &[Said], after: &[Said]) -> bool {
+    let refused = before.iter().filter(|(_, wanted, _)| !wanted);
+    let stays = |scope: &String| after.iter().any(|(of, wanted, _)| of == scope && !wanted);
+    refused.into_iter().all(|(scope, ..)| stays(scope))
 }
 
 /// What a person does about who is one person.
@@ -108,13 +131,22 @@ impl Deed {
                     return;
                 }
                 let before = [one.said(app).await, other.said(app).await].concat();
+                let was = (evidence(app).await, state(app).await);
                 let body = json!({ "contact": first, "other": second });
                 let (code, answer) = app.admin("POST", "/api/v1/contacts/merge", &body).await;
                 assert_eq!(code, 200, "{self:?}: {answer}");
                 let after = one.said(app).await;
                 assert!(
-                    is_kept(&before, &after),
-                    "{self:?}: {before:?}, then {after:?}"
+                    one.contact(app).await.is_some(),
+                    "{self:?}: was {was:#?}\n{:#?}\n{}",
+                    state(app).await,
+                    evidence(app).await
+                );
+                assert!(
+                    is_kept(app, one, &before, &after).await,
+                    "{self:?}: {before:?}, then {after:?}, was {was:#?}\n{:#?}\n{}",
+                    state(app).await,
+                    evidence(app).await
                 );
                 assert_eq!(one.contact(app).await, other.contact(app).await, "{self:?}");
             }
@@ -142,7 +174,7 @@ impl Deed {
                 assert_eq!(answer["id"], own);
                 for side in [name.said(app).await, said(app, &contact).await] {
                     assert!(
-                        is_kept(&before, &side),
+                        is_refused(&before, &side),
                         "{self:?}: {before:?}, then {side:?}"
                     );
                 }

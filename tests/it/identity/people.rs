@@ -12,6 +12,7 @@ crate::tests![
     a_named_recipient_is_reached_where_they_are_when_it_leaves,
     a_number_stays_that_number_and_its_owner_decides,
     whoever_lost_their_number_is_waited_for,
+    a_number_that_comes_back_to_somebody_is_theirs_again,
     a_user_id_stays_that_id_and_its_owner_decides,
     an_id_that_was_replaced_leads_to_the_one_of_today,
     a_stranger_at_a_number_that_was_corrected_is_somebody_else,
@@ -166,6 +167,24 @@ async fn whoever_lost_their_number_is_waited_for(database: Database) {
     app.settle().await;
     assert_eq!(app.status_of(&waiting).await, "accepted");
     assert_eq!(app.address_of(&waiting).await, "+12025550113");
+}
+
+async fn a_number_that_comes_back_to_somebody_is_theirs_again(database: Database) {
+    let app = app(&database).await;
+    let body = json!({ "handle": "mover", "phone": TO });
+    let (code, _) = app.admin("POST", "/api/v1/contacts", &body).await;
+    assert_eq!(code, 201);
+    app.says(&[("from", NUMBER)], 1, "hello").await;
+    app.moved(NUMBER, "12025550112", 20).await;
+    // Meanwhile it was somebody else's.
+    app.says(&[("from", NUMBER), ("from_user_id", "US.9")], 30, "hello")
+        .await;
+    app.moved("12025550112", NUMBER, 40).await;
+    let id = app.sent("contact:mover", "hello").await;
+    assert_eq!(app.status_of(&id).await, "accepted");
+    assert_eq!(app.address_of(&id).await, TO);
+    let contact = app.contact("phone=%2B12025550111").await;
+    assert_eq!(contact["handle"], "mover", "{contact}");
 }
 
 async fn a_user_id_stays_that_id_and_its_owner_decides(database: Database) {
