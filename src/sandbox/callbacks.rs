@@ -72,6 +72,7 @@ pub(super) fn message_goes(
                 world
                     .post_value(json!({ "contacts": [whom.contact()], "statuses": reversed }))
                     .await;
+                world.post_entries(&world.mixed(&all)).await;
                 // The very same bytes twice: a redelivery.
                 for one in all.iter().chain(&all) {
                     world.post_value(json!({ "statuses": [one] })).await;
@@ -221,7 +222,12 @@ fn status(whom: &Whom, wamid: &str, our_id: Option<&str>, name: &str, code: Opti
 
 impl World {
     /// Posts one change, signed, until it is answered 200.
-    async fn post_value(&self, mut value: Value) {
+    async fn post_value(&self, value: Value) {
+        self.post_change("messages", self.of_number(value)).await;
+    }
+
+    /// What a change of the field `messages` says beside its items.
+    fn of_number(&self, mut value: Value) -> Value {
         if let Some(object) = value.as_object_mut() {
             object.insert("messaging_product".to_owned(), json!("whatsapp"));
             object.insert(
@@ -229,19 +235,36 @@ impl World {
                 json!({ "display_phone_number": "15550783881", "phone_number_id": self.config.phone_number_id }),
             );
         }
-        self.post_change("messages", value).await;
+        value
+    }
+
+    /// Statuses in several entries and changes, with news that nobody waits for between them.
+    fn mixed(&self, statuses: &[Value]) -> Value {
+        let change = |statuses: &[&Value]| json!({ "field": "messages", "value": self.of_number(json!({ "statuses": statuses })) });
+        let news = json!({ "field": "flows", "value": {
+            "event": "FLOW_STATUS_CHANGE", "message": "Flow was published", "flow_id": "6627390910605886",
+            "old_status": "DRAFT", "new_status": "PUBLISHED" } });
+        let (first, others): (Vec<&Value>, Vec<&Value>) = (
+            statuses.iter().take(1).collect(),
+            statuses.iter().skip(1).collect(),
+        );
+        json!([
+            entry(&json!([change(&others), news])),
+            entry(&json!([news, change(&first), change(&others)]))
+        ])
     }
 
     /// The same of any field.
     pub(super) async fn post_change(&self, field: &str, value: Value) {
+        let changes = json!([{ "field": field, "value": value }]);
+        self.post_entries(&json!([entry(&changes)])).await;
+    }
+
+    async fn post_entries(&self, entries: &Value) {
         let Some(url) = &self.config.callback_url else {
             return;
         };
-        let seconds = unix_micros() / 1_000_000;
-        let body = json!({
-            "object": "whatsapp_business_account",
-            "entry": [{ "id": "102290129340398", "time": seconds, "changes": [{ "field": field, "value": value }] }],
-        });
+        let body = json!({ "object": "whatsapp_business_account", "entry": entries });
         // The signature is of the bytes, escapes included.
         let body = ascii(&body.to_string());
         let Some(signature) = sign(&self.config.app_secret, body.as_bytes()) else {
@@ -268,6 +291,11 @@ impl World {
             "a callback was not taken in time and is given up"
         );
     }
+}
+
+fn entry(changes: &Value) -> Value {
+    let seconds = unix_micros() / 1_000_000;
+    json!({ "id": "102290129340398", "time": seconds, "changes": changes })
 }
 
 fn sign(secret: &str, body: &[u8]) -> Option<String> {

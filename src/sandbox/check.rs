@@ -32,10 +32,9 @@ pub fn check(message: &Value) -> Result<(), Refusal> {
     }
     match (text(message, "/to"), text(message, "/recipient")) {
         (Some(to), _) => {
-            let digits = to.strip_prefix('+').ok_or((
-                131_009,
-                "to without + may be read as a local number".to_owned(),
-            ))?;
+            // With or without +, and however it is grouped (Meta, "Messages", phone number formats).
+            let grouping = |letter: char| matches!(letter, '+' | ' ' | '-' | '(' | ')');
+            let digits = to.trim_start_matches('+').replace(grouping, "");
             if !(8..=15).contains(&digits.len())
                 || !digits.bytes().all(|byte| byte.is_ascii_digit())
             {
@@ -158,7 +157,9 @@ fn check_template(message: &Value) -> Result<(), Refusal> {
         return Err((131_008, "template.language.code is missing".to_owned()));
     }
     for component in list(message, "/template/components") {
-        match text(component, "/type") {
+        // Meta's own examples write the words of templates in either case.
+        let word = |pointer: &str| text(component, pointer).map(str::to_ascii_lowercase);
+        match word("/type").as_deref() {
             Some("header" | "body") => {}
             Some("button") => {
                 let index = text(component, "/index").and_then(|index| index.parse::<u8>().ok());
@@ -166,7 +167,7 @@ fn check_template(message: &Value) -> Result<(), Refusal> {
                     return Err((131_008, "a button has no index".to_owned()));
                 }
                 if !matches!(
-                    text(component, "/sub_type"),
+                    word("/sub_type").as_deref(),
                     Some("url" | "quick_reply" | "copy_code")
                 ) {
                     return Err((131_009, "a button's sub_type is not known".to_owned()));
@@ -193,6 +194,16 @@ fn check_parameter(parameter: &Value) -> Result<(), Refusal> {
                 _ => Err((131_009, "a location has latitude and longitude".to_owned())),
             };
         }
+        Some("currency") => {
+            let currency = parameter.get("currency").unwrap_or(&Value::Null);
+            if text(currency, "/code").is_none_or(|code| code.len() != 3)
+                || !currency.get("amount_1000").is_some_and(Value::is_i64)
+            {
+                return Err((131_009, "a currency has a code and amount_1000".to_owned()));
+            }
+            text(currency, "/fallback_value")
+        }
+        Some("date_time") => text(parameter, "/date_time/fallback_value"),
         Some("text") => text(parameter, "/text"),
         Some("payload") => text(parameter, "/payload"),
         Some("coupon_code") => text(parameter, "/coupon_code"),
@@ -209,4 +220,78 @@ fn check_parameter(parameter: &Value) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::check;
+
+    fn to(to: &str) -> Value {
+        json!({ "messaging_product": "whatsapp", "to": to, "type": "text", "text": { "body": "hello" } })
+    }
+
+    #[test]
+    fn a_number_may_be_written_in_every_way_that_meta_reads() {
+        for number in [
+            "+12025550101",
+            "12025550101",
+            "+1 (202) 555-0101",
+            "1-202-555-0101",
+        ] {
+            assert_eq!(check(&to(number)), Ok(()), "{number}");
+        }
+        for number in [
+            "",
+            "+",
+            "+1202",
+            "customer",
+            "+1202555010112345",
+            "+1202x5550101",
+        ] {
+            assert_eq!(
+                check(&to(number)).map_err(|(code, _)| code),
+                Err(131_009),
+                "{number}"
+            );
+        }
+    }
+
+    fn template(component: &Value) -> Value {
+        json!({ "messaging_product": "whatsapp", "to": "+12025550101", "type": "template",
+            "template": { "name": "sale", "language": { "code": "en" }, "components": [component] } })
+    }
+
+    #[test]
+    fn components_are_read_in_either_case_and_with_every_kind_of_parameter() {
+        let amount = json!({ "type": "currency", "currency": { "fallback_value": "$100.99", "code": "USD", "amount_1000": 100_990 } });
+        let day =
+            json!({ "type": "date_time", "date_time": { "fallback_value": "February 25, 1977" } });
+        for kind in ["body", "BODY", "Body"] {
+            let component = json!({ "type": kind, "parameters": [amount, day] });
+            assert_eq!(check(&template(&component)), Ok(()), "{kind}");
+        }
+        let button = json!({ "type": "BUTTON", "sub_type": "URL", "index": "0", "parameters": [{ "type": "text", "text": "a" }] });
+        assert_eq!(check(&template(&button)), Ok(()));
+        for (parameter, code) in [
+            (
+                json!({ "type": "currency", "currency": { "fallback_value": "$1", "code": "USD" } }),
+                131_009,
+            ),
+            (
+                json!({ "type": "currency", "currency": { "code": "USD", "amount_1000": 1000 } }),
+                131_008,
+            ),
+            (json!({ "type": "date_time", "date_time": {} }), 131_008),
+            (json!({ "type": "moon" }), 131_009),
+        ] {
+            let component = json!({ "type": "body", "parameters": [parameter] });
+            assert_eq!(
+                check(&template(&component)).map_err(|(code, _)| code),
+                Err(code),
+                "{component}"
+            );
+        }
+    }
 }

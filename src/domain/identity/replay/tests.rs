@@ -265,3 +265,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_number_that_is_said_not_to_be_somebodys_is_not_given_to_them() {
+    let apart = |seconds| Decision {
+        at: at(seconds),
+        verdict: Verdict::Apart(phone(1), id(2)),
+    };
+    // By an item that names both, which came before: it was somebody else's from then on.
+    let both = vec![together(1, 1, 1, 1), together(1, 2, 5, 5)];
+    let before = identities(both.clone(), vec![apart(7)], 10);
+    assert!(are_one(&before, &phone(1), &id(1), 4));
+    assert!(!are_one(&before, &phone(1), &id(1), 9) && !are_one(&before, &phone(1), &id(2), 9));
+    // After it was said, evidence changes nothing.
+    let after = identities(both, vec![apart(3)], 10);
+    assert!(are_one(&after, &phone(1), &id(1), 9) && !are_one(&after, &phone(1), &id(2), 9));
+    assert_eq!(after.contradictions.len(), 1);
+    // Nor does a move to it.
+    let mover = vec![together(1, 1, 1, 1), together(2, 2, 2, 2), moved(2, 1, 5)];
+    let moved = identities(mover, vec![apart(3)], 10);
+    assert!(are_one(&moved, &phone(1), &id(1), 9) && !are_one(&moved, &phone(1), &id(2), 9));
+}
