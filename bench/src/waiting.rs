@@ -94,10 +94,16 @@ impl Waiting {
                 let connection = fresh.connect().await?;
                 self.fill(&connection, kind).await?;
                 connection.close().await?;
-                // The file was written to without a server: that starts on hold.
-                server::command(&fresh.url, &fresh.directory, &["hold", "release"])?;
             }
             let server = Server::start(&fresh.url, &fresh.directory, &[], &settings).await?;
+            if !matches!(kind, Kind::None) {
+                // A file that was written to without a server starts on hold.
+                drop(server::command(
+                    &fresh.url,
+                    &fresh.directory,
+                    &["hold", "release"],
+                ));
+            }
             let times = self.others(&server, key.trim()).await?;
             let at = |percent: usize| {
                 let place = (times.len() * percent).div_ceil(100).saturating_sub(1);
