@@ -273,7 +273,16 @@ pub async fn chunk(
         next: ids.last().copied().filter(|_| more),
         ..Batch::default()
     };
-    let key = key.filter(|_| !dry_run);
+    if dry_run {
+        // Nothing is written, and nobody's lock is waited for.
+        let mut batch = batch;
+        for loaded in notification::load(engine.store.reader(), &ids).await? {
+            let mut state = loaded.state;
+            let effect = state.on(&action.change(), now, &engine.settings.policy);
+            batch.count(Some(&effect));
+        }
+        return Ok(Ok(batch));
+    }
     let (batch, report) = engine
         .store
         .write(async |tx| {
@@ -286,14 +295,6 @@ pub async fn chunk(
                 return Ok((before.ok_or(KeyReused), Report::default()));
             }
             let mut batch = batch.clone();
-            if dry_run {
-                for loaded in notification::load(tx, &ids).await? {
-                    let mut state = loaded.state;
-                    let effect = state.on(&action.change(), now, &engine.settings.policy);
-                    batch.count(Some(&effect));
-                }
-                return Ok((Ok(batch), Report::default()));
-            }
             let report = run(engine, tx, &ids, action, now).await?;
             for effect in &report.effects {
                 batch.count(effect.as_ref());

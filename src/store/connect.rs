@@ -177,7 +177,7 @@ pub async fn open(
 ) -> Result<Store, OpenError> {
     let access = access.into();
     match url.expose_secret().strip_prefix("sqlite:") {
-        Some(path) => open_unlocked(path.trim_start_matches("//"), purpose).await,
+        Some(path) => open_unlocked(path.trim_start_matches("//"), purpose, OPENING).await,
         None => open_postgres(url.expose_secret(), access).await,
     }
 }
@@ -187,8 +187,11 @@ const OPENING: (u32, Duration) = (50, Duration::from_millis(100));
 
 /// Opens a file that another process may be opening at this moment: the first ones switch it to
 /// its write-ahead log, and for that lock SQLite waits for nobody, whatever its time-out is.
-async fn open_unlocked(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
-    let (tries, pause) = OPENING;
+async fn open_unlocked(
+    path: &str,
+    purpose: Purpose,
+    (tries, pause): (u32, Duration),
+) -> Result<Store, OpenError> {
     for _ in 1..tries {
         match open_sqlite(path, purpose).await {
             Err(error) if error.is_locked() => tokio::time::sleep(pause).await,
@@ -413,4 +416,50 @@ async fn open_postgres(url: &str, access: Access) -> Result<Store, OpenError> {
         checkpointer: None,
         _lock: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::sqlx::{ConnectOptions, Connection, Executor, SqliteConnection};
+
+    use super::{Duration, Purpose, SqliteConnectOptions, open_sqlite, open_unlocked};
+
+    /// A file without a write-ahead log whose lock somebody has: for it SQLite waits for nobody.
+    async fn locked(path: &str) -> SqliteConnection {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true);
+        let mut holder = options.connect().await.unwrap();
+        for sql in ["CREATE TABLE one (id INTEGER)", "BEGIN EXCLUSIVE"] {
+            holder.execute(sql).await.unwrap();
+        }
+        holder
+    }
+
+    #[tokio::test]
+    async fn a_file_that_another_process_is_opening_is_opened_a_moment_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("herald.db");
+        let path = path.to_str().unwrap();
+        let holder = locked(path).await;
+        let refused = open_sqlite(path, Purpose::Serve).await.err().unwrap();
+        assert!(refused.is_locked(), "{refused:?}");
+        let opening = open_unlocked(path, Purpose::Serve, (10_000, Duration::from_millis(1)));
+        let (opened, closed) = tokio::join!(opening, holder.close());
+        closed.unwrap();
+        assert!(opened.is_ok(), "{:?}", opened.err());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_stays_locked_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("herald.db");
+        let path = path.to_str().unwrap();
+        let holder = locked(path).await;
+        let few = (3, Duration::from_millis(1));
+        let opened = open_unlocked(path, Purpose::Serve, few).await;
+        let refused = opened.err().unwrap();
+        assert!(refused.is_locked() && refused.may_pass(), "{refused:?}");
+        holder.close().await.unwrap();
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::harness::{DEMO, Database, SECRET_KEY, TestApp, fresh_database};
+use crate::harness::{DEMO, Database, SECRET_KEY, TestApp, fresh_blocker, fresh_database};
 
 crate::tests![
     migrate_says_what_it_did_and_serve_refuses_an_old_schema,
@@ -17,6 +17,7 @@ crate::tests![
     dead_letters_are_listed_and_replayed,
     callbacks_are_shown_and_replayed_by_time,
     commands_work_beside_a_running_dev,
+    commands_that_read_need_no_lock_and_those_that_write_wait_for_it,
     every_command_has_help,
 ];
 
@@ -373,6 +374,52 @@ async fn callbacks_are_shown_and_replayed_by_time(database: Database) {
             "{wrong:?}"
         );
     }
+}
+
+async fn commands_that_read_need_no_lock_and_those_that_write_wait_for_it(database: Database) {
+    if !matches!(database, Database::Sqlite) {
+        return;
+    }
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(DEMO).await;
+    let id = app.order("A-1", "+12025550101").await;
+    app.send().await;
+    let folder = tempfile::tempdir().unwrap();
+    // A server that is busy has the lock again and again; this one keeps it.
+    let blocker = fresh_blocker(&app.database_url).await;
+    let reading: [&[&str]; 15] = [
+        &["migrate", "status"],
+        &["keys", "list"],
+        &["callbacks", "list"],
+        &["users", "links"],
+        &["events", "list"],
+        &["explain", &id],
+        &["retry", "--status", "failed", "--dry-run"],
+        &["cancel", "--status", "queued", "--dry-run"],
+        &["senders", "list"],
+        &["stats"],
+        &["users", "list"],
+        &["groups", "list"],
+        &["contacts", "list"],
+        &["contacts", "conflicts"],
+        &["hold", "show"],
+    ];
+    for words in reading {
+        let output = herald(&app.database_url, folder.path(), words);
+        assert!(output.status.success(), "{words:?}: {}", text(&output));
+    }
+    // One that writes is patient.
+    let words = ["keys", "create", "late", "--all"];
+    let mut writing = command(&app.database_url, folder.path(), &words)
+        .spawn()
+        .unwrap();
+    let output = herald(&app.database_url, folder.path(), &["keys", "list"]);
+    assert!(!text(&output).contains("late"), "{}", text(&output));
+    assert!(writing.try_wait().unwrap().is_none(), "it waits");
+    blocker.release().await;
+    assert!(writing.wait().unwrap().success());
+    let output = herald(&app.database_url, folder.path(), &["keys", "list"]);
+    assert!(text(&output).contains("late"), "{}", text(&output));
 }
 
 async fn commands_work_beside_a_running_dev(database: Database) {

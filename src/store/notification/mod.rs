@@ -149,11 +149,14 @@ pub async fn lock(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<(), Store
 
 /// Loads notifications with their attempts, in order of id. After a lock it is a
 /// statement of its own: another process may have added facts until then.
-pub async fn load(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<Vec<Loaded>, StoreError> {
-    let backend = tx.get_database_backend();
+pub async fn load(
+    connection: &impl ConnectionTrait,
+    wanted: &[Uuid],
+) -> Result<Vec<Loaded>, StoreError> {
+    let backend = connection.get_database_backend();
     let given = rows(backend, &[("id", Type::Uuid)]);
     let found = query(
-        tx,
+        connection,
         format!(
             "SELECT {LOADED}, {}, {} FROM {given} JOIN notification ON {} LEFT JOIN attempt a ON {}",
             version(backend),
