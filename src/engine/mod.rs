@@ -150,6 +150,8 @@ pub struct Engine {
     pub keys: keyring::Keys,
     /// Counts changes of senders that this process has seen.
     pub senders_changed: tokio::sync::watch::Sender<u64>,
+    /// What answers say of who is who, to be learned.
+    pub answered: identity::Answered,
     /// Requests that wait for the provider's answer.
     pub answers: answers::Answers,
     /// Wakes the senders when something may be due: counts up.
@@ -188,6 +190,7 @@ impl Engine {
             open_calls: dispatch::OpenCalls::default(),
             keys: keyring::Keys::default(),
             senders_changed: tokio::sync::watch::Sender::new(0),
+            answered: identity::Answered::default(),
             answers: answers::Answers::default(),
             queued: tokio::sync::watch::Sender::new(0),
             followed_up: tokio::sync::Notify::new(),

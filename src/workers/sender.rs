@@ -16,6 +16,7 @@ use crate::{
     engine::{
         Engine,
         dispatch::{self, Answer, Job, Slots},
+        identity,
         inbox::ErrorChain,
     },
     providers::Provider,
@@ -153,6 +154,8 @@ pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: Cancella
     loop {
         if stop.is_cancelled() {
             if calls.set.is_empty() && desk.is_empty() {
+                // It is logged; the statuses of these messages say it again.
+                drop(identity::learn_answered(engine, clock.now()).await);
                 return;
             }
         } else if rest.is_over(clock.now(), calls.has_room(slots)) {
@@ -205,6 +208,10 @@ pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: Cancella
             surely(settled);
         }
         desk.settle(engine, sender, clock, calls.set.is_empty());
+        if calls.set.is_empty() && desk.is_empty() {
+            // What fails is logged, and tried again.
+            drop(identity::learn_due(engine, clock.now()).await);
+        }
     }
 }
 

@@ -32,14 +32,21 @@ pub(super) async fn resolve(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     relink(tx, claimed).await?;
-    let addresses: Vec<Alias> = claimed.iter().filter_map(address).collect();
+    let addresses: Vec<Alias> = claimed
+        .iter()
+        .filter(|message| !message.is_at_home)
+        .filter_map(address)
+        .collect();
+    if claimed.iter().all(|message| message.is_at_home) {
+        return Ok(());
+    }
     let holders: HashMap<Alias, Holder> = identity::holders(tx, &addresses)
         .await?
         .into_iter()
         .map(|holder| (holder.alias.clone(), holder))
         .collect();
     let mut waiting: Vec<Uuid> = Vec::new();
-    for message in claimed.iter_mut() {
+    for message in claimed.iter_mut().filter(|message| !message.is_at_home) {
         let Some(contact) = message.contact_id else {
             continue;
         };
@@ -117,6 +124,7 @@ async fn relink(tx: &DatabaseTransaction, claimed: &mut [Claimed]) -> Result<(),
             notification::set_recipient(tx, message.id, Some(contact), message.address.as_deref())
                 .await?;
             message.contact_id = Some(contact);
+            message.is_at_home = false;
         }
     }
     Ok(())

@@ -125,16 +125,18 @@ async fn claim_as(
     } else {
         Whose::Of(sender)
     };
-    if pair::any_turn(&engine.store, sender, now).await? {
-        pairs::give_turns(engine, sender, now).await?;
-    }
     let passing = engine.hold().map(|hold| hold.passing());
-    let (due, row, hold) = tokio::try_join!(
+    let (mut due, row, hold, is_turn) = tokio::try_join!(
         notification::count_due(&engine.store, whose, passing, now, most),
         sender::find(engine.store.by_index(), sender),
         engine.refresh_hold(),
+        pair::any_turn(&engine.store, sender, now),
     )?;
     let passing = hold.map(|hold| hold.passing());
+    if is_turn {
+        pairs::give_turns(engine, sender, now).await?;
+        due = notification::count_due(&engine.store, whose, passing, now, most).await?;
+    }
     let [otp, ordinary @ ..] = due;
     let wanted = Slots {
         otp: otp.min(slots.otp),

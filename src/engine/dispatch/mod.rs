@@ -24,7 +24,7 @@ pub use settle::{settle, settle_surely};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Engine;
+use super::{Engine, identity};
 use crate::{
     domain::{failure::Failure, outcome::Outcome, pace::Lane, time::Timestamp},
     providers::{Exchange, Message, Provider},
@@ -148,5 +148,6 @@ async fn make_all(
     let answers =
         futures_util::future::join_all(claim.jobs.into_iter().map(|job| call(provider, job))).await;
     settle(engine, sender, &answers, jitter_permille, now).await?;
+    identity::learn_answered(engine, now).await?;
     Ok(answers.len())
 }

@@ -9,7 +9,7 @@ use crate::engine::{
     answers::Told,
     apply,
     consequence::{self, About},
-    identity::{self, Recipient, Sighting},
+    identity::{self, Recipient},
     inbox::ErrorChain,
     transition::{self, Step},
 };
@@ -138,7 +138,7 @@ pub async fn settle(
     for answer in answers {
         say(answer);
     }
-    learn_names(engine, &scope, answers, now).await?;
+    learn_names(engine, &scope, answers, now).await;
     note_health(engine, sender, &seen, now).await
 }
 
@@ -253,28 +253,19 @@ fn recipient(answer: &Answer) -> Recipient<'_> {
 }
 
 /// Which id and which form of its number a person is known by is learned from the answer, never
-/// guessed.
-async fn learn_names(
-    engine: &Engine,
-    scope: &str,
-    answers: &[Answer],
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let sightings: Vec<Sighting> = answers
+/// guessed. Nobody waits for it.
+async fn learn_names(engine: &Engine, scope: &str, answers: &[Answer], now: Timestamp) {
+    let sightings = answers
         .iter()
         .filter_map(|answer| {
             let at = made_at(answer.job.attempt_id);
             recipient(answer).sighting(scope, at, Source::Answer)
         })
         .collect();
-    // Most of them are known for long: nothing is written for these.
-    if sightings.is_empty() || identity::are_known(engine, &sightings).await? {
-        return Ok(());
+    if engine.answered.keep(sightings, now) {
+        // It is logged, and tried again.
+        drop(identity::learn_answered(engine, now).await);
     }
-    engine
-        .store
-        .write(async |tx| identity::meet(engine, tx, &sightings, now).await.map(drop))
-        .await
 }
 
 /// Settles until the database takes it: an answer that is dropped would be an

@@ -4,6 +4,7 @@
 //! hold for what was sent, written and wanted. Most items name somebody whom everybody agrees
 //! about: for these nothing is computed and nothing written.
 
+mod answered;
 mod by_hand;
 mod conflicts;
 mod consent;
@@ -31,6 +32,7 @@ use crate::{
     },
 };
 
+pub use answered::{Answered, learn_answered, learn_due};
 pub use by_hand::{merge, part, split};
 pub(super) use consent::state;
 pub use settle::decide_due;

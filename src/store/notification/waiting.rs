@@ -4,7 +4,7 @@
 
 use crate::store::DatabaseTransaction;
 use entity::notification;
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
 
 use super::queue::{End, Whose, and_passing, due};
@@ -274,36 +274,49 @@ pub async fn awaited_after(
     last: Option<&Awaited>,
 ) -> Result<Option<Awaited>, StoreError> {
     const KEY: &str = "sender_id, template, coalesce(language, '')";
-    let (after, values) = match last {
-        Some(last) => (
-            format!(" AND ({KEY}) > ($1, $2, $3)"),
+    // Each is a look into the index of its own: SQLite walks over
+    // all that is equal in the first columns of a row that is compared as a whole.
+    let next = match last {
+        None => vec![(String::new(), Vec::new())],
+        Some(last) => {
+            let (sender, template) = (Value::from(last.sender), Value::from(&*last.template));
             vec![
-                last.sender.into(),
-                last.template.clone().into(),
-                last.language.clone().into(),
-            ],
-        ),
-        None => (String::new(), Vec::new()),
+                (
+                    " AND sender_id = $1 AND template = $2 AND coalesce(language, '') > $3"
+                        .to_owned(),
+                    vec![
+                        sender.clone(),
+                        template.clone(),
+                        Value::from(&*last.language),
+                    ],
+                ),
+                (
+                    " AND sender_id = $1 AND template > $2".to_owned(),
+                    vec![sender.clone(), template],
+                ),
+                (" AND sender_id > $1".to_owned(), vec![sender]),
+            ]
+        }
     };
-    let found = query(
-        store.by_index(),
-        format!(
-            "SELECT {KEY} FROM notification WHERE held_for = 'template'{after} ORDER BY {KEY} LIMIT 1"
-        ),
-        values,
-    )
-    .await?;
-    found
-        .first()
-        .map(|row| {
+    for (after, values) in next {
+        let found = query(
+            store.by_index(),
+            format!(
+                "SELECT {KEY} FROM notification WHERE held_for = 'template'{after} ORDER BY {KEY} LIMIT 1"
+            ),
+            values,
+        )
+        .await?;
+        if let Some(row) = found.first() {
             let mut columns = Columns::of(row);
-            Ok(Awaited {
+            return Ok(Some(Awaited {
                 sender: columns.take()?,
                 template: columns.take()?,
                 language: columns.take()?,
-            })
-        })
-        .transpose()
+            }));
+        }
+    }
+    Ok(None)
 }
 
 /// Rows that one release puts back.

@@ -18,7 +18,7 @@ use herald::{
         access::{self, Role, Wanted},
         apply,
         catalogue::{self, ApplyError, ByHand, Mistakes, Values},
-        dispatch, follow_up,
+        dispatch, follow_up, identity,
         inbox::Handover,
         keyring::REVISION,
         watch,
@@ -470,6 +470,9 @@ impl TestApp {
             answers.push(dispatch::call(&self.meta, job).await);
         }
         dispatch::settle(&self.engine, self.sender, &answers, 500, self.now())
+            .await
+            .unwrap();
+        identity::learn_answered(&self.engine, self.now())
             .await
             .unwrap();
     }

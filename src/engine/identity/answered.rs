@@ -1,0 +1,88 @@
+//! What answers to calls say of who is who: with every message to somebody new there is something,
+//! and together it costs one transaction. What is lost with the process, the statuses of the same
+//! messages say again.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::{Sighting, are_known, meet};
+use crate::{
+    domain::{identity::Fact, time::Timestamp},
+    engine::{Engine, inbox::ErrorChain},
+    store::StoreError,
+};
+
+/// So many are learned together.
+const TOGETHER: usize = 200;
+
+/// None is kept for longer, in microseconds.
+const PATIENCE_MICROS: i64 = 500_000;
+
+/// So many are kept, while the database takes none.
+const MOST: usize = 10_000;
+
+/// What is to be learned.
+#[derive(Debug, Default)]
+pub struct Answered(Mutex<Vec<(Sighting, Timestamp)>>);
+
+impl Answered {
+    fn change<T>(&self, change: impl FnOnce(&mut Vec<(Sighting, Timestamp)>) -> T) -> T {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut kept)
+    }
+
+    /// Keeps some. Says whether it is time to learn them: there are many, they have waited long
+    /// enough, or a number has another form, by which a person may write at any moment.
+    pub(in crate::engine) fn keep(&self, sightings: Vec<Sighting>, now: Timestamp) -> bool {
+        let is_urgent = sightings
+            .iter()
+            .flat_map(|sighting| &sighting.facts)
+            .any(|fact| matches!(fact, Fact::Variant { .. }));
+        self.change(|kept| {
+            kept.extend(sightings.into_iter().map(|sighting| (sighting, now)));
+            kept.truncate(MOST);
+            is_urgent || kept.len() >= TOGETHER || is_due(kept, now)
+        })
+    }
+}
+
+/// Whether the first of them has waited long enough, or the clock was changed since.
+fn is_due(kept: &[(Sighting, Timestamp)], now: Timestamp) -> bool {
+    kept.first().is_some_and(|(_, since)| {
+        let waited = now.micros_since(*since);
+        !(0..PATIENCE_MICROS).contains(&waited)
+    })
+}
+
+/// Learns what has waited long enough. Says how many there were.
+pub async fn learn_due(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
+    if engine.answered.change(|kept| is_due(kept, now)) {
+        learn_answered(engine, now).await
+    } else {
+        Ok(0)
+    }
+}
+
+/// Learns all of it. Says how many there were.
+pub async fn learn_answered(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
+    let taken = engine.answered.change(std::mem::take);
+    let sightings: Vec<Sighting> = taken.iter().map(|(sighting, _)| sighting.clone()).collect();
+    // Most of them are known for long: nothing is written for these.
+    let learned = async {
+        if sightings.is_empty() || are_known(engine, &sightings).await? {
+            return Ok(());
+        }
+        engine
+            .store
+            .write(async |tx| meet(engine, tx, &sightings, now).await.map(drop))
+            .await
+    };
+    if let Err(error) = learned.await {
+        tracing::warn!(event = "identity.not_learned", error = %ErrorChain(&error), "what answers say of people is learned later");
+        engine.answered.change(|kept| {
+            kept.splice(0..0, taken);
+            kept.truncate(MOST);
+        });
+        return Err(error);
+    }
+    Ok(sightings.len())
+}
