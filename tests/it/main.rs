@@ -44,6 +44,7 @@ mod language;
 mod letter;
 mod limits;
 mod lineage;
+mod log;
 mod many_contacts;
 mod migrating;
 mod order;
@@ -107,6 +108,7 @@ fn main() -> ExitCode {
         keys::tests(),
         kinds::tests(),
         language::tests(),
+        log::tests(),
         many_contacts::tests(),
         migrating::tests(),
         letter::tests(),

@@ -29,6 +29,7 @@ crate::tests![
     the_pace_is_kept_and_shared,
     high_priority_passes_low,
     a_failed_callback_is_retried_after_it_has_settled_unless_it_arrives,
+    each_failed_callback_doubles_the_pause_before_the_next_attempt,
     a_person_retries_what_failed_and_must_insist_on_what_arrived,
     accepted_and_never_heard_of_is_stale,
     a_message_that_was_not_even_sent_releases_no_sender,
@@ -544,6 +545,22 @@ async fn a_failed_callback_is_retried_after_it_has_settled_unless_it_arrives(dat
         2
     );
     assert_eq!(app.status_of(&arrives).await, "delivered");
+}
+
+async fn each_failed_callback_doubles_the_pause_before_the_next_attempt(database: Database) {
+    let app = ready(&database, &[("HERALD_SETTLE_AFTER_FAILED_SECONDS", "60")]).await;
+    let id = app.order("A-1", "+12025550101").await;
+    assert_eq!(app.send().await, 1);
+    for pause in [60, 120] {
+        app.told(&id, "failed", Some(131_000)).await;
+        assert_eq!(app.status_of(&id).await, "retrying");
+        app.pass(pause - 1);
+        assert_eq!(app.send().await, 0, "before {pause} s");
+        app.pass(1);
+        assert_eq!(app.send().await, 1, "after {pause} s");
+    }
+    app.told(&id, "failed", Some(131_000)).await;
+    assert_eq!(app.status_of(&id).await, "failed", "three attempts are all");
 }
 
 async fn a_person_retries_what_failed_and_must_insist_on_what_arrived(database: Database) {

@@ -19,10 +19,10 @@ crate::tests![
 ];
 
 /// `herald serve` as an operator starts it, in front of a provider played by the test.
-struct Served {
-    child: Child,
-    log: std::io::Lines<BufReader<ChildStderr>>,
-    base: String,
+pub struct Served {
+    pub child: Child,
+    pub log: std::io::Lines<BufReader<ChildStderr>>,
+    pub base: String,
     key: String,
 }
 
@@ -48,7 +48,7 @@ fn command(url: &str, folder: &Path, meta: &str) -> Command {
 }
 
 impl Served {
-    fn start(url: &str, folder: &Path, meta: &str) -> Self {
+    pub fn start(url: &str, folder: &Path, meta: &str) -> Self {
         std::fs::write(folder.join("demo.toml"), DEMO).unwrap();
         let mut key = String::new();
         for words in [
@@ -91,7 +91,7 @@ impl Served {
         }
     }
 
-    async fn order(&self) -> String {
+    pub async fn order(&self) -> String {
         let client = herald::providers::http_client(
             std::time::Duration::from_secs(20),
             std::time::Duration::from_secs(5),
@@ -113,7 +113,7 @@ impl Served {
         answer["notifications"][0].as_str().unwrap().to_owned()
     }
 
-    fn terminate(&self) {
+    pub fn terminate(&self) {
         let sent = Command::new("kill")
             .args(["-TERM", &self.child.id().to_string()])
             .status()
@@ -123,7 +123,7 @@ impl Served {
 }
 
 /// Reads the log until a line with this event name.
-fn event(log: &mut std::io::Lines<BufReader<ChildStderr>>, name: &str) -> Value {
+pub fn event(log: &mut std::io::Lines<BufReader<ChildStderr>>, name: &str) -> Value {
     let mut seen = String::new();
     for line in log {
         let line = line.unwrap();
@@ -142,7 +142,7 @@ fn event(log: &mut std::io::Lines<BufReader<ChildStderr>>, name: &str) -> Value 
 }
 
 /// Waits for the call and reads its request.
-fn call(provider: &TcpListener) -> TcpStream {
+pub fn call(provider: &TcpListener) -> TcpStream {
     loop {
         let (mut stream, _) = provider.accept().unwrap();
         let mut request = Vec::new();

@@ -18,6 +18,7 @@ use crate::{
 };
 
 crate::tests![
+    templates_of_each_status_are_counted,
     templates_are_made_reviewed_and_then_the_same,
     what_is_refused_is_said_and_the_others_go_on,
     what_differs_is_shown_and_changed_where_meta_allows_it,
@@ -94,6 +95,25 @@ impl std::ops::Deref for Synced {
 
     fn deref(&self) -> &Played {
         &self.played
+    }
+}
+
+async fn templates_of_each_status_are_counted(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    for (name, status) in [("a", "REJECTED"), ("b", "REJECTED"), ("c", "APPROVED")] {
+        app.sql(&format!(
+            "INSERT INTO template_sync (account_id, name, language, created_at, updated_at, status, status_at) \
+             VALUES ('', '{name}', 'en_US', 1, 1, '{status}', 1)"
+        ))
+        .await;
+    }
+    let (_, metrics) = app.text("/metrics").await;
+    for line in [
+        "herald_templates{status=\"rejected\"} 2",
+        "herald_templates{status=\"approved\"} 1",
+        "herald_templates{status=\"paused\"} 0",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
     }
 }
 

@@ -70,6 +70,8 @@ async fn senders_are_managed_from_the_command_line(database: Database) {
         "2099-01-01T00:00:00Z",
         "--messages-per-second",
         "20",
+        "--api-version",
+        "v25.0",
     ]);
     assert_eq!(code, 0, "{said}");
     assert!(
@@ -83,11 +85,21 @@ async fn senders_are_managed_from_the_command_line(database: Database) {
         "token-in…789",
         "expires 2099-01-01",
         "20 messages per second (its own limit)",
+        "API version    v25.0",
+        "updated        20",
     ] {
         assert!(said.contains(words), "{words} in {said}");
     }
     let (_, said) = run(&["senders", "list", "--json"]);
     let shown: Value = serde_json::from_str(said.trim()).unwrap();
+    // Whoever is logged in to the machine did it, whatever the environment says.
+    let user = std::process::Command::new("id")
+        .arg("-un")
+        .output()
+        .unwrap();
+    let user = String::from_utf8_lossy(&user.stdout).trim().to_owned();
+    assert_eq!(shown["changed_by"], format!("cli:{user}"), "{shown}");
+    assert!(shown["changed_at"].is_string() && shown["updated_at"].is_string());
     let id = shown["credentials"][0]["id"].as_str().unwrap().to_owned();
     let (_, said) = run(&["senders", "set", "shop", "--deactivate", &id]);
     assert!(
