@@ -21,6 +21,7 @@ use crate::{
     domain::{
         credential::{Ageing, Kind},
         hold::Reason,
+        phone,
         time::Timestamp,
     },
     engine::{
@@ -445,6 +446,8 @@ impl App {
                 .configure(|config| dashboard::configure(config, &handlers_state, &pages));
         })?;
         let handle = server.handle();
+        // Nobody waits for it.
+        drop(tokio::task::spawn_blocking(phone::load_plans));
         tracing::info!(event = "http.listening", %address, "listening");
         // Closing the inbox is what ends its worker: nobody else may hold it.
         drop(state);

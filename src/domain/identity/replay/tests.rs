@@ -283,6 +283,8 @@ fn a_number_that_is_said_not_to_be_somebodys_is_not_given_to_them() {
     assert_eq!(after.contradictions.len(), 1);
     // Nor does a move to it.
     let mover = vec![together(1, 1, 1, 1), together(2, 2, 2, 2), moved(2, 1, 5)];
-    let moved = identities(mover, vec![apart(3)], 10);
-    assert!(are_one(&moved, &phone(1), &id(1), 9) && !are_one(&moved, &phone(1), &id(2), 9));
+    let after_move = identities(mover, vec![apart(3)], 10);
+    assert!(
+        are_one(&after_move, &phone(1), &id(1), 9) && !are_one(&after_move, &phone(1), &id(2), 9)
+    );
 }
