@@ -92,6 +92,10 @@ impl Phone {
         if number.len() > MAX_DIGITS + 1 {
             return Err(PhoneError::TooLong);
         }
+        // One trunk 0 is left out at a time: what is kept must read as itself.
+        if number.len() < text.len() {
+            return Self::parse(&number);
+        }
         Ok(Self(number.into_owned()))
     }
 
@@ -182,6 +186,12 @@ pub fn masked(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_number_with_many_trunk_zeros_reads_as_itself() {
+        let phone = Phone::parse("+600000000000").unwrap();
+        assert_eq!(Phone::parse(phone.e164()), Ok(phone));
+    }
+
     #[test]
     fn a_masked_number_shows_its_ends_only() {
         assert_eq!(super::masked("+12025550150"), "+12*******50");
