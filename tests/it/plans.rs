@@ -208,7 +208,7 @@ const PAUSED: &str = "jaspers_market_plain_text_v1";
 async fn wait(app: &TestApp) {
     app.sql(&format!(
         "INSERT INTO template_sync (account_id, name, language, created_at, updated_at, status, status_at) \
-         VALUES ('', '{PAUSED}', 'en_US', 1, 1, 'PAUSED', 1) ON CONFLICT DO NOTHING"
+         SELECT coalesce(waba_id, ''), '{PAUSED}', 'en_US', 1, 1, 'PAUSED', 1 FROM sender ON CONFLICT DO NOTHING"
     ))
     .await;
     for number in 0..5 {
@@ -293,6 +293,7 @@ async fn fill(app: &TestApp) {
             ("held_for", held_for),
             ("contact_id", contact),
             ("template", "'jaspers_market_plain_text_v1'"),
+            ("language", "'en_US'"),
             ("priority", "2"),
             ("wake_at", far.as_str()),
         ];
