@@ -23,9 +23,6 @@ use crate::{
 /// Rows that go into one transaction.
 const BATCH: i64 = 200;
 
-/// Templates that messages wait for, of which one turn looks whether they still have to.
-const TEMPLATES: usize = 100;
-
 /// Looks at what is due to be looked at. Says how many.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
     if !notification::any_woken(&engine.store, now).await? {
@@ -217,25 +214,22 @@ async fn release_templates(
 ) -> Result<u64, StoreError> {
     let mut released = 0;
     let mut last = None;
-    for _ in 0..TEMPLATES {
-        let Some(awaited) = notification::awaited_after(&engine.store, last.as_ref()).await? else {
-            break;
-        };
+    while let Some(awaited) = notification::awaited_after(&engine.store, last.as_ref()).await? {
         let awaited = last.insert(awaited);
         let (sender, template, language) = (awaited.sender, &awaited.template, &awaited.language);
         // The word of its own account counts, and no other's.
         let account = ring.account(sender);
         let account_id = account.and_then(|account| account.waba_id.as_deref());
+        // Read before anything is written: most of them still have to wait.
+        let reader = engine.store.by_index();
+        let standing = template_sync::standing(reader, account_id, template, language).await?;
+        if matches!(sendable(template, standing.as_ref()), Sendable::Later(_)) {
+            continue;
+        }
         released += engine
             .store
             .write(async |tx| {
-                let standing = template_sync::standing(tx, account_id, template, language).await?;
-                match sendable(template, standing.as_ref()) {
-                    Sendable::Later(_) => Ok(0),
-                    Sendable::Yes | Sendable::Never(_) => {
-                        notification::release_template(tx, sender, template, language, now).await
-                    }
-                }
+                notification::release_template(tx, sender, template, language, now).await
             })
             .await?;
     }

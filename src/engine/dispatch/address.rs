@@ -32,14 +32,14 @@ pub(super) async fn resolve(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     relink(tx, claimed).await?;
+    if claimed.iter().all(|message| message.is_at_home) {
+        return Ok(());
+    }
     let addresses: Vec<Alias> = claimed
         .iter()
         .filter(|message| !message.is_at_home)
         .filter_map(address)
         .collect();
-    if claimed.iter().all(|message| message.is_at_home) {
-        return Ok(());
-    }
     let holders: HashMap<Alias, Holder> = identity::holders(tx, &addresses)
         .await?
         .into_iter()
