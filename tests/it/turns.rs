@@ -1,6 +1,9 @@
 //! What waits for its turn with one person, or for its template, is in nobody else's way.
 
-use herald::engine::watch;
+use herald::{
+    engine::{dispatch, watch},
+    store::sender,
+};
 use serde_json::json;
 
 use crate::harness::{DEMO, Database, TestApp};
@@ -13,6 +16,11 @@ crate::tests![
     what_waits_for_somebody_who_is_deleted_is_not_sent_and_not_forgotten,
     what_waits_for_two_contacts_goes_to_the_one_that_they_become,
     without_a_pace_of_people_what_waited_goes,
+    what_is_too_much_for_one_look_is_passed_by_from_the_other_end,
+    everybody_gets_their_turn_however_many_have_one,
+    a_turn_behind_very_many_is_not_foretold,
+    a_template_is_looked_at_however_many_others_are_waited_for,
+    what_another_process_has_taken_of_the_pace_is_not_given_back,
 ];
 
 /// The usual pace of a number: what is taken of it in vain would be missed.
@@ -53,6 +61,38 @@ async fn waiting(app: &TestApp, for_what: &str) -> i64 {
 async fn contact(app: &TestApp, number: &str) -> String {
     let query = format!("phone={}", number.replace('+', "%2B"));
     app.contact(&query).await["id"].as_str().unwrap().to_owned()
+}
+
+/// So many messages for somebody who is known, as they stand in the queue, or outside of it.
+async fn fill(app: &TestApp, count: usize, state: &str, due: i64, held_for: &str, template: &str) {
+    let (id, series) = if app.database_url.starts_with("sqlite:") {
+        (
+            "randomblob(16)",
+            format!(
+                "(WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < {count}) SELECT i FROM s) AS s"
+            ),
+        )
+    } else {
+        (
+            "gen_random_uuid()",
+            format!("generate_series(1, {count}) AS s(i)"),
+        )
+    };
+    let now = app.now().micros();
+    let due = if due > 0 {
+        due.to_string()
+    } else {
+        "NULL".to_owned()
+    };
+    app.sql(&format!(
+        "INSERT INTO notification (id, created_at, updated_at, depth, channel, contact_id, recipient, address, kind, template, \
+         language, category, params, body, labels, priority, generation, status, open_status, engine_state, triggered, replied, \
+         attempt_count, due_at, sender_id, held_for) \
+         SELECT {id}, {now}, {now}, 0, 'whatsapp', (SELECT contact_id FROM contact_alias WHERE value = '{CROWDED}'), '{CROWDED}', \
+         '{CROWDED}', 'template', {template}, 'en_US', 'utility', '{{}}', '', '{{}}', 2, 1, '{state}', '{state}', '{state}', 0, false, \
+         0, {due}, (SELECT id FROM sender), {held_for} FROM {series}"
+    ))
+    .await;
 }
 
 async fn pace(app: &TestApp) -> i64 {
@@ -267,4 +307,115 @@ async fn without_a_pace_of_people_what_waited_goes(database: Database) {
     app.pass(now.micros_since(app.now()) / 1_000_000);
     app.meta = meta;
     assert_eq!(app.send().await, 3);
+}
+
+/// The template that everything is sent with, as a literal.
+const QUOTED: &str = "'jaspers_market_plain_text_v1'";
+
+async fn what_is_too_much_for_one_look_is_passed_by_from_the_other_end(database: Database) {
+    let app = app(&database, SETTINGS).await;
+    ask(&app, CROWDED, TEMPLATE, "normal").await;
+    assert_eq!(app.send().await, 1);
+    app.pass(60);
+    fill(
+        &app,
+        700,
+        "queued",
+        app.now().micros() - 1_000_000,
+        "NULL",
+        QUOTED,
+    )
+    .await;
+    let other = ask(&app, OTHER, TEMPLATE, "normal").await;
+    let slots = dispatch::Slots::each(16);
+    let claim = dispatch::claim(&app.engine, app.sender, slots, app.now())
+        .await
+        .unwrap();
+    app.answer(claim).await;
+    // One claim: 16 and the next 500, and not the 184 behind them.
+    assert_eq!(app.status_of(&other).await, "accepted");
+    let aside = waiting(&app, "turn").await;
+    assert!((500..700).contains(&aside), "{aside}");
+    app.send().await;
+    assert_eq!(waiting(&app, "turn").await, 698);
+}
+
+async fn everybody_gets_their_turn_however_many_have_one(database: Database) {
+    let settings = [("HERALD_SEND_PER_SECOND", "0"), ("HERALD_PAIR_BURST", "1")];
+    let app = app(&database, &settings).await;
+    // More than one claim gives turns to.
+    for number in 100..152 {
+        for _ in 0..2 {
+            ask(&app, &format!("+1202555{number:04}"), TEMPLATE, "normal").await;
+        }
+    }
+    assert_eq!(app.send().await, 52);
+    assert_eq!(waiting(&app, "turn").await, 52);
+    app.pass(6);
+    assert_eq!(app.send().await, 52);
+    // And without a pace of people, however many one of them has.
+    fill(&app, 450, "queued", app.now().micros(), "NULL", QUOTED).await;
+    assert_eq!(app.send().await, 0);
+    assert_eq!(waiting(&app, "turn").await, 450);
+    app.pass(6);
+    let (meta, now) = (app.meta.clone(), app.now());
+    let (url, _folder) = app.shut_down().await;
+    let off = [
+        ("HERALD_SEND_PER_SECOND", "0"),
+        ("HERALD_PAIR_SECONDS", "0"),
+    ];
+    let mut app = TestApp::start(&url, &off).await;
+    app.pass(now.micros_since(app.now()) / 1_000_000);
+    app.meta = meta;
+    assert_eq!(app.send().await, 450);
+}
+
+async fn a_turn_behind_very_many_is_not_foretold(database: Database) {
+    let app = app(&database, SETTINGS).await;
+    for _ in 0..2 {
+        ask(&app, CROWDED, TEMPLATE, "normal").await;
+    }
+    assert_eq!(app.send().await, 2);
+    let last = ask(&app, CROWDED, TEMPLATE, "bulk").await;
+    app.send().await;
+    fill(&app, 9_999, "queued", 0, "'turn'", QUOTED).await;
+    let turn = app.now().plus_seconds(6 * 10_000).to_string();
+    assert_eq!(app.notification(&last).await["waits_until"], turn);
+    fill(&app, 1, "queued", 0, "'turn'", QUOTED).await;
+    assert_eq!(app.notification(&last).await["waits_until"], json!(null));
+}
+
+async fn a_template_is_looked_at_however_many_others_are_waited_for(database: Database) {
+    let app = app(&database, SETTINGS).await;
+    ask(&app, CROWDED, TEMPLATE, "normal").await;
+    assert_eq!(app.send().await, 1);
+    fill(&app, 130, "held", 0, "'template'", "'paused_' || (100 + i)").await;
+    fill(&app, 1, "held", 0, "'template'", "'ready'").await;
+    app.sql(
+        "INSERT INTO template_sync (account_id, name, language, created_at, updated_at, status, status_at) \
+         SELECT '', template, 'en_US', 1, 1, CASE WHEN template = 'ready' THEN 'APPROVED' ELSE 'PAUSED' END, 1 \
+         FROM notification WHERE held_for = 'template'",
+    )
+    .await;
+    watch::release(&app.engine, app.now()).await.unwrap();
+    assert_eq!(waiting(&app, "template").await, 130);
+    let due = "SELECT count(*) FROM notification WHERE template = 'ready' AND due_at IS NOT NULL";
+    assert_eq!(app.number(due).await, 1);
+}
+
+async fn what_another_process_has_taken_of_the_pace_is_not_given_back(database: Database) {
+    let app = app(&database, SETTINGS).await;
+    let now = app.now();
+    let (taken, theirs) = (now.plus_seconds(2), now.plus_seconds(3));
+    app.sql(&format!(
+        "UPDATE sender SET pace_next_at = {}",
+        theirs.micros()
+    ))
+    .await;
+    for (expected, is) in [(taken, theirs), (theirs, now)] {
+        sender::give_back_pace(&app.store, app.sender, expected, now)
+            .await
+            .unwrap();
+        assert_eq!(pace(&app).await, is.micros());
+    }
 }

@@ -86,3 +86,58 @@ pub async fn learn_answered(engine: &Engine, now: Timestamp) -> Result<usize, St
     }
     Ok(sightings.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Answered, Fact, MOST, Sighting, TOGETHER, Timestamp};
+    use crate::{
+        domain::identity::{Alias, AliasKind},
+        store::identity::Source,
+    };
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_767_225_600);
+
+    fn alias(kind: AliasKind, value: &str) -> Alias {
+        Alias {
+            kind,
+            value: value.to_owned(),
+        }
+    }
+
+    fn sighting(fact: Fact) -> Sighting {
+        Sighting {
+            aliases: Vec::new(),
+            facts: vec![fact],
+            scope: String::new(),
+            at: NOW,
+            source: Source::Answer,
+            callback_id: None,
+            is_person: false,
+            profile_name: None,
+            username: None,
+        }
+    }
+
+    fn many(count: usize) -> Vec<Sighting> {
+        let id = alias(AliasKind::UserId, "US.1");
+        vec![sighting(Fact::Seen(id)); count]
+    }
+
+    #[test]
+    fn many_are_learned_at_once_and_no_more_than_so_many_are_kept() {
+        let answered = Answered::default();
+        assert!(!answered.keep(many(TOGETHER - 1), NOW));
+        assert!(answered.keep(many(1), NOW));
+        answered.keep(many(MOST), NOW);
+        assert_eq!(answered.change(|kept| kept.len()), MOST);
+    }
+
+    #[test]
+    fn the_other_form_of_a_number_does_not_wait() {
+        let variant = Fact::Variant {
+            sent: alias(AliasKind::Phone, "+5511955500131"),
+            answered: alias(AliasKind::Phone, "+551155500131"),
+        };
+        assert!(Answered::default().keep(vec![sighting(variant)], NOW));
+    }
+}

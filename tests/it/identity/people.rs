@@ -1,9 +1,10 @@
 //! Whoever an alias leads to.
 
+use herald::engine::{dispatch, identity};
 use serde_json::json;
 
 use super::{AT, app, later, text};
-use crate::harness::Database;
+use crate::harness::{Database, fresh_blocker};
 
 crate::tests![
     what_one_item_names_side_by_side_is_one_person,
@@ -24,6 +25,7 @@ crate::tests![
     a_new_id_at_a_known_number_is_open_until_something_decides,
     after_time_has_decided_what_was_refused_holds_for_both,
     a_reply_by_the_id_answers_what_went_to_the_number,
+    what_answers_say_is_learned_together_and_again_after_a_failure,
 ];
 
 const NUMBER: &str = "12025550111";
@@ -429,4 +431,46 @@ async fn a_reply_by_the_id_answers_what_went_to_the_number(database: Database) {
     app.says_now(&[("from_user_id", "US.1")], "I am coming")
         .await;
     assert!(app.stored(&id).await.replied);
+}
+
+async fn what_answers_say_is_learned_together_and_again_after_a_failure(database: Database) {
+    let app = app(&database).await;
+    let answer = json!({
+        "contacts": [{ "input": TO, "wa_id": NUMBER, "user_id": "US.77" }],
+        "messages": [{ "id": "wamid.ANSWER" }],
+    })
+    .to_string();
+    app.meta.will_answer(&[(200, &answer)]);
+    app.queued(&json!({ "to": TO, "template": "hello" })).await;
+    let slots = dispatch::Slots::each(1);
+    let mut claim = dispatch::claim(&app.engine, app.sender, slots, app.now())
+        .await
+        .unwrap();
+    let answered = dispatch::call(&app.meta, claim.jobs.remove(0)).await;
+    dispatch::settle(&app.engine, app.sender, &[answered], 500, app.now())
+        .await
+        .unwrap();
+    let known = "SELECT count(*) FROM contact_alias WHERE value = 'US.77'";
+    // One is not worth a transaction yet.
+    assert_eq!(
+        identity::learn_due(&app.engine, app.now()).await.unwrap(),
+        0
+    );
+    assert_eq!(app.number(known).await, 0);
+    // A clock that was put back makes it due, and so does half a second.
+    for late in [-1, 1] {
+        let later = app.now().plus_seconds(late);
+        let blocker = fresh_blocker(&app.database_url).await;
+        let failed = blocker
+            .while_blocked(&app.engine, identity::learn_due(&app.engine, later))
+            .await;
+        blocker.release().await;
+        assert!(failed.is_err(), "{failed:?}");
+        app.reconnect().await;
+        assert_eq!(app.number(known).await, 0, "it is kept");
+    }
+    let later = app.now().plus_seconds(1);
+    assert_eq!(identity::learn_due(&app.engine, later).await.unwrap(), 1);
+    assert_eq!(app.number(known).await, 1);
+    assert_eq!(identity::learn_due(&app.engine, later).await.unwrap(), 0);
 }
