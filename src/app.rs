@@ -446,7 +446,7 @@ impl App {
                 .configure(|config| dashboard::configure(config, &handlers_state, &pages));
         })?;
         let handle = server.handle();
-        // Nobody waits for it.
+        // Beside the start: the first request may come before it has ended.
         drop(tokio::task::spawn_blocking(phone::load_plans));
         tracing::info!(event = "http.listening", %address, "listening");
         // Closing the inbox is what ends its worker: nobody else may hold it.

@@ -274,7 +274,7 @@ pub async fn chunk(
         ..Batch::default()
     };
     if dry_run {
-        // Nothing is written, and nobody's lock is waited for.
+        // Nothing is written, so no lock is taken.
         let mut batch = batch;
         for loaded in notification::load(engine.store.reader(), &ids).await? {
             let mut state = loaded.state;

@@ -232,7 +232,7 @@ pub async fn check(
     mut nonce: impl FnMut() -> Option<Nonce>,
     now: Timestamp,
 ) -> Result<KeyCheck, StoreError> {
-    // A command that only reads waits for nobody's lock.
+    // A command that only reads takes no lock.
     if !rotate && let Some(kept) = setting::get(store.reader(), CHECK_NAME).await? {
         return Ok(if vault.opens_check(&kept) {
             KeyCheck::Fits

@@ -238,7 +238,7 @@ impl World {
         value
     }
 
-    /// Statuses in several entries and changes, with news that nobody waits for between them.
+    /// Statuses in several entries and changes, with news of another kind between them.
     fn mixed(&self, statuses: &[Value]) -> Value {
         let change = |statuses: &[&Value]| json!({ "field": "messages", "value": self.of_number(json!({ "statuses": statuses })) });
         let news = json!({ "field": "flows", "value": {

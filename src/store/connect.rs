@@ -424,7 +424,8 @@ mod tests {
 
     use super::{Duration, Purpose, SqliteConnectOptions, open_sqlite, open_unlocked};
 
-    /// A file without a write-ahead log whose lock somebody has: for it SQLite waits for nobody.
+    /// A file without a write-ahead log that another connection has locked: SQLite does not wait for
+    /// that lock.
     async fn locked(path: &str) -> SqliteConnection {
         let options = SqliteConnectOptions::new()
             .filename(path)

@@ -154,8 +154,8 @@ fn unused(permits: &[Permit], used: impl Fn(Lane) -> i64) -> Option<Timestamp> {
     back
 }
 
-/// Gives back what a claim took of the pace and did not use, as what it found has to wait: nobody
-/// else waits for that. Not, where another process has taken of it since.
+/// Gives back what a claim took of the pace and did not use, because what it found has to wait.
+/// Not if another process has taken of the pace since.
 pub(super) async fn give_back(
     engine: &Engine,
     sender: Uuid,

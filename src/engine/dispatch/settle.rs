@@ -253,7 +253,7 @@ fn recipient(answer: &Answer) -> Recipient<'_> {
 }
 
 /// Which id and which form of its number a person is known by is learned from the answer, never
-/// guessed. Nobody waits for it.
+/// guessed. The answer does not wait for it.
 async fn learn_names(engine: &Engine, scope: &str, answers: &[Answer], now: Timestamp) {
     let sightings = answers
         .iter()

@@ -1,7 +1,7 @@
 //! Takes due messages out of the queue: what may leave is made ready, what has to wait is put aside.
 //!
-//! A message that waits for its turn with one person, or for its template, costs nobody else
-//! anything: what waits for the same and is next goes aside with it, and the claim looks for others
+//! A message that waits for its turn with one person, or for its template, costs other messages
+//! nothing: what waits for the same and is next goes aside with it, and the claim looks for others
 //! from the other end of the queue.
 
 use std::collections::{HashMap, HashSet};

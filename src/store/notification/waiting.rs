@@ -274,8 +274,8 @@ pub async fn awaited_after(
     last: Option<&Awaited>,
 ) -> Result<Option<Awaited>, StoreError> {
     const KEY: &str = "sender_id, template, coalesce(language, '')";
-    // Each is a look into the index of its own: SQLite walks over
-    // all that is equal in the first columns of a row that is compared as a whole.
+    // Column by column: SQLite reads every row that is equal in the first columns when it compares
+    // rows as a whole (findings/sqlite-keyset-pages-walk-over-ties.sh).
     let next = match last {
         None => vec![(String::new(), Vec::new())],
         Some(last) => {
