@@ -38,6 +38,7 @@ mod m20261129_000050_callback_scopes;
 mod m20261129_000051_made_with;
 mod m20261129_000060_identities;
 mod m20261129_000061_turns;
+mod m20261129_000062_evidence_key;
 
 /// Every migration there is.
 #[derive(Debug)]
@@ -74,6 +75,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000051_made_with::Migration),
             Box::new(m20261129_000060_identities::Migration),
             Box::new(m20261129_000061_turns::Migration),
+            Box::new(m20261129_000062_evidence_key::Migration),
         ]
     }
 }

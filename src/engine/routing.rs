@@ -126,6 +126,12 @@ pub struct Page {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unknown(pub String);
 
+impl Unknown {
+    fn of(what: &str, name: &str) -> Self {
+        Self(format!("there is no {what} {name}"))
+    }
+}
+
 /// Finds whom one entry means, of those that the caller may name. `same` is `original`.
 pub async fn resolve(
     tx: &DatabaseTransaction,
@@ -152,11 +158,11 @@ pub async fn resolve(
         RecipientSpec::UserId(user_id) => one(by_user_id(tx, user_id, now).await?),
         RecipientSpec::Contact(name) => match people::contact_named(tx, bounds, name).await? {
             Some(person) => one(Target::of(format!("contact:{name}"), Some(person), "")),
-            None => Err(Unknown(format!("there is no contact {name}"))),
+            None => Err(Unknown::of("contact", name)),
         },
         RecipientSpec::User(name) => match people::user(tx, bounds, name).await? {
             Some(staff) => one(Target::of_staff(staff)),
-            None => Err(Unknown(format!("there is no user {name}"))),
+            None => Err(Unknown::of("user", name)),
         },
         RecipientSpec::Group(name) => {
             let most = i64::try_from(recipients_at_once(tx)).unwrap_or(i64::MAX);
@@ -164,7 +170,7 @@ pub async fn resolve(
             // Of a group that has members nobody need be asked whether it is there.
             let is_known = !members.is_empty() && bounds.catalogue().is_none();
             if !is_known && !people::group_exists(tx, bounds, name).await? {
-                return Ok(Err(Unknown(format!("there is no group {name}"))));
+                return Ok(Err(Unknown::of("group", name)));
             }
             let more = i64::try_from(members.len()).unwrap_or(0) == most;
             let next = if more {
@@ -178,6 +184,25 @@ pub async fn resolve(
             })
         }
     })
+}
+
+/// Whether a group, user or contact is there, of those that the caller may name. Whoever else is
+/// meant is made when a message is.
+pub async fn find_unknown(
+    tx: &DatabaseTransaction,
+    bounds: &Bounds,
+    spec: &RecipientSpec,
+) -> Result<Option<Unknown>, StoreError> {
+    let (is_known, what, name) = match spec {
+        RecipientSpec::Group(name) => (people::group_exists(tx, bounds, name).await?, "group", name),
+        RecipientSpec::User(name) => (people::user_exists(tx, bounds, name).await?, "user", name),
+        RecipientSpec::Contact(name) => {
+            let found = people::contact_named(tx, bounds, name).await?;
+            (found.is_some(), "contact", name)
+        }
+        RecipientSpec::Same | RecipientSpec::Phone(_) | RecipientSpec::UserId(_) => return Ok(None),
+    };
+    Ok((!is_known).then(|| Unknown::of(what, name)))
 }
 
 async fn by_phone(

@@ -338,14 +338,8 @@ async fn unknown_names(
             let Ok(spec) = RecipientSpec::parse(&planned.entry) else {
                 continue;
             };
-            if !matches!(
-                spec,
-                RecipientSpec::Group(_) | RecipientSpec::User(_) | RecipientSpec::Contact(_)
-            ) {
-                continue;
-            }
             let naming = step.naming(planned.is_chosen);
-            if let Err(reason) = routing::resolve(tx, naming, &spec, None, None, now).await? {
+            if let Some(reason) = routing::find_unknown(tx, naming, &spec).await? {
                 unknown.push(UnknownName {
                     route: route.name.clone(),
                     reason: reason.0,

@@ -103,21 +103,8 @@ pub(super) async fn resolve(
 
 /// What was for a user is for whomever the user is now.
 async fn relink(tx: &DatabaseTransaction, claimed: &mut [Claimed]) -> Result<(), StoreError> {
-    let names: Vec<String> = claimed
-        .iter()
-        .filter_map(|message| message.recipient.as_deref()?.strip_prefix("user:"))
-        .map(str::to_owned)
-        .collect();
-    if names.is_empty() {
-        return Ok(());
-    }
-    let linked = people::linked(tx, &names).await?;
     for message in claimed {
-        let user = message
-            .recipient
-            .as_deref()
-            .and_then(|it| it.strip_prefix("user:"));
-        let Some(contact) = user.and_then(|user| linked.get(user).copied()) else {
+        let Some(contact) = message.linked_contact_id else {
             continue;
         };
         if message.contact_id.is_some() && message.contact_id != Some(contact) {

@@ -11,8 +11,8 @@ use crate::{
     store::StoreError,
 };
 
-/// So many are learned together.
-const TOGETHER: usize = 200;
+/// So many are learned together: the more, the fewer pages are written for each.
+const TOGETHER: usize = 400;
 
 /// None is kept for longer, in microseconds.
 const PATIENCE_MICROS: i64 = 500_000;

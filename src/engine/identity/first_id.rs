@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
-use super::Sighting;
+use super::{Sighting, evidence};
 use crate::{
     domain::{
         identity::{Alias, Fact},
@@ -13,84 +13,83 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
-        identity::{self, Known},
+        identity::{self, Known, NewEvidence, Pair},
     },
 };
 
-/// Adds first ids to the contacts of their numbers. Says which sightings need nothing more.
+/// Adds first ids to the contacts of their numbers, with the evidence. Says for each sighting
+/// whose it is, if it was such a one: it needs nothing more.
 ///
 /// That is so where a settled contact has the number now, nobody has the id, and no other evidence
 /// and no decision names either of them.
 pub(super) async fn add(
     tx: &DatabaseTransaction,
-    sightings: &[&Sighting],
+    sightings: &[Sighting],
     known: &HashMap<Alias, Known>,
     now: Timestamp,
-) -> Result<Vec<bool>, StoreError> {
+) -> Result<Vec<Option<Uuid>>, StoreError> {
+    let mut owners = vec![None; sightings.len()];
+    let candidates: Vec<(usize, Candidate<'_>)> = sightings
+        .iter()
+        .enumerate()
+        .filter_map(|(position, sighting)| Some((position, candidate(sighting, known)?)))
+        .collect();
+    if candidates.is_empty() {
+        return Ok(owners);
+    }
     let mut named: BTreeMap<&Alias, usize> = BTreeMap::new();
-    for sighting in sightings {
-        for fact in &sighting.facts {
-            let (one, other) = fact.aliases();
-            for alias in std::iter::once(one).chain(other) {
-                *named.entry(alias).or_default() += 1;
-            }
+    for fact in sightings.iter().flat_map(|sighting| &sighting.facts) {
+        let (one, other) = fact.aliases();
+        for alias in std::iter::once(one).chain(other) {
+            *named.entry(alias).or_default() += 1;
         }
     }
-    let candidates: Vec<Option<(&Alias, &Alias, Uuid)>> = sightings
-        .iter()
-        .map(|sighting| {
-            candidate(sighting, known).filter(|(phone, id, _)| {
-                // Of what comes together, only what is named once is clear.
-                named.get(phone) == Some(&1) && named.get(id) == Some(&1)
-            })
-        })
-        .collect();
-    let aliases: Vec<Alias> = candidates
-        .iter()
-        .flatten()
-        .flat_map(|(phone, id, _)| [(*phone).clone(), (*id).clone()])
-        .collect();
-    if aliases.is_empty() {
-        return Ok(vec![false; sightings.len()]);
-    }
+    // Of what comes together, only what is named once is clear.
+    let is_clear = |(_, it): &(usize, Candidate<'_>)| {
+        named.get(it.phone) == Some(&1) && named.get(it.id) == Some(&1)
+    };
+    let clear: Vec<(usize, Candidate<'_>)> = candidates.into_iter().filter(is_clear).collect();
     // Two processes may hear of two first ids of one number.
     identity::lock(tx).await?;
-    let mut others: BTreeMap<Alias, usize> = BTreeMap::new();
-    for observation in identity::evidence_about(tx, &aliases).await? {
-        // The one of this sighting is found by both of its aliases.
-        let (one, other) = observation.fact.aliases();
-        if matches!(observation.fact, Fact::Seen(_)) {
-            continue;
-        }
-        for alias in std::iter::once(one).chain(other) {
-            *others.entry(alias.clone()).or_default() += 1;
-        }
-    }
-    for decision in identity::decisions_about(tx, &aliases).await? {
-        let (one, other) = decision.verdict.aliases();
-        for alias in std::iter::once(one).chain(other) {
-            *others.entry(alias.clone()).or_default() += 3;
-        }
-    }
-    let is_first = |alias: &Alias| others.get(alias).is_some_and(|count| *count <= 2);
-    let mut added = Vec::new();
-    let done = candidates
-        .into_iter()
-        .map(|candidate| {
-            let clear = candidate.filter(|(phone, id, _)| is_first(phone) && is_first(id));
-            added.extend(clear.map(|(_, id, contact)| (id.clone(), contact)));
-            clear.is_some()
+    let pairs: Vec<Pair<'_>> = clear
+        .iter()
+        .map(|(position, it)| Pair {
+            position: *position,
+            phone: &it.phone.value,
+            id: &it.id.value,
         })
         .collect();
+    for position in identity::unmentioned(tx, &pairs).await? {
+        let found = clear.iter().find(|(of, _)| *of == position);
+        if let (Some(owner), Some((_, it))) = (owners.get_mut(position), found) {
+            *owner = Some(it.contact);
+        }
+    }
+    let mut added = Vec::with_capacity(clear.len());
+    let mut noted: Vec<NewEvidence> = Vec::with_capacity(clear.len());
+    for (position, it) in &clear {
+        let is_first = owners.get(*position).is_some_and(Option::is_some);
+        if let Some(sighting) = sightings.get(*position).filter(|_| is_first) {
+            added.push((it.id.clone(), it.contact));
+            noted.extend(evidence(sighting));
+        }
+    }
+    identity::add_evidence(tx, &noted, now).await?;
     identity::add_holders(tx, &added, now).await?;
-    Ok(done)
+    Ok(owners)
 }
 
-/// The number, the id and the contact of the number, if it may be so.
+/// A number, an id that nobody has, and the contact of the number.
+struct Candidate<'a> {
+    phone: &'a Alias,
+    id: &'a Alias,
+    contact: Uuid,
+}
+
 fn candidate<'a>(
     sighting: &'a Sighting,
     known: &HashMap<Alias, Known>,
-) -> Option<(&'a Alias, &'a Alias, Uuid)> {
+) -> Option<Candidate<'a>> {
     let [Fact::Together { phone, id }] = sighting.facts.as_slice() else {
         return None;
     };
@@ -101,5 +100,9 @@ fn candidate<'a>(
         && holder.holder.superseded_at.is_none()
         && sighting.at >= holder.holder.since
         && !known.contains_key(id);
-    is_clear.then_some((phone, id, holder.holder.contact))
+    is_clear.then_some(Candidate {
+        phone,
+        id,
+        contact: holder.holder.contact,
+    })
 }

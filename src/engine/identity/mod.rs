@@ -266,15 +266,22 @@ pub(super) async fn meet(
         .into_iter()
         .map(|known| (known.holder.alias.clone(), known))
         .collect();
-    let evidence: Vec<NewEvidence> = sightings.iter().flat_map(evidence).collect();
-    let noted = identity::note(tx, &evidence, now).await?;
-    let mut noted = noted.into_iter();
+    let first = first_id::add(tx, sightings, &known, now).await?;
+    let rest = sightings.iter().zip(&first).filter(|(_, first)| first.is_none());
+    let evidence: Vec<NewEvidence> = rest.flat_map(|(sighting, _)| evidence(sighting)).collect();
+    let mut noted = identity::note(tx, &evidence, now).await?.into_iter();
     let mut unclear: BTreeSet<Alias> = BTreeSet::new();
     let mut met: Vec<Option<Met>> = Vec::with_capacity(sightings.len());
     let mut quiet: Vec<bool> = Vec::with_capacity(sightings.len());
-    let mut loud: Vec<&Sighting> = Vec::new();
-    let mut loud_at: Vec<usize> = Vec::new();
-    for sighting in sightings {
+    for (sighting, first) in sightings.iter().zip(first) {
+        if let Some(contact) = first {
+            quiet.push(false);
+            met.push(Some(Met {
+                contact,
+                is_shared: false,
+            }));
+            continue;
+        }
         let mut is_news = false;
         let mut is_later = false;
         for noted in noted.by_ref().take(sighting.facts.len()) {
@@ -290,33 +297,13 @@ pub(super) async fn meet(
                 contact: known.holder.contact,
                 is_shared: is_unsettled || known.is_linked,
             }));
-        } else {
-            loud_at.push(met.len());
-            met.push(None);
-            loud.push(sighting);
+            continue;
         }
-    }
-    let added = first_id::add(tx, &loud, &known, now).await?;
-    for (sighting, _) in loud.iter().zip(&added).filter(|(_, is_added)| !**is_added) {
+        met.push(None);
         unclear.extend(sighting.aliases.iter().cloned());
         for fact in &sighting.facts {
             let (one, other) = fact.aliases();
             unclear.extend(std::iter::once(one).chain(other).cloned());
-        }
-    }
-    // Whom these are about is whose the number is.
-    for ((sighting, position), _) in loud
-        .iter()
-        .zip(&loud_at)
-        .zip(&added)
-        .filter(|(_, is_added)| **is_added)
-    {
-        let holder = sighting.aliases.iter().find_map(|alias| known.get(alias));
-        if let (Some(slot), Some(holder)) = (met.get_mut(*position), holder) {
-            *slot = Some(Met {
-                contact: holder.holder.contact,
-                is_shared: false,
-            });
         }
     }
     if !unclear.is_empty() {

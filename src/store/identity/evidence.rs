@@ -250,6 +250,22 @@ pub async fn note(
     Ok(noted)
 }
 
+/// Keeps evidence about aliases of which there was none: each names others than all before it.
+pub async fn add(
+    tx: &DatabaseTransaction,
+    all: &[NewEvidence],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let described = described(all, now);
+    let mut sorted: Vec<&Row<'_>> = described.iter().collect();
+    // The order of `note`.
+    sorted.sort_by_key(|row| (row.one, row.other, row.kind, row.scope, row.changed_at));
+    write(tx, &sorted, now).await
+}
+
 async fn write(
     tx: &DatabaseTransaction,
     described: &[&Row<'_>],

@@ -5,6 +5,7 @@ mod consent;
 mod contacts;
 mod decision;
 mod evidence;
+mod first_id;
 mod merge;
 mod reattribute;
 mod windows;
@@ -18,8 +19,10 @@ pub use decision::{
     NewDecision, about as decisions_about, forget as forget_decisions, note as note_decision,
 };
 pub use evidence::{
-    Listed, NewEvidence, Noted, Source, about as evidence_about, are_noted, listed, note,
+    Listed, NewEvidence, Noted, Source, about as evidence_about, add as add_evidence, are_noted,
+    listed, note,
 };
+pub use first_id::{Pair, unmentioned};
 pub use merge::{merge, unmerge};
 pub use reattribute::{Message, messages, set_contact, take_notifications};
 pub use windows::{Window, reset as reset_windows};

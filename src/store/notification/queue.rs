@@ -48,6 +48,8 @@ pub struct Claimed {
     pub sealed: Option<String>,
     /// Whether its contact has its address now.
     pub is_at_home: bool,
+    /// Of a message for a user: the contact that they are linked to now.
+    pub linked_contact_id: Option<Uuid>,
 }
 
 /// Whether a claimed message's contact has its address: a look into the index for each, where a
@@ -56,6 +58,10 @@ const AT_HOME: &str = "coalesce((SELECT k.contact_id = notification.contact_id F
      WHERE k.value = notification.address AND k.superseded_at IS NULL AND k.kind = CASE \
      WHEN substr(notification.address, 1, 1) = '+' THEN 'phone' \
      WHEN substr(notification.address, 3, 5) = '.ENT.' THEN 'parent_bsuid' ELSE 'bsuid' END), false)";
+
+/// Of a message for a user, as `user:NAME`: whom they are linked to.
+const LINKED: &str = "CASE WHEN substr(notification.recipient, 1, 5) = 'user:' THEN \
+     (SELECT u.contact_id FROM user_account u WHERE u.name = substr(notification.recipient, 6)) END";
 
 /// Whose messages are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +179,7 @@ pub async fn claim(
              sender_id = $1, lease_owner = $2, leased_until = $3, wake_at = $3, due_at = NULL, updated_at = $4, \
              attempt_count = attempt_count + 1 FROM due WHERE {} \
              RETURNING id, contact_id, recipient, address, kind, template, language, category, params, body, generation, \
-             attempt_count, created_at, follow_up_id, subject_contact_id, reply_to, message_kind, product, channel, priority, sealed, {AT_HOME}",
+             attempt_count, created_at, follow_up_id, subject_contact_id, reply_to, message_kind, product, channel, priority, sealed, {AT_HOME}, {LINKED}",
             by_key(backend, "id", "due_id")
         ),
         [sender.into(), owner.into(), leased_until.micros().into(), now.micros().into(), limit.into(), lane.into()],
@@ -206,6 +212,7 @@ pub async fn claim(
                 priority: columns.take()?,
                 sealed: columns.take()?,
                 is_at_home: columns.take()?,
+                linked_contact_id: columns.take()?,
             })
         })
         .collect::<Result<Vec<_>, StoreError>>()?;

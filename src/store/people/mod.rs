@@ -49,12 +49,44 @@ pub struct Person {
     pub time_zone: Option<String>,
 }
 
-/// A contact `c`. Of several addresses the one that was given, and then the newest.
-const PERSON: &str = "c.id, coalesce(c.name, c.profile_name), c.language, \
-     (SELECT a.value FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'phone' AND a.superseded_at IS NULL \
-      ORDER BY a.given DESC, a.since DESC, a.value LIMIT 1), \
-     (SELECT a.value FROM contact_alias a WHERE a.contact_id = c.id AND a.kind = 'bsuid' AND a.superseded_at IS NULL \
-      ORDER BY a.since DESC, a.created_at DESC, a.value DESC LIMIT 1), c.time_zone";
+/// Of several numbers the one that was given, and then the newest.
+macro_rules! phone_order {
+    () => {
+        "a.given DESC, a.since DESC, a.value"
+    };
+}
+
+macro_rules! user_id_order {
+    () => {
+        "a.since DESC, a.created_at DESC, a.value DESC"
+    };
+}
+
+/// An address of a contact `c`: the only one of its kind, or the first of several. To order even
+/// one row, SQLite makes a table: too much for everybody in a large group.
+macro_rules! address {
+    ($kind:literal, $order:expr) => {
+        concat!(
+            "(SELECT CASE WHEN count(*) < 2 THEN max(k.value) ELSE (SELECT a.value FROM contact_alias a \
+             WHERE a.contact_id = c.id AND a.kind = '",
+            $kind,
+            "' AND a.superseded_at IS NULL ORDER BY ",
+            $order,
+            " LIMIT 1) END FROM contact_alias k WHERE k.contact_id = c.id AND k.kind = '",
+            $kind,
+            "' AND k.superseded_at IS NULL)"
+        )
+    };
+}
+
+/// The columns of a [`Person`], of a contact `c`.
+const PERSON: &str = concat!(
+    "c.id, coalesce(c.name, c.profile_name), c.language, ",
+    address!("phone", phone_order!()),
+    ", ",
+    address!("bsuid", user_id_order!()),
+    ", c.time_zone"
+);
 
 /// The same as far as a caller knows it; the parameters it has are behind those that are used.
 fn person_known(bounds: &Bounds, used: usize) -> Piece {
@@ -94,8 +126,8 @@ fn person_known(bounds: &Bounds, used: usize) -> Piece {
             "c.id, {}, {}, {}, {}, {}",
             detail("name"),
             detail("language"),
-            alias("phone", "a.given DESC, a.since DESC, a.value"),
-            alias("bsuid", "a.since DESC, a.created_at DESC, a.value DESC"),
+            alias("phone", phone_order!()),
+            alias("bsuid", user_id_order!()),
             detail("time_zone")
         ),
         values,
@@ -280,6 +312,22 @@ pub async fn user(
     row.as_ref().map(member).transpose()
 }
 
+/// Whether there is a member of staff of this name, of the caller's catalogue.
+pub async fn user_exists(
+    connection: &impl ConnectionTrait,
+    bounds: &Bounds,
+    name: &str,
+) -> Result<bool, StoreError> {
+    let Piece { sql, values } = of_catalogue(bounds).piece("u", 1);
+    Ok(query_one(
+        connection,
+        format!("SELECT u.id FROM user_account u WHERE u.name = $1{sql}"),
+        std::iter::once(name.into()).chain(values),
+    )
+    .await?
+    .is_some())
+}
+
 /// Whether there is a group of this name, of the caller's catalogue.
 pub async fn group_exists(
     connection: &impl ConnectionTrait,
@@ -431,34 +479,6 @@ pub async fn is_deleted(
     )
     .await?;
     Ok(row.is_some())
-}
-
-/// The contacts that users of these names are linked to, by name.
-pub async fn linked(
-    connection: &impl ConnectionTrait,
-    names: &[String],
-) -> Result<std::collections::HashMap<String, Uuid>, StoreError> {
-    #[derive(Serialize)]
-    struct Row<'a> {
-        name: &'a str,
-    }
-    let wanted: Vec<Row<'_>> = names.iter().map(|name| Row { name }).collect();
-    let backend = connection.get_database_backend();
-    let given = rows(backend, &[("name", Type::Text)]);
-    let users = matching(backend, &given, "user_account", "u", "u.name = r.name");
-    let found = query(
-        connection,
-        format!("SELECT u.name, u.contact_id FROM {users} WHERE u.contact_id IS NOT NULL"),
-        [list(&wanted)?],
-    )
-    .await?;
-    found
-        .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok((columns.take()?, columns.take()?))
-        })
-        .collect()
 }
 
 /// The contact of an id, or the one that it has become a part of.
