@@ -25,14 +25,19 @@ use crate::{
         time::Timestamp,
     },
     engine::{
-        Alarms, Engine, Retention, Settings, accept, backlog,
-        clock::OF_PROCESS,
-        heartbeat, hold,
-        inbox::{ErrorChain, Handover, Inbox, Intake},
-        keyring::{Environment, Keys, REVISION, token_scope},
-        lineage::{self, Lineage},
-        vault::{self, KeyCheck, Vault},
+        Alarms, Engine, Retention, Settings,
+        ingest::inbox::{Handover, Inbox, Intake},
+        intake,
+        runtime::{
+            backlog,
+            clock::OF_PROCESS,
+            heartbeat, hold,
+            keyring::{Environment, Keys, REVISION, token_scope},
+            lineage::{self, Lineage},
+            vault::{self, KeyCheck, Vault},
+        },
     },
+    error::ErrorChain,
     http::{
         self,
         limits::{Limiter, Limits, files},
@@ -78,7 +83,7 @@ pub struct App {
     pub handover: Arc<Handover>,
     listener: TcpListener,
     intake: Intake,
-    requests: accept::Queue,
+    requests: intake::Queue,
     options: Options,
     http_workers: usize,
     shares: files::Shares,
@@ -314,7 +319,7 @@ impl App {
             hold::begin(&engine, by, Reason::Asked, Some("serve --hold")).await?;
         }
         let ring = engine.refresh_keyring().await?;
-        let (door, requests) = accept::open();
+        let (door, requests) = intake::open();
         let backlog = Arc::clone(&engine.backlog);
         let (inbox, intake) = Inbox::new(config.inbox_bytes, config.inbox_wait, backlog);
         let state = web::Data::new(AppState {

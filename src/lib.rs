@@ -9,14 +9,14 @@
 //! 5. names an actix type or an HTTP status → [`http`] (the API and the webhook) or
 //!    [`dashboard`] (pages for people)
 //! 6. decides something from its arguments alone → [`domain`]
-//! 7. makes one change happen, in one transaction → [`engine`]
+//! 7. makes one change happen, in one transaction → [`engine`], which has a list of its own
 //! 8. runs without a request → [`workers`]
 //! 9. pretends to be Meta → [`sandbox`]
 //! 10. puts the parts together → [`app`]
 //!
 //! Arrows point down only: `main → cli → app → { http, dashboard, workers } → engine →
 //! { store, providers } → domain`; `store → entity`; `cli → sandbox`. A test
-//! (`tests/it/walls.rs`) reads the `use` lines and holds them.
+//! (`tests/it/boundaries.rs`) reads the `use` lines and holds them.
 
 pub mod app;
 pub mod cli;
@@ -24,6 +24,7 @@ pub mod config;
 pub mod dashboard;
 pub mod domain;
 pub mod engine;
+pub mod error;
 pub mod http;
 pub mod providers;
 pub mod sandbox;

@@ -15,9 +15,9 @@ use crate::{
     domain::time::Timestamp,
     engine::{
         Engine,
-        accept::Door,
-        clock::{OF_PROCESS, Reference},
-        inbox::Inbox,
+        ingest::inbox::Inbox,
+        intake::Door,
+        runtime::clock::{OF_PROCESS, Reference},
     },
 };
 

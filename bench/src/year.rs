@@ -12,7 +12,7 @@ use herald::{
     app,
     config::{Config, Strictness},
     domain::time::Timestamp,
-    engine::retention::Cleaner,
+    engine::runtime::retention::Cleaner,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use serde_json::json;

@@ -10,8 +10,8 @@ use crate::{
     domain::{access::Bounds, time::Timestamp},
     engine::{
         Engine,
-        manual::{self, Action, Batch, Done, KeyReused},
-        matching::{Labels, Match},
+        admin::operator_actions::{self, Action, Batch, Done, KeyReused},
+        insight::notification_filter::{Labels, Match},
     },
     state::Clock,
     store::hold,
@@ -145,7 +145,8 @@ impl Which {
 }
 
 async fn one(engine: &Engine, id: Uuid, action: Action) -> anyhow::Result<()> {
-    match manual::one(engine, &Bounds::All, id, action, None, Clock::System.now()).await? {
+    match operator_actions::one(engine, &Bounds::All, id, action, None, Clock::System.now()).await?
+    {
         Done::Yes => say(format!("1 {}.", words(action).0)),
         Done::No(reason) => bail!("nothing changed: {reason}"),
         Done::NotFound => bail!("there is no notification {id}"),
@@ -170,7 +171,7 @@ async fn many(engine: &Engine, filter: Match, action: Action, dry_run: bool) -> 
     let word = if dry_run { would } else { done };
     let mut total = Batch::default();
     loop {
-        let batch = manual::chunk(
+        let batch = operator_actions::chunk(
             engine,
             &Bounds::All,
             &filter,

@@ -8,7 +8,7 @@ use super::{say, settings};
 use crate::{
     app,
     domain::time::Timestamp,
-    engine::apply,
+    engine::ingest,
     state::Clock,
     store::{Store, callback, dead_letter},
 };
@@ -171,7 +171,7 @@ impl Callbacks {
                 }
                 let mut still_dead = 0;
                 for id in ids {
-                    match apply::replay(&engine, id, Clock::System.now()).await? {
+                    match ingest::replay(&engine, id, Clock::System.now()).await? {
                         None => anyhow::bail!("there is no callback {id}, or its body was deleted"),
                         Some(applied) => {
                             still_dead += applied.dead;

@@ -12,8 +12,8 @@ use crate::{
     domain::credential,
     engine::{
         Engine,
-        check::{self, Area, Asked, Row, Verdict},
-        clock::OF_PROCESS,
+        insight::check::{self, Area, Asked, Row, Verdict},
+        runtime::clock::OF_PROCESS,
     },
     state::{Clock, random_bytes},
     store::connect,

@@ -16,10 +16,7 @@ use crate::{
         access::Bounds, edit::Edit, preference::Preference, quiet::QuietHours,
         recipient::RecipientSpec, time::Timestamp, window,
     },
-    engine::{
-        identity as engine_identity,
-        people::{self, By, ContactChanges},
-    },
+    engine::people::{self, By, ContactChanges, identity as engine_identity},
     state::Clock,
     store::{
         Store,

@@ -22,16 +22,14 @@ use crate::{
     app::{App, Options},
     config::{self, Config, ConfigError, Strictness},
     domain::{
-        access::Bounds,
-        access::{Product, Scopes},
+        access::{Bounds, Product, Scopes},
         login::Role,
         phone::Phone,
     },
     engine::{
-        access,
         catalogue::{self, ApplyError, ByHand, Mistakes, Values},
-        logins,
         people::{self, By, Whom},
+        runtime::{access, logins},
     },
     sandbox::{self, SandboxConfig},
     shutdown::Stop,

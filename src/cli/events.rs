@@ -9,7 +9,7 @@ use super::{say, settings};
 use crate::{
     app, config,
     domain::{access::Bounds, time::Timestamp},
-    engine::accept::{self, Replayed, RouteResult},
+    engine::intake::{self, Replayed, RouteResult},
     state::Clock,
     store::event,
 };
@@ -159,7 +159,7 @@ impl Events {
             Action::Replay { id } => {
                 let engine = app::command_engine(&config, store).await?;
                 let actor = format!("cli:{}", config::operator()?);
-                match accept::replay(&engine, &Bounds::All, id, &actor, Clock::System.now()).await?
+                match intake::replay(&engine, &Bounds::All, id, &actor, Clock::System.now()).await?
                 {
                     Replayed::NotFound => bail!("there is no event {id}"),
                     Replayed::No(why) => bail!("{why}"),

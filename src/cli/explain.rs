@@ -7,7 +7,7 @@ use super::{say, settings};
 use crate::{
     app,
     domain::access::Bounds,
-    engine::story::{self, Story},
+    engine::insight::story::{self, Story},
     state::Clock,
 };
 

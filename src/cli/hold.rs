@@ -11,7 +11,8 @@ use crate::{
     domain::{hold::Reason, phone, rule::parse_duration_seconds},
     engine::{
         Engine,
-        hold::{self, By, Released, Standing},
+        admin::release::{self, Released, Standing},
+        runtime::hold::{self, By},
     },
     state::Clock,
 };
@@ -73,7 +74,7 @@ impl HoldCommand {
         });
         match action {
             Action::Show { limit, show, json } => {
-                let standing = hold::standing(&engine, limit, by.now).await?;
+                let standing = release::standing(&engine, limit, by.now).await?;
                 if json {
                     say(document(&standing).to_string());
                 } else {
@@ -117,7 +118,7 @@ async fn release(
         messages,
         follow_ups,
         events,
-    } = hold::release(engine, by, before, dry_run).await?;
+    } = release::release(engine, by, before, dry_run).await?;
     ensure!(was_held, "sending is not on hold");
     let word = if dry_run {
         "would be cancelled"

@@ -10,12 +10,10 @@ use crate::{
     app, config,
     domain::{
         access::{Role, Scope, Scopes},
+        field_error::FieldError,
         time::Timestamp,
     },
-    engine::{
-        accept::FieldError,
-        access::{self, NO_BOUNDS, Wanted},
-    },
+    engine::runtime::access::{self, NO_BOUNDS, Wanted},
     state::{Clock, random_bytes},
     store::{self, access as rows, sender},
 };

@@ -4,14 +4,11 @@ use anyhow::anyhow;
 
 use super::say;
 use crate::{
-    domain::{access::Bounds, phone},
-    engine::{
-        accept::FieldError,
-        people::{self, By, Whom},
-    },
+    domain::{access::Bounds, field_error::FieldError, phone},
+    engine::people::{self, By, Whom},
     store::{
-        Store,
-        people::{self as rows, Link, StaffQuery},
+        Store, people as rows,
+        people::{Link, StaffQuery},
     },
 };
 

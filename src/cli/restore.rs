@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{say, settings};
-use crate::{config::Config, engine::vault::Vault, state::Clock, store::backup};
+use crate::{config::Config, engine::runtime::vault::Vault, state::Clock, store::backup};
 
 /// Puts a backup in the place of the database. Stop every server first.
 ///

@@ -20,10 +20,12 @@ use crate::{
     },
     engine::{
         Engine,
-        accept::{self, Asked, Mode, Refusal, Request, RequestContent, TemplateUse},
-        check::{Row, Verdict},
-        heartbeat::{self, Pulse},
-        story,
+        insight::{
+            check::{Row, Verdict},
+            story,
+        },
+        intake::{self, Asked, Mode, Refusal, Request, RequestContent, TemplateUse},
+        runtime::heartbeat::{self, Pulse},
     },
     state::Clock,
     store::{Store, people, sender},
@@ -226,7 +228,7 @@ impl Send {
             reference: None,
             labels: BTreeMap::from([("origin".to_owned(), "herald send".to_owned())]),
             // Somebody waits for it.
-            priority: accept::priority("high").unwrap_or(1),
+            priority: intake::priority("high").unwrap_or(1),
             expires_after_seconds: Some(600),
             send_at: None,
             reply_to: None,
@@ -238,7 +240,7 @@ impl Send {
             fingerprint: Vec::new(),
             request,
         };
-        let answers = accept::many(engine, &[asked], Clock::System.now()).await;
+        let answers = intake::many(engine, &[asked], Clock::System.now()).await;
         match answers.into_iter().next() {
             Some(Ok(Ok(stored))) => stored
                 .ids

@@ -8,7 +8,7 @@ use super::{say, settings};
 use crate::{
     app,
     domain::{access::Bounds, phone},
-    engine::statistics::{self, Asked, Latency, Statistics},
+    engine::insight::statistics::{self, Asked, Latency, Statistics},
     state::Clock,
 };
 

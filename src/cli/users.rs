@@ -12,8 +12,8 @@ use crate::{
     config::{self, Config},
     domain::{access::Bounds, login::Role, time::Timestamp},
     engine::{
-        logins::{self, Change},
         people::By,
+        runtime::logins::{self, Change},
     },
     state::{Clock, random_bytes},
     store::{Store, login},

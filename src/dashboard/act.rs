@@ -13,8 +13,8 @@ use super::{
     session::{LOGIN, TOKEN},
 };
 use crate::{
-    domain::{login::Role, phone},
-    engine::{accept::FieldError, manual::Key},
+    domain::{field_error::FieldError, login::Role, phone},
+    engine::intake::idempotency::Key,
     state::{AppState, Caller},
     store::login,
 };

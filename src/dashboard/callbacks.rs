@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::login::Role,
-    engine::{apply, manual},
+    engine::{admin::operator_actions, ingest},
     state::AppState,
     store::{audit, callback, dead_letter},
 };
@@ -144,7 +144,7 @@ pub async fn replay(
     ids.dedup();
     let (mut items, mut dead, mut gone) = (0, 0, 0);
     for id in &ids {
-        match apply::replay(engine, *id, now).await? {
+        match ingest::replay(engine, *id, now).await? {
             Some(applied) => {
                 items += applied.items;
                 dead += applied.dead;
@@ -153,7 +153,7 @@ pub async fn replay(
         }
     }
     let replayed = u64::try_from(ids.len()).unwrap_or(0);
-    manual::note_replay(engine, &form.person.actor(), &ids, replayed, now).await?;
+    operator_actions::note_replay(engine, &form.person.actor(), &ids, replayed, now).await?;
     let said = if dead == 0 && gone == 0 {
         Ok(format!(
             "{items} items of {replayed} callbacks were applied."

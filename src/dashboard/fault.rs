@@ -6,7 +6,7 @@ use actix_web::{
 };
 use askama::Template;
 
-use crate::{engine::inbox::ErrorChain, store::StoreError};
+use crate::{error::ErrorChain, store::StoreError};
 
 /// Why a page cannot be shown.
 #[derive(Debug, thiserror::Error)]

@@ -15,7 +15,10 @@ use crate::{
         login::Role,
         rule::parse_duration_seconds,
     },
-    engine::hold::{self, By},
+    engine::{
+        admin::release,
+        runtime::hold::{self, By},
+    },
     state::AppState,
 };
 
@@ -62,7 +65,7 @@ pub async fn page(
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Fault> {
     let shell = Shell::new(&request, &state, &person, "Sending on hold", "/dashboard")?;
-    let standing = hold::standing(&state.engine, LISTED, state.clock.now()).await?;
+    let standing = release::standing(&state.engine, LISTED, state.clock.now()).await?;
     let page = Page {
         on_hold: standing.hold.is_some(),
         why: standing
@@ -134,7 +137,7 @@ pub async fn act(
                 }
             };
             let dry_run = action == "preview";
-            let released = hold::release(engine, by, before, dry_run).await?;
+            let released = release::release(engine, by, before, dry_run).await?;
             let counts = format!(
                 "{} messages, {} follow-ups and {} unfinished events",
                 released.messages, released.follow_ups, released.events

@@ -19,7 +19,7 @@ use super::{
     shell::{on_to, shown},
 };
 use crate::{
-    engine::logins::{self, Entry, Try},
+    engine::runtime::logins::{self, Entry, Try},
     state::{AppState, Caller, random_bytes},
 };
 

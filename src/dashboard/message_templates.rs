@@ -20,7 +20,7 @@ use crate::{
             parameter::Declared,
         },
     },
-    engine::catalogue::layout,
+    engine::runtime::template_layout::layout,
     state::AppState,
     store::{
         catalogue::{

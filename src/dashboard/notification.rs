@@ -14,8 +14,8 @@ use super::{
 use crate::{
     domain::{access::Bounds, login::Role, status::Status},
     engine::{
-        manual::{self, Action, Done},
-        story::{self, Story},
+        admin::operator_actions::{self, Action, Done},
+        insight::story::{self, Story},
     },
     state::AppState,
     store::notification,
@@ -154,10 +154,13 @@ pub async fn act(
     let now = state.clock.now();
     let once = form.once(&format!("{}/{id}", action.name()));
     let said =
-        match manual::one(&state.engine, &Bounds::All, *id, action, once.as_ref(), now).await? {
+        match operator_actions::one(&state.engine, &Bounds::All, *id, action, once.as_ref(), now)
+            .await?
+        {
             Done::Yes => {
                 let actor = form.person.actor();
-                manual::note(&state.engine, &actor, action, &id.to_string(), 1, now).await?;
+                operator_actions::note(&state.engine, &actor, action, &id.to_string(), 1, now)
+                    .await?;
                 Ok(done.to_owned())
             }
             Done::No(reason) => Err(vec![reason.to_owned()]),

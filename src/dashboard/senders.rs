@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{credential::Kind, login::Role, time::Timestamp},
-    engine::senders::{self, By, NewCredential, Refused},
+    engine::admin::senders::{self, By, NewCredential, Refused},
     state::{AppState, random_bytes},
     store::sender,
 };

@@ -16,6 +16,7 @@ pub mod credential;
 pub mod edit;
 pub mod facts;
 pub mod failure;
+pub mod field_error;
 pub mod hold;
 pub mod horizon;
 pub mod identity;

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::problem::Problem;
 use crate::{
     domain::access::{Bounds, Role, Scope, Scopes},
-    engine::access::key_digest,
+    engine::runtime::access::key_digest,
     state::{AppState, Caller},
     store::access,
 };

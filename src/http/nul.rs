@@ -11,7 +11,7 @@ use actix_web::{
 use serde_json::Value;
 
 use super::{MAX_JSON_BYTES, problem::Problem};
-use crate::engine::accept::FieldError;
+use crate::domain::field_error::FieldError;
 
 const RULE: &str = "no text may contain NUL (U+0000)";
 

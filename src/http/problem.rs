@@ -9,11 +9,9 @@ use actix_web::{
 use serde_json::json;
 
 use crate::{
-    engine::{
-        accept::FieldError,
-        inbox::{Busy, ErrorChain},
-        senders,
-    },
+    domain::field_error::FieldError,
+    engine::{admin::senders, ingest::inbox::Busy},
+    error::ErrorChain,
     store::StoreError,
 };
 
@@ -217,7 +215,7 @@ impl From<StoreError> for Problem {
 #[cfg(test)]
 mod tests {
     use super::Problem;
-    use crate::engine::inbox::Busy;
+    use crate::engine::ingest::inbox::Busy;
 
     #[test]
     fn every_problem_has_an_identifier_that_is_listed_once() {

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::{limits::Limiter, problem::Problem};
 use crate::{
     engine::{
-        inbox::{Busy, Origin, Receipt, Room},
-        keyring::Keyring,
+        ingest::inbox::{Busy, Origin, Receipt, Room},
+        runtime::keyring::Keyring,
     },
     providers::meta::signature,
     state::{AppState, Caller, Ingest},

@@ -1,6 +1,5 @@
 //! API keys: only their digests are kept.
 
-use crate::store::DatabaseTransaction;
 use entity::api_key;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
@@ -14,9 +13,12 @@ use super::{
     dialect::{Columns, Id, Type, execute, list, query, query_one, rows},
     new_id,
 };
-use crate::domain::{
-    access::{Bounds, Product, Role, Scopes},
-    time::Timestamp,
+use crate::{
+    domain::{
+        access::{Bounds, Product, Role, Scopes},
+        time::Timestamp,
+    },
+    store::DatabaseTransaction,
 };
 
 /// A key to be kept.

@@ -1,12 +1,11 @@
 //! Properties of accounts and their numbers, each with its newest value.
 
-use crate::store::DatabaseTransaction;
 use entity::account_fact;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
 
 use super::{Store, StoreError, dialect::execute};
-use crate::domain::time::Timestamp;
+use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// The property that says whether an account may send.
 pub const STANDING: &str = "standing";

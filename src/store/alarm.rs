@@ -1,11 +1,10 @@
 //! Alarms: what is wrong, since when, until when.
 
-use crate::store::DatabaseTransaction;
 use entity::alarm;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::{Store, StoreError, dialect::execute};
-use crate::domain::time::Timestamp;
+use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// Those that are raised.
 pub async fn raised(store: &Store) -> Result<Vec<alarm::Model>, StoreError> {

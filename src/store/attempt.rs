@@ -1,6 +1,5 @@
 //! Attempts: one row a call, committed before the call is made.
 
-use crate::store::DatabaseTransaction;
 use entity::attempt;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult};
 use serde::Serialize;
@@ -10,10 +9,13 @@ use super::{
     Store, StoreError,
     dialect::{Columns, Id, Type, by_key, execute, list, matching, query, rows},
 };
-use crate::domain::{
-    facts::{Fact, Facts, Known},
-    notification::{AttemptState, NotificationState},
-    time::Timestamp,
+use crate::{
+    domain::{
+        facts::{Fact, Facts, Known},
+        notification::{AttemptState, NotificationState},
+        time::Timestamp,
+    },
+    store::DatabaseTransaction,
 };
 
 /// The columns [`read`] takes, of an attempt named `a` that may be missing.

@@ -1,6 +1,5 @@
 //! Who did what.
 
-use crate::store::DatabaseTransaction;
 use entity::audit;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder,
@@ -9,7 +8,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{Store, StoreError, new_id};
-use crate::domain::time::Timestamp;
+use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// Something done. `detail` never holds a secret.
 #[derive(Clone, Debug)]

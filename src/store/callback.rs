@@ -1,6 +1,5 @@
 //! The inbox: bodies, the ledger of digests, ownership and leases.
 
-use crate::store::DatabaseTransaction;
 use sea_orm::{ConnectionTrait, QueryResult, Value};
 use serde::Serialize;
 use uuid::Uuid;
@@ -11,7 +10,7 @@ use super::{
         Columns, Id, Type, by_key, execute, ids, list, locking, matching, query, query_one, rows,
     },
 };
-use crate::domain::time::Timestamp;
+use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// A body to be stored.
 #[derive(Clone, Debug)]

@@ -1,6 +1,5 @@
 //! What rule conditions and parameters may look at: notification, contact, event, failure.
 
-use crate::store::DatabaseTransaction;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -11,7 +10,7 @@ use super::{
     people::{self, Person},
     sender,
 };
-use crate::domain::time::Timestamp;
+use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// The context of each notification, by id. For rules that ask; a batch without
 /// such rules loads nothing.

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use crate::store::DatabaseTransaction;
 use entity::conversation;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
@@ -12,7 +11,10 @@ use super::{
     bounds::of_windows,
     dialect::{Columns, Type, execute, ids, locking, matching, query, query_one, rows},
 };
-use crate::domain::{access::Bounds, time::Timestamp, window};
+use crate::{
+    domain::{access::Bounds, time::Timestamp, window},
+    store::DatabaseTransaction,
+};
 
 /// A message or a call of a person.
 #[derive(Clone, Copy, Debug)]

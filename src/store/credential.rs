@@ -1,6 +1,5 @@
 //! Credentials, encrypted: what they are worth is known to the engine alone.
 
-use crate::store::DatabaseTransaction;
 use entity::credential;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
@@ -9,7 +8,10 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{StoreError, dialect::execute};
-use crate::domain::{credential::Kind, time::Timestamp};
+use crate::{
+    domain::{credential::Kind, time::Timestamp},
+    store::DatabaseTransaction,
+};
 
 /// The table's name: every ciphertext is bound to it and to its row.
 pub const TABLE: &str = "credential";

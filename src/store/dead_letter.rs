@@ -1,6 +1,5 @@
 //! Items of callbacks that cannot be applied.
 
-use crate::store::DatabaseTransaction;
 use entity::dead_letter;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
@@ -10,7 +9,7 @@ use super::{
     Store, StoreError,
     dialect::{Columns, Id, Type, execute, list, query_one, rows},
 };
-use crate::domain::time::Timestamp;
+use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 #[derive(Clone, Debug, Serialize)]
 pub struct New {

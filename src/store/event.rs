@@ -1,6 +1,5 @@
 //! Events, their expansion cursor, and the ledgers that keep things once.
 
-use crate::store::DatabaseTransaction;
 use entity::event;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
@@ -12,7 +11,10 @@ use super::{
     dialect::{Columns, Id, Type, execute, ids, list, locking, matching, query, query_one, rows},
     first_id,
 };
-use crate::domain::{access::Bounds, time::Timestamp};
+use crate::{
+    domain::{access::Bounds, time::Timestamp},
+    store::DatabaseTransaction,
+};
 
 /// An event to be stored.
 #[derive(Clone, Debug)]

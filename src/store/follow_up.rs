@@ -1,6 +1,5 @@
 //! Follow-ups: one row for each decision of a rule about a notification.
 
-use crate::store::DatabaseTransaction;
 use entity::follow_up;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde::Serialize;
@@ -11,7 +10,10 @@ use super::{
     convert::follow_up_state,
     dialect::{Columns, Id, Type, by_key, execute, ids, list, locking, matching, query, rows},
 };
-use crate::domain::{time::Timestamp, trigger::Triggers};
+use crate::{
+    domain::{time::Timestamp, trigger::Triggers},
+    store::DatabaseTransaction,
+};
 
 /// A follow-up to be stored.
 #[derive(Clone, Debug, Serialize)]

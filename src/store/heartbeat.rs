@@ -1,12 +1,11 @@
 //! Signs of life of workers.
 
-use crate::store::DatabaseTransaction;
 use entity::heartbeat;
 use sea_orm::{EntityTrait, QueryOrder};
 use uuid::Uuid;
 
 use super::{Store, StoreError, dialect::execute};
-use crate::domain::time::Timestamp;
+use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// Notes that a worker is at work, and forgets those of processes that are long gone.
 pub async fn beat(

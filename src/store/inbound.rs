@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use crate::store::DatabaseTransaction;
 use entity::inbound_message;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
@@ -10,10 +9,13 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{Store, StoreError, bounds::of_messages, dialect::execute, new_id};
-use crate::domain::{
-    access::Bounds,
-    identity::{Alias, AliasKind},
-    time::Timestamp,
+use crate::{
+    domain::{
+        access::Bounds,
+        identity::{Alias, AliasKind},
+        time::Timestamp,
+    },
+    store::DatabaseTransaction,
 };
 
 /// A provider's id with the name space that it is from: the id of a voice call may be that of a

@@ -1,6 +1,5 @@
 //! Logins, their failures and their one-time links.
 
-use crate::store::DatabaseTransaction;
 use entity::login;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
@@ -13,7 +12,7 @@ use super::{
     dialect::{Columns, execute, locking, query, query_one},
     new_id,
 };
-use crate::domain::time::Timestamp;
+use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// Adds a login without a password; `None`: the name is taken.
 pub async fn insert(

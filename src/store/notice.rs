@@ -1,12 +1,14 @@
 //! What a provider told us that is no message and no status.
 
-use crate::store::DatabaseTransaction;
 use entity::notice;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::{Store, StoreError, dialect::execute, new_id};
-use crate::domain::{access::Bounds, time::Timestamp};
+use crate::{
+    domain::{access::Bounds, time::Timestamp},
+    store::DatabaseTransaction,
+};
 
 /// The outcome of what nothing acts on.
 pub const NOT_APPLIED: &str = "not_applied";

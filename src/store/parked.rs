@@ -1,6 +1,5 @@
 //! Statuses whose message is not known (yet).
 
-use crate::store::DatabaseTransaction;
 use sea_orm::ConnectionTrait;
 use serde::Serialize;
 use uuid::Uuid;
@@ -11,7 +10,7 @@ use super::{
         Columns, Id, Type, among, execute, ids, list, listed, matching, query, query_one, rows,
     },
 };
-use crate::domain::time::Timestamp;
+use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// A status to be parked.
 #[derive(Clone, Debug, Serialize)]

@@ -5,7 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::store::DatabaseTransaction;
 use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
 
@@ -14,7 +13,7 @@ use super::{
     dialect::{Columns, execute, ids, listed, query, query_one},
     first_id,
 };
-use crate::domain::time::Timestamp;
+use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// A kind of row that is not kept for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

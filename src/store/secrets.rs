@@ -1,12 +1,10 @@
 //! What is secret goes when nobody needs it any more.
 
-use crate::store::DatabaseTransaction;
-
 use super::{
     Store, StoreError,
     dialect::{execute, query_one},
 };
-use crate::domain::time::Timestamp;
+use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// Secrets of messages that have expired, whatever their state: nobody told us more of them.
 const OF_NOTIFICATIONS: &str =

@@ -1,13 +1,12 @@
 //! Sessions of people in the pages, by the digest of what their browsers hold.
 
-use crate::store::DatabaseTransaction;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
     dialect::{Columns, execute, query_one},
 };
-use crate::domain::time::Timestamp;
+use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// The state of a session that is not over.
 pub async fn load(

@@ -1,13 +1,12 @@
 //! Facts about the installation.
 
-use crate::store::DatabaseTransaction;
 use sea_orm::ConnectionTrait;
 
 use super::{
     StoreError,
     dialect::{Columns, execute, locking, query_one},
 };
-use crate::domain::time::Timestamp;
+use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 pub async fn get(
     connection: &impl ConnectionTrait,

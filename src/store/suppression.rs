@@ -1,6 +1,5 @@
 //! Opt-outs and opt-ins: the newest wish of a person for each scope.
 
-use crate::store::DatabaseTransaction;
 use entity::suppression;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Statement};
 use uuid::Uuid;
@@ -10,7 +9,10 @@ use super::{
     bounds::{Piece, of_contacts},
     dialect::execute,
 };
-use crate::domain::{access::Bounds, preference::Wish, time::Timestamp};
+use crate::{
+    domain::{access::Bounds, preference::Wish, time::Timestamp},
+    store::DatabaseTransaction,
+};
 
 /// Notes a wish unless a newer one is known. Says whether it is the newest. Of
 /// two wishes of one moment the refusal wins, whichever came first.

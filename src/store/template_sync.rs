@@ -1,7 +1,6 @@
 //! What accounts say of templates: status, quality and category, each by its
 //! newest word.
 
-use crate::store::DatabaseTransaction;
 use entity::template_sync;
 use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder};
 
@@ -9,7 +8,7 @@ use super::{
     Store, StoreError,
     dialect::{Columns, execute, query, query_one},
 };
-use crate::domain::time::Timestamp;
+use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// Which part of a template is spoken of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

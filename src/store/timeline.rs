@@ -1,6 +1,5 @@
 //! Everything that happened to a notification.
 
-use crate::store::DatabaseTransaction;
 use entity::timeline;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde::{Serialize, Serializer};
@@ -10,7 +9,7 @@ use super::{
     Store, StoreError,
     dialect::{Id, Type, execute, list, rows},
 };
-use crate::domain::time::Timestamp;
+use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// One line of the story.
 #[derive(Clone, Debug, Serialize)]

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use crate::store::DatabaseTransaction;
 use entity::preference;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
@@ -12,11 +11,14 @@ use super::{
     bounds::of_catalogue,
     dialect::{Columns, Type, execute, ids, matching, query, rows},
 };
-use crate::domain::{
-    access::Bounds,
-    preference::{Preference, Quiet, Scope, Wishes},
-    quiet::{self, QuietHours},
-    time::Timestamp,
+use crate::{
+    domain::{
+        access::Bounds,
+        preference::{Preference, Quiet, Scope, Wishes},
+        quiet::{self, QuietHours},
+        time::Timestamp,
+    },
+    store::DatabaseTransaction,
 };
 
 /// What these people want. Who is not in it wants everything, at any time.

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::still_apart;
 use crate::{
-    engine::{Engine, accept::Queue},
+    engine::{Engine, intake::Queue},
     state::Clock,
 };
 

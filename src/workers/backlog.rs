@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Turn;
 use crate::{
-    engine::{Engine, backlog},
+    engine::{Engine, runtime::backlog},
     state::Clock,
 };
 

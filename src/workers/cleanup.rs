@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::Turn;
 use crate::{
     domain::time::Timestamp,
-    engine::{Engine, retention::Cleaner},
+    engine::{Engine, runtime::retention::Cleaner},
     state::Clock,
     store::StoreError,
 };

@@ -7,8 +7,11 @@ use tokio_util::sync::CancellationToken;
 use super::Turn;
 use crate::{
     engine::{
-        Engine, access,
-        heartbeat::{self, EVERY_SECONDS},
+        Engine,
+        runtime::{
+            access,
+            heartbeat::{self, EVERY_SECONDS},
+        },
     },
     state::Clock,
 };

@@ -8,8 +8,11 @@ use super::Turn;
 use crate::{
     domain::{horizon, time::Timestamp},
     engine::{
-        Engine, apply,
-        inbox::{self, Handover, Intake},
+        Engine,
+        ingest::{
+            self,
+            inbox::{self, Handover, Intake},
+        },
     },
     state::Clock,
     store::{
@@ -84,7 +87,7 @@ impl Processor {
                 })
                 .count();
             let (batch, _) = self.unfinished.split_at(count);
-            apply::process(engine, batch, now).await?;
+            ingest::process(engine, batch, now).await?;
             self.unfinished.drain(..count);
         }
         Ok(Turn::Worked)
@@ -102,7 +105,7 @@ impl Processor {
         lease: Timestamp,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let limit = apply::batch_size(&engine.store);
+        let limit = ingest::batch_size(&engine.store);
         // A part of every batch is for the others, as in a claim.
         self.unfinished = handover.take_urgent(limit - limit / 4);
         // What is known to wait in the table is taken up as soon as memory has nothing before it.
@@ -157,7 +160,7 @@ pub async fn process(
         Some(&handover.arrived),
         async || {
             // Under load a batch costs little more than one body: let a batch gather.
-            if busy && handover.len() < apply::batch_size(&engine.store) / 2 {
+            if busy && handover.len() < ingest::batch_size(&engine.store) / 2 {
                 tokio::time::sleep(GATHER).await;
             }
             let turn = processor.turn(&engine, &handover, clock.now()).await?;

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Turn;
 use crate::{
-    engine::{Engine, lineage},
+    engine::{Engine, runtime::lineage},
     state::Clock,
 };
 

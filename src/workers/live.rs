@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Turn;
 use crate::{
-    engine::{Engine, live},
+    engine::{Engine, runtime::live_pages},
     state::Clock,
 };
 
@@ -16,7 +16,7 @@ const NAP: Duration = Duration::from_secs(1);
 /// Looks until stopped; then lets all listeners go.
 pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     super::run("live", stop, NAP, Some(&engine.live.opened), async || {
-        live::turn(&engine, clock.now()).await?;
+        live_pages::turn(&engine, clock.now()).await?;
         Ok(Turn::Idle)
     })
     .await;

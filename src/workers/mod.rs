@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::{sync::Notify, task::JoinError, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{engine::inbox::ErrorChain, store::StoreError};
+use crate::{error::ErrorChain, store::StoreError};
 
 /// What a turn found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

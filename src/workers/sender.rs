@@ -15,10 +15,10 @@ use crate::{
     },
     engine::{
         Engine,
-        dispatch::{self, Answer, Job, Slots},
-        identity,
-        inbox::ErrorChain,
+        delivery::{self, Answer, Job, Slots},
+        people::identity,
     },
+    error::ErrorChain,
     providers::Provider,
     state::{Clock, draw_permille},
     store::StoreError,
@@ -72,7 +72,7 @@ impl Calls {
                 tokio::time::sleep_until(at).await;
                 *next = Some(at + Duration::from_micros(least));
             }
-            dispatch::call(provider.as_ref(), job).await
+            delivery::call(provider.as_ref(), job).await
         });
     }
 
@@ -131,7 +131,7 @@ impl Desk {
         let answers = std::mem::take(&mut self.answers);
         self.settling.spawn_local(async move {
             let now = clock.now();
-            dispatch::settle_surely(&engine, sender, &answers, draw_permille(), now).await;
+            delivery::settle_surely(&engine, sender, &answers, draw_permille(), now).await;
         });
     }
 
@@ -282,9 +282,9 @@ async fn fill(
         return Ok(());
     }
     let claiming = async {
-        let (mut claim, provider) = dispatch::claim_current(engine, sender, free, now).await?;
+        let (mut claim, provider) = delivery::claim_current(engine, sender, free, now).await?;
         // They are committed and must be made: without new moments, at their old ones.
-        if let Err(error) = dispatch::catch_up(engine, sender, &mut claim.jobs, clock.now()).await {
+        if let Err(error) = delivery::catch_up(engine, sender, &mut claim.jobs, clock.now()).await {
             tracing::warn!(event = "worker.late", worker = "sender", error = %ErrorChain(&error), "late calls keep their moments");
         }
         Ok::<_, StoreError>((claim, provider))

@@ -10,7 +10,10 @@ use uuid::Uuid;
 use super::{Turn, sender, surely};
 use crate::{
     domain::{horizon, time::Timestamp},
-    engine::{Engine, inbox::ErrorChain, keyring::Keyring, read_marks, senders, watch},
+    engine::{
+        Engine, admin::senders, delivery::sweeper, ingest::read_marks, runtime::keyring::Keyring,
+    },
+    error::ErrorChain,
     state::Clock,
     store::StoreError,
 };
@@ -116,7 +119,7 @@ async fn turn(
     // What was held when a sender could not send goes on at once when it can.
     let is_time = horizon::has_come(*next_release, now, RELEASE_SECONDS * 1_000_000);
     if is_time || !Arc::ptr_eq(seen, &ring) {
-        if watch::release(engine, now).await? > 0 {
+        if sweeper::release(engine, now).await? > 0 {
             engine.wake_senders();
         }
         *next_release = now.plus_seconds(RELEASE_SECONDS);
@@ -136,7 +139,7 @@ async fn turn(
 
 /// Moves what cannot be sent out of the queue.
 pub async fn hold_turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
-    Ok(if watch::hold_blocked(engine, now).await? > 0 {
+    Ok(if sweeper::hold_blocked(engine, now).await? > 0 {
         engine.wake_senders();
         Turn::Worked
     } else {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Turn;
 use crate::{
-    engine::{Engine, templates},
+    engine::{Engine, delivery::templates},
     providers::HttpClient,
     state::Clock,
 };

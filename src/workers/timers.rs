@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::Turn;
 use crate::{
     domain::time::Timestamp,
-    engine::{Engine, accept, follow_up},
+    engine::{Engine, delivery::follow_up, intake},
     state::Clock,
     store::StoreError,
 };
@@ -26,7 +26,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
 /// Expands one chunk of one event.
 pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
     Ok(
-        if engine.may_claim() && accept::expand_turn(engine, now).await? {
+        if engine.may_claim() && intake::expand_turn(engine, now).await? {
             Turn::Worked
         } else {
             Turn::Idle

@@ -8,7 +8,13 @@ use tokio_util::sync::CancellationToken;
 use super::Turn;
 use crate::{
     domain::{horizon, time::Timestamp},
-    engine::{Engine, alarms, clock, identity, silence, watch, window},
+    engine::{
+        Engine,
+        delivery::{service_window, silent_senders, sweeper},
+        insight::alarms,
+        people::identity,
+        runtime::clock,
+    },
     state::Clock,
     store::StoreError,
 };
@@ -16,7 +22,7 @@ use crate::{
 /// Looks once.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
     Ok(
-        if engine.may_claim() && watch::turn(engine, now).await? > 0 {
+        if engine.may_claim() && sweeper::turn(engine, now).await? > 0 {
             Turn::Worked
         } else {
             Turn::Idle
@@ -113,8 +119,8 @@ pub async fn run_windows(engine: Arc<Engine>, clock: Clock, stop: CancellationTo
             return Ok(Turn::Idle);
         }
         let now = clock.now();
-        let told = window::turn(&engine, now).await?
-            + silence::turn(&engine, now).await?
+        let told = service_window::turn(&engine, now).await?
+            + silent_senders::turn(&engine, now).await?
             + identity::decide_due(&engine, now).await?;
         Ok(if told > 0 { Turn::Worked } else { Turn::Idle })
     })
@@ -137,7 +143,7 @@ pub async fn run_alarms(engine: Arc<Engine>, clock: Clock, stop: CancellationTok
 /// Looks at parked statuses until stopped.
 pub async fn run_parked(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     super::run("parked", stop, Duration::from_secs(5), None, async || {
-        let joined = watch::parked_turn(&engine, clock.now()).await?;
+        let joined = sweeper::parked_turn(&engine, clock.now()).await?;
         Ok(if joined > 0 { Turn::Worked } else { Turn::Idle })
     })
     .await;

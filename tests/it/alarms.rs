@@ -1,6 +1,9 @@
 //! Alarms: raised once, cleared once, and answered by routes like any event.
 
-use herald::engine::{alarms, attention, heartbeat};
+use herald::engine::{
+    insight::{alarms, attention},
+    runtime::heartbeat,
+};
 use serde_json::json;
 
 use crate::harness::{DEMO, Database, TestApp};

@@ -1,6 +1,6 @@
 //! The API, as a product sees it.
 
-use herald::engine::routing::recipients_at_once;
+use herald::engine::intake::targets::recipients_at_once;
 use serde_json::{Value, json};
 
 use crate::harness::{DEMO, Database, TestApp, crowd, group, without_ids};

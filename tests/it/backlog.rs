@@ -3,7 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use herald::engine::{alarms, apply, attention, backlog};
+use herald::engine::{
+    ingest,
+    insight::{alarms, attention},
+    runtime::backlog,
+};
 use serde_json::{Value, json};
 
 use crate::harness::{APP_SECRET, DEMO, Database, TestApp, sign, status, value};
@@ -62,7 +66,7 @@ async fn opted_out(app: &TestApp) -> i64 {
 
 async fn a_stop_is_applied_before_the_statuses_that_came_earlier(database: Database) {
     let app = TestApp::spawn(&database).await;
-    let batch = apply::batch_size(&app.store);
+    let batch = ingest::batch_size(&app.store);
     take_in(&app, (0..batch + 20).map(statuses)).await;
     take_in(&app, [message(0, "STOP")]).await;
     app.process_once().await;
@@ -74,7 +78,7 @@ async fn a_stop_is_applied_before_the_statuses_that_came_earlier(database: Datab
 
 async fn a_stop_is_applied_first_among_what_a_dead_process_left(database: Database) {
     let app = TestApp::spawn(&database).await;
-    let batch = apply::batch_size(&app.store);
+    let batch = ingest::batch_size(&app.store);
     take_in(&app, (0..batch + 20).map(statuses)).await;
     take_in(&app, [message(0, "STOP")]).await;
     assert_eq!(app.handover.take(10_000).len(), batch + 21);
@@ -113,7 +117,7 @@ async fn statuses_are_applied_in_the_order_of_their_coming(database: Database) {
 
 async fn urgent_callbacks_leave_a_part_of_every_batch_to_the_others(database: Database) {
     let app = TestApp::spawn(&database).await;
-    let batch = apply::batch_size(&app.store);
+    let batch = ingest::batch_size(&app.store);
     take_in(&app, (0..10).map(statuses)).await;
     take_in(&app, (0..batch).map(|number| message(number, "Hello"))).await;
     app.process_once().await;

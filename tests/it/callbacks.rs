@@ -1,6 +1,6 @@
 //! From callbacks to facts.
 
-use herald::engine::watch;
+use herald::engine::delivery::sweeper;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -91,11 +91,14 @@ async fn a_status_parked_while_its_answer_was_committed_is_joined_later(database
     )
     .await;
     assert_eq!(app.status_of(&id).await, "accepted");
-    assert_eq!(watch::parked_turn(&app.engine, app.now()).await.unwrap(), 1);
+    assert_eq!(
+        sweeper::parked_turn(&app.engine, app.now()).await.unwrap(),
+        1
+    );
     assert_eq!(app.status_of(&id).await, "read");
     assert_eq!(app.number("SELECT count(*) FROM parked_status").await, 1);
     app.pass(24 * 3600 + 1);
-    watch::parked_turn(&app.engine, app.now()).await.unwrap();
+    sweeper::parked_turn(&app.engine, app.now()).await.unwrap();
     // It was not ours: kept as that, and counted apart.
     let (_, metrics) = app.text("/metrics").await;
     assert!(metrics.contains("herald_parked_statuses 0"), "{metrics}");

@@ -1,6 +1,6 @@
 //! `herald check`: each thing that can be wrong is told apart, against the sandbox.
 
-use herald::{engine::heartbeat, sandbox::ACCOUNT_ID, state::Clock};
+use herald::{engine::runtime::heartbeat, sandbox::ACCOUNT_ID, state::Clock};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -613,7 +613,7 @@ async fn a_test_send_checks_asks_sends_and_follows(database: Database) {
     while !following.is_finished() {
         // The server's clock stands still; what the command asked for is due by its own.
         let now = Clock::System.now();
-        herald::engine::dispatch::turn_of(&checked.app.engine, checked.app.sender, 10, now)
+        herald::engine::delivery::turn_of(&checked.app.engine, checked.app.sender, 10, now)
             .await
             .unwrap();
         checked.app.process().await;

@@ -9,9 +9,9 @@ use std::{
 
 use herald::{
     engine::{
-        check,
-        clock::{self, Reference},
-        dispatch,
+        delivery,
+        insight::check,
+        runtime::clock::{self, Reference},
     },
     state::Clock,
     store::{self, connect, setting},
@@ -90,11 +90,11 @@ async fn sender(app: &TestApp) -> entity::sender::Model {
         .unwrap()
 }
 
-async fn claimed(app: &TestApp) -> dispatch::Claim {
-    dispatch::claim(
+async fn claimed(app: &TestApp) -> delivery::Claim {
+    delivery::claim(
         &app.engine,
         app.sender,
-        dispatch::Slots::each(10),
+        delivery::Slots::each(10),
         app.now(),
     )
     .await
@@ -529,7 +529,7 @@ async fn pages_hear_of_what_comes_after_a_clock_was_ahead(database: Database) {
 }
 
 async fn a_worker_that_a_clock_ahead_has_seen_is_not_alive_for_ever(database: Database) {
-    use herald::engine::heartbeat::{self, Pulse};
+    use herald::engine::runtime::heartbeat::{self, Pulse};
     let app = ready(&database, &[]).await;
     app.pass(HOURS);
     heartbeat::beat(&app.engine, "work", app.now())
@@ -620,7 +620,7 @@ async fn after_a_step_nothing_is_decided_for_one_lease(database: Database) {
     app.pass(HOURS);
     assert_eq!(turn(2).await, Turn::Idle);
     assert_eq!(app.status_of(&id).await, "sending");
-    let wrong = herald::engine::attention::findings(&app.engine, app.now())
+    let wrong = herald::engine::insight::attention::findings(&app.engine, app.now())
         .await
         .unwrap();
     let finding = wrong
@@ -654,7 +654,7 @@ async fn after_a_step_nothing_is_deleted_for_an_hour(database: Database) {
     let year = 370 * 24 * 3600;
     app.pass(year);
     app.engine.clock.note(year * 1_000_000);
-    let mut cleaner = herald::engine::retention::Cleaner::default();
+    let mut cleaner = herald::engine::runtime::retention::Cleaner::default();
     let turn = cleanup::turn(&mut cleaner, &app.engine, app.now()).await;
     assert_eq!(turn.unwrap(), Turn::Idle);
     app.pass(-year);

@@ -2,7 +2,7 @@
 
 pub mod meanwhile;
 
-use herald::engine::dispatch;
+use herald::engine::delivery;
 use serde_json::{Value, json};
 
 use crate::{
@@ -211,9 +211,9 @@ send = {{ to = "user:head", template = "alarm", params = {{ name = "{{{{ contact
     app.send().await;
     assert_eq!(app.status_of(&failed).await, "failed");
     // A call is on its way while they are deleted: the provider wants it again later.
-    let slots = dispatch::Slots::each(5);
+    let slots = delivery::Slots::each(5);
     let in_flight = hello(&app, "+12025550111").await;
-    let claim = dispatch::claim(&app.engine, app.sender, slots, app.now())
+    let claim = delivery::claim(&app.engine, app.sender, slots, app.now())
         .await
         .unwrap();
     let (code, deleted) = app.admin("DELETE", &path, &Value::Null).await;

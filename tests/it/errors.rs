@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use herald::{domain::failure::FailureClass, engine::watch, providers::meta::errors};
+use herald::{domain::failure::FailureClass, engine::delivery::sweeper, providers::meta::errors};
 use serde_json::{Value, json};
 
 use crate::harness::{DEMO, Database, TestApp};
@@ -130,7 +130,7 @@ async fn a_template_that_is_paused_by_code_holds_its_queue(database: Database) {
         approved,
     )
     .await;
-    assert!(watch::release(&app.engine, app.now()).await.is_ok());
+    assert!(sweeper::release(&app.engine, app.now()).await.is_ok());
     assert_eq!(app.send().await, 2);
     assert_eq!(app.status_of(&first).await, "accepted");
 }

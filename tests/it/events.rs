@@ -1,6 +1,6 @@
 //! Events looked at and run again: from the command line and over the API.
 
-use herald::engine::attention;
+use herald::engine::insight::attention;
 use serde_json::json;
 
 use crate::{

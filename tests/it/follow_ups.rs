@@ -1,6 +1,6 @@
 //! A transition sends the follow-up: once, in time, or not at all.
 
-use herald::engine::follow_up;
+use herald::engine::delivery::follow_up;
 use serde_json::{Value, json};
 
 use crate::harness::{DEMO, Database, TestApp, crowd, group};

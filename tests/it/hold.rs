@@ -1,7 +1,7 @@
 //! Sending on hold: nothing is sent twice after a restore, and a person decides what goes on.
 
 use herald::{
-    engine::{accept, follow_up},
+    engine::{delivery::follow_up, intake},
     workers::senders::hold_turn,
 };
 use serde_json::{Value, json};
@@ -205,7 +205,7 @@ template = "reminder_text"
         .to_owned();
     // The timer that is due waits, and so does whom an event has to reach yet.
     assert_eq!(follow_up::turn(&app.engine, app.now()).await.unwrap(), 0);
-    assert!(!accept::expand_turn(&app.engine, app.now()).await.unwrap());
+    assert!(!intake::expand_turn(&app.engine, app.now()).await.unwrap());
     let stands = standing(&app).await;
     assert_eq!(
         (&stands["follow_ups"], &stands["events"]),
@@ -305,14 +305,14 @@ async fn a_hold_is_for_admins_says_why_and_outlasts_a_restart(database: Database
 async fn a_held_queue_is_an_alarm_with_what_helps(database: Database) {
     let app = ready(&database, &[]).await;
     start(&app).await;
-    herald::engine::alarms::turn(&app.engine, app.now())
+    herald::engine::insight::alarms::turn(&app.engine, app.now())
         .await
         .unwrap();
     let kinds = app
         .texts("SELECT kind FROM alarm WHERE cleared_at IS NULL")
         .await;
     assert!(kinds.contains(&"sending_held".to_owned()), "{kinds:?}");
-    let found = herald::engine::attention::findings(&app.engine, app.now())
+    let found = herald::engine::insight::attention::findings(&app.engine, app.now())
         .await
         .unwrap();
     let finding = found.iter().find(|it| it.kind == "sending_held").unwrap();
@@ -321,7 +321,7 @@ async fn a_held_queue_is_an_alarm_with_what_helps(database: Database) {
         "{finding:?}"
     );
     release(&app, json!({})).await;
-    herald::engine::alarms::turn(&app.engine, app.now())
+    herald::engine::insight::alarms::turn(&app.engine, app.now())
         .await
         .unwrap();
     let kinds = app

@@ -3,7 +3,11 @@
 
 use herald::{
     domain::login::Role,
-    engine::{alarms, check, heartbeat, silence},
+    engine::{
+        delivery::silent_senders,
+        insight::{alarms, check},
+        runtime::heartbeat,
+    },
     state::Clock,
 };
 use serde_json::json;
@@ -265,7 +269,7 @@ async fn a_silent_webhook(database: Database) {
     let id = app.order("A-1", "+12025550101").await;
     app.send().await;
     app.pass(1801);
-    silence::turn(&app.engine, app.now()).await.unwrap();
+    silent_senders::turn(&app.engine, app.now()).await.unwrap();
     let page = overview(&app).await;
     says(
         &page,

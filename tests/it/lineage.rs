@@ -2,7 +2,7 @@
 
 use herald::{
     domain::time::Timestamp,
-    engine::lineage,
+    engine::runtime::lineage,
     store::{self, connect, dialect},
 };
 use secrecy::SecretString;
@@ -138,13 +138,13 @@ async fn a_mark_that_cannot_be_written_stops_nothing_and_is_shown(database: Data
     app.order("A-1", "+12025550101").await;
     app.pass(2);
     assert_eq!(app.send().await, 1);
-    let found = herald::engine::attention::findings(&app.engine, app.now())
+    let found = herald::engine::insight::attention::findings(&app.engine, app.now())
         .await
         .unwrap();
     assert!(found.iter().any(|it| it.kind == "state_mark"), "{found:?}");
     std::fs::create_dir(&disk).unwrap();
     lineage::turn(&app.engine, app.now()).await.unwrap();
-    let found = herald::engine::attention::findings(&app.engine, app.now())
+    let found = herald::engine::insight::attention::findings(&app.engine, app.now())
         .await
         .unwrap();
     assert!(found.iter().all(|it| it.kind != "state_mark"), "{found:?}");
@@ -294,7 +294,7 @@ async fn statuses_of_others_and_of_deleted_attempts_hold_nothing(database: Datab
         app.sql(&format!("UPDATE {table} SET {column} = {literal}"))
             .await;
     }
-    let mut cleaner = herald::engine::retention::Cleaner::default();
+    let mut cleaner = herald::engine::runtime::retention::Cleaner::default();
     while cleaner.turn(&app.engine, app.now()).await.unwrap() > 0 {}
     hear(&app, "wamid.G", &late, "read").await;
     assert_eq!(standing(&app).await["on_hold"], false);

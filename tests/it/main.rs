@@ -17,6 +17,7 @@ mod api;
 mod backlog;
 mod backup;
 mod bodies;
+mod boundaries;
 mod by_hand;
 mod callbacks;
 mod catalogues;
@@ -66,7 +67,6 @@ mod templates;
 mod together;
 mod turns;
 mod values;
-mod walls;
 mod webhook;
 mod wishes;
 
@@ -76,7 +76,7 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let mut trials: Vec<Trial> = walls::trials();
+    let mut trials: Vec<Trial> = boundaries::trials();
     for tests in [
         alarms::tests(),
         api::tests(),

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use herald::{
     domain::pace::Lane,
-    engine::{Engine, dispatch, watch},
+    engine::{
+        Engine,
+        delivery::{self, sweeper},
+    },
     store::sender,
 };
 use serde_json::json;
@@ -115,22 +118,22 @@ async fn one_time_passwords_pass_any_backlog_in_slots_of_their_own(database: Dat
     ask(&app, 50, "otp").await;
     ask(&app, 51, "high").await;
     // No ordinary call is free, and the pace is used up but for what is kept.
-    let slots = dispatch::Slots {
+    let slots = delivery::Slots {
         otp: 2,
         ordinary: 0,
     };
-    let claim = dispatch::claim(&app.engine, app.sender, slots, app.now())
+    let claim = delivery::claim(&app.engine, app.sender, slots, app.now())
         .await
         .unwrap();
     assert_eq!(claim.jobs.len(), 1);
     assert_eq!(claim.jobs[0].lane, Lane::Otp);
     let wait = claim.jobs[0].not_before.micros_since(app.now());
     assert!(wait <= 275_000, "{wait}");
-    let ordinary = dispatch::Slots {
+    let ordinary = delivery::Slots {
         otp: 2,
         ordinary: 9,
     };
-    let claim = dispatch::claim(&app.engine, app.sender, ordinary, app.now())
+    let claim = delivery::claim(&app.engine, app.sender, ordinary, app.now())
         .await
         .unwrap();
     assert!(claim.jobs.is_empty() && claim.again_at.is_some());
@@ -145,11 +148,11 @@ async fn no_lane_starves(database: Database) {
     }
     let mut sent: BTreeMap<i64, usize> = BTreeMap::new();
     for _ in 0..16 {
-        let slots = dispatch::Slots {
+        let slots = delivery::Slots {
             otp: 0,
             ordinary: 2,
         };
-        let claim = dispatch::claim(&app.engine, app.sender, slots, app.now())
+        let claim = delivery::claim(&app.engine, app.sender, slots, app.now())
             .await
             .unwrap();
         for job in claim.jobs {
@@ -172,17 +175,17 @@ async fn each_call_of_a_claim_has_its_own_moment(database: Database) {
     for number in 0..20 {
         ask(&app, number, "normal").await;
     }
-    let mut claim = dispatch::claim(
+    let mut claim = delivery::claim(
         &app.engine,
         app.sender,
-        dispatch::Slots::each(64),
+        delivery::Slots::each(64),
         app.now(),
     )
     .await
     .unwrap();
     let started = app.now();
-    let moments = |jobs: &[dispatch::Job]| -> Vec<i64> {
-        let since = |job: &dispatch::Job| job.not_before.micros_since(started);
+    let moments = |jobs: &[delivery::Job]| -> Vec<i64> {
+        let since = |job: &delivery::Job| job.not_before.micros_since(started);
         jobs.iter().map(since).collect()
     };
     let expected: Vec<i64> = (0..19).map(|call| call * 12_750).collect();
@@ -196,7 +199,7 @@ async fn each_call_of_a_claim_has_its_own_moment(database: Database) {
         taken_until.micros()
     ))
     .await;
-    dispatch::catch_up(&app.engine, app.sender, &mut claim.jobs, late)
+    delivery::catch_up(&app.engine, app.sender, &mut claim.jobs, late)
         .await
         .unwrap();
     let expected: Vec<i64> = (0..19).map(|call| 1_127_500 + call * 12_750).collect();
@@ -230,8 +233,8 @@ async fn claims_at_the_same_moment_share_the_pace(database: Database) {
         ask(&app, number, "normal").await;
     }
     let claims = (0..8).map(|_| {
-        let slots = dispatch::Slots::each(5);
-        dispatch::claim(&app.engine, app.sender, slots, app.now())
+        let slots = delivery::Slots::each(5);
+        delivery::claim(&app.engine, app.sender, slots, app.now())
     });
     let mut moments: Vec<i64> = Vec::new();
     for claim in futures_util::future::join_all(claims).await {
@@ -253,12 +256,12 @@ async fn claims_at_the_same_moment_share_the_pace(database: Database) {
 async fn an_answer_that_comes_too_late_is_kept_all_the_same(database: Database) {
     let app = app(&database, &[]).await;
     let id = app.order("A-1", "+12025550101").await;
-    let slots = dispatch::Slots::each(1);
-    let mut claim = dispatch::claim(&app.engine, app.sender, slots, app.now())
+    let slots = delivery::Slots::each(1);
+    let mut claim = delivery::claim(&app.engine, app.sender, slots, app.now())
         .await
         .unwrap();
     let job = claim.jobs.pop().unwrap();
-    let answer = dispatch::call(&app.meta, job).await;
+    let answer = delivery::call(&app.meta, job).await;
     // Another process, which knows nothing of the open call, decides.
     let other = Engine::new(
         app.store.clone(),
@@ -267,10 +270,10 @@ async fn an_answer_that_comes_too_late_is_kept_all_the_same(database: Database) 
     );
     for _ in 0..2 {
         app.pass(3_600);
-        while watch::turn(&other, app.now()).await.unwrap() > 0 {}
+        while sweeper::turn(&other, app.now()).await.unwrap() > 0 {}
     }
     assert_eq!(app.status_of(&id).await, "gave_up");
-    dispatch::settle(&app.engine, app.sender, &[answer], 0, app.now())
+    delivery::settle(&app.engine, app.sender, &[answer], 0, app.now())
         .await
         .unwrap();
     let attempt = &app.notification(&id).await["attempts"][0];

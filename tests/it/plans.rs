@@ -7,7 +7,10 @@
 use std::collections::BTreeMap;
 
 use herald::{
-    engine::{backlog, retention::Cleaner, watch, window},
+    engine::{
+        delivery::{service_window, sweeper},
+        runtime::{backlog, retention::Cleaner},
+    },
     store::{self, connect, migrate},
 };
 use secrecy::SecretString;
@@ -193,8 +196,8 @@ async fn day(app: &TestApp, tag: &str, count: usize) {
     app.handover.take(10);
     app.pass(24 * 3600 + 120);
     app.settle().await;
-    watch::parked_turn(&app.engine, app.now()).await.unwrap();
-    window::turn(&app.engine, app.now()).await.unwrap();
+    sweeper::parked_turn(&app.engine, app.now()).await.unwrap();
+    service_window::turn(&app.engine, app.now()).await.unwrap();
     app.settle().await;
 }
 
@@ -223,7 +226,7 @@ async fn wait(app: &TestApp) {
     app.send().await;
     app.pass(12);
     app.send().await;
-    watch::release(&app.engine, app.now()).await.unwrap();
+    sweeper::release(&app.engine, app.now()).await.unwrap();
 }
 
 /// One callback for each of these messages, applied together.

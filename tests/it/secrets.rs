@@ -1,6 +1,6 @@
 //! What is secret: sealed in its row, shown to nobody, wiped when nobody needs it any more.
 
-use herald::engine::retention::Cleaner;
+use herald::engine::runtime::retention::Cleaner;
 use serde_json::{Value, json};
 
 use crate::harness::{Database, TestApp};

@@ -1,7 +1,7 @@
 //! Messages out: once, with a reason for everything.
 
 use herald::{
-    engine::{dispatch, watch},
+    engine::delivery::{self, sweeper},
     store::{
         self,
         notification::{Cause, Whose},
@@ -236,7 +236,7 @@ async fn an_hour_without_the_provider_loses_nothing(database: Database) {
         .to_owned();
     app.meta.is_dead(true);
     for _ in 0..360 {
-        dispatch::turn(&app.engine, &app.meta, app.sender, 5, app.now())
+        delivery::turn(&app.engine, &app.meta, app.sender, 5, app.now())
             .await
             .unwrap();
         app.pass(10);
@@ -273,10 +273,10 @@ async fn an_hour_without_the_provider_loses_nothing(database: Database) {
 async fn a_process_that_dies_while_sending_leaves_an_unknown(database: Database) {
     let app = ready(&database, &[]).await;
     let id = app.order("A-1", "+12025550101").await;
-    let claim = dispatch::claim(
+    let claim = delivery::claim(
         &app.engine,
         app.sender,
-        dispatch::Slots::each(10),
+        delivery::Slots::each(10),
         app.now(),
     )
     .await
@@ -305,12 +305,12 @@ async fn no_connection_costs_no_try_and_five_in_a_row_hold_the_sender(database: 
     }
     // Slots for five calls: five in a row hold the sender.
     for _ in 0..5 {
-        let claim = dispatch::claim(&app.engine, app.sender, dispatch::Slots::each(1), app.now())
+        let claim = delivery::claim(&app.engine, app.sender, delivery::Slots::each(1), app.now())
             .await
             .unwrap();
         for job in claim.jobs {
-            let answer = dispatch::call(&app.meta, job).await;
-            dispatch::settle(&app.engine, app.sender, &[answer], 500, app.now())
+            let answer = delivery::call(&app.meta, job).await;
+            delivery::settle(&app.engine, app.sender, &[answer], 500, app.now())
                 .await
                 .unwrap();
         }
@@ -328,27 +328,27 @@ async fn no_connection_costs_no_try_and_five_in_a_row_hold_the_sender(database: 
     assert_eq!(app.send().await, 1, "one probe, which fails too");
     assert_eq!(app.send().await, 0);
     app.pass(3);
-    let claim = dispatch::claim(
+    let claim = delivery::claim(
         &app.engine,
         app.sender,
-        dispatch::Slots::each(64),
+        delivery::Slots::each(64),
         app.now(),
     )
     .await
     .unwrap();
     assert_eq!(claim.jobs.len(), 1, "one probe at a time");
-    let second = dispatch::claim(
+    let second = delivery::claim(
         &app.engine,
         app.sender,
-        dispatch::Slots::each(64),
+        delivery::Slots::each(64),
         app.now(),
     )
     .await
     .unwrap();
     assert!(second.jobs.is_empty() && second.again_at.is_some());
     for job in claim.jobs {
-        let answer = dispatch::call(&app.meta, job).await;
-        dispatch::settle(&app.engine, app.sender, &[answer], 500, app.now())
+        let answer = delivery::call(&app.meta, job).await;
+        delivery::settle(&app.engine, app.sender, &[answer], 500, app.now())
             .await
             .unwrap();
     }
@@ -374,12 +374,12 @@ async fn a_dead_token_holds_the_sender_with_its_queue_intact(database: Database)
         r#"{"error":{"code":190,"message":"Error validating access token"}}"#,
     )]);
     let id = app.order("A-1", "+12025550101").await;
-    let claim = dispatch::claim(&app.engine, app.sender, dispatch::Slots::each(1), app.now())
+    let claim = delivery::claim(&app.engine, app.sender, delivery::Slots::each(1), app.now())
         .await
         .unwrap();
     for job in claim.jobs {
-        let answer = dispatch::call(&app.meta, job).await;
-        dispatch::settle(&app.engine, app.sender, &[answer], 500, app.now())
+        let answer = delivery::call(&app.meta, job).await;
+        delivery::settle(&app.engine, app.sender, &[answer], 500, app.now())
             .await
             .unwrap();
     }
@@ -443,7 +443,7 @@ async fn what_was_held_goes_out_when_sending_is_switched_on(database: Database) 
     hold_turn(&off.engine, off.now()).await.unwrap();
     let (url, _folder) = off.shut_down().await;
     let app = TestApp::start(&url, &[]).await;
-    assert_eq!(watch::release(&app.engine, app.now()).await.unwrap(), 1);
+    assert_eq!(sweeper::release(&app.engine, app.now()).await.unwrap(), 1);
     assert_eq!(app.send().await, 1);
     assert_eq!(app.status_of(&id).await, "accepted");
 }
@@ -466,10 +466,10 @@ async fn the_pace_is_kept_and_shared(database: Database) {
         "a quarter of a second's worth, less what is kept for one-time passwords"
     );
     // Another process asks the same row.
-    let refused = dispatch::claim(
+    let refused = delivery::claim(
         &app.engine,
         app.sender,
-        dispatch::Slots::each(64),
+        delivery::Slots::each(64),
         app.now(),
     )
     .await
@@ -494,11 +494,11 @@ async fn high_priority_passes_low(database: Database) {
     }
     let mut order = Vec::new();
     for _ in 0..4 {
-        let claim = dispatch::claim(&app.engine, app.sender, dispatch::Slots::each(1), app.now())
+        let claim = delivery::claim(&app.engine, app.sender, delivery::Slots::each(1), app.now())
             .await
             .unwrap();
         for job in claim.jobs {
-            dispatch::call(&app.meta, job).await;
+            delivery::call(&app.meta, job).await;
         }
         order.push(
             app.meta.request(order.len())["to"]
@@ -644,18 +644,18 @@ async fn a_message_that_was_not_even_sent_releases_no_sender(database: Database)
     app.order("A-2", "+12025550103").await;
     app.pass(61);
     // The probe is the text, for which no call is made.
-    let claim = dispatch::claim(
+    let claim = delivery::claim(
         &app.engine,
         app.sender,
-        dispatch::Slots::each(10),
+        delivery::Slots::each(10),
         app.now(),
     )
     .await
     .unwrap();
     assert_eq!(claim.jobs.len(), 1);
     for job in claim.jobs {
-        let answer = dispatch::call(&app.meta, job).await;
-        dispatch::settle(&app.engine, app.sender, &[answer], 500, app.now())
+        let answer = delivery::call(&app.meta, job).await;
+        delivery::settle(&app.engine, app.sender, &[answer], 500, app.now())
             .await
             .unwrap();
     }
@@ -685,7 +685,7 @@ async fn a_retry_that_is_held_is_neither_failed_nor_forgotten(database: Database
     app.send().await;
     app.told(&id, "failed", Some(131_000)).await;
     app.pass(61);
-    watch::hold(
+    sweeper::hold(
         &app.engine,
         Whose::Of(app.sender),
         Cause::Sender,
@@ -704,7 +704,7 @@ async fn a_retry_that_is_held_is_neither_failed_nor_forgotten(database: Database
         "nobody is alarmed"
     );
     assert_eq!(app.stats().await["failed"], 0);
-    assert_eq!(watch::release(&app.engine, app.now()).await.unwrap(), 1);
+    assert_eq!(sweeper::release(&app.engine, app.now()).await.unwrap(), 1);
     assert_eq!(app.send().await, 1);
 }
 

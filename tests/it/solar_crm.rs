@@ -1,7 +1,7 @@
 //! The catalogue of the solar installer's CRM: who hears of what, in which words, and what
 //! follows when it does not arrive.
 
-use herald::engine::window;
+use herald::engine::delivery::service_window;
 use serde_json::{Value, json};
 
 use crate::harness::{Database, TestApp, without_ids};
@@ -376,7 +376,7 @@ async fn windows_that_close_remind_their_owner_or_the_pastoral_team(database: Da
     writes(&app, "54").await;
     writes(&app, "42").await;
     app.pass(23 * 3600 + 60);
-    while window::turn(&app.engine, app.now()).await.unwrap() > 0 {}
+    while service_window::turn(&app.engine, app.now()).await.unwrap() > 0 {}
     let (_, list) = app.get("/api/v1/notifications").await;
     let mut all = Vec::new();
     for it in list["notifications"].as_array().unwrap() {
@@ -415,7 +415,7 @@ async fn customers_of_another_sender_are_not_the_crm_s(database: Database) {
         writes(&app, "54").await;
         writes(&app, "42").await;
         app.pass(23 * 3600 + 60);
-        while window::turn(&app.engine, app.now()).await.unwrap() > 0 {}
+        while service_window::turn(&app.engine, app.now()).await.unwrap() > 0 {}
         let count = "SELECT count(*) FROM notification";
         assert_eq!(app.number(count).await, made, "{sender}");
     }

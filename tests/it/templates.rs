@@ -5,7 +5,7 @@ pub mod limits;
 use std::time::Duration;
 
 use herald::{
-    engine::{catalogue as catalogues, templates},
+    engine::{catalogue as catalogues, delivery::templates},
     providers,
     sandbox::ACCOUNT_ID,
     state::Clock,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use herald::domain::access::Bounds;
-use herald::engine::accept::{
+use herald::engine::intake::{
     self, Asked, NotNow, Refusal, Request, RequestContent, Stored, TemplateUse,
 };
 use serde_json::{Map, json};
@@ -27,7 +27,7 @@ fn asked(to: &str, template: &str, key: Option<&str>) -> Asked {
         fingerprint: format!("{to}{template}").into_bytes(),
         request: Request {
             message_kind: None,
-            mode: accept::Mode::Template,
+            mode: intake::Mode::Template,
             to: vec![to.to_owned()],
             about: None,
             sender: None,
@@ -72,7 +72,7 @@ async fn what_is_refused_spares_the_others_and_leaves_nothing(database: Database
         // Two of one person, and one whom nobody knows yet.
         asked("+12025550150", PLAIN, None),
     ];
-    let answers = accept::many(&app.engine, &all, app.now()).await;
+    let answers = intake::many(&app.engine, &all, app.now()).await;
     let said: Vec<&str> = answers.iter().map(pointer).collect();
     assert_eq!(
         said,
@@ -97,7 +97,7 @@ async fn one_key_is_one_message_within_a_batch_too(database: Database) {
         asked("+12025550151", PLAIN, Some("k")),
         asked("+12025550150", PLAIN, Some("other")),
     ];
-    let answers = accept::many(&app.engine, &all, app.now()).await;
+    let answers = intake::many(&app.engine, &all, app.now()).await;
     let said: Vec<&str> = answers.iter().map(pointer).collect();
     assert_eq!(said, ["stored", "before", "key", "stored"]);
     let ids = |at: usize| match &answers[at] {
@@ -109,7 +109,7 @@ async fn one_key_is_one_message_within_a_batch_too(database: Database) {
 }
 
 async fn a_full_door_says_come_again(_: Database) {
-    let (door, queue) = accept::open();
+    let (door, queue) = intake::open();
     // Nobody opens: whoever waits takes up room.
     let mut waiting = Vec::new();
     for _ in 0..1024 {
@@ -149,7 +149,7 @@ async fn no_transaction_takes_more_than_its_share(database: Database) {
     let app = TestApp::spawn(&database).await;
     app.apply_catalogue(DEMO).await;
     let turns = async |all: Vec<Asked>| {
-        let (door, mut queue) = accept::open();
+        let (door, mut queue) = intake::open();
         let mut asking: Vec<_> = all.into_iter().map(|one| Box::pin(door.ask(one))).collect();
         for one in &mut asking {
             assert!(futures_util::poll!(one.as_mut()).is_pending());
@@ -184,7 +184,7 @@ async fn one_that_the_database_refuses_spares_the_others(database: Database) {
         poison,
         asked("+12025550152", PLAIN, None),
     ];
-    let answers = accept::many(&app.engine, &all, app.now()).await;
+    let answers = intake::many(&app.engine, &all, app.now()).await;
     let said: Vec<&str> = answers.iter().map(pointer).collect();
     let (expected, stored) = match database {
         Database::Sqlite => (["stored", "stored", "stored"], 3),

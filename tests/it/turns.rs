@@ -1,7 +1,7 @@
 //! What waits for its turn with one person, or for its template, is in nobody else's way.
 
 use herald::{
-    engine::{dispatch, watch},
+    engine::delivery::{self, sweeper},
     store::sender,
 };
 use serde_json::json;
@@ -171,7 +171,7 @@ async fn what_waits_for_a_template_does_not_delay_another(database: Database) {
     app.sql("UPDATE template_sync SET status = 'APPROVED'")
         .await;
     for _ in 0..3 {
-        watch::release(&app.engine, app.now()).await.unwrap();
+        sweeper::release(&app.engine, app.now()).await.unwrap();
     }
     assert_eq!(waiting(&app, "template").await, 0);
     let mut sent = 0;
@@ -327,8 +327,8 @@ async fn what_is_too_much_for_one_look_is_passed_by_from_the_other_end(database:
     )
     .await;
     let other = ask(&app, OTHER, TEMPLATE, "normal").await;
-    let slots = dispatch::Slots::each(16);
-    let claim = dispatch::claim(&app.engine, app.sender, slots, app.now())
+    let slots = delivery::Slots::each(16);
+    let claim = delivery::claim(&app.engine, app.sender, slots, app.now())
         .await
         .unwrap();
     app.answer(claim).await;
@@ -397,7 +397,7 @@ async fn a_template_is_looked_at_however_many_others_are_waited_for(database: Da
          FROM notification WHERE held_for = 'template'",
     )
     .await;
-    watch::release(&app.engine, app.now()).await.unwrap();
+    sweeper::release(&app.engine, app.now()).await.unwrap();
     assert_eq!(waiting(&app, "template").await, 130);
     let due = "SELECT count(*) FROM notification WHERE template = 'ready' AND due_at IS NOT NULL";
     assert_eq!(app.number(due).await, 1);

@@ -3,7 +3,7 @@
 use super::super::say;
 use crate::{
     domain::{pace, time::Timestamp},
-    engine::{Engine, senders},
+    engine::{Engine, admin::senders},
     store::{audit, sender},
 };
 

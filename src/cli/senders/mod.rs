@@ -16,7 +16,7 @@ use crate::{
     domain::{credential::Kind, edit::Edit, rule::parse_duration_seconds, time::Timestamp},
     engine::{
         Engine,
-        senders::{self, By, NewCredential, Refused},
+        admin::senders::{self, By, NewCredential, Refused},
     },
     state::{Clock, random_bytes},
     store::sender::{self, Changes, New},

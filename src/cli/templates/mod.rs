@@ -14,7 +14,7 @@ use crate::{
     app,
     engine::{
         Engine,
-        templates::{self, Asked, Doing, Looked, Outcome, Report, Samples},
+        delivery::templates::{self, Asked, Doing, Looked, Outcome, Report, Samples},
     },
     providers::{self, meta::templates::Sample},
     state::Clock,

@@ -8,7 +8,7 @@ use crate::{
     cli::{Ended, complain, say},
     engine::{
         Engine,
-        templates::{self, PulledCatalogue},
+        delivery::templates::{self, PulledCatalogue},
     },
     providers::HttpClient,
     state::Clock,

@@ -8,7 +8,7 @@ use super::Format;
 use crate::{
     cli::say,
     domain::template::layout::{Above, Layout},
-    engine::{Engine, catalogue},
+    engine::{Engine, runtime::template_layout},
     store::{catalogue as rows, template_sync},
 };
 
@@ -48,7 +48,7 @@ pub(super) async fn show(
             "{} ({}), {}, version {}: {standing}",
             row.name, row.language, row.category, row.version
         ));
-        match catalogue::layout(&row) {
+        match template_layout::layout(&row) {
             Err(error) => say(format!("  cannot be read: {error}")),
             Ok(layout) => bubble(&layout),
         }
@@ -61,7 +61,7 @@ fn document(row: &Model, heard: &[String]) -> Value {
         "name": row.name, "language": row.language, "category": row.category,
         "version": row.version, "heard": heard,
     });
-    let shown = match catalogue::layout(row) {
+    let shown = match template_layout::layout(row) {
         Err(error) => json!({ "problem": error }),
         Ok(layout) => {
             let preview = layout.preview(&layout.example_context());

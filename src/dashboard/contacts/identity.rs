@@ -10,8 +10,10 @@ use crate::{
         moment::Moment,
         shell::Shell,
     },
-    domain::{access::Bounds, identity::Alias, phone::Phone, recipient::UserId},
-    engine::{accept::FieldError, identity, people::By},
+    domain::{
+        access::Bounds, field_error::FieldError, identity::Alias, phone::Phone, recipient::UserId,
+    },
+    engine::people::{By, identity},
     state::AppState,
     store::{
         Store, StoreError,

@@ -15,10 +15,8 @@ use crate::{
         shell::{Shell, answered, on_to, shown},
     },
     domain::{access::Bounds, login::Role},
-    engine::{
-        inbox::ErrorChain,
-        manual::{self, Action, Batch},
-    },
+    engine::admin::operator_actions::{self, Action, Batch},
+    error::ErrorChain,
     state::AppState,
 };
 
@@ -91,7 +89,7 @@ async fn chunks(
                 .map_or_else(String::new, |cursor| cursor.to_string())
         );
         let key = form.and_then(|form| form.once(&about));
-        let done = manual::chunk(
+        let done = operator_actions::chunk(
             &state.engine,
             &Bounds::All,
             &filter,
@@ -103,7 +101,7 @@ async fn chunks(
         .await;
         let batch = match done {
             Ok(Ok(batch)) => batch,
-            Ok(Err(manual::KeyReused)) => return Err(Fault::Form),
+            Ok(Err(operator_actions::KeyReused)) => return Err(Fault::Form),
             // What was done is done and noted; the page says where it goes on.
             Err(error) if all.matched > 0 && all.next.is_some() => {
                 tracing::error!(event = "dashboard.error", error = %ErrorChain(&error), "a bulk change stopped");
@@ -190,7 +188,7 @@ pub async fn bulk(
     let batch = chunks(&state, &search, action, cursor, Some(&form)).await?;
     let query = search.query();
     let (actor, now) = (form.person.actor(), state.clock.now());
-    manual::note(&state.engine, &actor, action, &query, batch.changed, now).await?;
+    operator_actions::note(&state.engine, &actor, action, &query, batch.changed, now).await?;
     let (matched, changed) = (matched + batch.matched, changed + batch.changed);
     if let Some(next) = batch.next {
         let even = if even_if_delivered {

@@ -18,10 +18,10 @@ use super::{
 use crate::{
     domain::{
         access::Bounds,
+        field_error::FieldError,
         login::Role,
         status::{Group, Status},
     },
-    engine::accept::FieldError,
     state::AppState,
     store::{convert, notification as notifications},
 };

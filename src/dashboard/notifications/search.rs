@@ -6,13 +6,11 @@ use uuid::Uuid;
 use crate::{
     dashboard::act::Form,
     domain::{
+        field_error::FieldError,
         status::{Group, Status},
         time::Timestamp,
     },
-    engine::{
-        accept::FieldError,
-        matching::{Labels, Match},
-    },
+    engine::insight::notification_filter::{Labels, Match},
     store::notification as notifications,
 };
 

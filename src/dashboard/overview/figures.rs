@@ -6,7 +6,7 @@ use crate::{
         moment::span,
         shell::Shell,
     },
-    engine::statistics::{Latency, Point, Statistics},
+    engine::insight::statistics::{Latency, Point, Statistics},
 };
 
 pub(super) struct Figure {

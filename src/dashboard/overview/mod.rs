@@ -18,11 +18,16 @@ use super::{
     shell::{Shell, shown},
 };
 use crate::{
-    domain::access::Bounds,
-    domain::status::{Group, Status},
+    domain::{
+        access::Bounds,
+        status::{Group, Status},
+    },
     engine::{
-        attention, hold, senders,
-        statistics::{self, Asked},
+        admin::{release, senders},
+        insight::{
+            attention,
+            statistics::{self, Asked},
+        },
     },
     state::AppState,
     store::{conversation, sender},
@@ -96,7 +101,7 @@ pub async fn page(
     let told = statistics::answer(store, &question, now).await?;
     let attention = attention::findings(engine, now).await?;
     let held_back = if engine.refresh_hold().await?.is_some() {
-        hold::standing(engine, 0, now).await?.waiting
+        release::standing(engine, 0, now).await?.waiting
     } else {
         Vec::new()
     };

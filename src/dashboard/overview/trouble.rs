@@ -6,7 +6,7 @@ use super::SHOWN;
 use crate::{
     dashboard::{act::Person, fault::Fault, moment::Moment, shell::Shell},
     domain::{access::Bounds, status::Status, time::Timestamp},
-    engine::{
+    engine::insight::{
         attention::{Finding, Urgency},
         statistics::Statistics,
     },

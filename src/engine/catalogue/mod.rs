@@ -7,11 +7,8 @@
 mod check;
 pub mod contacts;
 mod format;
-mod layout;
 mod references;
 mod values;
-
-pub use layout::layout;
 
 pub use check::{Mistake, Mistakes, Parsed, parse};
 pub use format::*;

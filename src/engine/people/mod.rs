@@ -2,6 +2,7 @@
 //! change is written down.
 
 mod contacts;
+pub mod identity;
 mod own;
 mod removal;
 mod staff;
@@ -14,9 +15,8 @@ pub use staff::{
 
 use serde_json::Value;
 
-use super::accept::FieldError;
 use crate::{
-    domain::{access::Bounds, time::Timestamp},
+    domain::{access::Bounds, field_error::FieldError, time::Timestamp},
     store::{DatabaseTransaction, StoreError, audit},
 };
 

@@ -10,8 +10,7 @@ use super::{
     field, note,
 };
 use crate::{
-    domain::access::Product,
-    engine::accept::FieldError,
+    domain::{access::Product, field_error::FieldError},
     store::{
         DatabaseTransaction, Store, StoreError,
         alias::{self, Alias},

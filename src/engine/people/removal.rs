@@ -13,7 +13,7 @@ use crate::{
     },
     engine::{
         Engine,
-        transition::{self, Step},
+        lifecycle::{self, Step},
     },
     store::{
         ConnectionTrait, Store, StoreError,
@@ -144,7 +144,7 @@ async fn cancel(engine: &Engine, by: By<'_>, contact: Uuid) -> Result<u64, Store
             .collect();
         let report = engine
             .store
-            .write(async |tx| transition::run(engine, tx, &steps, by.now).await)
+            .write(async |tx| lifecycle::run(engine, tx, &steps, by.now).await)
             .await?;
         cancelled += report.applied;
         report.publish(engine);

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{ProblemDocument, cut, page_size};
 use crate::{
     domain::{access::Bounds, time::Timestamp},
-    engine::dispatch::{Sendable, sendable},
+    engine::runtime::template_status::{Sendable, sendable},
     http::{
         auth::{Allowed, scope},
         problem::Problem,

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::{ProblemDocument, idempotency, page_size};
 use crate::{
-    domain::time::Timestamp,
-    engine::accept::{self, FieldError, NewEvent, Replayed, RouteResult},
+    domain::{field_error::FieldError, time::Timestamp},
+    engine::intake::{self, NewEvent, Replayed, RouteResult},
     http::{
         auth::{Allowed, Client, scope},
         body::Json,
@@ -124,16 +124,16 @@ pub async fn post(
         let rule = "the key is bound to another source";
         return Err(Problem::Forbidden(format!("/source: {rule}")));
     }
-    let poster = accept::Poster {
+    let poster = intake::Poster {
         key: caller.key_id,
         bounds: &caller.bounds,
     };
-    let accepted = accept::event(&state.engine, &new, poster, key.as_ref(), state.clock.now())
+    let accepted = intake::event(&state.engine, &new, poster, key.as_ref(), state.clock.now())
         .await?
         .map_err(|conflict| match conflict {
-            accept::Conflict::Content => Problem::EventConflict,
-            accept::Conflict::KeyReused => Problem::KeyReused,
-            accept::Conflict::NoKey => Problem::Internal,
+            intake::Conflict::Content => Problem::EventConflict,
+            intake::Conflict::KeyReused => Problem::KeyReused,
+            intake::Conflict::NoKey => Problem::Internal,
         })?;
     let notifications =
         event::notifications(&state.engine.store, &caller.bounds, accepted.id, 100).await?;
@@ -342,7 +342,7 @@ pub async fn replay(
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
     let now = state.clock.now();
-    match accept::replay(&state.engine, &caller.bounds, *id, &caller.actor, now).await? {
+    match intake::replay(&state.engine, &caller.bounds, *id, &caller.actor, now).await? {
         Replayed::Yes(_) => shown(&caller, &state, *id).await,
         Replayed::NotFound => Err(Problem::NotFound),
         Replayed::No(why) => Err(Problem::State(why)),

@@ -8,7 +8,10 @@ use uuid::Uuid;
 use super::{ProblemDocument, read_json, wrong};
 use crate::{
     domain::hold::Reason,
-    engine::hold::{self, By, Standing},
+    engine::{
+        admin::release::{self, Standing},
+        runtime::hold::{self, By},
+    },
     http::{
         auth::{Allowed, Client, scope},
         body::Json,
@@ -97,7 +100,7 @@ impl From<Standing> for HoldView {
 }
 
 async fn answer(state: &AppState) -> Result<HttpResponse, Problem> {
-    let standing = hold::standing(&state.engine, LISTED, state.clock.now()).await?;
+    let standing = release::standing(&state.engine, LISTED, state.clock.now()).await?;
     Ok(HttpResponse::Ok().json(HoldView::from(standing)))
 }
 
@@ -195,7 +198,7 @@ pub async fn release(
         }
         seconds => seconds.map(|seconds| by.now.plus_seconds(seconds.saturating_neg())),
     };
-    let released = hold::release(&state.engine, by, before, asked.dry_run).await?;
+    let released = release::release(&state.engine, by, before, asked.dry_run).await?;
     Ok(HttpResponse::Ok().json(ReleasedAll {
         was_on_hold: released.was_held,
         cancelled_messages: released.messages,

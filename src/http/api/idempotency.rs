@@ -4,7 +4,7 @@ use actix_web::HttpRequest;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    engine::manual::Key,
+    engine::intake::idempotency::Key,
     http::{auth::Client, problem::Problem},
 };
 

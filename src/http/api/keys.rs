@@ -10,12 +10,10 @@ use super::{ProblemDocument, instant};
 use crate::{
     domain::{
         access::{Role, Scope, Scopes},
+        field_error::FieldError,
         time::Timestamp,
     },
-    engine::{
-        accept::FieldError,
-        access::{self, Wanted},
-    },
+    engine::runtime::access::{self, Wanted},
     http::{
         auth::{Allowed, scope},
         body::Json,

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::ProblemDocument;
 use crate::{
-    engine::accept::FieldError,
+    domain::field_error::FieldError,
     http::{
         auth::{Allowed, scope},
         body::Json,

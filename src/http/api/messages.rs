@@ -20,7 +20,7 @@ use crate::{
         time::Timestamp,
         voice_call::{Direction, State, Summary},
     },
-    engine::voice_call::Record,
+    engine::ingest::voice_call::Record,
     http::{
         auth::{Allowed, Client, scope},
         problem::Problem,

@@ -14,8 +14,7 @@ pub mod senders;
 pub mod stats;
 
 use crate::{
-    domain::time::Timestamp,
-    engine::accept::FieldError,
+    domain::{field_error::FieldError, time::Timestamp},
     http::{limits::Limiter, problem::Problem},
     state::Caller,
 };

@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 
 use super::ProblemDocument;
 use crate::{
-    engine::statistics::{self, Asked, Statistics},
+    engine::insight::statistics::{self, Asked, Statistics},
     http::{
         auth::{Allowed, scope},
         problem::Problem,

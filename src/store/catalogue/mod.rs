@@ -15,7 +15,6 @@ use self::rows::RouteRow;
 
 use std::collections::BTreeSet;
 
-use crate::store::DatabaseTransaction;
 use entity::{event_type, template};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
@@ -25,11 +24,14 @@ use super::{
     bounds::{Piece, of_catalogue},
     dialect::{Columns, execute, query, query_one},
 };
-use crate::domain::{
-    access::Bounds,
-    rule::{Rule, Send},
-    time::Timestamp,
-    trigger::{Trigger, Triggers},
+use crate::{
+    domain::{
+        access::Bounds,
+        rule::{Rule, Send},
+        time::Timestamp,
+        trigger::{Trigger, Triggers},
+    },
+    store::DatabaseTransaction,
 };
 
 /// Goes up with every change of any catalogue: whoever keeps rules in memory

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::DatabaseTransaction;
 use sea_orm::Value as Bound;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -20,7 +19,7 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        StoreError,
+        DatabaseTransaction, StoreError,
         dialect::{Columns, execute, query_one},
         new_id,
         people::{self, StaffKind},

@@ -1,6 +1,5 @@
 //! People of a catalogue, written.
 
-use crate::store::DatabaseTransaction;
 use uuid::Uuid;
 
 use super::{
@@ -10,7 +9,7 @@ use super::{
 use crate::{
     domain::{access::Bounds, phone::Phone, recipient::UserId},
     store::{
-        StoreError,
+        DatabaseTransaction, StoreError,
         alias::{self, Alias},
         dialect::{Columns, execute, query_one},
         new_id, people,

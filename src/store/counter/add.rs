@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::DatabaseTransaction;
 use sea_orm::ConnectionTrait;
 use serde::Serialize;
 
@@ -10,7 +9,7 @@ use super::{Class, FACTS, FAILED};
 use crate::{
     domain::{cohort::Grain, time::Timestamp},
     store::{
-        StoreError,
+        DatabaseTransaction, StoreError,
         dialect::{Id, Type, execute, list, rows},
     },
 };

@@ -35,12 +35,19 @@ pub async fn unmentioned(
     );
     // One look into an index for each: without the offset, PostgreSQL may join all of the table.
     let none = |table: &str, column: &str, alias: &str, rest: &str| {
-        format!("NOT EXISTS (SELECT 1 FROM {table} e WHERE e.{column} = r.{alias}{rest} LIMIT 1 OFFSET 0)")
+        format!(
+            "NOT EXISTS (SELECT 1 FROM {table} e WHERE e.{column} = r.{alias}{rest} LIMIT 1 OFFSET 0)"
+        )
     };
     let mut conditions = Vec::with_capacity(8);
     for alias in ["phone", "id"] {
         let named = " AND e.other <> ''";
-        conditions.push(none("identity_evidence", "one", alias, " AND e.kind <> 'seen'"));
+        conditions.push(none(
+            "identity_evidence",
+            "one",
+            alias,
+            " AND e.kind <> 'seen'",
+        ));
         conditions.push(none("identity_evidence", "other", alias, named));
         conditions.push(none("identity_decision", "one", alias, ""));
         conditions.push(none("identity_decision", "other", alias, named));

@@ -1,14 +1,15 @@
 //! What waits out of the queue because its sender cannot send, or sending is on hold.
 
-use crate::store::DatabaseTransaction;
 use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::queue::{End, Whose, and_passing, due};
-use crate::domain::{hold::Passing, time::Timestamp};
-use crate::store::{
-    Store, StoreError,
-    dialect::{by_key, execute, locking, query},
-    hold::passes,
+use crate::{
+    domain::{hold::Passing, time::Timestamp},
+    store::{
+        DatabaseTransaction, Store, StoreError,
+        dialect::{by_key, execute, locking, query},
+        hold::passes,
+    },
 };
 
 /// Why a queue is held: its sender cannot send, or sending is on hold for all, but for

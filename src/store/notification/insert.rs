@@ -1,21 +1,22 @@
 //! New notifications with their labels.
 
-use crate::store::DatabaseTransaction;
 use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::open_status;
-use crate::domain::{
-    notification::{NotificationState, Secrets},
-    status::{EngineState, Status},
-    template::Unread,
-    time::Timestamp,
-    trigger::Triggers,
-};
-use crate::store::{
-    StoreError,
-    dialect::{Columns, Id, Type, execute, list, query, query_one, rows},
+use crate::{
+    domain::{
+        notification::{NotificationState, Secrets},
+        status::{EngineState, Status},
+        template::Unread,
+        time::Timestamp,
+        trigger::Triggers,
+    },
+    store::{
+        DatabaseTransaction, StoreError,
+        dialect::{Columns, Id, Type, execute, list, query, query_one, rows},
+    },
 };
 
 /// A notification to be stored for the first time.

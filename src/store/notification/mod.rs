@@ -20,7 +20,6 @@ pub use waiting::{
     release_turns, set_aside, set_recipient, take_turns, turn_of,
 };
 
-use crate::store::DatabaseTransaction;
 use entity::notification;
 use sea_orm::{ActiveEnum, ConnectionTrait, DbBackend};
 use serde::Serialize;
@@ -31,11 +30,14 @@ use super::{
     convert::{engine, stored_engine},
     dialect::{Columns, Id, Type, by_key, execute, ids, list, locking, matching, query, rows},
 };
-use crate::domain::{
-    notification::{NotificationState, Policy, Secrets},
-    status::{EngineState, Group, Status},
-    time::Timestamp,
-    trigger::Triggers,
+use crate::{
+    domain::{
+        notification::{NotificationState, Policy, Secrets},
+        status::{EngineState, Group, Status},
+        time::Timestamp,
+        trigger::Triggers,
+    },
+    store::DatabaseTransaction,
 };
 
 /// What of a notification never changes, and is needed to count and to follow up.

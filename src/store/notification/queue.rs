@@ -1,18 +1,19 @@
 //! The row is the job: what is due, leased, held or to be looked at.
 
-use crate::store::DatabaseTransaction;
 use sea_orm::{ConnectionTrait, DbBackend};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::domain::{access::Bounds, hold::Passing, horizon::TOLERANCE_MICROS, time::Timestamp};
-use crate::store::{
-    Store, StoreError,
-    bounds::{Piece, of_notifications},
-    dialect::{
-        Columns, Id, Type, by_key, execute, ids, list, locking, nil, query, query_one, rows,
+use crate::{
+    domain::{access::Bounds, hold::Passing, horizon::TOLERANCE_MICROS, time::Timestamp},
+    store::{
+        DatabaseTransaction, Store, StoreError,
+        bounds::{Piece, of_notifications},
+        dialect::{
+            Columns, Id, Type, by_key, execute, ids, list, locking, nil, query, query_one, rows,
+        },
+        hold,
     },
-    hold,
 };
 
 /// Lanes of the queue, by priority: one-time passwords, high, normal, bulk.

@@ -1,6 +1,5 @@
 //! Finding notifications, for people and for the API.
 
-use crate::store::DatabaseTransaction;
 use entity::notification;
 use sea_orm::{
     ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement, sea_query::Query,
@@ -8,17 +7,19 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::open_status;
-use crate::domain::{
-    access::Bounds,
-    failure::Failure,
-    status::{Group, Status},
-    time::Timestamp,
-};
-use crate::store::{
-    Store, StoreError,
-    bounds::{Piece, of_notifications},
-    dialect::{Columns, Type, ids, matching, query, rows},
-    first_id,
+use crate::{
+    domain::{
+        access::Bounds,
+        failure::Failure,
+        status::{Group, Status},
+        time::Timestamp,
+    },
+    store::{
+        DatabaseTransaction, Store, StoreError,
+        bounds::{Piece, of_notifications},
+        dialect::{Columns, Type, ids, matching, query, rows},
+        first_id,
+    },
 };
 
 /// One notification of the caller's.

@@ -2,17 +2,18 @@
 //! address, their turn with a person. They cost those that may leave nothing: each kind is found
 //! by an index of its own.
 
-use crate::store::DatabaseTransaction;
 use entity::notification;
 use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
 
 use super::queue::{End, Whose, and_passing, due};
-use crate::domain::{hold::Passing, time::Timestamp};
-use crate::store::{
-    Store, StoreError,
-    dialect::{
-        Columns, Type, among, by_key, execute, ids, locking, matching, query, query_one, rows,
+use crate::{
+    domain::{hold::Passing, time::Timestamp},
+    store::{
+        DatabaseTransaction, Store, StoreError,
+        dialect::{
+            Columns, Type, among, by_key, execute, ids, locking, matching, query, query_one, rows,
+        },
     },
 };
 

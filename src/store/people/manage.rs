@@ -1,6 +1,5 @@
 //! Contacts as they are managed and listed.
 
-use crate::store::DatabaseTransaction;
 use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
 
@@ -8,7 +7,7 @@ use super::{Person, person, person_known};
 use crate::{
     domain::{access::Bounds, quiet::QuietHours},
     store::{
-        Store, StoreError,
+        DatabaseTransaction, Store, StoreError,
         bounds::{Piece, contacts_after, of_aliases, of_contacts, wrote_to},
         dialect::{Columns, execute, query, query_one},
     },

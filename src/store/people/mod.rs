@@ -23,7 +23,6 @@ pub use staff::{
     staff_page,
 };
 
-use crate::store::DatabaseTransaction;
 use sea_orm::{ConnectionTrait, Value};
 use serde::Serialize;
 use uuid::Uuid;
@@ -34,7 +33,10 @@ use super::{
     dialect::{Columns, Type, execute, list, matching, query, query_one, rows},
     new_id,
 };
-use crate::domain::{access::Bounds, phone::Phone, time::Timestamp};
+use crate::{
+    domain::{access::Bounds, phone::Phone, time::Timestamp},
+    store::DatabaseTransaction,
+};
 
 /// A person, as far as sending needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]

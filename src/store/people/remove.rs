@@ -1,6 +1,5 @@
 //! People, staff and groups that are taken away.
 
-use crate::store::DatabaseTransaction;
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
@@ -8,7 +7,7 @@ use super::insert_contact;
 use crate::{
     domain::time::Timestamp,
     store::{
-        StoreError,
+        DatabaseTransaction, StoreError,
         dialect::{execute, locking, query_one},
         notification,
     },

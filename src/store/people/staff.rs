@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::DatabaseTransaction;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -10,7 +9,7 @@ use super::{Person, manage::beginning, person_known};
 use crate::{
     domain::{access::Bounds, time::Timestamp},
     store::{
-        Store, StoreError,
+        DatabaseTransaction, Store, StoreError,
         bounds::{Piece, of_catalogue, of_contacts},
         dialect::{Columns, Type, execute, list, matching, query, query_one, rows},
         new_id,

@@ -1,6 +1,5 @@
 //! What calls, callbacks and silence say of a sender.
 
-use crate::store::DatabaseTransaction;
 use entity::sender;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
@@ -9,7 +8,7 @@ use super::by_phone_number_id;
 use crate::{
     domain::time::Timestamp,
     store::{
-        Store, StoreError, account_fact,
+        DatabaseTransaction, Store, StoreError, account_fact,
         dialect::{execute, query_one},
         first_id,
     },

@@ -1,6 +1,5 @@
 //! What people decide of a sender.
 
-use crate::store::DatabaseTransaction;
 use entity::sender;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter,
@@ -11,7 +10,7 @@ use uuid::Uuid;
 use super::by_phone_number_id;
 use crate::{
     domain::{edit::Edit, pace, time::Timestamp},
-    store::{StoreError, dialect::execute, new_id},
+    store::{DatabaseTransaction, StoreError, dialect::execute, new_id},
 };
 
 /// A sender to be kept.

@@ -11,7 +11,6 @@ pub use manage::{
     Changes, New, ensure, forget_trouble, insert, make_default, set, set_reported_pace, switch,
 };
 
-use crate::store::DatabaseTransaction;
 use entity::sender;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
@@ -19,7 +18,10 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{Store, StoreError, dialect::execute};
-use crate::domain::{pace, time::Timestamp};
+use crate::{
+    domain::{pace, time::Timestamp},
+    store::DatabaseTransaction,
+};
 
 /// The sender of a phone-number id.
 pub async fn by_phone_number_id(

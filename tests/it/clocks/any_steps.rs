@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use herald::{domain::time::Timestamp, engine::dispatch, workers::watchdog::Watchdog};
+use herald::{domain::time::Timestamp, engine::delivery, workers::watchdog::Watchdog};
 use proptest::{
     prelude::*,
     strategy::ValueTree,
@@ -61,7 +61,7 @@ struct World<'a> {
     passed: u64,
     off: i64,
     /// Calls that were begun, and when the first of them was.
-    open: Vec<dispatch::Claim>,
+    open: Vec<delivery::Claim>,
     began: u64,
 }
 
@@ -92,9 +92,9 @@ impl World<'_> {
         self.app.follow_up().await;
     }
 
-    async fn claim(&self) -> dispatch::Claim {
-        let slots = dispatch::Slots::each(3);
-        dispatch::claim(&self.app.engine, self.app.sender, slots, self.app.now())
+    async fn claim(&self) -> delivery::Claim {
+        let slots = delivery::Slots::each(3);
+        delivery::claim(&self.app.engine, self.app.sender, slots, self.app.now())
             .await
             .unwrap()
     }

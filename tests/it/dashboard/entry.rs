@@ -2,7 +2,7 @@
 
 use herald::{
     domain::login::{LINK_SECONDS, Role},
-    engine::{
+    engine::runtime::{
         logins::{self, Change},
         passwords::MAX_WAITING,
         retention::Cleaner,
@@ -190,7 +190,7 @@ async fn a_pause_that_a_clock_ahead_began_is_no_longer_than_others(database: Dat
     app.pass(2);
     assert_eq!(browser.log_in("ada", PASSWORD).await.status, 303);
     // A link and a session have their own time from when they are first seen.
-    herald::engine::clock::mend_turn(&app.engine, app.now())
+    herald::engine::runtime::clock::mend_turn(&app.engine, app.now())
         .await
         .unwrap();
     assert_eq!(inside.get("/dashboard").await.status, 200);

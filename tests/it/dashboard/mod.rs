@@ -4,7 +4,7 @@ mod entry;
 mod pages;
 mod people;
 
-use herald::{domain::login::Role, engine::logins};
+use herald::{domain::login::Role, engine::runtime::logins};
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 

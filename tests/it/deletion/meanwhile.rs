@@ -2,7 +2,7 @@
 
 use herald::{
     domain::preference::{Scope, Wish},
-    engine::dispatch,
+    engine::delivery,
     store::{
         DatabaseTransaction, alias,
         people::{self, StaffKind},
@@ -85,8 +85,8 @@ async fn an_opt_out_that_a_failure_tells_after_a_deletion_is_of_the_number(datab
     // The same, when the answer to the call says so.
     let path = add(&app, &json!({"phone": "+12025550112"})).await;
     let sent = offer(&app, "+12025550112").await;
-    let slots = dispatch::Slots::each(1);
-    let claim = dispatch::claim(&app.engine, app.sender, slots, app.now())
+    let slots = delivery::Slots::each(1);
+    let claim = delivery::claim(&app.engine, app.sender, slots, app.now())
         .await
         .unwrap();
     assert_eq!(delete(&app, &path).await.0, 200);
@@ -117,7 +117,7 @@ async fn an_opt_out_that_a_failure_tells_after_a_deletion_is_of_the_number(datab
     // What the pair is told to wait for is of nobody any more.
     let path = add(&app, &json!({"phone": "+12025550115"})).await;
     offer(&app, "+12025550115").await;
-    let claim = dispatch::claim(&app.engine, app.sender, slots, app.now())
+    let claim = delivery::claim(&app.engine, app.sender, slots, app.now())
         .await
         .unwrap();
     assert_eq!((claim.jobs.len(), delete(&app, &path).await.0), (1, 200));

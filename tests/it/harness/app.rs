@@ -14,14 +14,16 @@ use herald::{
     config::{Config, Strictness},
     domain::{catalogue::Plan, time::Timestamp},
     engine::{
-        Engine, accept,
-        access::{self, Role, Wanted},
-        apply,
+        Engine,
         catalogue::{self, ApplyError, ByHand, Mistakes, Values},
-        dispatch, follow_up, identity,
-        inbox::Handover,
-        keyring::REVISION,
-        watch,
+        delivery::{self, follow_up, sweeper},
+        ingest::{self, inbox::Handover},
+        intake,
+        people::identity,
+        runtime::{
+            access::{self, Role, Wanted},
+            keyring::REVISION,
+        },
     },
     shutdown::Stop,
     state::{Clock, random_bytes},
@@ -323,7 +325,7 @@ impl TestApp {
     pub async fn send_of(&self, sender: Uuid) -> usize {
         let mut calls = 0;
         loop {
-            let made = dispatch::turn_of(&self.engine, sender, 500, self.now())
+            let made = delivery::turn_of(&self.engine, sender, 500, self.now())
                 .await
                 .unwrap();
             calls += made;
@@ -453,7 +455,7 @@ impl TestApp {
     pub async fn send(&self) -> usize {
         let mut calls = 0;
         loop {
-            let made = dispatch::turn(&self.engine, &self.meta, self.sender, 500, self.now())
+            let made = delivery::turn(&self.engine, &self.meta, self.sender, 500, self.now())
                 .await
                 .unwrap();
             calls += made;
@@ -464,12 +466,12 @@ impl TestApp {
     }
 
     /// Makes the calls of a claim, and writes down what they brought.
-    pub async fn answer(&self, claim: dispatch::Claim) {
+    pub async fn answer(&self, claim: delivery::Claim) {
         let mut answers = Vec::new();
         for job in claim.jobs {
-            answers.push(dispatch::call(&self.meta, job).await);
+            answers.push(delivery::call(&self.meta, job).await);
         }
-        dispatch::settle(&self.engine, self.sender, &answers, 500, self.now())
+        delivery::settle(&self.engine, self.sender, &answers, 500, self.now())
             .await
             .unwrap();
         identity::learn_answered(&self.engine, self.now())
@@ -480,11 +482,11 @@ impl TestApp {
     /// Fires timers and expands events until nothing is due.
     pub async fn follow_up(&self) {
         while follow_up::turn(&self.engine, self.now()).await.unwrap() > 0 {}
-        while accept::expand_turn(&self.engine, self.now()).await.unwrap() {}
+        while intake::expand_turn(&self.engine, self.now()).await.unwrap() {}
     }
 
     pub async fn watch(&self) {
-        while watch::turn(&self.engine, self.now()).await.unwrap() > 0 {}
+        while sweeper::turn(&self.engine, self.now()).await.unwrap() > 0 {}
     }
 
     /// Everything until nothing is due.
@@ -534,8 +536,8 @@ impl TestApp {
     }
 
     /// Applies a callback's dead letters again.
-    pub async fn replay(&self, callback: Uuid) -> apply::Applied {
-        apply::replay(&self.engine, callback, self.now())
+    pub async fn replay(&self, callback: Uuid) -> ingest::Applied {
+        ingest::replay(&self.engine, callback, self.now())
             .await
             .unwrap()
             .unwrap()

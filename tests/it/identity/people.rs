@@ -1,6 +1,6 @@
 //! Whoever an alias leads to.
 
-use herald::engine::{dispatch, identity};
+use herald::engine::{delivery, people::identity};
 use serde_json::json;
 
 use super::{AT, app, later, text};
@@ -398,13 +398,13 @@ async fn after_time_has_decided_what_was_refused_holds_for_both(database: Databa
         .await;
     app.pass(30 * 86_400);
     assert!(
-        herald::engine::identity::decide_due(&app.engine, app.now())
+        herald::engine::people::identity::decide_due(&app.engine, app.now())
             .await
             .unwrap()
             > 0
     );
     assert_eq!(
-        herald::engine::identity::decide_due(&app.engine, app.now())
+        herald::engine::people::identity::decide_due(&app.engine, app.now())
             .await
             .unwrap(),
         0
@@ -442,12 +442,12 @@ async fn what_answers_say_is_learned_together_and_again_after_a_failure(database
     .to_string();
     app.meta.will_answer(&[(200, &answer)]);
     app.queued(&json!({ "to": TO, "template": "hello" })).await;
-    let slots = dispatch::Slots::each(1);
-    let mut claim = dispatch::claim(&app.engine, app.sender, slots, app.now())
+    let slots = delivery::Slots::each(1);
+    let mut claim = delivery::claim(&app.engine, app.sender, slots, app.now())
         .await
         .unwrap();
-    let answered = dispatch::call(&app.meta, claim.jobs.remove(0)).await;
-    dispatch::settle(&app.engine, app.sender, &[answered], 500, app.now())
+    let answered = delivery::call(&app.meta, claim.jobs.remove(0)).await;
+    delivery::settle(&app.engine, app.sender, &[answered], 500, app.now())
         .await
         .unwrap();
     let known = "SELECT count(*) FROM contact_alias WHERE value = 'US.77'";

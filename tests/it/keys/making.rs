@@ -180,7 +180,7 @@ async fn a_key_shows_its_bounds_its_expiry_and_its_last_use_and_never_its_text(d
     assert!(text.starts_with(shown["prefix"].as_str().unwrap()));
     two.app.pass(7);
     ask(&two.app, &text, "GET", "/api/v1/contacts", &Value::Null).await;
-    herald::engine::access::write_uses(&two.app.engine, two.app.now())
+    herald::engine::runtime::access::write_uses(&two.app.engine, two.app.now())
         .await
         .unwrap();
     assert_eq!(found().await["last_used_at"], two.app.now().to_string());
@@ -361,7 +361,7 @@ async fn the_command_line_makes_the_same_keys(database: Database) {
 async fn a_use_is_written_once_a_minute(database: Database) {
     let app = TestApp::spawn(&database).await;
     let write = async || {
-        herald::engine::access::write_uses(&app.engine, app.now())
+        herald::engine::runtime::access::write_uses(&app.engine, app.now())
             .await
             .unwrap()
     };

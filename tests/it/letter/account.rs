@@ -54,7 +54,7 @@ async fn a_paused_template_holds_its_queue_and_an_approved_one_releases_it(datab
     );
     assert_eq!(app.meta.calls(), 0);
     // Nothing releases it by the way.
-    herald::engine::watch::release(&app.engine, app.now())
+    herald::engine::delivery::sweeper::release(&app.engine, app.now())
         .await
         .unwrap();
     app.send().await;
@@ -453,7 +453,7 @@ async fn what_matters_goes_through_the_user_s_own_routes(database: Database) {
     app.order("A-1", "+12025550101").await;
     app.send().await;
     let silent = async |app: &TestApp| {
-        herald::engine::silence::turn(&app.engine, app.now())
+        herald::engine::delivery::silent_senders::turn(&app.engine, app.now())
             .await
             .unwrap()
     };
@@ -486,10 +486,10 @@ async fn a_held_account_is_not_released_by_what_was_under_way(database: Database
     .await;
     app.order("A-1", "+12025550101").await;
     // Claimed, and its call is being made, when the account is disabled.
-    let claim = herald::engine::dispatch::claim(
+    let claim = herald::engine::delivery::claim(
         &app.engine,
         app.sender,
-        herald::engine::dispatch::Slots::each(5),
+        herald::engine::delivery::Slots::each(5),
         app.now(),
     )
     .await
@@ -573,7 +573,7 @@ async fn what_waits_for_a_template_fails_when_it_will_never_be_sent(database: Da
     app.sql("UPDATE template_sync SET status = 'APPROVED'")
         .await;
     assert_eq!(
-        herald::engine::watch::release(&app.engine, app.now())
+        herald::engine::delivery::sweeper::release(&app.engine, app.now())
             .await
             .unwrap(),
         1

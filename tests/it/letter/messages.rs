@@ -675,7 +675,7 @@ async fn what_people_write_is_marked_read_if_that_is_wanted(database: Database) 
     )
     .await;
     let turn = async |app: &TestApp| {
-        herald::engine::read_marks::turn(&app.engine, &app.meta, app.sender, app.now())
+        herald::engine::ingest::read_marks::turn(&app.engine, &app.meta, app.sender, app.now())
             .await
             .unwrap()
     };

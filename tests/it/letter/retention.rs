@@ -1,6 +1,6 @@
 //! What is old is deleted, a little at a time; what is open or counted stays.
 
-use herald::{engine::retention::Cleaner, store, workers};
+use herald::{engine::runtime::retention::Cleaner, store, workers};
 use serde_json::json;
 
 use super::{app, from_asha, said};

@@ -1,7 +1,7 @@
 //! News that stop sending: they hold the senders that they name, wherever they name them, and raise
 //! an alarm.
 
-use herald::engine::attention;
+use herald::engine::insight::attention;
 use serde_json::{Value, json};
 
 use super::{app, told};

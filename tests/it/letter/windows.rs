@@ -1,6 +1,6 @@
 //! The 24-hour window: opened by the message's own time, told of once.
 
-use herald::engine::window;
+use herald::engine::delivery::service_window;
 use proptest::{prelude::*, strategy::ValueTree};
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ async fn writes(app: &TestApp, id: &str, at: i64) {
 }
 
 async fn turn(app: &TestApp) {
-    while window::turn(&app.engine, app.now()).await.unwrap() > 0 {}
+    while service_window::turn(&app.engine, app.now()).await.unwrap() > 0 {}
 }
 
 async fn told(app: &TestApp) -> Vec<String> {

@@ -3,8 +3,8 @@
 use herald::{
     domain::credential::Kind,
     engine::{
-        senders::{self, By, NewCredential},
-        watch,
+        admin::senders::{self, By, NewCredential},
+        delivery::sweeper,
     },
 };
 use secrecy::SecretString;
@@ -161,7 +161,7 @@ async fn a_word_of_another_app_is_not_joined_later(database: Database) {
     tell(&app, OTHER_SECRET, forged).await;
     app.send_of(app.sender).await;
     assert_eq!(app.status_of(&id).await, "accepted");
-    watch::parked_turn(&app.engine, app.now()).await.unwrap();
+    sweeper::parked_turn(&app.engine, app.now()).await.unwrap();
     assert_eq!(app.status_of(&id).await, "accepted");
 }
 

@@ -1,6 +1,6 @@
 //! `herald senders`, and replacing the secret key.
 
-use herald::engine::vault::{self, KeyCheck, Vault};
+use herald::engine::runtime::vault::{self, KeyCheck, Vault};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 

@@ -2,8 +2,8 @@
 
 use herald::{
     engine::{
-        dispatch::{self, Slots},
-        senders::{ageing_turn, throughput_turn},
+        admin::senders::{ageing_turn, throughput_turn},
+        delivery::{self, Slots},
     },
     workers::senders::hold_turn,
 };
@@ -369,7 +369,7 @@ async fn calls_with_the_old_token_do_not_hold_the_new_one(database: Database) {
     let (app, graph) = with_graph(&database, &[]).await;
     let id = ask(&app, "+12025550150", None).await;
     let (claim, provider) =
-        dispatch::claim_current(&app.engine, app.sender, Slots::each(5), app.now())
+        delivery::claim_current(&app.engine, app.sender, Slots::each(5), app.now())
             .await
             .unwrap();
     graph.expires("token-for-tests");
@@ -377,10 +377,10 @@ async fn calls_with_the_old_token_do_not_hold_the_new_one(database: Database) {
     give(&app, &app.sender.to_string(), "access_token", OWN).await;
     let mut answers = Vec::new();
     for job in claim.jobs {
-        answers.push(dispatch::call(provider.as_ref(), job).await);
+        answers.push(delivery::call(provider.as_ref(), job).await);
     }
     assert_eq!(answers.len(), 1);
-    dispatch::settle(&app.engine, app.sender, &answers, 500, app.now())
+    delivery::settle(&app.engine, app.sender, &answers, 500, app.now())
         .await
         .unwrap();
     assert_eq!(graph.last().1, "token-for-tests");
@@ -420,7 +420,7 @@ async fn a_sender_without_a_token_holds_its_queue(database: Database) {
     app.send_of(app.sender).await;
     assert_eq!(app.status_of(&goes).await, "accepted");
     give(&app, "shop", "access_token", OWN).await;
-    herald::engine::watch::release(&app.engine, app.now())
+    herald::engine::delivery::sweeper::release(&app.engine, app.now())
         .await
         .unwrap();
     assert_eq!(app.send_of(id).await, 1);

@@ -8,8 +8,10 @@ mod switch;
 
 use herald::engine::{
     Engine,
-    keyring::{Environment, Keys},
-    vault::Vault,
+    runtime::{
+        keyring::{Environment, Keys},
+        vault::Vault,
+    },
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! The default, named senders, holding by hand and going on.
 
-use herald::{engine::watch, workers::senders::hold_turn};
+use herald::{engine::delivery::sweeper, workers::senders::hold_turn};
 use serde_json::{Value, json};
 
 use super::{SECOND, add, ask, with_graph};
@@ -178,7 +178,7 @@ async fn a_sender_held_by_hand_keeps_its_queue(database: Database) {
     assert_eq!(app.send_of(app.sender).await, 1);
     assert_eq!(app.status_of(&goes).await, "accepted");
     app.pass(3600);
-    watch::release(&app.engine, app.now()).await.unwrap();
+    sweeper::release(&app.engine, app.now()).await.unwrap();
     assert_eq!(app.send_of(shop).await, 0);
     let late = ask(&app, "+12025550152", Some("shop")).await;
     app.pass(23 * 3600 + 1);
@@ -328,12 +328,12 @@ async fn a_template_waits_for_its_own_account_only(database: Database) {
     assert_eq!(app.status_of(&goes).await, "accepted");
     assert_eq!(app.status_of(&waits).await, "held");
     for _ in 0..3 {
-        assert_eq!(watch::release(&app.engine, app.now()).await.unwrap(), 0);
+        assert_eq!(sweeper::release(&app.engine, app.now()).await.unwrap(), 0);
     }
     // The other account's newer word holds nothing back, either.
     says("2", "PENDING", at + 3).await;
     says("1", "APPROVED", at + 2).await;
-    assert_eq!(watch::release(&app.engine, app.now()).await.unwrap(), 1);
+    assert_eq!(sweeper::release(&app.engine, app.now()).await.unwrap(), 1);
     app.send_of(app.sender).await;
     assert_eq!(app.status_of(&waits).await, "accepted");
 }

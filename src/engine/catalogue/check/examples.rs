@@ -6,8 +6,8 @@ use super::wrong::{At, Wrong};
 use crate::{
     domain::template::layout::{Layout, PROVIDED},
     engine::{
-        accept,
         catalogue::{Catalogue, RouteEntry},
+        intake,
     },
 };
 
@@ -31,7 +31,7 @@ pub(super) fn check(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
                 "id": "example", "source": "example", "type": event.r#type, "subject": Value::Null,
             },
         });
-        let routed = accept::try_route(&super::super::route_row(entry), &context);
+        let routed = intake::try_route(&super::super::route_row(entry), &context);
         let result = routed.and_then(|params| match params {
             Some(params) => fill(catalogue, entry, params),
             None => Ok(()),

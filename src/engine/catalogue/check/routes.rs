@@ -11,8 +11,8 @@ use crate::{
         trigger::Trigger,
     },
     engine::{
-        accept::{self, Mode},
         catalogue::{Catalogue, OneOrMany, RouteEntry, RuleEntry},
+        intake::{self, Mode},
     },
 };
 
@@ -72,7 +72,7 @@ fn route(entry: &RouteEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
     if entry.labels.len() > MAX_LABELS {
         wrong.field(at, "labels", format!("at most {MAX_LABELS}"));
     }
-    if accept::priority(&entry.priority).is_none() {
+    if intake::priority(&entry.priority).is_none() {
         wrong.field(at, "priority", "otp, high, normal or bulk");
     }
     duration(at, "expires_after", entry.expires_after.as_deref(), wrong);

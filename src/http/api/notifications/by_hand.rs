@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use super::{NotificationDetail, detail};
 use crate::{
+    domain::field_error::FieldError,
     engine::{
-        accept::FieldError,
-        manual::{self, Action, Done, KeyReused},
-        matching::Match,
+        admin::operator_actions::{self, Action, Done, KeyReused},
+        insight::notification_filter::Match,
     },
     http::{
         api::{ProblemDocument, idempotency, read_json},
@@ -41,7 +41,9 @@ async fn one(
 ) -> Result<NotificationDetail, Problem> {
     let key = idempotency::whole(request, client, body)?;
     let now = state.clock.now();
-    match manual::one(&state.engine, &client.bounds, id, action, key.as_ref(), now).await? {
+    match operator_actions::one(&state.engine, &client.bounds, id, action, key.as_ref(), now)
+        .await?
+    {
         Done::Yes => detail(state, &client.bounds, id).await,
         Done::No(reason) => Err(Problem::State(reason)),
         Done::NotFound => Err(Problem::NotFound),
@@ -165,7 +167,7 @@ async fn many(
     filter.before = read.cursor;
     let key = idempotency::whole(request, client, body)?;
     let now = state.clock.now();
-    let batch = manual::chunk(
+    let batch = operator_actions::chunk(
         &state.engine,
         &client.bounds,
         &filter,

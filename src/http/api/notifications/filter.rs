@@ -7,10 +7,8 @@ use uuid::Uuid;
 
 use super::{Page, summary};
 use crate::{
-    engine::{
-        accept::FieldError,
-        matching::{Labels, Match},
-    },
+    domain::field_error::FieldError,
+    engine::insight::notification_filter::{Labels, Match},
     http::{
         api::{ProblemDocument, cut},
         auth::{Allowed, scope},

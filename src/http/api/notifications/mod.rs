@@ -31,13 +31,12 @@ use super::ProblemDocument;
 use crate::{
     domain::{
         content::{Content, Interactive, Media, Text},
+        field_error::FieldError,
         time::Timestamp,
     },
     engine::{
-        accept::{
-            self, Asked, FieldError, Mode, NotNow, Refusal, Request, RequestContent, TemplateUse,
-        },
         catalogue::OneOrMany,
+        intake::{self, Asked, Mode, NotNow, Refusal, Request, RequestContent, TemplateUse},
     },
     http::{
         api::idempotency,
@@ -247,7 +246,7 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<Request, Problem> {
             rule: rule.to_owned(),
         });
     };
-    let priority = accept::priority(body.priority.as_deref().unwrap_or("normal"));
+    let priority = intake::priority(body.priority.as_deref().unwrap_or("normal"));
     if priority.is_none() {
         refuse("/priority", "otp, high, normal or bulk");
     }

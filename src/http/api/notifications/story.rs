@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 use uuid::Uuid;
 
 use crate::{
-    engine::story::{self, Story},
+    engine::insight::story::{self, Story},
     http::{
         api::ProblemDocument,
         auth::{Allowed, scope},

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{NotificationAnswer, NotificationsAnswer};
 use crate::{
     domain::{access::Bounds, status::Group, time::Timestamp},
-    engine::{accept::Stored, answers::Told},
+    engine::{intake::Stored, runtime::send_waiters::Told},
     http::problem::Problem,
     state::AppState,
     store::{attempt as attempts, convert, notification as notifications},

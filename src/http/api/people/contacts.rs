@@ -9,8 +9,8 @@ use super::{ContactView, PreferenceView, preferences, view};
 use crate::{
     domain::{access::Bounds, edit::Edit, preference::Preference, quiet::QuietHours},
     engine::{
-        access::Role,
         people::{self, By, ContactChanges, Deleted},
+        runtime::access::Role,
     },
     http::{
         api::{ProblemDocument, read_json},

@@ -13,12 +13,13 @@ use super::{
 use crate::{
     domain::{
         access::Bounds,
+        field_error::FieldError,
         identity::{Alias, AliasKind},
         phone::Phone,
         recipient::UserId,
         time::Timestamp,
     },
-    engine::{accept::FieldError, identity},
+    engine::people::identity,
     http::{
         api::{ProblemDocument, read_json},
         auth::{Allowed, scope},

@@ -6,13 +6,9 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{answer, by, found, nonce, view};
 use crate::{
-    domain::credential::Kind,
-    engine::{
-        accept::FieldError,
-        senders::{self, NewCredential},
-    },
+    domain::{credential::Kind, field_error::FieldError},
+    engine::admin::senders::{self, NewCredential},
     http::{
         api::{ProblemDocument, idempotency, instant, read_json},
         auth::{Allowed, Client, scope},
@@ -21,7 +17,7 @@ use crate::{
     state::AppState,
 };
 
-use super::SenderView;
+use super::{SenderView, answer, by, found, nonce, view};
 
 /// A credential, on its way in.
 #[derive(Deserialize, ToSchema)]

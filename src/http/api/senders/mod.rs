@@ -13,8 +13,8 @@ use super::{ProblemDocument, idempotency};
 use crate::{
     domain::{access::Bounds, edit::Edit},
     engine::{
-        manual::Key,
-        senders::{self, By},
+        admin::senders::{self, By},
+        intake::idempotency::Key,
     },
     http::{
         auth::{Allowed, Client, scope},

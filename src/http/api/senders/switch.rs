@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::{SenderView, answer, by, found, view};
 use crate::{
-    engine::{manual, senders},
+    engine::admin::{operator_actions, senders},
     http::{
         api::{ProblemDocument, read_json, wrong},
         auth::{Allowed, scope},
@@ -100,7 +100,7 @@ pub async fn release(
     };
     let row = found(&state, &caller.bounds, &named).await?;
     let (engine, by) = (&state.engine, by(&state, &caller, None));
-    let mut discarded = manual::Batch::default();
+    let mut discarded = operator_actions::Batch::default();
     if let Some(seconds) = asked.discard_older_than_seconds {
         if seconds < 0 {
             return Err(wrong("/discard_older_than_seconds", "0 or more".to_owned()));

@@ -12,8 +12,8 @@ use crate::{
         time::Timestamp,
     },
     engine::{
-        access::Role,
-        senders::{self, Shown},
+        admin::senders::{self, Shown},
+        runtime::access::Role,
     },
     http::{auth::Client, problem::Problem},
     state::AppState,

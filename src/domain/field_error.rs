@@ -1,0 +1,22 @@
+//! What is wrong with a request.
+
+use serde::Serialize;
+
+use super::content::Broken;
+
+/// A field of a request and the rule it breaks. Never the value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// JSON pointer into the request.
+    pub pointer: String,
+    pub rule: String,
+}
+
+impl From<Broken> for FieldError {
+    fn from(broken: Broken) -> Self {
+        Self {
+            pointer: broken.pointer,
+            rule: broken.rule,
+        }
+    }
+}

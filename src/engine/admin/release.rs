@@ -1,0 +1,150 @@
+//! Sending goes on after a hold: what waits is shown first, and cancelled where a person says so.
+
+use serde_json::json;
+
+use super::operator_actions::{self, Action, Batch};
+use crate::{
+    domain::{access::Bounds, hold::Hold, status::Status, time::Timestamp},
+    engine::{
+        Engine,
+        delivery::{follow_up, sweeper},
+        intake,
+        runtime::hold::By,
+    },
+    store::{
+        StoreError, audit,
+        hold::{self, Message, Waiting},
+        notification::Filter,
+    },
+};
+
+/// What a hold keeps from being sent.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    pub hold: Option<Hold>,
+    /// By kind and age.
+    pub waiting: Vec<Waiting>,
+    /// Those that wait longest.
+    pub messages: Vec<Message>,
+    /// Follow-ups that are due, and fire when sending goes on.
+    pub follow_ups: i64,
+    /// Events whose recipients are not all known yet.
+    pub events: i64,
+}
+
+/// How it stands, with up to `limit` messages.
+pub async fn standing(engine: &Engine, limit: i64, now: Timestamp) -> Result<Standing, StoreError> {
+    let store = &engine.store;
+    let (follow_ups, events) = hold::postponed(store, now).await?;
+    Ok(Standing {
+        hold: hold::get(store.reader()).await?,
+        waiting: hold::waiting(store, now).await?,
+        messages: hold::list(store, now, limit).await?,
+        follow_ups,
+        events,
+    })
+}
+
+/// What a release cancelled, or would cancel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// Whether there was a hold to end.
+    pub was_held: bool,
+    pub messages: u64,
+    pub follow_ups: u64,
+    pub events: u64,
+}
+
+/// Why what was asked for before a release's bound is not sent.
+const CANCELLED: &str = "sending was on hold, and a person released it without what was older";
+
+/// Lets sending go on. What was asked for before `cancel_before`, follow-ups that were due
+/// before it and events of before it are cancelled first, a chunk at a time. With `dry_run`
+/// it only says what would be cancelled.
+pub async fn release(
+    engine: &Engine,
+    by: By<'_>,
+    cancel_before: Option<Timestamp>,
+    dry_run: bool,
+) -> Result<Released, StoreError> {
+    let mut released = Released {
+        was_held: engine.refresh_hold().await?.is_some(),
+        ..Released::default()
+    };
+    if !released.was_held {
+        return Ok(released);
+    }
+    if let Some(before) = cancel_before {
+        released.messages = cancel_messages(engine, before, dry_run, by.now).await?;
+        if dry_run {
+            let (follow_ups, events) = hold::postponed(&engine.store, before).await?;
+            released.follow_ups = follow_ups.unsigned_abs();
+            released.events = events.unsigned_abs();
+        } else {
+            released.follow_ups =
+                follow_up::cancel_due_before(engine, before, CANCELLED, by.now).await?;
+            released.events = intake::end_expansion(engine, before, CANCELLED).await?;
+        }
+    }
+    if dry_run {
+        return Ok(released);
+    }
+    let detail = json!({
+        "cancelled_before": cancel_before.map(|before| before.to_string()),
+        "messages": released.messages,
+        "follow_ups": released.follow_ups,
+        "events": released.events,
+    });
+    engine
+        .store
+        .write(async |tx| {
+            hold::end(tx, by.now).await?;
+            let entry = audit::New {
+                actor: by.actor,
+                action: "hold.released",
+                subject: "sending",
+                detail: detail.to_string(),
+            };
+            audit::note(tx, entry, by.now).await
+        })
+        .await?;
+    engine.refresh_hold().await?;
+    sweeper::release(engine, by.now).await?;
+    engine.wake_senders();
+    engine.followed_up.notify_one();
+    engine.unexpanded.notify_one();
+    Ok(released)
+}
+
+async fn cancel_messages(
+    engine: &Engine,
+    before: Timestamp,
+    dry_run: bool,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let mut filter = Filter {
+        statuses: vec![Status::Queued, Status::Held, Status::Retrying],
+        until: Some(before),
+        // What is to leave on Friday has not been sent.
+        due_by: Some(now),
+        ..Filter::default()
+    };
+    let mut all = Batch::default();
+    loop {
+        let done = operator_actions::chunk(
+            engine,
+            &Bounds::All,
+            &filter,
+            Action::Discard,
+            dry_run,
+            None,
+            now,
+        )
+        .await?;
+        let Ok(batch) = done else { break };
+        all.add(batch);
+        let Some(next) = all.next else { break };
+        filter.before = Some(next);
+    }
+    Ok(all.changed)
+}

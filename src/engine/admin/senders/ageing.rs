@@ -1,0 +1,123 @@
+//! Credentials that are about to expire, or have not been replaced for long.
+
+use serde_json::json;
+
+use crate::{
+    domain::{credential::Kind, time::Timestamp},
+    engine::{
+        Engine,
+        intake::{self, NewEvent},
+        lifecycle::Report,
+        runtime::{keyring, own_event::SOURCE},
+    },
+    store::{
+        StoreError,
+        credential::{self, Told},
+        sender,
+    },
+};
+
+/// Raises `herald.credential.expiring` and `herald.credential.old`, once each for a
+/// credential. Says how many.
+pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
+    let ageing = engine.settings.ageing;
+    let due: Vec<(entity::credential::Model, Told)> = credential::all(engine.store.reader())
+        .await?
+        .into_iter()
+        .filter(|row| row.active)
+        .flat_map(|row| {
+            let expires_at = row.expires_at.map(Timestamp::from_micros);
+            let expiring = row.expiry_told_at.is_none() && ageing.expires_soon(expires_at, now);
+            let old = row.age_told_at.is_none()
+                && ageing.is_old(Timestamp::from_micros(row.created_at), now);
+            [(expiring, Told::Expiry), (old, Told::Age)]
+                .into_iter()
+                .filter(|(due, _)| *due)
+                .map(move |(_, what)| (row.clone(), what))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    if due.is_empty() {
+        return Ok(0);
+    }
+    let senders = sender::all(&engine.store).await?;
+    let (told, report) = engine
+        .store
+        .write(async |tx| {
+            let (mut told, mut report) = (0, Report::default());
+            for (row, what) in &due {
+                if !credential::tell(tx, row.id, *what, now).await? {
+                    continue;
+                }
+                told += 1;
+                let owners: Vec<&str> = senders
+                    .iter()
+                    .filter(|sender| {
+                        row.scope == keyring::token_scope(sender.id)
+                            || row.scope == keyring::scope_of(sender)
+                    })
+                    .map(|sender| sender.name.as_str())
+                    .collect();
+                let event = announcement(row, *what, &owners, now);
+                report.add(intake::raise(engine, tx, &event, now).await?);
+            }
+            Ok((told, report))
+        })
+        .await?;
+    report.publish(engine);
+    for (row, what) in &due {
+        let event = match what {
+            Told::Age => "credential.old",
+            Told::Expiry => "credential.expiring",
+        };
+        tracing::warn!(event, credential.id = %row.id, kind = row.kind, "a credential is to be replaced");
+    }
+    Ok(told)
+}
+
+fn announcement(
+    row: &entity::credential::Model,
+    what: Told,
+    senders: &[&str],
+    now: Timestamp,
+) -> NewEvent {
+    let expires_at = row.expires_at.map(Timestamp::from_micros);
+    let of = senders.join(", ");
+    let name = Kind::parse(&row.kind).map_or("credential", |kind| match kind {
+        Kind::AccessToken => "access token",
+        Kind::AppSecret => "app secret",
+        Kind::VerifyToken => "verify token",
+    });
+    let (word, summary) = match (what, expires_at) {
+        (Told::Expiry, Some(at)) if at <= now => (
+            "expiring",
+            format!("the {name} of {of} has expired at {at}"),
+        ),
+        (Told::Expiry, at) => {
+            let at = at.map_or_else(String::new, |at| at.to_string());
+            ("expiring", format!("the {name} of {of} expires at {at}"))
+        }
+        (Told::Age, _) => {
+            let since = Timestamp::from_micros(row.created_at);
+            (
+                "old",
+                format!("the {name} of {of} has been in use since {since}"),
+            )
+        }
+    };
+    NewEvent {
+        id: format!("credential/{word}/{}", row.id),
+        source: SOURCE.to_owned(),
+        event_type: format!("herald.credential.{word}"),
+        subject: None,
+        time: None,
+        data: json!({
+            "senders": senders,
+            "kind": row.kind,
+            "credential": row.id,
+            "expires_at": expires_at.map(|at| at.to_string()),
+            "summary": summary,
+            "remedy": "Make a new one at the provider and give it to Herald: `herald senders set`. The old one goes on working meanwhile.",
+        }),
+    }
+}

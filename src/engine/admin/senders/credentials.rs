@@ -1,0 +1,268 @@
+//! Credentials of senders: kept encrypted, never given back.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{By, FieldError, Outcome, Refused, change, changed, field, made_before};
+use crate::{
+    domain::{
+        credential as rules,
+        credential::{Kind, masked},
+        time::Timestamp,
+    },
+    engine::{
+        Engine,
+        runtime::{
+            keyring,
+            vault::{Nonce, may_seal, place},
+        },
+    },
+    store::{DatabaseTransaction, StoreError, credential, new_id, sender},
+};
+
+/// A credential to be kept.
+#[derive(Clone, Debug)]
+pub struct NewCredential {
+    pub kind: Kind,
+    pub value: SecretString,
+    /// When its issuer will not take it any more, if that is known.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What is wrong with credentials, by position.
+pub(super) fn check_all(all: &[NewCredential], now: Timestamp, wrong: &mut Vec<FieldError>) {
+    for (position, new) in all.iter().enumerate() {
+        let at = if all.len() == 1 {
+            String::new()
+        } else {
+            format!("/credentials/{position}")
+        };
+        if let Some(rule) = rules::broken(new.value.expose_secret()) {
+            wrong.push(field(&format!("{at}/value"), rule));
+        }
+        if new.expires_at.is_some_and(|at| at <= now) {
+            wrong.push(field(&format!("{at}/expires_at"), "it lies in the past"));
+        }
+    }
+}
+
+/// Seals a credential and keeps it. A new access token takes the place of the old
+/// ones; secrets and verify tokens stand beside each other, so that a rotation loses
+/// nothing.
+pub(super) async fn insert(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    row: &entity::sender::Model,
+    id: Uuid,
+    new: &NewCredential,
+    nonce: Nonce,
+) -> Result<Result<Uuid, Refused>, StoreError> {
+    let Some(vault) = engine.vault() else {
+        return Ok(Err(Refused::NoKey));
+    };
+    if !may_seal(tx, vault).await? {
+        return Ok(Err(Refused::KeyReplaced));
+    }
+    let sealed = match vault.seal(&place(id), new.value.expose_secret(), nonce) {
+        Ok(sealed) => sealed,
+        Err(unusable) => return Ok(Err(unusable.into())),
+    };
+    let scope = match new.kind {
+        Kind::AccessToken => keyring::token_scope(row.id),
+        Kind::AppSecret | Kind::VerifyToken => keyring::scope_of(row),
+    };
+    if new.kind == Kind::AccessToken {
+        for old in credential::active_of(tx, &scope, new.kind).await? {
+            credential::set_active(tx, old.id, false, by.now).await?;
+        }
+    }
+    let kept = credential::New {
+        id,
+        scope,
+        kind: new.kind,
+        sealed,
+        expires_at: new.expires_at,
+        added_by: by.actor.to_owned(),
+    };
+    credential::insert(tx, kept, by.now).await?;
+    sender::forget_trouble(tx, row.id, by.now).await?;
+    Ok(Ok(id))
+}
+
+/// Gives a sender another credential. It is used by the next call.
+pub async fn add_credential(
+    engine: &Engine,
+    by: By<'_>,
+    sender_id: Uuid,
+    new: &NewCredential,
+    nonce: Nonce,
+) -> Outcome<Uuid> {
+    let mut wrong = Vec::new();
+    check_all(std::slice::from_ref(new), by.now, &mut wrong);
+    if !wrong.is_empty() {
+        return Ok(Err(Refused::Fields(wrong)));
+    }
+    change(engine, by.now, async |tx| {
+        let Some(row) = sender::lock(tx, sender_id).await? else {
+            return Ok(Err(Refused::NotFound));
+        };
+        let id = new_id(by.now);
+        let operation = format!("credential/{sender_id}");
+        if let Some(before) = made_before(engine, tx, by, &operation, id).await? {
+            return Ok(before);
+        }
+        let kept = insert(engine, tx, by, &row, id, new, nonce).await?;
+        let Ok(id) = kept else { return Ok(kept) };
+        let detail = json!({
+            "credential": id,
+            "kind": new.kind.name(),
+            "expires_at": new.expires_at.map(|at| at.to_string()),
+        });
+        changed(tx, by, "credential.added", &row.name, &detail).await?;
+        Ok(Ok(id))
+    })
+    .await
+}
+
+/// A credential of this sender, or of its app.
+async fn owned(
+    tx: &DatabaseTransaction,
+    sender_id: Uuid,
+    id: Uuid,
+) -> Result<Option<(entity::sender::Model, entity::credential::Model)>, StoreError> {
+    let (Some(row), Some(found)) = (
+        sender::lock(tx, sender_id).await?,
+        credential::find(tx, id).await?,
+    ) else {
+        return Ok(None);
+    };
+    let is_its =
+        found.scope == keyring::token_scope(row.id) || found.scope == keyring::scope_of(&row);
+    Ok(is_its.then_some((row, found)))
+}
+
+/// Puts a credential into use or out of it. With none in use, the environment's is used.
+pub async fn set_active(
+    engine: &Engine,
+    by: By<'_>,
+    sender_id: Uuid,
+    id: Uuid,
+    active: bool,
+) -> Outcome<()> {
+    change(engine, by.now, async |tx| {
+        let Some((row, found)) = owned(tx, sender_id, id).await? else {
+            return Ok(Err(Refused::NotFound));
+        };
+        if active && found.kind == Kind::AccessToken.name() {
+            for other in credential::active_of(tx, &found.scope, Kind::AccessToken).await? {
+                credential::set_active(tx, other.id, false, by.now).await?;
+            }
+        }
+        credential::set_active(tx, id, active, by.now).await?;
+        sender::forget_trouble(tx, row.id, by.now).await?;
+        let action = if active {
+            "credential.activated"
+        } else {
+            "credential.deactivated"
+        };
+        let detail = json!({ "credential": id, "kind": found.kind });
+        changed(tx, by, action, &row.name, &detail).await?;
+        Ok(Ok(()))
+    })
+    .await
+}
+
+/// Forgets a credential for good.
+pub async fn remove(engine: &Engine, by: By<'_>, sender_id: Uuid, id: Uuid) -> Outcome<()> {
+    change(engine, by.now, async |tx| {
+        let Some((row, found)) = owned(tx, sender_id, id).await? else {
+            return Ok(Err(Refused::NotFound));
+        };
+        credential::remove(tx, id).await?;
+        sender::forget_trouble(tx, row.id, by.now).await?;
+        let detail = json!({ "credential": id, "kind": found.kind });
+        changed(tx, by, "credential.removed", &row.name, &detail).await?;
+        Ok(Ok(()))
+    })
+    .await
+}
+
+/// A credential as people may see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// None: it stands in the environment.
+    pub id: Option<Uuid>,
+    pub kind: Kind,
+    /// First 8 … last 3; none when no key of ours opens it.
+    pub masked: Option<String>,
+    pub active: bool,
+    pub created_at: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+    pub added_by: Option<String>,
+}
+
+/// What a sender and its app have, and what the environment adds, newest last.
+pub async fn shown(engine: &Engine, row: &entity::sender::Model) -> Result<Vec<Shown>, StoreError> {
+    let (own, apps) = (keyring::token_scope(row.id), keyring::scope_of(row));
+    let environment = &engine.keys.environment;
+    let mut all = Vec::new();
+    if row.phone_number_id.is_some() && row.phone_number_id == environment.phone_number_id {
+        let said = |kind, secret: &SecretString| Shown {
+            id: None,
+            kind,
+            masked: Some(masked(secret.expose_secret())),
+            active: true,
+            created_at: None,
+            expires_at: None,
+            added_by: None,
+        };
+        all.extend(
+            environment
+                .access_token
+                .iter()
+                .map(|token| said(Kind::AccessToken, token)),
+        );
+        all.extend(
+            environment
+                .app_secrets
+                .iter()
+                .map(|secret| said(Kind::AppSecret, secret)),
+        );
+        all.extend(
+            environment
+                .verify_token
+                .iter()
+                .map(|token| said(Kind::VerifyToken, token)),
+        );
+    }
+    for credential in credential::all(engine.store.reader()).await? {
+        if credential.scope != own && credential.scope != apps {
+            continue;
+        }
+        let Some(kind) = Kind::parse(&credential.kind) else {
+            continue;
+        };
+        let opened = engine
+            .vault()
+            .and_then(|vault| vault.open(&place(credential.id), &credential.sealed));
+        all.push(Shown {
+            id: Some(credential.id),
+            kind,
+            masked: opened.map(|secret| masked(secret.expose_secret())),
+            active: credential.active,
+            created_at: Some(Timestamp::from_micros(credential.created_at)),
+            expires_at: credential.expires_at.map(Timestamp::from_micros),
+            added_by: Some(credential.added_by),
+        });
+    }
+    // The environment's token is not used while there is another.
+    let replaced = all
+        .iter()
+        .any(|it| it.id.is_some() && it.kind == Kind::AccessToken && it.active);
+    for it in &mut all {
+        it.active &= it.id.is_some() || it.kind != Kind::AccessToken || !replaced;
+    }
+    Ok(all)
+}

@@ -1,0 +1,371 @@
+//! What people do with senders: add and change them, choose the default, hold and
+//! release them, give them credentials. Each is one transaction with its audit
+//! entry, and every process sees it before its next call.
+
+mod ageing;
+mod credentials;
+mod switch;
+mod throughput;
+
+pub use ageing::turn as ageing_turn;
+pub use credentials::{NewCredential, Shown, add_credential, remove, set_active, shown};
+pub use switch::{discard, hold, release};
+pub use throughput::turn as throughput_turn;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    domain::{credential::Kind, field_error::FieldError, time::Timestamp},
+    engine::{
+        Engine,
+        intake::idempotency::Key,
+        runtime::{
+            keyring,
+            vault::{Nonce, Unusable},
+        },
+    },
+    store::{
+        DatabaseTransaction, StoreError, audit, credential, event, new_id,
+        sender::{self, Changes, New},
+        setting,
+    },
+};
+
+/// Kinds of provider there are.
+pub const KINDS: [&str; 1] = ["meta"];
+
+/// No name is longer, in characters.
+const MAX_NAME: usize = 64;
+
+/// A limit is at most this, in messages per second.
+const MAX_PER_SECOND: i64 = 10_000;
+
+/// Why nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    Fields(Vec<FieldError>),
+    NotFound,
+    /// Credentials cannot be encrypted without a key.
+    NoKey,
+    /// The secret key was replaced: this process has the one of before.
+    KeyReplaced,
+    /// The idempotency key was used for something else.
+    KeyReused,
+}
+
+impl From<Unusable> for Refused {
+    fn from(_: Unusable) -> Self {
+        Self::NoKey
+    }
+}
+
+/// Who does it, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    pub actor: &'a str,
+    pub now: Timestamp,
+    /// A repeat with the same key makes nothing a second time.
+    pub key: Option<&'a Key>,
+}
+
+/// Changed, or why not.
+pub type Outcome<T> = Result<Result<T, Refused>, StoreError>;
+
+fn field(pointer: &str, rule: impl Into<String>) -> FieldError {
+    FieldError {
+        pointer: pointer.to_owned(),
+        rule: rule.into(),
+    }
+}
+
+/// Writes down who did what.
+async fn changed(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    action: &str,
+    subject: &str,
+    detail: &Value,
+) -> Result<(), StoreError> {
+    let entry = audit::New {
+        actor: by.actor,
+        action,
+        subject,
+        detail: detail.to_string(),
+    };
+    audit::note(tx, entry, by.now).await
+}
+
+/// What was made before with the same key: its id, or that the key was used for
+/// something else. The fingerprint may be of a secret: it is made with our key.
+async fn made_before(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    operation: &str,
+    id: Uuid,
+) -> Result<Option<Result<Uuid, Refused>>, StoreError> {
+    let Some(key) = by.key else { return Ok(None) };
+    if engine.vault().is_none() {
+        return Ok(Some(Err(Refused::NoKey)));
+    }
+    let used = event::Used {
+        fingerprint: engine.fingerprint(&key.fingerprint),
+        resource_id: id,
+        answer: None,
+    };
+    let before =
+        event::take_idempotency_key(tx, &key.client, &key.key, operation, &used, by.now).await?;
+    Ok(before.map(|before| {
+        if engine.is_fingerprint(&before.fingerprint, &key.fingerprint) {
+            Ok(before.resource_id)
+        } else {
+            Err(Refused::KeyReused)
+        }
+    }))
+}
+
+/// Runs one change. What it refuses leaves nothing behind.
+async fn change<T>(
+    engine: &Engine,
+    now: Timestamp,
+    work: impl AsyncFn(&DatabaseTransaction) -> Result<Result<T, Refused>, StoreError>,
+) -> Outcome<T> {
+    let done = engine
+        .store
+        .write_or_refuse(async |tx| {
+            // Every process sees by it that something changed; and whoever changes
+            // senders waits here for whoever else does.
+            setting::count_up(tx, keyring::REVISION, now).await?;
+            work(tx).await
+        })
+        .await?;
+    if done.is_ok() {
+        // This process at once; the others by their next claim.
+        engine.refresh_keyring().await?;
+        engine.wake_senders();
+    }
+    Ok(done)
+}
+
+/// How a sender stands, and why, if it does not send.
+pub fn standing(engine: &Engine, row: &entity::sender::Model) -> (&'static str, Option<String>) {
+    if row.off_at.is_some() {
+        return ("off", row.off_reason.clone());
+    }
+    if row.state == "held" {
+        return ("held", row.state_reason.clone());
+    }
+    match engine.obstacle(Some(row.id)) {
+        Some(obstacle) => ("blocked", Some(obstacle)),
+        None => ("active", None),
+    }
+}
+
+fn check_name(name: &str, wrong: &mut Vec<FieldError>) {
+    if name.trim().is_empty() || name.chars().count() > MAX_NAME || Uuid::parse_str(name).is_ok() {
+        wrong.push(field("/name", "1 to 64 characters, and not an id"));
+    }
+}
+
+fn check_digits(pointer: &str, id: Option<&String>, wrong: &mut Vec<FieldError>) {
+    if id.is_some_and(|id| {
+        id.is_empty() || id.len() > 32 || !id.bytes().all(|byte| byte.is_ascii_digit())
+    }) {
+        wrong.push(field(
+            pointer,
+            "digits only; it is Meta's id, not a phone number",
+        ));
+    }
+}
+
+fn check_address(base: Option<&String>, version: Option<&String>, wrong: &mut Vec<FieldError>) {
+    if base.is_some_and(|base| !base.starts_with("https://") && !base.starts_with("http://")) {
+        wrong.push(field("/api_base", "starts with https:// or http://"));
+    }
+    let is_version = |text: &String| {
+        text.strip_prefix('v').is_some_and(|number| {
+            !number.is_empty()
+                && number
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || byte == b'.')
+        })
+    };
+    if version.is_some_and(|version| !is_version(version)) {
+        wrong.push(field("/api_version", "such as v26.0"));
+    }
+}
+
+fn check_pace(per_second: Option<i64>, wrong: &mut Vec<FieldError>) {
+    if per_second.is_some_and(|pace| !(0..=MAX_PER_SECOND).contains(&pace)) {
+        wrong.push(field("/messages_per_second", "0 (unlimited) to 10000"));
+    }
+}
+
+/// Adds a sender with its credentials, a nonce for each.
+pub async fn add(
+    engine: &Engine,
+    by: By<'_>,
+    new: &New,
+    credentials: &[NewCredential],
+    nonces: &[Nonce],
+) -> Outcome<Uuid> {
+    let mut wrong = Vec::new();
+    if !KINDS.contains(&new.kind.as_str()) {
+        wrong.push(field("/kind", format!("one of {}", KINDS.join(", "))));
+    }
+    check_name(&new.name, &mut wrong);
+    if new.phone_number_id.is_none() {
+        wrong.push(field("/phone_number_id", "needed: Meta's id of the number"));
+    }
+    check_digits("/phone_number_id", new.phone_number_id.as_ref(), &mut wrong);
+    check_digits("/waba_id", new.waba_id.as_ref(), &mut wrong);
+    check_digits("/app_id", new.app_id.as_ref(), &mut wrong);
+    check_address(new.base_url.as_ref(), new.api_version.as_ref(), &mut wrong);
+    check_pace(new.per_second, &mut wrong);
+    credentials::check_all(credentials, by.now, &mut wrong);
+    if !wrong.is_empty() {
+        return Ok(Err(Refused::Fields(wrong)));
+    }
+    change(engine, by.now, async |tx| {
+        let id = new_id(by.now);
+        if let Some(before) = made_before(engine, tx, by, "sender", id).await? {
+            return Ok(before);
+        }
+        if sender::by_name(tx, &new.name).await?.is_some() {
+            let taken = field("/name", "another sender has this name");
+            return Ok(Err(Refused::Fields(vec![taken])));
+        }
+        let Some(row) = sender::insert(tx, id, new.clone(), by.now).await? else {
+            let taken = field("/phone_number_id", "another sender has this number");
+            return Ok(Err(Refused::Fields(vec![taken])));
+        };
+        for (credential, nonce) in credentials.iter().zip(nonces) {
+            let kept =
+                credentials::insert(engine, tx, by, &row, new_id(by.now), credential, *nonce)
+                    .await?;
+            if let Err(refused) = kept {
+                return Ok(Err(refused));
+            }
+        }
+        let detail = json!({
+            "phone_number_id": row.phone_number_id,
+            "waba_id": row.waba_id,
+            "app_id": row.app_id,
+        });
+        changed(tx, by, "sender.added", &row.name, &detail).await?;
+        Ok(Ok(row.id))
+    })
+    .await
+}
+
+/// Changes what a sender is.
+pub async fn set(engine: &Engine, by: By<'_>, id: Uuid, changes: &Changes) -> Outcome<()> {
+    let mut wrong = Vec::new();
+    if let Some(name) = &changes.name {
+        check_name(name, &mut wrong);
+    }
+    check_digits("/waba_id", changes.waba_id.given(), &mut wrong);
+    check_digits("/app_id", changes.app_id.given(), &mut wrong);
+    check_address(
+        changes.base_url.given(),
+        changes.api_version.given(),
+        &mut wrong,
+    );
+    check_pace(changes.per_second.given().copied(), &mut wrong);
+    if !wrong.is_empty() {
+        return Ok(Err(Refused::Fields(wrong)));
+    }
+    change(engine, by.now, async |tx| {
+        let Some(row) = sender::lock(tx, id).await? else {
+            return Ok(Err(Refused::NotFound));
+        };
+        if let Some(name) = &changes.name
+            && sender::by_name(tx, name)
+                .await?
+                .is_some_and(|other| other.id != id)
+        {
+            let taken = field("/name", "another sender has this name");
+            return Ok(Err(Refused::Fields(vec![taken])));
+        }
+        let before = row.clone();
+        let after = sender::set(tx, row, changes.clone(), by.now).await?;
+        let (old, new) = (keyring::scope_of(&before), keyring::scope_of(&after));
+        // What it had for itself it now has in common with its app's other numbers.
+        if old != new && before.app_id.is_none() {
+            credential::move_to_app(tx, &old, &new).await?;
+        }
+        let mut detail = differences(&before, &after);
+        if old != new && before.app_id.is_some() {
+            // An app without a number has nobody to speak of, and nobody would see its secrets.
+            let retired = retire_app(tx, before.app_id.as_deref(), &old, by.now).await?;
+            if let (true, Some(detail)) = (retired > 0, detail.as_object_mut()) {
+                detail.insert("secrets_deactivated".to_owned(), json!(retired));
+            }
+        }
+        changed(tx, by, "sender.changed", &after.name, &detail).await?;
+        Ok(Ok(()))
+    })
+    .await
+}
+
+/// Takes the secrets of an app out of use that no sender names any more. Says how many.
+async fn retire_app(
+    tx: &DatabaseTransaction,
+    app_id: Option<&str>,
+    scope: &str,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    if sender::any_of_app(tx, app_id).await? {
+        return Ok(0);
+    }
+    let mut retired = 0;
+    for kind in [Kind::AppSecret, Kind::VerifyToken] {
+        for row in credential::active_of(tx, scope, kind).await? {
+            credential::set_active(tx, row.id, false, now).await?;
+            retired += 1;
+        }
+    }
+    Ok(retired)
+}
+
+/// What was changed, before and after.
+fn differences(before: &entity::sender::Model, after: &entity::sender::Model) -> Value {
+    let text = |value: &Option<String>| json!(value);
+    let all = [
+        ("name", json!(before.name), json!(after.name)),
+        ("waba_id", text(&before.waba_id), text(&after.waba_id)),
+        ("app_id", text(&before.app_id), text(&after.app_id)),
+        (
+            "api_version",
+            text(&before.api_version),
+            text(&after.api_version),
+        ),
+        ("api_base", text(&before.base_url), text(&after.base_url)),
+        (
+            "messages_per_second",
+            json!(before.pace_set),
+            json!(after.pace_set),
+        ),
+    ];
+    all.into_iter()
+        .filter(|(_, before, after)| before != after)
+        .map(|(name, before, after)| (name.to_owned(), json!([before, after])))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// Makes a sender the one that is used when none is named.
+pub async fn make_default(engine: &Engine, by: By<'_>, id: Uuid) -> Outcome<()> {
+    change(engine, by.now, async |tx| {
+        let Some(row) = sender::find(tx, id).await? else {
+            return Ok(Err(Refused::NotFound));
+        };
+        let before = sender::default_one(tx).await?.map(|row| row.name);
+        sender::make_default(tx, id, by.now).await?;
+        let detail = json!({ "before": before });
+        changed(tx, by, "sender.default", &row.name, &detail).await?;
+        Ok(Ok(()))
+    })
+    .await
+}

@@ -1,0 +1,310 @@
+//! Takes due messages of a sender out of the queue, and commits an attempt for each.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{
+    Job, Slots,
+    compose::compose,
+    gate, health, pairs,
+    permits::{NotNow, Permit, Times, give_back, take_pace},
+    take::{Claiming, Taken},
+};
+use crate::{
+    domain::{hold::Passing, time::Timestamp},
+    engine::{
+        Engine,
+        lifecycle::Report,
+        runtime::lineage::{self, Advance},
+    },
+    error::ErrorChain,
+    providers::Provider,
+    store::{
+        DatabaseTransaction, StoreError,
+        attempt::{self, NewAttempt},
+        dialect::Id,
+        notification::{self, Whose},
+        pair, sender,
+    },
+};
+
+/// What a claim found.
+#[derive(Debug, Default)]
+pub struct Claim {
+    pub jobs: Vec<Job>,
+    /// How many were taken, those that were held back included.
+    pub taken: usize,
+    /// When it is worth asking again, if the pace or a hold said no.
+    pub again_at: Option<Timestamp>,
+    /// A held sender is due for a probe: its provider is to be knocked at first.
+    knock: bool,
+    /// What the sender sends with has changed since this process last looked.
+    outdated: bool,
+}
+
+/// Which lane goes first, claim after claim: all get their turn, the important
+/// ones more often.
+const TURNS: [[i64; 3]; 8] = [
+    [1, 2, 3],
+    [2, 1, 3],
+    [1, 2, 3],
+    [1, 2, 3],
+    [2, 1, 3],
+    [1, 2, 3],
+    [2, 1, 3],
+    [3, 1, 2],
+];
+
+/// Takes due messages of a sender out of the queue, as many as there are slots
+/// and its pace allows, and commits an attempt for each.
+pub async fn claim(
+    engine: &Engine,
+    sender: Uuid,
+    slots: Slots,
+    now: Timestamp,
+) -> Result<Claim, StoreError> {
+    claim_as(engine, sender, slots, true, now).await
+}
+
+/// The same, and a message is risked on a held sender only when its provider answers
+/// at all: one that times out would leave an unknown outcome behind each probe.
+pub async fn claim_with(
+    engine: &Engine,
+    provider: &dyn Provider,
+    sender: Uuid,
+    slots: Slots,
+    now: Timestamp,
+) -> Result<Claim, StoreError> {
+    let claim = claim_as(engine, sender, slots, false, now).await?;
+    if !claim.knock {
+        return Ok(claim);
+    }
+    match health::knock(engine, provider, sender, now).await? {
+        Some(again_at) => Ok(Claim {
+            again_at: Some(again_at),
+            ..Claim::default()
+        }),
+        None => claim_as(engine, sender, slots, true, now).await,
+    }
+}
+
+/// The same with what the sender sends with, looked up again if that has changed: its
+/// calls are made with the newest credentials there were when they were claimed.
+pub async fn claim_current(
+    engine: &Engine,
+    sender: Uuid,
+    slots: Slots,
+    now: Timestamp,
+) -> Result<(Claim, Arc<dyn Provider>), StoreError> {
+    let provider = engine.provider_or_nobody(sender);
+    let claim = claim_with(engine, provider.as_ref(), sender, slots, now).await?;
+    if !claim.outdated {
+        return Ok((claim, provider));
+    }
+    // It is committed: a database that fails now must not take it from us.
+    if let Err(error) = engine.refresh_keyring().await {
+        tracing::error!(event = "sender.outdated", error = %ErrorChain(&error), "what a sender sends with has changed and cannot be read");
+    }
+    Ok((claim, engine.provider_or_nobody(sender)))
+}
+
+async fn claim_as(
+    engine: &Engine,
+    sender: Uuid,
+    slots: Slots,
+    knocked: bool,
+    now: Timestamp,
+) -> Result<Claim, StoreError> {
+    // The pace is charged for what will be sent, not for every free slot.
+    let most = slots.otp.max(slots.ordinary);
+    let ring = engine.keyring();
+    let known = ring.account(sender);
+    let whose = if known.is_some_and(|account| account.is_default) {
+        Whose::OfOrNobodys(sender)
+    } else {
+        Whose::Of(sender)
+    };
+    let passing = engine.hold().map(|hold| hold.passing());
+    let (mut due, row, hold, is_turn) = tokio::try_join!(
+        notification::count_due(&engine.store, whose, passing, now, most),
+        sender::find(engine.store.by_index(), sender),
+        engine.refresh_hold(),
+        pair::any_turn(&engine.store, sender, now),
+    )?;
+    let passing = hold.map(|hold| hold.passing());
+    if is_turn {
+        pairs::give_turns(engine, sender, now).await?;
+        due = notification::count_due(&engine.store, whose, passing, now, most).await?;
+    }
+    let [otp, ordinary @ ..] = due;
+    let wanted = Slots {
+        otp: otp.min(slots.otp),
+        ordinary: ordinary.iter().sum::<i64>().min(slots.ordinary),
+    };
+    if wanted.otp <= 0 && wanted.ordinary <= 0 {
+        return Ok(Claim::default());
+    }
+    let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
+    let Some(row) = row else {
+        return Ok(Claim {
+            again_at: Some(now.plus_seconds(1)),
+            ..Claim::default()
+        });
+    };
+    let permits = match take_pace(engine, &row, wanted, knocked, now).await? {
+        Ok(permits) => permits,
+        Err(NotNow::Until(again_at)) => {
+            return Ok(Claim {
+                again_at: Some(again_at),
+                ..Claim::default()
+            });
+        }
+        Err(NotNow::Knock) => {
+            return Ok(Claim {
+                knock: true,
+                ..Claim::default()
+            });
+        }
+    };
+    let again_at = permits
+        .iter()
+        .filter_map(|permit| permit.grant.again_at)
+        .min();
+    // Lanes without anything due are not asked.
+    let turn = TURNS.get(engine.next_claim(sender) % TURNS.len());
+    let lanes: Vec<i64> = turn
+        .into_iter()
+        .flatten()
+        .copied()
+        .filter(|lane| usize::try_from(*lane).is_ok_and(|lane| due.get(lane) > Some(&0)))
+        .collect();
+    let found = engine
+        .store
+        .write(async |tx| {
+            claim_in(engine, tx, sender, &permits, (&lanes, passing), lease, now).await
+        })
+        .await?;
+    let made = |lane| {
+        let made = found.jobs.iter().filter(|job| job.lane == lane).count();
+        i64::try_from(made).unwrap_or(i64::MAX)
+    };
+    // The claim is committed: what cannot be given back is only waited for.
+    if let Err(error) = give_back(engine, sender, &permits, made).await {
+        tracing::warn!(event = "sender.pace_not_given_back", error = %ErrorChain(&error), "a part of the pace is lost for a moment");
+    }
+    lineage::advanced(engine, found.advance, now).await?;
+    found.report.publish(engine);
+    Ok(Claim {
+        jobs: found.jobs,
+        taken: found.taken,
+        again_at: again_at.filter(|_| found.taken == 0),
+        knock: false,
+        outdated: known.map(|account| account.revision) != Some(found.revision),
+    })
+}
+
+/// What one claim's transaction found.
+struct Found {
+    jobs: Vec<Job>,
+    taken: usize,
+    report: Report,
+    /// Of what the sender sends with.
+    revision: i64,
+    /// What became of the database's mark.
+    advance: Advance,
+}
+
+async fn claim_in(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    sender: Uuid,
+    permits: &[Permit],
+    (ordinary, passing): (&[i64], Option<Passing>),
+    lease: Timestamp,
+    now: Timestamp,
+) -> Result<Found, StoreError> {
+    let advance = lineage::advance(engine, tx, now).await?;
+    let row = match advance {
+        // Its attempts may have been made before: nothing is claimed.
+        Advance::WentBack { .. } => None,
+        Advance::NotDue | Advance::To(_) => sender::find(tx, sender).await?,
+    };
+    let Some(row) = row else {
+        return Ok(Found {
+            jobs: Vec::new(),
+            taken: 0,
+            report: Report::default(),
+            revision: 0,
+            advance,
+        });
+    };
+    let in_force = engine.in_force(tx).await?;
+    let claiming = Claiming {
+        engine,
+        tx,
+        in_force: &in_force,
+        sender: &row,
+        permits,
+        ordinary,
+        passing,
+        lease,
+        now,
+    };
+    let Taken {
+        ready,
+        never,
+        count: taken,
+        report,
+    } = claiming.take().await?;
+    let attempts: Vec<NewAttempt> = ready
+        .iter()
+        .map(|(_, claimed)| NewAttempt {
+            id: Id(engine.attempt_id(now)),
+            notification_id: Id(claimed.id),
+            number: claimed.attempt_count,
+            generation: claimed.generation,
+        })
+        .collect();
+    if attempts.is_empty() {
+        return Ok(Found {
+            jobs: Vec::new(),
+            taken,
+            report,
+            revision: row.revision,
+            advance,
+        });
+    }
+    attempt::insert(tx, &attempts, sender, engine.process, now).await?;
+    let mut jobs = Vec::with_capacity(ready.len());
+    let mut times = Times::of(permits);
+    for ((lane, claimed), attempt) in ready.iter().zip(&attempts) {
+        let lane = *lane;
+        let (not_before, interval_micros) = times.next(lane, now);
+        jobs.push(Job {
+            notification_id: claimed.id,
+            attempt_id: attempt.id.0,
+            not_before,
+            interval_micros,
+            lane,
+            _open: engine.open_calls.open(claimed.id),
+            contact_id: claimed.contact_id,
+            template: (!claimed.template.is_empty()).then(|| {
+                let language = claimed.language.clone().unwrap_or_default();
+                (claimed.template.clone(), language)
+            }),
+            message: if let Some(reason) = never.get(&claimed.id) {
+                Err(gate::never(reason))
+            } else {
+                compose(tx, &in_force, engine, sender, claimed, attempt.id.0, now).await?
+            },
+        });
+    }
+    Ok(Found {
+        jobs,
+        taken,
+        report,
+        revision: row.revision,
+        advance,
+    })
+}

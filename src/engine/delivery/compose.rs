@@ -1,0 +1,181 @@
+//! A claimed notification becomes a message, judged at the moment of sending.
+
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        content,
+        failure::{Failure, FailureClass},
+        recipient::Address,
+        template::name::at_meta,
+        time::Timestamp,
+        window,
+    },
+    engine::{
+        Engine,
+        intake::NEEDS_PHONE,
+        runtime::{
+            catalogue_cache::InForce,
+            vault::{Vault, of_notification},
+        },
+    },
+    providers::{Content, Message},
+    store::{DatabaseTransaction, StoreError, alias, conversation, notification::Claimed},
+};
+
+/// Writes the message at the moment of sending: the window and the template are
+/// judged now, not when it was queued.
+pub(super) async fn compose(
+    tx: &DatabaseTransaction,
+    in_force: &InForce,
+    engine: &Engine,
+    sender: Uuid,
+    claimed: &Claimed,
+    attempt_id: Uuid,
+    now: Timestamp,
+) -> Result<Result<Message, Failure>, StoreError> {
+    let fix = |title: &str, meaning: &str, remedy: &str| Failure {
+        class: FailureClass::FixRequest,
+        ..Failure::ours(title, meaning, remedy)
+    };
+    let Some(to) = claimed.address.as_deref().and_then(Address::parse) else {
+        return Ok(Err(fix(
+            "no_address",
+            "The recipient has no usable phone number.",
+            "Give the contact a number in E.164.",
+        )));
+    };
+    let is_code = claimed.category == "authentication";
+    let sensitive = is_code || claimed.sealed.is_some();
+    if is_code && matches!(to, Address::UserId(_)) {
+        return Ok(Err(fix(
+            "needs_phone",
+            NEEDS_PHONE,
+            "Ask the person for their number, then send it anew.",
+        )));
+    }
+    let mut params: Value = serde_json::from_str(&claimed.params).unwrap_or(Value::Null);
+    if claimed.kind != "template" {
+        let until = match claimed.contact_id {
+            Some(contact) => {
+                // While it is not decided whose a number is, whoever was seen there last is who
+                // would read it: theirs is the window.
+                let address = claimed.address.as_deref().unwrap_or_default();
+                let reader = alias::claimant(tx, contact, address).await?;
+                conversation::window_until(tx, sender, reader.unwrap_or(contact)).await?
+            }
+            None => None,
+        };
+        if !window::is_open(until, now) {
+            return Ok(Err(Failure {
+                class: FailureClass::NeedsTemplate,
+                ..Failure::ours(
+                    "window_closed",
+                    "The person has not written in the last 24 hours: free text may not be sent.",
+                    "Send a template, or wait until the person writes.",
+                )
+            }));
+        }
+        // What was queued by an older version has its text only.
+        let content = serde_json::from_value(params).unwrap_or_else(|_older| {
+            content::Content::Text(content::Text {
+                body: claimed.body.clone().unwrap_or_default(),
+                preview_url: false,
+            })
+        });
+        return Ok(Ok(Message {
+            attempt_id,
+            to,
+            content: Content::Free(content),
+            reply_to: claimed.reply_to.clone(),
+            sensitive,
+        }));
+    }
+    let Some(template) = in_force
+        .template(
+            tx,
+            &claimed.template,
+            claimed.language.as_deref().as_slice(),
+        )
+        .await?
+    else {
+        return Ok(Err(fix(
+            "template_unknown",
+            "The catalogue has no template of this name any more.",
+            "Apply the catalogue that has it, then retry.",
+        )));
+    };
+    let layout = match &template.layout {
+        Ok(layout) => layout,
+        Err(error) => {
+            return Ok(Err(fix(
+                "template_unreadable",
+                error,
+                "Mend the template in its catalogue, then retry.",
+            )));
+        }
+    };
+    match secrets(engine.vault(), claimed) {
+        Ok(secrets) => {
+            if let Some(params) = params.as_object_mut() {
+                params.extend(secrets);
+            }
+        }
+        Err(Lost::Wiped) => {
+            return Ok(Err(fix(
+                "secrets_wiped",
+                "What was secret in this message has been wiped, because it was final or had expired.",
+                "Send it anew.",
+            )));
+        }
+        Err(Lost::Sealed) => {
+            return Ok(Err(fix(
+                "secrets_sealed",
+                "What is secret in this message was sealed with another HERALD_SECRET_KEY.",
+                "Start every process with the same keys, then send it anew.",
+            )));
+        }
+    }
+    match layout.fill(&params) {
+        Ok(filled) => Ok(Ok(Message {
+            attempt_id,
+            to,
+            content: Content::Template {
+                name: at_meta(
+                    &claimed.template,
+                    engine.settings.template_suffix.as_deref(),
+                ),
+                language: template.row.language.clone(),
+                filled,
+            },
+            reply_to: claimed.reply_to.clone(),
+            sensitive,
+        })),
+        Err(error) => Ok(Err(fix(
+            "parameters",
+            &format!("The template cannot be filled: {error}."),
+            "Mend the parameters, then send it anew.",
+        ))),
+    }
+}
+
+/// Why the secrets of a message are not to be had.
+enum Lost {
+    Wiped,
+    Sealed,
+}
+
+/// The secret parameters of a message.
+fn secrets(vault: Option<&Vault>, claimed: &Claimed) -> Result<Map<String, Value>, Lost> {
+    let sealed = match claimed.sealed.as_deref() {
+        None => return Ok(Map::new()),
+        Some("") => return Err(Lost::Wiped),
+        Some(sealed) => sealed,
+    };
+    let opened = vault
+        .and_then(|vault| vault.open(&of_notification(claimed.id), sealed))
+        .ok_or(Lost::Sealed)?;
+    serde_json::from_str(opened.expose_secret()).map_err(|_unreadable| Lost::Sealed)
+}

@@ -1,0 +1,114 @@
+//! What a failure says about more than its message: a wish, a template, a number,
+//! a pair. The same for an answer and for a `failed` callback.
+
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        failure::{Failure, FailureClass},
+        identity::Alias,
+        preference::{Scope, Wish},
+        retry,
+        time::Timestamp,
+    },
+    engine::{
+        Engine,
+        people::identity::{self, Recipient},
+        runtime::sighting::Sighting,
+    },
+    store::{
+        DatabaseTransaction, StoreError,
+        identity::Source,
+        pair, people, sender,
+        template_sync::{self, Name, Part},
+    },
+};
+
+/// What a failed message was.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct About<'a> {
+    pub sender: Uuid,
+    pub contact: Option<Uuid>,
+    pub recipient: Recipient<'a>,
+    /// The account that it is said in.
+    pub scope: &'a str,
+    /// Name and language, if it was made of a template.
+    pub template: Option<(&'a str, &'a str)>,
+}
+
+/// Notes what a failure of `at` means for others.
+pub(in crate::engine) async fn of_failure(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    about: About<'_>,
+    failure: &Failure,
+    at: Timestamp,
+    callback: Option<Uuid>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    match (failure.class, about.contact, about.template) {
+        (FailureClass::OptedOut, ..) => {
+            let wish = Wish {
+                scope: Scope::Marketing,
+                wanted: false,
+                source: "131050",
+                at,
+            };
+            let aliases = about.recipient.aliases();
+            // Of somebody who was deleted meanwhile, it is of whoever has the number: the next
+            // message to it would go out.
+            let person = |alias: &Alias| Sighting {
+                aliases: vec![alias.clone()],
+                facts: Vec::new(),
+                scope: about.scope.to_owned(),
+                at,
+                source: Source::Status,
+                callback_id: callback,
+                is_person: true,
+                profile_name: None,
+                username: None,
+            };
+            let tie = about.recipient.sighting(about.scope, at, Source::Status);
+            let sightings: Vec<Sighting> =
+                tie.into_iter().chain(aliases.iter().map(person)).collect();
+            let met = identity::meet(engine, tx, &sightings, now).await?;
+            // Each alias for itself: whether they are one person may not be known.
+            for (sighting, met) in sightings.iter().zip(met) {
+                if let ([_], Some(met)) = (sighting.aliases.as_slice(), met) {
+                    let aliases = &sighting.aliases;
+                    identity::state(engine, tx, met, aliases, &wish, callback, now).await?;
+                }
+            }
+        }
+        (FailureClass::TemplatePaused | FailureClass::TemplateDisabled, _, Some(template)) => {
+            let account = sender::find(tx, about.sender)
+                .await?
+                .and_then(|row| row.waba_id);
+            let name = Name {
+                account_id: account.as_deref().unwrap_or(""),
+                name: template.0,
+                language: template.1,
+            };
+            let status = match failure.class {
+                FailureClass::TemplatePaused => "PAUSED",
+                _ => "DISABLED",
+            };
+            let reason = failure.counted_as();
+            template_sync::ensure(tx, name, None, now).await?;
+            template_sync::set(tx, name, Part::Status, status, Some(&reason), at).await?;
+        }
+        (FailureClass::Spam, ..) => {
+            sender::hold_marketing(tx, about.sender, at.plus_seconds(retry::SPAM_SECONDS), now)
+                .await?;
+        }
+        (FailureClass::PaceNumber, ..) => sender::slow_down(tx, about.sender, now).await?,
+        (FailureClass::PacePair, Some(contact), _) if people::keep(tx, contact).await? => {
+            // At least as long as the message itself waits.
+            let until = at.plus_micros(retry::pair_pause_micros(1));
+            let next_at = engine.settings.pair.closed_until(until);
+            pair::close_pair(tx, about.sender, contact, next_at, now).await?;
+        }
+        _ => {}
+    }
+    Ok(())
+}

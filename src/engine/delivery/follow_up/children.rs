@@ -1,0 +1,221 @@
+//! The messages that a rule sends.
+
+use serde_json::Value;
+
+use super::{Cursor, note};
+use crate::{
+    domain::{
+        access::Bounds,
+        preference::DELETED,
+        recipient::{RecipientSpec, is_expression},
+        rule::Send,
+        template::{self, Context},
+        time::Timestamp,
+    },
+    engine::{
+        Engine,
+        intake::{
+            self, Draft, Mode, Reading,
+            targets::{self, Place, Target},
+        },
+    },
+    store::{
+        DatabaseTransaction, StoreError, context,
+        follow_up::{self, Due},
+        notification::{self, NewNotification},
+        people, sender,
+    },
+};
+
+/// Some of the messages of a follow-up.
+pub(super) struct Chunk {
+    pub(super) new: Vec<NewNotification>,
+    /// Where the next chunk begins; nothing: this was the last.
+    pub(super) place: Option<Place>,
+}
+
+/// The next messages of a rule, or why it sends none.
+pub(super) async fn next(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    due: &Due,
+    send: &Send,
+    depth: i64,
+    cursor: &Cursor,
+    now: Timestamp,
+) -> Result<Result<Chunk, String>, StoreError> {
+    let gone = || "the notification does not exist any more".to_owned();
+    let loaded = context::load(tx, &[due.notification_id]).await?;
+    let Some((_, context)) = loaded.into_iter().next() else {
+        return Ok(Err(gone()));
+    };
+    let Some(parent) = notification::in_transaction(tx, due.notification_id).await? else {
+        return Ok(Err(gone()));
+    };
+    let mut params = serde_json::Map::new();
+    let (lenient, mut unread) = (Context::lenient(&context), Vec::new());
+    for (name, source) in &send.params {
+        let place = format!("its parameter {name}");
+        match template::render_for_people(source, &lenient, &place, &mut unread) {
+            Ok(value) => drop(params.insert(name.clone(), Value::String(value))),
+            Err(error) => return Ok(Err(format!("its parameter {name}: {error}"))),
+        }
+    }
+    let found = match recipients(tx, due, send, &parent, &context, cursor, now).await? {
+        Ok(found) => found,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    if found.place.is_none() && found.targets.is_empty() && cursor.count == 0 {
+        return Ok(Err(if found.unknown.is_empty() {
+            "nobody is in its groups".to_owned()
+        } else {
+            found.unknown.join("; ")
+        }));
+    }
+    let from = match &send.sender {
+        // Whoever hears from one number is not reminded from another.
+        None if send.to.iter().all(|to| to == "same") => parent.sender_id,
+        None => None,
+        Some(named) => match sender::named(tx, named).await? {
+            Some(row) => Some(row.id),
+            None => return Ok(Err(format!("there is no sender named {named}"))),
+        },
+    };
+    let draft = Draft {
+        event_id: parent.event_id,
+        route: None,
+        event_type: parent.event_type.clone(),
+        follow_up_id: Some(due.id),
+        parent_id: Some(parent.id),
+        rule: Some(due.rule_name.clone()),
+        depth: depth + 1,
+        channel: send.channel.clone(),
+        sender_id: from,
+        template: send.template.clone(),
+        language: None,
+        default_language: send.language.clone(),
+        params: Value::Object(params),
+        // The one an alert is about is whom the notification was for.
+        subject_contact_id: parent.contact_id,
+        subject_address: parent.address.clone(),
+        reference: parent.reference.clone(),
+        labels: serde_json::from_str(&parent.labels).unwrap_or_default(),
+        priority: parent.priority,
+        expires_after_seconds: None,
+        send_at: None,
+        reply_to: None,
+        message_kind: send.kind.clone().or_else(|| parent.message_kind.clone()),
+        mode: send
+            .mode
+            .as_deref()
+            .and_then(Mode::parse)
+            .unwrap_or_default(),
+        fallback_template: send.fallback_template.clone(),
+        product: parent.product.clone(),
+        unread,
+    };
+    let reading = &mut Reading::default();
+    let new = intake::compose(engine, tx, reading, &draft, found.targets, now).await?;
+    let place = found.place;
+    Ok(new.map(|made| Chunk {
+        new: made.into_iter().map(|made| made.new).collect(),
+        place,
+    }))
+}
+
+/// Some of those whom a rule is for.
+struct Found {
+    targets: Vec<Target>,
+    place: Option<Place>,
+    /// What is wrong with entries that name nobody.
+    unknown: Vec<String>,
+}
+
+async fn recipients(
+    tx: &DatabaseTransaction,
+    due: &Due,
+    send: &Send,
+    parent: &entity::notification::Model,
+    context: &Value,
+    cursor: &Cursor,
+    now: Timestamp,
+) -> Result<Result<Found, String>, StoreError> {
+    let original = original(tx, parent).await?;
+    let mut targets: Vec<Target> = Vec::new();
+    let mut unknown: Vec<String> = Vec::new();
+    let mut place = cursor.place.clone();
+    let own = Bounds::of_product(parent.product.as_deref());
+    let most = targets::recipients_at_once(tx);
+    while targets.len() < most
+        && let Some(entry) = send.to.get(place.recipient)
+    {
+        let spec = template::render_text(entry, context)
+            .map_err(|error| error.to_string())
+            .and_then(|rendered| {
+                RecipientSpec::parse(&rendered).map_err(|error| error.to_string())
+            });
+        let spec = match spec {
+            Ok(spec) => spec,
+            Err(error) => return Ok(Err(format!("its recipient {entry}: {error}"))),
+        };
+        // What the event has chosen names only whom its product may name.
+        let bounds = if is_expression(entry) {
+            &own
+        } else {
+            &Bounds::All
+        };
+        match targets::resolve(tx, bounds, &spec, Some(&original), place.after, now).await? {
+            Ok(page) => {
+                targets.extend(page.targets);
+                place.pass(page.next);
+            }
+            // One unknown name must not keep the others from hearing.
+            Err(missing) => {
+                unknown.push(missing.0);
+                place.pass(None);
+            }
+        }
+    }
+    for missing in &unknown {
+        let detail = serde_json::json!({ "rule": due.rule_name, "reason": missing });
+        note(tx, due, "recipient_unknown", detail, now).await?;
+    }
+    let mut targets = intake::unique(targets);
+    if cursor.place != Place::default() {
+        let contacts: Vec<_> = targets.iter().filter_map(|it| it.contact_id).collect();
+        let reached = follow_up::reached_already(tx, due.id, &contacts).await?;
+        targets.retain(|it| !it.contact_id.is_some_and(|id| reached.contains(&id)));
+    }
+    let is_last = place.recipient >= send.to.len();
+    Ok(Ok(Found {
+        targets,
+        place: (!is_last).then_some(place),
+        unknown,
+    }))
+}
+
+async fn original(
+    tx: &DatabaseTransaction,
+    parent: &entity::notification::Model,
+) -> Result<Target, StoreError> {
+    let person = match parent.contact_id {
+        Some(contact) => people::contact(tx, contact).await?,
+        None => None,
+    };
+    let skipped = if parent.contact_id.is_some() && person.is_none() {
+        Some(DELETED)
+    } else if parent.address.is_none() {
+        Some("the contact has no phone number")
+    } else {
+        None
+    };
+    Ok(Target {
+        recipient: parent.recipient.clone().unwrap_or_default(),
+        contact_id: parent.contact_id,
+        address: parent.address.clone(),
+        language: person.as_ref().and_then(|it| it.language.clone()),
+        time_zone: person.as_ref().and_then(|it| it.time_zone.clone()),
+        name: person.and_then(|person| person.name),
+        skipped: skipped.map(str::to_owned),
+    })
+}

@@ -1,0 +1,300 @@
+//! Follow-ups whose time has come become notifications, a chunk of recipients at a time.
+
+mod children;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use self::children::Chunk;
+use crate::{
+    domain::{time::Timestamp, trigger::Triggers},
+    engine::{
+        Engine,
+        intake::targets::{self, Place},
+        lifecycle::{self, Report},
+        runtime::backlog,
+    },
+    store::{
+        DatabaseTransaction, StoreError, catalogue,
+        dialect::Id,
+        follow_up::{self, Due},
+        new_id, notification, timeline,
+    },
+};
+use entity::follow_up::State;
+
+/// Follow-ups that go into one transaction.
+const BATCH: i64 = 100;
+
+/// Messages that the line of a rule that fired names, at most.
+const SHOWN: usize = 100;
+
+/// How far a follow-up has come that is for more people than one transaction takes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Cursor {
+    #[serde(flatten)]
+    place: Place,
+    /// Messages that it has made.
+    count: usize,
+    /// The first of them.
+    made: Vec<Uuid>,
+}
+
+impl Cursor {
+    fn of(due: &Due) -> Self {
+        let stored = due.cursor.as_deref();
+        stored
+            .and_then(|cursor| serde_json::from_str(cursor).ok())
+            .unwrap_or_default()
+    }
+
+    /// Why it ends, with what had gone before.
+    fn explain(&self, reason: &str) -> String {
+        match self.count {
+            0 => reason.to_owned(),
+            count => format!("{reason}, after {count} messages of it had been made"),
+        }
+    }
+}
+
+/// Fires what is due. Says how many follow-ups were decided. One that the
+/// database refuses is ended alone, with its reason.
+pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
+    let candidates = follow_up::due_notifications(&engine.store, now, BATCH).await?;
+    // While sending is on hold they wait: what they would make may have been sent before.
+    if candidates.is_empty() || engine.refresh_hold().await?.is_some() {
+        return Ok(0);
+    }
+    // A receipt may be among the callbacks that are not applied yet.
+    let horizon = backlog::timers_until(engine, now).await?;
+    match batch(engine, &candidates, horizon, BATCH, now).await {
+        Err(error) if !error.is_transient() => {}
+        done => return done,
+    }
+    let mut count = 0;
+    for notification in candidates {
+        match batch(engine, &[notification], horizon, BATCH, now).await {
+            Ok(decided) => count += decided,
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => count += refuse(engine, notification, horizon, &error, now).await?,
+        }
+    }
+    Ok(count)
+}
+
+/// Cancels the follow-ups that were due by then, a batch at a time. Says how many.
+pub(in crate::engine) async fn cancel_due_before(
+    engine: &Engine,
+    before: Timestamp,
+    reason: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let mut cancelled = 0;
+    loop {
+        let mut wanted = follow_up::due_notifications(&engine.store, before, BATCH).await?;
+        // Notifications before follow-ups, in order: the lock order.
+        wanted.sort_unstable();
+        wanted.dedup();
+        let count = engine
+            .store
+            .write(async |tx| {
+                notification::lock(tx, &wanted).await?;
+                let all = follow_up::due(tx, &wanted, before, BATCH).await?;
+                for due in &all {
+                    let reason = Cursor::of(due).explain(reason);
+                    end(tx, due, State::Cancelled, &reason, now).await?;
+                }
+                Ok(all.len())
+            })
+            .await?;
+        if count == 0 {
+            return Ok(cancelled);
+        }
+        cancelled += u64::try_from(count).unwrap_or(0);
+    }
+}
+
+/// Decides the due follow-ups of these notifications in one transaction.
+async fn batch(
+    engine: &Engine,
+    candidates: &[Uuid],
+    horizon: Timestamp,
+    limit: i64,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    let (count, report) = engine
+        .store
+        .write(async |tx| {
+            // Notifications before follow-ups: the lock order.
+            let mut wanted = candidates.to_vec();
+            wanted.sort_unstable();
+            wanted.dedup();
+            notification::lock(tx, &wanted).await?;
+            let parents = notification::load(tx, &wanted).await?;
+            let mut report = Report::default();
+            let mut count = 0;
+            let mut made = 0;
+            for due in follow_up::due(tx, &wanted, horizon, limit).await? {
+                if made >= targets::recipients_at_once(tx) {
+                    break;
+                }
+                let Some(parent) = parents
+                    .iter()
+                    .find(|parent| parent.state.id == due.notification_id)
+                else {
+                    continue;
+                };
+                let reached = if parent.state.generation == due.generation {
+                    parent.state.triggered
+                } else {
+                    Triggers::NONE
+                };
+                let (count_made, came) =
+                    decide(engine, tx, &due, reached, parent.facets.depth, horizon, now).await?;
+                made += count_made;
+                report.add(came);
+                count += 1;
+            }
+            Ok((count, report))
+        })
+        .await?;
+    report.publish(engine);
+    Ok(count)
+}
+
+/// Ends the due follow-ups of a notification that the database refuses.
+async fn refuse(
+    engine: &Engine,
+    notification: Uuid,
+    horizon: Timestamp,
+    error: &StoreError,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    tracing::error!(event = "follow_up.refused", notification.id = %notification, %error, "a follow-up cannot be made and is skipped");
+    let reason = format!("it cannot be made: {error}");
+    engine
+        .store
+        .write(async |tx| {
+            let all = follow_up::due(tx, &[notification], horizon, BATCH).await?;
+            for due in &all {
+                let reason = Cursor::of(due).explain(&reason);
+                end(tx, due, State::Skipped, &reason, now).await?;
+            }
+            Ok(all.len())
+        })
+        .await
+}
+
+/// Decides one follow-up, or works through one more chunk of whom it is for. Says how many
+/// people that were.
+async fn decide(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    due: &Due,
+    reached: Triggers,
+    depth: i64,
+    horizon: Timestamp,
+    now: Timestamp,
+) -> Result<(usize, Report), StoreError> {
+    let cursor = Cursor::of(due);
+    let stop = async |state: State, reason: &str| {
+        let reason = cursor.explain(reason);
+        let ended = end(tx, due, state, &reason, now).await;
+        ended.map(|()| (0, Report::default()))
+    };
+    if !due.unless.intersection(reached).is_empty() {
+        return stop(State::Cancelled, "one of its unless came").await;
+    }
+    let Some(stored) = catalogue::rule(tx, due.rule_id).await? else {
+        return stop(State::Cancelled, "the rule does not exist any more").await;
+    };
+    if !stored.active && !still_named(engine, tx, &due.rule_name).await? {
+        return stop(State::Cancelled, "the rule was removed").await;
+    }
+    let chunk = children::next(engine, tx, due, &stored.rule.send, depth, &cursor, now).await?;
+    let Chunk { new, place } = match chunk {
+        Ok(chunk) => chunk,
+        Err(reason) => return stop(State::Skipped, &reason).await,
+    };
+    let rules = engine.in_force(tx).await?;
+    let (inserted, report) = lifecycle::introduce(engine, tx, &rules, &new, now).await?;
+    let made = cursor.made.iter().chain(&inserted).copied();
+    let count = cursor.count + inserted.len();
+    if let Some(place) = place {
+        let cursor = Cursor {
+            place,
+            count,
+            made: made.take(SHOWN).collect(),
+        };
+        // Behind whatever else is due, and not behind callbacks that came meanwhile.
+        follow_up::set_cursor(tx, due.id, json!(cursor).to_string(), horizon).await?;
+        return Ok((new.len().max(1), report));
+    }
+    metrics::counter!("herald_follow_ups_total", "state" => "fired").increment(1);
+    follow_up::settle(tx, due.id, State::Fired, None, now).await?;
+    let mut detail = json!({
+        "rule": due.rule_name, "notifications": made.take(SHOWN).collect::<Vec<_>>(),
+    });
+    if count > SHOWN
+        && let Some(detail) = detail.as_object_mut()
+    {
+        detail.insert("count".to_owned(), json!(count));
+    }
+    note(tx, due, "follow_up_fired", detail, now).await?;
+    Ok((new.len(), report))
+}
+
+/// A newer version of the rule is in force: the old one keeps its promise.
+async fn still_named(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    name: &str,
+) -> Result<bool, StoreError> {
+    let rules = engine.in_force(tx).await?;
+    Ok(crate::domain::trigger::Trigger::ALL
+        .into_iter()
+        .any(|trigger| rules.on(trigger).iter().any(|rule| rule.rule.name == name)))
+}
+
+async fn end(
+    tx: &DatabaseTransaction,
+    due: &Due,
+    state: State,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let (kind, name) = match state {
+        State::Cancelled => ("follow_up_cancelled", "cancelled"),
+        State::Pending | State::Fired | State::Skipped => ("follow_up_skipped", "skipped"),
+    };
+    metrics::counter!("herald_follow_ups_total", "state" => name).increment(1);
+    follow_up::settle(tx, due.id, state, Some(reason.to_owned()), now).await?;
+    note(
+        tx,
+        due,
+        kind,
+        json!({ "rule": due.rule_name, "reason": reason }),
+        now,
+    )
+    .await
+}
+
+async fn note(
+    tx: &DatabaseTransaction,
+    due: &Due,
+    kind: &'static str,
+    detail: Value,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let entry = timeline::Entry {
+        notification_id: Id(due.notification_id),
+        id: Id(new_id(now)),
+        kind,
+        provider_at: None,
+        attempt_id: None,
+        callback_id: None,
+        detail: Some(detail.to_string()),
+    };
+    timeline::insert(tx, &[entry], now).await
+}

@@ -1,0 +1,160 @@
+//! The last look before a call: does the person still want it, may the template be sent?
+
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        failure::{Failure, FailureClass},
+        notification::Change,
+        preference,
+        time::Timestamp,
+    },
+    engine::{
+        Engine,
+        lifecycle::{self, Report, Step},
+        runtime::{
+            catalogue_cache::InForce,
+            template_status::{Sendable, sendable},
+        },
+    },
+    store::{
+        DatabaseTransaction, StoreError,
+        notification::{self, Claimed, Delay},
+        template_sync::{self, Standing},
+        wish,
+    },
+};
+
+/// What is of this priority, or higher, disturbs.
+const HIGH: i64 = 1;
+
+/// The failure of a template that will not be sent.
+pub(super) fn never(reason: &str) -> Failure {
+    Failure {
+        class: FailureClass::TemplateTrouble,
+        ..Failure::ours(
+            "template_unusable",
+            reason,
+            "Send another template, or mend this one at the provider, then retry.",
+        )
+    }
+}
+
+/// What the last look found, beside what may be sent.
+#[derive(Default)]
+pub(super) struct HeldBack {
+    pub report: Report,
+    /// Messages that can never be sent, and why.
+    pub never: Vec<(Uuid, String)>,
+    /// Messages that wait for their templates.
+    pub held: Vec<Held>,
+    /// Whether any of them was put off until later.
+    pub is_any_late: bool,
+}
+
+/// A message that waits for its template.
+pub(super) struct Held {
+    pub id: Uuid,
+    pub template: String,
+    /// Empty: it has none.
+    pub language: String,
+    pub reason: String,
+}
+
+/// Takes out of a claim what may not be sent: opted out is skipped, what waits for its template is
+/// the caller's to put aside. What is left may be composed.
+pub(super) async fn hold_back(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    in_force: &InForce,
+    sender: &entity::sender::Model,
+    claimed: &mut Vec<Claimed>,
+    now: Timestamp,
+) -> Result<HeldBack, StoreError> {
+    let account_id = sender.waba_id.as_deref();
+    let marketing_held_until = sender
+        .marketing_held_until
+        .map(Timestamp::from_micros)
+        .filter(|until| *until > now);
+    let mut delays: Vec<Delay> = Vec::new();
+    let contacts: Vec<Uuid> = claimed
+        .iter()
+        .filter_map(|claimed| claimed.contact_id)
+        .collect();
+    let wishes = wish::of(tx, &contacts).await?;
+    let mut standings: Vec<((String, String), Option<Standing>)> = Vec::new();
+    let mut steps = Vec::new();
+    let mut held = Vec::new();
+    let mut never = Vec::new();
+    for message in claimed.iter() {
+        let mut category = message.category.clone();
+        if message.kind == "template" {
+            let language = message.language.clone().unwrap_or_default();
+            let key = (message.template.clone(), language);
+            let known = standings.iter().position(|(known, _)| *known == key);
+            let standing = if let Some((_, standing)) = known.and_then(|known| standings.get(known))
+            {
+                standing.clone()
+            } else {
+                let standing = template_sync::standing(tx, account_id, &key.0, &key.1).await?;
+                standings.push((key, standing.clone()));
+                standing
+            };
+            match sendable(&message.template, standing.as_ref()) {
+                Sendable::Yes => {}
+                Sendable::Later(reason) => {
+                    held.push(Held {
+                        id: message.id,
+                        template: message.template.clone(),
+                        language: message.language.clone().unwrap_or_default(),
+                        reason,
+                    });
+                    continue;
+                }
+                Sendable::Never(reason) => {
+                    never.push((message.id, reason));
+                    continue;
+                }
+            }
+            // What the account calls it decides, whatever the catalogue says.
+            if let Some(told) = standing.and_then(|standing| standing.category) {
+                category = told;
+            }
+        }
+        let wishes = message.contact_id.and_then(|contact| wishes.get(&contact));
+        let asked = preference::Message {
+            category: &category,
+            kind: message.message_kind.as_deref(),
+            required: in_force.is_required(message.message_kind.as_deref()),
+            channel: &message.channel,
+            product: message.product.as_deref(),
+        };
+        let quiet_until = wishes
+            .filter(|_| !asked.insists() && message.priority > HIGH)
+            .and_then(|wishes| wishes.quiet_until(asked.product, now));
+        if let Some(reason) = wishes.and_then(|wishes| wishes.refusal(asked)) {
+            steps.push(Step::new(message.id, Change::Withheld { reason }));
+        } else if let Some(until) = quiet_until {
+            delays.push(Delay::new(message.id, until, "the person has quiet hours"));
+        } else if let Some(until) = marketing_held_until.filter(|_| category == "marketing") {
+            delays.push(Delay::new(
+                message.id,
+                until,
+                "marketing of this number is held: people have reported it",
+            ));
+        }
+    }
+    notification::delay(tx, &delays, now).await?;
+    let report = lifecycle::run(engine, tx, &steps, now).await?;
+    claimed.retain(|message| {
+        held.iter().all(|held| held.id != message.id)
+            && delays.iter().all(|delay| delay.id.0 != message.id)
+            && steps.iter().all(|step| step.notification_id != message.id)
+    });
+    Ok(HeldBack {
+        report,
+        never,
+        held,
+        is_any_late: !delays.is_empty(),
+    })
+}

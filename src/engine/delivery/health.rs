@@ -1,0 +1,249 @@
+//! What a batch of answers says of a sender: it is held, or can send again.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Answer, permits::probe_at};
+use crate::{
+    domain::{
+        failure::{Failure, FailureClass},
+        outcome::Outcome,
+        retry,
+        time::Timestamp,
+    },
+    engine::{
+        Engine,
+        intake::{self, NewEvent},
+        lifecycle::Report,
+        runtime::own_event::SOURCE,
+    },
+    providers::Provider,
+    store::{
+        DatabaseTransaction, StoreError, made_at,
+        sender::{self, Health},
+    },
+};
+
+/// A sender whose credentials or account are in trouble is probed after so many seconds.
+const TROUBLE_PROBE_SECONDS: i64 = 60;
+
+/// Asks the provider of a held sender whether it answers at all. One process does so
+/// at a time. `None`: it does; else when to ask again.
+pub(super) async fn knock(
+    engine: &Engine,
+    provider: &dyn Provider,
+    id: Uuid,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
+    let failures = engine
+        .store
+        .write(async |tx| {
+            let row = sender::lock(tx, id).await?;
+            let due = row.filter(|row| row.state == "held" && probe_at(engine, row, now) <= now);
+            let Some(row) = due else {
+                return Ok(None);
+            };
+            let health = Health {
+                state: "held",
+                reason: row.state_reason,
+                failures_in_row: row.failures_in_row,
+                probe_at: Some(lease),
+            };
+            sender::set_health(tx, id, &health, now, now).await?;
+            Ok(Some(health))
+        })
+        .await?;
+    let Some(health) = failures else {
+        // Another process was first, or it is released.
+        return Ok(Some(now.plus_seconds(1)));
+    };
+    let reachable = provider.is_reachable().await;
+    let failures_in_row = health.failures_in_row + i64::from(!reachable);
+    let again_at = if reachable {
+        now
+    } else {
+        now.plus_micros(retry::probe_after_micros(failures_in_row))
+    };
+    let health = Health {
+        failures_in_row,
+        probe_at: Some(again_at),
+        ..health
+    };
+    engine
+        .store
+        .write(async |tx| sender::set_health(tx, id, &health, now, now).await)
+        .await?;
+    Ok((!reachable).then_some(again_at))
+}
+
+/// What a batch of answers says of its provider.
+#[derive(Debug)]
+pub(super) struct Seen<'a> {
+    /// The provider's own troubles since the last real answer.
+    pub in_a_row: i64,
+    /// Something was said of the provider at all.
+    spoken: bool,
+    /// Something was answered that was about a message.
+    pub good_answer: bool,
+    /// Credentials or account are refused.
+    trouble: Option<&'a Failure>,
+    /// When the first of these calls began.
+    began: Timestamp,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn new(answers: &'a [Answer], before: i64, now: Timestamp) -> Self {
+        Self {
+            in_a_row: before,
+            spoken: false,
+            good_answer: false,
+            trouble: None,
+            // An attempt's id says when its call began.
+            began: answers
+                .iter()
+                .map(|answer| made_at(answer.job.attempt_id))
+                .min()
+                .unwrap_or(now)
+                // By a clock that was ahead it would have begun after whatever comes next.
+                .min(now),
+        }
+    }
+
+    /// Takes one answer in.
+    pub(super) fn note(&mut self, answer: &'a Answer) {
+        match &answer.exchange.outcome {
+            // No call was made: it says nothing about the provider.
+            _ if answer.job.message.is_err() => {}
+            outcome if outcome.is_provider_trouble() => {
+                self.in_a_row += 1;
+                self.spoken = true;
+            }
+            Outcome::Refused(failure) => match failure.class {
+                // Asked to wait: no trouble, and no sign that trouble is over.
+                FailureClass::PaceNumber | FailureClass::PacePair | FailureClass::WaitUntil => {}
+                FailureClass::Token | FailureClass::Account => self.trouble = Some(failure),
+                _ => self.good(),
+            },
+            _ => self.good(),
+        }
+    }
+
+    const fn good(&mut self) {
+        self.in_a_row = 0;
+        self.spoken = true;
+        self.good_answer = true;
+    }
+
+    /// What is to be written down of a sender in this state, if anything.
+    fn health(&self, row: &entity::sender::Model, now: Timestamp) -> Option<Health> {
+        let held = |reason, probe_at| {
+            Some(Health {
+                state: "held",
+                reason: Some(reason),
+                failures_in_row: self.in_a_row,
+                probe_at: Some(probe_at),
+            })
+        };
+        if let Some(failure) = self.trouble {
+            let reason = format!("{} (code {})", failure.meaning, failure.counted_as());
+            return held(reason, now.plus_seconds(TROUBLE_PROBE_SECONDS));
+        }
+        if self.in_a_row >= retry::BREAKER_THRESHOLD {
+            let probe_at = now.plus_micros(retry::probe_after_micros(self.in_a_row));
+            return held("provider unavailable".to_owned(), probe_at);
+        }
+        ((self.good_answer && row.state == "held")
+            || (self.spoken && self.in_a_row != row.failures_in_row))
+            .then_some(Health {
+                state: "active",
+                reason: None,
+                failures_in_row: self.in_a_row,
+                probe_at: None,
+            })
+    }
+
+    /// Writes it down, and tells whoever listens when the sender is held or released.
+    pub(super) async fn write(
+        &self,
+        engine: &Engine,
+        row: &entity::sender::Model,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sender = row.id;
+        if self.health(row, now).is_none() {
+            return Ok(());
+        }
+        let (change, report) = engine
+            .store
+            .write(async |tx| self.write_in(engine, tx, sender, now).await)
+            .await?;
+        report.publish(engine);
+        match change {
+            Some(Change::Held(reason)) => {
+                tracing::error!(event = "sender.held", sender.id = %sender, reason, "the sender is held: its queue waits");
+            }
+            Some(Change::Released) => {
+                tracing::info!(event = "sender.released", sender.id = %sender, "the sender can send again");
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    async fn write_in(
+        &self,
+        engine: &Engine,
+        tx: &DatabaseTransaction,
+        sender: Uuid,
+        now: Timestamp,
+    ) -> Result<(Option<Change>, Report), StoreError> {
+        // Looked at again under its lock: another process may have said the same.
+        let Some(row) = sender::lock(tx, sender).await? else {
+            return Ok((None, Report::default()));
+        };
+        // With other credentials since then, refused ones say nothing.
+        let replaced = self.trouble.is_some() && row.credentials_at > self.began.micros();
+        let Some(health) = self.health(&row, now).filter(|_| !replaced) else {
+            return Ok((None, Report::default()));
+        };
+        sender::set_health(tx, sender, &health, self.began, now).await?;
+        let after = sender::find(tx, sender).await?;
+        let state = after.as_ref().map_or("", |row| row.state.as_str());
+        if state == row.state {
+            return Ok((None, Report::default()));
+        }
+        let (kind, change) = match (state, health.reason) {
+            ("held", reason) => (
+                "herald.sender.held",
+                Change::Held(reason.unwrap_or_default()),
+            ),
+            _ => ("herald.sender.released", Change::Released),
+        };
+        let summary = match &change {
+            Change::Held(reason) => format!("the sender {} is held: {reason}", row.name),
+            Change::Released => format!("the sender {} can send again", row.name),
+        };
+        let event = NewEvent {
+            id: format!("{kind}/{sender}/{}", now.micros()),
+            source: SOURCE.to_owned(),
+            event_type: kind.to_owned(),
+            subject: None,
+            time: None,
+            data: json!({
+                "sender": row.name,
+                "account": row.waba_id,
+                "summary": summary,
+                "remedy": self.trouble.map(|failure| failure.remedy.as_str()),
+            }),
+        };
+        let report = intake::raise(engine, tx, &event, now).await?;
+        Ok((Some(change), report))
+    }
+}
+
+/// What became of a sender.
+enum Change {
+    Held(String),
+    Released,
+}

@@ -1,0 +1,94 @@
+//! Windows that are closing or closed, each told once.
+
+use serde_json::json;
+
+use crate::{
+    domain::{
+        access::Bounds,
+        time::Timestamp,
+        window::{self, Moment},
+    },
+    engine::{
+        Engine,
+        intake::{self, NewEvent},
+        lifecycle::Report,
+        runtime::own_event::SOURCE,
+    },
+    store::{DatabaseTransaction, StoreError, catalogue, conversation, people, sender},
+};
+
+/// Windows that go into one transaction.
+const BATCH: i64 = 100;
+
+/// Tells of windows whose moment has come. Says how many were looked at.
+///
+/// Of a window that was both closing and closed while nobody looked, only the
+/// end is told. An event is made only if some route listens to it: there are as
+/// many windows as conversations.
+pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
+    if !conversation::any_woken(&engine.store, now).await? {
+        return Ok(0);
+    }
+    let (count, report) = engine
+        .store
+        .write(async |tx| {
+            let woken = conversation::woken(tx, now, BATCH).await?;
+            let mut report = Report::default();
+            for window in &woken {
+                let (moment, next) =
+                    window::due(window.until, engine.settings.window_closing_seconds, now);
+                if let Some(moment) = moment {
+                    report.add(tell(engine, tx, window, moment, now).await?);
+                }
+                conversation::set_wake(tx, window.sender, window.contact, next).await?;
+            }
+            Ok((woken.len(), report))
+        })
+        .await?;
+    report.publish(engine);
+    Ok(count)
+}
+
+async fn tell(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    window: &conversation::Woken,
+    moment: Moment,
+    now: Timestamp,
+) -> Result<Report, StoreError> {
+    let (name, kind) = match moment {
+        Moment::Closing => ("closing", "herald.window.closing"),
+        Moment::Closed => ("closed", "herald.window.closed"),
+    };
+    metrics::counter!("herald_windows_total", "moment" => name).increment(1);
+    if catalogue::routes(tx, &Bounds::All, kind).await?.is_empty() {
+        return Ok(Report::default());
+    }
+    let person = people::contact(tx, window.contact).await?;
+    let (handle, users) = people::names(tx, window.contact).await?;
+    let sender = sender::find(tx, window.sender).await?;
+    let event = NewEvent {
+        // The window itself is in the name: it is told once, whoever tells it.
+        id: format!(
+            "window/{}/{}/{}/{name}",
+            window.sender,
+            window.contact,
+            window.until.unix_seconds()
+        ),
+        source: SOURCE.to_owned(),
+        event_type: kind.to_owned(),
+        subject: None,
+        time: None,
+        data: json!({
+            "contact": window.contact,
+            "name": person.as_ref().and_then(|person| person.name.clone()),
+            "phone": person.as_ref().and_then(|person| person.phone.clone()),
+            "handle": handle,
+            "users": users,
+            "staff": !users.is_empty(),
+            "sender": sender.map(|sender| sender.name),
+            "until": window.until.to_string(),
+        }),
+    };
+    intake::raise(engine, tx, &event, now).await
+}

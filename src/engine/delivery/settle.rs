@@ -1,0 +1,297 @@
+//! What the calls brought is written down, in batches.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    Answer, Job,
+    failure_effects::{self, About},
+    health::Seen,
+    status_updates,
+};
+use crate::{
+    domain::{access::Bounds, notification::Change, outcome::Outcome, time::Timestamp},
+    engine::{
+        Engine,
+        lifecycle::{self, Step},
+        people::identity::{self, Recipient},
+        runtime::send_waiters::Told,
+    },
+    error::ErrorChain,
+    providers::{Exchange, Update},
+    store::{
+        StoreError, attempt::Record, dialect::Id, identity::Source, made_at, notification, parked,
+        sender,
+    },
+};
+
+/// Writes down what the calls brought, joins statuses that came before, and
+/// notes the provider's health.
+pub async fn settle(
+    engine: &Engine,
+    sender: Uuid,
+    answers: &[Answer],
+    jitter_permille: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if answers.is_empty() {
+        return Ok(());
+    }
+    // Where all was accepted, how it was before decides nothing about the messages.
+    let all_accepted = answers
+        .iter()
+        .all(|answer| matches!(answer.exchange.outcome, Outcome::Accepted { .. }));
+    let before = if all_accepted {
+        0
+    } else {
+        let row = sender::find(engine.store.by_index(), sender).await?;
+        row.map_or(0, |row| row.failures_in_row)
+    };
+    let mut seen = Seen::new(answers, before, now);
+    let mut steps = Vec::with_capacity(answers.len());
+    for answer in answers {
+        seen.note(answer);
+        steps.push(Step {
+            notification_id: answer.job.notification_id,
+            change: Change::Answered {
+                attempt: answer.job.attempt_id,
+                lease_token: engine.process,
+                outcome: answer.exchange.outcome.clone(),
+                provider_in_a_row: seen.in_a_row,
+                jitter_permille,
+            },
+            attempt_id: Some(answer.job.attempt_id),
+            callback_id: None,
+            occurrence: None,
+            provider_at: None,
+            detail: describe(&answer.exchange),
+        });
+    }
+    let records: Vec<Record> = answers
+        .iter()
+        .map(|answer| Record {
+            id: Id(answer.job.attempt_id),
+            http_status: answer.exchange.http_status,
+            request: answer.exchange.request.to_string(),
+            answer: answer.exchange.answer.clone(),
+        })
+        .collect();
+    let known: Vec<parked::Known> = answers
+        .iter()
+        .map(|answer| parked::Known {
+            our_id: Id(answer.job.attempt_id),
+            message: match &answer.exchange.outcome {
+                Outcome::Accepted {
+                    provider_message_id,
+                    ..
+                } => Some(provider_message_id.clone()),
+                Outcome::Refused(_) | Outcome::Unavailable { .. } | Outcome::Unknown { .. } => None,
+            },
+        })
+        .collect();
+    let ring = engine.keyring();
+    let scope = ring
+        .account(sender)
+        .and_then(|account| account.waba_id.clone())
+        .unwrap_or_default();
+    let report = engine
+        .store
+        .write(async |tx| {
+            let mut parked = parked::of(tx, &known).await?;
+            parked.retain(|parked| ring.speaks_for(parked.phone_number_id.as_deref(), sender));
+            let joined = join_parked(&parked, answers);
+            let mut all = steps.clone();
+            all.extend(joined.iter().filter_map(|(update, job, callback)| {
+                status_updates::step(update, job.notification_id, job.attempt_id, *callback)
+            }));
+            let report = lifecycle::run_recorded(engine, tx, &all, &records, now).await?;
+            let told: Vec<status_updates::Told<'_>> = joined
+                .iter()
+                .map(|(update, job, callback)| status_updates::Told {
+                    notification_id: job.notification_id,
+                    attempt_id: job.attempt_id,
+                    scope: &scope,
+                    callback_id: *callback,
+                    update,
+                })
+                .collect();
+            status_updates::learn(engine, tx, &told, &report, now).await?;
+            for answer in answers {
+                if let Outcome::Refused(failure) = &answer.exchange.outcome {
+                    let about = About {
+                        sender,
+                        contact: answer.job.contact_id,
+                        recipient: recipient(answer),
+                        scope: &scope,
+                        template: answer.job.template(),
+                    };
+                    failure_effects::of_failure(engine, tx, about, failure, now, None, now).await?;
+                }
+            }
+            parked::remove(
+                tx,
+                &parked.iter().map(|parked| parked.id).collect::<Vec<_>>(),
+            )
+            .await?;
+            Ok(report)
+        })
+        .await?;
+    report.publish(engine);
+    tell(engine, answers, now).await;
+    for answer in answers {
+        say(answer);
+    }
+    learn_names(engine, &scope, answers, now).await;
+    note_health(engine, sender, &seen, now).await
+}
+
+/// Tells those who wait for these notifications what became of them: read once, for all
+/// of them. They look for themselves when they are not told.
+async fn tell(engine: &Engine, answers: &[Answer], now: Timestamp) {
+    let ids = answers.iter().map(|answer| answer.job.notification_id);
+    let wanted = engine.answers.waited_for(ids);
+    if wanted.is_empty() {
+        return;
+    }
+    let rows = match notification::find_all(&engine.store, &Bounds::All, &wanted).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            tracing::warn!(event = "send.not_told", error = %ErrorChain(&error), "those who wait for an answer look for themselves");
+            return;
+        }
+    };
+    engine.answers.tell(rows.into_iter().map(|row| {
+        let accepted = answers.iter().any(|answer| {
+            answer.job.notification_id == row.id
+                && matches!(answer.exchange.outcome, Outcome::Accepted { .. })
+        });
+        let accepted_at = accepted.then_some(now);
+        (row.id, Told { row, accepted_at })
+    }));
+}
+
+/// What the answers say of their sender. Nobody waits for this; a crash before it costs
+/// what the next answer says again.
+async fn note_health(
+    engine: &Engine,
+    sender: Uuid,
+    seen: &Seen<'_>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(row) = sender::find(engine.store.by_index(), sender).await? else {
+        return Ok(());
+    };
+    // Written once: a sender's row is everybody's.
+    if seen.good_answer && row.unheard_since.is_none() {
+        engine
+            .store
+            .write(async |tx| sender::expects(tx, sender, now).await)
+            .await?;
+    }
+    seen.write(engine, &row, now).await
+}
+
+/// One line for each call that was made: ids and codes, never a number or a text.
+fn say(answer: &Answer) {
+    let (notification, attempt) = (answer.job.notification_id, answer.job.attempt_id);
+    match &answer.exchange.outcome {
+        Outcome::Accepted { .. } => {
+            tracing::info!(event = "send.accepted", notification.id = %notification, attempt.id = %attempt, "accepted by the provider");
+        }
+        Outcome::Refused(failure) => {
+            tracing::error!(event = "send.refused", notification.id = %notification, attempt.id = %attempt, code = failure.code, "refused by the provider");
+        }
+        Outcome::Unavailable { reason } => {
+            tracing::error!(event = "send.unavailable", notification.id = %notification, attempt.id = %attempt, reason, "the provider cannot be reached");
+        }
+        Outcome::Unknown { reason } => {
+            tracing::error!(event = "send.unknown", notification.id = %notification, attempt.id = %attempt, reason, "nobody knows whether it was sent");
+        }
+    }
+}
+
+fn describe(exchange: &Exchange) -> Option<Value> {
+    match &exchange.outcome {
+        Outcome::Accepted { .. } => None,
+        Outcome::Refused(failure) => Some(
+            json!({ "code": failure.code, "title": failure.title, "meaning": failure.meaning }),
+        ),
+        Outcome::Unavailable { reason } | Outcome::Unknown { reason } => {
+            Some(json!({ "reason": reason }))
+        }
+    }
+}
+
+/// Statuses that came before the answer, with the attempts they are about.
+fn join_parked<'a>(
+    parked: &[parked::Parked],
+    answers: &'a [Answer],
+) -> Vec<(Update, &'a Job, Uuid)> {
+    parked
+        .iter()
+        .filter_map(|parked| {
+            let update: Update = serde_json::from_str(&parked.update).ok()?;
+            let answer = answers.iter().find(|answer| {
+                update.our_id == Some(answer.job.attempt_id)
+                    || matches!(&answer.exchange.outcome, Outcome::Accepted { provider_message_id, .. }
+                        if *provider_message_id == update.provider_message_id)
+            })?;
+            Some((update, &answer.job, parked.callback_id))
+        })
+        .collect()
+}
+
+/// Whom the provider says a call went to.
+fn recipient(answer: &Answer) -> Recipient<'_> {
+    let (wa_id, user_id) = match &answer.exchange.outcome {
+        Outcome::Accepted { wa_id, user_id, .. } => (wa_id.as_deref(), user_id.as_deref()),
+        Outcome::Refused(_) | Outcome::Unavailable { .. } | Outcome::Unknown { .. } => (None, None),
+    };
+    Recipient {
+        address: answer.job.message.as_ref().ok().map(|it| &it.to),
+        wa_id,
+        user_id,
+        parent_user_id: None,
+    }
+}
+
+/// Which id and which form of its number a person is known by is learned from the answer, never
+/// guessed. The answer does not wait for it.
+async fn learn_names(engine: &Engine, scope: &str, answers: &[Answer], now: Timestamp) {
+    let sightings = answers
+        .iter()
+        .filter_map(|answer| {
+            let at = made_at(answer.job.attempt_id);
+            recipient(answer).sighting(scope, at, Source::Answer)
+        })
+        .collect();
+    if engine.pending_sightings.add(sightings, now) {
+        // It is logged, and tried again.
+        drop(identity::learn_answered(engine, now).await);
+    }
+}
+
+/// Settles until the database takes it: an answer that is dropped would be an
+/// unknown outcome for nothing.
+pub async fn settle_surely(
+    engine: &Engine,
+    sender: Uuid,
+    answers: &[Answer],
+    jitter_permille: i64,
+    now: Timestamp,
+) {
+    for pause_millis in [50, 100, 200, 500, 1000, 2000, 5000, 5000, 5000, 5000] {
+        match settle(engine, sender, answers, jitter_permille, now).await {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::error!(event = "send.settle_failed", error = %ErrorChain(&error), "answers could not be written down: trying again");
+                tokio::time::sleep(std::time::Duration::from_millis(pause_millis)).await;
+            }
+        }
+    }
+    tracing::error!(
+        event = "send.settle_lost",
+        count = answers.len(),
+        "answers were not written down: their attempts become unknown"
+    );
+}

@@ -1,0 +1,107 @@
+//! A provider's statuses of messages that are known, and what they say about people.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::failure_effects::{self, About};
+use crate::{
+    domain::{facts::Fact, notification::Change, recipient::Address, time::Timestamp},
+    engine::{
+        Engine,
+        lifecycle::{Report, Step},
+        people::identity::{self, Recipient},
+    },
+    providers::Update,
+    store::{DatabaseTransaction, StoreError, identity::Source, made_at},
+};
+
+/// A status of a message of ours.
+pub(in crate::engine) struct Told<'a> {
+    pub notification_id: Uuid,
+    pub attempt_id: Uuid,
+    pub callback_id: Uuid,
+    /// The account that it was said in.
+    pub scope: &'a str,
+    pub update: &'a Update,
+}
+
+/// A status of a known attempt as a change. A status this version does not know is none.
+pub(in crate::engine) fn step(
+    update: &Update,
+    notification_id: Uuid,
+    attempt_id: Uuid,
+    callback_id: Uuid,
+) -> Option<Step> {
+    let fact: Fact = update.fact?.into();
+    Some(Step {
+        notification_id,
+        change: Change::Told {
+            attempt: attempt_id,
+            fact,
+            at: update.at,
+            failure: update.failure.clone(),
+            pricing: update.pricing.clone(),
+            provider_message_id: update.provider_message_id.clone(),
+        },
+        attempt_id: Some(attempt_id),
+        callback_id: Some(callback_id),
+        occurrence: None,
+        provider_at: Some(update.at),
+        detail: update.participant.as_ref().map(|participant| {
+            // Of a group: one status for each member, all of one message.
+            json!({ "participant": participant.user_id.as_ref().or(participant.wa_id.as_ref()) })
+        }),
+    })
+}
+
+/// What statuses say about people: which id goes with a number, and who wants no more marketing.
+pub(in crate::engine) async fn learn(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    told: &[Told<'_>],
+    report: &Report,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut sightings = Vec::new();
+    for told in told {
+        let Some(heard) = report.heard.get(&told.notification_id) else {
+            continue;
+        };
+        let facets = &heard.facets;
+        let address = facets.address.as_deref().and_then(Address::parse);
+        let recipient = Recipient {
+            address: address.as_ref(),
+            wa_id: told.update.recipient.wa_id.as_deref(),
+            user_id: told.update.recipient.user_id.as_deref(),
+            parent_user_id: told.update.recipient.parent_user_id.as_deref(),
+        };
+        if let (Some(failure), Some(sender)) = (&told.update.failure, facets.sender_id) {
+            let language = facets.language.as_deref().unwrap_or("");
+            let about = About {
+                sender,
+                contact: facets.contact_id,
+                recipient,
+                scope: told.scope,
+                template: Some((facets.template.as_str(), language))
+                    .filter(|(name, _)| !name.is_empty()),
+            };
+            let (at, callback) = (told.update.at, Some(told.callback_id));
+            failure_effects::of_failure(engine, tx, about, &failure.value, at, callback, now)
+                .await?;
+        }
+        // When the call was made: the same for all statuses of a message, whichever comes first.
+        let at = made_at(told.attempt_id);
+        if let Some(mut sighting) = recipient.sighting(told.scope, at, Source::Status) {
+            sighting.callback_id = Some(told.callback_id);
+            sighting
+                .profile_name
+                .clone_from(&told.update.recipient.name);
+            sighting
+                .username
+                .clone_from(&told.update.recipient.username);
+            sightings.push(sighting);
+        }
+    }
+    identity::meet(engine, tx, &sightings, now).await?;
+    Ok(())
+}

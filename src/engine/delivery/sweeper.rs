@@ -1,0 +1,239 @@
+//! What happens because time passes: leases that run out, decisions about
+//! unknown outcomes, expiry, staleness, queues that are held or released.
+
+use uuid::Uuid;
+
+use super::status_updates::{self, Told};
+use crate::{
+    domain::{notification::Change, time::Timestamp},
+    engine::{
+        Engine,
+        lifecycle::{self, Step},
+        runtime::{
+            keyring::{Account, Keyring, Token},
+            template_status::{Sendable, sendable},
+        },
+    },
+    providers::Update,
+    store::{
+        StoreError,
+        notification::{self, Cause, Whose},
+        parked, template_sync,
+    },
+};
+
+/// Rows that go into one transaction.
+const BATCH: i64 = 200;
+
+/// Looks at what is due to be looked at. Says how many.
+pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
+    if !notification::any_woken(&engine.store, now).await? {
+        return Ok(0);
+    }
+    let (count, report) = engine
+        .store
+        .write(async |tx| {
+            let woken = notification::woken(tx, now, BATCH).await?;
+            // While its call is open here, nothing is decided, whatever the clock says.
+            let open = engine.open_calls.of(&woken);
+            let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
+            let waiting = notification::await_open_calls(tx, &open, lease).await?;
+            let steps: Vec<Step> = woken
+                .iter()
+                .filter(|id| !waiting.contains(id))
+                .map(|id| Step::new(*id, Change::Woken))
+                .collect();
+            let report = lifecycle::run(engine, tx, &steps, now).await?;
+            Ok((woken.len(), report))
+        })
+        .await?;
+    report.publish(engine);
+    Ok(count)
+}
+
+/// Joins parked statuses whose message has become known, and forgets those of
+/// nobody. Says how many. An answer and its status may be committed at the same
+/// time by two processes, neither seeing the other's: this is who looks again.
+pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
+    if !parked::any(&engine.store).await? {
+        return Ok(0);
+    }
+    let oldest = now.plus_seconds(-engine.settings.parked_seconds);
+    let ring = engine.refresh_keyring().await?;
+    let (count, report) = engine
+        .store
+        .write(async |tx| {
+            let found = parked::joinable(tx, BATCH).await?;
+            let (found, foreign): (Vec<_>, Vec<_>) = found.into_iter().partition(|joinable| {
+                ring.speaks_for(
+                    joinable.parked.phone_number_id.as_deref(),
+                    joinable.sender_id,
+                )
+            });
+            let foreign: Vec<Uuid> = foreign.iter().map(|joinable| joinable.parked.id).collect();
+            parked::disown(tx, &foreign).await?;
+            let mut ids = Vec::with_capacity(found.len());
+            let mut steps = Vec::with_capacity(found.len());
+            let ring = engine.keyring();
+            let mut updates: Vec<(Joined, String, Update)> = Vec::with_capacity(found.len());
+            for joinable in found {
+                ids.push(joinable.parked.id);
+                if let Ok(update) = serde_json::from_str(&joinable.parked.update) {
+                    steps.extend(status_updates::step(
+                        &update,
+                        joinable.notification_id,
+                        joinable.attempt_id,
+                        joinable.parked.callback_id,
+                    ));
+                    let number = joinable.parked.phone_number_id.as_deref();
+                    let scope = number
+                        .and_then(|number| ring.account_of_number(number))
+                        .and_then(|account| account.waba_id.clone());
+                    let joined = Joined {
+                        notification: joinable.notification_id,
+                        attempt: joinable.attempt_id,
+                        callback: joinable.parked.callback_id,
+                    };
+                    updates.push((joined, scope.unwrap_or_default(), update));
+                }
+            }
+            let report = lifecycle::run(engine, tx, &steps, now).await?;
+            let told: Vec<Told<'_>> = updates
+                .iter()
+                .map(|(joined, scope, update)| Told {
+                    notification_id: joined.notification,
+                    attempt_id: joined.attempt,
+                    callback_id: joined.callback,
+                    scope,
+                    update,
+                })
+                .collect();
+            status_updates::learn(engine, tx, &told, &report, now).await?;
+            parked::remove(tx, &ids).await?;
+            let forgotten = parked::expire(tx, oldest, BATCH).await?;
+            metrics::counter!("herald_parked_forgotten_total").increment(forgotten);
+            Ok((ids.len(), report))
+        })
+        .await?;
+    report.publish(engine);
+    Ok(count)
+}
+
+/// A parked status and what it is about.
+struct Joined {
+    notification: Uuid,
+    attempt: Uuid,
+    callback: Uuid,
+}
+
+/// Moves due messages out of the queue while they cannot be sent. Says how many.
+pub async fn hold(
+    engine: &Engine,
+    whose: Whose,
+    cause: Cause,
+    reason: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    if !notification::any_to_hold(&engine.store, whose, cause, now).await? {
+        return Ok(0);
+    }
+    engine
+        .store
+        .write(async |tx| notification::hold(tx, whose, cause, reason, now, BATCH).await)
+        .await
+}
+
+/// Moves out of the queue what waits because sending is on hold. Says how many.
+async fn hold_all(engine: &Engine, ring: &Keyring, now: Timestamp) -> Result<u64, StoreError> {
+    let Some(hold_now) = engine.refresh_hold().await? else {
+        return Ok(0);
+    };
+    let (cause, reason) = (Cause::Hold(hold_now.passing()), hold_now.sentence());
+    let mut held = hold(engine, Whose::Nobodys, cause, &reason, now).await?;
+    for account in &ring.accounts {
+        held += hold(engine, Whose::Of(account.id), cause, &reason, now).await?;
+    }
+    Ok(held)
+}
+
+/// Moves out of the queue what cannot be sent now, sender by sender, each with its
+/// reason. Says how many. A token that cannot be read here may be read elsewhere: that
+/// is no reason to take the queue from others.
+pub async fn hold_blocked(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
+    let ring = engine.keyring();
+    let readable = |account: &Account| !matches!(account.token, Token::Unreadable);
+    let mut held = hold_all(engine, &ring, now).await?;
+    for account in ring.accounts.iter().filter(|account| readable(account)) {
+        if let Some(reason) = engine.obstacle(Some(account.id)) {
+            held += hold(engine, Whose::Of(account.id), Cause::Sender, &reason, now).await?;
+        }
+    }
+    if let Some(reason) = engine.obstacle(None)
+        && ring.default_account().is_none_or(readable)
+    {
+        held += hold(engine, Whose::Nobodys, Cause::Sender, &reason, now).await?;
+    }
+    Ok(held)
+}
+
+/// Puts back what was held for senders that can send again. Says how many.
+pub async fn release(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
+    let ring = engine.refresh_keyring().await?;
+    let mut able: Vec<Whose> = ring
+        .accounts
+        .iter()
+        .filter(|account| engine.obstacle(Some(account.id)).is_none())
+        .map(|account| Whose::Of(account.id))
+        .collect();
+    if engine.obstacle(None).is_none() {
+        able.push(Whose::Nobodys);
+    }
+    let passing = engine.refresh_hold().await?.map(|hold| hold.passing());
+    let mut released = 0;
+    for whose in able {
+        // Read before anything is written: mostly nothing waits.
+        while notification::any_held(&engine.store, whose, passing).await? {
+            let chunk = engine
+                .store
+                .write(async |tx| notification::release(tx, whose, passing, now, BATCH).await)
+                .await?;
+            released += chunk;
+            if chunk < BATCH.unsigned_abs() {
+                break;
+            }
+            engine.wake_senders();
+        }
+    }
+    Ok(released + release_templates(engine, &ring, now).await?)
+}
+
+/// Puts back what waited for a template that waits no more: it may be sent, or
+/// never, and then the claim says why. Says how many.
+async fn release_templates(
+    engine: &Engine,
+    ring: &Keyring,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let mut released = 0;
+    let mut last = None;
+    while let Some(awaited) = notification::awaited_after(&engine.store, last.as_ref()).await? {
+        let awaited = last.insert(awaited);
+        let (sender, template, language) = (awaited.sender, &awaited.template, &awaited.language);
+        // The word of its own account counts, and no other's.
+        let account = ring.account(sender);
+        let account_id = account.and_then(|account| account.waba_id.as_deref());
+        // Read before anything is written: most of them still have to wait.
+        let reader = engine.store.by_index();
+        let standing = template_sync::standing(reader, account_id, template, language).await?;
+        if matches!(sendable(template, standing.as_ref()), Sendable::Later(_)) {
+            continue;
+        }
+        released += engine
+            .store
+            .write(async |tx| {
+                notification::release_template(tx, sender, template, language, now).await
+            })
+            .await?;
+    }
+    Ok(released)
+}

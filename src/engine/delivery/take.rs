@@ -1,0 +1,275 @@
+//! Takes due messages out of the queue: what may leave is made ready, what has to wait is put aside.
+//!
+//! A message that waits for its turn with one person, or for its template, costs other messages
+//! nothing: what waits for the same and is next goes aside with it, and the claim looks for others
+//! from the other end of the queue.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    address,
+    gate::{self, Held},
+    pairs,
+    permits::Permit,
+};
+use crate::{
+    domain::{hold::Passing, notification::Change, pace::Lane, time::Timestamp},
+    engine::{
+        Engine,
+        lifecycle::{self, Report, Step},
+        runtime::catalogue_cache::InForce,
+    },
+    store::{
+        DatabaseTransaction, StoreError, follow_up,
+        notification::{self, Claimed, End, Place, Wait, Whose},
+        timeline,
+    },
+};
+
+/// The lane of one-time passwords; the others follow by importance.
+const OTP: i64 = 0;
+
+/// Messages that are looked at, beside those that are claimed, for more that waits for the same.
+const AHEAD: i64 = 500;
+
+/// Whose messages a claim takes, and which.
+pub(super) struct Claiming<'a> {
+    pub engine: &'a Engine,
+    pub tx: &'a DatabaseTransaction,
+    pub in_force: &'a InForce,
+    pub sender: &'a entity::sender::Model,
+    pub permits: &'a [Permit],
+    /// Lanes that are not of one-time passwords, in the order in which they are asked.
+    pub ordinary: &'a [i64],
+    /// What goes on while sending is on hold.
+    pub passing: Option<Passing>,
+    pub lease: Timestamp,
+    pub now: Timestamp,
+}
+
+/// What was taken.
+#[derive(Default)]
+pub(super) struct Taken {
+    /// What may leave.
+    pub ready: Vec<(Lane, Claimed)>,
+    /// Why a message can never be sent: of those that are ready.
+    pub never: HashMap<Uuid, String>,
+    /// How many were looked at.
+    pub count: usize,
+    pub report: Report,
+}
+
+impl Taken {
+    /// How many calls of a lane are to be made.
+    pub(super) fn ready_in(&self, lane: Lane) -> i64 {
+        let ready = self.ready.iter().filter(|(of, _)| *of == lane).count();
+        i64::try_from(ready).unwrap_or(i64::MAX)
+    }
+}
+
+/// What the messages wait for that were put aside.
+#[derive(Default)]
+struct Waits {
+    contacts: HashSet<Uuid>,
+    templates: HashMap<(String, String), String>,
+    lanes: HashSet<i64>,
+    is_any_late: bool,
+}
+
+impl Waits {
+    fn is_empty(&self) -> bool {
+        self.contacts.is_empty() && self.templates.is_empty()
+    }
+}
+
+impl Claiming<'_> {
+    /// Takes as much as the permits allow.
+    pub(super) async fn take(&self) -> Result<Taken, StoreError> {
+        let mut taken = Taken::default();
+        for end in [End::Oldest, End::Newest] {
+            let waits = self.take_from(end, &mut taken).await?;
+            self.set_more_aside(end, &waits).await?;
+            if waits.is_empty() && !waits.is_any_late {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
+    async fn take_from(&self, end: End, taken: &mut Taken) -> Result<Waits, StoreError> {
+        let (tx, now) = (self.tx, self.now);
+        let (lanes, mut claimed) = self.claim(end, taken).await?;
+        taken.count += claimed.len();
+        let priorities: HashMap<Uuid, i64> =
+            claimed.iter().map(|it| (it.id, it.priority)).collect();
+        taken.report.add(self.drop_overtaken(&mut claimed).await?);
+        address::resolve(tx, self.sender.id, &mut claimed, now).await?;
+        let held_back = gate::hold_back(
+            self.engine,
+            tx,
+            self.in_force,
+            self.sender,
+            &mut claimed,
+            now,
+        )
+        .await?;
+        taken.report.add(held_back.report);
+        taken.never.extend(held_back.never);
+        self.hold_for_templates(&held_back.held).await?;
+        let contacts = pairs::keep_pace(self.engine, tx, self.sender.id, &mut claimed, now).await?;
+        let mut waits = Waits {
+            contacts: contacts.into_iter().collect(),
+            is_any_late: held_back.is_any_late,
+            ..Waits::default()
+        };
+        for held in held_back.held {
+            waits
+                .templates
+                .insert((held.template, held.language), held.reason);
+        }
+        if !waits.is_empty() {
+            let ready: HashSet<Uuid> = claimed.iter().map(|it| it.id).collect();
+            let aside = priorities.iter().filter(|(id, _)| !ready.contains(*id));
+            waits.lanes = aside.map(|(_, priority)| *priority).collect();
+        }
+        let lane = |id: Uuid| lanes.get(&id).copied().unwrap_or(Lane::Ordinary);
+        taken.ready.extend(
+            claimed
+                .into_iter()
+                .map(|claimed| (lane(claimed.id), claimed)),
+        );
+        Ok(waits)
+    }
+
+    async fn claim(
+        &self,
+        end: End,
+        taken: &Taken,
+    ) -> Result<(HashMap<Uuid, Lane>, Vec<Claimed>), StoreError> {
+        let mut lanes_of = HashMap::new();
+        let mut claimed = Vec::new();
+        for permit in self.permits {
+            let lanes = match permit.lane {
+                Lane::Otp => &[OTP][..],
+                Lane::Ordinary => self.ordinary,
+            };
+            let mut left = permit.grant.calls - taken.ready_in(permit.lane);
+            for lane in lanes {
+                if left <= 0 {
+                    break;
+                }
+                let found = notification::claim(
+                    self.tx,
+                    self.sender.id,
+                    self.whose(),
+                    (*lane, end, self.passing),
+                    (self.engine.process, self.lease),
+                    self.now,
+                    left,
+                )
+                .await?;
+                left -= i64::try_from(found.len()).unwrap_or(left);
+                lanes_of.extend(found.iter().map(|found| (found.id, permit.lane)));
+                claimed.extend(found);
+            }
+        }
+        Ok((lanes_of, claimed))
+    }
+
+    /// Read with the sender, not remembered: the default may have been switched a moment ago.
+    const fn whose(&self) -> Whose {
+        if self.sender.is_default {
+            Whose::OfOrNobodys(self.sender.id)
+        } else {
+            Whose::Of(self.sender.id)
+        }
+    }
+
+    /// Follow-ups whose reason is gone are not sent.
+    async fn drop_overtaken(&self, claimed: &mut Vec<Claimed>) -> Result<Report, StoreError> {
+        let children: Vec<Uuid> = claimed
+            .iter()
+            .filter(|claimed| claimed.follow_up_id.is_some())
+            .map(|claimed| claimed.id)
+            .collect();
+        if children.is_empty() {
+            return Ok(Report::default());
+        }
+        let overtaken = follow_up::overtaken(self.tx, &children).await?;
+        let steps: Vec<Step> = overtaken
+            .iter()
+            .map(|id| Step::new(*id, Change::Overtaken))
+            .collect();
+        let report = lifecycle::run(self.engine, self.tx, &steps, self.now).await?;
+        claimed.retain(|claimed| !overtaken.contains(&claimed.id));
+        Ok(report)
+    }
+
+    async fn hold_for_templates(&self, held: &[Held]) -> Result<(), StoreError> {
+        let mut of_reason: HashMap<&str, Vec<Uuid>> = HashMap::new();
+        for message in held {
+            of_reason
+                .entry(&message.reason)
+                .or_default()
+                .push(message.id);
+        }
+        for (reason, ids) in of_reason {
+            self.hold_for_template(&ids, Place::Claimed, reason).await?;
+        }
+        Ok(())
+    }
+
+    async fn hold_for_template(
+        &self,
+        ids: &[Uuid],
+        place: Place,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let (tx, now) = (self.tx, self.now);
+        let sender = self.sender.id;
+        notification::set_aside(tx, sender, ids, place, Wait::Template, reason, now).await?;
+        timeline::note_all(tx, ids, "held", &json!({ "reason": reason }), now).await
+    }
+
+    /// What waits for the same as those that were just put aside, and would be claimed next.
+    async fn set_more_aside(&self, end: End, waits: &Waits) -> Result<(), StoreError> {
+        if waits.is_empty() {
+            return Ok(());
+        }
+        let (tx, now) = (self.tx, self.now);
+        for lane in &waits.lanes {
+            let which = (*lane, end, self.passing);
+            let ahead = notification::look_ahead(tx, self.whose(), which, now, AHEAD).await?;
+            let mut turns = Vec::new();
+            let mut held: HashMap<&str, Vec<Uuid>> = HashMap::new();
+            for message in ahead {
+                let key = (message.template, message.language);
+                if let Some(reason) = waits.templates.get(&key) {
+                    held.entry(reason).or_default().push(message.id);
+                } else if message
+                    .contact
+                    .is_some_and(|it| waits.contacts.contains(&it))
+                {
+                    turns.push(message.id);
+                }
+            }
+            notification::set_aside(
+                tx,
+                self.sender.id,
+                &turns,
+                Place::Queue,
+                Wait::Turn,
+                pairs::ITS_TURN,
+                now,
+            )
+            .await?;
+            for (reason, ids) in held {
+                self.hold_for_template(&ids, Place::Queue, reason).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! What an account says of its templates is kept; what has changed is told.
+
+use serde_json::json;
+
+use crate::{
+    domain::{template::name::ours, time::Timestamp},
+    engine::{
+        Engine,
+        intake::{self, NewEvent},
+        lifecycle::Report,
+        runtime::template_status::{Sendable, sendable},
+    },
+    providers::meta::templates::Remote,
+    store::{
+        DatabaseTransaction, StoreError, catalogue, notification,
+        template_sync::{self, Name, Part, Said},
+    },
+};
+
+/// Whose events these are.
+const SOURCE: &str = "herald";
+
+/// Templates that go into one transaction.
+const TOGETHER: usize = 50;
+
+/// Keeps what an account says of its templates, and raises an event for what has changed.
+/// Says how much has.
+pub async fn learn(
+    engine: &Engine,
+    account_id: &str,
+    remote: &[Remote],
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    let mut changed = 0;
+    for some in remote.chunks(TOGETHER) {
+        let (count, report) = engine
+            .store
+            .write(async |tx| {
+                let mut report = Report::default();
+                let mut count = 0;
+                for it in some {
+                    count += one(engine, tx, account_id, it, &mut report, now).await?;
+                }
+                Ok((count, report))
+            })
+            .await?;
+        report.publish(engine);
+        changed += count;
+    }
+    Ok(changed)
+}
+
+async fn one(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    account_id: &str,
+    remote: &Remote,
+    report: &mut Report,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    let Some(name) = ours(&remote.name, engine.settings.template_suffix.as_deref()) else {
+        return Ok(0);
+    };
+    let name = Name {
+        account_id,
+        name,
+        language: &remote.language,
+    };
+    let before = template_sync::said(tx, name).await?.unwrap_or_default();
+    // Until an account has said something, it is what was asked for.
+    let category_before = known_category(tx, name).await?;
+    let id = Some(remote.id.as_str()).filter(|id| !id.is_empty());
+    let status = Some(remote.status.to_uppercase());
+    let category = remote.category.as_ref().map(|it| it.to_lowercase());
+    let quality = remote.quality.as_ref().map(|it| it.to_uppercase());
+    let after = Said {
+        status: status.clone(),
+        category: category.clone().or(before.category.clone()),
+        quality: quality.clone().or(before.quality.clone()),
+    };
+    if before == after {
+        return Ok(0);
+    }
+    template_sync::ensure(tx, name, id, now).await?;
+    // Callbacks tell seconds: what was decided in the second of our look is newer.
+    let at = Timestamp::from_unix_seconds(now.unix_seconds() - 1);
+    let mut told = Vec::new();
+    let parts = [
+        (Part::Status, &before.status, &status),
+        (Part::Category, &category_before, &category),
+        (Part::Quality, &before.quality, &quality),
+    ];
+    for (part, known, value) in parts {
+        let Some(value) = value.as_ref() else {
+            continue;
+        };
+        let reason = remote.rejected_reason.as_deref();
+        if !template_sync::set(tx, name, part, value, reason, at).await? {
+            continue;
+        }
+        let kind = match part {
+            Part::Status => format!("herald.template.{}", value.to_lowercase()),
+            Part::Category => "herald.template.category_changed".to_owned(),
+            _ => "herald.template.quality".to_owned(),
+        };
+        // What is heard of for the first time is no news.
+        if known.as_ref().is_some_and(|known| known != value) {
+            told.push((kind, value.clone()));
+        }
+    }
+    release(engine, tx, name, report, now).await?;
+    let count = told.len();
+    for (kind, value) in told {
+        let event = NewEvent {
+            id: format!(
+                "template/{account_id}/{}/{}/{kind}/{value}/{}",
+                name.name,
+                name.language,
+                now.micros()
+            ),
+            source: SOURCE.to_owned(),
+            event_type: kind,
+            subject: None,
+            time: None,
+            data: json!({
+                "template": name.name,
+                "language": name.language,
+                "account": account_id,
+                "summary": format!("the template {} ({}) is {}", name.name, name.language, value.to_lowercase()),
+                "value": { "status": remote.status, "category": category, "reason": remote.rejected_reason },
+            }),
+        };
+        report.add(intake::raise(engine, tx, &event, now).await?);
+    }
+    Ok(count)
+}
+
+/// The category of a template as its account has said, or else as its catalogue wants it.
+pub async fn known_category(
+    tx: &DatabaseTransaction,
+    name: Name<'_>,
+) -> Result<Option<String>, StoreError> {
+    let said = template_sync::said(tx, name).await?;
+    if let Some(category) = said.and_then(|said| said.category) {
+        return Ok(Some(category));
+    }
+    let ours = catalogue::translations(tx, name.name).await?;
+    let ours = ours.into_iter().find(|row| row.language == name.language);
+    Ok(ours.map(|row| row.category))
+}
+
+/// Lets go on what waited for a template, unless it still has to.
+pub async fn release(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    name: Name<'_>,
+    report: &mut Report,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let account = Some(name.account_id).filter(|id| !id.is_empty());
+    let standing = template_sync::standing(tx, account, name.name, name.language).await?;
+    if matches!(sendable(name.name, standing.as_ref()), Sendable::Later(_)) {
+        return Ok(());
+    }
+    // The first of them now; the rest, and those that are being held at this moment, when the
+    // sender looks (`watch::release`).
+    for sender in engine.keyring().senders_of(account) {
+        let released =
+            notification::release_template(tx, sender, name.name, name.language, now).await?;
+        report.wake_sender |= released > 0;
+    }
+    Ok(())
+}

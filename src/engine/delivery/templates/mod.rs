@@ -1,0 +1,497 @@
+//! Templates and the accounts that have them: what differs, making and changing them, and
+//! learning what was decided of them.
+
+mod learn;
+mod pull;
+
+pub use learn::{known_category, learn, release};
+pub use pull::{Pull, PulledCatalogue, pull};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::{
+    domain::{
+        template::{
+            layout::{Header, Layout},
+            name::at_meta,
+        },
+        time::Timestamp,
+    },
+    engine::{
+        Engine,
+        runtime::{
+            keyring::{Account, Token},
+            template_layout::layout,
+        },
+    },
+    providers::{
+        HttpClient,
+        meta::{
+            definition::{self, Definition, Drift},
+            inspect::{Inspector, Refusal},
+            templates::{Remote, Sample},
+        },
+    },
+    store::{StoreError, catalogue},
+};
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Look, and change nothing.
+    Plan,
+    Sync,
+}
+
+/// What became of one template in one account, or would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Meta has it as we do.
+    Same,
+    WouldCreate,
+    /// Made; this is what it waits for.
+    Created,
+    /// It was made between our look and our call.
+    Adopted,
+    WouldChange,
+    Changed,
+    /// It differs, and cannot be changed now; this is why.
+    Stuck(String),
+    Failed(String),
+}
+
+impl Outcome {
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::WouldCreate => "would_create",
+            Self::Created => "created",
+            Self::Adopted => "adopted",
+            Self::WouldChange => "would_change",
+            Self::Changed => "changed",
+            Self::Stuck(_) => "stuck",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// One template in one account.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub account: String,
+    /// As catalogues call it.
+    pub template: String,
+    /// As the account calls it.
+    pub name: String,
+    pub language: String,
+    pub outcome: Outcome,
+    pub drift: Vec<Drift>,
+    pub status: Option<String>,
+    pub reason: Option<String>,
+    pub id: Option<String>,
+}
+
+/// An account that was looked at.
+#[derive(Debug)]
+pub struct Looked {
+    pub account: String,
+    /// Or why it could not be.
+    pub reports: Result<Vec<Report>, String>,
+    /// Templates that no catalogue has: name, language, status.
+    pub elsewhere: Vec<(String, String, String)>,
+}
+
+/// Templates of the catalogues as Meta wants them, for whoever makes them by hand.
+pub async fn definitions(
+    engine: &Engine,
+    only: Option<&str>,
+) -> Result<Vec<(String, String, Result<Value, String>)>, StoreError> {
+    let suffix = engine.settings.template_suffix.as_deref();
+    let mut all = Vec::new();
+    for (row, layout) in ours(engine, only).await? {
+        let document = layout.and_then(|layout| {
+            let name = at_meta(&row.name, suffix);
+            definition::document(of(&row, &name, &layout)).map_err(|error| error.to_string())
+        });
+        all.push((row.name, row.language, document));
+    }
+    Ok(all)
+}
+
+type Ours = (entity::template::Model, Result<Layout, String>);
+
+async fn ours(engine: &Engine, only: Option<&str>) -> Result<Vec<Ours>, StoreError> {
+    let names: BTreeSet<String> = catalogue::template_names(&engine.store)
+        .await?
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| only.is_none_or(|only| only == name))
+        .collect();
+    let mut all = Vec::new();
+    for name in names {
+        for row in catalogue::translations(engine.store.reader(), &name).await? {
+            let layout = layout(&row);
+            all.push((row, layout));
+        }
+    }
+    Ok(all)
+}
+
+fn of<'a>(row: &'a entity::template::Model, name: &'a str, layout: &'a Layout) -> Definition<'a> {
+    Definition {
+        name,
+        language: &row.language,
+        category: &row.category,
+        named: row.parameter_format == "NAMED",
+        ttl_seconds: row.ttl_seconds,
+        layout,
+        sample: None,
+    }
+}
+
+/// Files for Meta's reviewers, by the name of the template whose header they are for.
+pub type Samples = BTreeMap<String, Sample>;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// One template; all, if absent.
+    pub only: Option<&'a str>,
+    pub doing: Doing,
+    pub samples: &'a Samples,
+}
+
+/// Looks at every account, and makes its templates like ours if that is asked for. What
+/// cannot be made or changed says why, and the others go on.
+pub async fn sync(
+    engine: &Engine,
+    http: &HttpClient,
+    asked: Asked<'_>,
+    now: Timestamp,
+) -> Result<Vec<Looked>, StoreError> {
+    let ring = engine.keyring();
+    let ours = ours(engine, asked.only).await?;
+    let mut seen = BTreeSet::new();
+    let mut all = Vec::new();
+    for account in ring.accounts.iter().filter(|it| it.kind == "meta") {
+        let Some(waba_id) = account.waba_id.clone() else {
+            all.push(Looked {
+                account: account.name.clone(),
+                reports: Err(NO_ACCOUNT.to_owned()),
+                elsewhere: Vec::new(),
+            });
+            continue;
+        };
+        if !seen.insert(waba_id.clone()) {
+            continue;
+        }
+        all.push(one(engine, http, account, &waba_id, &ours, asked, now).await?);
+    }
+    Ok(all)
+}
+
+async fn one(
+    engine: &Engine,
+    http: &HttpClient,
+    account: &Account,
+    waba_id: &str,
+    ours: &[Ours],
+    asked: Asked<'_>,
+    now: Timestamp,
+) -> Result<Looked, StoreError> {
+    let mut looked = Looked {
+        account: account.name.clone(),
+        reports: Ok(Vec::new()),
+        elsewhere: Vec::new(),
+    };
+    let Some(inspector) = inspector(http, account) else {
+        looked.reports = Err(account.obstacle().unwrap_or_default());
+        return Ok(looked);
+    };
+    let remote = match inspector.account_templates(waba_id).await {
+        Ok(remote) => remote,
+        Err(refusal) => {
+            looked.reports = Err(refusal.to_string());
+            return Ok(looked);
+        }
+    };
+    learn(engine, waba_id, &remote, now).await?;
+    let suffix = engine.settings.template_suffix.as_deref();
+    let mut reports = Vec::with_capacity(ours.len());
+    for (row, layout) in ours {
+        let name = at_meta(&row.name, suffix);
+        let found = remote
+            .iter()
+            .find(|it| it.name == name && it.language == row.language);
+        let mut report = Report {
+            account: account.name.clone(),
+            template: row.name.clone(),
+            language: row.language.clone(),
+            outcome: Outcome::Same,
+            drift: Vec::new(),
+            status: found.map(|it| it.status.clone()),
+            reason: found.and_then(|it| it.rejected_reason.clone()),
+            id: found.map(|it| it.id.clone()),
+            name,
+        };
+        match layout {
+            Err(error) => report.outcome = Outcome::Failed(error.clone()),
+            Ok(layout) => {
+                let name = report.name.clone();
+                let wanted = Wanted {
+                    definition: of(row, &name, layout),
+                    sample: asked.samples.get(&row.name),
+                    doing: asked.doing,
+                };
+                match found {
+                    None => create(&inspector, waba_id, wanted, &mut report).await,
+                    Some(found) => change(&inspector, wanted, found, &mut report).await,
+                }
+            }
+        }
+        if let (Outcome::Created, Some(status)) = (&report.outcome, &report.status) {
+            let made = Remote {
+                id: report.id.clone().unwrap_or_default(),
+                name: report.name.clone(),
+                language: report.language.clone(),
+                status: status.clone(),
+                ..Remote::default()
+            };
+            learn(engine, waba_id, &[made], now).await?;
+        }
+        reports.push(report);
+    }
+    if asked.only.is_none() {
+        looked.elsewhere = remote
+            .into_iter()
+            .filter(|it| {
+                let known = |row: &entity::template::Model| {
+                    at_meta(&row.name, suffix) == it.name && row.language == it.language
+                };
+                !ours.iter().any(|(row, _)| known(row))
+            })
+            .map(|it| (it.name, it.language, it.status))
+            .collect();
+    }
+    looked.reports = Ok(reports);
+    Ok(looked)
+}
+
+/// Asks in the name of an account, if it has a token.
+fn inspector(http: &HttpClient, account: &Account) -> Option<Inspector> {
+    let Token::Ready(token) = &account.token else {
+        return None;
+    };
+    Some(Inspector::new(
+        http.clone(),
+        &account.api_base,
+        &account.api_version,
+        token.clone(),
+    ))
+}
+
+/// A template as it is to be.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    definition: Definition<'a>,
+    sample: Option<&'a Sample>,
+    doing: Doing,
+}
+
+/// Stands for a sample where nothing is sent.
+const SOME_SAMPLE: &str = "sample";
+
+impl<'a> Wanted<'a> {
+    /// As it is sent. A header that is a file is uploaded, if there is one for it.
+    async fn sent(
+        &self,
+        inspector: &Inspector,
+        handle: &'a mut Option<String>,
+    ) -> Result<Definition<'a>, Refusal> {
+        if self.doing == Doing::Plan {
+            let sample = self.sample.map(|_| SOME_SAMPLE);
+            return Ok(Definition {
+                sample,
+                ..self.definition
+            });
+        }
+        let header = &self.definition.layout.extras().header;
+        let is_file = !matches!(
+            header,
+            None | Some(Header::Text { .. } | Header::Location { .. })
+        );
+        if let Some(sample) = self.sample.filter(|_| is_file) {
+            *handle = Some(inspector.upload(sample).await?);
+        }
+        Ok(Definition {
+            sample: handle.as_deref(),
+            ..self.definition
+        })
+    }
+}
+
+async fn create(inspector: &Inspector, waba_id: &str, wanted: Wanted<'_>, report: &mut Report) {
+    let mut handle = None;
+    let definition = match wanted.sent(inspector, &mut handle).await {
+        Ok(definition) => definition,
+        Err(refusal) => {
+            report.outcome = Outcome::Failed(format!("its sample: {refusal}"));
+            return;
+        }
+    };
+    let document = match definition::document(definition) {
+        Ok(document) => document,
+        Err(impossible) => {
+            report.outcome = Outcome::Failed(impossible.to_string());
+            return;
+        }
+    };
+    if wanted.doing == Doing::Plan {
+        report.outcome = Outcome::WouldCreate;
+        return;
+    }
+    match inspector.make_template(waba_id, &document).await {
+        Ok(made) => {
+            report.outcome = Outcome::Created;
+            report.status = Some(made.status);
+            report.id = Some(made.id);
+        }
+        Err(refusal) if refusal.is_taken() => {
+            adopt(inspector, waba_id, wanted.definition, report).await;
+        }
+        Err(refusal) => report.outcome = Outcome::Failed(refusal.to_string()),
+    }
+}
+
+/// It was made between our look and our call: what it is like is asked.
+async fn adopt(
+    inspector: &Inspector,
+    waba_id: &str,
+    definition: Definition<'_>,
+    report: &mut Report,
+) {
+    report.outcome = Outcome::Adopted;
+    let found = match inspector.templates_named(waba_id, &report.name).await {
+        Ok(found) => found,
+        Err(refusal) => {
+            report.outcome = Outcome::Failed(format!("it is there and cannot be read: {refusal}"));
+            return;
+        }
+    };
+    let Some(found) = found
+        .into_iter()
+        .find(|it| it.name == report.name && it.language == report.language)
+    else {
+        return;
+    };
+    report.drift = definition::drift(
+        &definition::compared(definition),
+        definition.category,
+        &found.components,
+        found.category.as_deref(),
+    );
+    report.status = Some(found.status);
+    report.reason = found.rejected_reason;
+    report.id = Some(found.id);
+}
+
+async fn change(inspector: &Inspector, wanted: Wanted<'_>, found: &Remote, report: &mut Report) {
+    report.drift = definition::drift(
+        &definition::compared(wanted.definition),
+        wanted.definition.category,
+        &found.components,
+        found.category.as_deref(),
+    );
+    let texts_differ = report.drift.iter().any(|it| it.part != "category");
+    if report.drift.is_empty() {
+        return;
+    }
+    // Meta, "Edit templates": what is approved, rejected or paused; never its category.
+    report.outcome = if !texts_differ {
+        Outcome::Stuck("Meta has decided on its category: it cannot be changed".to_owned())
+    } else if report
+        .drift
+        .iter()
+        .any(|it| it.part == definition::OTHER_PARTS)
+    {
+        Outcome::Stuck(
+            "it has parts that a catalogue cannot say: a change would take them away".to_owned(),
+        )
+    } else if !["APPROVED", "REJECTED", "PAUSED"].contains(&found.status.as_str()) {
+        Outcome::Stuck(format!(
+            "it is {}: Meta lets it be changed when it is approved, rejected or paused",
+            found.status.to_lowercase()
+        ))
+    } else {
+        send_change(inspector, wanted, found, report).await
+    };
+}
+
+async fn send_change(
+    inspector: &Inspector,
+    wanted: Wanted<'_>,
+    found: &Remote,
+    report: &mut Report,
+) -> Outcome {
+    let mut handle = None;
+    let components = match wanted.sent(inspector, &mut handle).await {
+        Ok(definition) => definition::components(definition),
+        Err(refusal) => return Outcome::Failed(format!("its sample: {refusal}")),
+    };
+    let components = match components {
+        Ok(components) => components,
+        Err(impossible) => return Outcome::Stuck(impossible.to_string()),
+    };
+    if wanted.doing == Doing::Plan {
+        return Outcome::WouldChange;
+    }
+    match inspector.change_template(&found.id, &components).await {
+        Ok(()) => {
+            report.status = Some("PENDING".to_owned());
+            Outcome::Changed
+        }
+        Err(refusal) => Outcome::Failed(refusal.to_string()),
+    }
+}
+
+/// What came of looking at every account.
+#[derive(Debug, Default)]
+pub struct Refreshed {
+    /// How much was news.
+    pub changed: usize,
+    /// Senders whose accounts could not be looked at, and why.
+    pub unread: Vec<(String, String)>,
+}
+
+/// Looks at every account and learns; nothing is made. What could not be looked at is said, and
+/// keeps nothing from the others.
+pub async fn refresh(
+    engine: &Engine,
+    http: &HttpClient,
+    now: Timestamp,
+) -> Result<Refreshed, StoreError> {
+    let ring = engine.keyring();
+    let mut seen = BTreeSet::new();
+    let mut done = Refreshed::default();
+    for account in ring.accounts.iter().filter(|it| it.kind == "meta") {
+        let read = match (&account.waba_id, inspector(http, account)) {
+            (None, _) => Err(NO_ACCOUNT.to_owned()),
+            (Some(waba_id), _) if !seen.insert(waba_id.clone()) => continue,
+            (Some(_), None) => Err(account.obstacle().unwrap_or_default()),
+            (Some(waba_id), Some(inspector)) => match inspector.account_templates(waba_id).await {
+                Ok(remote) => Ok(learn(engine, waba_id, &remote, now).await?),
+                Err(refusal) => Err(refusal.to_string()),
+            },
+        };
+        match read {
+            Ok(changed) => done.changed += changed,
+            Err(why) => done.unread.push((account.name.clone(), why)),
+        }
+    }
+    Ok(done)
+}
+
+/// Why the account of a sender cannot be looked at.
+const NO_ACCOUNT: &str = "it has no WABA id: set WHATSAPP_WABA_ID, or herald senders set";

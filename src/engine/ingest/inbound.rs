@@ -1,0 +1,324 @@
+//! What people write: kept, answered to what it answers, windows opened, wishes heard.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    Work, account_updates, people,
+    voice_call::{Added, Record},
+};
+use crate::{
+    domain::{
+        access::Bounds, notification::Change, preference::Wish, time::Timestamp,
+        voice_call::Report as CallReport, window,
+    },
+    engine::{
+        Engine,
+        lifecycle::{Report, Step},
+        people::identity,
+    },
+    providers::{Inbound, ItemKind},
+    store::{
+        DatabaseTransaction, StoreError,
+        attempt::{self, Lookup},
+        catalogue,
+        conversation::{self, Heard},
+        inbound::{self, ProviderId},
+        notice, notification, sender,
+    },
+};
+
+/// The event of a message that a person wrote.
+const RECEIVED: &str = "herald.message.received";
+
+/// A reply without a quote answers what was sent in this time before it.
+const ANSWERS_SECONDS: i64 = 7 * 24 * 60 * 60;
+
+/// Stores what people wrote, opens their windows, and finds what they answered.
+pub(super) async fn steps(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    work: &[&Work],
+    report: &mut Report,
+    now: Timestamp,
+) -> Result<Vec<Step>, StoreError> {
+    let messages: Vec<(&Work, &Inbound)> = work
+        .iter()
+        .filter_map(|work| match &work.item.kind {
+            ItemKind::Inbound(message) => Some((*work, message.as_ref())),
+            _ => None,
+        })
+        .collect();
+    if messages.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut people = people::of_messages(engine, tx, &messages, now).await?;
+    let quoted = find_quoted(engine, tx, &messages).await?;
+    // An event for each message only if some route listens to it.
+    let listened = !catalogue::routes(tx, &Bounds::All, RECEIVED)
+        .await?
+        .is_empty();
+    let mut senders: HashMap<&str, Option<Uuid>> = HashMap::new();
+    let mut steps = Vec::new();
+    for (position, (work, message)) in messages.iter().enumerate() {
+        let phone_number_id = work.item.phone_number_id.as_deref().unwrap_or("");
+        let sender_id = if let Some(known) = senders.get(phone_number_id) {
+            *known
+        } else {
+            let found = sender::by_phone_number_id(tx, phone_number_id)
+                .await?
+                .map(|sender| sender.id);
+            senders.insert(phone_number_id, found);
+            found
+        };
+        let met = people.remove(&position);
+        let contact_id = met.map(|met| met.contact);
+        let at = message.at.min(now);
+        let reaches_us = message.call.as_ref().is_none_or(CallReport::is_from_person);
+        let opens =
+            message.dated && reaches_us && window::opens(&message.kind, message.group_id.is_some());
+        let window_until = opens.then(|| window::until(at));
+        let free_until = (opens && message.from_advertisement)
+            .then(|| at.plus_seconds(window::FREE_ENTRY_SECONDS));
+        let aliases = identity::aliases(&message.person);
+        let answered = quoted.get(&position).copied();
+        let written = match &message.call {
+            Some(report) => {
+                let mut record = Record::default();
+                record.add(report, &message.raw);
+                Cow::Owned(record.written())
+            }
+            None => Cow::Borrowed(message.raw.as_str()),
+        };
+        let new = inbound::New {
+            callback_id: work.callback_id,
+            sender_id,
+            phone_number_id,
+            contact_id,
+            provider_id: match message.call {
+                Some(_) => ProviderId::Call(&message.provider_message_id),
+                None => ProviderId::Message(&message.provider_message_id),
+            },
+            kind: &message.kind,
+            text: message.text.as_deref(),
+            payload: message.payload.as_deref(),
+            context_message_id: message.context_message_id.as_deref(),
+            notification_id: answered,
+            sent_at: message.at,
+            item: &written,
+            group_id: message.group_id.as_deref(),
+            media_id: message.media_id.as_deref(),
+            read_due_at: (engine.settings.mark_read && message.call.is_none() && !message.standby)
+                .then_some(now),
+            aliases: &aliases,
+            window_until,
+            free_until,
+        };
+        if !keep(tx, work, message, new, now).await? {
+            continue;
+        }
+        metrics::counter!("herald_inbound_messages_total").increment(1);
+        report
+            .received
+            .push((work.callback_id, message.kind.clone()));
+        if listened && !message.standby {
+            let data = json!({
+                "contact": contact_id,
+                "name": message.person.name,
+                "phone": message.person.wa_id.as_ref().map(|wa_id| format!("+{wa_id}")),
+                "kind": message.kind,
+                "text": message.text,
+                "payload": message.payload,
+                "group": message.group_id,
+                "notification": answered,
+                "message": message.provider_message_id,
+            });
+            account_updates::raise(engine, tx, work, RECEIVED, data, report, now).await?;
+        }
+        let mut answers: Vec<Uuid> = answered.into_iter().collect();
+        if let (Some(until), Some(sender_id), Some(met)) = (window_until, sender_id, met) {
+            // Contacts that act as one hear it together.
+            for contact in identity::together(tx, met).await? {
+                let heard = Heard {
+                    sender: sender_id,
+                    contact,
+                    at,
+                    until,
+                    wake_at: window::first_look(until, engine.settings.window_closing_seconds, now),
+                    free_until,
+                };
+                conversation::heard(tx, heard, now).await?;
+                let not_before = at.plus_seconds(-ANSWERS_SECONDS);
+                // Whole seconds: a reply in the second of the send is after it.
+                let until = at.plus_seconds(1);
+                answers.extend(
+                    notification::answerable(tx, sender_id, contact, until, not_before, now)
+                        .await?,
+                );
+            }
+        }
+        if let Some(met) = met
+            && let Some(wish) = wish(engine, message)
+        {
+            let about = (met, &message.person);
+            people::note_wish(engine, tx, about, &wish, work, report, now).await?;
+        }
+        answers.sort_unstable();
+        answers.dedup();
+        for notification_id in answers {
+            let named = Some(notification_id) == answered;
+            steps.push(Step {
+                notification_id,
+                change: Change::Replied,
+                attempt_id: None,
+                callback_id: Some(work.callback_id),
+                occurrence: named.then(|| message.provider_message_id.clone()),
+                provider_at: Some(message.at),
+                detail: Some(json!({ "kind": message.kind, "payload": message.payload })),
+            });
+        }
+    }
+    Ok(steps)
+}
+
+/// Keeps a message or a report of a call. Says whether a person has reached us with it for the
+/// first time: nothing else opens a window or answers anything.
+async fn keep(
+    tx: &DatabaseTransaction,
+    work: &Work,
+    message: &Inbound,
+    new: inbound::New<'_>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let (id, number, contact) = (new.provider_id, new.phone_number_id, new.contact_id);
+    let window_until = new.window_until;
+    let inserted = inbound::insert(tx, new, now).await?;
+    let Some(report) = &message.call else {
+        if !inserted {
+            let known = inbound::lock(tx, id, number).await?;
+            let same = known.is_none_or(|known| is_same(&known.item, &message.raw));
+            if !same {
+                let summary = "a message whose id another message has, with another content";
+                dropped(tx, work, message, summary, now).await?;
+            }
+        }
+        return Ok(inserted);
+    };
+    if inserted {
+        return Ok(report.is_from_person());
+    }
+    let Some(known) = inbound::lock(tx, id, number).await? else {
+        return Ok(false);
+    };
+    let mut record = Record::read(&known.item);
+    let had_come = record.is_from_person();
+    match record.add(report, &message.raw) {
+        Added::Known => return Ok(false),
+        Added::Full => {
+            let summary = "a report of a call of which too many are known";
+            dropped(tx, work, message, summary, now).await?;
+            return Ok(false);
+        }
+        Added::New => {}
+    }
+    let summary = record.summary();
+    let at = record.first_at().unwrap_or(message.at);
+    let recording = summary.recording.as_deref();
+    inbound::set_call(tx, known.id, &record.written(), contact, recording, at).await?;
+    if let Some(until) = window_until {
+        inbound::set_window(tx, known.id, until).await?;
+    }
+    Ok(report.is_from_person() && !had_come)
+}
+
+fn is_same(one: &str, other: &str) -> bool {
+    let value = |text: &str| serde_json::from_str::<Value>(text).ok();
+    one == other || value(one) == value(other)
+}
+
+/// Lists an item that is not kept because of what is known already.
+async fn dropped(
+    tx: &DatabaseTransaction,
+    work: &Work,
+    message: &Inbound,
+    summary: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if notice::is_known(tx, work.callback_id, &work.item.pointer).await? {
+        return Ok(());
+    }
+    tracing::warn!(
+        event = "callback.duplicate_differs",
+        callback.id = %work.callback_id,
+        pointer = work.item.pointer,
+        "an item is not kept, because another one has its id: see `GET /api/v1/notices`"
+    );
+    metrics::counter!("herald_callback_duplicate_differs_total").increment(1);
+    let kept = notice::New {
+        callback_id: work.callback_id,
+        pointer: &work.item.pointer,
+        field: if message.call.is_some() {
+            "calls"
+        } else {
+            "messages"
+        },
+        account_id: work.item.account_id.as_deref(),
+        summary,
+        outcome: notice::DUPLICATE_DIFFERS,
+        provider_at: Some(message.at),
+        item: &message.raw,
+    };
+    notice::insert(tx, kept, now).await
+}
+
+/// STOP and START, as a text or on a button.
+fn wish(engine: &Engine, message: &Inbound) -> Option<Wish> {
+    if message.group_id.is_some() {
+        return None;
+    }
+    let words = &engine.settings.words;
+    let said = message
+        .payload
+        .as_deref()
+        .filter(|_| message.kind != "interactive");
+    [message.text.as_deref(), said]
+        .into_iter()
+        .flatten()
+        .find_map(|said| words.wish(said, message.at))
+}
+
+/// The notification each message quotes.
+async fn find_quoted(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    messages: &[(&Work, &Inbound)],
+) -> Result<HashMap<usize, Uuid>, StoreError> {
+    let lookups: Vec<Lookup> = messages
+        .iter()
+        .enumerate()
+        .filter_map(|(position, (_, message))| {
+            Some(Lookup {
+                position,
+                our_id: None,
+                message: message.context_message_id.clone()?,
+            })
+        })
+        .collect();
+    if lookups.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found = attempt::find(tx, &lookups).await?;
+    let ring = engine.keyring();
+    Ok(found
+        .into_iter()
+        // Nobody answers what another number has said.
+        .filter(|found| {
+            messages.get(found.position).is_some_and(|(work, _)| {
+                ring.speaks_for(work.item.phone_number_id.as_deref(), found.sender_id)
+            })
+        })
+        .map(|found| (found.position, found.notification_id))
+        .collect())
+}

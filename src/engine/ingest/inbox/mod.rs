@@ -1,0 +1,422 @@
+//! Durable ingest: what arrives together is stored in one transaction, and
+//! nobody is told that it arrived before that transaction has committed.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+mod room;
+
+pub use room::{Origin, Room};
+
+use crate::{
+    domain::time::Timestamp,
+    engine::{
+        Engine,
+        runtime::{backlog::Backlog, keyring::Signature},
+    },
+    error::ErrorChain,
+    providers::meta,
+    store::{
+        callback::{self, Body, Leases, NewCallback},
+        new_id,
+    },
+};
+
+/// One transaction stores no more bodies than this.
+const MAX_BATCH: usize = 512;
+
+/// Nor more bytes: a batch must not take long.
+const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bodies of either class that wait in memory for the processor; what does not fit is read from
+/// the table.
+const HANDOVER_BYTES: usize = 8 * 1024 * 1024;
+
+/// The endpoint of Meta's callbacks in the digest ledger.
+const META: &str = "meta";
+
+/// What became of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    Stored,
+    /// It was here before.
+    Repeat,
+}
+
+/// Why a body was not taken. Each means: send it again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Busy {
+    /// Too much is waiting.
+    Full,
+    /// The backlog would take the disk that applying it needs.
+    NoRoom,
+    /// It was not stored in time.
+    Late,
+    /// The database did not take it.
+    Failed,
+}
+
+impl Busy {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::NoRoom => "no_room",
+            Self::Late => "late",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+struct Waiting {
+    body: Bytes,
+    /// Labels of the secrets it was signed with, where there are several apps.
+    signed_by: Option<String>,
+    /// It is applied before what is not.
+    urgent: bool,
+    digest: [u8; 32],
+    answer: oneshot::Sender<Result<Receipt, Busy>>,
+    /// Given back when the body is, not when its sender has stopped waiting.
+    _room: Option<Room>,
+}
+
+/// The way in: bounded in bytes and in waiting time.
+#[derive(Debug)]
+pub struct Inbox {
+    queue: mpsc::UnboundedSender<Waiting>,
+    rooms: room::Rooms,
+    max_wait: Duration,
+    backlog: Arc<Backlog>,
+}
+
+/// The other end, owned by the worker that stores.
+#[derive(Debug)]
+pub struct Intake {
+    queue: mpsc::UnboundedReceiver<Waiting>,
+}
+
+impl Inbox {
+    pub fn new(max_bytes: usize, max_wait: Duration, backlog: Arc<Backlog>) -> (Self, Intake) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let inbox = Self {
+            queue: sender,
+            rooms: room::Rooms::new(max_bytes),
+            max_wait,
+            backlog,
+        };
+        (inbox, Intake { queue: receiver })
+    }
+
+    /// Room for a body that announces so many bytes. Nothing is taken yet.
+    pub fn room(&self, announced: usize, origin: Origin) -> Room {
+        self.rooms.room(announced, origin, self.max_wait)
+    }
+
+    /// Takes a body and waits until it is stored; and a while longer, when applying is behind.
+    pub async fn submit(
+        &self,
+        body: Bytes,
+        signature: Option<Signature>,
+        room: Room,
+    ) -> Result<Receipt, Busy> {
+        let urgent = meta::callback::is_urgent(&body);
+        if !urgent && self.backlog.is_full() {
+            return Err(Busy::NoRoom);
+        }
+        let receipt = self.stored(body, signature, urgent, room).await?;
+        let delay = self.backlog.answer_delay();
+        if !delay.is_zero() {
+            metrics::counter!("herald_callbacks_delayed_total").increment(1);
+            tokio::time::sleep(delay).await;
+        }
+        Ok(receipt)
+    }
+
+    async fn stored(
+        &self,
+        body: Bytes,
+        signature: Option<Signature>,
+        urgent: bool,
+        room: Room,
+    ) -> Result<Receipt, Busy> {
+        let digest = digest(&body, signature.as_ref());
+        let (answer, stored) = oneshot::channel();
+        if self
+            .queue
+            .send(Waiting {
+                body,
+                signed_by: signature.map(|signature| signature.labels),
+                urgent,
+                digest,
+                answer,
+                _room: Some(room),
+            })
+            .is_err()
+        {
+            return Err(Busy::Failed);
+        }
+        match tokio::time::timeout(self.max_wait, stored).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Busy::Failed),
+            Err(_) => Err(Busy::Late),
+        }
+    }
+}
+
+/// What a repeat is known by. The same bytes of two apps are two callbacks: one of
+/// them may be believed where the other is not.
+fn digest(body: &Bytes, signature: Option<&Signature>) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    if let Some(signature) = signature {
+        digest.update(signature.scopes.as_bytes());
+        digest.update([0]);
+    }
+    digest.update(body);
+    digest.finalize().into()
+}
+
+/// Bodies on their way to the processor without a trip through the table.
+#[derive(Debug, Default)]
+pub struct Handover {
+    urgent: Lane,
+    ordinary: Lane,
+    /// Older ordinary bodies wait in the table: what comes now goes behind them.
+    table_first: AtomicBool,
+    pub arrived: Notify,
+}
+
+/// Bodies of one class, oldest first.
+#[derive(Debug, Default)]
+struct Lane {
+    bodies: Mutex<VecDeque<Body>>,
+    bytes: AtomicUsize,
+}
+
+impl Lane {
+    fn bodies(&self) -> MutexGuard<'_, VecDeque<Body>> {
+        self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, body: Body) {
+        self.bytes.fetch_add(body.body.len(), Ordering::AcqRel);
+        self.bodies().push_back(body);
+    }
+
+    fn take(&self, limit: usize) -> Vec<Body> {
+        let mut bodies = self.bodies();
+        let count = bodies.len().min(limit);
+        let taken: Vec<Body> = bodies.drain(..count).collect();
+        drop(bodies);
+        self.bytes.fetch_sub(
+            taken.iter().map(|body| body.body.len()).sum(),
+            Ordering::AcqRel,
+        );
+        taken
+    }
+}
+
+impl Handover {
+    const fn lane(&self, urgent: bool) -> &Lane {
+        if urgent { &self.urgent } else { &self.ordinary }
+    }
+
+    /// Whether so many bytes of a class may be put in.
+    fn takes(&self, urgent: bool, size: usize) -> bool {
+        let is_behind = !urgent && self.table_first.load(Ordering::Acquire);
+        !is_behind && self.lane(urgent).bytes.load(Ordering::Acquire) + size <= HANDOVER_BYTES
+    }
+
+    fn put(&self, new: impl Iterator<Item = (bool, Body)>) {
+        for (urgent, body) in new {
+            self.lane(urgent).put(body);
+        }
+        self.arrived.notify_one();
+    }
+
+    /// Says whether ordinary bodies wait in the table, behind which what comes now belongs.
+    pub fn set_table_first(&self, is_first: bool) {
+        self.table_first.store(is_first, Ordering::Release);
+    }
+
+    /// Whether that was said last.
+    pub fn is_table_first(&self) -> bool {
+        self.table_first.load(Ordering::Acquire)
+    }
+
+    /// How many bodies wait.
+    pub fn len(&self) -> usize {
+        self.urgent.bodies().len() + self.ordinary.bodies().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn has_ordinary(&self) -> bool {
+        !self.ordinary.bodies().is_empty()
+    }
+
+    /// Up to `limit` urgent bodies, oldest first.
+    pub fn take_urgent(&self, limit: usize) -> Vec<Body> {
+        self.urgent.take(limit)
+    }
+
+    /// Up to `limit` bodies that are not urgent, oldest first.
+    pub fn take_ordinary(&self, limit: usize) -> Vec<Body> {
+        self.ordinary.take(limit)
+    }
+
+    /// Up to `limit` bodies: urgent ones first, then the oldest.
+    pub fn take(&self, limit: usize) -> Vec<Body> {
+        let mut taken = self.urgent.take(limit);
+        taken.extend(self.ordinary.take(limit - taken.len()));
+        taken
+    }
+}
+
+/// Stores what has gathered. Waits until there is something; `None` when the
+/// inbox is closed.
+pub async fn store_turn(
+    engine: &Engine,
+    intake: &mut Intake,
+    handover: Option<&Handover>,
+    clock: impl Fn() -> Timestamp,
+) -> Option<usize> {
+    let first = intake.queue.recv().await?;
+    let mut size = first.body.len();
+    let mut batch = vec![first];
+    while batch.len() < MAX_BATCH && size < MAX_BATCH_BYTES {
+        let Ok(next) = intake.queue.try_recv() else {
+            break;
+        };
+        size += next.body.len();
+        batch.push(next);
+    }
+    let count = batch.len();
+    store(engine, batch, handover, clock()).await;
+    Some(count)
+}
+
+async fn store(
+    engine: &Engine,
+    mut batch: Vec<Waiting>,
+    handover: Option<&Handover>,
+    now: Timestamp,
+) {
+    // Sorted by digest: two processes take the ledger's rows in one order.
+    batch.sort_unstable_by_key(|waiting| waiting.digest);
+    let mut new: Vec<NewCallback> = Vec::with_capacity(batch.len());
+    for waiting in &batch {
+        match new.last_mut() {
+            Some(last) if last.digest == waiting.digest => last.copies += 1,
+            _ => new.push(NewCallback {
+                id: new_id(now),
+                digest: waiting.digest,
+                body: waiting.body.clone(),
+                copies: 1,
+                signed_by: waiting.signed_by.clone(),
+                urgent: waiting.urgent,
+            }),
+        }
+    }
+    // What is not handed over belongs to the process that looks first.
+    let fits = [false, true].map(|urgent| {
+        let class = new.iter().filter(|callback| callback.urgent == urgent);
+        let size = class.map(|callback| callback.body.len()).sum();
+        handover.is_some_and(|handover| handover.takes(urgent, size))
+    });
+    let [ordinary, urgent] = fits.map(|fits| {
+        let seconds = engine.settings.policy.lease_seconds;
+        now.plus_seconds(if fits { seconds } else { 0 })
+    });
+    let leases = Leases {
+        owner: engine.process,
+        urgent,
+        ordinary,
+    };
+    let stored = engine
+        .store
+        .write(async |tx| callback::store_batch(tx, META, &new, leases, now).await)
+        .await;
+    metrics::histogram!("herald_ingest_batch")
+        .record(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
+    let known = match stored {
+        Ok(known) => known,
+        Err(error) => {
+            tracing::error!(event = "callback.store_failed", error = %ErrorChain(&error), "callbacks could not be stored: answered 503");
+            for waiting in batch {
+                let _ = waiting.answer.send(Err(Busy::Failed));
+            }
+            return;
+        }
+    };
+    // Before anybody is answered: whoever hears 200 and looks finds it on its way.
+    if let Some(handover) = handover {
+        let [ordinary, urgent] = fits;
+        handover.put(
+            new.iter()
+                .filter(|callback| if callback.urgent { urgent } else { ordinary })
+                .filter(|callback| !known.contains(&callback.digest))
+                .map(|callback| {
+                    let body = Body {
+                        id: callback.id,
+                        body: callback.body.clone(),
+                        tries: 0,
+                        signed_by: callback.signed_by.clone(),
+                    };
+                    (callback.urgent, body)
+                }),
+        );
+    }
+    let mut first_of: HashMap<[u8; 32], bool> = HashMap::new();
+    for waiting in batch {
+        let repeat =
+            known.contains(&waiting.digest) || first_of.insert(waiting.digest, true).is_some();
+        let receipt = if repeat {
+            Receipt::Repeat
+        } else {
+            Receipt::Stored
+        };
+        // A client that has hung up will send it again, and it will be a repeat.
+        let _ = waiting.answer.send(Ok(receipt));
+    }
+}
+
+impl Inbox {
+    /// Stores a body in a transaction of its own: what `bench` compares with.
+    pub async fn submit_alone(
+        &self,
+        engine: &Engine,
+        body: Bytes,
+        signature: Option<Signature>,
+        now: Timestamp,
+    ) -> Result<Receipt, Busy> {
+        let (answer, stored) = oneshot::channel();
+        let digest = digest(&body, signature.as_ref());
+        let urgent = meta::callback::is_urgent(&body);
+        store(
+            engine,
+            vec![Waiting {
+                body,
+                signed_by: signature.map(|signature| signature.labels),
+                urgent,
+                digest,
+                answer,
+                _room: None,
+            }],
+            None,
+            now,
+        )
+        .await;
+        stored.await.unwrap_or(Err(Busy::Failed))
+    }
+}

@@ -1,0 +1,325 @@
+//! Callbacks become facts: a batch of bodies is parsed, matched and applied in
+//! one transaction. What fails for a reason of its own is narrowed down to the
+//! item; what fails for a passing reason is repeated as a whole.
+
+mod account_updates;
+mod inbound;
+pub mod inbox;
+mod people;
+pub mod read_marks;
+mod replay;
+mod updates;
+pub mod voice_call;
+
+pub use replay::replay;
+use uuid::Uuid;
+
+use super::{Engine, lifecycle, runtime::sender_last_seen::Mention};
+use crate::{
+    domain::time::Timestamp,
+    engine::delivery::status_updates,
+    providers::{Dead, Item, ItemKind, meta},
+    store::{
+        Store, StoreError,
+        callback::{self, Body, Processed},
+        dead_letter,
+        dialect::Id,
+        made_at, new_id,
+    },
+};
+
+/// Bodies that go into one transaction: many, because a batch costs little more
+/// than one; fewer on SQLite, where whoever stores callbacks waits meanwhile.
+pub fn batch_size(store: &Store) -> usize {
+    if store.is_sqlite() { 100 } else { 500 }
+}
+
+/// Items that go into one transaction, at most.
+const MOST_TOGETHER: usize = 2_000;
+
+/// Items that a replay takes at a time.
+const REPLAYED: usize = 500;
+
+/// A body that was being processed at this many crashes is processed alone.
+const ALONE_AFTER_TRIES: i64 = 3;
+
+/// One item, and the callback it came in.
+struct Work {
+    callback_id: Uuid,
+    item: Item,
+}
+
+/// What came of a batch.
+#[derive(Debug, Default)]
+pub struct Applied {
+    pub bodies: usize,
+    pub items: usize,
+    pub dead: usize,
+}
+
+/// Processes bodies. Transient errors come back and nothing is dead-lettered:
+/// the caller repeats the turn.
+pub async fn process(
+    engine: &Engine,
+    bodies: &[Body],
+    now: Timestamp,
+) -> Result<Applied, StoreError> {
+    engine.refresh_keyring().await?;
+    let mut applied = Applied::default();
+    let (alone, together): (Vec<&Body>, Vec<&Body>) = bodies
+        .iter()
+        .partition(|body| body.tries >= ALONE_AFTER_TRIES);
+    if !together.is_empty() {
+        batch(engine, &together, now, &mut applied).await?;
+    }
+    for body in alone {
+        if body.tries > ALONE_AFTER_TRIES {
+            isolate(engine, body, now).await?;
+            applied.bodies += 1;
+            applied.dead += 1;
+        } else {
+            batch(engine, &[body], now, &mut applied).await?;
+        }
+    }
+    metrics::counter!("herald_callback_items_total", "result" => "applied")
+        .increment(u64::try_from(applied.items).unwrap_or(0));
+    metrics::counter!("herald_callback_items_total", "result" => "dead")
+        .increment(u64::try_from(applied.dead).unwrap_or(0));
+    Ok(applied)
+}
+
+async fn batch(
+    engine: &Engine,
+    bodies: &[&Body],
+    now: Timestamp,
+    applied: &mut Applied,
+) -> Result<(), StoreError> {
+    let mut work = Vec::with_capacity(bodies.len());
+    let mut dead: Vec<(Uuid, Dead)> = Vec::new();
+    let mut marks = Vec::with_capacity(bodies.len());
+    for body in bodies {
+        let (items, lost) = read(engine, body);
+        marks.push(Processed {
+            id: Id(body.id),
+            items: i64::try_from(items.len() + lost.len()).unwrap_or(i64::MAX),
+            dead_items: i64::try_from(lost.len()).unwrap_or(i64::MAX),
+        });
+        work.extend(items);
+        dead.extend(lost.into_iter().map(|dead| (body.id, dead)));
+    }
+    marks.sort_by_key(|mark| mark.id.0);
+    let all: Vec<&Work> = work.iter().collect();
+    let (most, rest) = all.split_at(all.len() - all.len() % MOST_TOGETHER);
+    // No transaction of unbounded size: the marks come with the last piece, and
+    // applying a piece twice changes nothing.
+    let mut foreign = Vec::new();
+    let mut together = Ok(());
+    for piece in most.chunks(MOST_TOGETHER) {
+        together = commit(engine, piece, &[], &[], now)
+            .await
+            .map(|refused| foreign.extend(refused));
+        if together.is_err() {
+            break;
+        }
+    }
+    if together.is_ok() {
+        together = commit(engine, rest, &marks, &dead, now)
+            .await
+            .map(|refused| foreign.extend(refused));
+    }
+    match together {
+        Ok(()) => {}
+        Err(error) if error.is_transient() => return Err(error),
+        Err(_) => {
+            // Something in it cannot be applied: find it, and spare the others.
+            let mut pieces: Vec<Vec<&Work>> = all
+                .chunks(MOST_TOGETHER)
+                .rev()
+                .map(<[&Work]>::to_vec)
+                .collect();
+            while let Some(piece) = pieces.pop() {
+                match commit(engine, &piece, &[], &[], now).await {
+                    Ok(refused) => foreign.extend(refused),
+                    Err(error) if error.is_transient() => return Err(error),
+                    Err(error) if piece.len() <= 1 => {
+                        for work in piece {
+                            let reason = format!("it cannot be applied: {error}");
+                            dead.push((
+                                work.callback_id,
+                                Dead {
+                                    pointer: work.item.pointer.clone(),
+                                    reason,
+                                },
+                            ));
+                            if let Some(mark) =
+                                marks.iter_mut().find(|mark| mark.id.0 == work.callback_id)
+                            {
+                                mark.dead_items += 1;
+                            }
+                        }
+                    }
+                    Err(_) => {
+                        let (first, second) = piece.split_at(piece.len() / 2);
+                        pieces.push(second.to_vec());
+                        pieces.push(first.to_vec());
+                    }
+                }
+            }
+            commit(engine, &[], &marks, &dead, now).await?;
+        }
+    }
+    foreign.sort_by(|one, other| (one.0, &one.1.pointer).cmp(&(other.0, &other.1.pointer)));
+    foreign.dedup();
+    if !foreign.is_empty() {
+        // Rare, and only a number for people.
+        let callbacks: Vec<Uuid> = foreign.iter().map(|(callback, _)| *callback).collect();
+        engine
+            .store
+            .write(async |tx| callback::count_dead(tx, &callbacks).await)
+            .await?;
+        dead.extend(foreign);
+    }
+    if !dead.is_empty() {
+        tracing::warn!(
+            event = "callback.dead_letter",
+            count = dead.len(),
+            "items of callbacks could not be applied: see `herald callbacks list --dead`"
+        );
+    }
+    applied.bodies += bodies.len();
+    applied.items += work.len();
+    applied.dead += dead.len();
+    Ok(())
+}
+
+/// What stands in a body, and what of it cannot be applied. A signature is good for
+/// the numbers and accounts of its own app, and for no other's.
+fn read(engine: &Engine, body: &Body) -> (Vec<Work>, Vec<Dead>) {
+    let parsed = meta::callback::parse(&body.body, made_at(body.id));
+    let ring = engine.keyring();
+    let signed_by = body.signed_by.as_deref();
+    let (own, foreign): (Vec<Item>, Vec<Item>) = parsed.items.into_iter().partition(|item| {
+        ring.is_own_word(
+            signed_by,
+            item.phone_number_id.as_deref(),
+            item.account_id.as_deref(),
+        )
+    });
+    let mut dead = parsed.dead;
+    dead.extend(foreign.into_iter().map(|item| Dead {
+        pointer: item.pointer,
+        reason: FOREIGN.to_owned(),
+    }));
+    let work = own.into_iter().map(|item| Work {
+        callback_id: body.id,
+        item,
+    });
+    (work.collect(), dead)
+}
+
+/// Why a word of another app is not applied.
+const FOREIGN: &str = "signed by another app than that of the number it speaks of";
+
+/// A body over which processes died again and again, the last time alone.
+async fn isolate(engine: &Engine, body: &Body, now: Timestamp) -> Result<(), StoreError> {
+    let mark = Processed {
+        id: Id(body.id),
+        items: 1,
+        dead_items: 1,
+    };
+    let dead = Dead {
+        pointer: String::new(),
+        reason: "processing it ended the process several times".to_owned(),
+    };
+    commit(engine, &[], &[mark], &[(body.id, dead)], now).await?;
+    Ok(())
+}
+
+/// Dead letters as they are kept.
+fn letters<'a>(
+    dead: impl Iterator<Item = &'a (Uuid, Dead)>,
+    now: Timestamp,
+) -> Vec<dead_letter::New> {
+    dead.map(|(callback, dead)| dead_letter::New {
+        id: Id(new_id(now)),
+        callback_id: Id(*callback),
+        pointer: dead.pointer.clone(),
+        reason: dead.reason.clone(),
+    })
+    .collect()
+}
+
+/// One transaction: marks, inbound messages, updates, dead letters. Gives back what
+/// was not believed: words about another sender's messages.
+async fn commit(
+    engine: &Engine,
+    work: &[&Work],
+    marks: &[Processed],
+    dead: &[(Uuid, Dead)],
+    now: Timestamp,
+) -> Result<Vec<(Uuid, Dead)>, StoreError> {
+    // Rarely does anybody else touch the same notifications at the same moment,
+    // and locking them costs as much as changing them: only the loser locks.
+    let mut tries = 0;
+    let (report, foreign) = engine
+        .store
+        .write(async |tx| {
+            let elsewhere = if marks.is_empty() {
+                Vec::new()
+            } else {
+                callback::mark_processed(tx, marks, now).await?
+            };
+            let work: Vec<&Work> = work
+                .iter()
+                .copied()
+                .filter(|work| !elsewhere.contains(&work.callback_id))
+                .collect();
+            let dead = dead
+                .iter()
+                .filter(|(callback, _)| !elsewhere.contains(callback));
+            dead_letter::insert(tx, &letters(dead, now), now).await?;
+            // Who somebody is comes before what they say.
+            account_updates::identities(engine, tx, &work, now).await?;
+            let mut report = account_updates::apply(engine, tx, &work, now).await?;
+            let (mut steps, told, foreign) = updates::steps(engine, tx, &work, now).await?;
+            dead_letter::insert(tx, &letters(foreign.iter(), now), now).await?;
+            steps.extend(inbound::steps(engine, tx, &work, &mut report, now).await?);
+            tries += 1;
+            let changes = if tries == 1 {
+                lifecycle::run_unlocked(engine, tx, &steps, now).await?
+            } else {
+                lifecycle::run(engine, tx, &steps, now).await?
+            };
+            status_updates::learn(engine, tx, &told, &changes, now).await?;
+            report.add(changes);
+            Ok((report, foreign))
+        })
+        .await?;
+    report.publish(engine);
+    let numbers = work.iter().filter_map(|work| {
+        let number = work.item.phone_number_id.as_deref()?;
+        Some(Mention {
+            number,
+            account: work.item.account_id.as_deref(),
+            display_number: work.item.display_number.as_deref(),
+        })
+    });
+    engine.heard.note(engine, numbers, now).await?;
+    for work in work {
+        match &work.item.kind {
+            ItemKind::Other(other) => {
+                tracing::debug!(
+                    event = "callback.not_applied",
+                    field = other.field,
+                    "listed and counted, nothing acts on it"
+                );
+                metrics::counter!("herald_callback_other_total").increment(1);
+            }
+            ItemKind::Update(_)
+            | ItemKind::Inbound(_)
+            | ItemKind::Identity(_)
+            | ItemKind::News(_) => {}
+        }
+    }
+    Ok(foreign)
+}

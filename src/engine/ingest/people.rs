@@ -1,0 +1,107 @@
+//! Whom items are about, and what people say that they want.
+
+use std::collections::HashMap;
+
+use serde_json::json;
+
+use super::{Work, account_updates};
+use crate::{
+    domain::{
+        identity::{Alias, Fact},
+        preference::Wish,
+        time::Timestamp,
+    },
+    engine::{
+        Engine,
+        lifecycle::Report,
+        people::identity::{self, Met},
+        runtime::sighting::Sighting,
+    },
+    providers::{Inbound, PersonIds},
+    store::{DatabaseTransaction, StoreError, identity::Source},
+};
+
+/// Whom each message is from, by position.
+pub(super) async fn of_messages(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    messages: &[(&Work, &Inbound)],
+    now: Timestamp,
+) -> Result<HashMap<usize, Met>, StoreError> {
+    let sightings: Vec<Sighting> = messages
+        .iter()
+        .map(|(work, message)| of_message(work, message))
+        .collect();
+    let met = identity::meet(engine, tx, &sightings, now).await?;
+    Ok(met
+        .into_iter()
+        .enumerate()
+        .filter_map(|(position, met)| Some((position, met?)))
+        .collect())
+}
+
+fn of_message(work: &Work, message: &Inbound) -> Sighting {
+    let mut sighting = Sighting::of(
+        &message.person,
+        work.item.account_id.as_deref(),
+        message.at,
+        Source::Message,
+        work.callback_id,
+    );
+    // A card that answers our request is the verified link of a number and an id.
+    if let (Some(shared), Some(user_id)) = (&message.shared_phone, &message.person.user_id) {
+        let phone = Alias::of_wa_id(shared);
+        let id = Alias {
+            kind: crate::domain::identity::AliasKind::UserId,
+            value: user_id.clone(),
+        };
+        sighting.facts.push(Fact::Together { phone, id });
+        sighting.source = Source::Card;
+    }
+    sighting
+}
+
+/// Whom somebody's preferences are of; absent when nobody is named.
+pub(super) async fn of_preference(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    person: &PersonIds,
+    work: &Work,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<Option<Met>, StoreError> {
+    let sighting = Sighting::of(
+        person,
+        work.item.account_id.as_deref(),
+        at,
+        Source::Preference,
+        work.callback_id,
+    );
+    let met = identity::meet(engine, tx, &[sighting], now).await?;
+    Ok(met.into_iter().next().flatten())
+}
+
+/// Notes what somebody wants, and raises the event of it, if it is news.
+pub(super) async fn note_wish(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    (met, person): (Met, &PersonIds),
+    wish: &Wish,
+    work: &Work,
+    report: &mut Report,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let aliases = identity::aliases(person);
+    let callback = Some(work.callback_id);
+    if !identity::state(engine, tx, met, &aliases, wish, callback, now).await? {
+        return Ok(false);
+    }
+    let kind = if wish.wanted {
+        "herald.contact.opted_in"
+    } else {
+        "herald.contact.opted_out"
+    };
+    let data = json!({ "contact": met.contact, "scope": wish.scope.name(), "source": wish.source });
+    account_updates::raise(engine, tx, work, kind, data, report, now).await?;
+    Ok(true)
+}

@@ -1,0 +1,53 @@
+//! Blue ticks: what people write is marked as read, if that is switched on.
+
+use uuid::Uuid;
+
+use crate::{
+    domain::time::Timestamp,
+    engine::Engine,
+    providers::{AskError, Provider},
+    store::{
+        StoreError,
+        inbound::{self, ProviderId},
+    },
+};
+
+/// Messages marked in one turn.
+const BATCH: u64 = 20;
+
+/// A provider that cannot be reached is asked again after this; nobody waits for a tick.
+const AGAIN_SECONDS: i64 = 60;
+
+/// A message older than this is not worth a tick any more.
+const GIVE_UP_SECONDS: i64 = 60 * 60;
+
+/// Marks what is due. Says how many messages were looked at.
+pub async fn turn(
+    engine: &Engine,
+    provider: &dyn Provider,
+    sender: Uuid,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    let due = inbound::to_be_read(&engine.store, sender, now, BATCH).await?;
+    // While sending is on hold, no call is made: a restored database does not know which were.
+    if due.is_empty() || engine.refresh_hold().await?.is_some() {
+        return Ok(0);
+    }
+    for message in &due {
+        let message_id = ProviderId::of(&message.provider_message_id).id();
+        let marked = provider.mark_read(message_id).await;
+        let young = now.micros_since(Timestamp::from_micros(message.created_at))
+            < GIVE_UP_SECONDS * 1_000_000;
+        let again = match marked {
+            Err(AskError::Unreachable) if young => Some(now.plus_seconds(AGAIN_SECONDS)),
+            _ => None,
+        };
+        let result = if marked.is_ok() { "marked" } else { "failed" };
+        metrics::counter!("herald_read_marks_total", "result" => result).increment(1);
+        engine
+            .store
+            .write(async |tx| inbound::set_read_due(tx, message.id, again).await)
+            .await?;
+    }
+    Ok(due.len())
+}

@@ -1,0 +1,111 @@
+//! Statuses become facts of attempts; what is of nobody we know is parked.
+
+use uuid::Uuid;
+
+use super::{FOREIGN, Work};
+use crate::{
+    domain::time::Timestamp,
+    engine::{
+        Engine,
+        delivery::status_updates::{Told, step},
+        lifecycle::Step,
+        runtime::hold,
+    },
+    providers::{Dead, ItemKind, Update},
+    store::{
+        DatabaseTransaction, StoreError,
+        attempt::{self, Lookup},
+        dialect::Id,
+        new_id, parked,
+    },
+};
+
+/// Matches statuses to attempts, and parks the rest.
+pub(super) async fn steps<'a>(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    work: &[&'a Work],
+    now: Timestamp,
+) -> Result<(Vec<Step>, Vec<Told<'a>>, Vec<(Uuid, Dead)>), StoreError> {
+    let updates: Vec<(&'a Work, &'a Update)> = work
+        .iter()
+        .filter_map(|work| match &work.item.kind {
+            ItemKind::Update(update) => Some((*work, update.as_ref())),
+            _ => None,
+        })
+        .collect();
+    if updates.is_empty() {
+        return Ok((Vec::new(), Vec::new(), Vec::new()));
+    }
+    let lookups: Vec<Lookup> = updates
+        .iter()
+        .enumerate()
+        .map(|(position, (_, update))| Lookup {
+            position,
+            our_id: update.our_id.map(Id),
+            message: update.provider_message_id.clone(),
+        })
+        .collect();
+    let mut found: Vec<Option<attempt::Found>> = vec![None; updates.len()];
+    for known in attempt::find(tx, &lookups).await? {
+        if let Some(slot) = found.get_mut(known.position) {
+            *slot = Some(known);
+        }
+    }
+    let mut steps = Vec::with_capacity(updates.len());
+    let mut told = Vec::with_capacity(updates.len());
+    let (mut unknown, mut foreign) = (Vec::<parked::New>::new(), Vec::new());
+    let ring = engine.keyring();
+    for ((work, update), found) in updates.into_iter().zip(found) {
+        match found {
+            Some(found)
+                if !ring.speaks_for(work.item.phone_number_id.as_deref(), found.sender_id) =>
+            {
+                let dead = Dead {
+                    pointer: work.item.pointer.clone(),
+                    reason: FOREIGN.to_owned(),
+                };
+                foreign.push((work.callback_id, dead));
+            }
+            Some(found) => {
+                steps.extend(step(
+                    update,
+                    found.notification_id,
+                    found.attempt_id,
+                    work.callback_id,
+                ));
+                told.push(Told {
+                    notification_id: found.notification_id,
+                    attempt_id: found.attempt_id,
+                    callback_id: work.callback_id,
+                    scope: work.item.account_id.as_deref().unwrap_or_default(),
+                    update,
+                });
+            }
+            None => unknown.push(parked::New {
+                id: Id(new_id(now)),
+                callback_id: Id(work.callback_id),
+                pointer: work.item.pointer.clone(),
+                phone_number_id: work.item.phone_number_id.clone(),
+                message: update.provider_message_id.clone(),
+                our_id: update.our_id.map(Id),
+                update_json: serde_json::to_string(update).unwrap_or_default(),
+            }),
+        }
+    }
+    if !foreign.is_empty() {
+        tracing::warn!(
+            event = "callback.foreign",
+            count = foreign.len(),
+            "statuses spoke of another sender's messages: kept as dead letters"
+        );
+    }
+    if !unknown.is_empty() {
+        metrics::counter!("herald_callback_parked_total")
+            .increment(u64::try_from(unknown.len()).unwrap_or(0));
+        parked::insert(tx, &unknown, now).await?;
+        let ids = unknown.iter().filter_map(|new| new.our_id.map(|id| id.0));
+        hold::on_unknown_attempts(engine, tx, ids, now).await?;
+    }
+    Ok((steps, told, foreign))
+}

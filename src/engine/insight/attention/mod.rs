@@ -1,0 +1,103 @@
+//! What needs a person: measured, with its meaning and what helps.
+
+mod accounts;
+mod hold;
+mod people;
+mod rates;
+mod senders;
+mod work;
+
+use crate::{
+    domain::{alarm::Measure, time::Timestamp},
+    engine::Engine,
+    store::{StoreError, alarm},
+};
+
+/// How soon somebody should look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Messages do not go out, or nobody knows what became of them.
+    Now,
+    /// Some messages are concerned, or will be.
+    Soon,
+}
+
+/// Something that may be wrong.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    pub kind: &'static str,
+    /// What it is about, if there are several of its kind: a sender's name, a template.
+    pub subject: String,
+    pub urgency: Urgency,
+    pub measure: Measure,
+    /// What is the case, with its figures.
+    pub summary: String,
+    pub meaning: &'static str,
+    pub remedy: String,
+    /// Since when it is raised, if it is.
+    pub raised_at: Option<Timestamp>,
+    /// Only this process can know it: it is shown, and no alarm, which all processes
+    /// would raise and clear in turn.
+    pub is_local: bool,
+}
+
+impl Finding {
+    fn new(kind: &'static str, urgency: Urgency, measure: Measure, summary: String) -> Self {
+        Self {
+            kind,
+            subject: String::new(),
+            urgency,
+            measure,
+            summary,
+            meaning: "",
+            remedy: String::new(),
+            raised_at: None,
+            is_local: false,
+        }
+    }
+
+    const fn local(mut self, is_local: bool) -> Self {
+        self.is_local = is_local;
+        self
+    }
+
+    fn of(mut self, subject: &str) -> Self {
+        subject.clone_into(&mut self.subject);
+        self
+    }
+
+    fn means(mut self, meaning: &'static str, remedy: impl Into<String>) -> Self {
+        (self.meaning, self.remedy) = (meaning, remedy.into());
+        self
+    }
+}
+
+/// Everything that can be wrong, measured now, with what is raised already. In order of
+/// urgency.
+pub async fn measure(engine: &Engine, now: Timestamp) -> Result<Vec<Finding>, StoreError> {
+    let mut found = Vec::new();
+    hold::look(engine, &mut found).await?;
+    work::unrouted(engine, now, &mut found).await?;
+    senders::look(engine, now, &mut found).await?;
+    work::workers(engine, now, &mut found).await?;
+    work::queues(engine, now, &mut found).await?;
+    rates::look(engine, now, &mut found).await?;
+    accounts::look(engine, now, &mut found).await?;
+    people::look(engine, &mut found).await?;
+    let raised = alarm::raised(&engine.store).await?;
+    for finding in &mut found {
+        finding.raised_at = raised
+            .iter()
+            .find(|row| row.kind == finding.kind && row.subject == finding.subject)
+            .map(|row| Timestamp::from_micros(row.raised_at));
+    }
+    found.sort_by_key(|finding| finding.urgency);
+    Ok(found)
+}
+
+/// What is wrong now.
+pub async fn findings(engine: &Engine, now: Timestamp) -> Result<Vec<Finding>, StoreError> {
+    let mut found = measure(engine, now).await?;
+    found.retain(|finding| finding.measure.is_wrong(finding.raised_at.is_some()));
+    Ok(found)
+}

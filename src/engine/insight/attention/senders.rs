@@ -1,0 +1,129 @@
+//! Senders and their credentials.
+
+use super::{Finding, Urgency};
+use crate::{
+    domain::{alarm::Measure, time::Timestamp},
+    engine::{Engine, admin::senders, runtime::keyring},
+    store::{StoreError, credential, sender},
+};
+
+/// Whether they send, are heard of, and may go on.
+pub(super) async fn look(
+    engine: &Engine,
+    now: Timestamp,
+    found: &mut Vec<Finding>,
+) -> Result<(), StoreError> {
+    let all = sender::all(&engine.store).await?;
+    if all.is_empty() {
+        let summary = "No sender is known: nothing can be sent.".to_owned();
+        found.push(
+            Finding::new("no_sender", Urgency::Now, Measure::flag(true), summary).means(
+                "WhatsApp is not configured: messages are accepted and wait until they expire.",
+                "Set WHATSAPP_PHONE_NUMBER_ID and WHATSAPP_ACCESS_TOKEN, or use herald senders add.",
+            ),
+        );
+    }
+    for row in &all {
+        let (standing, reason) = senders::standing(engine, row);
+        let reason = reason.unwrap_or_default();
+        found.push(
+            Finding::new(
+                "sender_held",
+                Urgency::Now,
+                Measure::flag(standing != "active"),
+                format!("The sender {} does not send: {reason}", row.name),
+            )
+            .of(&row.name)
+            // What the environment lacks, other processes may have.
+            .local(standing == "blocked")
+            .means(
+                "Its messages wait, and expire if it takes too long.",
+                remedy_of(standing, &reason),
+            ),
+        );
+        let silent_for = row.unheard_since.map_or(0, |since| {
+            now.micros_since(Timestamp::from_micros(since)) / 1_000_000
+        });
+        let silence = Measure {
+            value: silent_for,
+            raise_at: engine.settings.silent_after_seconds,
+            clear_at: 0,
+        };
+        found.push(
+            Finding::new(
+                "silence",
+                Urgency::Now,
+                silence,
+                format!(
+                    "The sender {} has sent for {} minutes and no callback has come.",
+                    row.name,
+                    silent_for / 60
+                ),
+            )
+            .of(&row.name)
+            .means(
+                "Messages go out, and nobody learns whether they arrive.",
+                "Check that the app is subscribed to the account and that its callback URL reaches this server: herald check.",
+            ),
+        );
+    }
+    credentials(engine, &all, now, found).await
+}
+
+async fn credentials(
+    engine: &Engine,
+    senders: &[entity::sender::Model],
+    now: Timestamp,
+    found: &mut Vec<Finding>,
+) -> Result<(), StoreError> {
+    let ageing = engine.settings.ageing;
+    for row in credential::all(engine.store.reader()).await? {
+        if !row.active {
+            continue;
+        }
+        let owner = senders
+            .iter()
+            .find(|sender| {
+                row.scope == keyring::token_scope(sender.id)
+                    || row.scope == keyring::scope_of(sender)
+            })
+            .map_or("a sender that is gone", |sender| sender.name.as_str());
+        let kind = row.kind.replace('_', " ");
+        let expires_at = row.expires_at.map(Timestamp::from_micros);
+        let until = expires_at.map_or_else(String::new, |at| at.to_string());
+        found.push(
+            Finding::new(
+                "credential_expiring",
+                Urgency::Soon,
+                Measure::flag(ageing.expires_soon(expires_at, now)),
+                format!("The {kind} of {owner} expires at {until}."),
+            )
+            .of(&row.id.to_string())
+            .means("Without it, its messages wait.", RENEW),
+        );
+        found.push(
+            Finding::new(
+                "credential_old",
+                Urgency::Soon,
+                Measure::flag(ageing.is_old(Timestamp::from_micros(row.created_at), now)),
+                format!("The {kind} of {owner} has been in use for long."),
+            )
+            .of(&row.id.to_string())
+            .means("What is old may have been seen by many.", RENEW),
+        );
+    }
+    Ok(())
+}
+
+const RENEW: &str = "Make a new one at the provider and give it to Herald: herald senders set. The old one goes on working meanwhile.";
+
+fn remedy_of(standing: &str, reason: &str) -> String {
+    match standing {
+        "off" => "Release it when you are ready: herald senders release.".to_owned(),
+        "blocked" => "Give it what is missing: herald senders set, or the environment.".to_owned(),
+        _ if reason.contains("token") => {
+            "Make a new access token at Meta and give it to Herald: herald senders set. A test token lives an hour; a system user's does not expire.".to_owned()
+        }
+        _ => "Herald tries again by itself, once a minute. If it stays, see herald check.".to_owned(),
+    }
+}

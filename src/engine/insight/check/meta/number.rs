@@ -1,0 +1,98 @@
+//! The number: its status, quality, throughput, and what keeps it from sending.
+
+use super::Sheet;
+use crate::{
+    domain::time::Timestamp, engine::insight::check::Verdict, providers::meta::inspect::NumberFacts,
+};
+
+/// Meta's clock may differ by so much, in seconds: an answer takes its time.
+const MOST_SKEW_SECONDS: i64 = 30;
+
+/// What Meta says of it.
+pub(super) fn facts(sheet: &mut Sheet<'_>, number: &NumberFacts, now: Timestamp) {
+    match number.status.as_deref() {
+        Some("CONNECTED") | None => sheet.good("number", "The number is connected."),
+        Some(status @ ("FLAGGED" | "RATE_LIMITED")) => sheet.add(
+            "number",
+            Verdict::Warning,
+            format!("The number is {}.", status.to_lowercase()),
+            "Look at its quality in WhatsApp Manager.",
+        ),
+        Some(status) => sheet.add(
+            "number",
+            Verdict::Failed,
+            format!("The number is {}: it does not send.", status.to_lowercase()),
+            "See the number's page in WhatsApp Manager.",
+        ),
+    }
+    match number.quality.as_deref() {
+        Some("RED") => sheet.add(
+            "quality",
+            Verdict::Warning,
+            "The number's quality is red: people block or report its messages.",
+            "Send less marketing, and only to who asked for it.",
+        ),
+        Some(quality) => sheet.good(
+            "quality",
+            format!("The number's quality is {}.", quality.to_lowercase()),
+        ),
+        None => sheet.skip("quality", "Meta says nothing of the number's quality."),
+    }
+    if let Some(throughput) = &number.throughput {
+        sheet.good(
+            "throughput",
+            format!("The number's throughput is {}.", throughput.to_lowercase()),
+        );
+    }
+    let mut known = false;
+    for (kind, code, description, solution) in &number.obstacles {
+        known = true;
+        let payment = *code == 131_042 || description.to_lowercase().contains("payment");
+        let name = if payment { "payment" } else { "account" };
+        let verdict = if number.can_send.as_deref() == Some("BLOCKED") {
+            Verdict::Failed
+        } else {
+            Verdict::Warning
+        };
+        let kind = kind.replace('_', " ").to_lowercase();
+        sheet.add(
+            name,
+            verdict,
+            format!("Meta says of the {kind}: {description} (code {code})."),
+            solution,
+        );
+    }
+    match number.can_send.as_deref() {
+        Some("BLOCKED") if !known => sheet.add(
+            "account",
+            Verdict::Failed,
+            "Meta blocks the sending.",
+            "See the account's page in Meta's Business Manager.",
+        ),
+        Some("LIMITED") if !known => sheet.add(
+            "account",
+            Verdict::Warning,
+            "Meta limits the sending.",
+            "See the account's page in Meta's Business Manager.",
+        ),
+        _ if known => {}
+        Some(_) => sheet.good("account", "Account, business and app may send."),
+        None => sheet.skip("account", "Meta says nothing of the account's health."),
+    }
+    if let Some(theirs) = number.clock {
+        let skew = now.micros_since(theirs) / 1_000_000;
+        if skew.abs() > MOST_SKEW_SECONDS {
+            sheet.add(
+                "clock",
+                Verdict::Warning,
+                format!(
+                    "This machine's clock and Meta's differ by {} seconds.",
+                    skew.abs()
+                ),
+                "Let this machine keep the time by NTP: windows and expiry are counted by it.",
+            );
+        } else {
+            sheet.good("clock", "The clocks of this machine and of Meta agree.");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The subscription: whether this app gets the account's callbacks, which, and where.
+
+use secrecy::SecretString;
+
+use super::{Sheet, is_passing};
+use crate::{
+    engine::{
+        insight::check::{Asked, Verdict, webhook_of},
+        runtime::keyring::{Account, Keyring},
+    },
+    providers::meta::inspect::{Inspector, NumberFacts, Subscription},
+};
+
+/// What the app must be told of, and what is missed without it.
+const FIELDS: [(&str, Verdict, &str); 5] = [
+    (
+        "messages",
+        Verdict::Failed,
+        "nobody learns what was delivered",
+    ),
+    (
+        "message_template_status_update",
+        Verdict::Warning,
+        "a paused template is noticed by its failures only",
+    ),
+    (
+        "template_category_update",
+        Verdict::Warning,
+        "a template that becomes marketing is not noticed",
+    ),
+    (
+        "phone_number_quality_update",
+        Verdict::Warning,
+        "a change of the number's limits is noticed late",
+    ),
+    (
+        "account_update",
+        Verdict::Warning,
+        "a restriction of the account is noticed by its failures only",
+    ),
+];
+
+/// Looks at the subscription of the app, level by level.
+pub(super) async fn look(
+    sheet: &mut Sheet<'_>,
+    inspector: &Inspector,
+    account: &Account,
+    app_id: Option<&str>,
+    ring: &Keyring,
+    number: &NumberFacts,
+    asked: &Asked,
+) {
+    let Some(waba_id) = &account.waba_id else {
+        sheet.skip("subscribed", "The sender's business account is not known, so its subscription was not looked at: set WHATSAPP_WABA_ID.");
+        return;
+    };
+    let subscribed = match inspector.subscribed(waba_id).await {
+        Ok(subscribed) => subscribed,
+        Err(refusal) => {
+            sheet.add(
+                "subscribed",
+                Verdict::Warning,
+                format!("The account's subscriptions cannot be looked at: {refusal}."),
+                "Is WHATSAPP_WABA_ID right, and has the token whatsapp_business_management?",
+            );
+            return;
+        }
+    };
+    let Some(app_id) = app_id else {
+        sheet.skip(
+            "subscribed",
+            "The app is not known: herald senders set --app-id.",
+        );
+        return;
+    };
+    let ours = subscribed.iter().find(|app| app.app_id == app_id);
+    match ours {
+        Some(_) => sheet.good("subscribed", "This app gets the account's callbacks."),
+        None => sheet.add("subscribed", Verdict::Failed, "This app does not get the account's callbacks.", &format!("POST /{waba_id}/subscribed_apps with the access token, or add the app to the account in Meta's Business Manager.")),
+    }
+    let of_app = of_app(sheet, inspector, app_id, &account.scope, ring).await;
+    if let Some(found) = &of_app {
+        fields(sheet, found);
+    }
+    let own = ours.and_then(|app| app.override_url.clone());
+    callback(sheet, own, of_app, number, asked);
+}
+
+/// What the app is subscribed to: its secret is what lets us ask.
+async fn of_app(
+    sheet: &mut Sheet<'_>,
+    inspector: &Inspector,
+    app_id: &str,
+    scope: &str,
+    ring: &Keyring,
+) -> Option<Subscription> {
+    let secrets: Vec<&SecretString> = ring
+        .signers
+        .iter()
+        .filter(|signer| signer.is_of(scope))
+        .map(|signer| &signer.secret)
+        .collect();
+    // An app without a secret of its own has the environment's.
+    let secrets = if secrets.is_empty() {
+        ring.signers.iter().map(|signer| &signer.secret).collect()
+    } else {
+        secrets
+    };
+    let mut of_app = None;
+    let mut wrong = None;
+    for secret in secrets {
+        match inspector.subscription(app_id, secret).await {
+            Ok(found) => {
+                of_app = Some(found.unwrap_or_default());
+                wrong = None;
+                break;
+            }
+            Err(refusal) => wrong = Some(refusal),
+        }
+    }
+    if let Some(refusal) = wrong {
+        let verdict = if is_passing(&refusal) {
+            Verdict::Warning
+        } else {
+            Verdict::Failed
+        };
+        sheet.add("app_secret", verdict, format!("Meta does not take the app secret for this app: {refusal}."), "Copy it anew from the App Dashboard (Settings, Basic): with a wrong one, every callback is refused.");
+    } else if of_app.is_some() {
+        sheet.good("app_secret", "The app secret is this app's.");
+    }
+    of_app
+}
+
+fn fields(sheet: &mut Sheet<'_>, found: &Subscription) {
+    let mut missing = false;
+    for (field, verdict, without) in FIELDS {
+        if !found.fields.iter().any(|has| has == field) {
+            missing = true;
+            sheet.add(
+                "fields",
+                verdict,
+                format!("The app is not subscribed to {field}: {without}."),
+                "App Dashboard, WhatsApp, Configuration: subscribe to the field.",
+            );
+        }
+    }
+    if !found.active {
+        missing = true;
+        sheet.add(
+            "fields",
+            Verdict::Failed,
+            "The app's subscription is not active.",
+            "App Dashboard, WhatsApp, Configuration: verify and save the callback URL again.",
+        );
+    }
+    if !missing {
+        sheet.good("fields", "The app is subscribed to what Herald listens to.");
+    }
+}
+
+/// Where callbacks go.
+fn callback(
+    sheet: &mut Sheet<'_>,
+    of_account: Option<String>,
+    of_app: Option<Subscription>,
+    number: &NumberFacts,
+    asked: &Asked,
+) {
+    // The number's override goes before the account's, and that before the app's.
+    let of_app = of_app
+        .and_then(|found| found.callback_url)
+        .or_else(|| number.callback_of_app.clone());
+    let of_account = of_account.or_else(|| number.callback_of_account.clone());
+    let effective = [
+        ("number", number.callback_of_number.clone()),
+        ("account", of_account),
+        ("app", of_app),
+    ]
+    .into_iter()
+    .find_map(|(level, url)| Some((level, url?)));
+    match (effective, &asked.public_url) {
+        (None, _) => sheet.add("callback", Verdict::Failed, "Meta knows no address for callbacks.", "App Dashboard, WhatsApp, Configuration: set the callback URL and the verify token."),
+        (Some((level, url)), None) => sheet.skip("callback", format!("Callbacks go to {url} (set at the {level}); HERALD_PUBLIC_URL is not set, so it was not compared.")),
+        (Some((level, url)), Some(public_url)) => {
+            let own = webhook_of(public_url);
+            if url == own {
+                sheet.good("callback", format!("Callbacks go to {url} (set at the {level})."));
+            } else {
+                sheet.add("callback", Verdict::Failed, format!("Callbacks go to {url} (set at the {level}), not to {own}."), "Take the override away, or set it to this server: the number's goes before the account's, and that before the app's.");
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The templates that catalogues use: whether the account may send them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Sheet;
+use crate::{
+    domain::template::name::at_meta,
+    engine::{insight::check::Verdict, runtime::keyring::Account},
+    providers::meta::inspect::Inspector,
+};
+
+/// Looks at each of them.
+pub(super) async fn look(
+    sheet: &mut Sheet<'_>,
+    inspector: &Inspector,
+    account: &Account,
+    used: &BTreeSet<(String, String)>,
+    suffix: Option<&str>,
+) {
+    let Some(waba_id) = &account.waba_id else {
+        return;
+    };
+    let all = match inspector.templates(waba_id).await {
+        Ok(all) => all,
+        Err(refusal) => {
+            sheet.add(
+                "templates",
+                Verdict::Warning,
+                format!("The templates cannot be looked at: {refusal}."),
+                "Has the token whatsapp_business_management?",
+            );
+            return;
+        }
+    };
+    let mut fine = 0;
+    let mut unknown = Vec::new();
+    // One row for a status: there may be many templates.
+    let mut others: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, language) in used {
+        let found = all
+            .iter()
+            .find(|(has, in_language, _)| *has == at_meta(name, suffix) && in_language == language);
+        let called = format!("{name} ({language})");
+        match found.map(|(_, _, status)| status.as_str()) {
+            Some("APPROVED") => fine += 1,
+            Some(status) => others.entry(status.to_owned()).or_default().push(called),
+            None => unknown.push(called),
+        }
+    }
+    for (status, names) in others {
+        let (verdict, remedy) = match status.as_str() {
+            "PENDING" | "IN_APPEAL" => (
+                Verdict::Warning,
+                "Meta decides, within a day as a rule, and what uses it waits: herald templates status --check-status.",
+            ),
+            "PAUSED" => (
+                Verdict::Warning,
+                "People have blocked or reported it, and what uses it waits: change its words in the catalogue, then herald templates sync.",
+            ),
+            "REJECTED" => (
+                Verdict::Failed,
+                "herald templates status says why; change it in the catalogue, then herald apply and herald templates sync.",
+            ),
+            _ => (
+                Verdict::Failed,
+                "What uses it fails: herald templates status has the reason; let the route use another one, or make it anew under another name.",
+            ),
+        };
+        let found = said(
+            &names,
+            &format!("{} {}", verb(&names), status.to_lowercase()),
+        );
+        sheet.add("templates", verdict, found, remedy);
+    }
+    if !unknown.is_empty() {
+        sheet.add(
+            "templates",
+            Verdict::Warning,
+            format!("The account has no template {}.", unknown.join(", ")),
+            "herald templates plan shows what would be made, herald templates sync makes it; or send by another account.",
+        );
+    }
+    if fine > 0 && fine == used.len() {
+        sheet.good(
+            "templates",
+            format!("All {fine} templates of the catalogues are approved."),
+        );
+    }
+}
+
+const fn verb(names: &[String]) -> &'static str {
+    if names.len() == 1 { "is" } else { "are" }
+}
+
+/// Templates with what is said of them.
+fn said(names: &[String], what: &str) -> String {
+    match names {
+        [one] => format!("The template {one} {what}."),
+        many => format!("{} templates {what}: {}.", many.len(), many.join(", ")),
+    }
+}

@@ -1,0 +1,411 @@
+//! What is ours to mend: secrets, database, clock, workers, and whether we are reached.
+
+use std::path::Path;
+
+use secrecy::ExposeSecret;
+
+use super::{Area, Asked, Row, Verdict, webhook_of};
+use crate::{
+    domain::{horizon::TOLERANCE_MICROS, time::Timestamp},
+    engine::{
+        Engine,
+        insight::attention,
+        runtime::{
+            clock,
+            heartbeat::{self, Pulse},
+        },
+    },
+    providers::{
+        HttpClient,
+        meta::probe::{self, Answer},
+    },
+    store::{Store, StoreError, files, horizon, migrate, setting},
+};
+
+/// A secret that people make up is at least this long, in characters.
+const SHORTEST: usize = 16;
+
+/// What `/livez` says of a proxy that it does not trust (`state::Proxy::NotTrusted`).
+const NOT_TRUSTED: &str = "not_trusted";
+
+fn ours(name: &'static str, verdict: Verdict, found: impl Into<String>) -> Row {
+    Row::new(Area::Ours, name, verdict, found)
+}
+
+/// The database cannot even be asked.
+pub fn database(why: &str) -> Row {
+    ours(
+        "database",
+        Verdict::Failed,
+        format!("The database cannot be used: {why}"),
+    )
+    .helps("Check DATABASE_URL, whether the database runs and lets this user in, and whether its file is whole (docs/backup.md).")
+}
+
+/// Whether the database is there, current, and keeps what it is given. False: nothing
+/// more can be read from it.
+pub async fn of_database(store: &Store) -> (Vec<Row>, bool) {
+    let current = match migrate::is_current(store).await {
+        Ok(current) => current,
+        Err(error) => return (vec![database(&error.to_string())], false),
+    };
+    let kind = if store.is_sqlite() {
+        "SQLite"
+    } else {
+        "PostgreSQL"
+    };
+    let mut rows = vec![ours("database", Verdict::Ok, format!("{kind} answers."))];
+    rows.push(if current {
+        ours("migrations", Verdict::Ok, "The schema is current.")
+    } else {
+        ours(
+            "migrations",
+            Verdict::Failed,
+            "The schema is older than this program.",
+        )
+        .helps("herald migrate up")
+    });
+    match setting::durability(store).await {
+        Ok(settings) => {
+            let weak: Vec<String> = settings
+                .iter()
+                .filter(|(name, value)| is_weak(name, value))
+                .map(|(name, value)| format!("{name} = {value}"))
+                .collect();
+            rows.push(if weak.is_empty() {
+                ours(
+                    "durability",
+                    Verdict::Ok,
+                    "What is committed is on the disk.",
+                )
+            } else {
+                ours(
+                    "durability",
+                    Verdict::Failed,
+                    format!("What is committed may be lost: {}.", weak.join(", ")),
+                )
+                .helps("Set fsync, synchronous_commit and full_page_writes to on in PostgreSQL.")
+            });
+        }
+        Err(error) => rows.push(database(&error.to_string())),
+    }
+    (rows, current)
+}
+
+/// Whether others on this machine may read the files of a SQLite database.
+pub fn files(database: &Path) -> Row {
+    let open: Vec<String> = files::open_to_others(database)
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    if open.is_empty() {
+        return ours(
+            "files",
+            Verdict::Ok,
+            "Nobody else on this machine reads the database's files.",
+        );
+    }
+    ours(
+        "files",
+        Verdict::Warning,
+        format!("Others on this machine may use {}.", open.join(", ")),
+    )
+    .helps("serve closes files that are its own: run it as their owner; or chmod 600 the files and 700 the folder.")
+}
+
+/// Whether a setting of the database lets what is committed be lost.
+fn is_weak(name: &str, value: &str) -> bool {
+    match name {
+        "fsync" | "synchronous_commit" | "full_page_writes" => value == "off",
+        "synchronous" => value == "0" || value == "1",
+        _ => false,
+    }
+}
+
+pub(super) fn secrets(engine: &Engine) -> Vec<Row> {
+    let ring = engine.keyring();
+    let mut rows = Vec::new();
+    rows.push(if engine.vault().is_some() {
+        ours("secret_key", Verdict::Ok, "HERALD_SECRET_KEY opens what is encrypted.")
+    } else {
+        ours(
+            "secret_key",
+            Verdict::Failed,
+            "HERALD_SECRET_KEY is not set: serve does not start, and credentials of senders cannot be read.",
+        )
+        .helps("Make one with openssl rand -hex 32, keep it, and set it for all processes.")
+    });
+    if ring.unreadable_secrets > 0 {
+        rows.push(
+            ours(
+                "app_secret",
+                Verdict::Failed,
+                format!("{} app secrets were encrypted with another key.", ring.unreadable_secrets),
+            )
+            .helps("Set the key they were encrypted with as HERALD_SECRET_KEY_PREVIOUS, or give them anew: herald senders set."),
+        );
+    } else if ring.signers.is_empty() {
+        rows.push(
+            ours("app_secret", Verdict::Failed, "No app secret is known: every callback is answered 503.")
+                .helps("Set WHATSAPP_APP_SECRET (App Dashboard, Settings, Basic), or give it to the sender: herald senders set --app-secret-file."),
+        );
+    } else {
+        let short = ring
+            .signers
+            .iter()
+            .any(|signer| signer.secret.expose_secret().chars().count() < SHORTEST);
+        rows.push(strength(
+            "app_secret",
+            short,
+            "The app secret",
+            "Meta's have 32 hex digits: was all of it copied?",
+        ));
+    }
+    if ring.verify_tokens.is_empty() {
+        rows.push(
+            ours("verify_token", Verdict::Warning, "No verify token is known: the webhook cannot be registered at Meta.")
+                .helps("Make one up, 16 characters or more, set WHATSAPP_WEBHOOK_VERIFY_TOKEN, and type the same into Meta's form."),
+        );
+    } else {
+        let short = ring
+            .verify_tokens
+            .iter()
+            .any(|token| token.expose_secret().chars().count() < SHORTEST);
+        rows.push(strength(
+            "verify_token",
+            short,
+            "The verify token",
+            "Take 16 characters or more: openssl rand -hex 16.",
+        ));
+    }
+    rows
+}
+
+fn strength(name: &'static str, short: bool, what: &str, remedy: &str) -> Row {
+    if short {
+        ours(
+            name,
+            Verdict::Warning,
+            format!("{what} is short enough to be guessed."),
+        )
+        .helps(remedy)
+    } else {
+        ours(name, Verdict::Ok, format!("{what} is long enough."))
+    }
+}
+
+/// Whether the clocks agree, and whether one was changed.
+pub(super) async fn clocks(engine: &Engine, now: Timestamp) -> Result<Vec<Row>, StoreError> {
+    let mut rows = Vec::new();
+    if let Some(ahead) = setting::clock_ahead_micros(&engine.store, clock::machine_now).await? {
+        rows.push(if ahead.abs() > TOLERANCE_MICROS {
+            let way = if ahead > 0 { "behind" } else { "ahead of" };
+            ours(
+                "clock",
+                Verdict::Warning,
+                format!(
+                    "This machine's clock is {} seconds {way} the database's, which is the one that counts.",
+                    ahead.abs() / 1_000_000
+                ),
+            )
+            .helps("Let both machines keep the time by NTP.")
+        } else {
+            ours(
+                "clock",
+                Verdict::Ok,
+                "The clocks of this machine and of the database agree.",
+            )
+        });
+    }
+    rows.push(changed_clock(engine, now).await?);
+    Ok(rows)
+}
+
+/// Whether rows show that the clock was changed.
+async fn changed_clock(engine: &Engine, now: Timestamp) -> Result<Row, StoreError> {
+    let bounds = engine.settings.horizon();
+    let counts = horizon::count(&engine.store, &bounds, now).await?;
+    let latest = horizon::traces(&engine.store, &bounds, now).await?.latest();
+    if counts.is_empty() && latest.is_none() {
+        return Ok(ours(
+            "clock_changed",
+            Verdict::Ok,
+            "No instant lies further ahead than it can.",
+        ));
+    }
+    let newest = latest.map_or_else(String::new, |latest| {
+        let seconds = latest.micros_since(now) / 1_000_000;
+        format!(" the newest row was made at {latest}, {seconds} seconds from now;")
+    });
+    let waiting = if counts.is_empty() {
+        "nothing waits for it any more".to_owned()
+    } else {
+        let counts = counts.iter();
+        let kinds = clock::said(counts.map(|(kind, count)| (*kind, count.unsigned_abs())));
+        format!("instants that lie further ahead than they can: {kinds}")
+    };
+    let found = format!("The clock was ahead, or has been put back:{newest} {waiting}.");
+    Ok(ours("clock_changed", Verdict::Warning, found).helps(
+        "See that the clock is right now (timedatectl). herald serve counts such instants as come, and puts them right within a minute: nothing else need be done.",
+    ))
+}
+
+pub(super) async fn workers(engine: &Engine, now: Timestamp) -> Result<Vec<Row>, StoreError> {
+    let rows = heartbeat::pulses(engine, now)
+        .await?
+        .map(|(worker, pulse)| {
+            match pulse {
+                Pulse::Alive => ours(
+                    "workers",
+                    Verdict::Ok,
+                    "It has given a sign of life within a minute.",
+                ),
+                Pulse::Nobody => ours(
+                    "workers",
+                    Verdict::Warning,
+                    "No server runs: nothing is sent, and no callback is taken.",
+                )
+                .helps("Start herald serve."),
+                Pulse::Dead(seconds) => ours(
+                    "workers",
+                    Verdict::Failed,
+                    format!("It has given no sign of life for {seconds} seconds."),
+                )
+                .helps("Start herald serve again, and look into its log for why it has stopped."),
+            }
+            .of(worker)
+        });
+    Ok(rows.into())
+}
+
+/// What the pages show as needing a person.
+pub(super) async fn attention(
+    engine: &Engine,
+    asked: &Asked,
+    now: Timestamp,
+) -> Result<Vec<Row>, StoreError> {
+    let found = attention::findings(engine, now).await?;
+    let ring = engine.keyring();
+    let mut rows = Vec::new();
+    if !asked.is_enabled {
+        rows.push(
+            ours(
+                "enabled",
+                Verdict::Warning,
+                "WHATSAPP_ENABLED is false: messages are accepted and wait, and nothing is sent.",
+            )
+            .helps("Set WHATSAPP_ENABLED=true when messages are to go out."),
+        );
+    }
+    let found: Vec<Row> = found
+        .into_iter()
+        // These have rows of their own here.
+        .filter(|finding| !["worker_dead", "clock", "template_unusable"].contains(&finding.kind))
+        .filter(|finding| match finding.kind {
+            // That nothing is sent is meant; who is held by hand has said so.
+            "sender_held" => {
+                asked.is_enabled
+                    && ring.is_about(asked.sender, |account| account.name == finding.subject)
+            }
+            "account_restricted" => ring.is_about(asked.sender, |account| {
+                let of_account = finding.subject.split('/').next();
+                account.waba_id.as_deref() == of_account
+            }),
+            "silence" => ring.is_about(asked.sender, |account| account.name == finding.subject),
+            _ => true,
+        })
+        .map(|finding| {
+            let verdict = match finding.urgency {
+                attention::Urgency::Now => Verdict::Failed,
+                attention::Urgency::Soon => Verdict::Warning,
+            };
+            let row = ours(finding.kind, verdict, finding.summary).helps(finding.remedy);
+            if finding.subject.is_empty() {
+                row
+            } else {
+                row.of(&finding.subject)
+            }
+        })
+        .collect();
+    let is_empty = found.is_empty();
+    rows.extend(found);
+    if is_empty {
+        rows.push(ours(
+            "queues",
+            Verdict::Ok,
+            "Nothing waits too long, and nothing fails too often.",
+        ));
+    }
+    Ok(rows)
+}
+
+/// Whether Meta would reach us, and be believed.
+pub(super) async fn public_url(engine: &Engine, asked: &Asked, http: &HttpClient) -> Vec<Row> {
+    let Some(public_url) = &asked.public_url else {
+        return vec![
+            ours(
+                "public_url",
+                Verdict::Warning,
+                "HERALD_PUBLIC_URL is not set: whether callbacks can arrive was not looked at.",
+            )
+            .helps("Set it to how Meta reaches this server, such as https://herald.example.org."),
+        ];
+    };
+    let ring = engine.keyring();
+    // A simulator calls anything.
+    let simulated = ring
+        .accounts
+        .iter()
+        .all(|account| account.api_base.starts_with("http://"));
+    let mut rows = vec![if simulated || public_url.starts_with("https://") {
+        ours("public_url", Verdict::Ok, format!("It is {public_url}."))
+    } else {
+        ours(
+            "public_url",
+            Verdict::Warning,
+            format!("{public_url} is not https: Meta does not call it."),
+        )
+        .helps("Put a reverse proxy with a certificate before it; see deploy/.")
+    }];
+    let url = webhook_of(public_url);
+    if let Some(token) = ring.verify_tokens.first() {
+        let answer = probe::handshake(http, &url, token, &asked.nonce).await;
+        rows.push(reached("handshake", answer, "the verify token", "The server at this address has another verify token: was it started with other settings? Meta's handshake will fail the same way."));
+    }
+    if let Some(signer) = ring.signers.first() {
+        let answer = probe::signed_post(http, &url, &signer.secret, &asked.nonce).await;
+        rows.push(reached("signed_post", answer, "the app secret", "The server at this address has another app secret: was it started with other settings? Meta's callbacks will be refused the same way."));
+    }
+    if let Some(proxy) = probe::proxy(http, public_url).await {
+        rows.push(if proxy == NOT_TRUSTED {
+            ours(
+                "trusted_proxies",
+                Verdict::Warning,
+                "Requests arrive through a proxy that is not in HERALD_TRUSTED_PROXIES: whatever is bounded by address is shared by all its clients.",
+            )
+            .helps("Set HERALD_TRUSTED_PROXIES to the address the proxy calls Herald from, such as 127.0.0.1; see docs/proxy.md.")
+        } else {
+            ours(
+                "trusted_proxies",
+                Verdict::Ok,
+                "Clients are told apart by their addresses.",
+            )
+        });
+    }
+    rows
+}
+
+fn reached(name: &'static str, answer: Answer, what: &str, remedy: &'static str) -> Row {
+    match answer {
+        Answer::Good => ours(name, Verdict::Ok, format!("The webhook is reached, and takes {what}.")),
+        Answer::Refused => {
+            ours(name, Verdict::Failed, format!("The webhook is reached, and refuses {what}.")).helps(remedy)
+        }
+        Answer::Status(status) => ours(name, Verdict::Failed, format!("The webhook's address answers HTTP {status}."))
+            .helps("Look whether the proxy passes /webhooks/meta on to herald serve, and whether its database is there (/readyz)."),
+        Answer::Foreign => ours(name, Verdict::Failed, "Something else than Herald answers at the webhook's address.")
+            .helps("Look where the proxy sends /webhooks/meta."),
+        Answer::Unreachable => ours(name, Verdict::Failed, "The webhook's address cannot be reached from here.")
+            .helps("Look whether herald serve runs and whether its name, port and certificate are right. If only this machine cannot reach it, run the check elsewhere."),
+    }
+}

@@ -1,0 +1,216 @@
+//! Which notifications are meant: of a list, or of something done to many.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{SeqAccess, Visitor, value::SeqAccessDeserializer},
+};
+use utoipa::ToSchema;
+
+use crate::{
+    domain::{
+        field_error::FieldError,
+        status::{Group, Status},
+        time::Timestamp,
+    },
+    store::notification::Filter,
+};
+
+/// A notification has no more labels.
+const MAX_LABELS: usize = 8;
+
+/// Labels that must all hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Labels(pub Vec<String>);
+
+impl Labels {
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reads several that stand in one text, separated by commas. A value may have commas, too.
+    pub fn of_text(text: &str) -> Self {
+        let mut labels: Vec<String> = Vec::new();
+        for part in text.split(',') {
+            match labels.last_mut() {
+                Some(last) if !part.contains('=') => {
+                    last.push(',');
+                    last.push_str(part.trim_end());
+                }
+                _ if part.trim().is_empty() => {}
+                _ => labels.push(part.trim().to_owned()),
+            }
+        }
+        Self(labels)
+    }
+}
+
+/// One as a text, or several in a list.
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Labels;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("name=value as a text, or a list of them")
+            }
+
+            fn visit_unit<E>(self) -> Result<Labels, E> {
+                Ok(Labels::default())
+            }
+
+            fn visit_str<E>(self, one: &str) -> Result<Labels, E> {
+                Ok(Labels(vec![one.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, many: A) -> Result<Labels, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(many)).map(Labels)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// What notifications have in common.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Match {
+    /// Statuses, separated by commas. The words of the statistics mean what is counted there: `pending`,
+    /// `sent` (also what was delivered or read since), `failed` (also expired and given up) and `not_sent`;
+    /// `status:sent` and `status:failed` mean these statuses alone. `retried` is whatever was tried again.
+    pub status: Option<String>,
+    /// An event type.
+    pub r#type: Option<String>,
+    pub template: Option<String>,
+    /// `name=value`, or several of them in a list: all must hold.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub label: Labels,
+    pub reference: Option<String>,
+    /// A number in E.164, `user:NAME` or `contact:NAME`.
+    pub recipient: Option<String>,
+    /// RFC 3339: created at or after.
+    pub since: Option<String>,
+    /// RFC 3339: created before.
+    pub until: Option<String>,
+}
+
+impl Match {
+    /// Whether it says nothing: all notifications there are.
+    pub const fn is_empty(&self) -> bool {
+        self.status.is_none()
+            && self.r#type.is_none()
+            && self.template.is_none()
+            && self.label.is_empty()
+            && self.reference.is_none()
+            && self.recipient.is_none()
+            && self.since.is_none()
+            && self.until.is_none()
+    }
+
+    /// As the store understands it; pointers of what is wrong begin with `at`.
+    ///
+    /// # Errors
+    /// Every field that cannot be read.
+    pub fn read(self, at: &str) -> Result<Filter, Vec<FieldError>> {
+        let mut wrong = Vec::new();
+        let mut refuse = |field: &str, rule: String| {
+            wrong.push(FieldError {
+                pointer: format!("{at}{field}"),
+                rule,
+            });
+        };
+        let (mut statuses, mut retried) = (Vec::new(), false);
+        for name in self
+            .status
+            .iter()
+            .flat_map(|names| names.split(','))
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+        {
+            let alone = name.strip_prefix("status:").and_then(Status::parse);
+            let group = Group::ALL.into_iter().find(|group| group.name() == name);
+            match (alone, group, Status::parse(name)) {
+                (Some(status), ..) | (None, None, Some(status)) => statuses.push(status),
+                (None, Some(group), _) => {
+                    statuses.extend(Status::ALL.into_iter().filter(|it| it.group() == group));
+                }
+                (None, None, None) if name == "retried" => retried = true,
+                (None, None, None) => refuse(
+                    "status",
+                    format!(
+                        "one of {} pending not_sent retried status:sent status:failed",
+                        Status::ALL.map(Status::name).join(" ")
+                    ),
+                ),
+            }
+        }
+        let mut labels = Vec::new();
+        for label in &self.label.0 {
+            match label.split_once('=') {
+                Some((name, value)) => labels.push((name.to_owned(), value.to_owned())),
+                None => refuse("label", "name=value".to_owned()),
+            }
+        }
+        if labels.len() > MAX_LABELS {
+            refuse("label", format!("at most {MAX_LABELS}"));
+        }
+        let mut instant = |field: &str, text: Option<&str>| {
+            let read = text.map(Timestamp::parse_rfc3339);
+            if read == Some(None) {
+                refuse(field, "RFC 3339".to_owned());
+            }
+            read.flatten()
+        };
+        let since = instant("since", self.since.as_deref());
+        let until = instant("until", self.until.as_deref());
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let by_number = self
+            .recipient
+            .as_deref()
+            .is_some_and(|recipient| recipient.starts_with('+'));
+        Ok(Filter {
+            contact: None,
+            statuses,
+            template: self.template,
+            event_type: self.r#type,
+            labels,
+            retried,
+            reference: self.reference,
+            address: self.recipient.clone().filter(|_| by_number),
+            recipient: self.recipient.filter(|_| !by_number),
+            sender: None,
+            due_by: None,
+            since,
+            until,
+            before: None,
+            limit: 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Labels;
+
+    #[test]
+    fn several_labels_stand_in_one_text() {
+        for (text, labels) in [
+            ("", &[][..]),
+            (" , ", &[]),
+            ("class_id=7", &["class_id=7"]),
+            ("class_id=7, test=maths", &["class_id=7", "test=maths"]),
+            (
+                "place=Harare, Zimbabwe,class=7",
+                &["place=Harare, Zimbabwe", "class=7"],
+            ),
+            ("x", &["x"]),
+        ] {
+            assert_eq!(Labels::of_text(text).0, labels, "{text}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What may be asked, as people write it.
+
+use chrono_tz::Tz;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::{
+    domain::{
+        access::Bounds,
+        cohort::{Grain, Step},
+        field_error::FieldError,
+        time::Timestamp,
+    },
+    store::{
+        Store, StoreError,
+        counter::{Dimension, Filter},
+        sender,
+    },
+};
+
+/// The longest time, in hours: as long as notifications are kept.
+const MOST_HOURS: i64 = 24 * 400;
+
+/// No chart has more points.
+const MOST_POINTS: i64 = 1_000;
+
+/// Of the failed ones, so many are shown if nothing else is asked for.
+const FAILED_SHOWN: u64 = 20;
+
+/// A question of statistics, as it is written.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// Notifications created in this many hours, to the quarter of an hour; 24 if absent.
+    pub hours: Option<i64>,
+    /// RFC 3339, instead of `hours`: created at or after.
+    pub since: Option<String>,
+    /// RFC 3339: created before; now if absent.
+    pub until: Option<String>,
+    /// A sender's name or id.
+    pub sender: Option<String>,
+    pub channel: Option<String>,
+    pub template: Option<String>,
+    pub event_type: Option<String>,
+    /// `template`, `sender`, `channel` or `event_type`; `template` if absent.
+    pub by: Option<String>,
+    /// `quarter`, `hour` or `day`: asks for a series.
+    pub step: Option<String>,
+    /// Whose days are meant, such as `Asia/Kolkata`; UTC if absent.
+    pub zone: Option<String>,
+    /// How many of the failed ones are shown, 0 to 200; 20 if absent.
+    pub failed: Option<u64>,
+}
+
+/// A question that can be answered.
+#[derive(Clone, Debug)]
+pub struct Question {
+    pub since: Timestamp,
+    pub until: Timestamp,
+    pub filter: Filter,
+    pub by: Dimension,
+    pub step: Option<Step>,
+    pub zone: Tz,
+    pub failed_limit: u64,
+}
+
+impl Asked {
+    /// Reads a question about what a caller may see; or names everything that is wrong with it.
+    pub async fn read(
+        self,
+        store: &Store,
+        bounds: &Bounds,
+        now: Timestamp,
+    ) -> Result<Result<Question, Vec<FieldError>>, StoreError> {
+        let mut wrong = Vec::new();
+        let mut refuse = |pointer: &str, rule: &str| {
+            wrong.push(FieldError {
+                pointer: pointer.to_owned(),
+                rule: rule.to_owned(),
+            });
+        };
+        let mut instant = |pointer: &str, text: Option<String>| {
+            let read = text.as_deref().map(Timestamp::parse_rfc3339);
+            if read == Some(None) {
+                refuse(pointer, "RFC 3339, such as 2026-11-21T00:00:00Z");
+            }
+            read.flatten()
+        };
+        let (since, until) = (instant("since", self.since), instant("until", self.until));
+        if self.hours.is_some() && since.is_some() {
+            refuse("hours", "either this or since");
+        }
+        let hours = self.hours.unwrap_or(24);
+        if !(1..=MOST_HOURS).contains(&hours) {
+            refuse("hours", "1 to 9600");
+        }
+        let ends = until.unwrap_or(now);
+        let since = since.unwrap_or_else(|| ends.plus_seconds(-hours.clamp(1, MOST_HOURS) * 3600));
+        let seconds = ends.micros_since(since) / 1_000_000;
+        if !(0..=MOST_HOURS * 3600).contains(&seconds) {
+            refuse("since", "before until, and 400 days before it at most");
+        }
+        let by = self.by.as_deref().map(Dimension::parse);
+        if by == Some(None) {
+            refuse("by", "template, sender, channel or event_type");
+        }
+        let step = self.step.as_deref().map(Step::parse);
+        if step == Some(None) {
+            refuse("step", "quarter, hour or day");
+        }
+        let length = match step.flatten() {
+            Some(Step::Quarter) => 900,
+            Some(Step::Hour) => 3_600,
+            Some(Step::Day) | None => 86_400,
+        };
+        if seconds / length > MOST_POINTS {
+            refuse("step", "no more than 1000 points");
+        }
+        let zone = self.zone.as_deref().map_or(Ok(Tz::UTC), str::parse);
+        if zone.is_err() {
+            refuse(
+                "zone",
+                "a name of the time zone database, such as Asia/Kolkata",
+            );
+        }
+        let failed_limit = self.failed.unwrap_or(FAILED_SHOWN);
+        if failed_limit > 200 {
+            refuse("failed", "0 to 200");
+        }
+        let mut sender_id = None;
+        if let Some(named) = &self.sender {
+            sender_id = sender::named(store.reader(), named)
+                .await?
+                .map(|row| row.id)
+                .filter(|id| bounds.has_sender(*id));
+            if sender_id.is_none() {
+                refuse("sender", "no sender has this name");
+            }
+        }
+        let zone = match zone {
+            Ok(zone) if wrong.is_empty() => zone,
+            _ => return Ok(Err(wrong)),
+        };
+        Ok(Ok(Question {
+            since,
+            // What is created just now is in the quarter of an hour that now begins.
+            until: until.unwrap_or_else(|| Grain::Quarter.start(now).plus_seconds(900)),
+            filter: Filter {
+                bounds: bounds.clone(),
+                sender_id,
+                channel: self.channel,
+                template: self.template,
+                event_type: self.event_type,
+            },
+            by: by.flatten().unwrap_or(Dimension::Template),
+            step: step.flatten(),
+            zone,
+            failed_limit,
+        }))
+    }
+}

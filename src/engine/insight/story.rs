@@ -1,0 +1,448 @@
+//! The story of one message, for people: what it came from, what happened to it, what it
+//! waits for, and what can be done now.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        access::Bounds,
+        horizon, pace, phone,
+        status::{Group, Status},
+        story::{self, TooFar},
+        time::Timestamp,
+    },
+    engine::intake::RouteResult,
+    store::{
+        Store, StoreError, attempt, convert, event, follow_up, hold, notification, sender, timeline,
+    },
+};
+
+/// Whatever the settings, no probe of a sender is so far ahead, in microseconds.
+const LATEST_PROBE_MICROS: i64 = 3_600_000_000;
+
+/// Of those who were left out, so many are named.
+const LEFT_OUT: i64 = 20;
+
+/// The story of a message.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Story {
+    pub id: Uuid,
+    pub status: &'static str,
+    #[schema(value_type = String)]
+    pub group: Group,
+    /// How it stands, in a sentence.
+    pub standing: String,
+    pub recipient: Option<String>,
+    /// The template that it was made with.
+    pub template: Option<String>,
+    /// The template that took its place, if one did.
+    pub fallback_template: Option<String>,
+    pub sender: Option<Uuid>,
+    pub created_at: String,
+    pub expires_at: Option<String>,
+    pub origin: Origin,
+    /// Oldest first. Lines older than they are kept are gone.
+    pub lines: Vec<Line>,
+    pub attempts: Vec<Attempt>,
+    /// What rules have planned, done or left.
+    pub follow_ups: Vec<FollowUp>,
+    /// What went wrong and what helps, if anything went wrong.
+    pub failure: Option<Trouble>,
+    /// What a person can do now.
+    pub can_do: Vec<CanDo>,
+}
+
+/// What a message came from.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Origin {
+    /// In a sentence.
+    pub text: String,
+    pub event: Option<Uuid>,
+    pub event_type: Option<String>,
+    pub route: Option<String>,
+    /// The message that this one follows, and the rule that made it.
+    pub parent: Option<Uuid>,
+    pub rule: Option<String>,
+    /// What each route of the event did, or why it did nothing.
+    #[schema(value_type = Vec<Object>)]
+    pub routes: Vec<RouteResult>,
+    /// The event's messages by status, this one included.
+    pub messages: BTreeMap<String, i64>,
+    /// Who gets none of them, and why: the first 20.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A person who was left out.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct LeftOut {
+    pub notification: Uuid,
+    pub recipient: Option<String>,
+    pub reason: Option<String>,
+}
+
+/// One line of a story.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Line {
+    pub at: String,
+    /// By the provider's clock.
+    pub provider_at: Option<String>,
+    pub text: String,
+    pub kind: String,
+    pub attempt: Option<Uuid>,
+    pub callback: Option<Uuid>,
+}
+
+/// One call.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Attempt {
+    pub id: Uuid,
+    pub number: i64,
+    pub at: String,
+    pub text: String,
+    /// What was asked; secrets and codes are not in it.
+    #[schema(value_type = Option<Object>)]
+    pub request: Option<Value>,
+    pub answer: Option<String>,
+    pub provider_message_id: Option<String>,
+}
+
+/// What a rule decided.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct FollowUp {
+    pub rule: String,
+    pub on: String,
+    pub state: &'static str,
+    pub due_at: Option<String>,
+    pub text: String,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Trouble {
+    pub code: Option<i64>,
+    pub title: String,
+    pub meaning: String,
+    /// What Herald does about it.
+    pub action: &'static str,
+    /// What a person can do about it.
+    pub remedy: String,
+}
+
+/// Something that can be done.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CanDo {
+    pub text: &'static str,
+    pub command: String,
+}
+
+impl Story {
+    /// Takes out what not everybody may see: numbers, and the calls, which hold numbers
+    /// and texts.
+    pub fn mask(&mut self) {
+        self.recipient = self.recipient.as_deref().map(phone::masked);
+        for left_out in &mut self.origin.left_out {
+            left_out.recipient = left_out.recipient.as_deref().map(phone::masked);
+        }
+        for attempt in &mut self.attempts {
+            attempt.request = None;
+            attempt.answer = None;
+            // It decodes to the number.
+            attempt.provider_message_id = None;
+        }
+    }
+}
+
+/// Tells the story of a notification of the caller's; none, if there is no such.
+pub async fn of(
+    store: &Store,
+    bounds: &Bounds,
+    id: Uuid,
+    now: Timestamp,
+) -> Result<Option<Story>, StoreError> {
+    let Some(row) = notification::find(store, bounds, id).await? else {
+        return Ok(None);
+    };
+    let status = convert::status(row.status);
+    let time = |micros: i64| Timestamp::from_micros(micros).to_string();
+    let failure = notification::read_failure(row.failure.as_deref());
+    let reason = failure
+        .as_ref()
+        .map(|failure| failure.meaning.trim_end_matches('.').to_owned())
+        .or_else(|| row.reason.clone());
+    let turn = notification::turn_of(store, &row).await?;
+    let reason = match turn {
+        Some((_, before @ 1..)) => reason.map(|it| format!("{it}, and {before} others go first")),
+        _ => reason,
+    };
+    let later = match turn {
+        Some((at, before)) => (before == 0).then(|| at.micros()),
+        None => row.due_at.or(row.wake_at),
+    }
+    .filter(|at| *at > now.micros());
+    let waits_until = later.filter(|_| status.group() == Group::Pending);
+    let changed = too_far(store, &row, status, waits_until, now).await?;
+    let hold = match status {
+        Status::Queued | Status::Held | Status::Retrying => hold::get(store.reader()).await?,
+        _ => None,
+    };
+    // Said once: not as if it could be waited for.
+    let until = waits_until
+        .filter(|_| status != Status::Held || hold.is_none())
+        .filter(|_| {
+            !changed
+                .iter()
+                .any(|(what, _)| matches!(what, TooFar::Due | TooFar::Lease))
+        })
+        .map(time);
+    let mut standing = story::standing(status, reason.as_deref(), until.as_deref());
+    for (what, until) in &changed {
+        standing.push(' ');
+        standing += &story::too_far_ahead(*what, &until.to_string());
+    }
+    if hold.is_some() {
+        standing += story::ON_HOLD;
+    }
+    let due_later = row.due_at.is_some_and(|at| at > now.micros());
+    let attempts = attempt::of_notification(store, id).await?;
+    let lines = timeline::of_notification(store, id)
+        .await?
+        .into_iter()
+        .map(|line| {
+            let mut detail = read(line.detail.as_deref());
+            // A callback's failure is kept with its attempt.
+            if line.kind == "failed" && detail.is_null() {
+                let of_line = attempts.iter().find(|it| Some(it.id) == line.attempt_id);
+                let failure = of_line.map(|it| read(it.failure.as_deref()));
+                detail = failure
+                    .and_then(|failure| failure.get("value").cloned())
+                    .unwrap_or_default();
+            }
+            Line {
+                at: time(line.at),
+                provider_at: line.provider_at.map(time),
+                text: story::line(&line.kind, &detail),
+                kind: line.kind,
+                attempt: line.attempt_id,
+                callback: line.callback_id,
+            }
+        })
+        .collect();
+    let follow_ups = follow_up::of_notification(store, id).await?;
+    Ok(Some(Story {
+        id,
+        status: status.name(),
+        group: status.group(),
+        standing,
+        recipient: row.recipient.clone().or_else(|| row.address.clone()),
+        template: row
+            .made_with
+            .clone()
+            .or_else(|| Some(row.template.clone()))
+            .filter(|template| !template.is_empty()),
+        fallback_template: row.made_with.is_some().then(|| row.template.clone()),
+        sender: row.sender_id,
+        created_at: time(row.created_at),
+        expires_at: row.expires_at.map(time),
+        origin: origin(store, bounds, &row).await?,
+        lines,
+        attempts: attempts.into_iter().map(told).collect(),
+        follow_ups: follow_ups
+            .into_iter()
+            .map(|row| planned(row, now))
+            .collect(),
+        failure: failure.map(|failure| Trouble {
+            code: failure.code,
+            title: failure.title,
+            meaning: failure.meaning,
+            action: failure.class.action(),
+            remedy: failure.remedy,
+        }),
+        can_do: story::deeds(status, due_later)
+            .iter()
+            .map(|deed| CanDo {
+                text: deed.words(),
+                command: format!("herald {} {id}", deed.command()),
+            })
+            .collect(),
+    }))
+}
+
+/// What of a message that is on its way lies further ahead than it can, and where.
+async fn too_far(
+    store: &Store,
+    row: &entity::notification::Model,
+    status: Status,
+    waits_until: Option<i64>,
+    now: Timestamp,
+) -> Result<Vec<(TooFar, Timestamp)>, StoreError> {
+    let mut found = Vec::new();
+    let at = Timestamp::from_micros;
+    // Asked for at a later time, and never claimed: that time is right.
+    let asked_for = row.lease_owner.is_none() && row.due_at > Some(row.updated_at);
+    match (status, waits_until) {
+        (Status::Queued | Status::Retrying, Some(until))
+            if row.due_at == waits_until
+                && horizon::is_ahead(at(row.updated_at), now)
+                && !asked_for =>
+        {
+            found.push((TooFar::Due, at(until)));
+        }
+        (Status::Sending | Status::Unknown, Some(until))
+            if horizon::is_ahead(at(row.updated_at), now) =>
+        {
+            found.push((TooFar::Lease, at(until)));
+        }
+        _ => {}
+    }
+    if !matches!(status, Status::Queued | Status::Held | Status::Retrying) {
+        return Ok(found);
+    }
+    let from = match row.sender_id {
+        Some(id) => sender::find(store.reader(), id).await?,
+        None => sender::default_one(store.reader()).await?,
+    };
+    if let Some(from) = from {
+        let next_at = at(from.pace_next_at);
+        if horizon::until(next_at, now, pace::FURTHEST_MICROS) != next_at {
+            found.push((TooFar::Pace, next_at));
+        }
+        let probe_at = from.probe_at.filter(|_| from.account_held_at.is_none());
+        if let Some(probe_at) = probe_at.map(at)
+            && horizon::until(probe_at, now, LATEST_PROBE_MICROS) != probe_at
+        {
+            found.push((TooFar::Probe, probe_at));
+        }
+    }
+    Ok(found)
+}
+
+fn read(json: Option<&str>) -> Value {
+    json.and_then(|json| serde_json::from_str(json).ok())
+        .unwrap_or(Value::Null)
+}
+
+async fn origin(
+    store: &Store,
+    bounds: &Bounds,
+    row: &entity::notification::Model,
+) -> Result<Origin, StoreError> {
+    let mut origin = Origin {
+        text: String::new(),
+        event: None,
+        event_type: row.event_type.clone(),
+        route: row.route.clone(),
+        parent: row.parent_id,
+        rule: row.rule.clone(),
+        routes: Vec::new(),
+        messages: BTreeMap::new(),
+        left_out: Vec::new(),
+    };
+    if let (Some(rule), Some(parent)) = (&row.rule, row.parent_id) {
+        origin.text = format!("The rule {rule} made it because of the notification {parent}.");
+        return Ok(origin);
+    }
+    // What was asked for directly has the request's id where others have their event's.
+    let event = match row.event_id {
+        Some(event) => event::shown(store, bounds, event).await?,
+        None => None,
+    };
+    let Some(event) = event else {
+        origin.text = if row.route.is_some() {
+            "The event that it came from is not kept any more.".to_owned()
+        } else {
+            "It was asked for directly.".to_owned()
+        };
+        return Ok(origin);
+    };
+    origin.event = Some(event.id);
+    origin.event_type = Some(event.event_type.clone());
+    origin.routes = serde_json::from_str(&event.routes).unwrap_or_default();
+    origin.text = format!(
+        "The event {} of {} ({}) came, and the route {} made it.",
+        event.external_id,
+        event.source,
+        event.event_type,
+        row.route.as_deref().unwrap_or("of it")
+    );
+    origin.messages = event::messages_by_status(store, bounds, event.id)
+        .await?
+        .into_iter()
+        .collect();
+    let skipped = event::skipped(store, bounds, event.id, LEFT_OUT).await?;
+    for left_out in notification::find_all(store, bounds, &skipped).await? {
+        origin.left_out.push(LeftOut {
+            notification: left_out.id,
+            recipient: left_out.recipient,
+            reason: left_out.reason,
+        });
+    }
+    Ok(origin)
+}
+
+fn told(row: entity::attempt::Model) -> Attempt {
+    let text = match (row.outcome.as_deref(), row.http_status) {
+        (None, _) => "The call is being made, or the process that made it is gone.".to_owned(),
+        (Some("accepted"), _) => "The provider accepted it.".to_owned(),
+        (Some("refused"), Some(status)) => format!("The provider refused it (HTTP {status})."),
+        (Some("refused"), None) => "No call was made: it could not be sent.".to_owned(),
+        (Some("unavailable"), _) => {
+            "The provider could not be reached: it was not sent.".to_owned()
+        }
+        (Some("unknown"), _) => "The answer was lost: whether it was sent is not known.".to_owned(),
+        (Some(other), _) => format!("It ended as {other}."),
+    };
+    Attempt {
+        id: row.id,
+        number: row.number,
+        at: Timestamp::from_micros(row.created_at).to_string(),
+        text,
+        request: row.request.as_deref().map(|json| read(Some(json))),
+        answer: row.answer,
+        provider_message_id: row.provider_message_id,
+    }
+}
+
+fn planned(row: entity::follow_up::Model, now: Timestamp) -> FollowUp {
+    let state = convert::follow_up_state(row.state);
+    let due_at = row.due_at.map(|at| Timestamp::from_micros(at).to_string());
+    let because = row
+        .reason
+        .as_ref()
+        .map_or_else(String::new, |reason| format!(": {reason}"));
+    let made_ahead = horizon::is_ahead(Timestamp::from_micros(row.created_at), now)
+        && row.due_at.is_some_and(|at| at > now.micros());
+    let text = match (state, &due_at) {
+        ("pending", Some(due_at)) if made_ahead => format!(
+            "Of the rule {}: {}",
+            row.rule_name,
+            story::too_far_ahead(TooFar::Timer, due_at)
+        ),
+        ("pending", _) if row.cursor_at.is_some() => {
+            format!("The rule {} is at work: it sends to many.", row.rule_name)
+        }
+        ("pending", Some(due_at)) => format!(
+            "The rule {} will fire at {due_at}, unless something it waits for comes before.",
+            row.rule_name
+        ),
+        ("pending", None) => format!("The rule {} is about to fire.", row.rule_name),
+        ("fired", _) => format!("The rule {} fired{because}.", row.rule_name),
+        ("cancelled", _) if row.cursor_at.is_some() => format!(
+            "The rule {} was cancelled after some of its messages had been made{because}.",
+            row.rule_name
+        ),
+        ("cancelled", _) => format!("The rule {} was cancelled{because}.", row.rule_name),
+        (state, _) => format!("The rule {} was {state}{because}.", row.rule_name),
+    };
+    FollowUp {
+        rule: row.rule_name,
+        on: row.trigger_name,
+        state,
+        due_at,
+        text,
+    }
+}

@@ -1,0 +1,238 @@
+//! Events: stored once, answered at once.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{expand::expand, idempotency::Key};
+use crate::{
+    domain::{access::Bounds, time::Timestamp},
+    engine::{Engine, lifecycle::Report, runtime::vault::of_event},
+    store::{
+        DatabaseTransaction, StoreError,
+        event::{self, Used},
+        new_id,
+    },
+};
+
+/// An event as a product posts it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    pub id: String,
+    pub source: String,
+    pub event_type: String,
+    pub subject: Option<String>,
+    pub time: Option<Timestamp>,
+    pub data: Value,
+}
+
+/// What a route did with an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteResult {
+    pub route: String,
+    /// `fired`, `did_not_fire` or `error`.
+    pub outcome: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How many notifications it made, skipped ones included.
+    #[serde(default)]
+    pub notifications: usize,
+    #[serde(default)]
+    pub skipped: usize,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub duplicates: Vec<Duplicate>,
+}
+
+impl RouteResult {
+    /// Whether nothing came of it, and nothing says why.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.notifications == 0 && self.duplicates.is_empty() && self.reason.is_none()
+    }
+}
+
+/// A notification that was not made, because its key was used before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Duplicate {
+    pub of: Uuid,
+    pub status: String,
+    pub hint: String,
+}
+
+/// What became of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    pub id: Uuid,
+    pub duplicate: bool,
+    /// More recipients are being worked through.
+    pub expanding: bool,
+    pub routes: Vec<RouteResult>,
+}
+
+/// Who posts an event: its bounds hold for whatever is made of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Poster<'a> {
+    /// The key that it is posted with.
+    pub key: Uuid,
+    pub bounds: &'a Bounds,
+}
+
+/// What stands against an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// Its (source, id) is taken by another content.
+    Content,
+    /// Its idempotency key was used for another request.
+    KeyReused,
+    /// Its data are secret, and there is no key to seal them with.
+    NoKey,
+}
+
+fn digest(new: &NewEvent) -> Vec<u8> {
+    let content = json!([
+        new.event_type,
+        new.subject,
+        new.time.map(Timestamp::micros),
+        new.data
+    ]);
+    Sha256::digest(content.to_string().as_bytes()).to_vec()
+}
+
+/// Raises an event of Herald's own in a transaction that is under way. Once: an
+/// event of the same source and id is there already.
+pub async fn raise(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    new: &NewEvent,
+    now: Timestamp,
+) -> Result<Report, StoreError> {
+    metrics::counter!("herald_own_events_total").increment(1);
+    let data = new.data.to_string();
+    let stored = stored(new, None, &data, digest(new), now);
+    if !event::insert(tx, stored, now).await? {
+        return Ok(Report::default());
+    }
+    match event::by_external_id(tx, &new.source, &new.id).await? {
+        Some(row) => expand(engine, tx, row, now).await,
+        None => Ok(Report::default()),
+    }
+}
+
+fn stored<'a>(
+    new: &'a NewEvent,
+    poster: Option<Poster<'a>>,
+    data: &'a str,
+    digest: Vec<u8>,
+    now: Timestamp,
+) -> event::New<'a> {
+    let product = poster.and_then(|poster| poster.bounds.owner());
+    event::New {
+        product,
+        key_id: poster.filter(|_| product.is_some()).map(|it| it.key),
+        id: new_id(now),
+        source: &new.source,
+        external_id: &new.id,
+        event_type: &new.event_type,
+        subject: new.subject.as_deref(),
+        occurred_at: new.time,
+        data,
+        sealed: false,
+        digest,
+    }
+}
+
+/// Whose idempotency keys these are.
+const OPERATION: &str = "POST /api/v1/events";
+
+/// Stores an event and expands its first recipients, in one transaction.
+/// Nothing here waits for a provider, and no route's trouble fails the producer.
+pub async fn event(
+    engine: &Engine,
+    new: &NewEvent,
+    poster: Poster<'_>,
+    key: Option<&Key>,
+    now: Timestamp,
+) -> Result<Result<Accepted, Conflict>, StoreError> {
+    let digest = digest(new);
+    let mut reused = false;
+    let stored = engine
+        .store
+        .write(async |tx| {
+            let data = new.data.to_string();
+            let mut row = stored(new, Some(poster), &data, digest.clone(), now);
+            let sealed;
+            if engine.in_force(tx).await?.is_sensitive(&new.event_type) {
+                let vault = engine.vault();
+                match vault.and_then(|vault| vault.seal_row(&of_event(row.id), &data).ok()) {
+                    Some(text) => sealed = text,
+                    None => return Ok((Err(Conflict::NoKey), Report::default())),
+                }
+                row = event::New {
+                    data: &sealed,
+                    sealed: true,
+                    digest: engine.fingerprint(&digest),
+                    ..row
+                };
+            }
+            let fresh = event::insert(tx, row, now).await?;
+            let Some(row) = event::by_external_id(tx, &new.source, &new.id).await? else {
+                return Err(StoreError::Corrupt {
+                    table: "event",
+                    row: new.id.clone(),
+                    column: "external_id",
+                });
+            };
+            if let Some(key) = key {
+                let used = Used {
+                    fingerprint: engine.fingerprint(&key.fingerprint),
+                    resource_id: row.id,
+                    answer: None,
+                };
+                let before =
+                    event::take_idempotency_key(tx, &key.client, &key.key, OPERATION, &used, now)
+                        .await?;
+                if before.is_some_and(|before| {
+                    !engine.is_fingerprint(&before.fingerprint, &key.fingerprint)
+                }) {
+                    // Nothing of it may stay.
+                    reused = true;
+                    return Err(StoreError::RolledBack);
+                }
+            }
+            if !fresh {
+                // Another product's is not mentioned; what was posted before keys had bounds is
+                // this product's by its source.
+                let is_other = row.product.is_some()
+                    && poster.bounds.owner().is_some()
+                    && row.product.as_deref() != poster.bounds.owner();
+                if is_other || !engine.is_fingerprint(&row.digest, &digest) {
+                    return Ok((Err(Conflict::Content), Report::default()));
+                }
+                return Ok((Ok(accepted(&row, true)), Report::default()));
+            }
+            let report = expand(engine, tx, row.clone(), now).await?;
+            let row = event::find(tx, row.id).await?.unwrap_or(row);
+            Ok((Ok(accepted(&row, false)), report))
+        })
+        .await;
+    if reused && matches!(stored, Err(StoreError::RolledBack)) {
+        return Ok(Err(Conflict::KeyReused));
+    }
+    let (result, report) = stored?;
+    report.publish(engine);
+    if let Ok(accepted) = &result
+        && !accepted.duplicate
+    {
+        tracing::info!(event = "event.accepted", event.id = %accepted.id, event.kind = new.event_type, routes = accepted.routes.len(), "an event was accepted");
+    }
+    Ok(result)
+}
+
+fn accepted(row: &entity::event::Model, duplicate: bool) -> Accepted {
+    Accepted {
+        id: row.id,
+        duplicate,
+        expanding: row.state == "expanding",
+        routes: serde_json::from_str(&row.routes).unwrap_or_default(),
+    }
+}

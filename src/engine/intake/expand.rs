@@ -1,0 +1,623 @@
+//! An event's routes become notifications, a chunk of recipients at a time.
+
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    Draft, Duplicate, Mode, Reading, RouteResult, compose, priority,
+    route::{Plan, Planned, plan},
+    targets::{self, Place, Target},
+    unique,
+};
+use crate::{
+    domain::{
+        access::Bounds,
+        horizon,
+        recipient::{RecipientSpec, is_expression},
+        time::Timestamp,
+    },
+    engine::{
+        Engine,
+        lifecycle::{self, Report},
+        runtime::{access, own_event::SOURCE, vault::of_event},
+    },
+    store::{
+        DatabaseTransaction, StoreError, access as rows,
+        catalogue::{self, StoredRoute},
+        dialect::Id,
+        event::{self, DedupeClaim},
+        notification::{self, NewNotification},
+        sender,
+    },
+};
+
+/// No list of duplicates in an answer is longer.
+const MAX_DUPLICATES: usize = 20;
+
+/// Where the expansion of an event stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Cursor {
+    /// Routes before this name are done.
+    route: String,
+    /// Of the route's recipients.
+    #[serde(flatten)]
+    place: Place,
+    /// Routes that had fired before the event was run again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    done: Vec<String>,
+}
+
+impl Cursor {
+    /// From the beginning, but for routes that are done.
+    pub(super) fn without(done: Vec<String>) -> Self {
+        Self {
+            done,
+            ..Self::default()
+        }
+    }
+
+    /// Whether nothing has been made of the event, or of another run of it.
+    const fn is_fresh(&self) -> bool {
+        self.route.is_empty()
+    }
+
+    /// Whether a route is still to be run.
+    fn wants(&self, route: &StoredRoute) -> bool {
+        route.name >= self.route && !self.done.contains(&route.name)
+    }
+
+    /// The beginning of another route.
+    fn at(self, route: String) -> Self {
+        Self {
+            route,
+            place: Place::default(),
+            done: self.done,
+        }
+    }
+}
+
+/// Works through one more chunk of one event that is not finished. Says whether there was one.
+pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<bool, StoreError> {
+    if !event::any_unexpanded(&engine.store).await? {
+        return Ok(false);
+    }
+    // While sending is on hold they wait: whom they would reach may have been reached before.
+    if engine.refresh_hold().await?.is_some() {
+        return Ok(false);
+    }
+    let mut tried = None;
+    let expanded = engine
+        .store
+        .write(async |tx| match event::next_unexpanded(tx).await? {
+            Some(row) => {
+                tried = Some(row.id);
+                Ok((true, expand(engine, tx, row, now).await?))
+            }
+            None => Ok((false, Report::default())),
+        })
+        .await;
+    match (expanded, tried) {
+        (Ok((found, report)), _) => {
+            report.publish(engine);
+            Ok(found)
+        }
+        // One event that the database refuses must not keep the others waiting.
+        (Err(error), Some(id)) if !error.is_transient() => {
+            tracing::error!(event = "event.refused", event.id = %id, %error, "an event cannot be expanded further");
+            engine
+                .store
+                .write(async |tx| refuse(tx, id, &error.to_string()).await)
+                .await?;
+            Ok(true)
+        }
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Ends the expansion of the events that came by then. Says how many.
+pub(in crate::engine) async fn end_expansion(
+    engine: &Engine,
+    before: Timestamp,
+    reason: &str,
+) -> Result<u64, StoreError> {
+    let mut ended = 0;
+    loop {
+        let ids = event::unexpanded_before(&engine.store, before).await?;
+        if ids.is_empty() {
+            return Ok(ended);
+        }
+        for id in ids {
+            engine
+                .store
+                .write(async |tx| refuse(tx, id, reason).await)
+                .await?;
+            ended += 1;
+        }
+    }
+}
+
+/// Ends the expansion of an event that does not go on, and says so on the event.
+async fn refuse(tx: &DatabaseTransaction, id: Uuid, reason: &str) -> Result<(), StoreError> {
+    let Some(row) = event::find(tx, id).await? else {
+        return Ok(());
+    };
+    let (mut results, cursor) = progress(&row);
+    let bounds = access::bounds_of_key(tx, row.key_id, row.product.as_deref()).await?;
+    let routes = catalogue::routes(tx, &bounds, &row.event_type).await?;
+    if let Some(route) = routes.iter().find(|route| cursor.wants(route)) {
+        let result = of_route(&mut results, &route.name);
+        "error".clone_into(&mut result.outcome);
+        result.reason = Some(format!("not everybody was reached: {reason}"));
+    }
+    event::set_progress(tx, id, "refused", row.cursor_at, json!(results).to_string()).await
+}
+
+/// How far an event has come.
+fn progress(row: &entity::event::Model) -> (Vec<RouteResult>, Cursor) {
+    let results = serde_json::from_str(&row.routes).unwrap_or_default();
+    let cursor = row
+        .cursor_at
+        .as_deref()
+        .and_then(|cursor| serde_json::from_str(cursor).ok())
+        .unwrap_or_default();
+    (results, cursor)
+}
+
+/// The result of a route, made if there is none.
+fn of_route<'a>(results: &'a mut Vec<RouteResult>, route: &str) -> &'a mut RouteResult {
+    let place = results.iter().position(|result| result.route == route);
+    let result = match place {
+        Some(place) => results.remove(place),
+        None => RouteResult {
+            route: route.to_owned(),
+            outcome: "fired".to_owned(),
+            reason: None,
+            notifications: 0,
+            skipped: 0,
+            duplicates: Vec::new(),
+        },
+    };
+    // The route at work is the last.
+    results.push_mut(result)
+}
+
+pub(super) async fn expand(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    row: entity::event::Model,
+    now: Timestamp,
+) -> Result<Report, StoreError> {
+    let bounds = access::bounds_of_key(tx, row.key_id, row.product.as_deref()).await?;
+    let routes = catalogue::routes(tx, &bounds, &row.event_type).await?;
+    let (mut results, mut cursor) = progress(&row);
+    let mut refused = Vec::new();
+    let data = data_of(engine, &row);
+    let context = json!({
+        "data": data.as_ref().unwrap_or(&Value::Null),
+        "event": { "id": row.external_id, "source": row.source, "type": row.event_type, "subject": row.subject },
+    });
+    let mut report = Report::default();
+    if cursor.is_fresh() {
+        let unknown =
+            unknown_names(engine, tx, &row, &bounds, &routes, &cursor, &context, now).await?;
+        // What the event itself names wrongly stops all of it; a route's own mistake, that route.
+        let chosen = unknown.iter().find(|unknown| unknown.is_chosen);
+        let all = chosen.map(|unknown| (unknown.route.clone(), unknown.reason.clone()));
+        for route in routes.iter().filter(|route| cursor.wants(route)) {
+            let own = unknown.iter().find(|unknown| unknown.route == route.name);
+            let reason = match (own, &all) {
+                (Some(own), _) => format!("{}: nothing of it was sent", own.reason),
+                (None, Some((of, reason))) => {
+                    format!("nothing of the event was sent, because of the route {of}: {reason}")
+                }
+                (None, None) => continue,
+            };
+            let result = of_route(&mut results, &route.name);
+            "error".clone_into(&mut result.outcome);
+            result.reason = Some(reason);
+            refused.push(route.name.clone());
+        }
+        cursor.done.append(&mut refused);
+    }
+    let most = targets::recipients_at_once(tx);
+    let mut expanded = 0;
+    // By name: a catalogue may be applied while a large event is being expanded.
+    while let Some(route) = routes.iter().find(|route| cursor.wants(route)) {
+        if expanded >= most {
+            break;
+        }
+        if route.name != cursor.route {
+            cursor = cursor.at(route.name.clone());
+        }
+        let result = of_route(&mut results, &route.name);
+        let plan = match &data {
+            Some(_) => plan(&route.route, &context),
+            None => Err(("error", UNREADABLE.to_owned())),
+        };
+        let done = match plan {
+            Err((outcome, reason)) => {
+                outcome.clone_into(&mut result.outcome);
+                result.reason = Some(reason);
+                true
+            }
+            Ok(plan) => match plan.recipients.get(cursor.place.recipient) {
+                None => {
+                    if result.is_empty() {
+                        result.reason = Some(NOBODY.to_owned());
+                    }
+                    true
+                }
+                Some(entry) => {
+                    let step = Expansion {
+                        engine,
+                        tx,
+                        row: &row,
+                        bounds: &bounds,
+                        route,
+                        plan: &plan,
+                        now,
+                    };
+                    match step
+                        .recipient(entry, cursor.place.after, result, &mut report)
+                        .await?
+                    {
+                        Ok((count, next)) => {
+                            expanded += count.max(1);
+                            cursor.place.pass(next);
+                        }
+                        Err(reason) => {
+                            // One unknown group must not keep the others from hearing.
+                            "error".clone_into(&mut result.outcome);
+                            result.reason = Some(reason);
+                            cursor.place.pass(None);
+                        }
+                    }
+                    false
+                }
+            },
+        };
+        if done {
+            // The least name after this one.
+            cursor = cursor.at(format!("{}\u{1}", route.name));
+        }
+    }
+    let finished = !routes.iter().any(|route| cursor.wants(route));
+    report.wake_expansion = !finished;
+    let state = if finished { "expanded" } else { "expanding" };
+    let at = if finished {
+        None
+    } else {
+        Some(json!(cursor).to_string())
+    };
+    event::set_progress(tx, row.id, state, at, json!(results).to_string()).await?;
+    Ok(report)
+}
+
+/// Somebody that is named and unknown.
+struct UnknownName {
+    route: String,
+    reason: String,
+    /// The event has named it, not the route.
+    is_chosen: bool,
+}
+
+/// Looks for unknown groups, users and contacts before anything is made: half of an event must not
+/// go out before the mistake is found.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one look at an event in its transaction: a struct for one call says no more"
+)]
+async fn unknown_names(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    row: &entity::event::Model,
+    bounds: &Bounds,
+    routes: &[StoredRoute],
+    cursor: &Cursor,
+    context: &Value,
+    now: Timestamp,
+) -> Result<Vec<UnknownName>, StoreError> {
+    let mut unknown = Vec::new();
+    for route in routes.iter().filter(|route| cursor.wants(route)) {
+        let Ok(plan) = plan(&route.route, context) else {
+            continue;
+        };
+        let step = Expansion {
+            engine,
+            tx,
+            row,
+            bounds,
+            route,
+            plan: &plan,
+            now,
+        };
+        for planned in &plan.recipients {
+            let Ok(spec) = RecipientSpec::parse(&planned.entry) else {
+                continue;
+            };
+            let naming = step.naming(planned.is_chosen);
+            if let Some(reason) = targets::find_unknown(tx, naming, &spec).await? {
+                unknown.push(UnknownName {
+                    route: route.name.clone(),
+                    reason: reason.0,
+                    is_chosen: planned.is_chosen,
+                });
+                break;
+            }
+        }
+    }
+    Ok(unknown)
+}
+
+const NOBODY: &str = "it reached nobody: nobody is in its groups, or all had it before";
+
+const UNREADABLE: &str =
+    "what the event says has been wiped, or is sealed with another HERALD_SECRET_KEY";
+
+/// What an event says; `None`: it is sealed, and does not open.
+fn data_of(engine: &Engine, row: &entity::event::Model) -> Option<Value> {
+    if row.data.is_empty() {
+        return None;
+    }
+    if !row.sealed {
+        return Some(serde_json::from_str(&row.data).unwrap_or(Value::Null));
+    }
+    let opened = engine.vault()?.open(&of_event(row.id), &row.data)?;
+    serde_json::from_str(opened.expose_secret()).ok()
+}
+
+/// One step of an expansion.
+struct Expansion<'a> {
+    engine: &'a Engine,
+    tx: &'a DatabaseTransaction,
+    row: &'a entity::event::Model,
+    /// Of the key that the event was posted with.
+    bounds: &'a Bounds,
+    route: &'a StoredRoute,
+    plan: &'a Plan,
+    now: Timestamp,
+}
+
+impl Expansion<'_> {
+    /// Makes the notifications of one entry of `to`. Gives back how many, and where to go on.
+    async fn recipient(
+        &self,
+        planned: &Planned,
+        after: Option<Uuid>,
+        result: &mut RouteResult,
+        report: &mut Report,
+    ) -> Result<Result<(usize, Option<Uuid>), String>, StoreError> {
+        let entry = planned.entry.as_str();
+        let (mut targets, next) = if entry.trim().is_empty() {
+            let nobody = Target {
+                skipped: Some("the recipient has no phone number".to_owned()),
+                ..Target::default()
+            };
+            (vec![nobody], None)
+        } else {
+            match RecipientSpec::parse(entry) {
+                Err(error) => {
+                    let skipped = Target {
+                        skipped: Some(format!("the recipient cannot be used: {error}")),
+                        ..Target::default()
+                    };
+                    (vec![skipped], None)
+                }
+                Ok(spec) => match targets::resolve(
+                    self.tx,
+                    self.naming(planned.is_chosen),
+                    &spec,
+                    None,
+                    after,
+                    self.now,
+                )
+                .await?
+                {
+                    Ok(page) => (unique(page.targets), page.next),
+                    Err(unknown) => return Ok(Err(unknown.0)),
+                },
+            }
+        };
+        let contacts: Vec<Uuid> = targets
+            .iter()
+            .filter_map(|target| target.contact_id)
+            .collect();
+        let reached =
+            event::reached_already(self.tx, self.row.id, &self.route.name, &contacts).await?;
+        // A number whose contact was deleted since is of somebody new, who has heard of it.
+        // An event of an instant that is still to come says nothing of who is younger.
+        let is_ahead = horizon::is_ahead(Timestamp::from_micros(self.row.created_at), self.now);
+        let fresh: Vec<&str> = targets
+            .iter()
+            .filter(|target| {
+                target
+                    .contact_id
+                    .is_some_and(|id| is_ahead || id > self.row.id)
+            })
+            .filter_map(|target| target.address.as_deref())
+            .collect();
+        let of_deleted =
+            event::reached_as_deleted(self.tx, self.row.id, &self.route.name, &fresh).await?;
+        let unknown: Vec<&str> = targets
+            .iter()
+            .filter(|target| target.contact_id.is_none())
+            .map(|target| target.recipient.as_str())
+            .collect();
+        let named = event::named_already(self.tx, self.row.id, &self.route.name, &unknown).await?;
+        targets.retain(|target| match target.contact_id {
+            Some(contact) => {
+                let is_at = |address: &String| target.address.as_ref() == Some(address);
+                !reached.contains(&contact) && !of_deleted.iter().any(is_at)
+            }
+            None => !named.contains(&target.recipient),
+        });
+        let about = match self.about().await? {
+            Ok(about) => about,
+            // Whoever it is for must hear of it, even if nobody knows any more whom it is about.
+            Err(unknown) => {
+                result.reason = Some(format!("whom it is about: {unknown}"));
+                None
+            }
+        };
+        let reading = &mut Reading::default();
+        let from = match &self.route.route.sender {
+            None => reading.own_sender(self.tx, self.bounds).await?,
+            Some(named) => match sender::named(self.tx, named).await? {
+                Some(row) if self.bounds.has_sender(row.id) => Some(row.id),
+                Some(_) => {
+                    let rule = "the key that the event was posted with may not send with";
+                    return Ok(Err(format!("{rule} {named}")));
+                }
+                None => return Ok(Err(format!("there is no sender named {named}"))),
+            },
+        };
+        let product = self.product().await?;
+        let draft = Draft {
+            event_id: Some(self.row.id),
+            route: Some(self.route.name.clone()),
+            event_type: Some(self.row.event_type.clone()),
+            follow_up_id: None,
+            parent_id: None,
+            rule: None,
+            depth: 0,
+            channel: self.route.route.channel.clone(),
+            sender_id: from,
+            template: self.route.route.template.clone(),
+            language: None,
+            default_language: self.route.route.language.clone(),
+            params: self.plan.params.clone(),
+            subject_contact_id: about.as_ref().and_then(|about| about.contact_id),
+            subject_address: about
+                .and_then(|about| about.address)
+                .filter(|_| product.is_some()),
+            reference: self.plan.reference.clone(),
+            labels: self.plan.labels.clone(),
+            priority: priority(&self.route.route.priority).unwrap_or(2),
+            expires_after_seconds: self.route.route.expires_after_seconds,
+            send_at: None,
+            reply_to: None,
+            message_kind: self.route.route.message_kind.clone(),
+            mode: Mode::parse(&self.route.route.mode).unwrap_or_default(),
+            fallback_template: self.route.route.fallback_template.clone(),
+            product,
+            unread: self.plan.unread.clone(),
+        };
+        let made = match compose(self.engine, self.tx, reading, &draft, targets, self.now).await? {
+            Ok(made) => made,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        // Whoever posted it was answered already: the event says what is wrong with its data.
+        let unfilled = made.iter().find(|made| made.unfilled.is_some());
+        if let Some(reason) = unfilled.and_then(|made| made.new.skipped.clone()) {
+            result.reason.get_or_insert(reason);
+        }
+        let mut new: Vec<NewNotification> = made.into_iter().map(|made| made.new).collect();
+        self.drop_duplicates(draft.product.as_deref(), &mut new, result)
+            .await?;
+        let rules = reading.in_force(self.engine, self.tx).await?;
+        let (inserted, made) =
+            lifecycle::introduce(self.engine, self.tx, &rules, &new, self.now).await?;
+        report.add(made);
+        result.notifications += inserted.len();
+        result.skipped += new.iter().filter(|new| new.skipped.is_some()).count();
+        Ok(Ok((new.len(), next)))
+    }
+
+    /// Whom an entry may name: what the catalogue has written may name anybody.
+    const fn naming(&self, is_chosen: bool) -> &Bounds {
+        if is_chosen { self.bounds } else { &Bounds::All }
+    }
+
+    /// Whose the route's messages are: the event's product's; of an event of Herald's own, that of
+    /// the catalogue that the route is of.
+    async fn product(&self) -> Result<Option<String>, StoreError> {
+        match (&self.row.product, &self.route.catalogue) {
+            (None, Some(catalogue)) if self.row.source == SOURCE => {
+                rows::product_of_catalogue(self.tx, catalogue).await
+            }
+            (product, _) => Ok(product.clone()),
+        }
+    }
+
+    /// Whom the route's messages are about, or why that is nobody.
+    async fn about(&self) -> Result<Result<Option<Target>, String>, StoreError> {
+        let entry = self.plan.about.as_deref().unwrap_or_default();
+        if entry.trim().is_empty() {
+            return Ok(Ok(None));
+        }
+        let spec = match RecipientSpec::parse(entry) {
+            Ok(spec) => spec,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let is_chosen = self.route.route.about.as_deref().is_some_and(is_expression);
+        let bounds = self.naming(is_chosen);
+        let found = targets::resolve(self.tx, bounds, &spec, None, None, self.now).await?;
+        Ok(match found {
+            Ok(page) => Ok(page.targets.into_iter().next()),
+            Err(unknown) => Err(unknown.0),
+        })
+    }
+
+    /// The ledger is asked for every row that is to be sent; a taken key makes none.
+    async fn drop_duplicates(
+        &self,
+        product: Option<&str>,
+        new: &mut Vec<NewNotification>,
+        result: &mut RouteResult,
+    ) -> Result<(), StoreError> {
+        let Some(key) = &self.plan.dedupe_key else {
+            return Ok(());
+        };
+        let who = |new: &NewNotification| {
+            new.contact_id.map_or_else(
+                || new.recipient.clone(),
+                |contact| contact.simple().to_string(),
+            )
+        };
+        let mut claims: Vec<DedupeClaim> = new
+            .iter()
+            .filter(|new| new.skipped.is_none())
+            .map(|new| DedupeClaim {
+                dedupe_key: key.clone(),
+                recipient: who(new),
+                notification_id: Id(new.id),
+            })
+            .collect();
+        claims.sort_by(|one, other| one.recipient.cmp(&other.recipient));
+        let taken = event::claim_dedupe(
+            self.tx,
+            product,
+            &self.route.name,
+            &self.route.route.channel,
+            &claims,
+            self.now,
+        )
+        .await?;
+        for (recipient, of) in taken {
+            new.retain(|new| who(new) != recipient);
+            // Somebody in two groups is one duplicate.
+            let is_known = result.duplicates.iter().any(|known| known.of == of);
+            if is_known || result.duplicates.len() >= MAX_DUPLICATES {
+                continue;
+            }
+            let status = notification::in_transaction(self.tx, of)
+                .await?
+                .map_or("unknown", |row| {
+                    crate::store::convert::status(row.status).name()
+                });
+            let hint = if matches!(status, "failed" | "expired" | "gave_up") {
+                format!("duplicate of {of}, {status}: retry it")
+            } else {
+                format!("duplicate of {of}, {status}")
+            };
+            result.duplicates.push(Duplicate {
+                of,
+                status: status.to_owned(),
+                hint,
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,355 @@
+//! Events and requests become notifications.
+
+mod event;
+mod expand;
+mod gather;
+pub mod idempotency;
+mod mode;
+mod reading;
+mod replay;
+mod request;
+mod route;
+pub mod targets;
+
+pub use event::{Accepted, Conflict, Duplicate, NewEvent, Poster, RouteResult, event, raise};
+pub(in crate::engine) use expand::end_expansion;
+pub use expand::expand_turn;
+pub use gather::{Door, NotNow, Queue, Stored, many, open};
+pub use mode::Mode;
+pub use reading::Reading;
+pub use replay::{Replayed, replay};
+pub use request::{Asked, Refusal, Request, RequestContent, TemplateUse};
+pub use route::try_route;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use self::targets::Target;
+use super::{
+    Engine,
+    runtime::vault::{NO_KEY, Unusable, of_notification},
+};
+use crate::{
+    domain::{
+        recipient::UserId,
+        template::{TemplateError, Unread, layout::Layout},
+        time::Timestamp,
+    },
+    store::{
+        DatabaseTransaction, StoreError, new_id,
+        notification::NewNotification,
+        people::{self, OwnName},
+    },
+};
+
+/// Everything about a message but whom it is for.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    pub event_id: Option<Uuid>,
+    pub route: Option<String>,
+    pub event_type: Option<String>,
+    pub follow_up_id: Option<Uuid>,
+    pub parent_id: Option<Uuid>,
+    pub rule: Option<String>,
+    pub depth: i64,
+    pub channel: String,
+    /// The sender that is named; none: the default, when it is sent.
+    pub sender_id: Option<Uuid>,
+    pub template: String,
+    /// This translation, whoever reads it.
+    pub language: Option<String>,
+    /// For who reads no language that there is a translation in, or whose is not known.
+    pub default_language: Option<String>,
+    pub params: Value,
+    pub subject_contact_id: Option<Uuid>,
+    /// What stands for that person's name if nothing else is known of them, as of one who was
+    /// deleted: an alert about them must be sent all the same.
+    pub subject_address: Option<String>,
+    pub reference: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    pub priority: i64,
+    pub expires_after_seconds: Option<i64>,
+    /// Not before then.
+    pub send_at: Option<Timestamp>,
+    /// The provider's id of the message that it answers.
+    pub reply_to: Option<String>,
+    /// Which kind of message it is, of those that people may turn off.
+    pub message_kind: Option<String>,
+    pub mode: Mode,
+    /// Outside the window, instead of its own; it may show the whole text as `message`.
+    pub fallback_template: Option<String>,
+    /// The product that it belongs to.
+    pub product: Option<String>,
+    /// What a filter could not read of its parameters, and is shown as it came.
+    pub unread: Vec<Unread>,
+}
+
+/// Meta, code 131062.
+pub const NEEDS_PHONE: &str =
+    "A one-time password cannot be sent to a user id: a phone number is needed.";
+
+/// Lanes of the queue: a lower number goes first.
+pub fn priority(name: &str) -> Option<i64> {
+    match name {
+        "otp" => Some(0),
+        "high" => Some(1),
+        "normal" => Some(2),
+        "bulk" => Some(3),
+        _ => None,
+    }
+}
+
+/// One target a person, however many groups they are in.
+pub fn unique(targets: Vec<Target>) -> Vec<Target> {
+    let mut seen = BTreeSet::new();
+    targets
+        .into_iter()
+        .filter(|target| seen.insert(target.key()))
+        .collect()
+}
+
+/// A notification that was made of a draft.
+pub struct Made {
+    pub new: NewNotification,
+    /// Why its template could not be filled, if it could not: it is skipped.
+    pub unfilled: Option<Unfilled>,
+}
+
+/// Why a template could not be filled.
+#[derive(Clone, Debug)]
+pub struct Unfilled {
+    /// The parameter that it is for, if it is one.
+    pub parameter: Option<String>,
+    pub error: TemplateError,
+}
+
+/// Renders a draft for each target.
+pub async fn compose(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    reading: &mut Reading,
+    draft: &Draft,
+    targets: Vec<Target>,
+    now: Timestamp,
+) -> Result<Result<Vec<Made>, String>, StoreError> {
+    let none = || format!("there is no template {}", draft.template);
+    if reading
+        .template(engine, tx, &draft.template, &[])
+        .await?
+        .is_none()
+    {
+        return Ok(Err(none()));
+    }
+    let own = own_names(tx, draft, &targets).await?;
+    let about = match draft.subject_contact_id {
+        Some(contact) => {
+            let person = people::contact(tx, contact).await?;
+            let known = match &draft.product {
+                None => person.and_then(|person| person.name.or(person.phone)),
+                Some(_) => own_name(&own, contact, person.and_then(|person| person.name), false),
+            };
+            Some(known.or_else(|| draft.subject_address.clone()))
+        }
+        None => None,
+    };
+    let of_secret_event = match &draft.event_type {
+        Some(kind) => reading.in_force(engine, tx).await?.is_sensitive(kind),
+        None => false,
+    };
+    let starts = draft.send_at.unwrap_or(now);
+    let open = mode::open_windows(tx, reading, draft, &targets, now).await?;
+    let mut new = Vec::with_capacity(targets.len());
+    for mut target in targets {
+        if draft.product.is_some() {
+            as_known(&own, &mut target);
+        }
+        let wanted: Vec<&str> = match &draft.language {
+            Some(fixed) => vec![fixed],
+            None => target
+                .language
+                .iter()
+                .chain(&draft.default_language)
+                .map(String::as_str)
+                .collect(),
+        };
+        let Some(template) = reading
+            .template(engine, tx, &draft.template, &wanted)
+            .await?
+        else {
+            return Ok(Err(none()));
+        };
+        let found = &template.row;
+        let layout = match &template.layout {
+            Ok(layout) => layout,
+            Err(error) => return Ok(Err(format!("the template {}: {error}", draft.template))),
+        };
+        let authentication = found.category == "authentication";
+        let usual = if authentication {
+            engine.settings.authentication_expires_after_seconds
+        } else {
+            engine.settings.expires_after_seconds
+        };
+        // It is of no use here when the provider would have given it up.
+        let usual = found.ttl_seconds.map_or(usual, |ttl| ttl.min(usual));
+        let lifetime = draft.expires_after_seconds.unwrap_or(usual);
+        let mut params = draft.params.clone();
+        if let Some(object) = params.as_object_mut() {
+            // What a secret event says and no template asks for is not kept in clear.
+            if of_secret_event {
+                let asked = layout.variables();
+                object.retain(|name, _| asked.contains(name));
+            }
+            object.entry("contact").or_insert_with(|| known(&target));
+            if let Some(name) = &about {
+                object.entry("about").or_insert(json!({ "name": name }));
+                object.entry("related_contact_name").or_insert(json!(name));
+            }
+        }
+        // One person without a name must not keep the others from hearing.
+        let mut unread = draft.unread.clone();
+        let (rendered, unfilled) = match layout.fill(&params) {
+            Ok(filled) => {
+                unread.extend(filled.unread);
+                (Some(layout.masked_text(&filled.body)), None)
+            }
+            Err(error) => {
+                let parameter = layout.blamed(&error, &params);
+                (None, Some(Unfilled { parameter, error }))
+            }
+        };
+        let unusable = unfilled.as_ref().map(|unfilled| {
+            let error = &unfilled.error;
+            format!("the template {} cannot be filled: {error}", draft.template)
+        });
+        let needs_phone = authentication
+            && target
+                .address
+                .as_deref()
+                .is_some_and(|address| UserId::parse(address).is_some());
+        let unusable = unusable.or(needs_phone.then(|| NEEDS_PHONE.to_owned()));
+        let skipped = target.skipped.or(unusable);
+        let id = new_id(now);
+        let Ok(sealed) = seal(engine, layout, &mut params, id) else {
+            return Ok(Err(NO_KEY.to_owned()));
+        };
+        let made = NewNotification {
+            id,
+            event_id: draft.event_id,
+            route: draft.route.clone(),
+            event_type: draft.event_type.clone(),
+            follow_up_id: draft.follow_up_id,
+            parent_id: draft.parent_id,
+            rule: draft.rule.clone(),
+            depth: draft.depth,
+            sender_id: draft.sender_id,
+            channel: draft.channel.clone(),
+            contact_id: target.contact_id,
+            recipient: target.recipient,
+            address: target.address,
+            subject_contact_id: draft.subject_contact_id,
+            kind: "template",
+            template: draft.template.clone(),
+            made_with: None,
+            language: Some(found.language.clone()),
+            category: found.category.clone(),
+            params,
+            body: rendered,
+            reference: draft.reference.clone(),
+            labels: draft.labels.clone(),
+            priority: if authentication { 0 } else { draft.priority },
+            skipped,
+            expires_at: Some(starts.plus_seconds(lifetime)),
+            send_at: draft.send_at,
+            reply_to: draft.reply_to.clone(),
+            fallback: None,
+            message_kind: draft.message_kind.clone(),
+            sealed,
+            product: draft.product.clone(),
+            unread,
+        };
+        let is_open = made.contact_id.is_some_and(|it| open.contains(&it));
+        let made = mode::apply(engine, tx, reading, draft, layout, is_open, made).await?;
+        new.push(Made {
+            new: made,
+            unfilled,
+        });
+    }
+    Ok(Ok(new))
+}
+
+/// What the product of a draft calls whom it is for, and whom it is about.
+async fn own_names(
+    tx: &DatabaseTransaction,
+    draft: &Draft,
+    targets: &[Target],
+) -> Result<HashMap<Uuid, OwnName>, StoreError> {
+    let Some(product) = &draft.product else {
+        return Ok(HashMap::new());
+    };
+    let contacts = targets.iter().filter_map(|target| target.contact_id);
+    let contacts: Vec<Uuid> = contacts.chain(draft.subject_contact_id).collect();
+    people::own_names(tx, product, &contacts).await
+}
+
+/// What a product calls a person. What others call them is theirs, but for staff and whom a
+/// catalogue defines: a caller that may name them may know their names.
+fn own_name(
+    own: &HashMap<Uuid, OwnName>,
+    contact: Uuid,
+    common: Option<String>,
+    is_staff: bool,
+) -> Option<String> {
+    let known = own.get(&contact);
+    let is_shared = is_staff || known.is_some_and(|known| known.is_of_catalogue);
+    known
+        .and_then(|known| known.name.clone())
+        .or_else(|| common.filter(|_| is_shared))
+}
+
+/// Leaves of a target what the product of the message knows.
+fn as_known(own: &HashMap<Uuid, OwnName>, target: &mut Target) {
+    let Some(contact) = target.contact_id else {
+        return;
+    };
+    let is_staff = target.recipient.starts_with("user:");
+    target.name = own_name(own, contact, target.name.take(), is_staff);
+    let known = own.get(&contact);
+    let is_shared = is_staff || known.is_some_and(|known| known.is_of_catalogue);
+    let common = target.language.take().filter(|_| is_shared);
+    target.language = known.and_then(|known| known.language.clone()).or(common);
+    let common = target.time_zone.take().filter(|_| is_shared);
+    target.time_zone = known.and_then(|known| known.time_zone.clone()).or(common);
+}
+
+/// Takes what is secret out of the parameters, and seals it for a notification.
+fn seal(
+    engine: &Engine,
+    layout: &Layout,
+    params: &mut Value,
+    id: Uuid,
+) -> Result<Option<String>, Unusable> {
+    let secrets = layout.take_secrets(params);
+    if secrets.is_empty() {
+        return Ok(None);
+    }
+    let vault = engine.vault().ok_or(Unusable)?;
+    let text = Value::Object(secrets).to_string();
+    vault.seal_row(&of_notification(id), &text).map(Some)
+}
+
+/// What is known of who receives it: what is not known is not there, so that `default`
+/// stands in for it.
+fn known(target: &Target) -> Value {
+    let known = [
+        ("name", &target.name),
+        ("language", &target.language),
+        ("time_zone", &target.time_zone),
+    ];
+    known
+        .into_iter()
+        .filter_map(|(field, value)| Some((field.to_owned(), json!(value.as_ref()?))))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}

@@ -1,0 +1,172 @@
+//! How a message leaves: as its template or, while the window is open, as text.
+
+use std::collections::HashSet;
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Draft, Reading, targets::Target};
+use crate::{
+    domain::{
+        content::{Content, Text},
+        template::{layout::Layout, one_line},
+        time::Timestamp,
+    },
+    engine::Engine,
+    store::{
+        DatabaseTransaction, StoreError, conversation,
+        notification::{Fallback, NewNotification},
+    },
+};
+
+/// How a template is to leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    #[default]
+    Template,
+    /// Its text while the window is open, which costs nothing; else a template.
+    Auto,
+    /// Its text; outside the window what takes its place, or nothing.
+    Text,
+}
+
+impl Mode {
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "template" => Some(Self::Template),
+            "auto" => Some(Self::Auto),
+            "text" => Some(Self::Text),
+            _ => None,
+        }
+    }
+}
+
+/// Of these people: whose window is open when the message is to leave.
+pub(super) async fn open_windows(
+    tx: &DatabaseTransaction,
+    reading: &mut Reading,
+    draft: &Draft,
+    targets: &[Target],
+    now: Timestamp,
+) -> Result<HashSet<Uuid>, StoreError> {
+    if draft.mode == Mode::Template {
+        return Ok(HashSet::new());
+    }
+    let sender = match draft.sender_id {
+        Some(sender) => Some(sender),
+        None => reading.default_sender(tx).await?,
+    };
+    let contacts: Vec<Uuid> = targets.iter().filter_map(|it| it.contact_id).collect();
+    match sender {
+        Some(sender) => {
+            conversation::open_at(tx, sender, &contacts, draft.send_at.unwrap_or(now)).await
+        }
+        None => Ok(HashSet::new()),
+    }
+}
+
+/// Gives a message that was composed as its template the form of its mode. What has
+/// buttons, a file or something secret is a template whatever was asked for, but for `text`,
+/// which says what is in its way.
+pub(super) async fn apply(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    reading: &mut Reading,
+    draft: &Draft,
+    layout: &Layout,
+    is_open: bool,
+    mut new: NewNotification,
+) -> Result<NewNotification, StoreError> {
+    if draft.mode == Mode::Template || new.skipped.is_some() {
+        return Ok(new);
+    }
+    let text = layout
+        .plain_text(&new.params)
+        .filter(|_| new.sealed.is_none());
+    let Some(text) = text else {
+        if draft.mode == Mode::Text {
+            let reason = "the template has buttons, a file or something secret: it is no text";
+            new.skipped = Some(reason.to_owned());
+        }
+        return Ok(new);
+    };
+    let named = named_fallback(engine, tx, reading, draft, &new, &text).await?;
+    let fallback = named.or_else(|| {
+        (draft.mode == Mode::Auto).then(|| Fallback {
+            template: new.template.clone(),
+            language: new.language.clone().unwrap_or_default(),
+            category: new.category.clone(),
+            params: new.params.clone(),
+            body: new.body.clone(),
+        })
+    });
+    match fallback {
+        Some(fallback) if !is_open => {
+            if fallback.template != new.template {
+                new.made_with = Some(new.template);
+            }
+            new.template = fallback.template;
+            new.language = Some(fallback.language);
+            new.category = fallback.category;
+            new.params = fallback.params;
+            new.body = fallback.body;
+        }
+        fallback => {
+            let content = Content::Text(Text {
+                body: text.clone(),
+                preview_url: false,
+            });
+            new.kind = content.kind();
+            new.params = json!(content);
+            new.body = Some(text);
+            new.fallback = fallback;
+        }
+    }
+    Ok(new)
+}
+
+/// The template that is named for outside the window, filled with what the message was
+/// given, and with its text as `message`. One that cannot be filled is none.
+async fn named_fallback(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    reading: &mut Reading,
+    draft: &Draft,
+    new: &NewNotification,
+    text: &str,
+) -> Result<Option<Fallback>, StoreError> {
+    let Some(name) = &draft.fallback_template else {
+        return Ok(None);
+    };
+    let language = new.language.as_deref();
+    let Some(template) = reading
+        .template(engine, tx, name, language.as_slice())
+        .await?
+    else {
+        return Ok(None);
+    };
+    let mut params = new.params.clone();
+    // What is secret in it would be stored beside the text: such a template is none.
+    let holds_secrets = template
+        .layout
+        .as_ref()
+        .is_ok_and(|layout| !layout.take_secrets(&mut params.clone()).is_empty());
+    if holds_secrets {
+        return Ok(None);
+    }
+    if let Some(params) = params.as_object_mut() {
+        params.insert("message".to_owned(), json!(one_line(text)));
+    }
+    let filled = template
+        .layout
+        .as_ref()
+        .ok()
+        .and_then(|layout| Some(layout.masked_text(&layout.fill(&params).ok()?.body)));
+    Ok(filled.map(|body| Fallback {
+        template: name.clone(),
+        language: template.row.language.clone(),
+        category: template.row.category.clone(),
+        params,
+        body: Some(body),
+    }))
+}

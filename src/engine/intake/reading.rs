@@ -1,0 +1,166 @@
+//! What was read in one transaction, read once, however many requests are in it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use uuid::Uuid;
+
+use crate::{
+    domain::{access::Bounds, phone::Phone, time::Timestamp},
+    engine::{
+        Engine,
+        runtime::catalogue_cache::{InForce, Template},
+    },
+    store::{
+        DatabaseTransaction, StoreError,
+        people::{self, Person},
+        sender,
+        template_sync::{self, Standing},
+    },
+};
+
+/// What was read so far.
+#[derive(Debug, Default)]
+pub struct Reading {
+    in_force: Option<Arc<InForce>>,
+    accounts: HashMap<Option<Uuid>, Option<String>>,
+    standings: HashMap<(Option<String>, String, String), Option<Standing>>,
+    senders: HashMap<String, Option<entity::sender::Model>>,
+    people: HashMap<String, Person>,
+    /// Looked for, and found or not.
+    default_senders: Vec<Option<Uuid>>,
+}
+
+impl Reading {
+    /// The rules and templates in force, as of this transaction.
+    pub async fn in_force(
+        &mut self,
+        engine: &Engine,
+        tx: &DatabaseTransaction,
+    ) -> Result<Arc<InForce>, StoreError> {
+        if let Some(known) = &self.in_force {
+            return Ok(Arc::clone(known));
+        }
+        let found = engine.in_force(tx).await?;
+        self.in_force = Some(Arc::clone(&found));
+        Ok(found)
+    }
+
+    /// A template of a name, in the language that is nearest to those that are wanted.
+    pub async fn template(
+        &mut self,
+        engine: &Engine,
+        tx: &DatabaseTransaction,
+        name: &str,
+        wanted: &[&str],
+    ) -> Result<Option<Arc<Template>>, StoreError> {
+        let in_force = self.in_force(engine, tx).await?;
+        in_force.template(tx, name, wanted).await
+    }
+
+    /// The sender of what names none.
+    pub async fn default_sender(
+        &mut self,
+        tx: &DatabaseTransaction,
+    ) -> Result<Option<Uuid>, StoreError> {
+        if let Some(known) = self.default_senders.first() {
+            return Ok(*known);
+        }
+        let found = sender::default_one(tx).await?.map(|row| row.id);
+        self.default_senders.push(found);
+        Ok(found)
+    }
+
+    /// The sender of what names none, for a caller that is bound to some: the default if that is
+    /// one of them, else the first; for others none, so that it is chosen when it is sent.
+    pub async fn own_sender(
+        &mut self,
+        tx: &DatabaseTransaction,
+        bounds: &Bounds,
+    ) -> Result<Option<Uuid>, StoreError> {
+        let Some(first) = bounds.senders().first().copied() else {
+            return Ok(None);
+        };
+        let default = self.default_sender(tx).await?;
+        Ok(default.filter(|id| bounds.has_sender(*id)).or(Some(first)))
+    }
+
+    /// The account of a sender, or of the default.
+    pub async fn account(
+        &mut self,
+        tx: &DatabaseTransaction,
+        sender_id: Option<Uuid>,
+    ) -> Result<Option<String>, StoreError> {
+        if let Some(found) = self.accounts.get(&sender_id) {
+            return Ok(found.clone());
+        }
+        let row = match sender_id {
+            Some(id) => sender::find(tx, id).await?,
+            None => sender::default_one(tx).await?,
+        };
+        let account = row.and_then(|row| row.waba_id);
+        self.accounts.insert(sender_id, account.clone());
+        Ok(account)
+    }
+
+    /// What an account says of a template.
+    pub async fn standing(
+        &mut self,
+        tx: &DatabaseTransaction,
+        account: Option<&str>,
+        name: &str,
+        language: &str,
+    ) -> Result<Option<Standing>, StoreError> {
+        let key = (
+            account.map(str::to_owned),
+            name.to_owned(),
+            language.to_owned(),
+        );
+        if let Some(found) = self.standings.get(&key) {
+            return Ok(found.clone());
+        }
+        let found = template_sync::standing(tx, account, name, language).await?;
+        self.standings.insert(key, found.clone());
+        Ok(found)
+    }
+
+    /// The sender of a name or an id.
+    pub async fn sender(
+        &mut self,
+        tx: &DatabaseTransaction,
+        named: &str,
+    ) -> Result<Option<entity::sender::Model>, StoreError> {
+        if let Some(found) = self.senders.get(named) {
+            return Ok(found.clone());
+        }
+        let found = sender::named(tx, named).await?;
+        self.senders.insert(named.to_owned(), found.clone());
+        Ok(found)
+    }
+
+    /// Looks for everybody at once; whoever is not there is made when needed.
+    pub async fn look_for(
+        &mut self,
+        tx: &DatabaseTransaction,
+        phones: &[Phone],
+    ) -> Result<(), StoreError> {
+        for (number, person) in people::by_phones(tx, phones).await? {
+            self.people.insert(number, person);
+        }
+        Ok(())
+    }
+
+    /// The contact of a number, made if there is none.
+    pub async fn person(
+        &mut self,
+        tx: &DatabaseTransaction,
+        phone: &Phone,
+        now: Timestamp,
+    ) -> Result<Person, StoreError> {
+        if let Some(person) = self.people.get(phone.e164()) {
+            return Ok(person.clone());
+        }
+        let person = people::ensure_phone(tx, phone, now).await?;
+        self.people.insert(phone.e164().to_owned(), person.clone());
+        Ok(person)
+    }
+}

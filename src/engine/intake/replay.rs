@@ -1,0 +1,88 @@
+//! An event is run again, after its routes were mended.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    RouteResult,
+    expand::{Cursor, expand},
+};
+use crate::{
+    domain::{access::Bounds, time::Timestamp},
+    engine::{Engine, runtime::access},
+    store::{StoreError, audit, catalogue, event},
+};
+
+/// What came of asking for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replayed {
+    /// What its routes have done now; those that had fired before were left alone.
+    Yes(Vec<RouteResult>),
+    NotFound,
+    /// This is why not.
+    No(&'static str),
+}
+
+/// Runs the routes of an event of the caller's that have not fired. No recipient gets it twice: a route that
+/// has fired is left alone, and one that reached some people before it failed goes on with
+/// the others.
+pub async fn replay(
+    engine: &Engine,
+    bounds: &Bounds,
+    id: Uuid,
+    actor: &str,
+    now: Timestamp,
+) -> Result<Replayed, StoreError> {
+    let (done, report) = engine
+        .store
+        .write(async |tx| {
+            let nothing = crate::engine::lifecycle::Report::default;
+            let Some(row) = event::lock(tx, bounds, id).await? else {
+                return Ok((Replayed::NotFound, nothing()));
+            };
+            if row.state == "expanding" {
+                return Ok((Replayed::No("it is still being worked through"), nothing()));
+            }
+            if row.data.is_empty() {
+                let why = "its data were secret, and have been wiped: post it anew";
+                return Ok((Replayed::No(why), nothing()));
+            }
+            let before: Vec<RouteResult> = serde_json::from_str(&row.routes).unwrap_or_default();
+            let known: Vec<String> = before.iter().map(|it| it.route.clone()).collect();
+            let fired: Vec<RouteResult> = before
+                .into_iter()
+                .filter(|result| result.outcome == "fired")
+                .collect();
+            let mut done: Vec<String> = fired.iter().map(|it| it.route.clone()).collect();
+            let own = access::bounds_of_key(tx, row.key_id, row.product.as_deref()).await?;
+            let routes = catalogue::routes(tx, &own, &row.event_type).await?;
+            // A route that has fired and is gone may have another name now: nobody is to
+            // hear of it again by that.
+            let is_gone = |name: &String| !routes.iter().any(|route| route.name == *name);
+            if done.iter().any(is_gone) {
+                let unheard = routes.iter().map(|route| route.name.clone());
+                done.extend(unheard.filter(|name| !known.contains(name)));
+            }
+            let cursor = Cursor::without(done);
+            let routes = json!(fired).to_string();
+            let cursor = Some(json!(cursor).to_string());
+            event::set_progress(tx, id, "expanding", cursor, routes).await?;
+            let entry = audit::New {
+                actor,
+                action: "event.replayed",
+                subject: &id.to_string(),
+                detail: "{}".to_owned(),
+            };
+            audit::note(tx, entry, now).await?;
+            let Some(row) = event::find(tx, id).await? else {
+                return Ok((Replayed::NotFound, nothing()));
+            };
+            let report = expand(engine, tx, row, now).await?;
+            let routes = event::find(tx, id).await?.map(|row| row.routes);
+            let results = routes.and_then(|routes| serde_json::from_str(&routes).ok());
+            Ok((Replayed::Yes(results.unwrap_or_default()), report))
+        })
+        .await?;
+    report.publish(engine);
+    Ok(done)
+}

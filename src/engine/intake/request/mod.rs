@@ -1,0 +1,447 @@
+//! Direct requests: checked completely before anything is stored.
+
+mod recipients;
+mod template;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use recipients::{about, recipients};
+use template::check_template;
+
+use super::{Draft, Mode, NEEDS_PHONE, Reading, compose, targets::Target, unique};
+use crate::{
+    domain::{
+        access::Bounds, content::Content, field_error::FieldError, recipient::UserId,
+        time::Timestamp,
+    },
+    engine::Engine,
+    store::{
+        DatabaseTransaction, StoreError,
+        event::{self, Used},
+        inbound::{self, ProviderId},
+        new_id,
+        notification::{self, Fallback, NewNotification},
+    },
+};
+
+/// A message asked for directly.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub to: Vec<String>,
+    pub about: Option<String>,
+    /// The name or id of a sender; none: the default.
+    pub sender: Option<String>,
+    pub content: RequestContent,
+    pub reference: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    pub priority: i64,
+    pub expires_after_seconds: Option<i64>,
+    /// Not before then.
+    pub send_at: Option<Timestamp>,
+    /// The message that it answers: our id of it, or the provider's.
+    pub reply_to: Option<String>,
+    /// Which kind of message it is, of those that people may turn off.
+    pub message_kind: Option<String>,
+    pub mode: Mode,
+}
+
+/// What a direct request wants to say.
+#[derive(Clone, Debug)]
+pub enum RequestContent {
+    Template(TemplateUse),
+    /// What arrives only while the window is open, and the template that takes its
+    /// place, once, when it is not.
+    Free {
+        content: Content,
+        fallback: Option<TemplateUse>,
+    },
+}
+
+/// A template with its parameters.
+#[derive(Clone, Debug)]
+pub struct TemplateUse {
+    pub name: String,
+    pub language: Option<String>,
+    pub params: serde_json::Map<String, Value>,
+}
+
+/// Why a direct request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Fields(Vec<FieldError>),
+    /// The idempotency key was used for another body.
+    KeyReused,
+}
+
+/// A request with whose it is.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Whose idempotency keys these are.
+    pub client: String,
+    pub bounds: Bounds,
+    /// The idempotency key.
+    pub key: Option<String>,
+    /// A digest of the body.
+    pub fingerprint: Vec<u8>,
+    pub request: Request,
+}
+
+impl Asked {
+    /// What no two requests of one transaction may have in common.
+    pub(super) fn whole_key(&self) -> Option<(&str, &str)> {
+        Some((self.client.as_str(), self.key.as_deref()?))
+    }
+}
+
+/// What came of checking one request.
+pub(super) enum Checked {
+    /// It was asked before: these are its notifications.
+    Before(Vec<Uuid>),
+    Refused(Refusal),
+    /// To be stored, under the id of the request.
+    New(Uuid, Vec<NewNotification>),
+}
+
+/// Names of idempotency keys' uses.
+const OPERATION: &str = "POST /api/v1/notifications";
+
+/// Checks a request completely; what it refuses has written nothing, but for a user id
+/// that cannot be sent this template. Says so with `true`.
+pub(super) async fn check(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    reading: &mut Reading,
+    asked: &Asked,
+    now: Timestamp,
+) -> Result<(Checked, bool), StoreError> {
+    let request = &asked.request;
+    let used = Used {
+        fingerprint: engine.fingerprint(&asked.fingerprint),
+        resource_id: new_id(now),
+        answer: None,
+    };
+    if let Some(key) = &asked.key
+        && let Some(before) = event::idempotency_key(tx, &asked.client, key, OPERATION).await?
+    {
+        return Ok((repeated(engine, tx, asked, &before).await?, false));
+    }
+    let mut wrong = Vec::new();
+    let mut recipients = recipients(tx, &asked.bounds, request, &mut wrong, now).await?;
+    let about = about(tx, &asked.bounds, request, &mut wrong, now).await?;
+    let from = match &request.sender {
+        None => reading.own_sender(tx, &asked.bounds).await?,
+        Some(named) => {
+            let found = reading.sender(tx, named).await?;
+            let found = found.filter(|row| asked.bounds.has_sender(row.id));
+            if found.is_none() {
+                wrong.push(FieldError {
+                    pointer: "/sender".to_owned(),
+                    rule: "no sender has this name".to_owned(),
+                });
+            }
+            found.map(|row| row.id)
+        }
+    };
+    let reply_to = reply_to(tx, asked, &mut wrong).await?;
+    let in_force = reading.in_force(engine, tx).await?;
+    if request
+        .message_kind
+        .as_deref()
+        .is_some_and(|kind| !in_force.knows_kind(&asked.bounds, kind))
+    {
+        wrong.push(FieldError {
+            pointer: "/message_kind".to_owned(),
+            rule: "no catalogue has this kind of message".to_owned(),
+        });
+    }
+    let templates: Vec<(&TemplateUse, &str)> = match &request.content {
+        RequestContent::Template(template) => vec![(template, "")],
+        RequestContent::Free { content, fallback } => {
+            wrong.extend(content.check().into_iter().map(FieldError::from));
+            fallback.iter().map(|it| (it, "/fallback")).collect()
+        }
+    };
+    let mut is_code = false;
+    for (template, at) in &templates {
+        let category = check_template(
+            engine,
+            tx,
+            reading,
+            &asked.bounds,
+            from,
+            template,
+            at,
+            &mut wrong,
+        )
+        .await?;
+        is_code |= category.as_deref() == Some("authentication");
+    }
+    let named_by_id = |target: &Target| {
+        let address = target.address.as_deref();
+        address.is_some_and(|address| UserId::parse(address).is_some())
+    };
+    if is_code
+        && recipients
+            .iter()
+            .any(|it| it.needs_user_id() || it.found(named_by_id))
+    {
+        wrong.push(FieldError {
+            pointer: "/to".to_owned(),
+            rule: NEEDS_PHONE.to_owned(),
+        });
+    }
+    if !wrong.is_empty() {
+        return Ok((Checked::Refused(Refusal::Fields(wrong)), false));
+    }
+    // Only now is anybody made who is not known yet.
+    let mut targets = Vec::with_capacity(recipients.len());
+    for recipient in recipients.drain(..) {
+        targets.extend(recipient.settle(tx, reading, now).await?);
+    }
+    let targets = unique(targets);
+    if targets.is_empty() {
+        let nobody = FieldError {
+            pointer: "/to".to_owned(),
+            rule: "nobody is in these groups".to_owned(),
+        };
+        return Ok((Checked::Refused(Refusal::Fields(vec![nobody])), false));
+    }
+    let about = match about {
+        Some(recipient) => recipient.settle(tx, reading, now).await?.into_iter().next(),
+        None => None,
+    };
+    let product = asked.bounds.owner().map(str::to_owned);
+    let draft = Draft {
+        event_id: None,
+        route: None,
+        event_type: None,
+        follow_up_id: None,
+        parent_id: None,
+        rule: None,
+        depth: 0,
+        channel: "whatsapp".to_owned(),
+        sender_id: from,
+        template: String::new(),
+        language: None,
+        default_language: None,
+        params: json!({}),
+        subject_contact_id: about.as_ref().and_then(|about| about.contact_id),
+        subject_address: about
+            .and_then(|about| about.address)
+            .filter(|_| product.is_some()),
+        reference: request.reference.clone(),
+        labels: request.labels.clone(),
+        priority: request.priority,
+        expires_after_seconds: request.expires_after_seconds,
+        send_at: request.send_at,
+        reply_to,
+        message_kind: request.message_kind.clone(),
+        mode: request.mode,
+        fallback_template: None,
+        product,
+        unread: Vec::new(),
+    };
+    let made = match &request.content {
+        RequestContent::Template(template) => {
+            templated(engine, tx, reading, &draft, template, "", targets, now).await?
+        }
+        RequestContent::Free { content, fallback } => {
+            let fallbacks = match fallback {
+                None => Ok(Vec::new()),
+                Some(template) => {
+                    let (at, targets) = ("/fallback", targets.clone());
+                    templated(engine, tx, reading, &draft, template, at, targets, now).await?
+                }
+            };
+            fallbacks.map(|fallbacks| {
+                let mut fallbacks = fallbacks.into_iter();
+                targets
+                    .into_iter()
+                    .map(|target| {
+                        let fallback = fallbacks.next().and_then(fallback_of);
+                        free(engine, &draft, target, content, fallback, now)
+                    })
+                    .collect()
+            })
+        }
+    };
+    let new = match made {
+        Ok(new) => new,
+        Err(wrong) => return Ok((Checked::Refused(Refusal::Fields(wrong)), true)),
+    };
+    if let Some(key) = &asked.key {
+        // Another process may have been faster since we looked.
+        let before =
+            event::take_idempotency_key(tx, &asked.client, key, OPERATION, &used, now).await?;
+        if let Some(before) = before {
+            return Ok((repeated(engine, tx, asked, &before).await?, true));
+        }
+    }
+    let new = new
+        .into_iter()
+        .map(|new| NewNotification {
+            parent_id: None,
+            event_id: Some(used.resource_id),
+            ..new
+        })
+        .collect();
+    Ok((Checked::New(used.resource_id, new), false))
+}
+
+/// The provider's id of the message that is answered.
+async fn reply_to(
+    tx: &DatabaseTransaction,
+    asked: &Asked,
+    wrong: &mut Vec<FieldError>,
+) -> Result<Option<String>, StoreError> {
+    let Some(named) = &asked.request.reply_to else {
+        return Ok(None);
+    };
+    let Ok(id) = Uuid::parse_str(named) else {
+        return Ok(Some(named.clone()));
+    };
+    let found = inbound::find(tx, &asked.bounds, id).await?;
+    let found = found
+        .as_ref()
+        .map(|row| ProviderId::of(&row.provider_message_id));
+    if let Some(ProviderId::Message(message)) = found {
+        return Ok(Some(message.to_owned()));
+    }
+    wrong.push(FieldError {
+        pointer: "/reply_to".to_owned(),
+        rule: "no message has this id".to_owned(),
+    });
+    Ok(None)
+}
+
+/// The answer to a request whose key was used before.
+async fn repeated(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    asked: &Asked,
+    before: &Used,
+) -> Result<Checked, StoreError> {
+    if !engine.is_fingerprint(&before.fingerprint, &asked.fingerprint) {
+        return Ok(Checked::Refused(Refusal::KeyReused));
+    }
+    let ids = notification::of_request(tx, before.resource_id).await?;
+    Ok(Checked::Before(ids))
+}
+
+/// Notifications of a template that was checked, or why there are none; pointers begin
+/// with `at`.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one use of a template in its transaction: a struct for one call says no more"
+)]
+async fn templated(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    reading: &mut Reading,
+    draft: &Draft,
+    template: &TemplateUse,
+    at: &str,
+    targets: Vec<Target>,
+    now: Timestamp,
+) -> Result<Result<Vec<NewNotification>, Vec<FieldError>>, StoreError> {
+    let draft = Draft {
+        template: template.name.clone(),
+        language: template.language.clone(),
+        params: Value::Object(template.params.clone()),
+        ..draft.clone()
+    };
+    let broken = |parameter: Option<&str>, rule: String| {
+        let at_field = parameter.map_or_else(
+            || format!("{at}/template"),
+            |name| format!("{at}/params/{name}"),
+        );
+        vec![FieldError {
+            pointer: at_field,
+            rule,
+        }]
+    };
+    let made = match compose(engine, tx, reading, &draft, targets, now).await? {
+        Ok(made) => made,
+        Err(reason) => return Ok(Err(broken(None, reason))),
+    };
+    // What can be said to nobody is the request's fault; one person without a name is skipped.
+    if made.iter().all(|made| made.unfilled.is_some())
+        && let Some(unfilled) = made.iter().find_map(|made| made.unfilled.as_ref())
+    {
+        let parameter = unfilled.parameter.as_deref();
+        return Ok(Err(broken(parameter, unfilled.error.to_string())));
+    }
+    Ok(Ok(made.into_iter().map(|made| made.new).collect()))
+}
+
+/// What takes the place of a message whose window is closed. One that cannot be
+/// filled in for this person takes none. With the id that its secrets are bound to.
+fn fallback_of(new: NewNotification) -> Option<(Uuid, Option<String>, Fallback)> {
+    if new.skipped.is_some() {
+        return None;
+    }
+    let (id, sealed) = (new.id, new.sealed);
+    let fallback = Fallback {
+        template: new.template,
+        language: new.language.unwrap_or_default(),
+        category: new.category,
+        params: new.params,
+        body: new.body,
+    };
+    Some((id, sealed, fallback))
+}
+
+fn free(
+    engine: &Engine,
+    draft: &Draft,
+    target: Target,
+    content: &Content,
+    fallback: Option<(Uuid, Option<String>, Fallback)>,
+    now: Timestamp,
+) -> NewNotification {
+    let (id, sealed, fallback) = match fallback {
+        Some((id, sealed, fallback)) => (id, sealed, Some(fallback)),
+        None => (new_id(now), None, None),
+    };
+    let lifetime = draft
+        .expires_after_seconds
+        .unwrap_or(engine.settings.expires_after_seconds);
+    NewNotification {
+        id,
+        event_id: None,
+        route: None,
+        event_type: None,
+        follow_up_id: None,
+        parent_id: None,
+        rule: None,
+        depth: 0,
+        sender_id: draft.sender_id,
+        channel: draft.channel.clone(),
+        contact_id: target.contact_id,
+        recipient: target.recipient,
+        address: target.address,
+        subject_contact_id: draft.subject_contact_id,
+        kind: content.kind(),
+        template: String::new(),
+        made_with: None,
+        language: None,
+        category: "service".to_owned(),
+        params: json!(content),
+        body: content.readable().map(str::to_owned),
+        reference: draft.reference.clone(),
+        labels: draft.labels.clone(),
+        priority: draft.priority,
+        skipped: target.skipped,
+        expires_at: Some(draft.send_at.unwrap_or(now).plus_seconds(lifetime)),
+        send_at: draft.send_at,
+        reply_to: draft.reply_to.clone(),
+        fallback,
+        message_kind: draft.message_kind.clone(),
+        sealed,
+        product: draft.product.clone(),
+        unread: Vec::new(),
+    }
+}

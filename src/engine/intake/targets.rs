@@ -1,0 +1,242 @@
+//! From a `to` to people: who receives, at which address, and who cannot and why.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        access::Bounds,
+        phone::Phone,
+        recipient::{RecipientSpec, UserId},
+        time::Timestamp,
+    },
+    store::{
+        ConnectionTrait, DatabaseTransaction, StoreError,
+        dialect::is_sqlite,
+        people::{self, Person, Staff},
+    },
+};
+
+/// Recipients that one transaction expands: of a group no more, of a list of people at least so
+/// many. On SQLite whoever stores callbacks waits meanwhile (`bench fanout`).
+pub fn recipients_at_once(connection: &impl ConnectionTrait) -> usize {
+    if is_sqlite(connection) { 64 } else { 100 }
+}
+
+/// How far a list of recipients has been worked through, as a row keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Recipients before this one are done.
+    pub recipient: usize,
+    /// Members of the group up to this one are done.
+    pub after: Option<Uuid>,
+}
+
+impl Place {
+    /// Goes on behind a page: within the same group, if it has a next one.
+    pub fn pass(&mut self, next: Option<Uuid>) {
+        self.after = next;
+        if next.is_none() {
+            self.recipient += 1;
+        }
+    }
+}
+
+/// One person a message is for.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Target {
+    /// In words: `user:NAME`, `contact:NAME` or the number.
+    pub recipient: String,
+    pub contact_id: Option<Uuid>,
+    pub address: Option<String>,
+    pub name: Option<String>,
+    /// What this person reads, if it is known.
+    pub language: Option<String>,
+    /// Where this person's days begin and end, if it is known.
+    pub time_zone: Option<String>,
+    /// Why this person cannot receive.
+    pub skipped: Option<String>,
+}
+
+impl Target {
+    /// What makes two targets one person.
+    pub fn key(&self) -> String {
+        self.contact_id
+            .map_or_else(|| self.recipient.clone(), |contact| contact.to_string())
+    }
+
+    fn of(recipient: String, person: Option<Person>, missing: &str) -> Self {
+        let mut target = Self {
+            recipient,
+            ..Self::default()
+        };
+        let contact_id = person.as_ref().map(|person| person.contact_id);
+        if let Some(person) = person {
+            target.address = person.phone.or(person.user_id);
+            target.name = person.name;
+            target.language = person.language;
+            target.time_zone = person.time_zone;
+        }
+        let address = &target.address;
+        let skipped = if contact_id.is_none() {
+            Some(missing.to_owned())
+        } else if address.is_none() {
+            Some("the contact has no phone number".to_owned())
+        } else {
+            None
+        };
+        Self {
+            contact_id,
+            skipped,
+            ..target
+        }
+    }
+
+    /// A person at a number: the one asked for, not another one of the same person.
+    pub fn at(phone: &Phone, person: Person) -> Self {
+        Self {
+            recipient: phone.e164().to_owned(),
+            contact_id: Some(person.contact_id),
+            address: Some(phone.e164().to_owned()),
+            name: person.name,
+            language: person.language,
+            time_zone: person.time_zone,
+            skipped: None,
+        }
+    }
+
+    fn of_staff(staff: Staff) -> Self {
+        Self::of(
+            format!("user:{}", staff.name),
+            staff.person,
+            "the user is not linked to a contact",
+        )
+    }
+}
+
+/// Who is meant by one entry, from a position on.
+#[derive(Debug)]
+pub struct Page {
+    pub targets: Vec<Target>,
+    /// Where to go on, when a group has more members.
+    pub next: Option<Uuid>,
+}
+
+/// An entry that names nobody.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unknown(pub String);
+
+impl Unknown {
+    fn of(what: &str, name: &str) -> Self {
+        Self(format!("there is no {what} {name}"))
+    }
+}
+
+/// Finds whom one entry means, of those that the caller may name. `same` is `original`.
+pub async fn resolve(
+    tx: &DatabaseTransaction,
+    bounds: &Bounds,
+    spec: &RecipientSpec,
+    original: Option<&Target>,
+    after: Option<Uuid>,
+    now: Timestamp,
+) -> Result<Result<Page, Unknown>, StoreError> {
+    let one = |target| {
+        Ok(Page {
+            targets: vec![target],
+            next: None,
+        })
+    };
+    Ok(match spec {
+        RecipientSpec::Same => match original {
+            Some(target) => one(target.clone()),
+            None => Err(Unknown(
+                "`same` means the recipient of a notification, and there is none here".to_owned(),
+            )),
+        },
+        RecipientSpec::Phone(phone) => one(by_phone(tx, phone, now).await?),
+        RecipientSpec::UserId(user_id) => one(by_user_id(tx, user_id, now).await?),
+        RecipientSpec::Contact(name) => match people::contact_named(tx, bounds, name).await? {
+            Some(person) => one(Target::of(format!("contact:{name}"), Some(person), "")),
+            None => Err(Unknown::of("contact", name)),
+        },
+        RecipientSpec::User(name) => match people::user(tx, bounds, name).await? {
+            Some(staff) => one(Target::of_staff(staff)),
+            None => Err(Unknown::of("user", name)),
+        },
+        RecipientSpec::Group(name) => {
+            let most = i64::try_from(recipients_at_once(tx)).unwrap_or(i64::MAX);
+            let members = people::members(tx, name, after, most).await?;
+            // Of a group that has members nobody need be asked whether it is there.
+            let is_known = !members.is_empty() && bounds.catalogue().is_none();
+            if !is_known && !people::group_exists(tx, bounds, name).await? {
+                return Ok(Err(Unknown::of("group", name)));
+            }
+            let more = i64::try_from(members.len()).unwrap_or(0) == most;
+            let next = if more {
+                members.last().map(|member| member.user_id)
+            } else {
+                None
+            };
+            Ok(Page {
+                targets: members.into_iter().map(Target::of_staff).collect(),
+                next,
+            })
+        }
+    })
+}
+
+/// Whether a group, user or contact is there, of those that the caller may name. Whoever else is
+/// meant is made when a message is.
+pub async fn find_unknown(
+    tx: &DatabaseTransaction,
+    bounds: &Bounds,
+    spec: &RecipientSpec,
+) -> Result<Option<Unknown>, StoreError> {
+    let (is_known, what, name) = match spec {
+        RecipientSpec::Group(name) => {
+            (people::group_exists(tx, bounds, name).await?, "group", name)
+        }
+        RecipientSpec::User(name) => (people::user_exists(tx, bounds, name).await?, "user", name),
+        RecipientSpec::Contact(name) => {
+            let found = people::contact_named(tx, bounds, name).await?;
+            (found.is_some(), "contact", name)
+        }
+        RecipientSpec::Same | RecipientSpec::Phone(_) | RecipientSpec::UserId(_) => {
+            return Ok(None);
+        }
+    };
+    Ok((!is_known).then(|| Unknown::of(what, name)))
+}
+
+async fn by_phone(
+    tx: &DatabaseTransaction,
+    phone: &Phone,
+    now: Timestamp,
+) -> Result<Target, StoreError> {
+    let person = people::ensure_phone(tx, phone, now).await?;
+    Ok(Target::at(phone, person))
+}
+
+/// A person whose number may be unknown.
+pub async fn by_user_id(
+    tx: &DatabaseTransaction,
+    user_id: &UserId,
+    now: Timestamp,
+) -> Result<Target, StoreError> {
+    let person = people::ensure_user_id(tx, user_id, now).await?;
+    Ok(Target {
+        recipient: user_id.as_str().to_owned(),
+        contact_id: Some(person.contact_id),
+        // The one that is good now.
+        address: Some(
+            person
+                .user_id
+                .unwrap_or_else(|| user_id.as_str().to_owned()),
+        ),
+        name: person.name,
+        language: person.language,
+        time_zone: person.time_zone,
+        skipped: None,
+    })
+}

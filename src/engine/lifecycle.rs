@@ -1,0 +1,614 @@
+//! One mechanism for everything that changes notifications: load under lock,
+//! apply, save, and write down what follows (timeline, follow-ups, counters) in
+//! the same transaction. A batch costs a handful of statements.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Engine, runtime::catalogue_cache::InForce};
+use crate::{
+    domain::{
+        country,
+        facts::Fact,
+        latency,
+        notification::{Change, Effect, NotificationState},
+        preference,
+        rule::NotStarted,
+        template,
+        time::Timestamp,
+        trigger::{Trigger, Triggers},
+    },
+    store::{
+        DatabaseTransaction, StoreError, attempt, catalogue::StoredRule, context, counter,
+        dialect::Id, follow_up, new_id, notification, notification::Facets, people, timeline, wish,
+    },
+};
+
+/// One change of one notification, and where it came from.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub notification_id: Uuid,
+    pub change: Change,
+    pub attempt_id: Option<Uuid>,
+    pub callback_id: Option<Uuid>,
+    /// For replies that name the message they answer: the inbound message.
+    pub occurrence: Option<String>,
+    /// When it happened by the provider's clock.
+    pub provider_at: Option<Timestamp>,
+    /// What a person may want to know, for the timeline.
+    pub detail: Option<Value>,
+}
+
+impl Step {
+    pub const fn new(notification_id: Uuid, change: Change) -> Self {
+        Self {
+            notification_id,
+            change,
+            attempt_id: None,
+            callback_id: None,
+            occurrence: None,
+            provider_at: None,
+            detail: None,
+        }
+    }
+}
+
+/// What came of a batch.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub applied: u64,
+    pub ignored: u64,
+    pub triggered: BTreeMap<Trigger, u64>,
+    /// What became of which notification, for the log.
+    pub reached: Vec<(Uuid, Trigger)>,
+    /// Messages of people: the callback each came in, and its kind.
+    pub received: Vec<(Uuid, String)>,
+    /// The effect of each step, in order; absent when there is no such notification.
+    pub effects: Vec<Option<Effect>>,
+    /// Of whom a provider has spoken for the first time, or of a failure.
+    pub heard: BTreeMap<Uuid, Heard>,
+    /// Something may be due at once.
+    pub wake_sender: bool,
+    pub wake_timers: bool,
+    /// An event has more recipients than were made at once.
+    pub wake_expansion: bool,
+}
+
+/// A message that its provider has spoken of.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// For the first time: its provider's names of the person are news.
+    pub first: bool,
+    pub facets: Facets,
+}
+
+impl Report {
+    /// Notes whom a notification of which its provider has spoken is for.
+    fn hear(&mut self, loaded: &notification::Loaded, first: bool) {
+        let heard = self.heard.entry(loaded.state.id).or_insert_with(|| Heard {
+            first: false,
+            facets: loaded.facets.clone(),
+        });
+        heard.first |= first;
+    }
+
+    /// Takes in what came of another batch in the same transaction.
+    pub fn add(&mut self, other: Self) {
+        self.applied += other.applied;
+        self.ignored += other.ignored;
+        for (trigger, count) in other.triggered {
+            *self.triggered.entry(trigger).or_default() += count;
+        }
+        self.reached.extend(other.reached);
+        self.received.extend(other.received);
+        self.effects.extend(other.effects);
+        self.heard.extend(other.heard);
+        self.wake_sender |= other.wake_sender;
+        self.wake_timers |= other.wake_timers;
+        self.wake_expansion |= other.wake_expansion;
+    }
+
+    /// Counts, logs, and wakes whoever has work now. To be called after the commit.
+    pub fn publish(&self, engine: &Engine) {
+        for (notification, trigger) in &self.reached {
+            // The answer to a call has its own line.
+            if *trigger != Trigger::Accepted {
+                tracing::info!(event = trigger.event(), notification.id = %notification, "a notification has moved on");
+            }
+        }
+        for (callback, kind) in &self.received {
+            tracing::info!(event = "message.received", callback.id = %callback, kind, "a person has written");
+        }
+        for (trigger, count) in &self.triggered {
+            metrics::counter!("herald_transitions_total", "trigger" => trigger.name())
+                .increment(*count);
+        }
+        if self.wake_sender {
+            engine.wake_senders();
+        }
+        if self.wake_timers {
+            engine.followed_up.notify_one();
+        }
+        if self.wake_expansion {
+            engine.unexpanded.notify_one();
+        }
+    }
+}
+
+/// Collects what follows from changes, to be written set-wise.
+struct Consequences<'a> {
+    engine: &'a Engine,
+    now: Timestamp,
+    timeline: Vec<timeline::Entry>,
+    counters: counter::Changes,
+    reached: Vec<follow_up::Reached>,
+    overruled: Vec<Uuid>,
+    starts: Vec<Start<'a>>,
+}
+
+/// A rule whose trigger came.
+struct Start<'a> {
+    notification_id: Uuid,
+    generation: i64,
+    depth: i64,
+    reached: Triggers,
+    trigger_at: Timestamp,
+    trigger: Trigger,
+    occurrence: String,
+    rule: &'a StoredRule,
+}
+
+impl<'a> Consequences<'a> {
+    fn new(engine: &'a Engine, now: Timestamp) -> Self {
+        Self {
+            engine,
+            now,
+            timeline: Vec::new(),
+            counters: counter::Changes::default(),
+            reached: Vec::new(),
+            overruled: Vec::new(),
+            starts: Vec::new(),
+        }
+    }
+
+    fn note(&mut self, notification_id: Uuid, kind: &'static str, detail: Option<Value>) {
+        self.timeline.push(timeline::Entry {
+            notification_id: Id(notification_id),
+            id: Id(new_id(self.now)),
+            kind,
+            provider_at: None,
+            attempt_id: None,
+            callback_id: None,
+            detail: detail.map(|detail| detail.to_string()),
+        });
+    }
+
+    fn count(&mut self, state: &NotificationState, facets: &Facets, sign: i64) {
+        let class = counter::Class {
+            sender_id: facets.sender_id.unwrap_or_default(),
+            channel: facets.channel.clone(),
+            template: facets.template.clone(),
+            event_type: facets.event_type.clone().unwrap_or_default(),
+            product: facets.product.clone().unwrap_or_default(),
+        };
+        // By sender and channel only: there are many classes of time.
+        let of_all = counter::Class {
+            sender_id: class.sender_id,
+            channel: class.channel.clone(),
+            product: class.product.clone(),
+            ..counter::Class::default()
+        };
+        let country = facets.address.as_deref().map_or("ZZ", country::of_number);
+        let prices = state
+            .prices()
+            .into_iter()
+            .map(|(category, kind)| (counter::PRICED, format!("{category}/{kind}/{country}")));
+        let took = state.took().into_iter();
+        let took = took.map(|(name, took)| (name, latency::code(took)));
+        let counted = state.tally().into_iter().chain(prices);
+        self.counters.add(state.created_at, class, counted, sign);
+        self.counters.add(state.created_at, of_all, took, sign);
+    }
+
+    fn start(
+        &mut self,
+        state: &NotificationState,
+        facets: &Facets,
+        trigger: Trigger,
+        occurrence: &str,
+        rules: &'a InForce,
+    ) {
+        let fact = match trigger {
+            Trigger::Accepted => Some(Fact::Accepted),
+            Trigger::Sent => Some(Fact::Sent),
+            Trigger::Delivered => Some(Fact::Delivered),
+            Trigger::Read => Some(Fact::Read),
+            Trigger::Played => Some(Fact::Played),
+            Trigger::Failed
+            | Trigger::Expired
+            | Trigger::Skipped
+            | Trigger::Stale
+            | Trigger::Replied => None,
+        };
+        let trigger_at = fact.map_or(self.now, |fact| state.first_at(fact, self.now));
+        for rule in rules.on(trigger) {
+            self.starts.push(Start {
+                notification_id: state.id,
+                generation: state.generation,
+                depth: facets.depth,
+                reached: state.triggered,
+                trigger_at,
+                trigger,
+                occurrence: occurrence.to_owned(),
+                rule,
+            });
+        }
+    }
+
+    /// Decides which rules start, and writes everything down.
+    async fn write(
+        mut self,
+        tx: &DatabaseTransaction,
+        report: &mut Report,
+    ) -> Result<(), StoreError> {
+        let now = self.now;
+        let new = self.decide(tx).await?;
+        report.wake_timers |= new
+            .iter()
+            .any(|new| new.due_at.is_some_and(|due| due <= now.micros()));
+        follow_up::insert(tx, &new, now).await?;
+        if !self.overruled.is_empty() {
+            for fired in follow_up::fired(tx, &self.overruled).await? {
+                self.note(
+                    fired.notification_id,
+                    "follow_up_overruled",
+                    Some(json!({ "rule": fired.rule_name, "reason": "it went out because of a failure, and the message arrived after all" })),
+                );
+            }
+        }
+        for cancelled in follow_up::cancel(tx, &self.reached, now).await? {
+            self.note(
+                cancelled.notification_id,
+                "follow_up_cancelled",
+                Some(json!({ "rule": cancelled.rule_name })),
+            );
+        }
+        timeline::insert(tx, &self.timeline, now).await?;
+        counter::add(tx, &self.counters, self.engine.slot, now).await
+    }
+
+    async fn decide(
+        &mut self,
+        tx: &DatabaseTransaction,
+    ) -> Result<Vec<follow_up::New>, StoreError> {
+        let starts = std::mem::take(&mut self.starts);
+        let asking: Vec<Uuid> = starts
+            .iter()
+            .filter(|start| start.rule.rule.condition.is_some())
+            .map(|start| start.notification_id)
+            .collect();
+        let contexts: BTreeMap<Uuid, Value> = if asking.is_empty() {
+            BTreeMap::new()
+        } else {
+            context::load(tx, &asking).await?.into_iter().collect()
+        };
+        let mut new = Vec::new();
+        for start in starts {
+            let rule = &start.rule.rule;
+            if let Err(why) = rule.starts(start.depth, start.reached) {
+                // A rule that never answers rules is not worth a line on each of their messages.
+                if why != NotStarted::MadeByARule || rule.on == Trigger::Failed {
+                    self.note(
+                        start.notification_id,
+                        "rule_did_not_fire",
+                        Some(json!({ "rule": rule.name, "on": start.trigger.name(), "reason": why.reason() })),
+                    );
+                }
+                continue;
+            }
+            let nothing = Value::Null;
+            let asked = rule.condition.as_deref().map(|condition| {
+                template::holds(
+                    condition,
+                    contexts.get(&start.notification_id).unwrap_or(&nothing),
+                )
+            });
+            let (state, due_at, reason) = match asked {
+                Some(Ok(false)) => {
+                    self.note(
+                        start.notification_id,
+                        "rule_did_not_fire",
+                        Some(json!({
+                            "rule": rule.name, "on": start.trigger.name(),
+                            "reason": "its condition does not hold", "condition": rule.condition,
+                        })),
+                    );
+                    continue;
+                }
+                Some(Err(error)) => (
+                    "skipped",
+                    None,
+                    Some(format!("its condition cannot be evaluated: {error}")),
+                ),
+                Some(Ok(true)) | None => (
+                    "pending",
+                    Some(rule.due(start.trigger_at, self.now).micros()),
+                    None,
+                ),
+            };
+            if let Some(reason) = &reason {
+                self.note(
+                    start.notification_id,
+                    "follow_up_skipped",
+                    Some(json!({ "rule": rule.name, "reason": reason })),
+                );
+            }
+            metrics::counter!("herald_follow_ups_total", "state" => state).increment(1);
+            new.push(follow_up::New {
+                id: Id(new_id(self.now)),
+                notification_id: Id(start.notification_id),
+                generation: start.generation,
+                rule_id: Id(start.rule.id),
+                rule_name: rule.name.clone(),
+                trigger_name: start.trigger.name(),
+                occurrence: start.occurrence,
+                unless_mask: rule.unless.mask(),
+                state,
+                due_at,
+                reason,
+            });
+        }
+        new.sort_by_key(|new| (new.notification_id.0, new.id.0));
+        Ok(new)
+    }
+}
+
+/// Applies a batch of changes. Facts of one notification may come in any order
+/// and any number of times.
+pub async fn run(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    steps: &[Step],
+    now: Timestamp,
+) -> Result<Report, StoreError> {
+    if steps.is_empty() {
+        return Ok(Report::default());
+    }
+    run_recorded(engine, tx, steps, &[], now).await
+}
+
+/// The same for answers to calls: with the record of each call.
+pub async fn run_recorded(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    steps: &[Step],
+    records: &[attempt::Record],
+    now: Timestamp,
+) -> Result<Report, StoreError> {
+    notification::lock(tx, &notifications(steps)).await?;
+    change(engine, tx, steps, records, now).await
+}
+
+/// The notifications of a batch, each once, in order of id.
+fn notifications(steps: &[Step]) -> Vec<Uuid> {
+    let mut wanted: Vec<Uuid> = steps.iter().map(|step| step.notification_id).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    wanted
+}
+
+/// The same without waiting for others: [`StoreError::Overtaken`], and nothing
+/// stays, if somebody changes one of the notifications meanwhile.
+pub async fn run_unlocked(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    steps: &[Step],
+    now: Timestamp,
+) -> Result<Report, StoreError> {
+    if steps.is_empty() {
+        return Ok(Report::default());
+    }
+    change(engine, tx, steps, &[], now).await
+}
+
+async fn change(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    steps: &[Step],
+    records: &[attempt::Record],
+    now: Timestamp,
+) -> Result<Report, StoreError> {
+    let mut report = Report::default();
+    let policy = &engine.settings.policy;
+    let rules = engine.in_force(tx).await?;
+    let mut loaded = notification::load(tx, &notifications(steps)).await?;
+    let before: Vec<NotificationState> = loaded.iter().map(|loaded| loaded.state.clone()).collect();
+    let mut follow = Consequences::new(engine, now);
+    let mut replies: Vec<(usize, String)> = Vec::new();
+    for step in steps {
+        let found = loaded.binary_search_by_key(&step.notification_id, |loaded| loaded.state.id);
+        let Some((index, current)) = found
+            .ok()
+            .and_then(|index| loaded.get_mut(index).map(|loaded| (index, loaded)))
+        else {
+            report.effects.push(None);
+            continue;
+        };
+        let effect = current.state.on(&step.change, now, policy);
+        if matches!(
+            &step.change,
+            Change::Told {
+                failure: Some(_),
+                ..
+            }
+        ) {
+            report.hear(current, false);
+        }
+        if let (Change::Replied, Some(occurrence)) = (&step.change, &step.occurrence) {
+            replies.push((index, occurrence.clone()));
+        }
+        let (kind, detail) = match &effect {
+            Effect::Applied(kind) => {
+                report.applied += 1;
+                (*kind, step.detail.clone())
+            }
+            // Looking and finding nothing due is no event in a message's life.
+            Effect::Ignored(_) if matches!(step.change, Change::Woken) => {
+                report.ignored += 1;
+                report.effects.push(Some(effect));
+                continue;
+            }
+            Effect::Ignored(reason) => {
+                report.ignored += 1;
+                let mut detail = step.detail.clone().unwrap_or_else(|| json!({}));
+                if let Some(object) = detail.as_object_mut() {
+                    object.insert("reason".to_owned(), json!(reason));
+                    if let Change::Told { fact, .. } = &step.change {
+                        object.insert("status".to_owned(), json!(fact.name()));
+                    }
+                }
+                ("ignored", Some(detail))
+            }
+        };
+        follow.timeline.push(timeline::Entry {
+            notification_id: Id(step.notification_id),
+            id: Id(new_id(now)),
+            kind,
+            provider_at: step.provider_at.map(Timestamp::micros),
+            attempt_id: step.attempt_id.map(Id),
+            callback_id: step.callback_id.map(Id),
+            detail: detail.map(|detail| detail.to_string()),
+        });
+        report.effects.push(Some(effect));
+    }
+    for (index, (current, before)) in loaded.iter_mut().zip(&before).enumerate() {
+        let new = current.state.finish(before, now, policy);
+        if !new.is_empty() {
+            if rules.may_cancel(new) {
+                follow.reached.push(follow_up::Reached {
+                    id: Id(current.state.id),
+                    mask: new.mask(),
+                });
+            }
+            if new.contains(Trigger::Delivered) && before.triggered.contains(Trigger::Failed) {
+                follow.overruled.push(current.state.id);
+            }
+            if new.contains(Trigger::Sent) || new.contains(Trigger::Failed) {
+                report.hear(current, true);
+            }
+            for trigger in new.iter() {
+                *report.triggered.entry(trigger).or_default() += 1;
+                report.reached.push((current.state.id, trigger));
+                // A reply that names its message is an occurrence of its own.
+                let named =
+                    trigger == Trigger::Replied && replies.iter().any(|(at, _)| *at == index);
+                if !named {
+                    follow.start(&current.state, &current.facets, trigger, "", &rules);
+                }
+            }
+        }
+        report.wake_sender |= current.state.due_at.is_some_and(|due| due <= now);
+        if current.state != *before {
+            follow.count(before, &current.facets, -1);
+            follow.count(&current.state, &current.facets, 1);
+        }
+    }
+    for (index, occurrence) in replies {
+        if let Some(current) = loaded.get(index) {
+            follow.start(
+                &current.state,
+                &current.facets,
+                Trigger::Replied,
+                &occurrence,
+                &rules,
+            );
+        }
+    }
+    notification::save(tx, &before, &loaded, records, policy, now).await?;
+    follow.write(tx, &mut report).await?;
+    Ok(report)
+}
+
+/// Skips what its recipient does not want, visibly.
+async fn without_refused(
+    tx: &DatabaseTransaction,
+    rules: &InForce,
+    new: &[notification::NewNotification],
+) -> Result<Vec<notification::NewNotification>, StoreError> {
+    let mut new = new.to_vec();
+    let contacts: Vec<Uuid> = new.iter().filter_map(|new| new.contact_id).collect();
+    let wishes = wish::of(tx, &contacts).await?;
+    for new in new.iter_mut().filter(|new| new.skipped.is_none()) {
+        let message = preference::Message {
+            category: &new.category,
+            kind: new.message_kind.as_deref(),
+            required: rules.is_required(new.message_kind.as_deref()),
+            channel: &new.channel,
+            product: new.product.as_deref(),
+        };
+        new.skipped = new
+            .contact_id
+            .and_then(|contact| wishes.get(&contact))
+            .and_then(|wishes| wishes.refusal(message));
+    }
+    Ok(new)
+}
+
+/// Stores new notifications with their first line, what they count and what
+/// their being skipped starts. Gives back the ids of those that are new.
+pub async fn introduce(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    rules: &InForce,
+    new: &[notification::NewNotification],
+    now: Timestamp,
+) -> Result<(Vec<Uuid>, Report), StoreError> {
+    let mut report = Report::default();
+    if new.is_empty() {
+        return Ok((Vec::new(), report));
+    }
+    let new = &without_refused(tx, rules, new).await?;
+    let inserted = notification::insert(tx, new, now).await?;
+    people::note_reached(tx, new, now).await?;
+    let mut follow = Consequences::new(engine, now);
+    for new in new.iter().filter(|new| inserted.contains(&new.id)) {
+        let mut state = notification::fresh_state(new, now);
+        let facets = Facets {
+            sender_id: new.sender_id,
+            channel: new.channel.clone(),
+            template: new.template.clone(),
+            event_type: new.event_type.clone(),
+            language: new.language.clone(),
+            depth: new.depth,
+            contact_id: new.contact_id,
+            address: new.address.clone(),
+            product: new.product.clone(),
+        };
+        let why = json!({ "route": new.route, "rule": new.rule, "reason": new.skipped });
+        follow.note(
+            new.id,
+            if new.skipped.is_some() {
+                "skipped"
+            } else {
+                "queued"
+            },
+            Some(why),
+        );
+        for unread in &new.unread {
+            follow.note(new.id, "value_unread", Some(json!(unread)));
+        }
+        let before = state.clone();
+        let triggers = state.finish(&before, now, &engine.settings.policy);
+        for trigger in triggers.iter() {
+            *report.triggered.entry(trigger).or_default() += 1;
+            report.reached.push((state.id, trigger));
+            follow.start(&state, &facets, trigger, "", rules);
+        }
+        follow.count(&state, &facets, 1);
+        report.wake_sender |= new.skipped.is_none();
+    }
+    follow.write(tx, &mut report).await?;
+    Ok((inserted, report))
+}

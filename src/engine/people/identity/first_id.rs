@@ -1,0 +1,106 @@
+//! The first user id that answers and statuses name for a number: with every message to somebody
+//! new one comes, and there is nothing to compute.
+
+use std::collections::{BTreeMap, HashMap};
+
+use uuid::Uuid;
+
+use super::evidence;
+use crate::{
+    domain::{
+        identity::{Alias, Fact},
+        time::Timestamp,
+    },
+    engine::runtime::sighting::Sighting,
+    store::{
+        DatabaseTransaction, StoreError,
+        identity::{self, Known, NewEvidence, Pair},
+    },
+};
+
+/// Adds first ids to the contacts of their numbers, with the evidence. Says for each sighting
+/// whose it is, if it was such a one: it needs nothing more.
+///
+/// That is so where a settled contact has the number now, nobody has the id, and no other evidence
+/// and no decision names either of them.
+pub(super) async fn add(
+    tx: &DatabaseTransaction,
+    sightings: &[Sighting],
+    known: &HashMap<Alias, Known>,
+    now: Timestamp,
+) -> Result<Vec<Option<Uuid>>, StoreError> {
+    let mut owners = vec![None; sightings.len()];
+    let candidates: Vec<(usize, Candidate<'_>)> = sightings
+        .iter()
+        .enumerate()
+        .filter_map(|(position, sighting)| Some((position, candidate(sighting, known)?)))
+        .collect();
+    if candidates.is_empty() {
+        return Ok(owners);
+    }
+    let mut named: BTreeMap<&Alias, usize> = BTreeMap::new();
+    for fact in sightings.iter().flat_map(|sighting| &sighting.facts) {
+        let (one, other) = fact.aliases();
+        for alias in std::iter::once(one).chain(other) {
+            *named.entry(alias).or_default() += 1;
+        }
+    }
+    // Of what comes together, only what is named once is clear.
+    let is_clear = |(_, it): &(usize, Candidate<'_>)| {
+        named.get(it.phone) == Some(&1) && named.get(it.id) == Some(&1)
+    };
+    let clear: Vec<(usize, Candidate<'_>)> = candidates.into_iter().filter(is_clear).collect();
+    // Two processes may hear of two first ids of one number.
+    identity::lock(tx).await?;
+    let pairs: Vec<Pair<'_>> = clear
+        .iter()
+        .map(|(position, it)| Pair {
+            position: *position,
+            phone: &it.phone.value,
+            id: &it.id.value,
+        })
+        .collect();
+    for position in identity::unmentioned(tx, &pairs).await? {
+        let found = clear.iter().find(|(of, _)| *of == position);
+        if let (Some(owner), Some((_, it))) = (owners.get_mut(position), found) {
+            *owner = Some(it.contact);
+        }
+    }
+    let mut added = Vec::with_capacity(clear.len());
+    let mut noted: Vec<NewEvidence> = Vec::with_capacity(clear.len());
+    for (position, it) in &clear {
+        let is_first = owners.get(*position).is_some_and(Option::is_some);
+        if let Some(sighting) = sightings.get(*position).filter(|_| is_first) {
+            added.push((it.id.clone(), it.contact));
+            noted.extend(evidence(sighting));
+        }
+    }
+    identity::add_evidence(tx, &noted, now).await?;
+    identity::add_holders(tx, &added, now).await?;
+    Ok(owners)
+}
+
+/// A number, an id that nobody has, and the contact of the number.
+struct Candidate<'a> {
+    phone: &'a Alias,
+    id: &'a Alias,
+    contact: Uuid,
+}
+
+fn candidate<'a>(sighting: &'a Sighting, known: &HashMap<Alias, Known>) -> Option<Candidate<'a>> {
+    let [Fact::Together { phone, id }] = sighting.facts.as_slice() else {
+        return None;
+    };
+    let holder = known.get(phone)?;
+    let is_clear = !sighting.is_person
+        && !holder.is_unsettled
+        && !holder.is_linked
+        && holder.holder.superseded_at.is_none()
+        && sighting.at >= holder.holder.since
+        && !known.contains_key(id);
+    is_clear.then_some(Candidate {
+        phone,
+        id,
+        contact: holder.holder.contact,
+    })
+}

@@ -1,0 +1,359 @@
+//! Who is one person: evidence from callbacks and answers is kept, and contacts follow it.
+//!
+//! What follows is computed in [`crate::domain::identity`]; here it is read, written and made to
+//! hold for what was sent, written and wanted. Most items name somebody whom everybody agrees
+//! about: for these nothing is computed and nothing written.
+
+mod answered;
+mod by_hand;
+mod conflicts;
+mod consent;
+mod first_id;
+mod load;
+mod settle;
+
+use std::collections::{BTreeSet, HashMap};
+
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        identity::{Alias, AliasKind, Fact, Observation},
+        phone::Phone,
+        recipient::Address,
+        time::Timestamp,
+    },
+    engine::{Engine, runtime::sighting::Sighting},
+    providers::PersonIds,
+    store::{
+        DatabaseTransaction, StoreError,
+        identity::{self, NewEvidence, Source},
+        people,
+    },
+};
+
+pub use answered::{learn_answered, learn_due};
+pub use by_hand::{merge, part, split};
+pub(in crate::engine) use consent::state;
+pub use settle::decide_due;
+pub(in crate::engine) use settle::settle;
+
+impl Sighting {
+    /// Somebody who has written, called or said what they want.
+    pub(in crate::engine) fn of(
+        ids: &PersonIds,
+        scope: Option<&str>,
+        at: Timestamp,
+        source: Source,
+        callback: Uuid,
+    ) -> Self {
+        let aliases = aliases(ids);
+        Self {
+            facts: facts(&aliases),
+            aliases,
+            scope: scope.unwrap_or_default().to_owned(),
+            at,
+            source,
+            callback_id: Some(callback),
+            is_person: true,
+            profile_name: ids.name.clone(),
+            // Some write it as it is shown.
+            username: ids
+                .username
+                .as_deref()
+                .map(|it| it.trim_start_matches('@').to_owned()),
+        }
+    }
+}
+
+/// The aliases in an item, surest first.
+pub(in crate::engine) fn aliases(ids: &PersonIds) -> Vec<Alias> {
+    let id = |kind, value: &Option<String>| value.clone().map(|value| Alias { kind, value });
+    [
+        id(AliasKind::UserId, &ids.user_id),
+        ids.wa_id.as_deref().map(Alias::of_wa_id),
+        id(AliasKind::ParentUserId, &ids.parent_user_id),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What it says that these stand side by side.
+pub(in crate::engine) fn facts(aliases: &[Alias]) -> Vec<Fact> {
+    let of = |kind| aliases.iter().find(|alias| alias.kind == kind).cloned();
+    let (phone, id, parent) = (
+        of(AliasKind::Phone),
+        of(AliasKind::UserId),
+        of(AliasKind::ParentUserId),
+    );
+    let mut facts = Vec::new();
+    match (&phone, &id) {
+        (Some(phone), Some(id)) => facts.push(Fact::Together {
+            phone: phone.clone(),
+            id: id.clone(),
+        }),
+        (Some(alias), None) | (None, Some(alias)) => facts.push(Fact::Seen(alias.clone())),
+        (None, None) => {}
+    }
+    match (id, phone, parent) {
+        (Some(id), _, Some(parent)) => facts.push(Fact::Parent { id, parent }),
+        (None, Some(phone), Some(id)) => facts.push(Fact::Together { phone, id }),
+        (None, None, Some(parent)) => facts.push(Fact::Seen(parent)),
+        (_, _, None) => {}
+    }
+    facts
+}
+
+/// What an answer or a status says of whom a message went to.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct Recipient<'a> {
+    /// Where it was sent to.
+    pub address: Option<&'a Address>,
+    /// What the provider calls the number.
+    pub wa_id: Option<&'a str>,
+    pub user_id: Option<&'a str>,
+    pub parent_user_id: Option<&'a str>,
+}
+
+impl Recipient<'_> {
+    /// The aliases, surest first. The number is the one that was sent to.
+    pub(in crate::engine) fn aliases(&self) -> Vec<Alias> {
+        let id = |kind, value: Option<&str>| {
+            value.map(|value| Alias {
+                kind,
+                value: value.to_owned(),
+            })
+        };
+        let sent_to = match self.address {
+            Some(Address::Phone(phone)) => Some(Alias::of_phone(phone)),
+            Some(Address::UserId(_)) | None => None,
+        };
+        let sent_to_id = match self.address {
+            Some(Address::UserId(user_id)) => Some(user_id.as_str()),
+            Some(Address::Phone(_)) | None => None,
+        };
+        [
+            id(AliasKind::UserId, self.user_id.or(sent_to_id)),
+            sent_to,
+            id(AliasKind::ParentUserId, self.parent_user_id),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// What it says about who is who; none, if that is nothing. A number other than the one that
+    /// was sent to is the same line only if it is its other form; otherwise what the item says
+    /// is of that other number.
+    pub(in crate::engine) fn sighting(
+        &self,
+        scope: &str,
+        at: Timestamp,
+        source: Source,
+    ) -> Option<Sighting> {
+        let mut aliases = self.aliases();
+        let mut variant = None;
+        if let (Some(Address::Phone(sent)), Some(wa_id)) = (self.address, self.wa_id)
+            && let Ok(answered) = Phone::from_wa_id(wa_id)
+            && answered != *sent
+        {
+            let answered_alias = Alias::of_phone(&answered);
+            if answered.is_variant_of(sent) {
+                variant = Some(Fact::Variant {
+                    sent: Alias::of_phone(sent),
+                    answered: answered_alias,
+                });
+            } else {
+                tracing::warn!(
+                    event = "identity.other_number",
+                    "the provider names another number than the one that was sent to: nothing is concluded about that one"
+                );
+                metrics::counter!("herald_identity_contradictions_total").increment(1);
+                for alias in aliases.iter_mut().filter(|alias| alias.is_phone()) {
+                    *alias = answered_alias.clone();
+                }
+            }
+        }
+        let mut facts = facts(&aliases);
+        facts.retain(|fact| !matches!(fact, Fact::Seen(_)));
+        facts.extend(variant);
+        (!facts.is_empty()).then(|| Sighting {
+            aliases,
+            facts,
+            scope: scope.to_owned(),
+            at,
+            source,
+            callback_id: None,
+            is_person: false,
+            profile_name: None,
+            username: None,
+        })
+    }
+}
+
+/// Who an item is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Met {
+    pub contact: Uuid,
+    /// What this person says may hold for other contacts, too.
+    pub is_shared: bool,
+}
+
+/// Whether all that these say is known already: asked before anything is written.
+pub(in crate::engine) async fn are_known(
+    engine: &Engine,
+    sightings: &[Sighting],
+) -> Result<bool, StoreError> {
+    let all: Vec<NewEvidence> = sightings.iter().flat_map(evidence).collect();
+    identity::are_noted(engine.store.by_index(), &all).await
+}
+
+fn evidence(sighting: &Sighting) -> impl Iterator<Item = NewEvidence> + '_ {
+    sighting.facts.iter().map(|fact| NewEvidence {
+        observation: Observation {
+            fact: fact.clone(),
+            scope: sighting.scope.clone(),
+            first: sighting.at,
+            last: sighting.at,
+        },
+        source: sighting.source,
+        callback_id: sighting.callback_id,
+    })
+}
+
+/// The contact of an item, and those that act as one with it.
+pub(in crate::engine) async fn together(
+    tx: &DatabaseTransaction,
+    met: Met,
+) -> Result<Vec<Uuid>, StoreError> {
+    if met.is_shared {
+        identity::together(tx, met.contact).await
+    } else {
+        Ok(vec![met.contact])
+    }
+}
+
+/// Keeps what items say about who is who, and says whom each is about. Any order and batching of
+/// the same items gives the same persons.
+pub(in crate::engine) async fn meet(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    sightings: &[Sighting],
+    now: Timestamp,
+) -> Result<Vec<Option<Met>>, StoreError> {
+    let named: BTreeSet<&Alias> = sightings
+        .iter()
+        .flat_map(|sighting| {
+            let of_facts = sighting.facts.iter().flat_map(|fact| {
+                let (one, other) = fact.aliases();
+                std::iter::once(one).chain(other)
+            });
+            sighting.aliases.iter().chain(of_facts)
+        })
+        .collect();
+    if named.is_empty() {
+        return Ok(sightings.iter().map(|_| None).collect());
+    }
+    let named: Vec<Alias> = named.into_iter().cloned().collect();
+    let known: HashMap<Alias, identity::Known> = identity::known(tx, &named)
+        .await?
+        .into_iter()
+        .map(|known| (known.holder.alias.clone(), known))
+        .collect();
+    let first = first_id::add(tx, sightings, &known, now).await?;
+    let rest = sightings
+        .iter()
+        .zip(&first)
+        .filter(|(_, first)| first.is_none());
+    let evidence: Vec<NewEvidence> = rest.flat_map(|(sighting, _)| evidence(sighting)).collect();
+    let mut noted = identity::note(tx, &evidence, now).await?.into_iter();
+    let mut unclear: BTreeSet<Alias> = BTreeSet::new();
+    let mut met: Vec<Option<Met>> = Vec::with_capacity(sightings.len());
+    let mut quiet: Vec<bool> = Vec::with_capacity(sightings.len());
+    for (sighting, first) in sightings.iter().zip(first) {
+        if let Some(contact) = first {
+            quiet.push(false);
+            met.push(Some(Met {
+                contact,
+                is_shared: false,
+            }));
+            continue;
+        }
+        let mut is_news = false;
+        let mut is_later = false;
+        for noted in noted.by_ref().take(sighting.facts.len()) {
+            is_news |= noted.is_news;
+            is_later |= noted.is_later;
+        }
+        let agreed = agreed(sighting, &known);
+        let is_quiet =
+            !is_news && agreed.is_some_and(|(_, is_unsettled)| !(is_unsettled && is_later));
+        quiet.push(is_quiet);
+        if is_quiet {
+            met.push(agreed.map(|(known, is_unsettled)| Met {
+                contact: known.holder.contact,
+                is_shared: is_unsettled || known.is_linked,
+            }));
+            continue;
+        }
+        met.push(None);
+        unclear.extend(sighting.aliases.iter().cloned());
+        for fact in &sighting.facts {
+            let (one, other) = fact.aliases();
+            unclear.extend(std::iter::once(one).chain(other).cloned());
+        }
+    }
+    if !unclear.is_empty() {
+        let needed: Vec<(&[Alias], Timestamp)> = sightings
+            .iter()
+            .zip(&met)
+            .filter(|(sighting, met)| met.is_none() && sighting.is_person)
+            .map(|(sighting, _)| (sighting.aliases.as_slice(), sighting.at))
+            .collect();
+        let settled = settle(engine, tx, unclear, &needed, now).await?;
+        for (sighting, met) in sightings.iter().zip(&mut met) {
+            // Whoever was clear may have become a part of somebody else by what the others say.
+            let is_touched = met.is_none_or(|met| settled.is_about(met.contact));
+            if is_touched {
+                *met = settled.whose(&sighting.aliases, sighting.at);
+            }
+        }
+    }
+    for ((sighting, met), is_quiet) in sightings.iter().zip(&met).zip(quiet) {
+        // Statuses come thick and fast, and say the same: only those that are news are asked.
+        if let Some(met) = met
+            && !(is_quiet && sighting.source == Source::Status)
+            && (sighting.profile_name.is_some() || sighting.username.is_some())
+        {
+            people::set_profile(
+                tx,
+                met.contact,
+                sighting.profile_name.as_deref(),
+                sighting.username.as_deref(),
+                sighting.at,
+            )
+            .await?;
+        }
+    }
+    Ok(met)
+}
+
+/// The contact that has all aliases of an item, if nothing of it is in question at that time, and
+/// whether something else about it is.
+fn agreed<'a>(
+    sighting: &Sighting,
+    known: &'a HashMap<Alias, identity::Known>,
+) -> Option<(&'a identity::Known, bool)> {
+    let mut all = sighting.aliases.iter().map(|alias| known.get(alias));
+    let first = all.next()??;
+    let has = |other: &identity::Known| {
+        // An id that was replaced is still this person's.
+        let is_current = other.holder.superseded_at.is_none() || !other.holder.alias.is_phone();
+        other.holder.contact == first.holder.contact
+            && is_current
+            && sighting.at >= other.holder.since
+    };
+    let is_agreed = has(first) && all.all(|other| other.is_some_and(has));
+    is_agreed.then_some((first, first.is_unsettled))
+}

@@ -1,0 +1,179 @@
+//! How far applying is behind what is stored, and what follows: answers to callbacks wait, timers
+//! wait, and ordinary callbacks are refused before they take the room that applying them needs.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    domain::{
+        backlog::{self, Oldest},
+        time::Timestamp,
+    },
+    engine::Engine,
+    store::{
+        StoreError,
+        callback::{self, Waiting},
+        space,
+    },
+};
+
+/// Settings of the backlog.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// An answer waits no longer than this.
+    pub answer_delay: Duration,
+    /// Bytes of the file system of a SQLite file that the backlog leaves free.
+    pub reserved_disk_bytes: i64,
+    /// Bytes of bodies that may wait on PostgreSQL, whose disk cannot be seen from here.
+    pub backlog_bytes: i64,
+}
+
+/// What waits is measured this often, in microseconds.
+const LOOK_MICROS: i64 = 1_000_000;
+
+/// And no more than this part of the time is spent on it, however much waits.
+const PAUSE_PER_LOOK: u32 = 20;
+
+/// Up to so many callbacks, timers ask the database for the oldest: more are not looked at each
+/// time, and the last measure does.
+const FEW: i64 = 10_000;
+
+/// What is known of the backlog.
+#[derive(Debug)]
+pub struct Backlog {
+    limits: Limits,
+    lag_micros: AtomicI64,
+    is_full: AtomicBool,
+    measured: Mutex<Measured>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Measured {
+    callbacks: i64,
+    oldest: Option<Oldest>,
+    at: Timestamp,
+    next_at: Timestamp,
+}
+
+impl Backlog {
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            lag_micros: AtomicI64::new(0),
+            is_full: AtomicBool::new(false),
+            measured: Mutex::default(),
+        }
+    }
+
+    /// How long the answer to a callback that was stored waits.
+    pub fn answer_delay(&self) -> Duration {
+        backlog::answer_delay(
+            self.lag_micros.load(Ordering::Acquire),
+            self.limits.answer_delay,
+        )
+    }
+
+    /// Whether an ordinary callback would take the room that applying needs.
+    pub fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Acquire)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Measured)) -> Measured {
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut measured);
+        *measured
+    }
+}
+
+/// Measures the backlog, when it is time to.
+pub async fn turn(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
+    let last = engine.backlog.change(|_| {});
+    // A clock that was put back makes a measure due.
+    if now < last.next_at && now >= last.at {
+        return Ok(());
+    }
+    measure(engine, now).await
+}
+
+/// Measures the backlog, and decides what follows from it.
+pub async fn measure(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
+    let started = Instant::now();
+    let waiting = callback::waiting(engine.store.by_index()).await?;
+    let lag = backlog::lag_micros(waiting.oldest, now);
+    let is_full = is_full(engine, &waiting, now).await?;
+    let pause = started.elapsed() * PAUSE_PER_LOOK;
+    let pause = i64::try_from(pause.as_micros()).unwrap_or(i64::MAX);
+    engine.backlog.change(|measured| {
+        *measured = Measured {
+            callbacks: waiting.callbacks,
+            oldest: Oldest::next(measured.oldest, waiting.oldest, now),
+            at: now,
+            next_at: now.plus_micros(pause.max(LOOK_MICROS)),
+        };
+    });
+    let before = engine.backlog.lag_micros.swap(lag, Ordering::AcqRel);
+    let was_full = engine.backlog.is_full.swap(is_full, Ordering::AcqRel);
+    let (callbacks, seconds) = (waiting.callbacks, lag / 1_000_000);
+    match (backlog::is_behind(before), backlog::is_behind(lag)) {
+        (false, true) => tracing::warn!(
+            event = "callbacks.behind",
+            callbacks,
+            seconds,
+            "callbacks are stored faster than they are applied: answers wait, and timers do"
+        ),
+        (true, false) => tracing::info!(
+            event = "callbacks.caught_up",
+            callbacks,
+            seconds,
+            "callbacks are applied as they come again"
+        ),
+        _ => {}
+    }
+    match (was_full, is_full) {
+        (false, true) => tracing::error!(
+            event = "callbacks.no_room",
+            callbacks,
+            bytes = waiting.bytes,
+            "the backlog would take the disk that applying it needs: ordinary callbacks are answered 503"
+        ),
+        (true, false) => {
+            tracing::info!(event = "callbacks.room", callbacks, "there is room again");
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether the backlog has reached the room that is kept for applying it.
+pub(in crate::engine) async fn is_full(
+    engine: &Engine,
+    waiting: &Waiting,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    if !backlog::is_behind(backlog::lag_micros(waiting.oldest, now)) {
+        return Ok(false);
+    }
+    let limits = engine.backlog.limits;
+    Ok(match space::free_bytes(&engine.store).await? {
+        Some(free) => free < limits.reserved_disk_bytes,
+        None => waiting.bytes >= limits.backlog_bytes,
+    })
+}
+
+/// Timers that are due by this moment may fire: see [`backlog::timers_until`].
+pub async fn timers_until(engine: &Engine, now: Timestamp) -> Result<Timestamp, StoreError> {
+    let last = engine.backlog.change(|_| {});
+    if last.callbacks > FEW {
+        return Ok(backlog::timers_until(last.oldest, now));
+    }
+    let oldest = callback::oldest(&engine.store).await?;
+    let known = engine
+        .backlog
+        .change(|measured| measured.oldest = Oldest::next(measured.oldest, oldest, now));
+    Ok(backlog::timers_until(known.oldest, now))
+}

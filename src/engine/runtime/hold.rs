@@ -1,0 +1,143 @@
+//! Sending held for the whole installation: it begins by hand or by itself, and is ended by a
+//! person (`admin::release`).
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        hold::{Hold, Reason},
+        time::Timestamp,
+    },
+    engine::Engine,
+    store::{DatabaseTransaction, StoreError, audit, hold, made_at},
+};
+
+/// The hold as this process last read it.
+#[derive(Debug, Default)]
+pub struct Current(RwLock<Option<Arc<Hold>>>);
+
+impl Current {
+    fn get(&self) -> Option<Arc<Hold>> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set(&self, hold: Option<Hold>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = hold.map(Arc::new);
+    }
+}
+
+impl Engine {
+    /// The hold, as this process last read it.
+    pub fn hold(&self) -> Option<Arc<Hold>> {
+        self.current_hold.get()
+    }
+
+    /// Reads whether sending is held. One statement; whoever is about to send asks.
+    pub async fn refresh_hold(&self) -> Result<Option<Arc<Hold>>, StoreError> {
+        let stored = hold::get(self.store.reader()).await?;
+        let before = self.current_hold.get();
+        if before.as_deref() != stored.as_ref() {
+            if let Some(hold) = &stored {
+                tracing::warn!(
+                    event = "hold.in_force",
+                    reason = hold.reason.name(),
+                    since = %hold.since,
+                    "sending is on hold: callbacks and requests are taken, nothing is sent until a person releases it (herald hold show)"
+                );
+            } else {
+                tracing::info!(event = "hold.over", "sending is not on hold any more");
+            }
+            self.current_hold.set(stored);
+        }
+        Ok(self.current_hold.get())
+    }
+}
+
+/// Who does it, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    pub actor: &'a str,
+    pub now: Timestamp,
+}
+
+/// Holds sending; false: it is held already, and the first reason stays.
+pub async fn begin(
+    engine: &Engine,
+    by: By<'_>,
+    reason: Reason,
+    detail: Option<&str>,
+) -> Result<bool, StoreError> {
+    let begun = engine
+        .store
+        .write(async |tx| begin_in(tx, by, reason, detail).await)
+        .await?;
+    engine.refresh_hold().await?;
+    Ok(begun)
+}
+
+/// The same in a transaction that does more.
+pub(in crate::engine) async fn begin_in(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    reason: Reason,
+    detail: Option<&str>,
+) -> Result<bool, StoreError> {
+    let hold = Hold {
+        reason,
+        since: by.now,
+        detail: detail.map(str::to_owned),
+    };
+    if !hold::begin(tx, &hold, by.now).await? {
+        return Ok(false);
+    }
+    let entry = audit::New {
+        actor: by.actor,
+        action: "hold.began",
+        subject: "sending",
+        detail: json!({ "reason": reason, "detail": detail }).to_string(),
+    };
+    audit::note(tx, entry, by.now).await?;
+    Ok(true)
+}
+
+/// Statuses of attempts may come so long after them and still say something: a provider
+/// repeats for seven days, and no attempt so young is deleted.
+const SPEAKS_FOR_SECONDS: i64 = 7 * 24 * 60 * 60;
+
+/// An id from further ahead was made by a wrong clock, and proves nothing.
+const AHEAD_SECONDS: i64 = 5 * 60;
+
+/// Holds sending when a status names an attempt of this installation that this database
+/// never made: somebody sent with a later state of it. Ids of other programs, and of
+/// before the last release, are no reason.
+pub(in crate::engine) async fn on_unknown_attempts(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    ids: impl Iterator<Item = Uuid>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let oldest = now.plus_seconds(-SPEAKS_FOR_SECONDS);
+    let newest = now.plus_seconds(AHEAD_SECONDS);
+    let lost = ids
+        .filter(|id| engine.lineage.is_ours(*id))
+        .map(|id| (made_at(id), id))
+        .filter(|(at, _)| (oldest..=newest).contains(at))
+        .max();
+    let Some((at, id)) = lost else { return Ok(()) };
+    if at <= hold::lost_until(tx).await? {
+        return Ok(());
+    }
+    let detail = format!("attempt {id}, made at {at}");
+    let by = By {
+        actor: "herald",
+        now,
+    };
+    begin_in(tx, by, Reason::LostAttempt, Some(&detail)).await?;
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! Makes a keyring out of rows and the environment.
+
+use super::{Account, ENVIRONMENT, Keyring, Keys, Signer, Token, scope_of, token_scope};
+use crate::{domain::credential::Kind, engine::runtime::vault::place};
+
+/// Opens what can be opened, and says whose everything is.
+pub(super) fn build(
+    keys: &Keys,
+    revision: i64,
+    rows: &[entity::sender::Model],
+    credentials: &[entity::credential::Model],
+) -> Keyring {
+    let environment = &keys.environment;
+    let open = |row: &entity::credential::Model| {
+        keys.vault
+            .as_ref()
+            .and_then(|vault| vault.open(&place(row.id), &row.sealed))
+    };
+    let active = |kind: Kind| {
+        credentials
+            .iter()
+            .filter(move |row| row.active && row.kind == kind.name())
+    };
+    let mut ring = Keyring {
+        revision: Some(revision),
+        ..Keyring::default()
+    };
+    let is_environments = |row: &entity::sender::Model| {
+        row.phone_number_id.is_some() && row.phone_number_id == environment.phone_number_id
+    };
+    // Naming an app is not enough: without a secret of its own, its callbacks bear the
+    // environment's.
+    let own_app = |row: &entity::sender::Model| {
+        let own = scope_of(row);
+        active(Kind::AppSecret)
+            .any(|credential| credential.scope == own)
+            .then_some(own)
+    };
+    // The environment's secrets are those of its number's app.
+    let environments_app = rows
+        .iter()
+        .find(|row| is_environments(row))
+        .and_then(own_app)
+        .unwrap_or_else(|| ENVIRONMENT.to_owned());
+    for row in rows {
+        // The newest token is the one; the environment's steps in when there is none.
+        let newest = active(Kind::AccessToken)
+            .filter(|credential| credential.scope == token_scope(row.id))
+            .max_by_key(|credential| credential.id);
+        let token = match newest {
+            Some(credential) => open(credential).map_or(Token::Unreadable, Token::Ready),
+            None => environment
+                .access_token
+                .clone()
+                .filter(|_| is_environments(row))
+                .map_or(Token::Missing, Token::Ready),
+        };
+        ring.accounts.push(Account {
+            id: row.id,
+            name: row.name.clone(),
+            kind: row.kind.clone(),
+            phone_number_id: row.phone_number_id.clone(),
+            waba_id: row.waba_id.clone(),
+            api_version: row
+                .api_version
+                .clone()
+                .unwrap_or_else(|| environment.api_version.clone()),
+            api_base: row
+                .base_url
+                .clone()
+                .unwrap_or_else(|| environment.api_base.clone()),
+            is_default: row.is_default,
+            off: row
+                .off_at
+                .map(|_| row.off_reason.clone().unwrap_or_default()),
+            token,
+            revision: row.revision,
+            // Without an app of its own, its callbacks are those of the environment's.
+            scope: own_app(row).unwrap_or_else(|| environments_app.clone()),
+        });
+    }
+    ring.signers
+        .extend(environment.app_secrets.iter().map(|secret| Signer {
+            secret: secret.clone(),
+            label: ENVIRONMENT.to_owned(),
+            scope: environments_app.clone(),
+        }));
+    for row in active(Kind::AppSecret) {
+        match open(row) {
+            Some(secret) => ring.signers.push(Signer {
+                secret,
+                label: row.id.to_string(),
+                scope: row.scope.clone(),
+            }),
+            None => ring.unreadable_secrets += 1,
+        }
+    }
+    ring.scopes = credentials
+        .iter()
+        .filter(|row| row.kind == Kind::AppSecret.name())
+        .map(|row| (row.id.to_string(), row.scope.clone()))
+        .collect();
+    ring.scopes
+        .insert(ENVIRONMENT.to_owned(), environments_app.clone());
+    ring.verify_tokens.extend(environment.verify_token.clone());
+    ring.verify_tokens
+        .extend(active(Kind::VerifyToken).filter_map(open));
+    let mut scopes: Vec<&str> = ring
+        .accounts
+        .iter()
+        .map(|account| account.scope.as_str())
+        .chain(ring.signers.iter().map(|signer| signer.scope.as_str()))
+        .collect();
+    scopes.sort_unstable();
+    scopes.dedup();
+    ring.one_app = scopes.len() <= 1;
+    ring
+}

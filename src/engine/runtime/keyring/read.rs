@@ -1,0 +1,161 @@
+//! Keeps what was read of senders and credentials, and reads it again.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use super::{Environment, Keyring, REVISION, Token, build::build};
+use crate::{
+    engine::{Engine, runtime::vault::Vault},
+    providers::{Connector, Nobody, Provider},
+    store::{StoreError, credential, sender, setting},
+};
+
+/// What does not verify makes us look at the database again at most this often.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Keys, the environment, and what was last read.
+#[derive(Debug, Default)]
+pub struct Keys {
+    pub vault: Option<Vault>,
+    pub environment: Environment,
+    connector: Option<Connector>,
+    current: RwLock<Arc<Keyring>>,
+    /// What senders send with.
+    made: Mutex<HashMap<Uuid, Made>>,
+    /// When the last look of [`Engine::look_again`] began that is done.
+    looked_at: tokio::sync::Mutex<Option<Instant>>,
+}
+
+/// The revision of its account, and the provider.
+type Made = (i64, Arc<dyn Provider>);
+
+impl Keys {
+    pub fn new(
+        vault: Option<Vault>,
+        environment: Environment,
+        connector: Option<Connector>,
+    ) -> Self {
+        Self {
+            vault,
+            environment,
+            connector,
+            ..Self::default()
+        }
+    }
+
+    fn read(&self) -> Arc<Keyring> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Engine {
+    /// What was last read.
+    pub fn keyring(&self) -> Arc<Keyring> {
+        self.keys.read()
+    }
+
+    /// Reads it again if it has changed. One short statement when it has not.
+    pub async fn refresh_keyring(&self) -> Result<Arc<Keyring>, StoreError> {
+        let revision = setting::number(self.store.reader(), REVISION).await?;
+        let kept = self.keys.read();
+        if kept.revision == Some(revision) {
+            return Ok(kept);
+        }
+        // Read after the revision: what is newer than it is read once more, next time.
+        let rows = sender::all(&self.store).await?;
+        let credentials = credential::all(self.store.reader()).await?;
+        let fresh = Arc::new(build(&self.keys, revision, &rows, &credentials));
+        *self
+            .keys
+            .current
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::clone(&fresh);
+        self.senders_changed.send_modify(|count| *count += 1);
+        Ok(fresh)
+    }
+
+    /// The same for a request that came at `since` and does not verify: what is given
+    /// back is newer than it. A flood of forged requests makes few looks: whoever comes
+    /// too soon after the last one waits for the next.
+    pub async fn look_again(&self, since: Instant) -> Result<Arc<Keyring>, StoreError> {
+        let mut looked_at = self.keys.looked_at.lock().await;
+        if looked_at.is_none_or(|at| at < since) {
+            if let Some(at) = *looked_at {
+                tokio::time::sleep_until((at + LOOK_AGAIN).into()).await;
+            }
+            let began = tokio::time::Instant::now().into_std();
+            self.refresh_keyring().await?;
+            *looked_at = Some(began);
+        }
+        Ok(self.keyring())
+    }
+
+    /// What a sender sends with, as this process last read it; or why it cannot.
+    pub fn provider(&self, sender: Uuid) -> Result<Arc<dyn Provider>, String> {
+        let ring = self.keyring();
+        let account = ring
+            .account(sender)
+            .ok_or_else(|| "there is no such sender".to_owned())?;
+        if let Some(obstacle) = account.obstacle() {
+            return Err(obstacle);
+        }
+        let (Token::Ready(token), Some(number), Some(connector)) = (
+            &account.token,
+            &account.phone_number_id,
+            &self.keys.connector,
+        ) else {
+            return Err("nothing can be sent from here".to_owned());
+        };
+        let mut made = self
+            .keys
+            .made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some((revision, provider)) = made.get(&sender)
+            && *revision == account.revision
+        {
+            return Ok(Arc::clone(provider));
+        }
+        let provider = connector
+            .connect(
+                &account.kind,
+                &account.api_base,
+                &account.api_version,
+                number,
+                token.clone(),
+            )
+            .ok_or_else(|| format!("this version cannot send with {}", account.kind))?;
+        made.insert(sender, (account.revision, Arc::clone(&provider)));
+        Ok(provider)
+    }
+
+    /// The same; what cannot send answers every call with the reason.
+    pub fn provider_or_nobody(&self, sender: Uuid) -> Arc<dyn Provider> {
+        self.provider(sender)
+            .unwrap_or_else(|reason| Arc::new(Nobody(reason)))
+    }
+
+    /// Why a sender cannot send, or nobody can; `None` asks for the default sender.
+    pub fn obstacle(&self, sender: Option<Uuid>) -> Option<String> {
+        if !self.settings.enabled {
+            return Some("sending is switched off: WHATSAPP_ENABLED is false".to_owned());
+        }
+        let ring = self.keyring();
+        let account = match sender {
+            Some(sender) => ring.account(sender),
+            None => ring.default_account(),
+        };
+        match account {
+            Some(account) => account.obstacle(),
+            None => Some(
+                "WhatsApp is not configured: WHATSAPP_PHONE_NUMBER_ID and WHATSAPP_ACCESS_TOKEN are needed, or a sender of its own (`herald senders add`)"
+                    .to_owned(),
+            ),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Whether this database is the one that was left. A restored backup, a rewound replica or
+//! a copied file looks healthy and does not know what was sent since; sending holds by
+//! itself where that can be seen.
+//!
+//! - A **mark** grows in the database while messages are sent, at most once a second, in
+//!   the transaction of a claim, before any call of it is made. `HERALD_STATE_MARK` is told
+//!   after the commit. So the database's own mark is never behind, unless it lost commits.
+//! - On PostgreSQL, the **cluster** and its timeline are compared with those last seen.
+//! - Ids of **attempts** bear the installation's mark (`domain::attempt_id`), so that a
+//!   status of one that is not known here is known to be of a lost time.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use uuid::Uuid;
+
+use super::hold::{self, By};
+use crate::{
+    domain::{
+        attempt_id,
+        hold::{Hold, Reason},
+        time::Timestamp,
+    },
+    engine::Engine,
+    error::ErrorChain,
+    store::{
+        DatabaseTransaction, StoreError, hold as stored_hold,
+        lineage::{self, Cluster},
+        new_id,
+        state_mark::{MarkError, StateMark},
+    },
+};
+
+/// The mark grows at most so often.
+const EVERY_MICROS: i64 = 1_000_000;
+
+/// The bits of an id that count within a process ([`new_id`]).
+const SEQUENCE_BITS: u128 = 0x3fff_ffff << 32;
+
+/// What this process knows of where it is.
+#[derive(Debug, Default)]
+pub struct Lineage {
+    installation: Uuid,
+    outside: Option<StateMark>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    mark: i64,
+    marked_at: Option<Timestamp>,
+    cluster: Option<Cluster>,
+    /// What is wrong with the mark outside.
+    trouble: Option<String>,
+}
+
+/// What became of the mark in a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advance {
+    /// It has grown a moment ago.
+    NotDue,
+    To(i64),
+    /// It is behind what this process has seen of it: nothing may be claimed.
+    WentBack {
+        seen: i64,
+    },
+}
+
+impl Lineage {
+    /// Of an installation, with the place of its mark outside.
+    pub fn new(installation: Uuid, outside: Option<StateMark>) -> Self {
+        Self {
+            installation,
+            outside,
+            seen: Mutex::default(),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an attempt's id was made by this installation, in this state of its
+    /// database or another.
+    pub fn is_ours(&self, attempt: Uuid) -> bool {
+        !self.installation.is_nil() && attempt_id::is_ours(self.installation, attempt)
+    }
+
+    /// What is wrong with the mark outside, if anything.
+    pub fn trouble(&self) -> Option<String> {
+        self.seen().trouble.clone()
+    }
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        // A clock that was put back makes no mark wait.
+        self.seen()
+            .marked_at
+            .is_none_or(|at| now < at || now.micros_since(at) >= EVERY_MICROS)
+    }
+
+    /// Says once what is wrong, and once that it is right again.
+    fn note<T>(&self, result: Result<T, MarkError>) -> Option<T> {
+        let mut seen = self.seen();
+        match result {
+            Ok(value) => {
+                if seen.trouble.take().is_some() {
+                    tracing::info!(
+                        event = "state_mark.right",
+                        "the mark outside is written again"
+                    );
+                }
+                Some(value)
+            }
+            Err(error) => {
+                let text = ErrorChain(&error).to_string();
+                if seen.trouble.as_ref() != Some(&text) {
+                    tracing::error!(event = "state_mark.trouble", error = %text, "the mark outside of the database cannot be kept");
+                    seen.trouble = Some(text);
+                }
+                None
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// The id of a new attempt, which this installation knows again.
+    pub fn attempt_id(&self, now: Timestamp) -> Uuid {
+        // Without random bits at the end, processes are kept apart by their own.
+        let own = (self.process.as_u128() << 32) & SEQUENCE_BITS;
+        let id = Uuid::from_u128(new_id(now).as_u128() ^ own);
+        attempt_id::marked(self.lineage.installation, id)
+    }
+}
+
+/// Moves the mark on, if it is time. To be asked first in a claim's transaction.
+pub async fn advance(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    now: Timestamp,
+) -> Result<Advance, StoreError> {
+    if engine.lineage.installation.is_nil() || !engine.lineage.is_due(now) {
+        return Ok(Advance::NotDue);
+    }
+    let mark = lineage::advance(tx, now).await?;
+    let seen = engine.lineage.seen().mark;
+    Ok(if mark <= seen {
+        Advance::WentBack { seen }
+    } else {
+        Advance::To(mark)
+    })
+}
+
+/// What follows when a claim's transaction is committed and before its calls are made: the
+/// mark is written outside, or sending is held.
+pub async fn advanced(engine: &Engine, advance: Advance, now: Timestamp) -> Result<(), StoreError> {
+    let lineage = &engine.lineage;
+    match advance {
+        Advance::NotDue => Ok(()),
+        Advance::To(mark) => {
+            {
+                let mut seen = lineage.seen();
+                seen.mark = seen.mark.max(mark);
+                seen.marked_at = Some(now);
+                // The worker tries again; claims do not wait for what is broken.
+                if seen.trouble.is_some() {
+                    return Ok(());
+                }
+            }
+            if let Some(outside) = &lineage.outside {
+                lineage.note(outside.write(lineage.installation, mark).await);
+            }
+            Ok(())
+        }
+        Advance::WentBack { seen } => went_back(engine, seen, now).await,
+    }
+}
+
+async fn went_back(engine: &Engine, seen: i64, now: Timestamp) -> Result<(), StoreError> {
+    let mark = lineage::mark(engine.store.reader()).await?;
+    let detail = format!("its mark is {mark}, and this process has seen {seen}");
+    hold_for(engine, Reason::WentBack, &detail, seen, now).await
+}
+
+/// Holds sending, and accounts for a mark that is newer than the database's: after the
+/// release it must not hold again.
+async fn hold_for(
+    engine: &Engine,
+    reason: Reason,
+    detail: &str,
+    least: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let by = By {
+        actor: "herald",
+        now,
+    };
+    engine
+        .store
+        .write(async |tx| {
+            lineage::advance_to(tx, least, now).await?;
+            hold::begin_in(tx, by, reason, Some(detail)).await
+        })
+        .await?;
+    engine.refresh_hold().await?;
+    Ok(())
+}
+
+/// Compares everything at the start, before anything is sent.
+pub async fn begin(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
+    engine.lineage.seen().mark = lineage::mark(engine.store.reader()).await?;
+    compare_cluster(engine, now).await?;
+    if !compare_mark(engine, now).await? && engine.lineage.outside.is_some() {
+        let by = By {
+            actor: "herald",
+            now,
+        };
+        let trouble = engine.lineage.trouble();
+        hold::begin(engine, by, Reason::MarkUnreadable, trouble.as_deref()).await?;
+    }
+    engine.refresh_hold().await?;
+    Ok(())
+}
+
+/// Compares again, and writes a mark that could not be written.
+pub async fn turn(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
+    compare_cluster(engine, now).await?;
+    // In this order: a claim may move both on meanwhile.
+    let seen = engine.lineage.seen().mark;
+    let mark = lineage::mark(engine.store.reader()).await?;
+    if mark < seen {
+        return went_back(engine, seen, now).await;
+    }
+    if compare_mark(engine, now).await? {
+        readable_again(engine).await?;
+        if let Some(outside) = &engine.lineage.outside {
+            let written = outside.write(engine.lineage.installation, mark).await;
+            engine.lineage.note(written);
+        }
+    }
+    Ok(())
+}
+
+/// Compares the mark outside with the database's. False: there is none that can be read.
+async fn compare_mark(engine: &Engine, now: Timestamp) -> Result<bool, StoreError> {
+    let lineage = &engine.lineage;
+    let Some(outside) = &lineage.outside else {
+        return Ok(false);
+    };
+    let Some(theirs) = lineage.note(outside.read(lineage.installation).await) else {
+        return Ok(false);
+    };
+    let theirs = theirs.unwrap_or(0);
+    // Read after it: another process may have moved both on.
+    let ours = lineage::mark(engine.store.reader()).await?;
+    if theirs > ours {
+        let detail = format!("the mark is {theirs}, the database's {ours}");
+        hold_for(engine, Reason::NewerMark, &detail, theirs, now).await?;
+    }
+    Ok(true)
+}
+
+/// Ends the hold of a mark that could not be read at the start, now that it can be.
+async fn readable_again(engine: &Engine) -> Result<(), StoreError> {
+    let unreadable = |hold: &Hold| hold.reason == Reason::MarkUnreadable;
+    if !engine.hold().is_some_and(|hold| unreadable(&hold)) {
+        return Ok(());
+    }
+    engine
+        .store
+        .write(async |tx| match stored_hold::get(tx).await? {
+            Some(hold) if unreadable(&hold) => stored_hold::withdraw(tx).await,
+            _ => Ok(()),
+        })
+        .await?;
+    engine.refresh_hold().await?;
+    Ok(())
+}
+
+/// Compares PostgreSQL's cluster with the one last seen, by this process or in this
+/// database. A promoted standby has a newer timeline of the same cluster: that is no reason.
+async fn compare_cluster(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
+    let Some(found) = lineage::cluster(&engine.store).await? else {
+        return Ok(());
+    };
+    let seen = engine.lineage.seen().cluster.clone();
+    if seen.as_ref() == Some(&found) {
+        return Ok(());
+    }
+    let kept = lineage::last_cluster(engine.store.reader()).await?;
+    let mut reason = None;
+    for last in [&seen, &kept].into_iter().flatten() {
+        if last.system != found.system {
+            reason = Some((
+                Reason::OtherCluster,
+                format!("system identifier {}, before {}", found.system, last.system),
+            ));
+        } else if last.timeline > found.timeline && reason.is_none() {
+            reason = Some((
+                Reason::OlderTimeline,
+                format!("timeline {}, before {}", found.timeline, last.timeline),
+            ));
+        }
+    }
+    let by = By {
+        actor: "herald",
+        now,
+    };
+    engine
+        .store
+        .write(async |tx| {
+            lineage::keep_cluster(tx, &found, now).await?;
+            if let Some((reason, detail)) = &reason {
+                hold::begin_in(tx, by, *reason, Some(detail)).await?;
+            }
+            Ok(())
+        })
+        .await?;
+    engine.lineage.seen().cluster = Some(found);
+    engine.refresh_hold().await?;
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! What a process knows and keeps while it runs: keys, caches, what is under way, who waits.
+//! Nothing here decides about a message.
+
+pub mod access;
+pub mod backlog;
+pub mod catalogue_cache;
+pub mod clock;
+pub mod heartbeat;
+pub mod hold;
+pub mod keyring;
+pub mod lineage;
+pub mod live_pages;
+pub mod logins;
+pub mod open_calls;
+pub mod own_event;
+pub mod passwords;
+pub mod retention;
+pub mod send_waiters;
+pub mod sender_last_seen;
+pub mod sighting;
+pub mod template_layout;
+pub mod template_status;
+pub mod vault;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        credential::Ageing, horizon::Horizon, notification::Policy, pace::PairPace,
+        preference::Words,
+    },
+    store::Store,
+};
+
+/// Settings that the engine decides by.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub policy: Policy,
+    /// Nothing is sent while this is false.
+    pub enabled: bool,
+    pub send_slots: usize,
+    /// Messages per second of every sender that has no limit of its own; none: as
+    /// their providers report it.
+    pub send_per_second: Option<i64>,
+    /// How many messages one person may get.
+    pub pair: PairPace,
+    pub expires_after_seconds: i64,
+    pub authentication_expires_after_seconds: i64,
+    pub parked_seconds: i64,
+    /// STOP, START and the like.
+    pub words: Words,
+    /// A window is closing this long before it is closed.
+    pub window_closing_seconds: i64,
+    /// What people write is marked as read.
+    pub mark_read: bool,
+    /// After that an unexplained new user id at a number counts as another person's.
+    pub identity_patience_seconds: i64,
+    /// A sender that accepts and of which nothing is heard for so long is silent.
+    pub silent_after_seconds: i64,
+    /// When people are alarmed.
+    pub alarms: Alarms,
+    pub retention: Retention,
+    /// What a backlog of callbacks may do.
+    pub backlog: backlog::Limits,
+    /// Appended to the names of templates at Meta.
+    pub template_suffix: Option<String>,
+    /// When people are warned of old credentials.
+    pub ageing: Ageing,
+}
+
+impl Settings {
+    /// How far ahead instants in rows can lie.
+    pub fn horizon(&self) -> Horizon {
+        Horizon::of(&self.policy, self.pair)
+    }
+}
+
+/// Bounds at which alarms are raised.
+#[derive(Clone, Copy, Debug)]
+pub struct Alarms {
+    /// Failed of the messages of the last hour, in percent.
+    pub failure_percent: i64,
+    /// Accepted in the last four hours and not heard of, in percent.
+    pub stale_percent: i64,
+    /// For how long the longest-waiting message has been due.
+    pub queue_age_seconds: i64,
+}
+
+/// How long things are kept, in days.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    pub bodies_days: i64,
+    pub timeline_days: i64,
+    pub notifications_days: i64,
+}
+
+/// What every change needs to know.
+#[derive(Debug)]
+pub struct Engine {
+    pub store: Store,
+    pub settings: Settings,
+    /// This process: the owner of its leases.
+    pub process: Uuid,
+    /// This process's slot in the counters.
+    pub slot: i64,
+    in_force: RwLock<Arc<catalogue_cache::InForce>>,
+    /// Numbers that were heard of lately.
+    pub heard: sender_last_seen::Heard,
+    /// What was seen of changed clocks.
+    pub clock: clock::Changes,
+    /// The clock was changed, and what that has left behind is not put right yet:
+    /// nothing is claimed meanwhile.
+    clock_changed: AtomicBool,
+    /// How far applying is behind.
+    pub backlog: Arc<backlog::Backlog>,
+    /// When API keys were used last.
+    pub key_uses: access::LastUses,
+    /// Counts the claims of each sender: the lanes take turns.
+    claims: Mutex<HashMap<Uuid, usize>>,
+    /// Calls of this process that have not come back.
+    pub open_calls: open_calls::OpenCalls,
+    /// Who can send and with what.
+    pub keys: keyring::Keys,
+    /// Counts changes of senders that this process has seen.
+    pub senders_changed: tokio::sync::watch::Sender<u64>,
+    /// What responses to sends say about who is who.
+    pub pending_sightings: sighting::PendingSightings,
+    /// Requests that wait for the provider's answer.
+    pub answers: send_waiters::Answers,
+    /// Wakes the senders when something may be due: counts up.
+    pub queued: tokio::sync::watch::Sender<u64>,
+    /// Wakes the timers when a follow-up may be due.
+    pub followed_up: tokio::sync::Notify,
+    /// Wakes the expansion when an event has more recipients.
+    pub unexpanded: tokio::sync::Notify,
+    /// Open pages.
+    pub live: live_pages::Live,
+    /// Hashes the passwords of those who log in.
+    pub passwords: passwords::Passwords,
+    /// Whether sending is held, as this process last read it.
+    current_hold: hold::Current,
+    /// Whether this database is the one that was left.
+    pub lineage: lineage::Lineage,
+}
+
+/// Counter slots: enough that processes rarely share one, few enough to sum.
+const SLOTS: u128 = 64;
+
+impl Engine {
+    pub fn new(store: Store, settings: Settings, process: Uuid) -> Self {
+        Self {
+            backlog: Arc::new(backlog::Backlog::new(settings.backlog)),
+            store,
+            settings,
+            process,
+            slot: i64::try_from(process.as_u128() % SLOTS).unwrap_or(0),
+            in_force: RwLock::default(),
+            heard: sender_last_seen::Heard::default(),
+            clock: clock::Changes::default(),
+            clock_changed: AtomicBool::new(false),
+            key_uses: access::LastUses::default(),
+            claims: Mutex::default(),
+            open_calls: open_calls::OpenCalls::default(),
+            keys: keyring::Keys::default(),
+            senders_changed: tokio::sync::watch::Sender::new(0),
+            pending_sightings: sighting::PendingSightings::default(),
+            answers: send_waiters::Answers::default(),
+            queued: tokio::sync::watch::Sender::new(0),
+            followed_up: tokio::sync::Notify::new(),
+            unexpanded: tokio::sync::Notify::new(),
+            live: live_pages::Live::default(),
+            passwords: passwords::Passwords::default(),
+            current_hold: hold::Current::default(),
+            lineage: lineage::Lineage::default(),
+        }
+    }
+
+    /// The same with what it knows of the history of its database: it may claim.
+    #[must_use]
+    pub fn with_lineage(self, lineage: lineage::Lineage) -> Self {
+        Self { lineage, ..self }
+    }
+
+    /// The same with keys: it can read and keep what is secret.
+    #[must_use]
+    pub fn with_keys(self, keys: keyring::Keys) -> Self {
+        Self { keys, ..self }
+    }
+
+    /// The number of a sender's next claim.
+    pub fn next_claim(&self, sender: Uuid) -> usize {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = claims.entry(sender).or_default();
+        let number = *count;
+        *count = count.wrapping_add(1);
+        number
+    }
+
+    /// Says that something may be due.
+    pub fn wake_senders(&self) {
+        self.queued
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Whether this process may take work that others could take.
+    pub fn may_claim(&self) -> bool {
+        !self.clock_changed.load(Ordering::Acquire)
+    }
+
+    /// Says whether the clock was changed and rows are still to be put right.
+    pub fn set_clock_changed(&self, changed: bool) {
+        self.clock_changed.store(changed, Ordering::Release);
+    }
+}

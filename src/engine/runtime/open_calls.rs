@@ -1,0 +1,58 @@
+//! Calls of this process that have not come back.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use uuid::Uuid;
+
+/// The messages that this process is calling with. By the monotonic order of things: a
+/// clock that is put forward ends no call, and a message whose call is open is not sent
+/// again.
+#[derive(Clone, Debug, Default)]
+pub struct OpenCalls(Arc<Mutex<HashMap<Uuid, usize>>>);
+
+/// A call that was claimed; it is over when this is dropped.
+#[derive(Debug)]
+pub struct OpenCall {
+    all: OpenCalls,
+    notification: Uuid,
+}
+
+impl OpenCalls {
+    /// From now on, a call of this message is open.
+    pub(in crate::engine) fn open(&self, notification: Uuid) -> OpenCall {
+        *self.lock().entry(notification).or_default() += 1;
+        OpenCall {
+            all: self.clone(),
+            notification,
+        }
+    }
+
+    /// Of these messages: whose calls are open.
+    pub fn of(&self, notifications: &[Uuid]) -> Vec<Uuid> {
+        let open = self.lock();
+        notifications
+            .iter()
+            .copied()
+            .filter(|id| open.contains_key(id))
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        let mut open = self.all.lock();
+        if let Some(count) = open.get_mut(&self.notification) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.notification);
+            }
+        }
+    }
+}

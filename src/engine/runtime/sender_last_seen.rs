@@ -1,0 +1,153 @@
+//! Which numbers were heard of lately, so that it is written down now and then only.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::keyring::REVISION;
+use crate::{
+    domain::{horizon, time::Timestamp},
+    engine::Engine,
+    store::{StoreError, sender, setting},
+};
+
+/// That a number was heard of is written down once in so many microseconds.
+const AGAIN_MICROS: i64 = 30_000_000;
+
+/// So many numbers are remembered: callbacks may name any.
+const MOST: usize = 10_000;
+
+/// A number that was heard of.
+#[derive(Clone, Copy, Debug)]
+pub struct Mention<'a> {
+    /// The provider's id of it.
+    pub number: &'a str,
+    pub account: Option<&'a str>,
+    /// As people write it, digits only.
+    pub display_number: Option<&'a str>,
+}
+
+/// The same, kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    number: String,
+    account: Option<String>,
+    display_number: Option<String>,
+}
+
+/// Numbers with the time at which each was last written down.
+#[derive(Debug, Default)]
+pub struct Heard {
+    at: Mutex<HashMap<String, Timestamp>>,
+}
+
+impl Heard {
+    /// Notes that these numbers were heard of, with their accounts.
+    pub async fn note<'a>(
+        &self,
+        engine: &Engine,
+        numbers: impl Iterator<Item = Mention<'a>>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let due = self.due(numbers, now);
+        if due.is_empty() {
+            return Ok(());
+        }
+        let ring = engine.keyring();
+        engine
+            .store
+            .write(async |tx| {
+                for due in &due {
+                    // No number walks into an account of another app.
+                    let account = due
+                        .account
+                        .as_deref()
+                        .filter(|account| ring.may_be_in(&due.number, account));
+                    let display_number = due.display_number.as_deref();
+                    if sender::heard(tx, &due.number, account, display_number, now).await? {
+                        setting::count_up(tx, REVISION, now).await?;
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        self.remember(due.into_iter().map(|due| due.number), now);
+        Ok(())
+    }
+
+    /// Those that were not written down lately.
+    fn due<'a>(&self, numbers: impl Iterator<Item = Mention<'a>>, now: Timestamp) -> Vec<Due> {
+        let heard = self.lock();
+        let mut due: Vec<Due> = Vec::new();
+        for mention in numbers {
+            let lately = heard
+                .get(mention.number)
+                .is_some_and(|at| horizon::is_recent(*at, now, AGAIN_MICROS));
+            if !lately && due.last().is_none_or(|last| last.number != mention.number) {
+                due.push(Due {
+                    number: mention.number.to_owned(),
+                    account: mention.account.map(str::to_owned),
+                    display_number: mention.display_number.map(str::to_owned),
+                });
+            }
+        }
+        due.sort_unstable();
+        due.dedup();
+        due
+    }
+
+    fn remember(&self, numbers: impl ExactSizeIterator<Item = String>, now: Timestamp) {
+        let mut heard = self.lock();
+        if heard.len() + numbers.len() > MOST {
+            heard.clear();
+        }
+        heard.extend(numbers.take(MOST).map(|number| (number, now)));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Timestamp>> {
+        self.at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Heard, MOST, Mention};
+    use crate::domain::time::Timestamp;
+
+    #[test]
+    fn a_number_is_due_once_in_half_a_minute() {
+        let heard = Heard::default();
+        let now = Timestamp::from_unix_seconds(1);
+        let mention = |number, account| Mention {
+            number,
+            account,
+            display_number: None,
+        };
+        let numbers = || {
+            [
+                mention("1", None),
+                mention("1", None),
+                mention("2", Some("a")),
+            ]
+            .into_iter()
+        };
+        assert_eq!(heard.due(numbers(), now).len(), 2);
+        heard.remember(["1".to_owned()].into_iter(), now);
+        assert_eq!(heard.due(numbers(), now.plus_seconds(29)).len(), 1);
+        assert_eq!(heard.due(numbers(), now.plus_seconds(30)).len(), 2);
+    }
+
+    #[test]
+    fn however_many_numbers_are_named_few_are_remembered() {
+        let heard = Heard::default();
+        let now = Timestamp::from_unix_seconds(1);
+        for number in 0..MOST * 2 + 5 {
+            heard.remember([number.to_string()].into_iter(), now);
+            assert!(heard.lock().len() <= MOST);
+        }
+        let many: Vec<String> = (0..MOST * 2).map(|number| number.to_string()).collect();
+        heard.remember(many.into_iter(), now);
+        assert_eq!(heard.lock().len(), MOST);
+    }
+}

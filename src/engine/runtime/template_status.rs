@@ -1,0 +1,37 @@
+//! Whether a template may be sent, by what its account says of it.
+
+use crate::store::template_sync::Standing;
+
+/// Whether a template may be sent now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sendable {
+    Yes,
+    /// It may be sent again some day: what is queued waits, until it expires.
+    Later(String),
+    Never(String),
+}
+
+/// What an account's word on a template means for sending. Never heard of counts as
+/// sendable: templates may be older than we are.
+pub fn sendable(template: &str, standing: Option<&Standing>) -> Sendable {
+    let Some(standing) = standing else {
+        return Sendable::Yes;
+    };
+    let because = standing
+        .reason
+        .as_ref()
+        .map_or_else(String::new, |reason| format!(" ({reason})"));
+    match standing.status.as_deref() {
+        Some("PAUSED" | "PENDING" | "IN_APPEAL" | "LOCKED" | "ARCHIVED" | "LIMIT_EXCEEDED") => {
+            let status = standing.status.as_deref().unwrap_or("").to_lowercase();
+            Sendable::Later(format!(
+                "the template {template} is {status}{because}: it waits until it is approved"
+            ))
+        }
+        Some("DISABLED" | "REJECTED" | "DELETED" | "PENDING_DELETION") => {
+            let status = standing.status.as_deref().unwrap_or("").to_lowercase();
+            Sendable::Never(format!("the template {template} is {status}{because}"))
+        }
+        _ => Sendable::Yes,
+    }
+}

@@ -1,0 +1,399 @@
+//! The boundaries between the folders of `src`, read from the `use` lines.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use libtest_mimic::{Failed, Trial};
+
+/// Who may use whom. A folder may always use itself.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("store", &["domain"]),
+    ("providers", &["domain"]),
+    ("engine", &["store", "providers", "domain", "error"]),
+    (
+        "http",
+        &["engine", "store", "providers", "domain", "error", "state"],
+    ),
+    (
+        "dashboard",
+        &["engine", "store", "providers", "domain", "error", "state"],
+    ),
+    (
+        "workers",
+        &["engine", "store", "providers", "domain", "error", "state"],
+    ),
+    ("state", &["engine", "providers", "domain"]),
+    ("config", &["domain"]),
+    ("telemetry", &["domain"]),
+    ("error", &[]),
+    ("shutdown", &[]),
+    ("sandbox", &[]),
+    (
+        "app",
+        &[
+            "config",
+            "dashboard",
+            "domain",
+            "engine",
+            "error",
+            "http",
+            "providers",
+            "shutdown",
+            "state",
+            "store",
+            "telemetry",
+            "workers",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "app",
+            "config",
+            "domain",
+            "engine",
+            "error",
+            "providers",
+            "sandbox",
+            "shutdown",
+            "state",
+            "store",
+            "telemetry",
+        ],
+    ),
+    ("main", &["cli"]),
+    (
+        "lib",
+        &[
+            "app",
+            "cli",
+            "config",
+            "dashboard",
+            "domain",
+            "engine",
+            "error",
+            "http",
+            "providers",
+            "sandbox",
+            "shutdown",
+            "state",
+            "store",
+            "telemetry",
+            "workers",
+        ],
+    ),
+];
+
+/// Words that only one folder may say.
+const ONLY_IN: &[(&str, &[&str])] = &[
+    ("sea_orm::", &["store"]),
+    ("actix_web::", &["http", "dashboard", "sandbox", "app"]),
+    ("reqwest::", &["providers", "sandbox", "cli"]),
+    ("std::env::var", &["config"]),
+];
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        Trial::test("boundaries::arrows_point_down_only", arrows_point_down_only),
+        Trial::test(
+            "boundaries::each_dependency_is_used_in_its_folder",
+            each_dependency_is_used_in_its_folder,
+        ),
+        Trial::test(
+            "boundaries::modules_of_the_engine_use_those_above_them_only",
+            modules_of_the_engine_use_those_above_them_only,
+        ),
+        Trial::test(
+            "boundaries::every_path_that_the_readme_names_exists",
+            every_path_that_the_readme_names_exists,
+        ),
+        Trial::test(
+            "boundaries::no_file_has_grown_too_long",
+            no_file_has_grown_too_long,
+        ),
+    ]
+}
+
+fn files() -> Vec<(String, PathBuf, String)> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut folders = vec![sources.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let relative = path.strip_prefix(&sources).unwrap();
+                let first = relative
+                    .components()
+                    .next()
+                    .unwrap()
+                    .as_os_str()
+                    .to_string_lossy()
+                    .into_owned();
+                let folder = first.trim_end_matches(".rs").to_owned();
+                found.push((
+                    folder,
+                    relative.to_owned(),
+                    fs::read_to_string(&path).unwrap(),
+                ));
+            }
+        }
+    }
+    assert!(found.len() > 50, "the sources were not found");
+    found
+}
+
+/// The folders that a file names as `crate::ROOM`, grouped `use`s included.
+fn folders_used(text: &str) -> Vec<String> {
+    let code: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let mut folders = Vec::new();
+    for (place, _) in code.match_indices("crate::") {
+        let rest = &code[place + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let mut word = String::new();
+            let mut fresh = true;
+            for character in group.chars() {
+                match character {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => fresh = true,
+                    _ if depth == 0
+                        && fresh
+                        && (character.is_alphanumeric() || character == '_') =>
+                    {
+                        word.push(character);
+                    }
+                    _ if depth == 0 && !word.is_empty() => {
+                        folders.push(std::mem::take(&mut word));
+                        fresh = false;
+                    }
+                    _ => {}
+                }
+            }
+            if !word.is_empty() {
+                folders.push(word);
+            }
+        } else {
+            folders.push(
+                rest.chars()
+                    .take_while(|character| character.is_alphanumeric() || *character == '_')
+                    .collect(),
+            );
+        }
+    }
+    folders
+}
+
+fn arrows_point_down_only() -> Result<(), Failed> {
+    let allowed: BTreeMap<_, _> = MAY_USE.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (folder, path, text) in files() {
+        let may = allowed
+            .get(folder.as_str())
+            .ok_or_else(|| format!("{folder} has no place in the map"))?;
+        for used in folders_used(&text) {
+            if used != folder
+                && allowed.contains_key(used.as_str())
+                && !may.contains(&used.as_str())
+            {
+                wrong.push(format!("{} uses {used}", path.display()));
+            }
+        }
+    }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("\n").into())
+    }
+}
+
+fn each_dependency_is_used_in_its_folder() -> Result<(), Failed> {
+    let mut wrong = Vec::new();
+    for (folder, path, text) in files() {
+        for (word, folders) in ONLY_IN {
+            let says = text
+                .lines()
+                .any(|line| !line.trim_start().starts_with("//") && line.contains(word));
+            if says && !folders.contains(&folder.as_str()) {
+                wrong.push(format!("{} says {word}", path.display()));
+            }
+        }
+    }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("\n").into())
+    }
+}
+
+/// The modules of the engine: each may use those before it, and none behind it.
+const ENGINE: [&str; 9] = [
+    "runtime",
+    "lifecycle",
+    "intake",
+    "people",
+    "delivery",
+    "ingest",
+    "admin",
+    "catalogue",
+    "insight",
+];
+
+/// The leaves of a `use` tree: `a::{b, c::d}` are `a::b` and `a::c::d`.
+fn leaves(tree: &str, prefix: &str, found: &mut Vec<String>) {
+    let (mut depth, mut start) = (0_usize, 0);
+    let mut parts = Vec::new();
+    for (place, character) in tree.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&tree[start..place]);
+                start = place + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&tree[start..]);
+    for part in parts.into_iter().filter(|part| !part.is_empty()) {
+        match part.split_once('{') {
+            Some((head, rest)) => {
+                let inner = rest.strip_suffix('}').unwrap_or(rest);
+                leaves(inner, &format!("{prefix}{head}"), found);
+            }
+            None => found.push(format!("{prefix}{part}")),
+        }
+    }
+}
+
+/// The modules of the engine that a file of this module path uses, by absolute and relative paths.
+fn engine_modules_used(text: &str, module: &[String]) -> Vec<String> {
+    let code: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect();
+    let code = code.join("\n");
+    let code = code.split("mod tests {").next().unwrap_or_default();
+    let mut paths = Vec::new();
+    for root in ["crate::", "super::"] {
+        for (place, _) in code.match_indices(root) {
+            let is_word = |it: char| it.is_alphanumeric() || it == '_' || it == ':';
+            if code[..place].ends_with(is_word) {
+                continue;
+            }
+            let rest = &code[place..];
+            let line_start = code[..place].rfind('\n').map_or(0, |at| at + 1);
+            if code[line_start..place].trim_end().ends_with("use") {
+                let tree: String = rest.chars().take_while(|it| *it != ';').collect();
+                let tree: String = tree.chars().filter(|it| !it.is_whitespace()).collect();
+                leaves(&tree, "", &mut paths);
+            } else {
+                paths.push(rest.chars().take_while(|it| is_word(*it)).collect());
+            }
+        }
+    }
+    let absolute = |path: &String| -> Vec<String> {
+        let mut parts: Vec<String> = path.split("::").map(str::to_owned).collect();
+        if parts.first().is_some_and(|first| first == "crate") {
+            return parts.split_off(1);
+        }
+        let up = parts.iter().take_while(|part| *part == "super").count();
+        let mut base = module[..module.len().saturating_sub(up)].to_vec();
+        base.extend(parts.split_off(up));
+        base
+    };
+    let used = paths.iter().map(absolute);
+    used.filter(|path| path.first().is_some_and(|first| first == "engine"))
+        .filter_map(|path| path.get(1).cloned())
+        .filter(|module| ENGINE.contains(&module.as_str()))
+        .collect()
+}
+
+fn modules_of_the_engine_use_those_above_them_only() -> Result<(), Failed> {
+    let floor = |module: &str| ENGINE.iter().position(|it| *it == module);
+    let mut wrong = Vec::new();
+    let mut uses = 0;
+    for (folder, path, text) in files() {
+        if folder != "engine" {
+            continue;
+        }
+        let mut module: Vec<String> = path
+            .with_extension("")
+            .components()
+            .map(|part| part.as_os_str().to_string_lossy().into_owned())
+            .collect();
+        module.retain(|part| part != "mod");
+        let Some(own) = module.get(1).and_then(|own| floor(own)) else {
+            continue;
+        };
+        for used in engine_modules_used(&text, &module) {
+            uses += 1;
+            if floor(&used) > Some(own) {
+                wrong.push(format!("{} uses engine::{used}", path.display()));
+            }
+        }
+    }
+    assert!(uses > 100, "the paths were not read: {uses}");
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("\n").into())
+    }
+}
+
+/// Paths in code spans and in the map: of the repository, of `src`, or of the engine.
+fn every_path_that_the_readme_names_exists() -> Result<(), Failed> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let is_path = |word: &&str| {
+        let of = |end: &str| word.ends_with(end);
+        let is_named = word
+            .chars()
+            .all(|it| it.is_ascii_alphanumeric() || "_-./".contains(it));
+        is_named && (of(".rs") || of(".md") || (of("/") && !word.starts_with('/')))
+    };
+    let words = readme.split(|it: char| it.is_whitespace() || "`()[],;:*".contains(it));
+    let named: Vec<&str> = words.filter(is_path).collect();
+    assert!(named.len() > 40, "the paths were not found: {named:?}");
+    let places = [
+        root.to_owned(),
+        root.join("src"),
+        root.join("src/engine"),
+        root.join("tests/it"),
+        root.join("src/dashboard"),
+    ];
+    let missing: Vec<&str> = named
+        .into_iter()
+        .filter(|path| !places.iter().any(|place| place.join(path).exists()))
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("README.md names what is not there: {}", missing.join(", ")).into())
+    }
+}
+
+fn no_file_has_grown_too_long() -> Result<(), Failed> {
+    let long: Vec<String> = files()
+        .into_iter()
+        .filter(|(_, _, text)| text.lines().count() > 710)
+        .map(|(_, path, text)| format!("{}: {} lines", path.display(), text.lines().count()))
+        .collect();
+    if long.is_empty() {
+        Ok(())
+    } else {
+        Err(long.join("\n").into())
+    }
+}
