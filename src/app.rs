@@ -1,5 +1,7 @@
 //! Puts the parts together. The only file that knows all the others.
 
+mod engine_settings;
+
 use std::{
     net::TcpListener,
     sync::{
@@ -18,18 +20,12 @@ use uuid::Uuid;
 use crate::{
     config::{Config, Pooler},
     dashboard,
-    domain::{
-        credential::{Ageing, Kind},
-        hold::Reason,
-        phone,
-        time::Timestamp,
-    },
+    domain::{credential::Kind, hold::Reason, phone, time::Timestamp},
     engine::{
-        Alarms, Engine, Retention, Settings,
+        Engine,
         ingest::inbox::{Handover, Inbox, Intake},
         intake,
         runtime::{
-            backlog,
             clock::OF_PROCESS,
             heartbeat, hold,
             keyring::{Environment, Keys, REVISION, token_scope},
@@ -182,45 +178,6 @@ fn limiter(config: &Config) -> (files::Shares, web::Data<Limiter>) {
     (shares, web::Data::new(limiter))
 }
 
-/// The settings the engine decides by.
-pub fn settings(config: &Config) -> Settings {
-    Settings {
-        policy: config.policy,
-        enabled: config.whatsapp_enabled,
-        send_slots: config.send_slots,
-        send_per_second: config.send_per_second,
-        pair: config.pair,
-        expires_after_seconds: config.expires_after_seconds,
-        authentication_expires_after_seconds: config.authentication_expires_after_seconds,
-        parked_seconds: config.parked_seconds,
-        words: config.words.clone(),
-        window_closing_seconds: config.window_closing_seconds,
-        mark_read: config.mark_read,
-        identity_patience_seconds: config.identity_patience_seconds,
-        silent_after_seconds: config.silent_after_seconds,
-        alarms: Alarms {
-            failure_percent: config.alarm_failure_percent,
-            stale_percent: config.alarm_stale_percent,
-            queue_age_seconds: config.alarm_queue_age_seconds,
-        },
-        retention: Retention {
-            bodies_days: config.bodies_days,
-            timeline_days: config.timeline_days,
-            notifications_days: config.notifications_days,
-        },
-        backlog: backlog::Limits {
-            answer_delay: config.backlog_delay,
-            reserved_disk_bytes: config.reserved_disk_bytes,
-            backlog_bytes: config.backlog_bytes,
-        },
-        template_suffix: config.template_suffix.clone(),
-        ageing: Ageing {
-            old_after_days: config.credential_old_days,
-            warn_before_days: config.credential_warning_days,
-        },
-    }
-}
-
 impl App {
     /// Puts a server together as [`Self::build`] does. While the database cannot be used for a
     /// reason that may pass, every request is answered 503 and the database is tried again.
@@ -240,7 +197,7 @@ impl App {
                 Err(error) if may_pass(&error) => {
                     if waiting.is_none() {
                         let address = listener.local_addr()?;
-                        tracing::error!(event = "start.waiting", %address, error = %ErrorChain(error.as_ref()), "the database cannot be used: every request is answered 503, and it is tried again each second");
+                        tracing::error!(event = "start.waiting", %address, error = %ErrorChain(error.as_ref()), "database unavailable: requests get 503, retrying every second");
                         let (shares, limiter) = limiter(config);
                         let own = listener.try_clone()?;
                         let server = http::waiting::server(own, shares.open_at_once, limiter)?;
@@ -296,7 +253,7 @@ impl App {
         ensure_sender(config, &store, now).await?;
         let durability = store::setting::durability(&store).await?;
         let lineage = self::lineage(config, &store, now).await?;
-        let engine = Engine::new(store, settings(config), process)
+        let engine = Engine::new(store, engine_settings::read(config), process)
             .with_keys(keys(config, Some(vault))?)
             .with_lineage(lineage);
         let engine = Arc::new(engine);
@@ -336,7 +293,7 @@ impl App {
         if ring.signers.is_empty() {
             tracing::warn!(
                 event = "config.no_app_secret",
-                "no app secret is known (WHATSAPP_APP_SECRET, or of a sender): callbacks are answered 503 until one is"
+                "no app secret configured (WHATSAPP_APP_SECRET, or of a sender): callbacks get 503 until one is"
             );
         }
         Ok(Self {
@@ -470,20 +427,18 @@ impl App {
         let in_order = tokio::select! {
             () = tracker.wait() => true,
             () = stop.hard.cancelled() => {
-                tracing::warn!(event = "process.killed", "stopped before everything was finished: leases will run out");
+                tracing::warn!(event = "process.killed", "stopped before all work finished: leases will expire");
                 false
             }
         };
         if threads.panicked.load(Ordering::Acquire) {
-            bail!(
-                "a worker has panicked: the process ends, and whoever watches over it starts it again"
-            );
+            bail!("worker panicked: exiting so that the supervisor restarts the process");
         }
         if in_order {
             // The next start need not read all of it.
             let noted = sqlite_file::put_use(&store, Use::Stopped, end_clock.now()).await;
             if let Err(error) = noted {
-                tracing::warn!(event = "database.left_open", %error, "that the database was closed in order could not be written down: the next start reads all of it");
+                tracing::warn!(event = "database.left_open", %error, "the clean shutdown could not be recorded: the next start checks the whole database");
             }
             store.close().await;
         }
@@ -656,7 +611,7 @@ async fn ensure_sender(config: &Config, store: &Store, now: Timestamp) -> anyhow
         tracing::warn!(
             event = "sender.default",
             name,
-            "the environment's number is the default sender now: the one before has nothing to send with"
+            "the number from the environment is now the default sender: the previous one has no credentials"
         );
     }
     Ok(())
@@ -683,8 +638,8 @@ pub async fn command_engine(config: &Config, store: Store) -> anyhow::Result<Eng
         Some(secret_key) => Some(self::vault(config, secret_key, &store, false, now).await?),
         None => None,
     };
-    let engine =
-        Engine::new(store, settings(config), store::new_id(now)).with_keys(keys(config, vault)?);
+    let engine = Engine::new(store, engine_settings::read(config), store::new_id(now))
+        .with_keys(keys(config, vault)?);
     engine.refresh_keyring().await?;
     Ok(engine)
 }

@@ -38,7 +38,7 @@ impl Stop {
         }
         tracing::info!(
             event = "process.stopping",
-            "stopping: no new work, what runs is finished"
+            "shutting down: finishing work in progress"
         );
         self.soft.cancel();
         tokio::select! {

@@ -84,15 +84,15 @@ test("a name and a password let in, and a wrong one does not", async () => {
   await page.getByLabel("Name").fill("ada");
   await page.getByLabel("Password").fill("a wrong password");
   complaints.length = 0;
-  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByRole("button", { name: "Sign in" }).click();
   await page.getByRole("alert").filter({ hasText: "The name or the password is wrong." }).waitFor();
   await page.getByLabel("Password").fill(PASSWORD);
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { name: "Senders" }).waitFor();
   await page.getByRole("button", { name: "Log out" }).click();
-  await page.getByRole("button", { name: "Log in" }).waitFor();
+  await page.getByRole("button", { name: "Sign in" }).waitFor();
   await page.goto(`${app.base}/dashboard`);
-  await page.getByRole("button", { name: "Log in" }).waitFor();
+  await page.getByRole("button", { name: "Sign in" }).waitFor();
   // Chromium writes every answer of 400 and more to the console, whatever the page does.
   complaints = complaints.filter((text) => !text.includes("status of 422"));
 });
@@ -105,7 +105,7 @@ test("who guesses is locked out for a while", async () => {
   for (let guess = 0; guess < 6; guess += 1) {
     await page.getByLabel("Name").fill("grace");
     await page.getByLabel("Password").fill(`guess number ${guess}`);
-    await page.getByRole("button", { name: "Log in" }).click();
+    await page.getByRole("button", { name: "Sign in" }).click();
     await page.getByRole("alert").waitFor();
   }
   assert.match(await page.getByRole("alert").textContent(), /Too many tries: wait (30|29|28) seconds/);
@@ -163,7 +163,7 @@ test("the story of a message is told, by keyboard too", async () => {
   await accessible();
   await page.reload();
   await page.keyboard.press("Tab");
-  assert.equal(await page.evaluate(() => document.activeElement.textContent), "To the content");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to content");
 });
 
 test("many are retried after a look at what would happen", async () => {
@@ -219,7 +219,7 @@ test("a dead letter is replayed after what it names was mended", async () => {
   await page.getByLabel("A wamid, a number").fill(wamid);
   await page.getByRole("button", { name: "Find" }).click();
   await page.locator("#inbox a").first().click();
-  await page.getByText("That you looked is in the audit.").waitFor();
+  await page.getByText("This view is recorded in the audit log.").waitFor();
   await accessible();
 });
 
@@ -230,17 +230,17 @@ test("a credential is changed, and never shown again", async () => {
   await page.getByLabel("Value").fill("a-new-token-of-the-browser-tests-9876");
   await page.getByLabel("Expires").fill("2099-12-31");
   await page.getByRole("button", { name: "Keep it" }).click();
-  await page.getByText("It is kept, and used from the next call on.").waitFor();
+  await page.getByText("Credential saved. It is used from the next call on.").waitFor();
   await page.getByText("a-new-to…876").first().waitFor();
   assert.ok(!(await page.content()).includes("a-new-token-of-the-browser"));
   await accessible();
   await page.getByRole("button", { name: /^Take the access token/ }).click();
-  await page.getByText("It is not in use any more.").waitFor();
+  await page.getByText("Credential deactivated.").waitFor();
   await page.getByLabel("Why it is held").fill("tested by a browser");
   await page.getByRole("button", { name: "Hold" }).click();
   await page.locator("#standing").getByText("tested by a browser").waitFor();
   await page.getByRole("button", { name: "Release" }).click();
-  await page.getByText("It goes on.").waitFor();
+  await page.getByText("Sender resumed.").waitFor();
   await page.goto(`${app.base}/dashboard/audit`);
   await page.getByRole("cell", { name: "credential.added" }).first().waitFor();
   await page.getByRole("cell", { name: "reason: tested by a browser" }).first().waitFor();
@@ -249,7 +249,7 @@ test("a credential is changed, and never shown again", async () => {
 
 test("a page that is not there says so", async () => {
   await page.goto(`${app.base}/dashboard/nothing`);
-  await page.getByRole("heading", { name: "There is nothing here" }).waitFor();
+  await page.getByRole("heading", { name: "Page not found" }).waitFor();
   await accessible();
   complaints = complaints.filter((text) => !text.includes("status of 404"));
 });
@@ -295,7 +295,7 @@ test("people are added and linked, and a template is seen before it is sent", as
   await page.goto(`${app.base}/dashboard/staff`);
   await page.getByRole("button", { name: "Unlink asha" }).click();
   await page.getByRole("button", { name: "Delete asha" }).click();
-  await page.getByText("The user is deleted, out of all groups.").waitFor();
+  await page.getByText("User deleted and removed from all groups.").waitFor();
   await page.goto(`${app.base}/dashboard/contacts?text=asha`);
   await page.getByRole("link", { name: "Asha Rao" }).click();
   await page.getByRole("checkbox", { name: "Delete Asha Rao" }).check();

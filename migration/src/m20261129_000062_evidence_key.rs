@@ -11,7 +11,10 @@ impl MigrationTrait for Migration {
         let sql = if manager.get_database_backend() == DbBackend::Postgres {
             UP_POSTGRES.to_owned()
         } else {
-            rebuilt("PRIMARY KEY (one, other, kind, scope, changed_at)", "{clustered}")
+            rebuilt(
+                "PRIMARY KEY (one, other, kind, scope, changed_at)",
+                "{clustered}",
+            )
         };
         crate::ddl(manager, &sql).await
     }

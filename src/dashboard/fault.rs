@@ -12,7 +12,7 @@ use crate::{error::ErrorChain, store::StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// Nobody is in: first the login, then back to this path.
-    #[error("not logged in")]
+    #[error("not signed in")]
     LogIn(String),
     #[error("the role does not allow it")]
     Forbidden(&'static str),
@@ -55,31 +55,31 @@ struct Page {
 impl Fault {
     fn page(&self) -> Page {
         let (title, text) = match self {
-            Self::LogIn(_) => ("Please log in", String::new()),
+            Self::LogIn(_) => ("Please sign in", String::new()),
             Self::Forbidden(needed) => (
-                "You may not do this",
+                "Permission denied",
                 format!("It needs the role {needed}. An admin can give it to you: herald users role."),
             ),
             Self::NotFound => (
-                "There is nothing here",
-                "The address is wrong, or what was here is older than it is kept.".to_owned(),
+                "Page not found",
+                "The address is wrong, or the record is past its retention time.".to_owned(),
             ),
             Self::Old => (
-                "This form is too old",
-                "You have logged in again since it was shown. Go back, reload the page, and send it again: nothing was changed.".to_owned(),
+                "Form expired",
+                "You have signed in again since it was shown. Go back, reload the page and submit it again. Nothing was changed.".to_owned(),
             ),
             Self::Foreign => (
-                "This form came from another site",
+                "Cross-site form rejected",
                 "Nothing was changed. If you came here by a bookmark or through a proxy that removes the headers Origin and Sec-Fetch-Site, open the page directly.".to_owned(),
             ),
-            Self::Form => ("This form cannot be read", "Nothing was changed.".to_owned()),
+            Self::Form => ("Invalid form", "Nothing was changed.".to_owned()),
             Self::Store(_) | Self::Session(_) => (
-                "The database cannot be asked just now",
-                "What was sent is safe, and callbacks that cannot be stored come again. Try again in a moment; herald check says more.".to_owned(),
+                "Database unavailable",
+                "Stored messages are safe, and Meta repeats callbacks that could not be stored. Try again in a moment; herald check says more.".to_owned(),
             ),
             Self::Render(_) => (
-                "This page could not be made",
-                "It is a mistake of ours; the log says more.".to_owned(),
+                "Internal error",
+                "The log has the details.".to_owned(),
             ),
         };
         Page { title, text }
@@ -108,7 +108,7 @@ impl ResponseError for Fault {
                     .finish();
             }
             Self::Store(_) | Self::Session(_) | Self::Render(_) => {
-                tracing::error!(event = "dashboard.error", error = %ErrorChain(self), "a page could not be shown");
+                tracing::error!(event = "dashboard.error", error = %ErrorChain(self), "page could not be rendered");
             }
             _ => {}
         }

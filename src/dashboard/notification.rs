@@ -146,9 +146,9 @@ pub async fn act(
     form.person.needs(Role::Operator)?;
     let even_if_delivered = form.text("even_if_delivered").is_some();
     let (action, done) = match form.text("action") {
-        Some("retry") => (Action::Retry { even_if_delivered }, "It is queued again."),
-        Some("cancel") => (Action::Cancel, "It was cancelled."),
-        Some("send-now") => (Action::SendNow, "It is due now."),
+        Some("retry") => (Action::Retry { even_if_delivered }, "Queued again."),
+        Some("cancel") => (Action::Cancel, "Cancelled."),
+        Some("send-now") => (Action::SendNow, "Due now."),
         _ => return Err(Fault::Form),
     };
     let now = state.clock.now();

@@ -180,13 +180,13 @@ pub async fn act(
             };
             (
                 senders::hold(engine, by, id, reason).await?,
-                "It is held: what is asked for waits.",
+                "Sender held: messages wait.",
             )
         }
-        "release" => (senders::release(engine, by, id).await?, "It goes on."),
+        "release" => (senders::release(engine, by, id).await?, "Sender resumed."),
         "default" => (
             senders::make_default(engine, by, id).await?,
-            "It is the default now.",
+            "Default sender changed.",
         ),
         "add" => {
             let (Some(kind), Some(value)) =
@@ -213,20 +213,20 @@ pub async fn act(
             let added = senders::add_credential(engine, by, id, &new, nonce).await?;
             (
                 added.map(|_id| ()),
-                "It is kept, and used from the next call on.",
+                "Credential saved. It is used from the next call on.",
             )
         }
         "activate" => (
             senders::set_active(engine, by, id, credential()?, true).await?,
-            "It is in use.",
+            "Credential activated.",
         ),
         "deactivate" => (
             senders::set_active(engine, by, id, credential()?, false).await?,
-            "It is not in use any more.",
+            "Credential deactivated.",
         ),
         "remove" => (
             senders::remove(engine, by, id, credential()?).await?,
-            "It is forgotten.",
+            "Credential deleted.",
         ),
         _ => return Err(Fault::Form),
     };
@@ -247,12 +247,12 @@ fn day_or_instant(text: &str) -> Option<Timestamp> {
 fn why(refused: &Refused) -> Vec<String> {
     match refused {
         Refused::Fields(wrong) => told(wrong),
-        Refused::NotFound => vec!["It is not there any more.".to_owned()],
-        Refused::NoKey => vec!["There is no HERALD_SECRET_KEY to encrypt it with.".to_owned()],
+        Refused::NotFound => vec!["It no longer exists.".to_owned()],
+        Refused::NoKey => vec!["HERALD_SECRET_KEY is not set: credentials cannot be encrypted.".to_owned()],
         Refused::KeyReplaced => vec![
             "The secret key was replaced and this process has the old one: start it with the new one."
                 .to_owned(),
         ],
-        Refused::KeyReused => vec!["It was sent twice.".to_owned()],
+        Refused::KeyReused => vec!["The form was sent twice.".to_owned()],
     }
 }

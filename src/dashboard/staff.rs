@@ -165,9 +165,9 @@ pub async fn act(
                 HERE,
                 done.map(|made| {
                     if made {
-                        "A new user of this name was made: what is for them goes there."
+                        "User created and linked: messages for the user go to this contact."
                     } else {
-                        "What is for this user goes there from now on."
+                        "Link changed: messages for this user go to the new contact from now on."
                     }
                 }),
             )
@@ -176,16 +176,16 @@ pub async fn act(
             let done = people::disconnect(store, by, user).await?;
             (
                 HERE,
-                done.map(|()| "What is for this user is skipped from now on, visibly."),
+                done.map(|()| "Link removed: messages for this user are skipped from now on, with the reason."),
             )
         }
         "user" => {
             let done = people::ensure_user(store, by, user).await?;
             let done = done.map(|made| {
                 if made {
-                    "The user is made, and linked to nobody: what is for them is skipped until then."
+                    "User created without a contact: messages for the user are skipped until one is linked."
                 } else {
-                    "There is such a user already."
+                    "A user of this name exists already."
                 }
             });
             (HERE, done)
@@ -194,38 +194,32 @@ pub async fn act(
             let done = people::delete_user(store, by, user).await?;
             (
                 HERE,
-                done.map(|()| "The user is deleted, out of all groups."),
+                done.map(|()| "User deleted and removed from all groups."),
             )
         }
         "delete-group" => {
             let done = people::delete_group(store, by, group).await?;
             let address = if done.is_ok() { HERE } else { &of_group };
-            (
-                address,
-                done.map(|()| "The group is deleted; who was in it stays."),
-            )
+            (address, done.map(|()| "Group deleted; its members stay."))
         }
         "ensure" => {
             let done = people::ensure_group(store, by, group, form.text("description")).await?;
             let done = done.map(|it| {
                 if it.created {
-                    "The group is made: put somebody into it."
+                    "Group created. Add its first member."
                 } else {
-                    "There is such a group already."
+                    "A group of this name exists already."
                 }
             });
             (HERE, done)
         }
         "add" => {
             let done = people::add_member(store, by, group, user).await?;
-            (of_group.as_str(), done.map(|_new| "They are in the group."))
+            (of_group.as_str(), done.map(|_new| "Member added."))
         }
         "remove" => {
             let done = people::remove_member(store, by, group, user).await?;
-            (
-                of_group.as_str(),
-                done.map(|_was| "They are not in the group any more."),
-            )
+            (of_group.as_str(), done.map(|_was| "Member removed."))
         }
         _ => return Err(Fault::Form),
     };

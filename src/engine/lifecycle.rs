@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Engine, runtime::catalogue_cache::InForce};
+use super::{Engine, runtime::catalogue_cache::CatalogueSnapshot};
 use crate::{
     domain::{
         country,
@@ -115,11 +115,11 @@ impl Report {
         for (notification, trigger) in &self.reached {
             // The answer to a call has its own line.
             if *trigger != Trigger::Accepted {
-                tracing::info!(event = trigger.event(), notification.id = %notification, "a notification has moved on");
+                tracing::info!(event = trigger.event(), notification.id = %notification, "notification changed status");
             }
         }
         for (callback, kind) in &self.received {
-            tracing::info!(event = "message.received", callback.id = %callback, kind, "a person has written");
+            tracing::info!(event = "message.received", callback.id = %callback, kind, "inbound message received");
         }
         for (trigger, count) in &self.triggered {
             metrics::counter!("herald_transitions_total", "trigger" => trigger.name())
@@ -218,7 +218,7 @@ impl<'a> Consequences<'a> {
         facets: &Facets,
         trigger: Trigger,
         occurrence: &str,
-        rules: &'a InForce,
+        rules: &'a CatalogueSnapshot,
     ) {
         let fact = match trigger {
             Trigger::Accepted => Some(Fact::Accepted),
@@ -399,7 +399,7 @@ fn notifications(steps: &[Step]) -> Vec<Uuid> {
     wanted
 }
 
-/// The same without waiting for others: [`StoreError::Overtaken`], and nothing
+/// The same without waiting for others: [`StoreError::Conflict`], and nothing
 /// stays, if somebody changes one of the notifications meanwhile.
 pub async fn run_unlocked(
     engine: &Engine,
@@ -422,7 +422,7 @@ async fn change(
 ) -> Result<Report, StoreError> {
     let mut report = Report::default();
     let policy = &engine.settings.policy;
-    let rules = engine.in_force(tx).await?;
+    let rules = engine.catalogue_snapshot(tx).await?;
     let mut loaded = notification::load(tx, &notifications(steps)).await?;
     let before: Vec<NotificationState> = loaded.iter().map(|loaded| loaded.state.clone()).collect();
     let mut follow = Consequences::new(engine, now);
@@ -439,7 +439,7 @@ async fn change(
         let effect = current.state.on(&step.change, now, policy);
         if matches!(
             &step.change,
-            Change::Told {
+            Change::StatusReported {
                 failure: Some(_),
                 ..
             }
@@ -455,7 +455,7 @@ async fn change(
                 (*kind, step.detail.clone())
             }
             // Looking and finding nothing due is no event in a message's life.
-            Effect::Ignored(_) if matches!(step.change, Change::Woken) => {
+            Effect::Ignored(_) if matches!(step.change, Change::TimerFired) => {
                 report.ignored += 1;
                 report.effects.push(Some(effect));
                 continue;
@@ -465,7 +465,7 @@ async fn change(
                 let mut detail = step.detail.clone().unwrap_or_else(|| json!({}));
                 if let Some(object) = detail.as_object_mut() {
                     object.insert("reason".to_owned(), json!(reason));
-                    if let Change::Told { fact, .. } = &step.change {
+                    if let Change::StatusReported { fact, .. } = &step.change {
                         object.insert("status".to_owned(), json!(fact.name()));
                     }
                 }
@@ -534,7 +534,7 @@ async fn change(
 /// Skips what its recipient does not want, visibly.
 async fn without_refused(
     tx: &DatabaseTransaction,
-    rules: &InForce,
+    rules: &CatalogueSnapshot,
     new: &[notification::NewNotification],
 ) -> Result<Vec<notification::NewNotification>, StoreError> {
     let mut new = new.to_vec();
@@ -561,7 +561,7 @@ async fn without_refused(
 pub async fn introduce(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    rules: &InForce,
+    rules: &CatalogueSnapshot,
     new: &[notification::NewNotification],
     now: Timestamp,
 ) -> Result<(Vec<Uuid>, Report), StoreError> {

@@ -99,26 +99,26 @@ impl Problem {
 
     const fn title(&self) -> &'static str {
         match self {
-            Self::Signature => "The callback could not be verified",
-            Self::Verification => "The webhook could not be verified",
-            Self::Busy(_) => "The callback could not be stored now",
-            Self::NoAppSecret => "No app secret is set, so no callback can be verified",
-            Self::TooLarge => "The body is too large",
-            Self::Late => "The body did not arrive in time",
-            Self::TooMany => "Too many requests of this address are under way",
-            Self::Unauthorized => "An API key is needed: Authorization: Bearer KEY",
-            Self::Forbidden(_) => "This API key may not do that",
-            Self::NotFound => "There is no such thing",
-            Self::MethodNotAllowed => "This address does not take this method",
-            Self::Malformed(_) => "The request cannot be read",
-            Self::Invalid(_) => "Some fields are wrong",
+            Self::Signature => "Callback signature verification failed",
+            Self::Verification => "Webhook verification failed",
+            Self::Busy(_) => "Callback could not be stored",
+            Self::NoAppSecret => "No app secret configured: callbacks cannot be verified",
+            Self::TooLarge => "Request body too large",
+            Self::Late => "Request body timed out",
+            Self::TooMany => "Too many concurrent requests from this address",
+            Self::Unauthorized => "Missing or invalid API key (Authorization: Bearer KEY)",
+            Self::Forbidden(_) => "Not permitted for this API key",
+            Self::NotFound => "Resource not found",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::Malformed(_) => "Malformed request",
+            Self::Invalid(_) => "Validation failed",
             Self::EventConflict => {
-                "An event with this source and id was posted before, with another content"
+                "An event with this source and id exists already, with different content"
             }
-            Self::KeyReused => "This Idempotency-Key was used before, with another body",
-            Self::State(_) => "Its state does not allow that",
-            Self::Unavailable => "The database cannot do it now",
-            Self::Internal => "Something went wrong here",
+            Self::KeyReused => "Idempotency-Key was already used with a different body",
+            Self::State(_) => "Not allowed in the current state",
+            Self::Unavailable => "Database unavailable",
+            Self::Internal => "Internal server error",
         }
     }
 
@@ -203,7 +203,7 @@ impl From<senders::Refused> for Problem {
 impl From<StoreError> for Problem {
     /// The one place where a request's storage error is logged.
     fn from(error: StoreError) -> Self {
-        tracing::error!(event = "http.store_error", error = %ErrorChain(&error), "a request failed for a reason of ours");
+        tracing::error!(event = "http.store_error", error = %ErrorChain(&error), "request failed with an internal error");
         if error.is_transient() {
             Self::Unavailable
         } else {

@@ -177,7 +177,7 @@ fn no_secret() -> Problem {
     metrics::counter!("herald_callbacks_total", "result" => "no_secret").increment(1);
     tracing::error!(
         event = "webhook.no_secret",
-        "a callback came and its app secret is missing, or encrypted with another HERALD_SECRET_KEY: answered 503"
+        "callback rejected with 503: its app secret is missing, or encrypted with another HERALD_SECRET_KEY"
     );
     Problem::NoAppSecret
 }

@@ -149,10 +149,10 @@ impl Connector {
 
 /// Stands where nothing can send, with the reason: no call is made, and none is lost.
 #[derive(Clone, Debug)]
-pub struct Nobody(pub String);
+pub struct UnavailableProvider(pub String);
 
 #[async_trait]
-impl Provider for Nobody {
+impl Provider for UnavailableProvider {
     async fn send(&self, _message: &Message) -> Exchange {
         Exchange {
             request: serde_json::json!("no call was made"),

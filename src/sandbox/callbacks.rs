@@ -288,7 +288,7 @@ impl World {
         }
         tracing::warn!(
             event = "sandbox.callback_lost",
-            "a callback was not taken in time and is given up"
+            "callback could not be stored in time"
         );
     }
 }

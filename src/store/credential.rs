@@ -130,7 +130,7 @@ pub async fn move_to_app(
 
 /// What people were told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Warning {
     Age,
     Expiry,
 }
@@ -139,12 +139,12 @@ pub enum Told {
 pub async fn tell(
     tx: &DatabaseTransaction,
     id: Uuid,
-    what: Told,
+    what: Warning,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let column = match what {
-        Told::Age => "age_told_at",
-        Told::Expiry => "expiry_told_at",
+        Warning::Age => "age_told_at",
+        Warning::Expiry => "expiry_told_at",
     };
     let told = execute(
         tx,

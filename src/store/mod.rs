@@ -106,7 +106,7 @@ pub enum StoreError {
     },
     /// A row was changed by somebody else since it was read: the work is done again.
     #[error("another process was faster")]
-    Overtaken,
+    Conflict,
     /// The work itself decided that nothing of it may stay.
     #[error("rolled back on request")]
     RolledBack,
@@ -114,14 +114,14 @@ pub enum StoreError {
 
 impl StoreError {
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Transient(_) | Self::Overtaken)
+        matches!(self, Self::Transient(_) | Self::Conflict)
     }
 
     /// Another transaction won; the same one may be repeated at once.
     fn is_conflict(&self) -> bool {
         let error = match self {
             Self::Transient(error) => error,
-            Self::Overtaken => return true,
+            Self::Conflict => return true,
             Self::Refused(_) | Self::Corrupt { .. } | Self::RolledBack => return false,
         };
         match database_code(error).as_deref() {
@@ -169,7 +169,7 @@ impl StoreError {
                 error.sql_err(),
                 Some(sea_orm::SqlErr::UniqueConstraintViolation(_))
             ),
-            Self::Transient(_) | Self::Corrupt { .. } | Self::Overtaken | Self::RolledBack => false,
+            Self::Transient(_) | Self::Corrupt { .. } | Self::Conflict | Self::RolledBack => false,
         }
     }
 }

@@ -96,7 +96,7 @@ impl Proof {
             Some(generation) if generation < committed.generation => {
                 tracing::error!(
                     event = "store.commit_missing",
-                    "a commit is not in the database although the writing connection was reopened: this process ends"
+                    "a commit is still missing after the write connection was reopened: exiting"
                 );
                 self.hopeless.cancel();
             }
@@ -104,7 +104,7 @@ impl Proof {
             None => {
                 tracing::error!(
                     event = "store.commit_missing",
-                    "a commit is not in the database: it was answered as failed, and the writing connection is reopened"
+                    "a commit is missing from the database: reported as failed, reopening the write connection"
                 );
                 seen.missed_in = Some(committed.generation);
                 reopen();

@@ -142,14 +142,14 @@ pub async fn check(store: &Store, path: &Path, before: Before) -> Result<Conditi
     tracing::info!(
         event = "database.checking",
         megabytes,
-        "no server has closed the database in order: all of it is read before it is used"
+        "the database was not shut down cleanly: checking all of it before use"
     );
     let started = Instant::now();
     whole(store.reader(), path, without_log).await?;
     tracing::info!(
         event = "database.checked",
         seconds = started.elapsed().as_secs(),
-        "the database is whole"
+        "database check passed"
     );
     Ok(if without_log || is_other || state == Some(Use::Copied) {
         Condition::Copy

@@ -34,17 +34,17 @@ const MAX_TROUBLE: Duration = Duration::from_secs(5);
 
 /// Transactions of one kind begin at least so far apart: the first at once, what comes after
 /// it together, as a transaction for each message is what a busy database has no time for.
-const APART: Duration = Duration::from_millis(6);
+const MIN_TRANSACTION_INTERVAL: Duration = Duration::from_millis(6);
 
 /// How long the next transaction of a kind must wait.
 fn still_apart(begun_at: Option<Instant>, now: Instant) -> Duration {
     begun_at.map_or(Duration::ZERO, |at| {
-        APART.saturating_sub(now.saturating_duration_since(at))
+        MIN_TRANSACTION_INTERVAL.saturating_sub(now.saturating_duration_since(at))
     })
 }
 
 /// A panic beside a loop is one of the loop: it ends the process.
-fn surely(ended: Result<(), JoinError>) {
+fn resume_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && let Ok(panic) = error.try_into_panic()
     {
@@ -52,7 +52,7 @@ fn surely(ended: Result<(), JoinError>) {
     }
 }
 
-/// Turns until stopped; naps only when idle, and wakes early when told.
+/// Runs turns until stopped; sleeps only when idle, and wakes early on a signal.
 pub async fn run<F>(
     name: &'static str,
     stop: CancellationToken,
@@ -75,7 +75,7 @@ pub async fn run<F>(
             }
             Err(error) => {
                 metrics::counter!("herald_worker_errors_total", "worker" => name).increment(1);
-                tracing::error!(event = "worker.error", worker = name, error = %ErrorChain(&error), "a turn failed and is repeated");
+                tracing::error!(event = "worker.error", worker = name, error = %ErrorChain(&error), "worker turn failed: retrying");
                 let pause = trouble;
                 trouble = (trouble * 2).min(MAX_TROUBLE);
                 pause
@@ -103,11 +103,14 @@ mod tests {
     fn the_first_transaction_begins_at_once_and_the_next_a_little_later() {
         let begun = Instant::now();
         assert_eq!(still_apart(None, begun), Duration::ZERO);
-        assert_eq!(still_apart(Some(begun), begun), APART);
+        assert_eq!(still_apart(Some(begun), begun), MIN_TRANSACTION_INTERVAL);
         let later = begun + Duration::from_millis(4);
         assert_eq!(still_apart(Some(begun), later), Duration::from_millis(2));
-        assert_eq!(still_apart(Some(begun), begun + APART * 2), Duration::ZERO);
+        assert_eq!(
+            still_apart(Some(begun), begun + MIN_TRANSACTION_INTERVAL * 2),
+            Duration::ZERO
+        );
         // A clock that is asked out of order makes nobody wait longer.
-        assert_eq!(still_apart(Some(later), begun), APART);
+        assert_eq!(still_apart(Some(later), begun), MIN_TRANSACTION_INTERVAL);
     }
 }

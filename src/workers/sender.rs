@@ -6,7 +6,7 @@ use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{APART, still_apart, surely};
+use super::{MIN_TRANSACTION_INTERVAL, resume_panic, still_apart};
 use crate::{
     domain::{
         horizon,
@@ -173,7 +173,7 @@ pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: Cancella
         }
         let mut pause = rest.left(clock.now());
         if !desk.answers.is_empty() {
-            pause = pause.min(APART);
+            pause = pause.min(MIN_TRANSACTION_INTERVAL);
         }
         if calls.set.is_empty() && desk.settling.is_empty() {
             if !pause.is_zero() {
@@ -190,7 +190,7 @@ pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: Cancella
                 biased;
                 Some(answer) = calls.set.join_next() => answer.ok(),
                 Some(settled) = desk.settling.join_next() => {
-                    surely(settled);
+                    resume_panic(settled);
                     None
                 }
                 _ = queued.changed(), if room => {
@@ -205,7 +205,7 @@ pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: Cancella
             calls.ended(answer.ok(), &mut desk.answers);
         }
         while let Some(settled) = desk.settling.try_join_next() {
-            surely(settled);
+            resume_panic(settled);
         }
         desk.settle(engine, sender, clock, calls.set.is_empty());
         if calls.set.is_empty() && desk.is_empty() {

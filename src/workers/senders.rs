@@ -7,7 +7,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Turn, sender, surely};
+use super::{Turn, resume_panic, sender};
 use crate::{
     domain::{horizon, time::Timestamp},
     engine::{
@@ -53,7 +53,7 @@ async fn watch_over(engine: &Arc<Engine>, clock: &Clock, stop: &CancellationToke
             Ok(blocked) => blocked,
             Err(error) => {
                 metrics::counter!("herald_worker_errors_total", "worker" => "senders").increment(1);
-                tracing::error!(event = "worker.error", worker = "senders", error = %ErrorChain(&error), "a turn failed and is repeated");
+                tracing::error!(event = "worker.error", worker = "senders", error = %ErrorChain(&error), "worker turn failed: retrying");
                 false
             }
         };
@@ -89,7 +89,7 @@ async fn watch_over(engine: &Arc<Engine>, clock: &Clock, stop: &CancellationToke
             .collect();
         for id in ended {
             if let Some(it) = running.remove(&id) {
-                surely(it.task.await);
+                resume_panic(it.task.await);
             }
         }
         tokio::select! {
@@ -100,7 +100,7 @@ async fn watch_over(engine: &Arc<Engine>, clock: &Clock, stop: &CancellationToke
         }
     }
     for (_, it) in running {
-        surely(it.task.await);
+        resume_panic(it.task.await);
     }
 }
 
@@ -159,7 +159,7 @@ pub async fn mark_read(engine: Arc<Engine>, clock: Clock, stop: CancellationToke
             if engine.obstacle(Some(account.id)).is_some() {
                 continue;
             }
-            let provider = engine.provider_or_nobody(account.id);
+            let provider = engine.provider_or_unavailable(account.id);
             marked += read_marks::turn(&engine, provider.as_ref(), account.id, clock.now()).await?;
         }
         Ok(if marked > 0 { Turn::Worked } else { Turn::Idle })
@@ -179,7 +179,7 @@ pub async fn look_after(engine: Arc<Engine>, clock: Clock, stop: CancellationTok
         senders::ageing_turn(&engine, now).await?;
         for account in &engine.keyring().accounts {
             if engine.obstacle(Some(account.id)).is_none() {
-                let provider = engine.provider_or_nobody(account.id);
+                let provider = engine.provider_or_unavailable(account.id);
                 senders::throughput_turn(&engine, provider.as_ref(), account.id, now).await?;
             }
         }

@@ -26,7 +26,7 @@ pub async fn run(engine: Arc<Engine>, http: HttpClient, clock: Clock, stop: Canc
                 event = "templates.unreadable",
                 sender.name = sender,
                 why,
-                "the templates of an account cannot be looked at"
+                "templates of the account could not be read"
             );
         }
         Ok(Turn::Idle)

@@ -61,7 +61,7 @@ impl Watchdog {
             tracing::warn!(
                 event = "clock.changed",
                 seconds = step / 1_000_000,
-                "the clock was put forward (or back, if negative), or the machine was asleep"
+                "clock jump detected (negative: backwards), or the machine was suspended"
             );
             engine.clock.note(step);
             engine.set_clock_changed(true);

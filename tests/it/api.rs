@@ -1,5 +1,7 @@
 //! The API, as a product sees it.
 
+use std::collections::BTreeSet;
+
 use herald::engine::intake::targets::recipients_at_once;
 use serde_json::{Value, json};
 
@@ -19,6 +21,7 @@ crate::tests![
     statistics_come_from_counters,
     every_problem_is_a_document,
     the_openapi_document_names_every_route,
+    the_openapi_document_can_be_made_into_a_client,
     health_and_metrics_tell_what_is,
     who_reads_the_metrics_sees_no_other_server_s_gauges,
     no_secret_and_no_number_is_in_metrics_or_problems,
@@ -498,6 +501,39 @@ async fn every_problem_is_a_document(database: Database) {
         )
         .await;
     assert_eq!(code, 413);
+}
+
+async fn the_openapi_document_can_be_made_into_a_client(database: Database) {
+    let app = ready(&database).await;
+    let (_, document) = app.get("/api/v1/openapi.json").await;
+    let mut ids = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap_or_default();
+            // A method's name is made of it: a verb and what it is about.
+            if !id.contains('_') || !ids.insert(id.to_owned()) {
+                wrong.push(format!("{method} {path}: operationId {id:?}"));
+            }
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                if response["description"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .is_empty()
+                {
+                    wrong.push(format!("{method} {path}: {status} has no description"));
+                }
+                let kinds = response["content"].as_object();
+                let is_error = status.starts_with(['4', '5']);
+                if is_error && !kinds.is_some_and(|it| it.contains_key("application/problem+json"))
+                {
+                    wrong.push(format!("{method} {path}: {status} is no problem document"));
+                }
+            }
+        }
+    }
+    assert!(ids.len() > 60, "{}", ids.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 async fn the_openapi_document_names_every_route(database: Database) {

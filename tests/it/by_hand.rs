@@ -306,7 +306,7 @@ async fn whoever_waits_gets_the_providers_answer(database: Database) {
     assert_eq!(told["reference"], "r1");
     assert_eq!(told["accepted_at"], app.now().to_string());
     assert!(told["text"].as_str().unwrap().contains("Welcome"), "{told}");
-    assert!(app.engine.answers.is_empty());
+    assert!(app.engine.send_waiters.is_empty());
 
     // A refusal is an answer, too.
     app.meta
@@ -336,7 +336,7 @@ async fn whoever_waits_too_long_gets_what_is_known(database: Database) {
         with_header(&app, "/api/v1/notifications", ("Prefer", "wait=1"), &body).await;
     assert_eq!(code, 202);
     assert_eq!(answer["notifications"][0]["status"], "queued");
-    assert!(app.engine.answers.is_empty());
+    assert!(app.engine.send_waiters.is_empty());
     assert_eq!(app.send().await, 1);
 }
 

@@ -219,7 +219,7 @@ async fn a_parked_status(database: Database) {
     app.callback(json!({ "statuses": [{ "id": "wamid.OTHERS", "status": "delivered", "timestamp": at, "recipient_id": "12025550101" }] }))
         .await;
     let page = overview(&app).await;
-    says(&page, &["Nothing just now."]);
+    says(&page, &["Nothing at the moment."]);
     app.pass(601);
     let page = overview(&app).await;
     says(

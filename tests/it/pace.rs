@@ -286,10 +286,18 @@ async fn an_answer_that_comes_too_late_is_kept_all_the_same(database: Database) 
 
 async fn templates_are_read_once_until_a_catalogue_changes(database: Database) {
     let app = app(&database, &[]).await;
-    let in_force = app.engine.in_force(app.store.reader()).await.unwrap();
+    let catalogue_snapshot = app
+        .engine
+        .catalogue_snapshot(app.store.reader())
+        .await
+        .unwrap();
     let body = async || {
-        let in_force = app.engine.in_force(app.store.reader()).await.unwrap();
-        let found = in_force
+        let catalogue_snapshot = app
+            .engine
+            .catalogue_snapshot(app.store.reader())
+            .await
+            .unwrap();
+        let found = catalogue_snapshot
             .template(app.store.reader(), "jaspers_market_plain_text_v1", &[])
             .await
             .unwrap();
@@ -304,12 +312,16 @@ async fn templates_are_read_once_until_a_catalogue_changes(database: Database) {
         let language = format!("x{number}");
         let name = "jaspers_market_plain_text_v1";
         let wanted = [language.as_str()];
-        let found = in_force.template(app.store.reader(), name, &wanted).await;
+        let found = catalogue_snapshot
+            .template(app.store.reader(), name, &wanted)
+            .await;
         assert!(found.unwrap().is_some());
-        let found = in_force.template(app.store.reader(), &language, &[]).await;
+        let found = catalogue_snapshot
+            .template(app.store.reader(), &language, &[])
+            .await;
         assert!(found.unwrap().is_none());
     }
-    assert_eq!(in_force.templates_kept(), 1);
+    assert_eq!(catalogue_snapshot.templates_kept(), 1);
     app.apply_catalogue(&DEMO.replace("Welcome to", "Be welcome to"))
         .await;
     assert_ne!(body().await, first);

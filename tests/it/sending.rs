@@ -4,7 +4,7 @@ use herald::{
     engine::delivery::{self, sweeper},
     store::{
         self,
-        notification::{Cause, Whose},
+        notification::{Cause, SenderScope},
     },
     workers::senders::hold_turn,
 };
@@ -687,7 +687,7 @@ async fn a_retry_that_is_held_is_neither_failed_nor_forgotten(database: Database
     app.pass(61);
     sweeper::hold(
         &app.engine,
-        Whose::Of(app.sender),
+        SenderScope::Sender(app.sender),
         Cause::Sender,
         "switched off",
         app.now(),

@@ -320,7 +320,7 @@ async fn a_file_that_was_not_closed_in_order_is_read_whole_before_it_is_used(dat
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let events = until_listening(&mut log);
         let checked = events.iter().any(|event| event == "database.checked");
-        let held = events.iter().any(|event| event == "hold.in_force");
+        let held = events.iter().any(|event| event == "hold.active");
         (child, log, checked, held)
     };
     let mut served = Served::start(&url, folder.path(), "http://127.0.0.1:9");

@@ -226,7 +226,7 @@ pub async fn act(
             }
             people::save_contact(store, by, Some(id), &changes)
                 .await?
-                .map(|_id| "It is kept.")
+                .map(|_id| "Contact saved.")
         }
         "prefer" => {
             let text = |name: &str| form.text(name).unwrap_or_default().to_owned();
@@ -237,13 +237,13 @@ pub async fn act(
             };
             people::prefer(store, by, id, &wanted)
                 .await?
-                .map(|()| "It is kept, and asked again before each message leaves.")
+                .map(|()| "Preference saved. It is checked again before each message is sent.")
         }
         "forget" => {
             let text = |name: &str| form.text(name).unwrap_or_default();
             people::forget_preference(store, by, id, text("kind"), text("channel"))
                 .await?
-                .map(|()| "It is forgotten.")
+                .map(|()| "Preference deleted.")
         }
         "merge" | "part" | "split" => {
             form.person.needs(Role::Admin)?;
@@ -272,7 +272,7 @@ pub async fn act(
 
 fn gone(cancelled: u64) -> String {
     match cancelled {
-        0 => "They are deleted; nothing was waiting for them.".to_owned(),
+        0 => "Contact deleted; no messages were waiting.".to_owned(),
         1 => "They are deleted, and a message that waited for them is cancelled.".to_owned(),
         many => {
             format!("They are deleted, and {many} messages that waited for them are cancelled.")

@@ -97,11 +97,11 @@ pub(super) async fn decide(
             let overwrite = form.text("overwrite") == Some("yes");
             identity::merge(engine, by, contact, other()?, overwrite)
                 .await?
-                .map(|_stays| "They are one contact.")
+                .map(|_stays| "Contacts merged.")
         }
         "part" => identity::part(engine, by, contact, other()?)
             .await?
-            .map(|()| "They are two persons."),
+            .map(|()| "Contacts split."),
         "split" => {
             let text = form.text("alias").unwrap_or_default();
             let alias = match UserId::parse(text) {

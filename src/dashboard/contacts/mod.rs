@@ -153,7 +153,7 @@ pub async fn add(
         Ok(id) => answered(
             &request,
             &format!("{HERE}/{id}"),
-            Ok("This person is known now.".to_owned()),
+            Ok("Contact created.".to_owned()),
         ),
         Err(wrong) => answered(&request, HERE, Err(told(&wrong))),
     }

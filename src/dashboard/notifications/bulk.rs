@@ -104,7 +104,7 @@ async fn chunks(
             Ok(Err(operator_actions::KeyReused)) => return Err(Fault::Form),
             // What was done is done and noted; the page says where it goes on.
             Err(error) if all.matched > 0 && all.next.is_some() => {
-                tracing::error!(event = "dashboard.error", error = %ErrorChain(&error), "a bulk change stopped");
+                tracing::error!(event = "dashboard.error", error = %ErrorChain(&error), "bulk operation stopped");
                 break;
             }
             Err(error) => return Err(error.into()),

@@ -122,7 +122,7 @@ impl Secrets {
 #[derive(Clone, Debug)]
 pub enum Change {
     /// A provider's status of one attempt.
-    Told {
+    StatusReported {
         attempt: Uuid,
         fact: Fact,
         at: Timestamp,
@@ -132,7 +132,7 @@ pub enum Change {
         provider_message_id: String,
     },
     /// The call of an attempt came back.
-    Answered {
+    SendCompleted {
         attempt: Uuid,
         lease_token: Uuid,
         outcome: Outcome,
@@ -142,10 +142,10 @@ pub enum Change {
     /// The person answered.
     Replied,
     /// A lease, a decision or an expiry may be due.
-    Woken,
+    TimerFired,
     /// A person asks for another try. `even_if_delivered` is the explicit word
     /// that sending twice is acceptable.
-    RetryAsked {
+    RetryRequested {
         even_if_delivered: bool,
     },
     Cancelled {
@@ -154,9 +154,9 @@ pub enum Change {
     /// A person ends its wait for a time.
     SendNow,
     /// Claimed, and before its call was made an `unless` of its follow-up came.
-    Overtaken,
+    Superseded,
     /// Claimed, and it may not be sent to this person any more.
-    Withheld {
+    Suppressed {
         reason: String,
     },
 }
@@ -216,7 +216,7 @@ impl NotificationState {
     /// Applies one change.
     pub fn on(&mut self, change: &Change, now: Timestamp, policy: &Policy) -> Effect {
         let effect = match change {
-            Change::Told {
+            Change::StatusReported {
                 attempt,
                 fact,
                 at,
@@ -231,7 +231,7 @@ impl NotificationState {
                 pricing.clone(),
                 provider_message_id,
             ),
-            Change::Answered {
+            Change::SendCompleted {
                 attempt,
                 lease_token,
                 outcome,
@@ -255,18 +255,20 @@ impl NotificationState {
                     Effect::Ignored("replied before")
                 }
             }
-            Change::Woken => self.woken(now, policy),
-            Change::RetryAsked { even_if_delivered } => self.retry_asked(*even_if_delivered, now),
+            Change::TimerFired => self.woken(now, policy),
+            Change::RetryRequested { even_if_delivered } => {
+                self.retry_asked(*even_if_delivered, now)
+            }
             Change::Cancelled { reason } => self.cancelled(reason),
             Change::SendNow => self.sent_now(now),
-            Change::Overtaken => {
+            Change::Superseded => {
                 self.engine = EngineState::Cancelled;
                 self.leased_until = None;
                 self.reason =
                     Some("not needed any more: an `unless` of its rule came first".to_owned());
                 Effect::Applied("cancelled")
             }
-            Change::Withheld { reason } => {
+            Change::Suppressed { reason } => {
                 self.engine = EngineState::Skipped;
                 self.leased_until = None;
                 self.reason = Some(reason.clone());

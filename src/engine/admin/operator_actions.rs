@@ -49,7 +49,7 @@ impl Action {
 
     fn change(self) -> Change {
         match self {
-            Self::Retry { even_if_delivered } => Change::RetryAsked { even_if_delivered },
+            Self::Retry { even_if_delivered } => Change::RetryRequested { even_if_delivered },
             Self::Cancel => Change::Cancelled {
                 reason: "cancelled by a person".to_owned(),
             },

@@ -24,7 +24,7 @@ use crate::{
         DatabaseTransaction, StoreError,
         attempt::{self, NewAttempt},
         dialect::Id,
-        notification::{self, Whose},
+        notification::{self, SenderScope},
         pair, sender,
     },
 };
@@ -37,8 +37,8 @@ pub struct Claim {
     pub taken: usize,
     /// When it is worth asking again, if the pace or a hold said no.
     pub again_at: Option<Timestamp>,
-    /// A held sender is due for a probe: its provider is to be knocked at first.
-    knock: bool,
+    /// A held sender must pass a reachability probe first.
+    needs_probe: bool,
     /// What the sender sends with has changed since this process last looked.
     outdated: bool,
 }
@@ -77,10 +77,10 @@ pub async fn claim_with(
     now: Timestamp,
 ) -> Result<Claim, StoreError> {
     let claim = claim_as(engine, sender, slots, false, now).await?;
-    if !claim.knock {
+    if !claim.needs_probe {
         return Ok(claim);
     }
-    match health::knock(engine, provider, sender, now).await? {
+    match health::probe(engine, provider, sender, now).await? {
         Some(again_at) => Ok(Claim {
             again_at: Some(again_at),
             ..Claim::default()
@@ -97,23 +97,23 @@ pub async fn claim_current(
     slots: Slots,
     now: Timestamp,
 ) -> Result<(Claim, Arc<dyn Provider>), StoreError> {
-    let provider = engine.provider_or_nobody(sender);
+    let provider = engine.provider_or_unavailable(sender);
     let claim = claim_with(engine, provider.as_ref(), sender, slots, now).await?;
     if !claim.outdated {
         return Ok((claim, provider));
     }
     // It is committed: a database that fails now must not take it from us.
     if let Err(error) = engine.refresh_keyring().await {
-        tracing::error!(event = "sender.outdated", error = %ErrorChain(&error), "what a sender sends with has changed and cannot be read");
+        tracing::error!(event = "sender.outdated", error = %ErrorChain(&error), "sender credentials changed but could not be reloaded");
     }
-    Ok((claim, engine.provider_or_nobody(sender)))
+    Ok((claim, engine.provider_or_unavailable(sender)))
 }
 
 async fn claim_as(
     engine: &Engine,
     sender: Uuid,
     slots: Slots,
-    knocked: bool,
+    is_probed: bool,
     now: Timestamp,
 ) -> Result<Claim, StoreError> {
     // The pace is charged for what will be sent, not for every free slot.
@@ -121,9 +121,9 @@ async fn claim_as(
     let ring = engine.keyring();
     let known = ring.account(sender);
     let whose = if known.is_some_and(|account| account.is_default) {
-        Whose::OfOrNobodys(sender)
+        SenderScope::SenderOrUnassigned(sender)
     } else {
-        Whose::Of(sender)
+        SenderScope::Sender(sender)
     };
     let passing = engine.hold().map(|hold| hold.passing());
     let (mut due, row, hold, is_turn) = tokio::try_join!(
@@ -152,7 +152,7 @@ async fn claim_as(
             ..Claim::default()
         });
     };
-    let permits = match take_pace(engine, &row, wanted, knocked, now).await? {
+    let permits = match take_pace(engine, &row, wanted, is_probed, now).await? {
         Ok(permits) => permits,
         Err(NotNow::Until(again_at)) => {
             return Ok(Claim {
@@ -160,9 +160,9 @@ async fn claim_as(
                 ..Claim::default()
             });
         }
-        Err(NotNow::Knock) => {
+        Err(NotNow::ProbeFirst) => {
             return Ok(Claim {
-                knock: true,
+                needs_probe: true,
                 ..Claim::default()
             });
         }
@@ -191,7 +191,7 @@ async fn claim_as(
     };
     // The claim is committed: what cannot be given back is only waited for.
     if let Err(error) = give_back(engine, sender, &permits, made).await {
-        tracing::warn!(event = "sender.pace_not_given_back", error = %ErrorChain(&error), "a part of the pace is lost for a moment");
+        tracing::warn!(event = "sender.pace_not_given_back", error = %ErrorChain(&error), "unused send permits could not be returned: the sender is slower for a moment");
     }
     lineage::advanced(engine, found.advance, now).await?;
     found.report.publish(engine);
@@ -199,7 +199,7 @@ async fn claim_as(
         jobs: found.jobs,
         taken: found.taken,
         again_at: again_at.filter(|_| found.taken == 0),
-        knock: false,
+        needs_probe: false,
         outdated: known.map(|account| account.revision) != Some(found.revision),
     })
 }
@@ -239,11 +239,11 @@ async fn claim_in(
             advance,
         });
     };
-    let in_force = engine.in_force(tx).await?;
+    let catalogue_snapshot = engine.catalogue_snapshot(tx).await?;
     let claiming = Claiming {
         engine,
         tx,
-        in_force: &in_force,
+        catalogue_snapshot: &catalogue_snapshot,
         sender: &row,
         permits,
         ordinary,
@@ -296,7 +296,16 @@ async fn claim_in(
             message: if let Some(reason) = never.get(&claimed.id) {
                 Err(gate::never(reason))
             } else {
-                compose(tx, &in_force, engine, sender, claimed, attempt.id.0, now).await?
+                compose(
+                    tx,
+                    &catalogue_snapshot,
+                    engine,
+                    sender,
+                    claimed,
+                    attempt.id.0,
+                    now,
+                )
+                .await?
             },
         });
     }

@@ -17,7 +17,7 @@ use crate::{
         Engine,
         intake::NEEDS_PHONE,
         runtime::{
-            catalogue_cache::InForce,
+            catalogue_cache::CatalogueSnapshot,
             vault::{Vault, of_notification},
         },
     },
@@ -29,7 +29,7 @@ use crate::{
 /// judged now, not when it was queued.
 pub(super) async fn compose(
     tx: &DatabaseTransaction,
-    in_force: &InForce,
+    catalogue_snapshot: &CatalogueSnapshot,
     engine: &Engine,
     sender: Uuid,
     claimed: &Claimed,
@@ -93,7 +93,7 @@ pub(super) async fn compose(
             sensitive,
         }));
     }
-    let Some(template) = in_force
+    let Some(template) = catalogue_snapshot
         .template(
             tx,
             &claimed.template,

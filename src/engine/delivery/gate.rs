@@ -13,7 +13,7 @@ use crate::{
         Engine,
         lifecycle::{self, Report, Step},
         runtime::{
-            catalogue_cache::InForce,
+            catalogue_cache::CatalogueSnapshot,
             template_status::{Sendable, sendable},
         },
     },
@@ -66,7 +66,7 @@ pub(super) struct Held {
 pub(super) async fn hold_back(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    in_force: &InForce,
+    catalogue_snapshot: &CatalogueSnapshot,
     sender: &entity::sender::Model,
     claimed: &mut Vec<Claimed>,
     now: Timestamp,
@@ -125,7 +125,7 @@ pub(super) async fn hold_back(
         let asked = preference::Message {
             category: &category,
             kind: message.message_kind.as_deref(),
-            required: in_force.is_required(message.message_kind.as_deref()),
+            required: catalogue_snapshot.is_required(message.message_kind.as_deref()),
             channel: &message.channel,
             product: message.product.as_deref(),
         };
@@ -133,7 +133,7 @@ pub(super) async fn hold_back(
             .filter(|_| !asked.insists() && message.priority > HIGH)
             .and_then(|wishes| wishes.quiet_until(asked.product, now));
         if let Some(reason) = wishes.and_then(|wishes| wishes.refusal(asked)) {
-            steps.push(Step::new(message.id, Change::Withheld { reason }));
+            steps.push(Step::new(message.id, Change::Suppressed { reason }));
         } else if let Some(until) = quiet_until {
             delays.push(Delay::new(message.id, until, "the person has quiet hours"));
         } else if let Some(until) = marketing_held_until.filter(|_| category == "marketing") {

@@ -29,7 +29,7 @@ const TROUBLE_PROBE_SECONDS: i64 = 60;
 
 /// Asks the provider of a held sender whether it answers at all. One process does so
 /// at a time. `None`: it does; else when to ask again.
-pub(super) async fn knock(
+pub(super) async fn probe(
     engine: &Engine,
     provider: &dyn Provider,
     id: Uuid,

@@ -19,7 +19,7 @@ use crate::{
 /// Why nothing may be claimed now.
 pub(super) enum NotNow {
     Until(Timestamp),
-    Knock,
+    ProbeFirst,
 }
 
 /// How many calls of a lane a sender may make, and when.
@@ -39,7 +39,7 @@ pub(super) async fn take_pace(
     engine: &Engine,
     row: &entity::sender::Model,
     wanted: Slots,
-    knocked: bool,
+    is_probed: bool,
     now: Timestamp,
 ) -> Result<Taken, StoreError> {
     if row.off_at.is_none() && row.state != "held" {
@@ -52,7 +52,7 @@ pub(super) async fn take_pace(
     }
     engine
         .store
-        .write(async |tx| take_locked(engine, tx, row.id, wanted, knocked, now).await)
+        .write(async |tx| take_locked(engine, tx, row.id, wanted, is_probed, now).await)
         .await
 }
 
@@ -61,7 +61,7 @@ async fn take_locked(
     tx: &DatabaseTransaction,
     id: Uuid,
     mut wanted: Slots,
-    knocked: bool,
+    is_probed: bool,
     now: Timestamp,
 ) -> Result<Taken, StoreError> {
     let Some(row) = sender::lock(tx, id).await? else {
@@ -75,8 +75,8 @@ async fn take_locked(
         if probe_at > now {
             return Ok(Err(NotNow::Until(probe_at)));
         }
-        if !knocked {
-            return Ok(Err(NotNow::Knock));
+        if !is_probed {
+            return Ok(Err(NotNow::ProbeFirst));
         }
         // One probe at a time: the next may go when this one's lease has run out.
         let health = Health {

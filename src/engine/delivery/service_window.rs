@@ -1,4 +1,4 @@
-//! Windows that are closing or closed, each told once.
+//! Service windows that are closing or closed: an event for each, once.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What the calls brought is written down, in batches.
+//! Stores the results of calls, in batches.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use crate::{
         Engine,
         lifecycle::{self, Step},
         people::identity::{self, Recipient},
-        runtime::send_waiters::Told,
+        runtime::send_waiters::SendResult,
     },
     error::ErrorChain,
     providers::{Exchange, Update},
@@ -53,7 +53,7 @@ pub async fn settle(
         seen.note(answer);
         steps.push(Step {
             notification_id: answer.job.notification_id,
-            change: Change::Answered {
+            change: Change::SendCompleted {
                 attempt: answer.job.attempt_id,
                 lease_token: engine.process,
                 outcome: answer.exchange.outcome.clone(),
@@ -105,9 +105,9 @@ pub async fn settle(
                 status_updates::step(update, job.notification_id, job.attempt_id, *callback)
             }));
             let report = lifecycle::run_recorded(engine, tx, &all, &records, now).await?;
-            let told: Vec<status_updates::Told<'_>> = joined
+            let told: Vec<status_updates::KnownStatus<'_>> = joined
                 .iter()
-                .map(|(update, job, callback)| status_updates::Told {
+                .map(|(update, job, callback)| status_updates::KnownStatus {
                     notification_id: job.notification_id,
                     attempt_id: job.attempt_id,
                     scope: &scope,
@@ -149,24 +149,24 @@ pub async fn settle(
 /// of them. They look for themselves when they are not told.
 async fn tell(engine: &Engine, answers: &[Answer], now: Timestamp) {
     let ids = answers.iter().map(|answer| answer.job.notification_id);
-    let wanted = engine.answers.waited_for(ids);
+    let wanted = engine.send_waiters.waited_for(ids);
     if wanted.is_empty() {
         return;
     }
     let rows = match notification::find_all(&engine.store, &Bounds::All, &wanted).await {
         Ok(rows) => rows,
         Err(error) => {
-            tracing::warn!(event = "send.not_told", error = %ErrorChain(&error), "those who wait for an answer look for themselves");
+            tracing::warn!(event = "send.not_told", error = %ErrorChain(&error), "requests that wait for send results could not be notified: they poll instead");
             return;
         }
     };
-    engine.answers.tell(rows.into_iter().map(|row| {
+    engine.send_waiters.tell(rows.into_iter().map(|row| {
         let accepted = answers.iter().any(|answer| {
             answer.job.notification_id == row.id
                 && matches!(answer.exchange.outcome, Outcome::Accepted { .. })
         });
         let accepted_at = accepted.then_some(now);
-        (row.id, Told { row, accepted_at })
+        (row.id, SendResult { row, accepted_at })
     }));
 }
 
@@ -205,7 +205,7 @@ fn say(answer: &Answer) {
             tracing::error!(event = "send.unavailable", notification.id = %notification, attempt.id = %attempt, reason, "the provider cannot be reached");
         }
         Outcome::Unknown { reason } => {
-            tracing::error!(event = "send.unknown", notification.id = %notification, attempt.id = %attempt, reason, "nobody knows whether it was sent");
+            tracing::error!(event = "send.unknown", notification.id = %notification, attempt.id = %attempt, reason, "send outcome unknown: the response was lost");
         }
     }
 }
@@ -284,7 +284,7 @@ pub async fn settle_surely(
         match settle(engine, sender, answers, jitter_permille, now).await {
             Ok(()) => return,
             Err(error) => {
-                tracing::error!(event = "send.settle_failed", error = %ErrorChain(&error), "answers could not be written down: trying again");
+                tracing::error!(event = "send.settle_failed", error = %ErrorChain(&error), "send results could not be stored: retrying");
                 tokio::time::sleep(std::time::Duration::from_millis(pause_millis)).await;
             }
         }
@@ -292,6 +292,6 @@ pub async fn settle_surely(
     tracing::error!(
         event = "send.settle_lost",
         count = answers.len(),
-        "answers were not written down: their attempts become unknown"
+        "send results could not be stored: the outcome of their attempts is unknown"
     );
 }

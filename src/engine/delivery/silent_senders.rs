@@ -47,7 +47,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
         .await
         .map(|(silent, report)| {
             for row in &silent {
-                tracing::warn!(event = "sender.silent", sender.id = %row.id, "messages are accepted and no callback comes: is the webhook registered?");
+                tracing::warn!(event = "sender.silent", sender.id = %row.id, "no callbacks for accepted messages: check the webhook registration");
             }
             (silent.len(), report)
         })?;

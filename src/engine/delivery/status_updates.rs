@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A status of a message of ours.
-pub(in crate::engine) struct Told<'a> {
+pub(in crate::engine) struct KnownStatus<'a> {
     pub notification_id: Uuid,
     pub attempt_id: Uuid,
     pub callback_id: Uuid,
@@ -35,7 +35,7 @@ pub(in crate::engine) fn step(
     let fact: Fact = update.fact?.into();
     Some(Step {
         notification_id,
-        change: Change::Told {
+        change: Change::StatusReported {
             attempt: attempt_id,
             fact,
             at: update.at,
@@ -58,7 +58,7 @@ pub(in crate::engine) fn step(
 pub(in crate::engine) async fn learn(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    told: &[Told<'_>],
+    told: &[KnownStatus<'_>],
     report: &Report,
     now: Timestamp,
 ) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::status_updates::{self, Told};
+use super::status_updates::{self, KnownStatus};
 use crate::{
     domain::{notification::Change, time::Timestamp},
     engine::{
@@ -17,7 +17,7 @@ use crate::{
     providers::Update,
     store::{
         StoreError,
-        notification::{self, Cause, Whose},
+        notification::{self, Cause, SenderScope},
         parked, template_sync,
     },
 };
@@ -41,7 +41,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
             let steps: Vec<Step> = woken
                 .iter()
                 .filter(|id| !waiting.contains(id))
-                .map(|id| Step::new(*id, Change::Woken))
+                .map(|id| Step::new(*id, Change::TimerFired))
                 .collect();
             let report = lifecycle::run(engine, tx, &steps, now).await?;
             Ok((woken.len(), report))
@@ -98,9 +98,9 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
                 }
             }
             let report = lifecycle::run(engine, tx, &steps, now).await?;
-            let told: Vec<Told<'_>> = updates
+            let told: Vec<KnownStatus<'_>> = updates
                 .iter()
-                .map(|(joined, scope, update)| Told {
+                .map(|(joined, scope, update)| KnownStatus {
                     notification_id: joined.notification,
                     attempt_id: joined.attempt,
                     callback_id: joined.callback,
@@ -129,7 +129,7 @@ struct Joined {
 /// Moves due messages out of the queue while they cannot be sent. Says how many.
 pub async fn hold(
     engine: &Engine,
-    whose: Whose,
+    whose: SenderScope,
     cause: Cause,
     reason: &str,
     now: Timestamp,
@@ -149,9 +149,9 @@ async fn hold_all(engine: &Engine, ring: &Keyring, now: Timestamp) -> Result<u64
         return Ok(0);
     };
     let (cause, reason) = (Cause::Hold(hold_now.passing()), hold_now.sentence());
-    let mut held = hold(engine, Whose::Nobodys, cause, &reason, now).await?;
+    let mut held = hold(engine, SenderScope::Unassigned, cause, &reason, now).await?;
     for account in &ring.accounts {
-        held += hold(engine, Whose::Of(account.id), cause, &reason, now).await?;
+        held += hold(engine, SenderScope::Sender(account.id), cause, &reason, now).await?;
     }
     Ok(held)
 }
@@ -165,13 +165,20 @@ pub async fn hold_blocked(engine: &Engine, now: Timestamp) -> Result<u64, StoreE
     let mut held = hold_all(engine, &ring, now).await?;
     for account in ring.accounts.iter().filter(|account| readable(account)) {
         if let Some(reason) = engine.obstacle(Some(account.id)) {
-            held += hold(engine, Whose::Of(account.id), Cause::Sender, &reason, now).await?;
+            held += hold(
+                engine,
+                SenderScope::Sender(account.id),
+                Cause::Sender,
+                &reason,
+                now,
+            )
+            .await?;
         }
     }
     if let Some(reason) = engine.obstacle(None)
         && ring.default_account().is_none_or(readable)
     {
-        held += hold(engine, Whose::Nobodys, Cause::Sender, &reason, now).await?;
+        held += hold(engine, SenderScope::Unassigned, Cause::Sender, &reason, now).await?;
     }
     Ok(held)
 }
@@ -179,14 +186,14 @@ pub async fn hold_blocked(engine: &Engine, now: Timestamp) -> Result<u64, StoreE
 /// Puts back what was held for senders that can send again. Says how many.
 pub async fn release(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
     let ring = engine.refresh_keyring().await?;
-    let mut able: Vec<Whose> = ring
+    let mut able: Vec<SenderScope> = ring
         .accounts
         .iter()
         .filter(|account| engine.obstacle(Some(account.id)).is_none())
-        .map(|account| Whose::Of(account.id))
+        .map(|account| SenderScope::Sender(account.id))
         .collect();
     if engine.obstacle(None).is_none() {
-        able.push(Whose::Nobodys);
+        able.push(SenderScope::Unassigned);
     }
     let passing = engine.refresh_hold().await?.map(|hold| hold.passing());
     let mut released = 0;

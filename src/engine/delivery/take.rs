@@ -20,11 +20,11 @@ use crate::{
     engine::{
         Engine,
         lifecycle::{self, Report, Step},
-        runtime::catalogue_cache::InForce,
+        runtime::catalogue_cache::CatalogueSnapshot,
     },
     store::{
         DatabaseTransaction, StoreError, follow_up,
-        notification::{self, Claimed, End, Place, Wait, Whose},
+        notification::{self, Claimed, End, Place, SenderScope, Wait},
         timeline,
     },
 };
@@ -39,7 +39,7 @@ const AHEAD: i64 = 500;
 pub(super) struct Claiming<'a> {
     pub engine: &'a Engine,
     pub tx: &'a DatabaseTransaction,
-    pub in_force: &'a InForce,
+    pub catalogue_snapshot: &'a CatalogueSnapshot,
     pub sender: &'a entity::sender::Model,
     pub permits: &'a [Permit],
     /// Lanes that are not of one-time passwords, in the order in which they are asked.
@@ -110,7 +110,7 @@ impl Claiming<'_> {
         let held_back = gate::hold_back(
             self.engine,
             tx,
-            self.in_force,
+            self.catalogue_snapshot,
             self.sender,
             &mut claimed,
             now,
@@ -180,11 +180,11 @@ impl Claiming<'_> {
     }
 
     /// Read with the sender, not remembered: the default may have been switched a moment ago.
-    const fn whose(&self) -> Whose {
+    const fn whose(&self) -> SenderScope {
         if self.sender.is_default {
-            Whose::OfOrNobodys(self.sender.id)
+            SenderScope::SenderOrUnassigned(self.sender.id)
         } else {
-            Whose::Of(self.sender.id)
+            SenderScope::Sender(self.sender.id)
         }
     }
 
@@ -201,7 +201,7 @@ impl Claiming<'_> {
         let overtaken = follow_up::overtaken(self.tx, &children).await?;
         let steps: Vec<Step> = overtaken
             .iter()
-            .map(|id| Step::new(*id, Change::Overtaken))
+            .map(|id| Step::new(*id, Change::Superseded))
             .collect();
         let report = lifecycle::run(self.engine, self.tx, &steps, self.now).await?;
         claimed.retain(|claimed| !overtaken.contains(&claimed.id));

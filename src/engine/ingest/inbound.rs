@@ -253,7 +253,7 @@ async fn dropped(
         event = "callback.duplicate_differs",
         callback.id = %work.callback_id,
         pointer = work.item.pointer,
-        "an item is not kept, because another one has its id: see `GET /api/v1/notices`"
+        "item dropped: its id belongs to a different item (see `GET /api/v1/notices`)"
     );
     metrics::counter!("herald_callback_duplicate_differs_total").increment(1);
     let kept = notice::New {

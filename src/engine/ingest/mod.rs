@@ -183,7 +183,7 @@ async fn batch(
         tracing::warn!(
             event = "callback.dead_letter",
             count = dead.len(),
-            "items of callbacks could not be applied: see `herald callbacks list --dead`"
+            "callback items could not be applied: see `herald callbacks list --dead`"
         );
     }
     applied.bodies += bodies.len();
@@ -304,14 +304,14 @@ async fn commit(
             display_number: work.item.display_number.as_deref(),
         })
     });
-    engine.heard.note(engine, numbers, now).await?;
+    engine.sender_last_seen.note(engine, numbers, now).await?;
     for work in work {
         match &work.item.kind {
             ItemKind::Other(other) => {
                 tracing::debug!(
                     event = "callback.not_applied",
                     field = other.field,
-                    "listed and counted, nothing acts on it"
+                    "callback item recorded, no action defined for it"
                 );
                 metrics::counter!("herald_callback_other_total").increment(1);
             }

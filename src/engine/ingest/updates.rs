@@ -7,7 +7,7 @@ use crate::{
     domain::time::Timestamp,
     engine::{
         Engine,
-        delivery::status_updates::{Told, step},
+        delivery::status_updates::{KnownStatus, step},
         lifecycle::Step,
         runtime::hold,
     },
@@ -26,7 +26,7 @@ pub(super) async fn steps<'a>(
     tx: &DatabaseTransaction,
     work: &[&'a Work],
     now: Timestamp,
-) -> Result<(Vec<Step>, Vec<Told<'a>>, Vec<(Uuid, Dead)>), StoreError> {
+) -> Result<(Vec<Step>, Vec<KnownStatus<'a>>, Vec<(Uuid, Dead)>), StoreError> {
     let updates: Vec<(&'a Work, &'a Update)> = work
         .iter()
         .filter_map(|work| match &work.item.kind {
@@ -74,7 +74,7 @@ pub(super) async fn steps<'a>(
                     found.attempt_id,
                     work.callback_id,
                 ));
-                told.push(Told {
+                told.push(KnownStatus {
                     notification_id: found.notification_id,
                     attempt_id: found.attempt_id,
                     callback_id: work.callback_id,
@@ -97,7 +97,7 @@ pub(super) async fn steps<'a>(
         tracing::warn!(
             event = "callback.foreign",
             count = foreign.len(),
-            "statuses spoke of another sender's messages: kept as dead letters"
+            "statuses signed by another app rejected: kept as dead letters"
         );
     }
     if !unknown.is_empty() {

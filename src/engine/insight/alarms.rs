@@ -85,7 +85,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     report.publish(engine);
     for (kind, word) in &told {
         if *word == "raised" {
-            tracing::warn!(event = "alarm.raised", kind, "something needs a person");
+            tracing::warn!(event = "alarm.raised", kind, "alarm raised");
         } else {
             tracing::info!(event = "alarm.cleared", kind, "it is right again");
         }

@@ -161,7 +161,11 @@ pub async fn event(
             let data = new.data.to_string();
             let mut row = stored(new, Some(poster), &data, digest.clone(), now);
             let sealed;
-            if engine.in_force(tx).await?.is_sensitive(&new.event_type) {
+            if engine
+                .catalogue_snapshot(tx)
+                .await?
+                .is_sensitive(&new.event_type)
+            {
                 let vault = engine.vault();
                 match vault.and_then(|vault| vault.seal_row(&of_event(row.id), &data).ok()) {
                     Some(text) => sealed = text,

@@ -516,7 +516,7 @@ impl Expansion<'_> {
         let mut new: Vec<NewNotification> = made.into_iter().map(|made| made.new).collect();
         self.drop_duplicates(draft.product.as_deref(), &mut new, result)
             .await?;
-        let rules = reading.in_force(self.engine, self.tx).await?;
+        let rules = reading.catalogue_snapshot(self.engine, self.tx).await?;
         let (inserted, made) =
             lifecycle::introduce(self.engine, self.tx, &rules, &new, self.now).await?;
         report.add(made);

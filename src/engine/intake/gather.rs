@@ -251,7 +251,7 @@ async fn store(
         });
     }
     let place = |ids: Vec<Uuid>, fresh: bool| Stored {
-        waiter: engine.answers.wait_for(&ids),
+        waiter: engine.send_waiters.wait_for(&ids),
         ids,
         fresh,
     };
@@ -265,7 +265,7 @@ async fn store(
         });
         return Ok((results.collect(), Report::default(), true));
     }
-    let rules = reading.in_force(engine, tx).await?;
+    let rules = reading.catalogue_snapshot(engine, tx).await?;
     let (inserted, report) = lifecycle::introduce(engine, tx, &rules, &all, now).await?;
     let inserted: HashSet<Uuid> = inserted.into_iter().collect();
     let results = checked.into_iter().map(|result| {

@@ -155,7 +155,10 @@ pub async fn compose(
         None => None,
     };
     let of_secret_event = match &draft.event_type {
-        Some(kind) => reading.in_force(engine, tx).await?.is_sensitive(kind),
+        Some(kind) => reading
+            .catalogue_snapshot(engine, tx)
+            .await?
+            .is_sensitive(kind),
         None => false,
     };
     let starts = draft.send_at.unwrap_or(now);

@@ -8,7 +8,7 @@ use crate::{
     domain::{access::Bounds, phone::Phone, time::Timestamp},
     engine::{
         Engine,
-        runtime::catalogue_cache::{InForce, Template},
+        runtime::catalogue_cache::{CatalogueSnapshot, Template},
     },
     store::{
         DatabaseTransaction, StoreError,
@@ -21,7 +21,7 @@ use crate::{
 /// What was read so far.
 #[derive(Debug, Default)]
 pub struct Reading {
-    in_force: Option<Arc<InForce>>,
+    catalogue_snapshot: Option<Arc<CatalogueSnapshot>>,
     accounts: HashMap<Option<Uuid>, Option<String>>,
     standings: HashMap<(Option<String>, String, String), Option<Standing>>,
     senders: HashMap<String, Option<entity::sender::Model>>,
@@ -32,16 +32,16 @@ pub struct Reading {
 
 impl Reading {
     /// The rules and templates in force, as of this transaction.
-    pub async fn in_force(
+    pub async fn catalogue_snapshot(
         &mut self,
         engine: &Engine,
         tx: &DatabaseTransaction,
-    ) -> Result<Arc<InForce>, StoreError> {
-        if let Some(known) = &self.in_force {
+    ) -> Result<Arc<CatalogueSnapshot>, StoreError> {
+        if let Some(known) = &self.catalogue_snapshot {
             return Ok(Arc::clone(known));
         }
-        let found = engine.in_force(tx).await?;
-        self.in_force = Some(Arc::clone(&found));
+        let found = engine.catalogue_snapshot(tx).await?;
+        self.catalogue_snapshot = Some(Arc::clone(&found));
         Ok(found)
     }
 
@@ -53,8 +53,8 @@ impl Reading {
         name: &str,
         wanted: &[&str],
     ) -> Result<Option<Arc<Template>>, StoreError> {
-        let in_force = self.in_force(engine, tx).await?;
-        in_force.template(tx, name, wanted).await
+        let catalogue_snapshot = self.catalogue_snapshot(engine, tx).await?;
+        catalogue_snapshot.template(tx, name, wanted).await
     }
 
     /// The sender of what names none.

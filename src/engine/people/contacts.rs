@@ -106,7 +106,7 @@ pub async fn save_contact(
                 Some(known) if people::lock(tx, known).await? => known,
                 // Whoever was asked for by id is gone; a name is free for somebody new.
                 Some(known) if id == Some(known) => return Ok(Err(gone())),
-                Some(_) => return Err(StoreError::Overtaken),
+                Some(_) => return Err(StoreError::Conflict),
                 None => people::insert_contact(tx, None, &[], by.now).await?,
             };
             if let Some(handle) = changes.handle.given()

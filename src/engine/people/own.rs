@@ -42,7 +42,7 @@ pub(super) async fn save(
             };
             let contact = target.contact;
             if !people::lock(tx, contact).await? {
-                return Err(StoreError::Overtaken);
+                return Err(StoreError::Conflict);
             }
             let from = id.unwrap_or(contact);
             let known = people::details(tx, by.bounds, from).await?;

@@ -124,13 +124,13 @@ pub async fn measure(engine: &Engine, now: Timestamp) -> Result<(), StoreError> 
             event = "callbacks.behind",
             callbacks,
             seconds,
-            "callbacks are stored faster than they are applied: answers wait, and timers do"
+            "callbacks arrive faster than they are applied: delaying responses and timers"
         ),
         (true, false) => tracing::info!(
             event = "callbacks.caught_up",
             callbacks,
             seconds,
-            "callbacks are applied as they come again"
+            "callback backlog cleared"
         ),
         _ => {}
     }
@@ -139,10 +139,14 @@ pub async fn measure(engine: &Engine, now: Timestamp) -> Result<(), StoreError> 
             event = "callbacks.no_room",
             callbacks,
             bytes = waiting.bytes,
-            "the backlog would take the disk that applying it needs: ordinary callbacks are answered 503"
+            "callback backlog has reached its disk limit: ordinary callbacks get 503"
         ),
         (true, false) => {
-            tracing::info!(event = "callbacks.room", callbacks, "there is room again");
+            tracing::info!(
+                event = "callbacks.room",
+                callbacks,
+                "callback backlog is below its disk limit again"
+            );
         }
         _ => {}
     }

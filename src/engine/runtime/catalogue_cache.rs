@@ -1,4 +1,4 @@
-//! What the catalogues say, kept in memory while none of them changes: rules and templates.
+//! Rules, templates and message kinds of all catalogues, cached in memory until one changes.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -42,7 +42,7 @@ struct Kind {
 
 /// What is in force as of one revision of the catalogues.
 #[derive(Debug, Default)]
-pub struct InForce {
+pub struct CatalogueSnapshot {
     revision: i64,
     by_trigger: BTreeMap<Trigger, Vec<StoredRule>>,
     /// What any version of any rule names as its `unless`.
@@ -54,7 +54,7 @@ pub struct InForce {
     templates: Mutex<HashMap<String, Arc<[Arc<Template>]>>>,
 }
 
-impl InForce {
+impl CatalogueSnapshot {
     /// Whether a pending follow-up may be waiting for one of these not to come.
     pub const fn may_cancel(&self, reached: Triggers) -> bool {
         !self.unless_ever.intersection(reached).is_empty()
@@ -142,13 +142,16 @@ impl InForce {
 
 impl Engine {
     /// What is in force; read again only when a catalogue has changed.
-    pub async fn in_force(
+    pub async fn catalogue_snapshot(
         &self,
         connection: &impl ConnectionTrait,
-    ) -> Result<Arc<InForce>, StoreError> {
+    ) -> Result<Arc<CatalogueSnapshot>, StoreError> {
         let revision = catalogue::revision(connection).await?;
         {
-            let kept = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
+            let kept = self
+                .catalogue_snapshot
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
             if kept.revision == revision {
                 return Ok(Arc::clone(&kept));
             }
@@ -161,7 +164,7 @@ impl Engine {
                 by_trigger.entry(rule.rule.on).or_default().push(rule);
             }
         }
-        let fresh = Arc::new(InForce {
+        let fresh = Arc::new(CatalogueSnapshot {
             revision,
             by_trigger,
             unless_ever,
@@ -181,7 +184,7 @@ impl Engine {
             templates: Mutex::default(),
         });
         *self
-            .in_force
+            .catalogue_snapshot
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Arc::clone(&fresh);
         Ok(fresh)

@@ -207,7 +207,7 @@ pub async fn mend_turn(engine: &Engine, now: Timestamp) -> Result<u64, StoreErro
         tracing::warn!(
             event = "clock.corrected",
             kinds,
-            "instants lay further ahead than they can: the clock was changed, and they were put right"
+            "clock change detected: timestamps too far in the future were corrected"
         );
         engine.wake_senders();
         engine.followed_up.notify_one();

@@ -45,13 +45,13 @@ impl Engine {
         if before.as_deref() != stored.as_ref() {
             if let Some(hold) = &stored {
                 tracing::warn!(
-                    event = "hold.in_force",
+                    event = "hold.active",
                     reason = hold.reason.name(),
                     since = %hold.since,
-                    "sending is on hold: callbacks and requests are taken, nothing is sent until a person releases it (herald hold show)"
+                    "sending is on hold: requests and callbacks are accepted, nothing is sent until it is released (herald hold show)"
                 );
             } else {
-                tracing::info!(event = "hold.over", "sending is not on hold any more");
+                tracing::info!(event = "hold.over", "sending is no longer on hold");
             }
             self.current_hold.set(stored);
         }

@@ -103,17 +103,14 @@ impl Lineage {
         match result {
             Ok(value) => {
                 if seen.trouble.take().is_some() {
-                    tracing::info!(
-                        event = "state_mark.right",
-                        "the mark outside is written again"
-                    );
+                    tracing::info!(event = "state_mark.right", "state mark written again");
                 }
                 Some(value)
             }
             Err(error) => {
                 let text = ErrorChain(&error).to_string();
                 if seen.trouble.as_ref() != Some(&text) {
-                    tracing::error!(event = "state_mark.trouble", error = %text, "the mark outside of the database cannot be kept");
+                    tracing::error!(event = "state_mark.trouble", error = %text, "state mark outside the database could not be written");
                     seen.trouble = Some(text);
                 }
                 None

@@ -15,7 +15,7 @@ use crate::{
 
 /// What open pages listen to.
 #[derive(Debug)]
-pub struct Live {
+pub struct LivePages {
     /// Counts changes; none: the process stops.
     changes: watch::Sender<Option<u64>>,
     seen: Mutex<Cursor>,
@@ -23,7 +23,7 @@ pub struct Live {
     pub opened: Notify,
 }
 
-impl Default for Live {
+impl Default for LivePages {
     fn default() -> Self {
         Self {
             changes: watch::Sender::new(Some(0)),
@@ -33,7 +33,7 @@ impl Default for Live {
     }
 }
 
-impl Live {
+impl LivePages {
     /// Listens from now on.
     pub fn listen(&self) -> watch::Receiver<Option<u64>> {
         let mut receiver = self.changes.subscribe();

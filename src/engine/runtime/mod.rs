@@ -111,9 +111,9 @@ pub struct Engine {
     pub process: Uuid,
     /// This process's slot in the counters.
     pub slot: i64,
-    in_force: RwLock<Arc<catalogue_cache::InForce>>,
-    /// Numbers that were heard of lately.
-    pub heard: sender_last_seen::Heard,
+    catalogue_snapshot: RwLock<Arc<catalogue_cache::CatalogueSnapshot>>,
+    /// When callbacks last named each number.
+    pub sender_last_seen: sender_last_seen::SenderLastSeen,
     /// What was seen of changed clocks.
     pub clock: clock::Changes,
     /// The clock was changed, and what that has left behind is not put right yet:
@@ -134,7 +134,7 @@ pub struct Engine {
     /// What responses to sends say about who is who.
     pub pending_sightings: sighting::PendingSightings,
     /// Requests that wait for the provider's answer.
-    pub answers: send_waiters::Answers,
+    pub send_waiters: send_waiters::SendWaiters,
     /// Wakes the senders when something may be due: counts up.
     pub queued: tokio::sync::watch::Sender<u64>,
     /// Wakes the timers when a follow-up may be due.
@@ -142,7 +142,7 @@ pub struct Engine {
     /// Wakes the expansion when an event has more recipients.
     pub unexpanded: tokio::sync::Notify,
     /// Open pages.
-    pub live: live_pages::Live,
+    pub live: live_pages::LivePages,
     /// Hashes the passwords of those who log in.
     pub passwords: passwords::Passwords,
     /// Whether sending is held, as this process last read it.
@@ -162,8 +162,8 @@ impl Engine {
             settings,
             process,
             slot: i64::try_from(process.as_u128() % SLOTS).unwrap_or(0),
-            in_force: RwLock::default(),
-            heard: sender_last_seen::Heard::default(),
+            catalogue_snapshot: RwLock::default(),
+            sender_last_seen: sender_last_seen::SenderLastSeen::default(),
             clock: clock::Changes::default(),
             clock_changed: AtomicBool::new(false),
             key_uses: access::LastUses::default(),
@@ -172,11 +172,11 @@ impl Engine {
             keys: keyring::Keys::default(),
             senders_changed: tokio::sync::watch::Sender::new(0),
             pending_sightings: sighting::PendingSightings::default(),
-            answers: send_waiters::Answers::default(),
+            send_waiters: send_waiters::SendWaiters::default(),
             queued: tokio::sync::watch::Sender::new(0),
             followed_up: tokio::sync::Notify::new(),
             unexpanded: tokio::sync::Notify::new(),
-            live: live_pages::Live::default(),
+            live: live_pages::LivePages::default(),
             passwords: passwords::Passwords::default(),
             current_hold: hold::Current::default(),
             lineage: lineage::Lineage::default(),

@@ -1,4 +1,4 @@
-//! Who waits, in this process, to hear what became of a call.
+//! Requests in this process that wait for the result of a send (`Prefer: wait`).
 
 use std::{
     collections::HashMap,
@@ -14,12 +14,12 @@ use crate::domain::time::Timestamp;
 /// Requests that wait for the answers to their notifications. Only a shortcut:
 /// whoever waits looks into the database as well, as another process may send.
 #[derive(Clone, Debug)]
-pub struct Answers<News = Told>(Arc<Mutex<Row<News>>>);
+pub struct SendWaiters<News = SendResult>(Arc<Mutex<Row<News>>>);
 
 /// Who waits for which notification.
 type Row<News> = HashMap<Uuid, Vec<Arc<Place<News>>>>;
 
-impl<News> Default for Answers<News> {
+impl<News> Default for SendWaiters<News> {
     fn default() -> Self {
         Self(Arc::default())
     }
@@ -29,13 +29,13 @@ impl<News> Default for Answers<News> {
 #[derive(Debug)]
 struct Place<News> {
     notify: Notify,
-    /// What is waited for, as far as it was told.
+    /// The results that have arrived so far.
     told: Mutex<HashMap<Uuid, News>>,
 }
 
 /// What became of a notification, committed.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct SendResult {
     pub row: notification::Model,
     /// When the provider took it, if it did.
     pub accepted_at: Option<Timestamp>,
@@ -43,14 +43,14 @@ pub struct Told {
 
 /// A place in the row, given up when it is dropped.
 #[derive(Debug)]
-pub struct Waiter<News = Told> {
-    answers: Answers<News>,
+pub struct Waiter<News = SendResult> {
+    answers: SendWaiters<News>,
     ids: Vec<Uuid>,
     place: Arc<Place<News>>,
 }
 
-impl<News: Clone> Answers<News> {
-    /// From now on, answers to these notifications are told.
+impl<News: Clone> SendWaiters<News> {
+    /// Registers a waiter for the results of these notifications.
     pub fn wait_for(&self, ids: &[Uuid]) -> Waiter<News> {
         let place = Arc::new(Place {
             notify: Notify::new(),
@@ -103,12 +103,12 @@ impl<News: Clone> Answers<News> {
 }
 
 impl<News: Clone> Waiter<News> {
-    /// Until something was told since the last time.
+    /// Returns when a result has arrived since the last call.
     pub async fn told(&self) {
         self.place.notify.notified().await;
     }
 
-    /// What was told of a notification last.
+    /// The latest result of a notification.
     pub fn news_of(&self, id: Uuid) -> Option<News> {
         let told = self
             .place
@@ -141,15 +141,15 @@ impl<News> Drop for Waiter<News> {
 mod tests {
     use uuid::Uuid;
 
-    use super::Answers;
+    use super::SendWaiters;
 
     #[tokio::test]
     async fn whoever_waits_is_told_and_leaves_nothing_behind() {
-        let answers: Answers<&str> = Answers::default();
+        let answers: SendWaiters<&str> = SendWaiters::default();
         let (mine, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let first = answers.wait_for(&[mine]);
         let second = answers.wait_for(&[mine, other]);
-        // Told before anybody listened: it is not lost.
+        // SendResult before anybody listened: it is not lost.
         assert_eq!(answers.waited_for([mine].into_iter()), [mine]);
         answers.tell([(mine, "sent")].into_iter());
         first.told().await;

@@ -1,4 +1,4 @@
-//! Which numbers were heard of lately, so that it is written down now and then only.
+//! When callbacks last named each number: `sender.last_seen` is written at most every 30 seconds.
 
 use std::{
     collections::HashMap,
@@ -12,13 +12,13 @@ use crate::{
     store::{StoreError, sender, setting},
 };
 
-/// That a number was heard of is written down once in so many microseconds.
+/// Minimum time between two writes for one number, in microseconds.
 const AGAIN_MICROS: i64 = 30_000_000;
 
-/// So many numbers are remembered: callbacks may name any.
+/// The most numbers that are remembered: callbacks may name any.
 const MOST: usize = 10_000;
 
-/// A number that was heard of.
+/// A number that a callback named.
 #[derive(Clone, Copy, Debug)]
 pub struct Mention<'a> {
     /// The provider's id of it.
@@ -36,14 +36,14 @@ struct Due {
     display_number: Option<String>,
 }
 
-/// Numbers with the time at which each was last written down.
+/// The time at which each number was last written.
 #[derive(Debug, Default)]
-pub struct Heard {
+pub struct SenderLastSeen {
     at: Mutex<HashMap<String, Timestamp>>,
 }
 
-impl Heard {
-    /// Notes that these numbers were heard of, with their accounts.
+impl SenderLastSeen {
+    /// Records that callbacks named these numbers, with their accounts.
     pub async fn note<'a>(
         &self,
         engine: &Engine,
@@ -112,12 +112,12 @@ impl Heard {
 
 #[cfg(test)]
 mod tests {
-    use super::{Heard, MOST, Mention};
+    use super::{MOST, Mention, SenderLastSeen};
     use crate::domain::time::Timestamp;
 
     #[test]
     fn a_number_is_due_once_in_half_a_minute() {
-        let heard = Heard::default();
+        let heard = SenderLastSeen::default();
         let now = Timestamp::from_unix_seconds(1);
         let mention = |number, account| Mention {
             number,
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn however_many_numbers_are_named_few_are_remembered() {
-        let heard = Heard::default();
+        let heard = SenderLastSeen::default();
         let now = Timestamp::from_unix_seconds(1);
         for number in 0..MOST * 2 + 5 {
             heard.remember([number.to_string()].into_iter(), now);

@@ -26,6 +26,7 @@ fn text(at: Option<i64>) -> Option<String> {
 
 /// Which notices.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct NoticeQuery {
     /// The provider's field, such as `account_update`.
@@ -67,7 +68,7 @@ pub struct NoticePage {
 /// What the provider reported, newest first. It concerns whole accounts: a key with bounds gets
 /// nothing.
 #[utoipa::path(
-    get, path = "/api/v1/notices", tag = "account", params(NoticeQuery),
+    get, path = "/api/v1/notices", operation_id = "list_notices", tag = "account", params(NoticeQuery),
     responses((status = 200, body = NoticePage), (status = 422, body = ProblemDocument))
 )]
 pub async fn notices(
@@ -168,7 +169,7 @@ async fn own_templates(store: &Store, bounds: &Bounds) -> Result<Option<OwnTempl
 
 /// What the provider says of templates.
 #[utoipa::path(
-    get, path = "/api/v1/templates", tag = "account",
+    get, path = "/api/v1/templates", operation_id = "list_templates", tag = "account",
     responses((status = 200, body = Vec<TemplateView>))
 )]
 pub async fn templates(

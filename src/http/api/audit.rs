@@ -19,6 +19,7 @@ use crate::{
 
 /// Which entries.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
     /// What it was done to, such as the name of a sender.
@@ -51,7 +52,7 @@ pub struct AuditPage {
 
 /// Who did what, newest first. Needs an admin key.
 #[utoipa::path(
-    get, path = "/api/v1/audit", tag = "account", params(AuditQuery),
+    get, path = "/api/v1/audit", operation_id = "list_audit_entries", tag = "account", params(AuditQuery),
     responses((status = 200, body = AuditPage), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn list(

@@ -102,7 +102,7 @@ fn check(body: EventBody) -> Result<NewEvent, Problem> {
 
 /// Posts an event. Never waits for a provider; no route's trouble fails it.
 #[utoipa::path(
-    post, path = "/api/v1/events", tag = "events", request_body = EventBody,
+    post, path = "/api/v1/events", operation_id = "create_event", tag = "events", request_body = EventBody,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses(
         (status = 202, body = EventAnswer),
@@ -168,7 +168,7 @@ pub struct EventDetail {
 
 /// An event, and what became of it.
 #[utoipa::path(
-    get, path = "/api/v1/events/{id}", tag = "events", params(("id" = Uuid, Path)),
+    get, path = "/api/v1/events/{id}", operation_id = "get_event", tag = "events", params(("id" = Uuid, Path)),
     responses((status = 200, body = EventDetail), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
@@ -232,7 +232,7 @@ pub struct EventTypes {
 /// What may be posted, as the catalogues describe it: other types are taken too, and make
 /// what their routes say.
 #[utoipa::path(
-    get, path = "/api/v1/event-types", tag = "events",
+    get, path = "/api/v1/event-types", operation_id = "list_event_types", tag = "events",
     responses((status = 200, body = EventTypes), (status = 401, body = ProblemDocument))
 )]
 pub async fn types(
@@ -257,6 +257,7 @@ pub async fn types(
 
 /// Which events.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
     /// Only of this type.
@@ -294,7 +295,7 @@ pub struct EventList {
 
 /// What was posted, newest first.
 #[utoipa::path(
-    get, path = "/api/v1/events", tag = "events", params(EventsQuery),
+    get, path = "/api/v1/events", operation_id = "list_events", tag = "events", params(EventsQuery),
     responses((status = 200, body = EventList), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn list(
@@ -332,7 +333,7 @@ pub async fn list(
 /// Runs the routes of an event again that did not fire or could not be evaluated, after the
 /// catalogue was mended. Nobody hears twice.
 #[utoipa::path(
-    post, path = "/api/v1/events/{id}/replay", tag = "events", params(("id" = Uuid, Path)),
+    post, path = "/api/v1/events/{id}/replay", operation_id = "replay_event", tag = "events", params(("id" = Uuid, Path)),
     responses((status = 200, body = EventDetail), (status = 404, body = ProblemDocument),
         (status = 409, description = "It is being worked through, or its secret data have been wiped", body = ProblemDocument))
 )]

@@ -113,7 +113,7 @@ fn by<'a>(state: &AppState, client: &'a Client) -> By<'a> {
 
 /// Whether sending is on hold, and what a release would send. Needs the scope `hold:read`.
 #[utoipa::path(
-    get, path = "/api/v1/hold", tag = "account",
+    get, path = "/api/v1/hold", operation_id = "get_hold", tag = "account",
     responses((status = 200, body = HoldView), (status = 403, body = ProblemDocument))
 )]
 pub async fn get(
@@ -133,7 +133,7 @@ pub struct HoldAll {
 /// Holds sending: callbacks and requests are taken, nothing is sent but one-time passwords
 /// that are asked for from now on. Needs the scope `hold:write`.
 #[utoipa::path(
-    post, path = "/api/v1/hold", tag = "account", request_body = HoldAll,
+    post, path = "/api/v1/hold", operation_id = "start_hold", tag = "account", request_body = HoldAll,
     responses((status = 200, body = HoldView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn start(
@@ -178,7 +178,7 @@ pub struct ReleasedAll {
 
 /// Lets sending go on. Needs the scope `hold:write`.
 #[utoipa::path(
-    post, path = "/api/v1/hold/release", tag = "account", request_body = ReleaseAll,
+    post, path = "/api/v1/hold/release", operation_id = "release_hold", tag = "account", request_body = ReleaseAll,
     responses((status = 200, body = ReleasedAll), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn release(

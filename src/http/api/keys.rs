@@ -117,7 +117,7 @@ fn view(row: entity::api_key::Model, senders: &[entity::sender::Model]) -> KeyVi
 
 /// All keys, the revoked ones included.
 #[utoipa::path(
-    get, path = "/api/v1/keys", tag = "keys",
+    get, path = "/api/v1/keys", operation_id = "list_api_keys", tag = "keys",
     responses((status = 200, body = Keys), (status = 401, body = ProblemDocument), (status = 403, body = ProblemDocument))
 )]
 pub async fn list(
@@ -177,7 +177,7 @@ fn read(body: KeyBody) -> Result<Wanted, Problem> {
 /// Makes a key. Its text is in this answer and nowhere else. It may do no more than the key that
 /// asks for it.
 #[utoipa::path(
-    post, path = "/api/v1/keys", tag = "keys", request_body = KeyBody,
+    post, path = "/api/v1/keys", operation_id = "create_api_key", tag = "keys", request_body = KeyBody,
     responses((status = 201, body = NewKeyView), (status = 401, body = ProblemDocument), (status = 403, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
@@ -205,7 +205,7 @@ pub async fn create(
 
 /// Revokes a key: it opens nothing from now on. What it has made stays.
 #[utoipa::path(
-    delete, path = "/api/v1/keys/{id}", tag = "keys", params(("id" = Uuid, Path)),
+    delete, path = "/api/v1/keys/{id}", operation_id = "revoke_api_key", tag = "keys", params(("id" = Uuid, Path)),
     responses((status = 204), (status = 401, body = ProblemDocument), (status = 403, body = ProblemDocument),
         (status = 404, description = "No key in use has this id", body = ProblemDocument))
 )]

@@ -27,7 +27,7 @@ pub struct LogBody {
 
 /// Logs by another filter, in this process and until it ends. Needs an admin key.
 #[utoipa::path(
-    put, path = "/api/v1/log", tag = "account", request_body = LogBody,
+    put, path = "/api/v1/log", operation_id = "set_log_filter", tag = "account", request_body = LogBody,
     responses((status = 200, body = LogBody), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn put(

@@ -40,6 +40,7 @@ const MAX_MEDIA_BYTES: usize = 16 * 1024 * 1024;
 
 /// Which messages.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
     /// A number in E.164.
@@ -171,7 +172,7 @@ fn view(row: inbound_message::Model, about: Option<Uuid>, shows_ids: bool) -> In
 
 /// What people wrote or tapped and voice calls, newest first.
 #[utoipa::path(
-    get, path = "/api/v1/messages", tag = "messages", params(ListQuery),
+    get, path = "/api/v1/messages", operation_id = "list_messages", tag = "messages", params(ListQuery),
     responses((status = 200, body = InboundPage), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn list(
@@ -268,7 +269,7 @@ async fn found(
 
 /// One message.
 #[utoipa::path(
-    get, path = "/api/v1/messages/{id}", tag = "messages", params(("id" = Uuid, Path)),
+    get, path = "/api/v1/messages/{id}", operation_id = "get_message", tag = "messages", params(("id" = Uuid, Path)),
     responses((status = 200, body = InboundView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
@@ -285,7 +286,7 @@ pub async fn get(
 /// The file of a message, fetched from the provider now. Always as a download:
 /// it comes from a stranger.
 #[utoipa::path(
-    get, path = "/api/v1/messages/{id}/media", tag = "messages", params(("id" = Uuid, Path)),
+    get, path = "/api/v1/messages/{id}/media", operation_id = "get_message_media", tag = "messages", params(("id" = Uuid, Path)),
     responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = ProblemDocument),
         (status = 409, body = ProblemDocument), (status = 503, body = ProblemDocument))
 )]
@@ -316,7 +317,7 @@ pub async fn media(
 
 /// Shows the person that the message, and all before it, were read.
 #[utoipa::path(
-    post, path = "/api/v1/messages/{id}/read", tag = "messages", params(("id" = Uuid, Path)),
+    post, path = "/api/v1/messages/{id}/read", operation_id = "mark_message_read", tag = "messages", params(("id" = Uuid, Path)),
     responses((status = 200), (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument),
         (status = 503, body = ProblemDocument))
 )]

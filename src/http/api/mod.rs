@@ -48,7 +48,7 @@ use utoipa::{
         keys::list, keys::create, keys::revoke
     ),
     components(schemas(ProblemDocument)),
-    modifiers(&ApiKey, &AnyTime),
+    modifiers(&ApiKey, &CommonResponses),
     security(("api_key" = []))
 )]
 pub struct Api;
@@ -76,10 +76,10 @@ impl Modify for ApiKey {
     }
 }
 
-/// Answers that any operation may give, whatever it does.
-struct AnyTime;
+/// Responses that any operation may give, and what all of them have in common.
+struct CommonResponses;
 
-impl Modify for AnyTime {
+impl Modify for CommonResponses {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         for path in document.paths.paths.values_mut() {
             let operations = [
@@ -90,27 +90,59 @@ impl Modify for AnyTime {
                 &mut path.delete,
             ];
             for operation in operations.into_iter().flatten() {
-                let late = operation.request_body.is_some().then_some((
-                    "408",
-                    "The body did not arrive in time (HERALD_HTTP_BODY_WAIT_MILLISECONDS)",
-                ));
-                let always = [
-                    ("401", "No API key, or not a good one"),
-                    ("429", "Too many requests of this address are under way"),
-                    (
-                        "503",
-                        "The database takes nothing now; Retry-After says when to ask again",
-                    ),
-                ];
-                for (status, description) in always.into_iter().chain(late) {
+                let late = operation.request_body.is_some().then_some("408");
+                for status in ["401", "429", "503"].into_iter().chain(late) {
                     operation
                         .responses
                         .responses
                         .entry(status.to_owned())
-                        .or_insert_with(|| problem(description));
+                        .or_insert_with(|| problem(meaning(status)));
+                }
+                for (status, response) in &mut operation.responses.responses {
+                    if let RefOr::T(response) = response {
+                        complete(status, response);
+                    }
                 }
             }
         }
+    }
+}
+
+/// Says what a response means, and that an error is a problem document.
+fn complete(status: &str, response: &mut Response) {
+    if response.description.is_empty() {
+        meaning(status).clone_into(&mut response.description);
+    }
+    if status.starts_with(['4', '5'])
+        && let Some(body) = response.content.shift_remove("application/json")
+    {
+        response.content.insert(PROBLEM_JSON.to_owned(), body);
+    }
+}
+
+/// RFC 9457.
+const PROBLEM_JSON: &str = "application/problem+json";
+
+/// What a status means where an operation says nothing else.
+fn meaning(status: &str) -> &'static str {
+    match status {
+        "200" => "Success",
+        "201" => "Created",
+        "202" => "Accepted: it is carried out in the background",
+        "204" => "Done; there is no body",
+        "400" => "Malformed request: the body or a parameter cannot be parsed",
+        "401" => "Missing or invalid API key",
+        "403" => "Not permitted for this API key: `detail` names the scope that it lacks",
+        "404" => "Resource not found, or outside the bounds of this API key",
+        "408" => "The request body did not arrive in time (HERALD_HTTP_BODY_WAIT_MILLISECONDS)",
+        "409" => "Conflict with the current state, or with an earlier request",
+        "410" => "No longer available",
+        "413" => "Request body too large",
+        "422" => "Validation failed: `errors` names each field and the rule that it breaks",
+        "429" => "Too many concurrent requests from this address",
+        "502" => "The provider refused, or did not answer",
+        "503" => "Database unavailable: Retry-After says when to try again",
+        _ => "Other response",
     }
 }
 
@@ -119,7 +151,7 @@ fn problem(description: &str) -> RefOr<Response> {
     ResponseBuilder::new()
         .description(description)
         .content(
-            "application/problem+json",
+            PROBLEM_JSON,
             ContentBuilder::new()
                 .schema(Some(Ref::from_schema_name("ProblemDocument")))
                 .build(),

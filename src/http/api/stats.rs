@@ -14,7 +14,7 @@ use crate::{
 
 /// Numbers of a time, of what is open now, and the newest that failed.
 #[utoipa::path(
-    get, path = "/api/v1/stats", tag = "stats", params(Asked),
+    get, path = "/api/v1/stats", operation_id = "get_statistics", tag = "stats", params(Asked),
     responses((status = 200, body = Statistics), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn get(

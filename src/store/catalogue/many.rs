@@ -258,7 +258,7 @@ async fn insert(
     .await?;
     // Somebody has written to us meanwhile: who that is, is looked up again.
     if usize::try_from(written.rows_affected()) != Ok(aliases.len()) {
-        return Err(StoreError::Overtaken);
+        return Err(StoreError::Conflict);
     }
     Ok(())
 }

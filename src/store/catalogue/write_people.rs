@@ -63,7 +63,7 @@ pub(super) async fn contact(
         None => people::insert_contact(tx, Some(handle), &[], by.now).await?,
     };
     if !people::lock(tx, id).await? {
-        return Err(StoreError::Overtaken);
+        return Err(StoreError::Conflict);
     }
     let (from, until) = match row.quiet_hours {
         Some(hours) => {

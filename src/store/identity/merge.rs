@@ -268,7 +268,7 @@ async fn fields(tx: &DatabaseTransaction, contact: Uuid) -> Result<Kept, StoreEr
     )
     .await?;
     let Some(row) = row else {
-        return Err(StoreError::Overtaken);
+        return Err(StoreError::Conflict);
     };
     let mut columns = Columns::of(&row);
     Ok(Kept {

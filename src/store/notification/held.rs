@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, DbBackend};
 
-use super::queue::{End, Whose, and_passing, due};
+use super::queue::{End, SenderScope, and_passing, due};
 use crate::{
     domain::{hold::Passing, time::Timestamp},
     store::{
@@ -41,7 +41,7 @@ impl Cause {
 /// Whether a queue has anything to be held. Asked before anything is written.
 pub async fn any_to_hold(
     store: &Store,
-    whose: Whose,
+    whose: SenderScope,
     cause: Cause,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
@@ -55,7 +55,7 @@ pub async fn any_to_hold(
 /// Moves queued messages out of the due queue. Says how many.
 pub async fn hold(
     tx: &DatabaseTransaction,
-    whose: Whose,
+    whose: SenderScope,
     cause: Cause,
     reason: &str,
     now: Timestamp,
@@ -91,7 +91,7 @@ pub async fn hold(
 }
 
 /// A condition on what is held: of the sender `$1`, or of nobody.
-fn held(backend: DbBackend, whose: Whose) -> String {
+fn held(backend: DbBackend, whose: SenderScope) -> String {
     let any: Vec<String> = whose
         .conditions(backend)
         .iter()
@@ -107,7 +107,7 @@ fn held(backend: DbBackend, whose: Whose) -> String {
 /// on hold.
 pub async fn any_held(
     store: &Store,
-    whose: Whose,
+    whose: SenderScope,
     passing: Option<Passing>,
 ) -> Result<bool, StoreError> {
     let held = held(store.by_index().get_database_backend(), whose);
@@ -126,7 +126,7 @@ pub async fn any_held(
 /// how many.
 pub async fn release(
     tx: &DatabaseTransaction,
-    whose: Whose,
+    whose: SenderScope,
     passing: Option<Passing>,
     now: Timestamp,
     limit: i64,

@@ -9,8 +9,8 @@ mod waiting;
 pub use held::{Cause, any_held, any_to_hold, hold, release};
 pub use insert::{Fallback, NewNotification, fresh_state, insert};
 pub use queue::{
-    Claimed, Delay, End, LANES, Whose, answerable, any_woken, await_open_calls, claim, count_due,
-    delay, extend, oldest_due, woken,
+    Claimed, Delay, End, LANES, SenderScope, answerable, any_woken, await_open_calls, claim,
+    count_due, delay, extend, oldest_due, woken,
 };
 pub use search::{
     Filter, find, find_all, in_transaction, of_request, open_counts, read_failure, search,
@@ -283,7 +283,7 @@ fn saved(state: &NotificationState, version: i64, policy: &Policy) -> SavedRow {
 /// Saves what changed since `before`, notifications first, then their attempts.
 ///
 /// Every change of an attempt comes with one of its notification, so the
-/// notification's version guards both: [`StoreError::Overtaken`] when somebody
+/// notification's version guards both: [`StoreError::Conflict`] when somebody
 /// else has changed one since it was read.
 pub async fn save(
     tx: &DatabaseTransaction,
@@ -340,7 +340,7 @@ pub async fn save(
         )
         .await?;
         if usize::try_from(saved.rows_affected()).ok() != Some(changed_rows.len()) {
-            return Err(StoreError::Overtaken);
+            return Err(StoreError::Conflict);
         }
     }
     for (before, after) in before.iter().zip(after) {

@@ -64,34 +64,34 @@ const AT_HOME: &str = "coalesce((SELECT k.contact_id = notification.contact_id F
 const LINKED: &str = "CASE WHEN substr(notification.recipient, 1, 5) = 'user:' THEN \
      (SELECT u.contact_id FROM user_account u WHERE u.name = substr(notification.recipient, 6)) END";
 
-/// Whose messages are meant.
+/// Messages of which sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
+pub enum SenderScope {
     /// Of this sender.
-    Of(Uuid),
-    /// The same, and those that have no sender yet: it is the default.
-    OfOrNobodys(Uuid),
-    /// Those that have no sender yet.
-    Nobodys,
+    Sender(Uuid),
+    /// The same, and those that are assigned to none yet: it is the default.
+    SenderOrUnassigned(Uuid),
+    /// Those that are assigned to no sender yet.
+    Unassigned,
 }
 
-impl Whose {
+impl SenderScope {
     /// Conditions on whose it is, as the queue's index knows them; `$1` is the sender.
     pub(super) fn conditions(self, backend: DbBackend) -> Vec<String> {
         let nil = nil(backend);
         let of = |whom: &str| format!("coalesce(sender_id, {nil}) = {whom}");
         match self {
-            Self::Of(_) => vec![of("$1")],
-            Self::OfOrNobodys(_) => vec![of("$1"), of(nil)],
+            Self::Sender(_) => vec![of("$1")],
+            Self::SenderOrUnassigned(_) => vec![of("$1"), of(nil)],
             // The parameter must have a use and a type.
-            Self::Nobodys => vec![of(nil) + " AND CAST($1 AS uuid) IS NULL"],
+            Self::Unassigned => vec![of(nil) + " AND CAST($1 AS uuid) IS NULL"],
         }
     }
 
     pub(super) const fn sender(self) -> Option<Uuid> {
         match self {
-            Self::Of(sender) | Self::OfOrNobodys(sender) => Some(sender),
-            Self::Nobodys => None,
+            Self::Sender(sender) | Self::SenderOrUnassigned(sender) => Some(sender),
+            Self::Unassigned => None,
         }
     }
 }
@@ -109,7 +109,7 @@ pub enum End {
 /// so that one sender's backlog is not in the way of another's.
 pub(super) fn due(
     backend: DbBackend,
-    whose: Whose,
+    whose: SenderScope,
     end: End,
     rest: &str,
     limit: &str,
@@ -153,7 +153,7 @@ pub(super) fn and_passing(rest: &str, passing: Option<Passing>) -> String {
 pub async fn claim(
     tx: &DatabaseTransaction,
     sender: Uuid,
-    whose: Whose,
+    whose: SenderScope,
     (lane, end, passing): (i64, End, Option<Passing>),
     lease: (Uuid, Timestamp),
     now: Timestamp,
@@ -405,7 +405,7 @@ pub async fn extend(
 /// what goes on while sending is on hold.
 pub async fn count_due(
     store: &Store,
-    whose: Whose,
+    whose: SenderScope,
     passing: Option<Passing>,
     now: Timestamp,
     limit: i64,

@@ -6,7 +6,7 @@ use entity::notification;
 use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
 
-use super::queue::{End, Whose, and_passing, due};
+use super::queue::{End, SenderScope, and_passing, due};
 use crate::{
     domain::{hold::Passing, time::Timestamp},
     store::{
@@ -107,7 +107,7 @@ pub struct Ahead {
 /// on while sending is on hold. They are locked.
 pub async fn look_ahead(
     tx: &DatabaseTransaction,
-    whose: Whose,
+    whose: SenderScope,
     (lane, end, passing): (i64, End, Option<Passing>),
     now: Timestamp,
     limit: i64,

@@ -77,7 +77,7 @@ async fn mine_or_theirs(
     mine: Uuid,
     found: Option<Person>,
 ) -> Result<Person, StoreError> {
-    let person = found.ok_or(StoreError::Overtaken)?;
+    let person = found.ok_or(StoreError::Conflict)?;
     if person.contact_id != mine {
         remove_contact(tx, mine).await?;
     }

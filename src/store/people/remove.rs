@@ -24,7 +24,7 @@ pub async fn keep_found(tx: &DatabaseTransaction, contact: Uuid) -> Result<(), S
     if keep(tx, contact).await? {
         Ok(())
     } else {
-        Err(StoreError::Overtaken)
+        Err(StoreError::Conflict)
     }
 }
 

@@ -290,10 +290,10 @@ async fn a_form_of_another_site_or_session_changes_nothing(database: Database) {
         .ask(Method::POST, &path, &with_token, "cross-site")
         .await;
     assert_eq!(page.status, 403);
-    assert!(page.says("This form came from another site"));
+    assert!(page.says("Cross-site form rejected"));
     let page = admin.ask(Method::POST, &path, &hold, "same-origin").await;
     assert_eq!(page.status, 403);
-    assert!(page.says("This form is too old"), "{}", page.text);
+    assert!(page.says("Form expired"), "{}", page.text);
     let mut other = somebody(&app, "eve", Role::Admin).await;
     let page = other
         .ask(Method::POST, &path, &with_token, "same-origin")

@@ -23,7 +23,7 @@ async fn the_overview_names_what_needs_a_person_and_who_failed_why(database: Dat
     let app = ready(&database).await;
     let mut browser = somebody(&app, "ada", Role::Operator).await;
     let page = browser.get("/dashboard").await;
-    assert!(page.says("Nothing just now."), "{}", page.text);
+    assert!(page.says("Nothing at the moment."), "{}", page.text);
     let id = app.order("A-1", "+12025550101").await;
     let good = app.order("A-2", "+12025550102").await;
     app.send().await;
@@ -247,11 +247,11 @@ async fn a_notification_tells_its_story_and_is_retried(database: Database) {
         assert!(page.says(words), "{words}: {}", page.text);
     }
     let page = browser.submit(&path, &[("action", "retry")]).await;
-    assert!(page.says("It is queued again."), "{}", page.text);
+    assert!(page.says("Queued again."), "{}", page.text);
     let page = browser.submit(&path, &[("action", "retry")]).await;
     assert!(page.says("role=\"alert\""), "{}", page.text);
     let page = browser.submit(&path, &[("action", "cancel")]).await;
-    assert!(page.says("It was cancelled."), "{}", page.text);
+    assert!(page.says("Cancelled."), "{}", page.text);
     assert_eq!(
         browser
             .get("/dashboard/notifications/01990f2e-0000-7000-8000-000000000000")
@@ -322,7 +322,7 @@ async fn viewers_see_nobody_s_number_and_change_nothing(database: Database) {
         ];
         let page = viewer.post(path, &form).await;
         assert_eq!(page.status, 403, "{path}: {}", page.text);
-        assert!(page.says("You may not do this"), "{path}");
+        assert!(page.says("Permission denied"), "{path}");
     }
     let mut operator = somebody(&app, "olga", Role::Operator).await;
     let page = operator
@@ -399,7 +399,7 @@ async fn callbacks_are_found_and_dead_letters_replayed(database: Database) {
     assert_eq!(page.status, 400);
     let page = browser.get(&format!("/dashboard/callbacks/{dead}")).await;
     assert!(
-        page.says("wamid.X") && page.says("What could not be applied"),
+        page.says("wamid.X") && page.says("Items that could not be applied"),
         "{}",
         page.text
     );
@@ -436,11 +436,7 @@ async fn a_sender_is_held_and_given_a_token_that_nobody_sees_again(database: Dat
             &[("action", "hold"), ("reason", "moving the number")],
         )
         .await;
-    assert!(
-        page.says("It is held: what is asked for waits."),
-        "{}",
-        page.text
-    );
+    assert!(page.says("Sender held: messages wait."), "{}", page.text);
     let page = browser.get("/dashboard").await;
     assert!(
         page.says("does not send: moving the number"),
@@ -449,7 +445,7 @@ async fn a_sender_is_held_and_given_a_token_that_nobody_sees_again(database: Dat
     );
     let page = browser.submit(&path, &[("action", "release")]).await;
     assert!(
-        page.says("It goes on.") && page.says("It sends."),
+        page.says("Sender resumed.") && page.says("It sends."),
         "{}",
         page.text
     );
@@ -462,7 +458,7 @@ async fn a_sender_is_held_and_given_a_token_that_nobody_sees_again(database: Dat
     ];
     let page = browser.submit(&path, &form).await;
     assert!(
-        page.says("It is kept, and used from the next call on."),
+        page.says("Credential saved. It is used from the next call on."),
         "{}",
         page.text
     );
@@ -479,10 +475,10 @@ async fn a_sender_is_held_and_given_a_token_that_nobody_sees_again(database: Dat
         .unwrap();
     let credential = credential.split('"').next().unwrap().to_owned();
     for (action, done) in [
-        ("deactivate", "It is not in use any more."),
-        ("activate", "It is in use."),
-        ("deactivate", "It is not in use any more."),
-        ("remove", "It is forgotten."),
+        ("deactivate", "Credential deactivated."),
+        ("activate", "Credential activated."),
+        ("deactivate", "Credential deactivated."),
+        ("remove", "Credential deleted."),
     ] {
         let page = browser
             .submit(&path, &[("action", action), ("credential", &credential)])

@@ -25,7 +25,7 @@ async fn a_contact_is_added_found_and_changed(database: Database) {
     assert!(page.says("phone: "), "{}", page.text);
     let good = [("name", "Asha <b>"), ("phone", "+12025550101")];
     let page = browser.submit("/dashboard/contacts", &good).await;
-    assert!(page.says("This person is known now."), "{}", page.text);
+    assert!(page.says("Contact created."), "{}", page.text);
     assert!(
         page.says("<h1>Asha &#60;b&#62; <small>+12025550101</small></h1>"),
         "{}",
@@ -55,7 +55,11 @@ async fn a_contact_is_added_found_and_changed(database: Database) {
         ("quiet_until", "07:00"),
     ];
     let page = browser.submit(&address, &change).await;
-    for said in ["It is kept.", "<dd>hi_IN</dd>", "<dd>21:00 to 07:00</dd>"] {
+    for said in [
+        "Contact saved.",
+        "<dd>hi_IN</dd>",
+        "<dd>21:00 to 07:00</dd>",
+    ] {
         assert!(page.says(said), "{said}: {}", page.text);
     }
     for (wrong, said) in [
@@ -180,7 +184,7 @@ async fn what_a_person_wants_is_kept_and_obeyed(database: Database) {
         browser
             .submit(&address, &old)
             .await
-            .says("It is forgotten.")
+            .says("Preference deleted.")
     );
     let gone = [
         ("action", "forget"),
@@ -263,7 +267,7 @@ async fn staff_is_linked_and_put_into_groups_by_admins(database: Database) {
         browser
             .submit("/dashboard/staff", &make)
             .await
-            .says("There is such a group already.")
+            .says("A group of this name exists already.")
     );
     let nobody = [
         ("action", "connect"),
@@ -295,7 +299,7 @@ async fn staff_is_linked_and_put_into_groups_by_admins(database: Database) {
         page.text
     );
     assert!(
-        page.says("They are in the group.") && page.says("New orders"),
+        page.says("Member added.") && page.says("New orders"),
         "{}",
         page.text
     );
@@ -325,7 +329,7 @@ async fn staff_is_linked_and_put_into_groups_by_admins(database: Database) {
     );
     let mut operator = somebody(&app, "ada", Role::Operator).await;
     assert_eq!(operator.post("/dashboard/staff", &link).await.status, 403);
-    assert!(!operator.get("/dashboard/staff").await.says("Link somebody"));
+    assert!(!operator.get("/dashboard/staff").await.says("Link a user"));
 }
 
 async fn people_staff_and_groups_are_deleted_by_admins(database: Database) {
@@ -333,7 +337,7 @@ async fn people_staff_and_groups_are_deleted_by_admins(database: Database) {
     let mut admin = somebody(&app, "grace", Role::Admin).await;
     let user_id = [("phone", "US.13491208655302741918"), ("name", "Mina")];
     let page = admin.submit("/dashboard/contacts", &user_id).await;
-    assert!(page.says("This person is known now."), "{}", page.text);
+    assert!(page.says("Contact created."), "{}", page.text);
     app.order("A-1", "+12025550111").await;
     let (_, person) = app.get("/api/v1/contacts?phone=%2B12025550111").await;
     let address = format!("/dashboard/contacts/{}", person["id"].as_str().unwrap());
@@ -356,7 +360,7 @@ async fn people_staff_and_groups_are_deleted_by_admins(database: Database) {
         ([("action", "user"), ("user", "asha")], "linked to nobody"),
         (
             [("action", "user"), ("user", "asha")],
-            "There is such a user already.",
+            "A user of this name exists already.",
         ),
         (
             [("action", "ensure"), ("group", "Night")],
@@ -462,7 +466,7 @@ async fn templates_are_shown_as_people_read_them(database: Database) {
         "{}",
         list.text
     );
-    assert!(list.says("never heard of"));
+    assert!(list.says("never reported"));
     let page = browser.get("/dashboard/templates/invoice").await;
     for said in [
         "<p class=\"head\">Invoice A-17</p>",

@@ -12,7 +12,7 @@ use crate::{
     },
     store::{
         StoreError,
-        credential::{self, Told},
+        credential::{self, Warning},
         sender,
     },
 };
@@ -21,7 +21,7 @@ use crate::{
 /// credential. Says how many.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
     let ageing = engine.settings.ageing;
-    let due: Vec<(entity::credential::Model, Told)> = credential::all(engine.store.reader())
+    let due: Vec<(entity::credential::Model, Warning)> = credential::all(engine.store.reader())
         .await?
         .into_iter()
         .filter(|row| row.active)
@@ -30,7 +30,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
             let expiring = row.expiry_told_at.is_none() && ageing.expires_soon(expires_at, now);
             let old = row.age_told_at.is_none()
                 && ageing.is_old(Timestamp::from_micros(row.created_at), now);
-            [(expiring, Told::Expiry), (old, Told::Age)]
+            [(expiring, Warning::Expiry), (old, Warning::Age)]
                 .into_iter()
                 .filter(|(due, _)| *due)
                 .map(move |(_, what)| (row.clone(), what))
@@ -67,8 +67,8 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     report.publish(engine);
     for (row, what) in &due {
         let event = match what {
-            Told::Age => "credential.old",
-            Told::Expiry => "credential.expiring",
+            Warning::Age => "credential.old",
+            Warning::Expiry => "credential.expiring",
         };
         tracing::warn!(event, credential.id = %row.id, kind = row.kind, "a credential is to be replaced");
     }
@@ -77,7 +77,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
 
 fn announcement(
     row: &entity::credential::Model,
-    what: Told,
+    what: Warning,
     senders: &[&str],
     now: Timestamp,
 ) -> NewEvent {
@@ -89,15 +89,15 @@ fn announcement(
         Kind::VerifyToken => "verify token",
     });
     let (word, summary) = match (what, expires_at) {
-        (Told::Expiry, Some(at)) if at <= now => (
+        (Warning::Expiry, Some(at)) if at <= now => (
             "expiring",
             format!("the {name} of {of} has expired at {at}"),
         ),
-        (Told::Expiry, at) => {
+        (Warning::Expiry, at) => {
             let at = at.map_or_else(String::new, |at| at.to_string());
             ("expiring", format!("the {name} of {of} expires at {at}"))
         }
-        (Told::Age, _) => {
+        (Warning::Age, _) => {
             let since = Timestamp::from_micros(row.created_at);
             (
                 "old",

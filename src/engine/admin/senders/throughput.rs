@@ -48,7 +48,7 @@ pub async fn turn(
         })
         .await?;
     if reported.is_some() && reported != row.pace_reported {
-        tracing::info!(event = "sender.throughput", sender.id = %id, per_second = reported, "the provider allows so many messages per second");
+        tracing::info!(event = "sender.throughput", sender.id = %id, per_second = reported, "provider throughput limit");
     }
     Ok(reported.is_some())
 }

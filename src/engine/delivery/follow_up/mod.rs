@@ -217,7 +217,7 @@ async fn decide(
         Ok(chunk) => chunk,
         Err(reason) => return stop(State::Skipped, &reason).await,
     };
-    let rules = engine.in_force(tx).await?;
+    let rules = engine.catalogue_snapshot(tx).await?;
     let (inserted, report) = lifecycle::introduce(engine, tx, &rules, &new, now).await?;
     let made = cursor.made.iter().chain(&inserted).copied();
     let count = cursor.count + inserted.len();
@@ -251,7 +251,7 @@ async fn still_named(
     tx: &DatabaseTransaction,
     name: &str,
 ) -> Result<bool, StoreError> {
-    let rules = engine.in_force(tx).await?;
+    let rules = engine.catalogue_snapshot(tx).await?;
     Ok(crate::domain::trigger::Trigger::ALL
         .into_iter()
         .any(|trigger| rules.on(trigger).iter().any(|rule| rule.rule.name == name)))

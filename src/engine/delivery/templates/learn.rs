@@ -1,4 +1,4 @@
-//! What an account says of its templates is kept; what has changed is told.
+//! Stores the status of an account's templates, and raises an event for each change.
 
 use serde_json::json;
 

@@ -352,7 +352,7 @@ async fn store(
     let known = match stored {
         Ok(known) => known,
         Err(error) => {
-            tracing::error!(event = "callback.store_failed", error = %ErrorChain(&error), "callbacks could not be stored: answered 503");
+            tracing::error!(event = "callback.store_failed", error = %ErrorChain(&error), "callbacks could not be stored: responded 503");
             for waiting in batch {
                 let _ = waiting.answer.send(Err(Busy::Failed));
             }

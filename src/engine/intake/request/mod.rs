@@ -146,11 +146,11 @@ pub(super) async fn check(
         }
     };
     let reply_to = reply_to(tx, asked, &mut wrong).await?;
-    let in_force = reading.in_force(engine, tx).await?;
+    let catalogue_snapshot = reading.catalogue_snapshot(engine, tx).await?;
     if request
         .message_kind
         .as_deref()
-        .is_some_and(|kind| !in_force.knows_kind(&asked.bounds, kind))
+        .is_some_and(|kind| !catalogue_snapshot.knows_kind(&asked.bounds, kind))
     {
         wrong.push(FieldError {
             pointer: "/message_kind".to_owned(),

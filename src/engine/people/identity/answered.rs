@@ -34,7 +34,7 @@ pub async fn learn_answered(engine: &Engine, now: Timestamp) -> Result<usize, St
             .await
     };
     if let Err(error) = learned.await {
-        tracing::warn!(event = "identity.not_learned", error = %ErrorChain(&error), "what answers say of people is learned later");
+        tracing::warn!(event = "identity.not_learned", error = %ErrorChain(&error), "identity evidence from send responses could not be stored: retrying");
         engine.pending_sightings.put_back(taken);
         return Err(error);
     }

@@ -124,7 +124,7 @@ pub async fn split(engine: &Engine, by: By<'_>, contact: Uuid, aliases: &[Alias]
                 settled = settle(engine, tx, everything.clone(), &needed, by.now).await?;
             }
             let Some(theirs) = leads_to(&settled, first) else {
-                return Err(StoreError::Overtaken);
+                return Err(StoreError::Conflict);
             };
             for statement in refused {
                 for contact in [contact, theirs] {

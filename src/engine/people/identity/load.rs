@@ -78,7 +78,7 @@ pub(super) async fn load(
         tracing::warn!(
             event = "identity.too_long",
             steps = MAX_STEPS,
-            "evidence about who is who leads very far: the rest is left out"
+            "identity evidence is too widely connected: the rest is ignored"
         );
     }
     loaded.evidence.observations.sort();

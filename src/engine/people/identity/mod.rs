@@ -167,7 +167,7 @@ impl Recipient<'_> {
             } else {
                 tracing::warn!(
                     event = "identity.other_number",
-                    "the provider names another number than the one that was sent to: nothing is concluded about that one"
+                    "the provider reported a number other than the one addressed: no conclusion about the addressed one"
                 );
                 metrics::counter!("herald_identity_contradictions_total").increment(1);
                 for alias in aliases.iter_mut().filter(|alias| alias.is_phone()) {

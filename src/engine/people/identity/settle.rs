@@ -339,7 +339,7 @@ async fn merge(
                 event = "contact.merged",
                 contact.id = %group.survivor,
                 absorbed = %contact,
-                "two contacts are one person"
+                "contacts merged"
             );
         }
     }

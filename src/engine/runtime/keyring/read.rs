@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Environment, Keyring, REVISION, Token, build::build};
 use crate::{
     engine::{Engine, runtime::vault::Vault},
-    providers::{Connector, Nobody, Provider},
+    providers::{Connector, Provider, UnavailableProvider},
     store::{StoreError, credential, sender, setting},
 };
 
@@ -135,9 +135,9 @@ impl Engine {
     }
 
     /// The same; what cannot send answers every call with the reason.
-    pub fn provider_or_nobody(&self, sender: Uuid) -> Arc<dyn Provider> {
+    pub fn provider_or_unavailable(&self, sender: Uuid) -> Arc<dyn Provider> {
         self.provider(sender)
-            .unwrap_or_else(|reason| Arc::new(Nobody(reason)))
+            .unwrap_or_else(|reason| Arc::new(UnavailableProvider(reason)))
     }
 
     /// Why a sender cannot send, or nobody can; `None` asks for the default sender.

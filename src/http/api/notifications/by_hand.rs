@@ -53,7 +53,7 @@ async fn one(
 
 /// Sends a notification again, in a new generation.
 #[utoipa::path(
-    post, path = "/api/v1/notifications/{id}/retry", tag = "notifications",
+    post, path = "/api/v1/notifications/{id}/retry", operation_id = "retry_notification", tag = "notifications",
     params(("id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = Option<RetryBody>,
     responses(
         (status = 202, body = NotificationDetail), (status = 401, body = ProblemDocument),
@@ -81,7 +81,7 @@ pub async fn retry(
 
 /// Takes a waiting notification out of the queue for good.
 #[utoipa::path(
-    post, path = "/api/v1/notifications/{id}/cancel", tag = "notifications", params(("id" = Uuid, Path)),
+    post, path = "/api/v1/notifications/{id}/cancel", operation_id = "cancel_notification", tag = "notifications", params(("id" = Uuid, Path)),
     responses(
         (status = 200, body = NotificationDetail), (status = 401, body = ProblemDocument),
         (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument)
@@ -99,7 +99,7 @@ pub async fn cancel(
 
 /// Ends a notification's back-off, or its wait for `send_at`. The pace is kept.
 #[utoipa::path(
-    post, path = "/api/v1/notifications/{id}/send-now", tag = "notifications", params(("id" = Uuid, Path)),
+    post, path = "/api/v1/notifications/{id}/send-now", operation_id = "send_notification_now", tag = "notifications", params(("id" = Uuid, Path)),
     responses(
         (status = 202, body = NotificationDetail), (status = 401, body = ProblemDocument),
         (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument)
@@ -189,7 +189,7 @@ async fn many(
 
 /// Sends again what matches, a chunk at a time; follow `next`.
 #[utoipa::path(
-    post, path = "/api/v1/notifications/retry", tag = "notifications", request_body = ManyBody,
+    post, path = "/api/v1/notifications/retry", operation_id = "retry_notifications", tag = "notifications", request_body = ManyBody,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses(
         (status = 200, body = ManyAnswer), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),
@@ -210,7 +210,7 @@ pub async fn retry_many(
 
 /// Takes what matches out of the queue for good, a chunk at a time; follow `next`.
 #[utoipa::path(
-    post, path = "/api/v1/notifications/cancel", tag = "notifications", request_body = ManyBody,
+    post, path = "/api/v1/notifications/cancel", operation_id = "cancel_notifications", tag = "notifications", request_body = ManyBody,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses(
         (status = 200, body = ManyAnswer), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),
@@ -228,7 +228,7 @@ pub async fn cancel_many(
 
 /// Ends the waits of what matches, a chunk at a time; follow `next`.
 #[utoipa::path(
-    post, path = "/api/v1/notifications/send-now", tag = "notifications", request_body = ManyBody,
+    post, path = "/api/v1/notifications/send-now", operation_id = "send_notifications_now", tag = "notifications", request_body = ManyBody,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses(
         (status = 200, body = ManyAnswer), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-use super::{Page, summary};
+use super::{NotificationPage, summary};
 use crate::{
     domain::field_error::FieldError,
     engine::insight::notification_filter::{Labels, Match},
@@ -20,6 +20,7 @@ use crate::{
 
 /// What a list may ask for.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
     /// Statuses, separated by commas: see `filter.status` of `POST /api/v1/notifications/retry`. The words of the
@@ -65,8 +66,8 @@ fn read(query: &str) -> Result<ListQuery, Problem> {
 
 /// Finds notifications, newest first.
 #[utoipa::path(
-    get, path = "/api/v1/notifications", tag = "notifications", params(ListQuery),
-    responses((status = 200, body = Page), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
+    get, path = "/api/v1/notifications", operation_id = "list_notifications", tag = "notifications", params(ListQuery),
+    responses((status = 200, body = NotificationPage), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn list(
     caller: Allowed<scope::NotificationsRead>,
@@ -103,7 +104,7 @@ pub async fn list(
     };
     let mut rows = notifications::search(&state.engine.store, &caller.bounds, &filter).await?;
     let next = cut(&mut rows, limit, |row| row.id);
-    Ok(HttpResponse::Ok().json(Page {
+    Ok(HttpResponse::Ok().json(NotificationPage {
         notifications: rows.iter().map(summary).collect(),
         next,
     }))

@@ -7,8 +7,8 @@ mod view;
 mod wait;
 
 pub use view::{
-    AttemptView, FollowUpView, NotificationAnswer, NotificationDetail, NotificationSummary,
-    NotificationsAnswer, Page, TimelineView,
+    AttemptView, FollowUpView, NotificationAnswer, NotificationDetail, NotificationPage,
+    NotificationSummary, NotificationsAnswer, TimelineView,
 };
 use view::{detail, summary};
 
@@ -327,7 +327,7 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<Request, Problem> {
 /// With `Prefer: wait=N` the provider's answer is waited for, N seconds at most: 200
 /// when it is there for all, else 202. The message is sent either way.
 #[utoipa::path(
-    post, path = "/api/v1/notifications", tag = "notifications", request_body = NotificationBody,
+    post, path = "/api/v1/notifications", operation_id = "create_notification", tag = "notifications", request_body = NotificationBody,
     params(("Idempotency-Key" = Option<String>, Header), ("Prefer" = Option<String>, Header, description = "`wait=N`, 1 to 60 seconds")),
     responses(
         (status = 200, description = "The provider has answered", body = NotificationsAnswer),
@@ -374,7 +374,7 @@ pub async fn post(
 
 /// A notification with attempts, facts, follow-ups and timeline.
 #[utoipa::path(
-    get, path = "/api/v1/notifications/{id}", tag = "notifications", params(("id" = Uuid, Path)),
+    get, path = "/api/v1/notifications/{id}", operation_id = "get_notification", tag = "notifications", params(("id" = Uuid, Path)),
     responses((status = 200, body = NotificationDetail), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(

@@ -16,7 +16,7 @@ use crate::{
 /// Where it came from, what happened to it and why, what it waits for, what rules have
 /// planned, and what a person can do now.
 #[utoipa::path(
-    get, path = "/api/v1/notifications/{id}/story", tag = "notifications", params(("id" = Uuid, Path)),
+    get, path = "/api/v1/notifications/{id}/story", operation_id = "get_notification_story", tag = "notifications", params(("id" = Uuid, Path)),
     responses((status = 200, body = Story), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(

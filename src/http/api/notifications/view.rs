@@ -143,7 +143,7 @@ fn parsed(json: &str) -> Value {
 
 /// A page of notifications, newest first.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Page {
+pub struct NotificationPage {
     pub(super) notifications: Vec<NotificationSummary>,
     /// The cursor of the next page; absent on the last.
     pub(super) next: Option<Uuid>,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{NotificationAnswer, NotificationsAnswer};
 use crate::{
     domain::{access::Bounds, status::Group, time::Timestamp},
-    engine::{intake::Stored, runtime::send_waiters::Told},
+    engine::{intake::Stored, runtime::send_waiters::SendResult},
     http::problem::Problem,
     state::AppState,
     store::{attempt as attempts, convert, notification as notifications},
@@ -57,7 +57,7 @@ pub(super) async fn answer(
     // Of what is new there is nothing to be read yet.
     let mut wait_first = stored.fresh;
     loop {
-        let mut known: Option<Vec<Told>> = None;
+        let mut known: Option<Vec<SendResult>> = None;
         if std::mem::take(&mut wait_first) {
             tokio::select! {
                 () = stored.waiter.told() => {
@@ -96,7 +96,7 @@ async fn look(
     state: &web::Data<AppState>,
     bounds: &Bounds,
     stored: &Stored,
-) -> Result<Vec<Told>, Problem> {
+) -> Result<Vec<SendResult>, Problem> {
     let store = &state.engine.store;
     let mut known = Vec::with_capacity(stored.ids.len());
     for row in notifications::find_all(store, bounds, &stored.ids).await? {
@@ -111,7 +111,7 @@ async fn look(
                 .find_map(|attempt| attempt.accepted_at)
                 .map(Timestamp::from_micros),
         };
-        known.push(Told { row, accepted_at });
+        known.push(SendResult { row, accepted_at });
     }
     Ok(known)
 }

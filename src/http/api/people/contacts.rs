@@ -67,7 +67,7 @@ impl From<ContactBody> for ContactChanges {
 
 /// Adds a person. One whose number or user id is known already is changed.
 #[utoipa::path(
-    post, path = "/api/v1/contacts", tag = "contacts", request_body = ContactBody,
+    post, path = "/api/v1/contacts", operation_id = "create_contact", tag = "contacts", request_body = ContactBody,
     responses((status = 201, body = ContactView), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn add(
@@ -82,7 +82,7 @@ pub async fn add(
 
 /// Changes a person.
 #[utoipa::path(
-    patch, path = "/api/v1/contacts/{id}", tag = "contacts", params(("id" = Uuid, Path)), request_body = ContactBody,
+    patch, path = "/api/v1/contacts/{id}", operation_id = "update_contact", tag = "contacts", params(("id" = Uuid, Path)), request_body = ContactBody,
     responses((status = 200, body = ContactView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
@@ -102,7 +102,7 @@ pub async fn change(
 /// sent stays in the record for as long as records are kept. Of somebody who refuses something,
 /// the number and the refusal stay. Needs an admin key.
 #[utoipa::path(
-    delete, path = "/api/v1/contacts/{id}", tag = "contacts", params(("id" = Uuid, Path)),
+    delete, path = "/api/v1/contacts/{id}", operation_id = "delete_contact", tag = "contacts", params(("id" = Uuid, Path)),
     responses((status = 200, body = Deleted), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 422, description = "Staff, a route or a rule is linked to this person", body = ProblemDocument))
 )]
@@ -199,7 +199,7 @@ pub struct Preferences {
 
 /// What a person wants.
 #[utoipa::path(
-    get, path = "/api/v1/contacts/{id}/preferences", tag = "contacts", params(("id" = Uuid, Path)),
+    get, path = "/api/v1/contacts/{id}/preferences", operation_id = "get_contact_preferences", tag = "contacts", params(("id" = Uuid, Path)),
     responses((status = 200, body = Preferences), (status = 404, body = ProblemDocument))
 )]
 pub async fn get_preferences(
@@ -214,7 +214,7 @@ pub async fn get_preferences(
 
 /// Puts these preferences in the place of whatever there was.
 #[utoipa::path(
-    put, path = "/api/v1/contacts/{id}/preferences", tag = "contacts", params(("id" = Uuid, Path)), request_body = Preferences,
+    put, path = "/api/v1/contacts/{id}/preferences", operation_id = "set_contact_preferences", tag = "contacts", params(("id" = Uuid, Path)), request_body = Preferences,
     responses((status = 200, body = Preferences), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn put_preferences(
@@ -263,7 +263,7 @@ pub struct Kinds {
 
 /// The kinds of message that people may turn off, and those that they may not.
 #[utoipa::path(
-    get, path = "/api/v1/message-kinds", tag = "contacts",
+    get, path = "/api/v1/message-kinds", operation_id = "list_message_kinds", tag = "contacts",
     responses((status = 200, body = Kinds), (status = 401, body = ProblemDocument))
 )]
 pub async fn kinds(

@@ -69,7 +69,7 @@ pub struct EvidenceView {
 /// Why somebody is one person: what the provider has said of their aliases. To a key of a product
 /// only the aliases that it knows are shown, and no evidence.
 #[utoipa::path(
-    get, path = "/api/v1/contacts/{id}/identity", tag = "contacts", params(("id" = Uuid, Path)),
+    get, path = "/api/v1/contacts/{id}/identity", operation_id = "get_contact_identity", tag = "contacts", params(("id" = Uuid, Path)),
     responses((status = 200, body = IdentityView), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
@@ -150,7 +150,7 @@ pub struct MergeBody {
 /// Makes two contacts one. Messages, preferences, links and memberships go along; the id that is
 /// given up leads to the other for ever. It can be taken back with `split`.
 #[utoipa::path(
-    post, path = "/api/v1/contacts/merge", tag = "contacts", request_body = MergeBody,
+    post, path = "/api/v1/contacts/merge", operation_id = "merge_contacts", tag = "contacts", request_body = MergeBody,
     responses((status = 200, description = "The contact that stays", body = ContactView), (status = 403, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
@@ -187,7 +187,7 @@ pub struct SplitBody {
 /// Says that a contact is two persons. What came by the aliases goes along, a refusal stays with
 /// both, and no evidence makes them one again.
 #[utoipa::path(
-    post, path = "/api/v1/contacts/{id}/split", tag = "contacts", params(("id" = Uuid, Path)), request_body = SplitBody,
+    post, path = "/api/v1/contacts/{id}/split", operation_id = "split_contact", tag = "contacts", params(("id" = Uuid, Path)), request_body = SplitBody,
     responses((status = 200, description = "The other person's contact", body = ContactView), (status = 403, body = ProblemDocument),
         (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]

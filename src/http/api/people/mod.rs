@@ -27,6 +27,7 @@ use crate::{
 
 /// Which contact; without a number or an id, which page of all.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct FindQuery {
     /// A number in E.164: the answer is this one person.
@@ -187,7 +188,7 @@ async fn view(state: &AppState, bounds: &Bounds, id: Uuid) -> Result<ContactView
 
 /// People, or one by number or business-scoped id.
 #[utoipa::path(
-    get, path = "/api/v1/contacts", tag = "contacts", params(FindQuery),
+    get, path = "/api/v1/contacts", operation_id = "list_contacts", tag = "contacts", params(FindQuery),
     responses((status = 200, description = "One person, or a page", body = ContactPage), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn find(
@@ -268,7 +269,7 @@ async fn preferences(
 
 /// One person.
 #[utoipa::path(
-    get, path = "/api/v1/contacts/{id}", tag = "contacts", params(("id" = Uuid, Path)),
+    get, path = "/api/v1/contacts/{id}", operation_id = "get_contact", tag = "contacts", params(("id" = Uuid, Path)),
     responses((status = 200, body = ContactView), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
@@ -281,6 +282,7 @@ pub async fn get(
 
 /// How many.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct LimitQuery {
     /// 1 to 200; 50 if absent.
@@ -309,7 +311,7 @@ pub struct ConflictView {
 
 /// Contacts that may be one person, or are one and stay two: somebody should decide (`merge`, `split`).
 #[utoipa::path(
-    get, path = "/api/v1/contacts/conflicts", tag = "contacts", params(LimitQuery),
+    get, path = "/api/v1/contacts/conflicts", operation_id = "list_contact_conflicts", tag = "contacts", params(LimitQuery),
     responses((status = 200, body = Vec<ConflictView>))
 )]
 pub async fn conflicts(
@@ -337,7 +339,7 @@ pub struct SuppressionView {
 
 /// Who has opted out, newest first.
 #[utoipa::path(
-    get, path = "/api/v1/suppressions", tag = "contacts", params(LimitQuery),
+    get, path = "/api/v1/suppressions", operation_id = "list_suppressions", tag = "contacts", params(LimitQuery),
     responses((status = 200, body = Vec<SuppressionView>))
 )]
 pub async fn suppressions(

@@ -55,6 +55,7 @@ pub struct Users {
 
 /// Which page.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct StaffParams {
     /// Whose name begins with it.
@@ -86,7 +87,7 @@ async fn page(
 
 /// Staff: who is linked to a contact, and who is not.
 #[utoipa::path(
-    get, path = "/api/v1/users", tag = "people", params(StaffParams),
+    get, path = "/api/v1/users", operation_id = "list_users", tag = "people", params(StaffParams),
     responses((status = 200, body = Users), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn users(
@@ -104,7 +105,7 @@ async fn user_of(state: &AppState, bounds: &Bounds, name: &str) -> Result<UserVi
 
 /// A member of staff.
 #[utoipa::path(
-    get, path = "/api/v1/users/{name}", tag = "people", params(("name" = String, Path)),
+    get, path = "/api/v1/users/{name}", operation_id = "get_user", tag = "people", params(("name" = String, Path)),
     responses((status = 200, body = UserView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn user(
@@ -118,7 +119,7 @@ pub async fn user(
 /// Makes a user who is linked to nobody yet, unless there is one of this name: 201 when it was
 /// made, else 200. Needs an admin key.
 #[utoipa::path(
-    put, path = "/api/v1/users/{name}", tag = "people", params(("name" = String, Path)),
+    put, path = "/api/v1/users/{name}", operation_id = "put_user", tag = "people", params(("name" = String, Path)),
     responses((status = 200, body = UserView), (status = 201, body = UserView), (status = 403, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
@@ -141,7 +142,7 @@ pub async fn ensure_user(
 /// Deletes a user, out of all groups. Refused while a route or a rule names them. Needs an admin
 /// key.
 #[utoipa::path(
-    delete, path = "/api/v1/users/{name}", tag = "people", params(("name" = String, Path)),
+    delete, path = "/api/v1/users/{name}", operation_id = "delete_user", tag = "people", params(("name" = String, Path)),
     responses((status = 204), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
@@ -167,7 +168,7 @@ pub struct LinkBody {
 
 /// Links a user to a contact; makes the user, if there is none. Needs an admin key.
 #[utoipa::path(
-    put, path = "/api/v1/users/{name}/contact", tag = "people", params(("name" = String, Path)), request_body = LinkBody,
+    put, path = "/api/v1/users/{name}/contact", operation_id = "link_user", tag = "people", params(("name" = String, Path)), request_body = LinkBody,
     responses((status = 200, body = UserView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn link(
@@ -221,7 +222,7 @@ pub struct Groups {
 
 /// Groups, and how many are in each.
 #[utoipa::path(
-    get, path = "/api/v1/groups", tag = "people",
+    get, path = "/api/v1/groups", operation_id = "list_groups", tag = "people",
     responses((status = 200, body = Groups), (status = 401, body = ProblemDocument))
 )]
 pub async fn groups(
@@ -235,7 +236,7 @@ pub async fn groups(
 
 /// Who is in a group.
 #[utoipa::path(
-    get, path = "/api/v1/groups/{name}/members", tag = "people", params(("name" = String, Path), StaffParams),
+    get, path = "/api/v1/groups/{name}/members", operation_id = "list_group_members", tag = "people", params(("name" = String, Path), StaffParams),
     responses((status = 200, body = Users), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
@@ -263,7 +264,7 @@ async fn one(state: &AppState, bounds: &Bounds, name: &str) -> Result<GroupView,
 
 /// A group.
 #[utoipa::path(
-    get, path = "/api/v1/groups/{name}", tag = "people", params(("name" = String, Path)),
+    get, path = "/api/v1/groups/{name}", operation_id = "get_group", tag = "people", params(("name" = String, Path)),
     responses((status = 200, body = GroupView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn group(
@@ -276,7 +277,7 @@ pub async fn group(
 
 /// Deletes a group; its members stay. Refused while a route or a rule names it. Needs an admin key.
 #[utoipa::path(
-    delete, path = "/api/v1/groups/{name}", tag = "people", params(("name" = String, Path)),
+    delete, path = "/api/v1/groups/{name}", operation_id = "delete_group", tag = "people", params(("name" = String, Path)),
     responses((status = 204), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
@@ -295,7 +296,7 @@ pub async fn delete_group(
 /// Makes a group, unless there is one of this name: 201 when it was made, else 200. Needs an
 /// admin key.
 #[utoipa::path(
-    put, path = "/api/v1/groups/{name}", tag = "people", params(("name" = String, Path)), request_body = Option<GroupBody>,
+    put, path = "/api/v1/groups/{name}", operation_id = "put_group", tag = "people", params(("name" = String, Path)), request_body = Option<GroupBody>,
     responses((status = 200, body = GroupView), (status = 201, body = GroupView), (status = 403, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
@@ -324,7 +325,7 @@ pub async fn ensure_group(
 
 /// Puts a user into a group. Needs an admin key.
 #[utoipa::path(
-    put, path = "/api/v1/groups/{name}/members/{user}", tag = "people", params(("name" = String, Path), ("user" = String, Path)),
+    put, path = "/api/v1/groups/{name}/members/{user}", operation_id = "add_group_member", tag = "people", params(("name" = String, Path), ("user" = String, Path)),
     responses((status = 200, body = GroupView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn add_member(
@@ -341,7 +342,7 @@ pub async fn add_member(
 
 /// Takes a user out of a group. Needs an admin key.
 #[utoipa::path(
-    delete, path = "/api/v1/groups/{name}/members/{user}", tag = "people", params(("name" = String, Path), ("user" = String, Path)),
+    delete, path = "/api/v1/groups/{name}/members/{user}", operation_id = "remove_group_member", tag = "people", params(("name" = String, Path), ("user" = String, Path)),
     responses((status = 200, body = GroupView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn remove_member(

@@ -62,7 +62,7 @@ pub(super) fn read_all(all: Vec<CredentialBody>) -> Result<Vec<NewCredential>, P
 /// token takes the place of the old one; app secrets and verify tokens are good beside
 /// each other. Needs an admin key. With an `Idempotency-Key`, once.
 #[utoipa::path(
-    post, path = "/api/v1/senders/{sender}/credentials", tag = "senders", params(("sender" = String, Path)), request_body = CredentialBody,
+    post, path = "/api/v1/senders/{sender}/credentials", operation_id = "create_sender_credential", tag = "senders", params(("sender" = String, Path)), request_body = CredentialBody,
     responses((status = 201, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
@@ -95,7 +95,7 @@ async fn switched(
 
 /// Puts a credential into use again. Needs an admin key.
 #[utoipa::path(
-    post, path = "/api/v1/senders/{sender}/credentials/{id}/activate", tag = "senders",
+    post, path = "/api/v1/senders/{sender}/credentials/{id}/activate", operation_id = "activate_credential", tag = "senders",
     params(("sender" = String, Path), ("id" = Uuid, Path)),
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
@@ -110,7 +110,7 @@ pub async fn activate(
 /// Takes a credential out of use; without another, the environment's is used. Needs an
 /// admin key.
 #[utoipa::path(
-    post, path = "/api/v1/senders/{sender}/credentials/{id}/deactivate", tag = "senders",
+    post, path = "/api/v1/senders/{sender}/credentials/{id}/deactivate", operation_id = "deactivate_credential", tag = "senders",
     params(("sender" = String, Path), ("id" = Uuid, Path)),
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
@@ -124,7 +124,7 @@ pub async fn deactivate(
 
 /// Forgets a credential for good. Needs an admin key.
 #[utoipa::path(
-    delete, path = "/api/v1/senders/{sender}/credentials/{id}", tag = "senders",
+    delete, path = "/api/v1/senders/{sender}/credentials/{id}", operation_id = "delete_sender_credential", tag = "senders",
     params(("sender" = String, Path), ("id" = Uuid, Path)),
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]

@@ -105,7 +105,7 @@ fn nonce() -> Result<[u8; 24], Problem> {
 
 /// All senders.
 #[utoipa::path(
-    get, path = "/api/v1/senders", tag = "senders",
+    get, path = "/api/v1/senders", operation_id = "list_senders", tag = "senders",
     responses((status = 200, body = Vec<SenderView>))
 )]
 pub async fn list(
@@ -117,7 +117,7 @@ pub async fn list(
 
 /// One sender, by its id or its name. Its credentials are shown, masked, to admin keys.
 #[utoipa::path(
-    get, path = "/api/v1/senders/{sender}", tag = "senders", params(("sender" = String, Path)),
+    get, path = "/api/v1/senders/{sender}", operation_id = "get_sender", tag = "senders", params(("sender" = String, Path)),
     responses((status = 200, body = SenderView), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
@@ -131,7 +131,7 @@ pub async fn get(
 
 /// Adds a sender. Needs an admin key. With an `Idempotency-Key`, once.
 #[utoipa::path(
-    post, path = "/api/v1/senders", tag = "senders", request_body = NewSender,
+    post, path = "/api/v1/senders", operation_id = "create_sender", tag = "senders", request_body = NewSender,
     responses((status = 201, body = SenderView), (status = 403, body = ProblemDocument), (status = 409, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
@@ -166,7 +166,7 @@ pub async fn add(
 
 /// Changes what a sender is. Needs an admin key.
 #[utoipa::path(
-    patch, path = "/api/v1/senders/{sender}", tag = "senders", params(("sender" = String, Path)), request_body = SenderChanges,
+    patch, path = "/api/v1/senders/{sender}", operation_id = "update_sender", tag = "senders", params(("sender" = String, Path)), request_body = SenderChanges,
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]

@@ -21,7 +21,7 @@ const MAX_REASON: usize = 200;
 
 /// Makes a sender the one that is used when none is named. Needs an admin key.
 #[utoipa::path(
-    post, path = "/api/v1/senders/{sender}/default", tag = "senders", params(("sender" = String, Path)),
+    post, path = "/api/v1/senders/{sender}/default", operation_id = "set_default_sender", tag = "senders", params(("sender" = String, Path)),
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn make_default(
@@ -44,7 +44,7 @@ pub struct Hold {
 /// Holds a sender: what is asked for is accepted and waits, and expires as always.
 /// Needs an admin key.
 #[utoipa::path(
-    post, path = "/api/v1/senders/{sender}/hold", tag = "senders", params(("sender" = String, Path)), request_body = Hold,
+    post, path = "/api/v1/senders/{sender}/hold", operation_id = "hold_sender", tag = "senders", params(("sender" = String, Path)), request_body = Hold,
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
@@ -83,7 +83,7 @@ pub struct Released {
 
 /// Lets a held sender go on. Needs an admin key.
 #[utoipa::path(
-    post, path = "/api/v1/senders/{sender}/release", tag = "senders", params(("sender" = String, Path)), request_body = Release,
+    post, path = "/api/v1/senders/{sender}/release", operation_id = "release_sender", tag = "senders", params(("sender" = String, Path)), request_body = Release,
     responses((status = 200, body = Released), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
