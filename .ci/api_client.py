@@ -34,12 +34,22 @@ def serve():
     )
     for _ in range(120):
         time.sleep(0.5)
-        key = re.search(r"herald_[0-9A-Za-z_-]{20,}", (SCRATCH / "dev.txt").read_text())
         if server.poll() is not None:
             sys.exit("herald dev has ended")
-        if key:
-            return server, key.group(0)
-    sys.exit("herald dev did not print an API key")
+        # The whole key: it is not the last of what was written so far.
+        key = re.search(r"(herald_[0-9A-Za-z_-]{20,})\s", (SCRATCH / "dev.txt").read_text())
+        if key and is_ready():
+            return server, key.group(1)
+    server.kill()
+    sys.exit("herald dev printed no API key, or does not answer")
+
+
+def is_ready():
+    try:
+        with urllib.request.urlopen(BASE + "/readyz") as response:
+            return response.status == 200
+    except OSError:
+        return False
 
 
 def check(key):

@@ -200,8 +200,7 @@ pub(super) async fn expand(
     });
     let mut report = Report::default();
     if cursor.is_fresh() {
-        let unknown =
-            unknown_names(engine, tx, &row, &bounds, &routes, &cursor, &context, now).await?;
+        let unknown = unknown_names(tx, &bounds, &routes, &cursor, &context).await?;
         // What the event itself names wrongly stops all of it; a route's own mistake, that route.
         let chosen = unknown.iter().find(|unknown| unknown.is_chosen);
         let all = chosen.map(|unknown| (unknown.route.clone(), unknown.reason.clone()));
@@ -305,40 +304,24 @@ struct UnknownName {
 
 /// Looks for unknown groups, users and contacts before anything is made: half of an event must not
 /// go out before the mistake is found.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one look at an event in its transaction: a struct for one call says no more"
-)]
 async fn unknown_names(
-    engine: &Engine,
     tx: &DatabaseTransaction,
-    row: &entity::event::Model,
     bounds: &Bounds,
     routes: &[StoredRoute],
     cursor: &Cursor,
     context: &Value,
-    now: Timestamp,
 ) -> Result<Vec<UnknownName>, StoreError> {
     let mut unknown = Vec::new();
     for route in routes.iter().filter(|route| cursor.wants(route)) {
         let Ok(plan) = plan(&route.route, context) else {
             continue;
         };
-        let step = Expansion {
-            engine,
-            tx,
-            row,
-            bounds,
-            route,
-            plan: &plan,
-            now,
-        };
         for planned in &plan.recipients {
             let Ok(spec) = RecipientSpec::parse(&planned.entry) else {
                 continue;
             };
-            let naming = step.naming(planned.is_chosen);
-            if let Some(reason) = targets::find_unknown(tx, naming, &spec).await? {
+            let bounds = nameable(planned.is_chosen, bounds);
+            if let Some(reason) = targets::find_unknown(tx, bounds, &spec).await? {
                 unknown.push(UnknownName {
                     route: route.name.clone(),
                     reason: reason.0,
@@ -349,6 +332,11 @@ async fn unknown_names(
         }
     }
     Ok(unknown)
+}
+
+/// Whom an entry may name: what the catalogue has written may name anybody.
+const fn nameable(is_chosen: bool, bounds: &Bounds) -> &Bounds {
+    if is_chosen { bounds } else { &Bounds::All }
 }
 
 const NOBODY: &str = "it reached nobody: nobody is in its groups, or all had it before";
@@ -407,7 +395,7 @@ impl Expansion<'_> {
                 }
                 Ok(spec) => match targets::resolve(
                     self.tx,
-                    self.naming(planned.is_chosen),
+                    nameable(planned.is_chosen, self.bounds),
                     &spec,
                     None,
                     after,
@@ -525,11 +513,6 @@ impl Expansion<'_> {
         Ok(Ok((new.len(), next)))
     }
 
-    /// Whom an entry may name: what the catalogue has written may name anybody.
-    const fn naming(&self, is_chosen: bool) -> &Bounds {
-        if is_chosen { self.bounds } else { &Bounds::All }
-    }
-
     /// Whose the route's messages are: the event's product's; of an event of Herald's own, that of
     /// the catalogue that the route is of.
     async fn product(&self) -> Result<Option<String>, StoreError> {
@@ -552,7 +535,7 @@ impl Expansion<'_> {
             Err(error) => return Ok(Err(error.to_string())),
         };
         let is_chosen = self.route.route.about.as_deref().is_some_and(is_expression);
-        let bounds = self.naming(is_chosen);
+        let bounds = nameable(is_chosen, self.bounds);
         let found = targets::resolve(self.tx, bounds, &spec, None, None, self.now).await?;
         Ok(match found {
             Ok(page) => Ok(page.targets.into_iter().next()),

@@ -1,7 +1,7 @@
 //! The first user id that answers and statuses name for a number: with every message to somebody
 //! new one comes, and there is nothing to compute.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uuid::Uuid;
 
@@ -60,17 +60,19 @@ pub(super) async fn add(
             id: &it.id.value,
         })
         .collect();
-    for position in identity::unmentioned(tx, &pairs).await? {
-        let found = clear.iter().find(|(of, _)| *of == position);
-        if let (Some(owner), Some((_, it))) = (owners.get_mut(position), found) {
+    let first: BTreeSet<usize> = identity::unmentioned(tx, &pairs)
+        .await?
+        .into_iter()
+        .collect();
+    let mut added = Vec::with_capacity(first.len());
+    let mut noted: Vec<NewEvidence> = Vec::with_capacity(first.len());
+    for (position, it) in clear
+        .iter()
+        .filter(|(position, _)| first.contains(position))
+    {
+        if let (Some(owner), Some(sighting)) = (owners.get_mut(*position), sightings.get(*position))
+        {
             *owner = Some(it.contact);
-        }
-    }
-    let mut added = Vec::with_capacity(clear.len());
-    let mut noted: Vec<NewEvidence> = Vec::with_capacity(clear.len());
-    for (position, it) in &clear {
-        let is_first = owners.get(*position).is_some_and(Option::is_some);
-        if let Some(sighting) = sightings.get(*position).filter(|_| is_first) {
             added.push((it.id.clone(), it.contact));
             noted.extend(evidence(sighting));
         }
