@@ -36,8 +36,8 @@ def serve():
         time.sleep(0.5)
         if server.poll() is not None:
             sys.exit("herald dev has ended")
-        # The whole key: it is not the last of what was written so far.
-        key = re.search(r"(herald_[0-9A-Za-z_-]{20,})\s", (SCRATCH / "dev.txt").read_text())
+        # The quote ends the key: what is written so far may stop in the middle of it.
+        key = re.search(r"Bearer (herald_[0-9A-Za-z_-]+)'", (SCRATCH / "dev.txt").read_text())
         if key and is_ready():
             return server, key.group(1)
     server.kill()

@@ -7,7 +7,13 @@ use secrecy::SecretString;
 
 use crate::harness::{Database, fresh_database};
 
-crate::tests![counters_become_cohorts_and_cohorts_counters];
+crate::tests![
+    counters_become_cohorts_and_cohorts_counters,
+    evidence_stays_what_it_is_when_its_key_changes,
+];
+
+/// Migrations up to the one that gave evidence an id of its own as its key.
+const BEFORE_EVIDENCE_KEY: u32 = 28;
 
 /// Migrations up to the one that counted everything by fact.
 const BEFORE_COHORTS: u32 = 14;
@@ -104,4 +110,61 @@ async fn counters_become_cohorts_and_cohorts_counters(database: Database) {
     Migrator::down(&raw, Some(after)).await.unwrap();
     raw.close().await.unwrap();
     assert_eq!(lines(&open().await, counters).await, before);
+}
+
+async fn evidence_stays_what_it_is_when_its_key_changes(database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(&database, folder.path()).await;
+    let open = async || {
+        let url = SecretString::from(url.clone());
+        connect::open(&url, 3, connect::Purpose::Command)
+            .await
+            .unwrap()
+    };
+    // Creates the file of SQLite.
+    drop(open().await);
+    let raw = sea_orm::Database::connect(url.clone()).await.unwrap();
+    Migrator::up(&raw, Some(BEFORE_EVIDENCE_KEY)).await.unwrap();
+    let id = |number: u8| {
+        if url.starts_with("sqlite") {
+            format!("x'{number:032x}'")
+        } else {
+            format!("'{number:032x}'::uuid")
+        }
+    };
+    let insert = |number: u8, kind: &str, other: &str, changed_at: i64| {
+        format!(
+            "INSERT INTO identity_evidence (id, created_at, kind, scope, one_kind, one, other_kind, other, changed_at, first_at, last_at, source) \
+             VALUES ({}, 1, '{kind}', '102290129340398', 'phone', '+12025550101', '', '{other}', {changed_at}, {number}, 9, 'status')",
+            id(number)
+        )
+    };
+    // The same two aliases, and what can happen between them more than once.
+    for (number, kind, other, at) in [
+        (1, "seen", "", 0),
+        (2, "together", "US.1", 0),
+        (3, "moved", "+12025550102", 5),
+        (4, "moved", "+12025550102", 6),
+    ] {
+        raw.execute_unprepared(&insert(number, kind, other, at))
+            .await
+            .unwrap();
+    }
+    let all = "SELECT kind || ' ' || other || ' ' || changed_at || ' ' || first_at || ' ' || last_at || ' ' || source AS line \
+               FROM identity_evidence ORDER BY 1";
+    let again = insert(7, "moved", "+12025550102", 6) + " ON CONFLICT DO NOTHING";
+    let store = open().await;
+    let before = lines(&store, all).await;
+    assert_eq!(before.len(), 4);
+
+    Migrator::up(&raw, Some(1)).await.unwrap();
+    assert_eq!(lines(&store, all).await, before);
+    raw.execute_unprepared(&again).await.unwrap();
+    assert_eq!(lines(&store, all).await, before, "a fact is there once");
+
+    Migrator::down(&raw, Some(1)).await.unwrap();
+    assert_eq!(lines(&store, all).await, before);
+    raw.execute_unprepared(&again).await.unwrap();
+    assert_eq!(lines(&store, all).await, before, "a fact is there once");
+    raw.close().await.unwrap();
 }
