@@ -38,7 +38,7 @@ use crate::{
         self,
         limits::{Limiter, Limits, files},
     },
-    providers::{Connector, HttpClient, http_client},
+    providers::{HttpClient, Registry, http_client},
     shutdown::Stop,
     state::{AppState, Clock, Ingest, random_bytes},
     store::{
@@ -61,6 +61,8 @@ pub struct Options {
     /// Tests step the workers themselves.
     pub no_workers: bool,
     pub sending: Sending,
+    /// The providers that senders may be of.
+    pub providers: Registry,
 }
 
 /// Whether a start changes whether messages are sent.
@@ -254,7 +256,7 @@ impl App {
         let durability = store::setting::durability(&store).await?;
         let lineage = self::lineage(config, &store, now).await?;
         let engine = Engine::new(store, engine_settings::read(config), process)
-            .with_keys(keys(config, Some(vault))?)
+            .with_keys(keys(config, Some(vault), options.providers.clone())?)
             .with_lineage(lineage);
         let engine = Arc::new(engine);
         // Before anything is sent.
@@ -545,17 +547,21 @@ async fn vault(
 }
 
 /// What opens doors: the keys, and what the environment says.
-fn keys(config: &Config, vault: Option<Vault>) -> anyhow::Result<Keys> {
-    let connector = Connector::new(config.send_timeout, config.connect_timeout)?;
+fn keys(config: &Config, vault: Option<Vault>, providers: Registry) -> anyhow::Result<Keys> {
+    let http = http_client(config.send_timeout, config.connect_timeout)?;
     let environment = Environment {
-        phone_number_id: config.phone_number_id.clone(),
+        endpoint_id: config.phone_number_id.clone(),
         access_token: config.access_token.clone(),
         app_secrets: config.app_secrets.clone(),
         verify_token: config.verify_token.clone(),
-        api_version: config.api_version.clone(),
-        api_base: config.api_base.clone(),
+        settings: [
+            ("api_version", &config.api_version),
+            ("api_base", &config.api_base),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.clone()))
+        .into(),
     };
-    Ok(Keys::new(vault, environment, Some(connector)))
+    Ok(Keys::new(vault, environment, providers, Some(http)))
 }
 
 /// The sender that the environment's credentials belong to, made if there is none. It
@@ -564,15 +570,15 @@ async fn ensure_sender(config: &Config, store: &Store, now: Timestamp) -> anyhow
     let Some(number) = config.phone_number_id.as_deref() else {
         return Ok(());
     };
-    let waba_id = config.waba_id.as_deref();
+    let account_id = config.waba_id.as_deref();
     let reader = store.reader();
-    let known = sender::by_phone_number_id(reader, number).await?;
+    let known = sender::by_endpoint_id(reader, number).await?;
     let default = sender::default_one(reader).await?;
     let as_known = known
         .as_ref()
-        .is_some_and(|row| waba_id.is_none() || row.waba_id.as_deref() == waba_id);
+        .is_some_and(|row| account_id.is_none() || row.account_id.as_deref() == account_id);
     let sends = match &default {
-        Some(default) if default.phone_number_id.as_deref() != Some(number) => {
+        Some(default) if default.endpoint_id.as_deref() != Some(number) => {
             let scope = token_scope(default.id);
             let own = credential::active_of(reader, &scope, Kind::AccessToken).await?;
             !own.is_empty()
@@ -588,7 +594,8 @@ async fn ensure_sender(config: &Config, store: &Store, now: Timestamp) -> anyhow
         .write(async |tx| {
             // Whoever changes senders waits here for whoever else does.
             store::setting::count_up(tx, REVISION, now).await?;
-            let row = sender::ensure(tx, number, waba_id, now).await?;
+            let kind = Registry::standard().default_kind();
+            let row = sender::ensure(tx, kind, number, account_id, now).await?;
             if takes_over && !row.is_default {
                 sender::make_default(tx, row.id, now).await?;
                 let entry = store::audit::New {
@@ -639,7 +646,7 @@ pub async fn command_engine(config: &Config, store: Store) -> anyhow::Result<Eng
         None => None,
     };
     let engine = Engine::new(store, engine_settings::read(config), store::new_id(now))
-        .with_keys(keys(config, vault)?);
+        .with_keys(keys(config, vault, Registry::standard())?);
     engine.refresh_keyring().await?;
     Ok(engine)
 }

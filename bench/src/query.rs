@@ -489,7 +489,7 @@ async fn load(url: &str, size: u64) -> anyhow::Result<()> {
     let nothing = if postgres { "NULL::bigint" } else { "NULL" };
     let mut statements = vec![
         format!(
-            "INSERT INTO sender (id, created_at, updated_at, kind, name, phone_number_id, is_default, state, pace_per_second, pace_next_at, failures_in_row) \
+            "INSERT INTO sender (id, created_at, updated_at, kind, name, endpoint_id, is_default, state, pace_per_second, pace_next_at, failures_in_row) \
                  VALUES ({sender}, {now}, {now}, 'meta', 'bench', '106540352242922', {yes}, 'active', 80, 0, 0)"
         ),
         format!(

@@ -185,7 +185,7 @@ impl Year {
                 id('6', "0")
             ),
             format!(
-                "{each} INSERT INTO inbound_message (id, created_at, callback_id, phone_number_id, contact_id, provider_message_id, kind, text, sent_at, item) \
+                "{each} INSERT INTO inbound_message (id, created_at, callback_id, endpoint_id, contact_id, provider_message_id, kind, text, sent_at, item) \
                 SELECT {}, {micros}, randomblob(16), '106540352242922', randomblob(16), 'wamid.in{day}x' || i, 'text', 'Thanks', {micros}, '{}' FROM s WHERE i % 10 = 0",
                 id('7', "0"),
                 "m".repeat(300)

@@ -13,7 +13,7 @@ pub struct Model {
     pub callback_id: Uuid,
     pub sender_id: Option<Uuid>,
     #[sea_orm(column_type = "Text")]
-    pub phone_number_id: String,
+    pub endpoint_id: String,
     pub contact_id: Option<Uuid>,
     #[sea_orm(column_type = "Text")]
     pub provider_message_id: String,

@@ -14,7 +14,7 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub pointer: String,
     #[sea_orm(column_type = "Text")]
-    pub phone_number_id: Option<String>,
+    pub endpoint_id: Option<String>,
     #[sea_orm(column_type = "Text")]
     pub provider_message_id: String,
     pub our_id: Option<Uuid>,

@@ -16,13 +16,11 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub name: String,
     #[sea_orm(column_type = "Text")]
-    pub phone_number_id: Option<String>,
+    /// What its provider's callbacks call it.
+    pub endpoint_id: Option<String>,
     #[sea_orm(column_type = "Text")]
-    pub waba_id: Option<String>,
-    #[sea_orm(column_type = "Text")]
-    pub api_version: Option<String>,
-    #[sea_orm(column_type = "Text")]
-    pub base_url: Option<String>,
+    /// The account at its provider that it is in.
+    pub account_id: Option<String>,
     #[sea_orm(column_type = "Text")]
     pub credentials: Option<String>,
     pub is_default: bool,
@@ -53,6 +51,9 @@ pub struct Model {
     /// In E.164 without its `+`, once the provider has said it.
     #[sea_orm(column_type = "Text")]
     pub display_number: Option<String>,
+    /// What its kind of provider needs, as a JSON object of texts.
+    #[sea_orm(column_type = "Text")]
+    pub settings: String,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -39,6 +39,7 @@ mod m20261129_000051_made_with;
 mod m20261129_000060_identities;
 mod m20261129_000061_turns;
 mod m20261129_000062_evidence_key;
+mod m20261129_000064_sender_settings;
 
 /// Every migration there is.
 #[derive(Debug)]
@@ -76,6 +77,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000060_identities::Migration),
             Box::new(m20261129_000061_turns::Migration),
             Box::new(m20261129_000062_evidence_key::Migration),
+            Box::new(m20261129_000064_sender_settings::Migration),
         ]
     }
 }

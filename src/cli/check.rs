@@ -150,7 +150,7 @@ fn exit_code(rows: &[Row], strict: bool) -> u8 {
     };
     if fails(Area::Ours) {
         3
-    } else if fails(Area::Meta) {
+    } else if fails(Area::Provider) {
         4
     } else if strict && rows.iter().any(|row| row.verdict == Verdict::Warning) {
         5
@@ -164,7 +164,7 @@ fn print(settings: &[(&str, String, &str)], rows: &[Row]) {
     for (name, value, needed) in settings {
         say(format!("  {name:<30} {value:<28} for {needed}"));
     }
-    for (area, title) in [(Area::Ours, "Here"), (Area::Meta, "At Meta")] {
+    for (area, title) in [(Area::Ours, "Here"), (Area::Provider, "At the provider")] {
         let of_area: Vec<&Row> = rows.iter().filter(|row| row.area == area).collect();
         if of_area.is_empty() {
             continue;

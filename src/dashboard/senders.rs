@@ -45,10 +45,10 @@ fn row(state: &AppState, shell: &Shell, row: &entity::sender::Model) -> Row {
         standing,
         class: if standing == "active" { "good" } else { "bad" },
         reason: reason.unwrap_or_default(),
-        number: text(&row.phone_number_id),
-        account: text(&row.waba_id),
+        number: text(&row.endpoint_id),
+        account: text(&row.account_id),
         app: text(&row.app_id),
-        api_version: text(&row.api_version),
+        api_version: text(&sender::settings_of(row).remove("api_version")),
         updated: shell.zone.moment(Timestamp::from_micros(row.updated_at)),
     }
 }

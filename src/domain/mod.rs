@@ -9,6 +9,7 @@ pub mod alarm;
 pub mod attempt_id;
 pub mod backlog;
 pub mod catalogue;
+pub mod channel;
 pub mod cohort;
 pub mod content;
 pub mod country;

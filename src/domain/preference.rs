@@ -214,7 +214,7 @@ fn normal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Message, Preference, Scope, Wishes, Words};
-    use crate::domain::time::Timestamp;
+    use crate::domain::{channel::Channel, time::Timestamp};
 
     #[test]
     fn a_word_alone_is_a_wish_and_a_sentence_is_none() {
@@ -235,7 +235,7 @@ mod tests {
             category,
             kind,
             required: kind == Some("alarms"),
-            channel: "whatsapp",
+            channel: Channel::WhatsApp.name(),
             product: None,
         }
     }
@@ -269,7 +269,7 @@ mod tests {
             preferences: preferences.to_vec(),
             ..Wishes::default()
         };
-        let none = wishes(&[preference("", "whatsapp", false)]);
+        let none = wishes(&[preference("", Channel::WhatsApp.name(), false)]);
         assert_eq!(
             none.refusal(message("utility", Some("orders"))).unwrap(),
             "the person does not want messages by whatsapp"
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(none.refusal(message("utility", Some("alarms"))), None);
         assert_eq!(none.refusal(message("authentication", None)), None);
         let but_orders = wishes(&[
-            preference("", "whatsapp", false),
+            preference("", Channel::WhatsApp.name(), false),
             preference("orders", "", true),
             preference("orders", "email", false),
         ]);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    channel::Channel,
     time::Timestamp,
     trigger::{Trigger, Triggers},
 };
@@ -25,8 +26,8 @@ pub struct Send {
     pub template: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
-    #[serde(default = "whatsapp")]
-    pub channel: String,
+    #[serde(default)]
+    pub channel: Channel,
     /// Parameter name → Jinja2 text over `notification`, `contact`, `event`, `failure`.
     #[serde(default)]
     pub params: BTreeMap<String, String>,
@@ -42,10 +43,6 @@ pub struct Send {
     pub mode: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_template: Option<String>,
-}
-
-fn whatsapp() -> String {
-    "whatsapp".to_owned()
 }
 
 /// One version of a rule.
@@ -133,7 +130,7 @@ pub fn parse_duration_seconds(text: &str) -> Option<i64> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{NotStarted, Rule, Send, parse_duration_seconds};
+    use super::{Channel, NotStarted, Rule, Send, parse_duration_seconds};
     use crate::domain::{
         time::Timestamp,
         trigger::{Trigger, Triggers},
@@ -150,7 +147,7 @@ mod tests {
                 to: vec!["same".to_owned()],
                 template: "t".to_owned(),
                 language: None,
-                channel: "whatsapp".to_owned(),
+                channel: Channel::WhatsApp,
                 params: std::collections::BTreeMap::new(),
                 sender: None,
                 kind: None,

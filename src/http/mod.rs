@@ -35,7 +35,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         )
         .app_data(web::PathConfig::default().error_handler(|_, _| Problem::NotFound.into()))
         .service(
-            web::resource("/webhooks/meta")
+            web::resource("/webhooks/{endpoint}")
                 .route(web::get().to(webhooks::verify))
                 .route(web::post().to(webhooks::receive))
                 .default_service(web::to(method_not_allowed)),

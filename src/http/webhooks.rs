@@ -1,11 +1,10 @@
-//! Meta's webhook: the verification handshake and signed callbacks.
+//! Providers' webhooks: the verification handshake and signed callbacks.
 
 use std::{io::ErrorKind, time::Instant};
 
 use actix_web::{HttpRequest, HttpResponse, error::PayloadError, http::header, web};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use serde::Deserialize;
 
 use super::{limits::Limiter, problem::Problem};
 use crate::{
@@ -13,7 +12,7 @@ use crate::{
         ingest::inbox::{Busy, Origin, Receipt, Room},
         runtime::keyring::Keyring,
     },
-    providers::meta::signature,
+    providers::Receiver,
     state::{AppState, Caller, Ingest},
 };
 
@@ -23,39 +22,35 @@ pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// No challenge is longer, in bytes.
 const MAX_CHALLENGE_BYTES: usize = 1024;
 
-#[derive(Debug, Deserialize)]
-pub struct Handshake {
-    #[serde(rename = "hub.mode")]
-    mode: Option<String>,
-    #[serde(rename = "hub.verify_token")]
-    token: Option<String>,
-    #[serde(rename = "hub.challenge")]
-    challenge: Option<String>,
+/// Who takes the callbacks of an endpoint.
+fn receiver<'a>(state: &'a AppState, endpoint: &str) -> Result<&'a dyn Receiver, Problem> {
+    state
+        .engine
+        .providers()
+        .receiver(endpoint)
+        .ok_or(Problem::NotFound)
 }
 
-/// `GET /webhooks/meta`: answers the challenge when the token is ours (Meta, "Create a webhook endpoint").
+/// `GET /webhooks/{endpoint}`: answers the challenge when the token is ours.
 pub async fn verify(
     state: web::Data<AppState>,
-    query: web::Query<Handshake>,
+    endpoint: web::Path<String>,
+    query: web::Query<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Problem> {
-    let query = query.into_inner();
+    let handshake = receiver(&state, &endpoint)?.handshake(&query);
     let fits = |ring: &Keyring| {
-        query.token.as_ref().is_some_and(|given| {
-            ring.verify_tokens.iter().fold(false, |fits, expected| {
-                signature::tokens_match(expected, given) | fits
-            })
+        handshake.as_ref().is_some_and(|given| {
+            ring.verify_tokens
+                .iter()
+                .fold(false, |fits, expected| given.is_with(expected) | fits)
         })
     };
     // A person waits for this at a form: a token given a moment ago must do.
     let started = Instant::now();
     let token_fits =
         fits(&state.engine.keyring()) || fits(&*state.engine.look_again(started).await?);
-    match query.challenge {
-        Some(challenge)
-            if token_fits
-                && query.mode.as_deref() == Some("subscribe")
-                && challenge.len() <= MAX_CHALLENGE_BYTES =>
-        {
+    match handshake.map(|handshake| handshake.challenge) {
+        Some(challenge) if token_fits && challenge.len() <= MAX_CHALLENGE_BYTES => {
             tracing::info!(event = "webhook.verified", "the webhook was verified");
             Ok(HttpResponse::Ok()
                 .content_type("text/plain; charset=utf-8")
@@ -72,29 +67,32 @@ pub async fn verify(
     }
 }
 
-/// `POST /webhooks/meta`: 200 means stored, and nothing else does.
+/// `POST /webhooks/{endpoint}`: 200 means stored, and nothing else does.
 pub async fn receive(
     request: HttpRequest,
     state: web::Data<AppState>,
+    endpoint: web::Path<String>,
     limiter: web::Data<Limiter>,
     caller: web::ReqData<Caller>,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let started = Instant::now();
+    let receiver = receiver(&state, &endpoint)?;
+    let kind = receiver.kind();
     let mut ring = state.engine.keyring();
-    if ring.signers.is_empty() {
+    if ring.signers_of(kind).is_empty() {
         ring = state.engine.look_again(started).await?;
     }
-    if ring.signers.is_empty() {
+    if ring.signers_of(kind).is_empty() {
         return Err(no_secret());
     }
     let header = request
         .headers()
-        .get("X-Hub-Signature-256")
+        .get(receiver.signature_header())
         .and_then(|value| value.to_str().ok());
     // What is too large or cannot be signed at all is not even read.
     let announced = announced(&request)?;
-    if !signature::is_well_formed(header) {
+    if !receiver.is_well_formed(header) {
         return Err(refuse(&request, &caller, &limiter, started).await);
     }
     let origin = if limiter.peers.is_known(caller.address, started) {
@@ -105,7 +103,9 @@ pub async fn receive(
     let mut room = state.inbox.room(announced, origin);
     let body = read(payload, announced, &mut room).await?;
     let verify = |ring: &Keyring| {
-        signature::fitting(ring.signers.iter().map(|it| &it.secret), header, &body)
+        let signers = ring.signers_of(kind);
+        let secrets: Vec<_> = signers.iter().map(|signer| &signer.secret).collect();
+        receiver.fitting(&secrets, header, &body)
     };
     let mut fitting = verify(&ring);
     if fitting.is_empty() {
@@ -123,14 +123,14 @@ pub async fn receive(
         return Err(refuse(&request, &caller, &limiter, started).await);
     }
     caller.prove();
-    let signature = ring.signed_by(&fitting);
+    let signature = ring.signed_by(kind, &fitting);
     let bytes = body.len();
     let result = match state.ingest {
-        Ingest::Durable => state.inbox.submit(body, signature, room).await,
+        Ingest::Durable => state.inbox.submit(receiver, body, signature, room).await,
         Ingest::PerRequest => {
             state
                 .inbox
-                .submit_alone(&state.engine, body, signature, state.clock.now())
+                .submit_alone(&state.engine, receiver, body, signature, state.clock.now())
                 .await
         }
         Ingest::Bare => Ok(Receipt::Stored),

@@ -20,8 +20,8 @@ pub struct Item {
     pub pointer: String,
     /// The business account whose callback it came in.
     pub account_id: Option<String>,
-    /// The number the item is about.
-    pub phone_number_id: Option<String>,
+    /// What the provider calls the sender that the item is about. Meta: the phone-number id.
+    pub endpoint_id: Option<String>,
     /// The same as people write it, digits only.
     pub display_number: Option<String>,
     pub kind: ItemKind,
@@ -47,7 +47,7 @@ impl Item {
     pub fn cut(&mut self) {
         [
             &mut self.account_id,
-            &mut self.phone_number_id,
+            &mut self.endpoint_id,
             &mut self.display_number,
         ]
         .into_iter()

@@ -1,5 +1,7 @@
 //! The inbox: bodies, the ledger of digests, ownership and leases.
 
+use std::borrow::Cow;
+
 use sea_orm::{ConnectionTrait, QueryResult, Value};
 use serde::Serialize;
 use uuid::Uuid;
@@ -16,6 +18,8 @@ use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 #[derive(Clone, Debug)]
 pub struct NewCallback {
     pub id: Uuid,
+    /// The last part of the webhook's path.
+    pub endpoint: &'static str,
     pub digest: [u8; 32],
     pub body: bytes::Bytes,
     /// How often it stands in this batch.
@@ -39,6 +43,8 @@ pub struct Leases {
 #[derive(Clone, Debug)]
 pub struct Body {
     pub id: Uuid,
+    /// Whose callback it is: the last part of the webhook's path.
+    pub endpoint: Cow<'static, str>,
     pub body: bytes::Bytes,
     /// How often it was taken up: more than once means that a process died over it.
     pub tries: i64,
@@ -66,11 +72,13 @@ const PAD: &[u8] = b"-";
 /// the bodies that were not known. Gives back the digests that were known.
 pub async fn store_batch(
     tx: &DatabaseTransaction,
-    endpoint: &str,
     batch: &[NewCallback],
     leases: Leases,
     now: Timestamp,
 ) -> Result<Vec<[u8; 32]>, StoreError> {
+    let Some(endpoint) = batch.first().map(|callback| callback.endpoint) else {
+        return Ok(Vec::new());
+    };
     let backend = tx.get_database_backend();
     let mut start = 1 + PAD.len();
     let described: Vec<DigestRow> = batch
@@ -305,7 +313,7 @@ pub async fn claim(
         tx,
         format!(
             "UPDATE callback SET owner = $2, leased_until = $3, tries = tries + 1 FROM {given} \
-             WHERE {} RETURNING callback.id, callback.tries, callback.signed_by",
+             WHERE {} RETURNING callback.id, callback.tries, callback.signed_by, callback.endpoint",
             by_key(backend, "callback.id", "r.id")
         ),
         [
@@ -322,6 +330,7 @@ pub async fn claim(
             id: columns.take()?,
             tries: columns.take()?,
             signed_by: columns.take()?,
+            endpoint: Cow::Owned(columns.take()?),
             body: bytes::Bytes::new(),
         });
     }
@@ -507,7 +516,7 @@ pub async fn oldest(store: &Store) -> Result<Option<Timestamp>, StoreError> {
 pub async fn body(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<Body>, StoreError> {
     let row = query_one(
         connection,
-        "SELECT b.body, c.signed_by FROM callback_body b JOIN callback c ON c.id = b.callback_id WHERE c.id = $1",
+        "SELECT b.body, c.signed_by, c.endpoint FROM callback_body b JOIN callback c ON c.id = b.callback_id WHERE c.id = $1",
         [id.into()],
     )
     .await?;
@@ -519,6 +528,7 @@ pub async fn body(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<
             body: body.into(),
             tries: 0,
             signed_by: columns.take()?,
+            endpoint: Cow::Owned(columns.take()?),
         })
     })
     .transpose()

@@ -63,7 +63,7 @@ impl<'a> ProviderId<'a> {
 pub struct New<'a> {
     pub callback_id: Uuid,
     pub sender_id: Option<Uuid>,
-    pub phone_number_id: &'a str,
+    pub endpoint_id: &'a str,
     pub contact_id: Option<Uuid>,
     pub provider_id: ProviderId<'a>,
     pub kind: &'a str,
@@ -97,17 +97,17 @@ pub async fn insert(
     };
     let inserted = execute(
         tx,
-        "INSERT INTO inbound_message (id, created_at, callback_id, sender_id, phone_number_id, contact_id, \
+        "INSERT INTO inbound_message (id, created_at, callback_id, sender_id, endpoint_id, contact_id, \
          provider_message_id, kind, text, payload, context_message_id, notification_id, sent_at, item, group_id, media_id, read_due_at, \
          from_phone, from_user_id, from_parent_user_id, window_until, free_entry_until) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) \
-         ON CONFLICT (provider_message_id, phone_number_id) DO NOTHING",
+         ON CONFLICT (provider_message_id, endpoint_id) DO NOTHING",
         [
             new_id(now).into(),
             now.micros().into(),
             new.callback_id.into(),
             new.sender_id.into(),
-            new.phone_number_id.into(),
+            new.endpoint_id.into(),
             new.contact_id.into(),
             new.provider_id.stored().into_owned().into(),
             new.kind.into(),
@@ -135,11 +135,11 @@ pub async fn insert(
 pub async fn lock(
     tx: &DatabaseTransaction,
     id: ProviderId<'_>,
-    phone_number_id: &str,
+    endpoint_id: &str,
 ) -> Result<Option<inbound_message::Model>, StoreError> {
     let found = inbound_message::Entity::find()
         .filter(inbound_message::Column::ProviderMessageId.eq(id.stored().into_owned()))
-        .filter(inbound_message::Column::PhoneNumberId.eq(phone_number_id));
+        .filter(inbound_message::Column::EndpointId.eq(endpoint_id));
     // SQLite has one writer, and no word for it.
     let found = if tx.get_database_backend() == DbBackend::Postgres {
         found.lock_exclusive()

@@ -18,7 +18,7 @@ pub struct New {
     pub id: Id,
     pub callback_id: Id,
     pub pointer: String,
-    pub phone_number_id: Option<String>,
+    pub endpoint_id: Option<String>,
     pub message: String,
     pub our_id: Option<Id>,
     /// The update, as the engine reads it again.
@@ -39,7 +39,7 @@ pub async fn insert(
             ("id", Type::Uuid),
             ("callback_id", Type::Uuid),
             ("pointer", Type::Text),
-            ("phone_number_id", Type::Text),
+            ("endpoint_id", Type::Text),
             ("message", Type::Text),
             ("our_id", Type::Uuid),
             ("update_json", Type::Text),
@@ -48,9 +48,9 @@ pub async fn insert(
     execute(
         tx,
         format!(
-            "INSERT INTO parked_status (id, created_at, callback_id, pointer, phone_number_id, provider_message_id, \
+            "INSERT INTO parked_status (id, created_at, callback_id, pointer, endpoint_id, provider_message_id, \
              our_id, update_json) \
-             SELECT r.id, $2, r.callback_id, r.pointer, r.phone_number_id, r.message, r.our_id, r.update_json \
+             SELECT r.id, $2, r.callback_id, r.pointer, r.endpoint_id, r.message, r.our_id, r.update_json \
              FROM {given} WHERE true ON CONFLICT (callback_id, pointer) DO NOTHING"
         ),
         [list(new)?, now.micros().into()],
@@ -65,7 +65,7 @@ pub struct Parked {
     pub id: Uuid,
     pub callback_id: Uuid,
     pub update: String,
-    pub phone_number_id: Option<String>,
+    pub endpoint_id: Option<String>,
 }
 
 /// What an attempt is known by.
@@ -83,8 +83,8 @@ pub async fn of(tx: &DatabaseTransaction, known: &[Known]) -> Result<Vec<Parked>
     let found = query(
         tx,
         format!(
-            "SELECT p.id, p.callback_id, p.update_json, p.phone_number_id FROM {} \
-             UNION SELECT p.id, p.callback_id, p.update_json, p.phone_number_id FROM {}",
+            "SELECT p.id, p.callback_id, p.update_json, p.endpoint_id FROM {} \
+             UNION SELECT p.id, p.callback_id, p.update_json, p.endpoint_id FROM {}",
             by("p.provider_message_id = r.message"),
             by("p.our_id = r.our_id")
         ),
@@ -99,7 +99,7 @@ pub async fn of(tx: &DatabaseTransaction, known: &[Known]) -> Result<Vec<Parked>
                 id: columns.take()?,
                 callback_id: columns.take()?,
                 update: columns.take()?,
-                phone_number_id: columns.take()?,
+                endpoint_id: columns.take()?,
             })
         })
         .collect()
@@ -196,7 +196,7 @@ pub async fn joinable(
     );
     let found = query(
         connection,
-        format!("SELECT p.id, p.callback_id, p.update_json, p.phone_number_id, a.id, a.notification_id, a.sender_id \
+        format!("SELECT p.id, p.callback_id, p.update_json, p.endpoint_id, a.id, a.notification_id, a.sender_id \
          FROM {known} ORDER BY a.notification_id LIMIT $1"),
         [limit.into()],
     )
@@ -210,7 +210,7 @@ pub async fn joinable(
                     id: columns.take()?,
                     callback_id: columns.take()?,
                     update: columns.take()?,
-                    phone_number_id: columns.take()?,
+                    endpoint_id: columns.take()?,
                 },
                 attempt_id: columns.take()?,
                 notification_id: columns.take()?,

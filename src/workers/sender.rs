@@ -19,7 +19,7 @@ use crate::{
         people::identity,
     },
     error::ErrorChain,
-    providers::Provider,
+    providers::MessageSender,
     state::{Clock, draw_permille},
     store::StoreError,
 };
@@ -51,7 +51,7 @@ struct Calls {
 }
 
 impl Calls {
-    fn start(&mut self, provider: &Arc<dyn Provider>, clock: &Clock, job: Job) {
+    fn start(&mut self, provider: &Arc<dyn MessageSender>, clock: &Clock, job: Job) {
         *self.of(job.lane) += 1;
         let provider = Arc::clone(provider);
         // However the clock was changed since, nothing is kept back for longer.

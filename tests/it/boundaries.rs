@@ -108,6 +108,14 @@ pub fn trials() -> Vec<Trial> {
             modules_of_the_engine_use_those_above_them_only,
         ),
         Trial::test(
+            "boundaries::only_providers_know_meta",
+            only_providers_know_meta,
+        ),
+        Trial::test(
+            "boundaries::few_files_use_words_of_meta",
+            few_files_use_words_of_meta,
+        ),
+        Trial::test(
             "boundaries::every_path_that_the_readme_names_exists",
             every_path_that_the_readme_names_exists,
         ),
@@ -350,6 +358,82 @@ fn modules_of_the_engine_use_those_above_them_only() -> Result<(), Failed> {
         Ok(())
     } else {
         Err(wrong.join("\n").into())
+    }
+}
+
+/// A file's code without comments and unit tests.
+fn code_of(text: &str) -> String {
+    let code = text.split("mod tests {").next().unwrap_or_default();
+    let lines = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// `providers::meta` is an island.
+fn only_providers_know_meta() -> Result<(), Failed> {
+    let mut wrong = Vec::new();
+    for (folder, path, text) in files() {
+        if folder == "providers" {
+            continue;
+        }
+        let code: String = code_of(&text)
+            .chars()
+            .filter(|it| !it.is_whitespace())
+            .collect();
+        let mut trees = Vec::new();
+        for (place, _) in code.match_indices("providers::") {
+            let mut depth = 0;
+            let tree: String = code[place..]
+                .chars()
+                .take_while(|it| {
+                    depth += i32::from(*it == '{') - i32::from(*it == '}');
+                    *it != ';' && depth >= 0 && (depth > 0 || *it != ',')
+                })
+                .collect();
+            leaves(&tree, "", &mut trees);
+        }
+        if trees.iter().any(|path| path.starts_with("providers::meta")) {
+            wrong.push(path.display().to_string());
+        }
+    }
+    println!(
+        "files outside providers/ that import providers::meta: {}",
+        wrong.len()
+    );
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("\n").into())
+    }
+}
+
+/// Words of Meta's in code. What talks to people about Meta's senders by Meta's names stays.
+fn few_files_use_words_of_meta() -> Result<(), Failed> {
+    const WORDS: [&str; 5] = ["whatsapp", "wamid", "waba", "phone_number_id", "\"meta\""];
+    const APART: [&str; 3] = ["providers", "config", "sandbox"];
+    let found: Vec<String> = files()
+        .into_iter()
+        .filter(|(folder, _, _)| !APART.contains(&folder.as_str()))
+        // What plays Meta from the command line.
+        .filter(|(_, path, _)| {
+            let played = ["cli/dev.rs", "cli/sandbox.rs", "cli/scenario/mod.rs"];
+            !played.iter().any(|file| path.ends_with(file))
+        })
+        .filter(|(_, _, text)| {
+            let code = code_of(text);
+            WORDS.iter().any(|word| code.contains(word))
+        })
+        .map(|(_, path, _)| path.display().to_string())
+        .collect();
+    println!(
+        "files outside providers/ that use words of Meta's: {}",
+        found.len()
+    );
+    if found.len() < 10 {
+        Ok(())
+    } else {
+        Err(found.join("\n").into())
     }
 }
 

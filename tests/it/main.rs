@@ -65,6 +65,7 @@ mod stopping;
 mod story;
 mod templates;
 mod together;
+mod toy_channel;
 mod turns;
 mod values;
 mod webhook;
@@ -135,6 +136,7 @@ fn main() -> ExitCode {
         turns::tests(),
         values::tests(),
         together::tests(),
+        toy_channel::tests(),
         webhook::tests(),
         wishes::tests(),
     ] {

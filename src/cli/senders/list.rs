@@ -22,6 +22,7 @@ pub(super) async fn list(engine: &Engine, json: bool) -> anyhow::Result<()> {
     }
     for row in rows {
         let credentials = senders::shown(engine, &row).await?;
+        let settings = sender::settings_of(&row);
         let (state, reason) = senders::standing(engine, &row);
         let of_all = engine.settings.send_per_second;
         let pace = pace::allowed(row.pace_set, of_all, row.pace_reported);
@@ -48,9 +49,9 @@ pub(super) async fn list(engine: &Engine, json: bool) -> anyhow::Result<()> {
                 .collect();
             say(serde_json::json!({
                 "id": row.id, "name": row.name, "kind": row.kind, "default": row.is_default, "state": state, "reason": reason,
-                "phone_number_id": row.phone_number_id, "account": row.waba_id, "app": row.app_id,
+                "phone_number_id": row.endpoint_id, "account": row.account_id, "app": row.app_id,
                 "messages_per_second": pace, "credentials": shown, "number": row.display_number,
-                "api_version": row.api_version, "api_base": row.base_url, "updated_at": updated_at,
+                "api_version": settings.get("api_version"), "api_base": settings.get("api_base"), "updated_at": updated_at,
                 "changed_at": changed_at, "changed_by": changed.map(|entry| entry.actor),
             })
             .to_string());
@@ -65,12 +66,12 @@ pub(super) async fn list(engine: &Engine, json: bool) -> anyhow::Result<()> {
             &reason.map_or_else(|| state.to_owned(), |reason| format!("{state}: {reason}")),
         );
         for (name, value) in [
-            ("number id", &row.phone_number_id),
-            ("account (WABA)", &row.waba_id),
+            ("number id", &row.endpoint_id),
+            ("account (WABA)", &row.account_id),
             ("app", &row.app_id),
             ("number", &row.display_number),
-            ("API version", &row.api_version),
-            ("API base", &row.base_url),
+            ("API version", &settings.get("api_version").cloned()),
+            ("API base", &settings.get("api_base").cloned()),
             ("updated", &Some(updated_at)),
             (
                 "changed",

@@ -249,13 +249,18 @@ impl Senders {
                 default,
             } => {
                 let new = New {
-                    kind: "meta".to_owned(),
+                    kind: engine.providers().default_kind().to_owned(),
                     name: name.clone(),
-                    phone_number_id: Some(phone_number_id),
-                    waba_id: some(details.waba_id),
+                    endpoint_id: Some(phone_number_id),
+                    account_id: some(details.waba_id),
                     app_id: some(details.app_id),
-                    api_version: some(details.api_version),
-                    base_url: some(details.api_base),
+                    settings: [
+                        ("api_version", some(details.api_version)),
+                        ("api_base", some(details.api_base)),
+                    ]
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+                    .collect(),
                     per_second: per_second(details.messages_per_second.as_deref())?,
                 };
                 let credentials = given.read()?;
@@ -354,10 +359,16 @@ async fn change(
 ) -> anyhow::Result<()> {
     let changes = Changes {
         name: rename,
-        waba_id: edit(details.waba_id),
+        account_id: edit(details.waba_id),
         app_id: edit(details.app_id),
-        api_version: edit(details.api_version),
-        base_url: edit(details.api_base),
+        settings: [
+            ("api_version", edit(details.api_version)),
+            ("api_base", edit(details.api_base)),
+        ]
+        .into_iter()
+        .filter(|(_, edit)| *edit != Edit::Keep)
+        .map(|(name, edit)| (name.to_owned(), edit))
+        .collect(),
         per_second: match details.messages_per_second {
             Some(text) => Edit::To(per_second(Some(&text))?),
             None => Edit::Keep,

@@ -16,7 +16,7 @@ use crate::{
         Engine,
         delivery::templates::{self, Asked, Doing, Looked, Outcome, Report, Samples},
     },
-    providers::{self, meta::templates::Sample},
+    providers,
     state::Clock,
     store::{catalogue as rows, template_sync},
 };
@@ -191,7 +191,12 @@ async fn read(engine: &Engine, samples: &[String]) -> anyhow::Result<Samples> {
         known(engine, Some(name)).await?;
         let bytes = std::fs::read(file).with_context(|| format!("{file} cannot be read"))?;
         let filename = Path::new(file).file_name().and_then(|it| it.to_str());
-        let sample = Sample::new(filename.unwrap_or(file), bytes)
+        let format = engine
+            .providers()
+            .template_format()
+            .context("no provider reviews templates")?;
+        let sample = format
+            .sample(filename.unwrap_or(file), bytes)
             .map_err(|rule| anyhow!("{file}: {rule}"))?;
         all.insert(name.to_owned(), sample);
     }

@@ -13,8 +13,8 @@ use crate::{
         shell::{Shell, answered, shown},
     },
     domain::{
-        access::Bounds, edit::Edit, login::Role, preference::Preference, quiet::QuietHours,
-        time::Timestamp, window,
+        access::Bounds, channel::Channel, edit::Edit, login::Role, preference::Preference,
+        quiet::QuietHours, time::Timestamp, window,
     },
     engine::people::{self, By, ContactChanges, Deleted},
     state::AppState,
@@ -80,8 +80,6 @@ impl Page {
         field.map(String::as_str).unwrap_or_default()
     }
 }
-
-const CHANNELS: [&str; 6] = ["whatsapp", "email", "sms", "push", "in_app", "webhook"];
 
 /// Quiet hours as a form holds them.
 fn written(hours: QuietHours) -> Option<(String, String)> {

@@ -132,7 +132,7 @@ pub async fn page(
         rate_lines: figures::rate_lines(series),
         points: figures::rows(series, &shell),
         latencies: figures::latencies(&told),
-        failures: trouble::failures(&told),
+        failures: trouble::failures(&told, engine.providers()),
         failed: trouble::failed(&told, &person, &shell),
         waits: trouble::reasons(&state, &trouble::WAITING, now).await?,
         not_sent: trouble::reasons(&state, &[Status::Skipped], now).await?,

@@ -10,7 +10,7 @@ use crate::{
         attention::{Finding, Urgency},
         statistics::Statistics,
     },
-    providers::meta::errors,
+    providers::Registry,
     state::AppState,
     store::{convert, notification},
 };
@@ -116,12 +116,15 @@ pub(super) async fn reasons(
     Ok(reasons)
 }
 
-pub(super) fn failures(told: &Statistics) -> Vec<FailureRow> {
+pub(super) fn failures(told: &Statistics, providers: &Registry) -> Vec<FailureRow> {
     let mut rows: Vec<FailureRow> = told
         .failures
         .iter()
         .map(|(code, count)| {
-            let known = code.parse().ok().and_then(errors::known);
+            let known = code
+                .parse()
+                .ok()
+                .and_then(|code| providers.known_error(code));
             // What has no code has its reason with each message.
             let newest = told
                 .failed_newest

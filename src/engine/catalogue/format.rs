@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::domain::{
     catalogue::Kind,
+    channel::Channel,
     quiet::QuietHours,
     recipient::each,
     template::{
@@ -207,7 +208,7 @@ pub struct RouteEntry {
     pub about: Option<String>,
     pub template: String,
     pub language: Option<String>,
-    #[serde(default = "whatsapp")]
+    #[serde(default = "default_channel")]
     pub channel: String,
     #[serde(default)]
     pub params: BTreeMap<String, String>,
@@ -233,8 +234,9 @@ fn template() -> String {
     "template".to_owned()
 }
 
-fn whatsapp() -> String {
-    "whatsapp".to_owned()
+/// A text, so that a word that is none is listed with the other mistakes.
+fn default_channel() -> String {
+    Channel::default().name().to_owned()
 }
 
 fn normal() -> String {
@@ -261,7 +263,7 @@ pub struct SendEntry {
     pub to: OneOrMany,
     pub template: String,
     pub language: Option<String>,
-    #[serde(default = "whatsapp")]
+    #[serde(default = "default_channel")]
     pub channel: String,
     #[serde(default)]
     pub params: BTreeMap<String, String>,

@@ -25,6 +25,7 @@ use crate::{
         time::Timestamp,
         trigger::Trigger,
     },
+    providers::Registry,
     store::{
         DatabaseTransaction, Store, StoreError,
         catalogue::{
@@ -125,6 +126,7 @@ async fn together(
     by_hand: Option<ByHand>,
     now: Timestamp,
 ) -> Result<Vec<Plan>, ApplyError> {
+    let providers = Registry::standard();
     let done = store
         .write_or_refuse(async |tx| {
             let mut plans = Vec::with_capacity(catalogues.len());
@@ -142,7 +144,7 @@ async fn together(
                 if !plan.foreign.is_empty() {
                     continue;
                 }
-                let mut more = references::missing(tx, parsed).await?;
+                let mut more = references::missing(tx, &providers, parsed).await?;
                 more.extend(references::left_without(tx, parsed, plan).await?);
                 more.retain(|it| !wrong.0.contains(it));
                 wrong.0.extend(more);
@@ -396,7 +398,7 @@ fn rule_row(entry: &RuleEntry) -> Option<RuleRow> {
             to: entry.send.to.clone().into(),
             template: entry.send.template.clone(),
             language: entry.send.language.clone(),
-            channel: entry.send.channel.clone(),
+            channel: entry.send.channel.parse().ok()?,
             params: entry.send.params.clone(),
             sender: entry.send.sender.clone(),
             kind: entry.send.kind.clone(),

@@ -7,8 +7,10 @@ use crate::{
     domain::{
         access::Bounds,
         catalogue::{Action, Id, Kind, Plan},
+        channel::Channel,
         recipient::{RecipientSpec, is_expression},
     },
+    providers::Registry,
     store::{
         DatabaseTransaction, StoreError,
         catalogue::{self, uses},
@@ -17,9 +19,10 @@ use crate::{
     },
 };
 
-/// Names of a catalogue's own routes and rules that nobody has.
+/// Names in a catalogue's own routes and rules that nothing has, and channels without a provider.
 pub(super) async fn missing(
     tx: &DatabaseTransaction,
+    providers: &Registry,
     parsed: &Parsed,
 ) -> Result<Vec<Mistake>, StoreError> {
     let catalogue = &parsed.catalogue;
@@ -45,6 +48,18 @@ pub(super) async fn missing(
         recipients.push((Kind::Rule, name, "send.to", send.to.clone().into()));
     }
     let mut wrong = Vec::new();
+    let routes = catalogue.route.iter();
+    let of_routes = routes.map(|entry| (Kind::Route, &entry.name, "channel", &entry.channel));
+    let rules = catalogue.rule.iter();
+    let of_rules =
+        rules.map(|entry| (Kind::Rule, &entry.name, "send.channel", &entry.send.channel));
+    for (kind, name, field, channel) in of_routes.chain(of_rules) {
+        let known: Result<Channel, _> = channel.parse();
+        if !known.is_ok_and(|channel| providers.serves(channel)) {
+            let rule = format!("no provider of this server sends by {channel}");
+            wrong.push(parsed.mistake(kind, name, field, &rule));
+        }
+    }
     for (kind, name, field, template) in templates {
         let Some(template) = template else { continue };
         if catalogue::translations(tx, template).await?.is_empty() {

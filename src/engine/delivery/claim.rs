@@ -19,7 +19,7 @@ use crate::{
         runtime::lineage::{self, Advance},
     },
     error::ErrorChain,
-    providers::Provider,
+    providers::MessageSender,
     store::{
         DatabaseTransaction, StoreError,
         attempt::{self, NewAttempt},
@@ -71,7 +71,7 @@ pub async fn claim(
 /// at all: one that times out would leave an unknown outcome behind each probe.
 pub async fn claim_with(
     engine: &Engine,
-    provider: &dyn Provider,
+    provider: &dyn MessageSender,
     sender: Uuid,
     slots: Slots,
     now: Timestamp,
@@ -96,7 +96,7 @@ pub async fn claim_current(
     sender: Uuid,
     slots: Slots,
     now: Timestamp,
-) -> Result<(Claim, Arc<dyn Provider>), StoreError> {
+) -> Result<(Claim, Arc<dyn MessageSender>), StoreError> {
     let provider = engine.provider_or_unavailable(sender);
     let claim = claim_with(engine, provider.as_ref(), sender, slots, now).await?;
     if !claim.outdated {
@@ -121,7 +121,7 @@ async fn claim_as(
     let ring = engine.keyring();
     let known = ring.account(sender);
     let whose = if known.is_some_and(|account| account.is_default) {
-        SenderScope::SenderOrUnassigned(sender)
+        SenderScope::SenderOrUnassigned(sender, engine.channel_of(Some(sender)))
     } else {
         SenderScope::Sender(sender)
     };
@@ -240,11 +240,13 @@ async fn claim_in(
         });
     };
     let catalogue_snapshot = engine.catalogue_snapshot(tx).await?;
+    let capabilities = engine.capabilities_of(&row.kind);
     let claiming = Claiming {
         engine,
         tx,
         catalogue_snapshot: &catalogue_snapshot,
         sender: &row,
+        capabilities,
         permits,
         ordinary,
         passing,
@@ -300,7 +302,7 @@ async fn claim_in(
                     tx,
                     &catalogue_snapshot,
                     engine,
-                    sender,
+                    (sender, capabilities),
                     claimed,
                     attempt.id.0,
                     now,

@@ -6,10 +6,11 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        channel::Capabilities,
         content,
         failure::{Failure, FailureClass},
         recipient::Address,
-        template::name::at_meta,
+        template::{TemplateError, layout::Layout, name::at_meta},
         time::Timestamp,
         window,
     },
@@ -31,7 +32,7 @@ pub(super) async fn compose(
     tx: &DatabaseTransaction,
     catalogue_snapshot: &CatalogueSnapshot,
     engine: &Engine,
-    sender: Uuid,
+    (sender, capabilities): (Uuid, Capabilities),
     claimed: &Claimed,
     attempt_id: Uuid,
     now: Timestamp,
@@ -68,7 +69,7 @@ pub(super) async fn compose(
             }
             None => None,
         };
-        if !window::is_open(until, now) {
+        if capabilities.service_window && !window::is_open(until, now) {
             return Ok(Err(Failure {
                 class: FailureClass::NeedsTemplate,
                 ..Failure::ours(
@@ -138,6 +139,26 @@ pub(super) async fn compose(
             )));
         }
     }
+    if !capabilities.reviewed_templates {
+        return Ok(as_text(layout, &params)
+            .map(|body| Message {
+                attempt_id,
+                to,
+                content: Content::Free(content::Content::Text(content::Text {
+                    body,
+                    preview_url: false,
+                })),
+                reply_to: claimed.reply_to.clone(),
+                sensitive,
+            })
+            .map_err(|error| {
+                fix(
+                    "parameters",
+                    &format!("The template cannot be filled: {error}."),
+                    "Mend the parameters, then send it anew.",
+                )
+            }));
+    }
     match layout.fill(&params) {
         Ok(filled) => Ok(Ok(Message {
             attempt_id,
@@ -159,6 +180,18 @@ pub(super) async fn compose(
             "Mend the parameters, then send it anew.",
         ))),
     }
+}
+
+/// A template as text, for a provider that keeps none: header, body and footer.
+fn as_text(layout: &Layout, params: &Value) -> Result<String, TemplateError> {
+    let filled = layout.fill(params)?;
+    let footer = layout.extras().footer.clone();
+    let parts = [
+        layout.header_text(params),
+        Some(layout.text(&filled.body)),
+        footer,
+    ];
+    Ok(parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n"))
 }
 
 /// Why the secrets of a message are not to be had.

@@ -83,7 +83,7 @@ pub(in crate::engine) async fn of_failure(
         (FailureClass::TemplatePaused | FailureClass::TemplateDisabled, _, Some(template)) => {
             let account = sender::find(tx, about.sender)
                 .await?
-                .and_then(|row| row.waba_id);
+                .and_then(|row| row.account_id);
             let name = Name {
                 account_id: account.as_deref().unwrap_or(""),
                 name: template.0,

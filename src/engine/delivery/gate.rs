@@ -71,7 +71,7 @@ pub(super) async fn hold_back(
     claimed: &mut Vec<Claimed>,
     now: Timestamp,
 ) -> Result<HeldBack, StoreError> {
-    let account_id = sender.waba_id.as_deref();
+    let account_id = sender.account_id.as_deref();
     let marketing_held_until = sender
         .marketing_held_until
         .map(Timestamp::from_micros)

@@ -17,7 +17,7 @@ use crate::{
         lifecycle::Report,
         runtime::own_event::SOURCE,
     },
-    providers::Provider,
+    providers::MessageSender,
     store::{
         DatabaseTransaction, StoreError, made_at,
         sender::{self, Health},
@@ -31,7 +31,7 @@ const TROUBLE_PROBE_SECONDS: i64 = 60;
 /// at a time. `None`: it does; else when to ask again.
 pub(super) async fn probe(
     engine: &Engine,
-    provider: &dyn Provider,
+    provider: &dyn MessageSender,
     id: Uuid,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
@@ -232,7 +232,7 @@ impl<'a> Seen<'a> {
             time: None,
             data: json!({
                 "sender": row.name,
-                "account": row.waba_id,
+                "account": row.account_id,
                 "summary": summary,
                 "remedy": self.trouble.map(|failure| failure.remedy.as_str()),
             }),

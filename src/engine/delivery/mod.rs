@@ -32,7 +32,7 @@ use super::{Engine, people::identity};
 use crate::{
     domain::{failure::Failure, outcome::Outcome, pace::Lane, time::Timestamp},
     engine::runtime::open_calls::OpenCall,
-    providers::{Exchange, Message, Provider},
+    providers::{Exchange, Message, MessageSender},
     store::StoreError,
 };
 
@@ -95,7 +95,7 @@ impl Slots {
 }
 
 /// Makes the call of a job.
-pub async fn call(provider: &dyn Provider, job: Job) -> Answer {
+pub async fn call(provider: &dyn MessageSender, job: Job) -> Answer {
     let exchange = match &job.message {
         Ok(message) => provider.send(message).await,
         Err(failure) => Exchange {
@@ -132,7 +132,7 @@ pub async fn turn_of(
 /// The same with a given provider: for tests.
 pub async fn turn(
     engine: &Engine,
-    provider: &dyn Provider,
+    provider: &dyn MessageSender,
     sender: Uuid,
     jitter_permille: i64,
     now: Timestamp,
@@ -144,7 +144,7 @@ pub async fn turn(
 
 async fn make_all(
     engine: &Engine,
-    provider: &dyn Provider,
+    provider: &dyn MessageSender,
     sender: Uuid,
     claim: Claim,
     jitter_permille: i64,

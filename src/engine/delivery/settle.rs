@@ -92,13 +92,13 @@ pub async fn settle(
     let ring = engine.keyring();
     let scope = ring
         .account(sender)
-        .and_then(|account| account.waba_id.clone())
+        .and_then(|account| account.account_id.clone())
         .unwrap_or_default();
     let report = engine
         .store
         .write(async |tx| {
             let mut parked = parked::of(tx, &known).await?;
-            parked.retain(|parked| ring.speaks_for(parked.phone_number_id.as_deref(), sender));
+            parked.retain(|parked| ring.speaks_for(parked.endpoint_id.as_deref(), sender));
             let joined = join_parked(&parked, answers);
             let mut all = steps.clone();
             all.extend(joined.iter().filter_map(|(update, job, callback)| {

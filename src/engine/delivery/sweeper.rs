@@ -65,10 +65,7 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
         .write(async |tx| {
             let found = parked::joinable(tx, BATCH).await?;
             let (found, foreign): (Vec<_>, Vec<_>) = found.into_iter().partition(|joinable| {
-                ring.speaks_for(
-                    joinable.parked.phone_number_id.as_deref(),
-                    joinable.sender_id,
-                )
+                ring.speaks_for(joinable.parked.endpoint_id.as_deref(), joinable.sender_id)
             });
             let foreign: Vec<Uuid> = foreign.iter().map(|joinable| joinable.parked.id).collect();
             parked::disown(tx, &foreign).await?;
@@ -85,10 +82,10 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
                         joinable.attempt_id,
                         joinable.parked.callback_id,
                     ));
-                    let number = joinable.parked.phone_number_id.as_deref();
+                    let number = joinable.parked.endpoint_id.as_deref();
                     let scope = number
                         .and_then(|number| ring.account_of_number(number))
-                        .and_then(|account| account.waba_id.clone());
+                        .and_then(|account| account.account_id.clone());
                     let joined = Joined {
                         notification: joinable.notification_id,
                         attempt: joinable.attempt_id,
@@ -228,7 +225,7 @@ async fn release_templates(
         let (sender, template, language) = (awaited.sender, &awaited.template, &awaited.language);
         // The word of its own account counts, and no other's.
         let account = ring.account(sender);
-        let account_id = account.and_then(|account| account.waba_id.as_deref());
+        let account_id = account.and_then(|account| account.account_id.as_deref());
         // Read before anything is written: most of them still have to wait.
         let reader = engine.store.by_index();
         let standing = template_sync::standing(reader, account_id, template, language).await?;

@@ -16,7 +16,9 @@ use super::{
     permits::Permit,
 };
 use crate::{
-    domain::{hold::Passing, notification::Change, pace::Lane, time::Timestamp},
+    domain::{
+        channel::Capabilities, hold::Passing, notification::Change, pace::Lane, time::Timestamp,
+    },
     engine::{
         Engine,
         lifecycle::{self, Report, Step},
@@ -41,6 +43,7 @@ pub(super) struct Claiming<'a> {
     pub tx: &'a DatabaseTransaction,
     pub catalogue_snapshot: &'a CatalogueSnapshot,
     pub sender: &'a entity::sender::Model,
+    pub capabilities: Capabilities,
     pub permits: &'a [Permit],
     /// Lanes that are not of one-time passwords, in the order in which they are asked.
     pub ordinary: &'a [i64],
@@ -119,7 +122,11 @@ impl Claiming<'_> {
         taken.report.add(held_back.report);
         taken.never.extend(held_back.never);
         self.hold_for_templates(&held_back.held).await?;
-        let contacts = pairs::keep_pace(self.engine, tx, self.sender.id, &mut claimed, now).await?;
+        let contacts = if self.capabilities.pair_limit {
+            pairs::keep_pace(self.engine, tx, self.sender.id, &mut claimed, now).await?
+        } else {
+            Vec::new()
+        };
         let mut waits = Waits {
             contacts: contacts.into_iter().collect(),
             is_any_late: held_back.is_any_late,
@@ -180,9 +187,12 @@ impl Claiming<'_> {
     }
 
     /// Read with the sender, not remembered: the default may have been switched a moment ago.
-    const fn whose(&self) -> SenderScope {
+    fn whose(&self) -> SenderScope {
         if self.sender.is_default {
-            SenderScope::SenderOrUnassigned(self.sender.id)
+            SenderScope::SenderOrUnassigned(
+                self.sender.id,
+                self.engine.channel_of(Some(self.sender.id)),
+            )
         } else {
             SenderScope::Sender(self.sender.id)
         }

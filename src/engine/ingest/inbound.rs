@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     domain::{
-        access::Bounds, notification::Change, preference::Wish, time::Timestamp,
-        voice_call::Report as CallReport, window,
+        access::Bounds, channel::Capabilities, notification::Change, preference::Wish,
+        time::Timestamp, voice_call::Report as CallReport, window,
     },
     engine::{
         Engine,
@@ -60,18 +60,21 @@ pub(super) async fn steps(
     let listened = !catalogue::routes(tx, &Bounds::All, RECEIVED)
         .await?
         .is_empty();
-    let mut senders: HashMap<&str, Option<Uuid>> = HashMap::new();
+    let mut senders: HashMap<&str, (Option<Uuid>, Capabilities)> = HashMap::new();
     let mut steps = Vec::new();
     for (position, (work, message)) in messages.iter().enumerate() {
-        let phone_number_id = work.item.phone_number_id.as_deref().unwrap_or("");
-        let sender_id = if let Some(known) = senders.get(phone_number_id) {
+        let endpoint_id = work.item.endpoint_id.as_deref().unwrap_or("");
+        let (sender_id, capabilities) = if let Some(known) = senders.get(endpoint_id) {
             *known
         } else {
-            let found = sender::by_phone_number_id(tx, phone_number_id)
-                .await?
-                .map(|sender| sender.id);
-            senders.insert(phone_number_id, found);
-            found
+            let found = sender::by_endpoint_id(tx, endpoint_id).await?;
+            let kind = found.as_ref().map_or("", |sender| &sender.kind);
+            let known = (
+                found.as_ref().map(|sender| sender.id),
+                engine.capabilities_of(kind),
+            );
+            senders.insert(endpoint_id, known);
+            known
         };
         let met = people.remove(&position);
         let contact_id = met.map(|met| met.contact);
@@ -95,7 +98,7 @@ pub(super) async fn steps(
         let new = inbound::New {
             callback_id: work.callback_id,
             sender_id,
-            phone_number_id,
+            endpoint_id,
             contact_id,
             provider_id: match message.call {
                 Some(_) => ProviderId::Call(&message.provider_message_id),
@@ -110,7 +113,10 @@ pub(super) async fn steps(
             item: &written,
             group_id: message.group_id.as_deref(),
             media_id: message.media_id.as_deref(),
-            read_due_at: (engine.settings.mark_read && message.call.is_none() && !message.standby)
+            read_due_at: (engine.settings.mark_read
+                && capabilities.read_receipts
+                && message.call.is_none()
+                && !message.standby)
                 .then_some(now),
             aliases: &aliases,
             window_until,
@@ -160,6 +166,7 @@ pub(super) async fn steps(
             }
         }
         if let Some(met) = met
+            && capabilities.opt_out_words
             && let Some(wish) = wish(engine, message)
         {
             let about = (met, &message.person);
@@ -192,7 +199,7 @@ async fn keep(
     new: inbound::New<'_>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let (id, number, contact) = (new.provider_id, new.phone_number_id, new.contact_id);
+    let (id, number, contact) = (new.provider_id, new.endpoint_id, new.contact_id);
     let window_until = new.window_until;
     let inserted = inbound::insert(tx, new, now).await?;
     let Some(report) = &message.call else {
@@ -316,7 +323,7 @@ async fn find_quoted(
         // Nobody answers what another number has said.
         .filter(|found| {
             messages.get(found.position).is_some_and(|(work, _)| {
-                ring.speaks_for(work.item.phone_number_id.as_deref(), found.sender_id)
+                ring.speaks_for(work.item.endpoint_id.as_deref(), found.sender_id)
             })
         })
         .map(|found| (found.position, found.notification_id))

@@ -18,7 +18,7 @@ use super::{Engine, lifecycle, runtime::sender_last_seen::Mention};
 use crate::{
     domain::time::Timestamp,
     engine::delivery::status_updates,
-    providers::{Dead, Item, ItemKind, meta},
+    providers::{Dead, Item, ItemKind},
     store::{
         Store, StoreError,
         callback::{self, Body, Processed},
@@ -195,13 +195,23 @@ async fn batch(
 /// What stands in a body, and what of it cannot be applied. A signature is good for
 /// the numbers and accounts of its own app, and for no other's.
 fn read(engine: &Engine, body: &Body) -> (Vec<Work>, Vec<Dead>) {
-    let parsed = meta::callback::parse(&body.body, made_at(body.id));
+    let Some(receiver) = engine.providers().receiver(&body.endpoint) else {
+        let unread = Dead {
+            pointer: String::new(),
+            reason: format!(
+                "this version takes no callbacks of the endpoint {}",
+                body.endpoint
+            ),
+        };
+        return (Vec::new(), vec![unread]);
+    };
+    let parsed = receiver.parse(&body.body, made_at(body.id));
     let ring = engine.keyring();
     let signed_by = body.signed_by.as_deref();
     let (own, foreign): (Vec<Item>, Vec<Item>) = parsed.items.into_iter().partition(|item| {
         ring.is_own_word(
             signed_by,
-            item.phone_number_id.as_deref(),
+            item.endpoint_id.as_deref(),
             item.account_id.as_deref(),
         )
     });
@@ -297,7 +307,7 @@ async fn commit(
         .await?;
     report.publish(engine);
     let numbers = work.iter().filter_map(|work| {
-        let number = work.item.phone_number_id.as_deref()?;
+        let number = work.item.endpoint_id.as_deref()?;
         Some(Mention {
             number,
             account: work.item.account_id.as_deref(),

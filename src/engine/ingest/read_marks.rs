@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::{
     domain::time::Timestamp,
     engine::Engine,
-    providers::{AskError, Provider},
+    providers::{AskError, MessageSender},
     store::{
         StoreError,
         inbound::{self, ProviderId},
@@ -24,7 +24,7 @@ const GIVE_UP_SECONDS: i64 = 60 * 60;
 /// Marks what is due. Says how many messages were looked at.
 pub async fn turn(
     engine: &Engine,
-    provider: &dyn Provider,
+    provider: &dyn MessageSender,
     sender: Uuid,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
@@ -35,7 +35,10 @@ pub async fn turn(
     }
     for message in &due {
         let message_id = ProviderId::of(&message.provider_message_id).id();
-        let marked = provider.mark_read(message_id).await;
+        let marked = match provider.inbox() {
+            Some(inbox) => inbox.mark_read(message_id).await,
+            None => Err(AskError::Unsupported),
+        };
         let young = now.micros_since(Timestamp::from_micros(message.created_at))
             < GIVE_UP_SECONDS * 1_000_000;
         let again = match marked {

@@ -58,9 +58,7 @@ pub(super) async fn steps<'a>(
     let ring = engine.keyring();
     for ((work, update), found) in updates.into_iter().zip(found) {
         match found {
-            Some(found)
-                if !ring.speaks_for(work.item.phone_number_id.as_deref(), found.sender_id) =>
-            {
+            Some(found) if !ring.speaks_for(work.item.endpoint_id.as_deref(), found.sender_id) => {
                 let dead = Dead {
                     pointer: work.item.pointer.clone(),
                     reason: FOREIGN.to_owned(),
@@ -86,7 +84,7 @@ pub(super) async fn steps<'a>(
                 id: Id(new_id(now)),
                 callback_id: Id(work.callback_id),
                 pointer: work.item.pointer.clone(),
-                phone_number_id: work.item.phone_number_id.clone(),
+                endpoint_id: work.item.endpoint_id.clone(),
                 message: update.provider_message_id.clone(),
                 our_id: update.our_id.map(Id),
                 update_json: serde_json::to_string(update).unwrap_or_default(),

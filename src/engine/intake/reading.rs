@@ -97,7 +97,7 @@ impl Reading {
             Some(id) => sender::find(tx, id).await?,
             None => sender::default_one(tx).await?,
         };
-        let account = row.and_then(|row| row.waba_id);
+        let account = row.and_then(|row| row.account_id);
         self.accounts.insert(sender_id, account.clone());
         Ok(account)
     }

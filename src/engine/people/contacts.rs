@@ -7,6 +7,7 @@ use super::{By, Outcome, field, note, own};
 use crate::{
     domain::{
         access::Bounds,
+        channel::Channel,
         edit::Edit,
         language,
         phone::Phone,
@@ -300,11 +301,10 @@ async fn wrong_preference(
                 Some(_) => {}
             }
         }
-        if !["", "whatsapp", "email", "sms", "push", "in_app", "webhook"]
-            .contains(&it.channel.as_str())
+        if !it.channel.is_empty()
+            && let Err(rule) = it.channel.parse::<Channel>()
         {
-            let rule = "whatsapp, email, sms, push, in_app or webhook";
-            return Ok(Some(field(&at("channel"), rule)));
+            return Ok(Some(field(&at("channel"), &rule.to_string())));
         }
         let twice = wanted
             .iter()

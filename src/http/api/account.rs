@@ -160,7 +160,7 @@ async fn own_templates(store: &Store, bounds: &Bounds) -> Result<Option<OwnTempl
                 .await?
                 .into_iter()
                 .filter(|row| bounds.has_sender(row.id))
-                .filter_map(|row| row.waba_id)
+                .filter_map(|row| row.account_id)
                 .collect(),
         ),
     };

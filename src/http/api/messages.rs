@@ -25,7 +25,7 @@ use crate::{
         auth::{Allowed, Client, scope},
         problem::Problem,
     },
-    providers::{AskError, Provider},
+    providers::{AskError, MessageSender},
     state::AppState,
     store::{
         Store,
@@ -242,7 +242,7 @@ async fn views(
         .iter()
         .map(|row| {
             let provider_id = ProviderId::of(&row.provider_message_id);
-            ((provider_id.id(), row.phone_number_id.as_str()), row.id)
+            ((provider_id.id(), row.endpoint_id.as_str()), row.id)
         })
         .collect();
     let shows_ids = caller.scopes.has(Scope::ContactsRead);
@@ -250,8 +250,7 @@ async fn views(
         .into_iter()
         .map(|row| {
             let named = row.context_message_id.as_deref();
-            let about =
-                named.and_then(|id| known.get(&(id, row.phone_number_id.as_str())).copied());
+            let about = named.and_then(|id| known.get(&(id, row.endpoint_id.as_str())).copied());
             view(row, about, shows_ids)
         })
         .collect())
@@ -298,7 +297,9 @@ pub async fn media(
     let row = found(&state, &caller.bounds, *id).await?;
     let media = row.media_id.ok_or(Problem::NotFound)?;
     let provider = provider(&state, row.sender_id)?;
-    let media = provider
+    let inbox = provider.inbox().ok_or(AskError::Unsupported);
+    let media = inbox
+        .map_err(asked)?
         .media(&media, MAX_MEDIA_BYTES)
         .await
         .map_err(asked)?;
@@ -331,12 +332,17 @@ pub async fn read(
         return Err(Problem::State("a call cannot be marked as read"));
     };
     let provider = provider(&state, row.sender_id)?;
-    provider.mark_read(message).await.map_err(asked)?;
+    let inbox = provider.inbox().ok_or(AskError::Unsupported);
+    inbox
+        .map_err(asked)?
+        .mark_read(message)
+        .await
+        .map_err(asked)?;
     Ok(HttpResponse::Ok().json(json!({ "read": true })))
 }
 
 /// The provider that the message came through.
-fn provider(state: &AppState, sender: Option<Uuid>) -> Result<Arc<dyn Provider>, Problem> {
+fn provider(state: &AppState, sender: Option<Uuid>) -> Result<Arc<dyn MessageSender>, Problem> {
     let engine = &state.engine;
     let sender = sender.or_else(|| engine.keyring().default_account().map(|it| it.id));
     sender

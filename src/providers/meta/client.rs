@@ -14,7 +14,7 @@ use crate::{
         failure::{Failure, FailureClass},
         outcome::Outcome,
     },
-    providers::{AskError, Exchange, Media, Message, NumberFacts, Provider},
+    providers::{AskError, Exchange, Media, Message, MessageInbox, MessageSender, NumberFacts},
 };
 
 /// No answer is read further, in bytes.
@@ -100,7 +100,7 @@ impl MetaClient {
 }
 
 #[async_trait]
-impl Provider for MetaClient {
+impl MessageSender for MetaClient {
     async fn send(&self, message: &Message) -> Exchange {
         let request = redacted(message);
         let sent = self
@@ -200,6 +200,13 @@ impl Provider for MetaClient {
         })
     }
 
+    fn inbox(&self) -> Option<&dyn MessageInbox> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl MessageInbox for MetaClient {
     /// First where it is, then what it is: the address is good for 5 minutes (Meta, "Media").
     async fn media(&self, id: &str, max_bytes: usize) -> Result<Media, AskError> {
         // An id is a name of an object, and nothing else of the graph.

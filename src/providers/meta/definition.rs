@@ -3,25 +3,13 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::template::{
-    Body,
-    layout::{Button, Extras, Filled, FilledHeader, Header, Layout, OtpType},
+use crate::{
+    domain::template::{
+        Body,
+        layout::{Button, Extras, Filled, FilledHeader, Header, Layout, OtpType},
+    },
+    providers::{Drift, OTHER_PARTS, TemplateDefinition as Definition},
 };
-
-/// A template of a catalogue, with what Meta wants to know of it.
-#[derive(Clone, Copy, Debug)]
-pub struct Definition<'a> {
-    /// At Meta.
-    pub name: &'a str,
-    pub language: &'a str,
-    /// `utility`, `marketing` or `authentication`.
-    pub category: &'a str,
-    pub named: bool,
-    pub ttl_seconds: Option<i64>,
-    pub layout: &'a Layout,
-    /// Of a header that is a file: the sample that was uploaded for it.
-    pub sample: Option<&'a str>,
-}
 
 /// Why a template cannot be made over the API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -275,18 +263,6 @@ fn button(button: &Button, context: &Value) -> Value {
         Button::Otp(_) => json!({ "type": "OTP", "otp_type": "COPY_CODE" }),
         Button::RequestContactInfo => json!({ "type": "REQUEST_CONTACT_INFO" }),
     }
-}
-
-/// What differs when Meta's has parts that no catalogue can say.
-pub const OTHER_PARTS: &str = "other parts";
-
-/// A part that Meta has otherwise than we.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drift {
-    /// `category`, `header`, `body`, `footer`, `buttons`, or `other parts`.
-    pub part: &'static str,
-    pub ours: String,
-    pub theirs: String,
 }
 
 /// What differs between ours and what Meta has. Examples are for Meta's reviewers and are

@@ -8,7 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::lenient::document;
-use crate::domain::time::Timestamp;
+use super::sender_fields::{API_BASE, API_VERSION};
+use crate::{domain::time::Timestamp, providers::Connection};
 
 /// No answer is read further, in bytes.
 const MAX_ANSWER_BYTES: usize = 512 * 1024;
@@ -115,6 +116,16 @@ impl Inspector {
             token,
             upload_timeout: Duration::from_mins(3),
         }
+    }
+
+    /// Asks in the name of a sender.
+    pub(super) fn of(http: &reqwest::Client, connection: &Connection) -> Self {
+        Self::new(
+            http.clone(),
+            connection.setting(API_BASE),
+            connection.setting(API_VERSION),
+            connection.token.clone(),
+        )
     }
 
     /// Lets a sample take another time: for tests.

@@ -3,11 +3,16 @@
 pub mod callback;
 pub mod client;
 pub mod definition;
+mod diagnose;
+mod directory;
 pub mod errors;
 pub mod inspect;
 mod lenient;
-pub mod probe;
+mod provider;
 pub mod pulled;
 pub mod request;
+mod sender_fields;
 pub mod signature;
 pub mod templates;
+
+pub use provider::MetaProvider;

@@ -1,43 +1,19 @@
 //! A template that was made elsewhere, written as a catalogue would: Meta's places become
 //! parameters with names, and its samples become examples (Meta, "Template components").
 
-use serde::Serialize;
 use serde_json::Value;
 
 use super::{
     definition,
     inspect::{list, text},
-    templates::Remote,
 };
-use crate::domain::template::{
-    layout::{Button, Extras, Header, Otp, OtpType, PROVIDED, SupportedApp, check, ttl_bounds},
-    parameter::{Declared, Kind},
+use crate::{
+    domain::template::{
+        layout::{Button, Extras, Header, Otp, OtpType, PROVIDED, SupportedApp, check, ttl_bounds},
+        parameter::{Declared, Kind},
+    },
+    providers::{PulledTemplate as Pulled, RemoteTemplate as Remote},
 };
-
-/// A template as a catalogue writes it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Pulled {
-    pub name: String,
-    pub language: String,
-    pub category: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub parameter_format: Option<String>,
-    pub body: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub footer: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub code_expiration_minutes: Option<u8>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub add_security_recommendation: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message_send_ttl_seconds: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub header: Option<Header>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub button: Vec<Button>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub parameter: Vec<Declared>,
-}
 
 /// Stands for a file that Meta shows its reviewers, whose address does not last.
 const SAMPLE_FILE: &str = "https://example.org/sample";
@@ -352,7 +328,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::template::layout::{Extras, Layout},
-        providers::meta::definition::{self, Definition},
+        providers::{TemplateDefinition as Definition, meta::definition},
     };
 
     fn remote(category: &str, components: &Value) -> Remote {

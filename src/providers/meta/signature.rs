@@ -51,15 +51,6 @@ fn digest(secret: &SecretString, body: &[u8]) -> Option<[u8; DIGEST_BYTES]> {
     Some(mac.finalize().into_bytes().into())
 }
 
-/// Compares a verify token in constant time.
-pub fn tokens_match(expected: &SecretString, given: &str) -> bool {
-    expected
-        .expose_secret()
-        .as_bytes()
-        .ct_eq(given.as_bytes())
-        .into()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

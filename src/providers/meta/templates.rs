@@ -5,67 +5,29 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use super::inspect::{Inspector, Refusal, list, text};
+use crate::providers::{CreatedTemplate as Made, RemoteTemplate as Remote, Sample};
 
 /// What Meta answers when there is a template of this name and language.
 const EXISTS: i64 = 2_388_024;
 
-/// A template as an account has it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Remote {
-    pub id: String,
-    pub name: String,
-    pub language: String,
-    /// `APPROVED`, `PENDING`, `REJECTED`, …
-    pub status: String,
-    /// `UTILITY`, `MARKETING` or `AUTHENTICATION`.
-    pub category: Option<String>,
-    /// `GREEN`, `YELLOW`, `RED` or `UNKNOWN`.
-    pub quality: Option<String>,
-    pub rejected_reason: Option<String>,
-    /// `NAMED` or `POSITIONAL`.
-    pub parameter_format: Option<String>,
-    /// How long Meta tries to deliver it.
-    pub ttl_seconds: Option<i64>,
-    pub components: Vec<Value>,
-}
-
-/// What came of making one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Made {
-    pub id: String,
-    pub status: String,
-    /// Meta may have chosen another one.
-    pub category: Option<String>,
-}
-
-/// A file for Meta's reviewers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample {
-    pub filename: String,
-    pub mime_type: &'static str,
-    pub bytes: Vec<u8>,
-}
-
-impl Sample {
-    /// What Meta takes as a sample, by the end of the file's name (Meta, "Resumable Upload API").
-    pub fn new(filename: &str, bytes: Vec<u8>) -> Result<Self, &'static str> {
-        let end = filename.rsplit_once('.').map(|(_, end)| end.to_lowercase());
-        let mime_type = match end.as_deref() {
-            Some("jpg" | "jpeg") => "image/jpeg",
-            Some("png") => "image/png",
-            Some("mp4") => "video/mp4",
-            Some("pdf") => "application/pdf",
-            _ => return Err("a sample is a .jpg, .png, .mp4 or .pdf file"),
-        };
-        if bytes.is_empty() || bytes.len() > MAX_SAMPLE_BYTES {
-            return Err("a sample has 1 byte to 16 MB");
-        }
-        Ok(Self {
-            filename: filename.to_owned(),
-            mime_type,
-            bytes,
-        })
+/// What Meta takes as a sample, by the end of the file's name (Meta, "Resumable Upload API").
+pub fn sample(filename: &str, bytes: Vec<u8>) -> Result<Sample, &'static str> {
+    let end = filename.rsplit_once('.').map(|(_, end)| end.to_lowercase());
+    let mime_type = match end.as_deref() {
+        Some("jpg" | "jpeg") => "image/jpeg",
+        Some("png") => "image/png",
+        Some("mp4") => "video/mp4",
+        Some("pdf") => "application/pdf",
+        _ => return Err("a sample is a .jpg, .png, .mp4 or .pdf file"),
+    };
+    if bytes.is_empty() || bytes.len() > MAX_SAMPLE_BYTES {
+        return Err("a sample has 1 byte to 16 MB");
     }
+    Ok(Sample {
+        filename: filename.to_owned(),
+        mime_type,
+        bytes,
+    })
 }
 
 /// What Meta takes of the largest kind that it shows inline.
@@ -182,12 +144,12 @@ fn remote(value: &Value) -> Option<Remote> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_SAMPLE_BYTES, Sample};
+    use super::{MAX_SAMPLE_BYTES, sample};
 
     #[test]
     fn a_sample_has_a_known_kind_and_a_size_that_meta_takes() {
         let size = "a sample has 1 byte to 16 MB";
-        let most = Sample::new("Sample.PDF", vec![0; MAX_SAMPLE_BYTES]).unwrap();
+        let most = sample("Sample.PDF", vec![0; MAX_SAMPLE_BYTES]).unwrap();
         assert_eq!(most.mime_type, "application/pdf");
         for (name, bytes, rule) in [
             ("a.pdf", 0, size),
@@ -195,7 +157,7 @@ mod tests {
             ("a.txt", 1, "a sample is a .jpg, .png, .mp4 or .pdf file"),
             ("pdf", 1, "a sample is a .jpg, .png, .mp4 or .pdf file"),
         ] {
-            assert_eq!(Sample::new(name, vec![0; bytes]), Err(rule), "{name}");
+            assert_eq!(sample(name, vec![0; bytes]), Err(rule), "{name}");
         }
     }
 }

@@ -30,7 +30,7 @@ impl Cause {
 
     /// Which due messages are meant.
     fn condition(self) -> String {
-        let due = "due_at <= $3 AND channel = 'whatsapp'";
+        let due = "due_at <= $3";
         match self {
             Self::Sender => due.to_owned(),
             Self::Hold(passing) => format!("{due} AND NOT {}", passes(passing)),

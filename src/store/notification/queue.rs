@@ -5,7 +5,9 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    domain::{access::Bounds, hold::Passing, horizon::TOLERANCE_MICROS, time::Timestamp},
+    domain::{
+        access::Bounds, channel::Channel, hold::Passing, horizon::TOLERANCE_MICROS, time::Timestamp,
+    },
     store::{
         DatabaseTransaction, Store, StoreError,
         bounds::{Piece, of_notifications},
@@ -69,8 +71,8 @@ const LINKED: &str = "CASE WHEN substr(notification.recipient, 1, 5) = 'user:' T
 pub enum SenderScope {
     /// Of this sender.
     Sender(Uuid),
-    /// The same, and those that are assigned to none yet: it is the default.
-    SenderOrUnassigned(Uuid),
+    /// The same, and those of its channel that are assigned to none yet: it is the default.
+    SenderOrUnassigned(Uuid, Channel),
     /// Those that are assigned to no sender yet.
     Unassigned,
 }
@@ -82,7 +84,9 @@ impl SenderScope {
         let of = |whom: &str| format!("coalesce(sender_id, {nil}) = {whom}");
         match self {
             Self::Sender(_) => vec![of("$1")],
-            Self::SenderOrUnassigned(_) => vec![of("$1"), of(nil)],
+            Self::SenderOrUnassigned(_, channel) => {
+                vec![of("$1"), format!("{} AND channel = '{channel}'", of(nil))]
+            }
             // The parameter must have a use and a type.
             Self::Unassigned => vec![of(nil) + " AND CAST($1 AS uuid) IS NULL"],
         }
@@ -90,7 +94,7 @@ impl SenderScope {
 
     pub(super) const fn sender(self) -> Option<Uuid> {
         match self {
-            Self::Sender(sender) | Self::SenderOrUnassigned(sender) => Some(sender),
+            Self::Sender(sender) | Self::SenderOrUnassigned(sender, _) => Some(sender),
             Self::Unassigned => None,
         }
     }
@@ -166,7 +170,7 @@ pub async fn claim(
         whose,
         end,
         &and_passing(
-            "priority = $6 AND due_at <= $4 AND channel = 'whatsapp' AND (expires_at IS NULL OR expires_at > $4)",
+            "priority = $6 AND due_at <= $4 AND (expires_at IS NULL OR expires_at > $4)",
             passing,
         ),
         "$5",

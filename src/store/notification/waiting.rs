@@ -117,10 +117,7 @@ pub async fn look_ahead(
         backend,
         whose,
         end,
-        &and_passing(
-            "priority = $4 AND due_at <= $2 AND channel = 'whatsapp'",
-            passing,
-        ),
+        &and_passing("priority = $4 AND due_at <= $2", passing),
         "$3",
         locking(backend, "FOR UPDATE SKIP LOCKED"),
     );

@@ -4,7 +4,7 @@ use entity::sender;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
 
-use super::by_phone_number_id;
+use super::by_endpoint_id;
 use crate::{
     domain::time::Timestamp,
     store::{
@@ -61,7 +61,7 @@ pub async fn settle_account(
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     let rows = sender::Entity::find()
-        .filter(sender::Column::WabaId.eq(account_id))
+        .filter(sender::Column::AccountId.eq(account_id))
         .order_by_asc(sender::Column::Id)
         .all(tx)
         .await?;
@@ -77,7 +77,7 @@ pub async fn settle_account(
 
 /// Whether a number, as people write it or by its id, is that of a sender.
 pub fn is_called(row: &sender::Model, number: &str) -> bool {
-    [&row.display_number, &row.phone_number_id]
+    [&row.display_number, &row.endpoint_id]
         .into_iter()
         .flatten()
         .any(|known| known == number)
@@ -92,7 +92,7 @@ async fn settle(
     may_release: bool,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let numbers: Vec<&str> = [&row.display_number, &row.phone_number_id]
+    let numbers: Vec<&str> = [&row.display_number, &row.endpoint_id]
         .into_iter()
         .filter_map(|number| number.as_deref())
         .collect();
@@ -139,19 +139,19 @@ pub async fn expects(tx: &DatabaseTransaction, id: Uuid, now: Timestamp) -> Resu
 /// the account is news.
 pub async fn heard(
     tx: &DatabaseTransaction,
-    phone_number_id: &str,
+    endpoint_id: &str,
     account_id: Option<&str>,
     display_number: Option<&str>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let mut learned = false;
-    if let Some(row) = by_phone_number_id(tx, phone_number_id).await? {
-        learned = account_id.is_some() && row.waba_id.is_none();
-        let account = row.waba_id.as_deref().or(account_id);
+    if let Some(row) = by_endpoint_id(tx, endpoint_id).await? {
+        learned = account_id.is_some() && row.account_id.is_none();
+        let account = row.account_id.as_deref().or(account_id);
         if learned {
             execute(
                 tx,
-                "UPDATE sender SET waba_id = $2 WHERE id = $1 AND waba_id IS NULL",
+                "UPDATE sender SET account_id = $2 WHERE id = $1 AND account_id IS NULL",
                 [row.id.into(), account.into()],
             )
             .await?;
@@ -167,9 +167,9 @@ pub async fn heard(
     execute(
         tx,
         "UPDATE sender SET unheard_since = NULL, silent_at = NULL \
-         WHERE phone_number_id = $1 \
+         WHERE endpoint_id = $1 \
          AND (unheard_since IS NOT NULL OR silent_at IS NOT NULL)",
-        [phone_number_id.into()],
+        [endpoint_id.into()],
     )
     .await?;
     Ok(learned)
@@ -196,7 +196,7 @@ pub async fn set_display_number(
         return Ok(false);
     }
     if let Some(row) = super::find(tx, id).await?
-        && let Some(account) = &row.waba_id
+        && let Some(account) = &row.account_id
     {
         settle(tx, &row, account, false, now).await?;
     }

@@ -1,5 +1,7 @@
 //! What people decide of a sender.
 
+use std::collections::BTreeMap;
+
 use entity::sender;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter,
@@ -7,22 +9,32 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::by_phone_number_id;
+use super::by_endpoint_id;
 use crate::{
     domain::{edit::Edit, pace, time::Timestamp},
     store::{DatabaseTransaction, StoreError, dialect::execute, new_id},
 };
+
+/// The settings of a sender, by name.
+pub fn settings_of(row: &sender::Model) -> BTreeMap<String, String> {
+    serde_json::from_str(&row.settings).unwrap_or_default()
+}
+
+fn written(settings: &BTreeMap<String, String>) -> Result<String, StoreError> {
+    serde_json::to_string(settings)
+        .map_err(|error| StoreError::Refused(DbErr::Json(error.to_string())))
+}
 
 /// A sender to be kept.
 #[derive(Clone, Debug)]
 pub struct New {
     pub kind: String,
     pub name: String,
-    pub phone_number_id: Option<String>,
-    pub waba_id: Option<String>,
+    pub endpoint_id: Option<String>,
+    pub account_id: Option<String>,
     pub app_id: Option<String>,
-    pub api_version: Option<String>,
-    pub base_url: Option<String>,
+    /// What its kind of provider needs, by name.
+    pub settings: BTreeMap<String, String>,
     pub per_second: Option<i64>,
 }
 
@@ -44,10 +56,8 @@ pub async fn insert(
         updated_at: Set(now.micros()),
         kind: Set(new.kind),
         name: Set(new.name),
-        phone_number_id: Set(new.phone_number_id),
-        waba_id: Set(new.waba_id),
-        api_version: Set(new.api_version),
-        base_url: Set(new.base_url),
+        endpoint_id: Set(new.endpoint_id),
+        account_id: Set(new.account_id),
         credentials: Set(None),
         is_default: Set(first),
         state: Set("active".to_owned()),
@@ -71,6 +81,7 @@ pub async fn insert(
         pace_reported: Set(None),
         pace_asked_at: Set(None),
         display_number: Set(None),
+        settings: Set(written(&new.settings)?),
     };
     // Another process may be making it at this moment.
     match sender::Entity::insert(row)
@@ -83,42 +94,42 @@ pub async fn insert(
     }
 }
 
-/// The sender of a phone-number id, made if there is none. The environment's
+/// The sender of an endpoint id, made if there is none. The environment's
 /// credentials belong to it.
 pub async fn ensure(
     tx: &DatabaseTransaction,
-    phone_number_id: &str,
-    waba_id: Option<&str>,
+    kind: &str,
+    endpoint_id: &str,
+    account_id: Option<&str>,
     now: Timestamp,
 ) -> Result<sender::Model, StoreError> {
-    if let Some(found) = by_phone_number_id(tx, phone_number_id).await? {
-        if waba_id.is_none() || found.waba_id.as_deref() == waba_id {
+    if let Some(found) = by_endpoint_id(tx, endpoint_id).await? {
+        if account_id.is_none() || found.account_id.as_deref() == account_id {
             return Ok(found);
         }
         let mut changed: sender::ActiveModel = found.into();
-        changed.waba_id = Set(waba_id.map(str::to_owned));
+        changed.account_id = Set(account_id.map(str::to_owned));
         changed.updated_at = Set(now.micros());
         return Ok(changed.update(tx).await?);
     }
     let new = New {
-        kind: "meta".to_owned(),
-        name: format!("meta {phone_number_id}"),
-        phone_number_id: Some(phone_number_id.to_owned()),
-        waba_id: waba_id.map(str::to_owned),
+        kind: kind.to_owned(),
+        name: format!("{kind} {endpoint_id}"),
+        endpoint_id: Some(endpoint_id.to_owned()),
+        account_id: account_id.map(str::to_owned),
         app_id: None,
-        api_version: None,
-        base_url: None,
+        settings: BTreeMap::new(),
         per_second: None,
     };
     let made = insert(tx, new_id(now), new, now).await?;
     let found = match made {
         Some(made) => Some(made),
-        None => by_phone_number_id(tx, phone_number_id).await?,
+        None => by_endpoint_id(tx, endpoint_id).await?,
     };
     found.ok_or(StoreError::Corrupt {
         table: "sender",
         row: "the new one".to_owned(),
-        column: "phone_number_id",
+        column: "endpoint_id",
     })
 }
 
@@ -126,10 +137,10 @@ pub async fn ensure(
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     pub name: Option<String>,
-    pub waba_id: Edit<String>,
+    pub account_id: Edit<String>,
     pub app_id: Edit<String>,
-    pub api_version: Edit<String>,
-    pub base_url: Edit<String>,
+    /// Of [`New::settings`]; what is not named stays.
+    pub settings: BTreeMap<String, Edit<String>>,
     pub per_second: Edit<i64>,
 }
 
@@ -141,19 +152,26 @@ pub async fn set(
     now: Timestamp,
 ) -> Result<sender::Model, StoreError> {
     let revision = row.revision + 1;
+    let mut settings = settings_of(&row);
     let mut row: sender::ActiveModel = row.into();
     row.revision = Set(revision);
     if let Some(name) = changes.name {
         row.name = Set(name);
     }
-    if changes.api_version != Edit::Keep || changes.base_url != Edit::Keep {
+    if !changes.settings.is_empty() {
         row.credentials_at = Set(now.micros());
     }
+    for (name, edit) in changes.settings {
+        match edit {
+            Edit::Keep => {}
+            Edit::To(Some(value)) => drop(settings.insert(name, value)),
+            Edit::To(None) => drop(settings.remove(&name)),
+        }
+    }
+    row.settings = Set(written(&settings)?);
     for (column, edit) in [
-        (&mut row.waba_id, changes.waba_id),
+        (&mut row.account_id, changes.account_id),
         (&mut row.app_id, changes.app_id),
-        (&mut row.api_version, changes.api_version),
-        (&mut row.base_url, changes.base_url),
     ] {
         if let Edit::To(value) = edit {
             *column = Set(value);

@@ -8,7 +8,8 @@ pub use health::{
     silent,
 };
 pub use manage::{
-    Changes, New, ensure, forget_trouble, insert, make_default, set, set_reported_pace, switch,
+    Changes, New, ensure, forget_trouble, insert, make_default, set, set_reported_pace,
+    settings_of, switch,
 };
 
 use entity::sender;
@@ -23,13 +24,13 @@ use crate::{
     store::DatabaseTransaction,
 };
 
-/// The sender of a phone-number id.
-pub async fn by_phone_number_id(
+/// The sender of an endpoint id.
+pub async fn by_endpoint_id(
     connection: &impl ConnectionTrait,
-    phone_number_id: &str,
+    endpoint_id: &str,
 ) -> Result<Option<sender::Model>, StoreError> {
     Ok(sender::Entity::find()
-        .filter(sender::Column::PhoneNumberId.eq(phone_number_id))
+        .filter(sender::Column::EndpointId.eq(endpoint_id))
         .one(connection)
         .await?)
 }

@@ -25,6 +25,7 @@ use herald::{
             keyring::REVISION,
         },
     },
+    providers::Registry,
     shutdown::Stop,
     state::{Clock, random_bytes},
     store::{self, Store, sender},
@@ -117,6 +118,15 @@ impl TestApp {
 
     /// A server on a database that exists.
     pub async fn start(database_url: &str, settings: &[(&str, &str)]) -> Self {
+        Self::start_with(database_url, settings, Registry::standard()).await
+    }
+
+    /// A server that knows these providers.
+    pub async fn start_with(
+        database_url: &str,
+        settings: &[(&str, &str)],
+        providers: Registry,
+    ) -> Self {
         let mut values: HashMap<String, String> = [
             ("DATABASE_URL", database_url),
             ("HERALD_DATABASE_CONNECTIONS", "6"),
@@ -145,6 +155,7 @@ impl TestApp {
             clock: Clock::Fixed(Arc::clone(&clock)),
             migrate: true,
             no_workers: true,
+            providers,
             ..Options::default()
         };
         let secret_key = values
@@ -160,7 +171,9 @@ impl TestApp {
         let sender = store
             .write(async |tx| {
                 store::setting::count_up(tx, REVISION, now).await?;
-                Ok(sender::ensure(tx, PHONE_NUMBER_ID, None, now).await?.id)
+                Ok(sender::ensure(tx, "meta", PHONE_NUMBER_ID, None, now)
+                    .await?
+                    .id)
             })
             .await
             .unwrap();

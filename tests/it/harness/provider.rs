@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use herald::{
     domain::{outcome::Outcome, recipient::Address},
     providers::{
-        AskError, Exchange, Message, Provider,
+        AskError, Exchange, Message, MessageInbox, MessageSender,
         meta::{client, request},
     },
 };
@@ -71,7 +71,7 @@ impl FakeMeta {
 }
 
 #[async_trait]
-impl Provider for FakeMeta {
+impl MessageSender for FakeMeta {
     async fn send(&self, message: &Message) -> Exchange {
         let request = request::request_body(message);
         self.requests.lock().unwrap().push(request.clone());
@@ -133,6 +133,13 @@ impl Provider for FakeMeta {
         !self.dead.load(Ordering::SeqCst)
     }
 
+    fn inbox(&self) -> Option<&dyn MessageInbox> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl MessageInbox for FakeMeta {
     async fn mark_read(&self, provider_message_id: &str) -> Result<(), AskError> {
         if self.out_of_reach.load(Ordering::SeqCst) {
             return Err(AskError::Unreachable);

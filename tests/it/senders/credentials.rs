@@ -496,19 +496,22 @@ async fn a_number_may_send_what_its_provider_reports(database: Database) {
     assert_eq!(ask().await, (20, "provider".to_owned()));
     // One that does not answer is asked again in five minutes, not in six hours.
     app.pass(6 * 60 * 60);
-    let nobody = herald::providers::Connector::new(
-        std::time::Duration::from_secs(1),
-        std::time::Duration::from_secs(1),
-    )
-    .unwrap()
-    .connect(
-        "meta",
-        "http://127.0.0.1:9",
-        "v26.0",
-        PHONE_NUMBER_ID,
-        "token".into(),
-    )
-    .unwrap();
+    let second = std::time::Duration::from_secs(1);
+    let http = herald::providers::http_client(second, second).unwrap();
+    let nobody = herald::providers::Registry::standard()
+        .find("meta")
+        .unwrap()
+        .connect(
+            &http,
+            herald::providers::Connection {
+                endpoint_id: PHONE_NUMBER_ID.to_owned(),
+                account_id: None,
+                settings: [("api_base", "http://127.0.0.1:9"), ("api_version", "v26.0")]
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .into(),
+                token: "token".into(),
+            },
+        );
     let learnt = throughput_turn(&app.engine, nobody.as_ref(), app.sender, app.now()).await;
     assert!(!learnt.unwrap());
     graph.says(json!({ "throughput": { "level": "STANDARD" } }));

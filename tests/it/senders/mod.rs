@@ -6,12 +6,15 @@ mod command_line;
 mod credentials;
 mod switch;
 
-use herald::engine::{
-    Engine,
-    runtime::{
-        keyring::{Environment, Keys},
-        vault::Vault,
+use herald::{
+    engine::{
+        Engine,
+        runtime::{
+            keyring::{Environment, Keys},
+            vault::Vault,
+        },
     },
+    providers::Registry,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -81,5 +84,10 @@ fn elsewhere(app: &TestApp) -> Engine {
         app.engine.settings.clone(),
         Uuid::new_v4(),
     )
-    .with_keys(Keys::new(Some(vault), Environment::default(), None))
+    .with_keys(Keys::new(
+        Some(vault),
+        Environment::default(),
+        Registry::standard(),
+        None,
+    ))
 }

@@ -14,7 +14,7 @@ use herald::providers::{
     http_client,
     meta::{
         inspect::{Inspector, Refusal},
-        templates::Sample,
+        templates::sample,
     },
 };
 use secrecy::SecretString;
@@ -108,7 +108,7 @@ async fn a_list_that_does_not_say_how_it_goes_on_is_not_asked_for_ever(_: Databa
 
 async fn an_upload_that_is_never_answered_ends(_: Database) {
     let (inspector, calls) = endless();
-    let sample = Sample::new("invoice.pdf", vec![1]).unwrap();
+    let sample = sample("invoice.pdf", vec![1]).unwrap();
     let inspector = inspector.uploading_within(Duration::from_millis(20));
     let uploaded = inspector.upload(&sample).await;
     assert_eq!(uploaded.unwrap_err(), Refusal::Unreachable);

@@ -12,11 +12,13 @@ pub use credentials::{NewCredential, Shown, add_credential, remove, set_active, 
 pub use switch::{discard, hold, release};
 pub use throughput::turn as throughput_turn;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    domain::{credential::Kind, field_error::FieldError, time::Timestamp},
+    domain::{credential::Kind, edit::Edit, field_error::FieldError, time::Timestamp},
     engine::{
         Engine,
         intake::idempotency::Key,
@@ -25,15 +27,13 @@ use crate::{
             vault::{Nonce, Unusable},
         },
     },
+    providers::SenderFields,
     store::{
         DatabaseTransaction, StoreError, audit, credential, event, new_id,
         sender::{self, Changes, New},
         setting,
     },
 };
-
-/// Kinds of provider there are.
-pub const KINDS: [&str; 1] = ["meta"];
 
 /// No name is longer, in characters.
 const MAX_NAME: usize = 64;
@@ -168,34 +168,6 @@ fn check_name(name: &str, wrong: &mut Vec<FieldError>) {
     }
 }
 
-fn check_digits(pointer: &str, id: Option<&String>, wrong: &mut Vec<FieldError>) {
-    if id.is_some_and(|id| {
-        id.is_empty() || id.len() > 32 || !id.bytes().all(|byte| byte.is_ascii_digit())
-    }) {
-        wrong.push(field(
-            pointer,
-            "digits only; it is Meta's id, not a phone number",
-        ));
-    }
-}
-
-fn check_address(base: Option<&String>, version: Option<&String>, wrong: &mut Vec<FieldError>) {
-    if base.is_some_and(|base| !base.starts_with("https://") && !base.starts_with("http://")) {
-        wrong.push(field("/api_base", "starts with https:// or http://"));
-    }
-    let is_version = |text: &String| {
-        text.strip_prefix('v').is_some_and(|number| {
-            !number.is_empty()
-                && number
-                    .bytes()
-                    .all(|byte| byte.is_ascii_digit() || byte == b'.')
-        })
-    };
-    if version.is_some_and(|version| !is_version(version)) {
-        wrong.push(field("/api_version", "such as v26.0"));
-    }
-}
-
 fn check_pace(per_second: Option<i64>, wrong: &mut Vec<FieldError>) {
     if per_second.is_some_and(|pace| !(0..=MAX_PER_SECOND).contains(&pace)) {
         wrong.push(field("/messages_per_second", "0 (unlimited) to 10000"));
@@ -211,17 +183,20 @@ pub async fn add(
     nonces: &[Nonce],
 ) -> Outcome<Uuid> {
     let mut wrong = Vec::new();
-    if !KINDS.contains(&new.kind.as_str()) {
-        wrong.push(field("/kind", format!("one of {}", KINDS.join(", "))));
+    let kinds = engine.providers().kinds();
+    if !kinds.contains(&new.kind.as_str()) {
+        wrong.push(field("/kind", format!("one of {}", kinds.join(", "))));
     }
     check_name(&new.name, &mut wrong);
-    if new.phone_number_id.is_none() {
-        wrong.push(field("/phone_number_id", "needed: Meta's id of the number"));
+    if let Some(provider) = engine.providers().find(&new.kind) {
+        wrong.extend(provider.check_sender(SenderFields {
+            endpoint_id: new.endpoint_id.as_deref(),
+            account_id: new.account_id.as_deref(),
+            app_id: new.app_id.as_deref(),
+            settings: &new.settings,
+            is_new: true,
+        }));
     }
-    check_digits("/phone_number_id", new.phone_number_id.as_ref(), &mut wrong);
-    check_digits("/waba_id", new.waba_id.as_ref(), &mut wrong);
-    check_digits("/app_id", new.app_id.as_ref(), &mut wrong);
-    check_address(new.base_url.as_ref(), new.api_version.as_ref(), &mut wrong);
     check_pace(new.per_second, &mut wrong);
     credentials::check_all(credentials, by.now, &mut wrong);
     if !wrong.is_empty() {
@@ -237,7 +212,9 @@ pub async fn add(
             return Ok(Err(Refused::Fields(vec![taken])));
         }
         let Some(row) = sender::insert(tx, id, new.clone(), by.now).await? else {
-            let taken = field("/phone_number_id", "another sender has this number");
+            let provider = engine.providers().find(&new.kind);
+            let name = provider.map_or("endpoint_id", |provider| provider.endpoint_field());
+            let taken = field(&format!("/{name}"), "another sender has this number");
             return Ok(Err(Refused::Fields(vec![taken])));
         };
         for (credential, nonce) in credentials.iter().zip(nonces) {
@@ -249,9 +226,9 @@ pub async fn add(
             }
         }
         let detail = json!({
-            "phone_number_id": row.phone_number_id,
-            "waba_id": row.waba_id,
-            "app_id": row.app_id,
+            "endpoint": row.endpoint_id,
+            "account": row.account_id,
+            "app": row.app_id,
         });
         changed(tx, by, "sender.added", &row.name, &detail).await?;
         Ok(Ok(row.id))
@@ -265,21 +242,27 @@ pub async fn set(engine: &Engine, by: By<'_>, id: Uuid, changes: &Changes) -> Ou
     if let Some(name) = &changes.name {
         check_name(name, &mut wrong);
     }
-    check_digits("/waba_id", changes.waba_id.given(), &mut wrong);
-    check_digits("/app_id", changes.app_id.given(), &mut wrong);
-    check_address(
-        changes.base_url.given(),
-        changes.api_version.given(),
-        &mut wrong,
-    );
     check_pace(changes.per_second.given().copied(), &mut wrong);
-    if !wrong.is_empty() {
-        return Ok(Err(Refused::Fields(wrong)));
-    }
+    let given =
+        |(name, edit): (&String, &Edit<String>)| Some((name.clone(), edit.given()?.clone()));
+    let settings = changes.settings.iter().filter_map(given).collect();
     change(engine, by.now, async |tx| {
         let Some(row) = sender::lock(tx, id).await? else {
             return Ok(Err(Refused::NotFound));
         };
+        let mut wrong = wrong.clone();
+        if let Some(provider) = engine.providers().find(&row.kind) {
+            wrong.extend(provider.check_sender(SenderFields {
+                endpoint_id: None,
+                account_id: changes.account_id.given().map(String::as_str),
+                app_id: changes.app_id.given().map(String::as_str),
+                settings: &settings,
+                is_new: false,
+            }));
+        }
+        if !wrong.is_empty() {
+            return Ok(Err(Refused::Fields(wrong)));
+        }
         if let Some(name) = &changes.name
             && sender::by_name(tx, name)
                 .await?
@@ -331,26 +314,30 @@ async fn retire_app(
 
 /// What was changed, before and after.
 fn differences(before: &entity::sender::Model, after: &entity::sender::Model) -> Value {
-    let text = |value: &Option<String>| json!(value);
-    let all = [
-        ("name", json!(before.name), json!(after.name)),
-        ("waba_id", text(&before.waba_id), text(&after.waba_id)),
-        ("app_id", text(&before.app_id), text(&after.app_id)),
+    let mut all = vec![
+        ("name".to_owned(), json!(before.name), json!(after.name)),
         (
-            "api_version",
-            text(&before.api_version),
-            text(&after.api_version),
+            "account".to_owned(),
+            json!(before.account_id),
+            json!(after.account_id),
         ),
-        ("api_base", text(&before.base_url), text(&after.base_url)),
+        ("app".to_owned(), json!(before.app_id), json!(after.app_id)),
         (
-            "messages_per_second",
+            "messages_per_second".to_owned(),
             json!(before.pace_set),
             json!(after.pace_set),
         ),
     ];
+    let (old, new) = (sender::settings_of(before), sender::settings_of(after));
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    all.extend(
+        names
+            .into_iter()
+            .map(|name| (name.clone(), json!(old.get(name)), json!(new.get(name)))),
+    );
     all.into_iter()
         .filter(|(_, before, after)| before != after)
-        .map(|(name, before, after)| (name.to_owned(), json!([before, after])))
+        .map(|(name, before, after)| (name, json!([before, after])))
         .collect::<serde_json::Map<_, _>>()
         .into()
 }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::{
     domain::{horizon, time::Timestamp},
     engine::Engine,
-    providers::{AskError, NumberFacts, Provider},
+    providers::{AskError, MessageSender, NumberFacts},
     store::{StoreError, sender},
 };
 
@@ -18,7 +18,7 @@ const AGAIN_AFTER_TROUBLE_SECONDS: i64 = 5 * 60;
 /// Asks, if it is time. Says whether anything was learnt.
 pub async fn turn(
     engine: &Engine,
-    provider: &dyn Provider,
+    provider: &dyn MessageSender,
     id: Uuid,
     now: Timestamp,
 ) -> Result<bool, StoreError> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::wrong::{At, Wrong};
 use crate::{
     domain::{
+        channel::Channel,
         recipient::{RecipientSpec, is_expression},
         rule::parse_duration_seconds,
         template,
@@ -165,7 +166,7 @@ fn recipient(at: At<'_>, field: &str, entry: &str, same_allowed: bool, wrong: &m
 }
 
 fn channel(at: At<'_>, field: &str, channel: &str, wrong: &mut Wrong<'_>) {
-    if channel != "whatsapp" {
-        wrong.field(at, field, "this version sends by whatsapp only");
+    if let Err(rule) = channel.parse::<Channel>() {
+        wrong.field(at, field, rule);
     }
 }

@@ -89,7 +89,7 @@ pub(super) async fn next(
         parent_id: Some(parent.id),
         rule: Some(due.rule_name.clone()),
         depth: depth + 1,
-        channel: send.channel.clone(),
+        channel: send.channel.name().to_owned(),
         sender_id: from,
         template: send.template.clone(),
         language: None,

@@ -10,7 +10,7 @@ use crate::{
         lifecycle::Report,
         runtime::template_status::{Sendable, sendable},
     },
-    providers::meta::templates::Remote,
+    providers::RemoteTemplate as Remote,
     store::{
         DatabaseTransaction, StoreError, catalogue, notification,
         template_sync::{self, Name, Part, Said},

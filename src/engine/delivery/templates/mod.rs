@@ -22,17 +22,13 @@ use crate::{
     engine::{
         Engine,
         runtime::{
-            keyring::{Account, Token},
+            keyring::{self, Keyring},
             template_layout::layout,
         },
     },
     providers::{
-        HttpClient,
-        meta::{
-            definition::{self, Definition, Drift},
-            inspect::{Inspector, Refusal},
-            templates::{Remote, Sample},
-        },
+        DirectoryError, Drift, HttpClient, OTHER_PARTS, Provider, RemoteTemplate as Remote, Sample,
+        TemplateDefinition as Definition, TemplateDirectory, TemplateFormat,
     },
     store::{StoreError, catalogue},
 };
@@ -113,7 +109,10 @@ pub async fn definitions(
     for (row, layout) in ours(engine, only).await? {
         let document = layout.and_then(|layout| {
             let name = at_meta(&row.name, suffix);
-            definition::document(of(&row, &name, &layout)).map_err(|error| error.to_string())
+            match engine.providers().template_format() {
+                Some(format) => format.document(of(&row, &name, &layout)),
+                None => Err("no provider reviews templates".to_owned()),
+            }
         });
         all.push((row.name, row.language, document));
     }
@@ -175,8 +174,9 @@ pub async fn sync(
     let ours = ours(engine, asked.only).await?;
     let mut seen = BTreeSet::new();
     let mut all = Vec::new();
-    for account in ring.accounts.iter().filter(|it| it.kind == "meta") {
-        let Some(waba_id) = account.waba_id.clone() else {
+    for reviewed in reviewed(engine, &ring) {
+        let account = reviewed.account;
+        let Some(account_id) = account.account_id.clone() else {
             all.push(Looked {
                 account: account.name.clone(),
                 reports: Err(NO_ACCOUNT.to_owned()),
@@ -184,10 +184,10 @@ pub async fn sync(
             });
             continue;
         };
-        if !seen.insert(waba_id.clone()) {
+        if !seen.insert(account_id.clone()) {
             continue;
         }
-        all.push(one(engine, http, account, &waba_id, &ours, asked, now).await?);
+        all.push(one(engine, http, reviewed, &account_id, &ours, asked, now).await?);
     }
     Ok(all)
 }
@@ -195,29 +195,34 @@ pub async fn sync(
 async fn one(
     engine: &Engine,
     http: &HttpClient,
-    account: &Account,
-    waba_id: &str,
+    reviewed: Account<'_>,
+    account_id: &str,
     ours: &[Ours],
     asked: Asked<'_>,
     now: Timestamp,
 ) -> Result<Looked, StoreError> {
+    let Account {
+        account,
+        provider,
+        format,
+    } = reviewed;
     let mut looked = Looked {
         account: account.name.clone(),
         reports: Ok(Vec::new()),
         elsewhere: Vec::new(),
     };
-    let Some(inspector) = inspector(http, account) else {
+    let Some(directory) = directory(provider, http, account) else {
         looked.reports = Err(account.obstacle().unwrap_or_default());
         return Ok(looked);
     };
-    let remote = match inspector.account_templates(waba_id).await {
+    let remote = match directory.all().await {
         Ok(remote) => remote,
         Err(refusal) => {
             looked.reports = Err(refusal.to_string());
             return Ok(looked);
         }
     };
-    learn(engine, waba_id, &remote, now).await?;
+    learn(engine, account_id, &remote, now).await?;
     let suffix = engine.settings.template_suffix.as_deref();
     let mut reports = Vec::with_capacity(ours.len());
     for (row, layout) in ours {
@@ -245,9 +250,13 @@ async fn one(
                     sample: asked.samples.get(&row.name),
                     doing: asked.doing,
                 };
+                let remote = RemoteAccount {
+                    format,
+                    directory: directory.as_ref(),
+                };
                 match found {
-                    None => create(&inspector, waba_id, wanted, &mut report).await,
-                    Some(found) => change(&inspector, wanted, found, &mut report).await,
+                    None => remote.create(wanted, &mut report).await,
+                    Some(found) => remote.change(wanted, found, &mut report).await,
                 }
             }
         }
@@ -259,7 +268,7 @@ async fn one(
                 status: status.clone(),
                 ..Remote::default()
             };
-            learn(engine, waba_id, &[made], now).await?;
+            learn(engine, account_id, &[made], now).await?;
         }
         reports.push(report);
     }
@@ -279,17 +288,40 @@ async fn one(
     Ok(looked)
 }
 
-/// Asks in the name of an account, if it has a token.
-fn inspector(http: &HttpClient, account: &Account) -> Option<Inspector> {
-    let Token::Ready(token) = &account.token else {
-        return None;
-    };
-    Some(Inspector::new(
-        http.clone(),
-        &account.api_base,
-        &account.api_version,
-        token.clone(),
-    ))
+/// A sender whose provider reviews templates.
+#[derive(Clone, Copy)]
+struct Account<'a> {
+    account: &'a keyring::Account,
+    provider: &'a dyn Provider,
+    format: &'a dyn TemplateFormat,
+}
+
+/// The senders whose providers review templates.
+fn reviewed<'a>(engine: &'a Engine, ring: &'a Keyring) -> impl Iterator<Item = Account<'a>> {
+    ring.accounts.iter().filter_map(|account| {
+        let provider = engine.providers().find(&account.kind)?.as_ref();
+        Some(Account {
+            account,
+            provider,
+            format: provider.template_format()?,
+        })
+    })
+}
+
+/// The templates of a sender's account, if it has a token.
+fn directory(
+    provider: &dyn Provider,
+    http: &HttpClient,
+    account: &keyring::Account,
+) -> Option<Box<dyn TemplateDirectory>> {
+    provider.templates(http, &account.connection()?)
+}
+
+/// Where a template is made and changed.
+#[derive(Clone, Copy)]
+struct RemoteAccount<'a> {
+    format: &'a dyn TemplateFormat,
+    directory: &'a dyn TemplateDirectory,
 }
 
 /// A template as it is to be.
@@ -307,9 +339,9 @@ impl<'a> Wanted<'a> {
     /// As it is sent. A header that is a file is uploaded, if there is one for it.
     async fn sent(
         &self,
-        inspector: &Inspector,
+        directory: &dyn TemplateDirectory,
         handle: &'a mut Option<String>,
-    ) -> Result<Definition<'a>, Refusal> {
+    ) -> Result<Definition<'a>, DirectoryError> {
         if self.doing == Doing::Plan {
             let sample = self.sample.map(|_| SOME_SAMPLE);
             return Ok(Definition {
@@ -323,7 +355,7 @@ impl<'a> Wanted<'a> {
             None | Some(Header::Text { .. } | Header::Location { .. })
         );
         if let Some(sample) = self.sample.filter(|_| is_file) {
-            *handle = Some(inspector.upload(sample).await?);
+            *handle = Some(directory.upload(sample).await?);
         }
         Ok(Definition {
             sample: handle.as_deref(),
@@ -332,127 +364,100 @@ impl<'a> Wanted<'a> {
     }
 }
 
-async fn create(inspector: &Inspector, waba_id: &str, wanted: Wanted<'_>, report: &mut Report) {
-    let mut handle = None;
-    let definition = match wanted.sent(inspector, &mut handle).await {
-        Ok(definition) => definition,
-        Err(refusal) => {
-            report.outcome = Outcome::Failed(format!("its sample: {refusal}"));
+impl RemoteAccount<'_> {
+    async fn create(self, wanted: Wanted<'_>, report: &mut Report) {
+        let mut handle = None;
+        let definition = match wanted.sent(self.directory, &mut handle).await {
+            Ok(definition) => definition,
+            Err(error) => {
+                report.outcome = Outcome::Failed(format!("its sample: {error}"));
+                return;
+            }
+        };
+        if let Err(impossible) = self.format.check(definition) {
+            report.outcome = Outcome::Failed(impossible);
             return;
         }
-    };
-    let document = match definition::document(definition) {
-        Ok(document) => document,
-        Err(impossible) => {
-            report.outcome = Outcome::Failed(impossible.to_string());
+        if wanted.doing == Doing::Plan {
+            report.outcome = Outcome::WouldCreate;
             return;
         }
-    };
-    if wanted.doing == Doing::Plan {
-        report.outcome = Outcome::WouldCreate;
-        return;
-    }
-    match inspector.make_template(waba_id, &document).await {
-        Ok(made) => {
-            report.outcome = Outcome::Created;
-            report.status = Some(made.status);
-            report.id = Some(made.id);
+        match self.directory.create(definition).await {
+            Ok(created) => {
+                report.outcome = Outcome::Created;
+                report.status = Some(created.status);
+                report.id = Some(created.id);
+            }
+            Err(error) if error.is_taken => self.adopt(wanted.definition, report).await,
+            Err(error) => report.outcome = Outcome::Failed(error.to_string()),
         }
-        Err(refusal) if refusal.is_taken() => {
-            adopt(inspector, waba_id, wanted.definition, report).await;
-        }
-        Err(refusal) => report.outcome = Outcome::Failed(refusal.to_string()),
     }
-}
 
-/// It was made between our look and our call: what it is like is asked.
-async fn adopt(
-    inspector: &Inspector,
-    waba_id: &str,
-    definition: Definition<'_>,
-    report: &mut Report,
-) {
-    report.outcome = Outcome::Adopted;
-    let found = match inspector.templates_named(waba_id, &report.name).await {
-        Ok(found) => found,
-        Err(refusal) => {
-            report.outcome = Outcome::Failed(format!("it is there and cannot be read: {refusal}"));
+    /// It was made between our look and our call: what it is like is asked.
+    async fn adopt(self, definition: Definition<'_>, report: &mut Report) {
+        report.outcome = Outcome::Adopted;
+        let found = match self.directory.named(&report.name).await {
+            Ok(found) => found,
+            Err(error) => {
+                let why = format!("it is there and cannot be read: {error}");
+                report.outcome = Outcome::Failed(why);
+                return;
+            }
+        };
+        let Some(found) = found
+            .into_iter()
+            .find(|it| it.name == report.name && it.language == report.language)
+        else {
+            return;
+        };
+        report.drift = self.format.drift(definition, &found);
+        report.status = Some(found.status);
+        report.reason = found.rejected_reason;
+        report.id = Some(found.id);
+    }
+
+    async fn change(self, wanted: Wanted<'_>, found: &Remote, report: &mut Report) {
+        report.drift = self.format.drift(wanted.definition, found);
+        let texts_differ = report.drift.iter().any(|it| it.part != "category");
+        if report.drift.is_empty() {
             return;
         }
-    };
-    let Some(found) = found
-        .into_iter()
-        .find(|it| it.name == report.name && it.language == report.language)
-    else {
-        return;
-    };
-    report.drift = definition::drift(
-        &definition::compared(definition),
-        definition.category,
-        &found.components,
-        found.category.as_deref(),
-    );
-    report.status = Some(found.status);
-    report.reason = found.rejected_reason;
-    report.id = Some(found.id);
-}
-
-async fn change(inspector: &Inspector, wanted: Wanted<'_>, found: &Remote, report: &mut Report) {
-    report.drift = definition::drift(
-        &definition::compared(wanted.definition),
-        wanted.definition.category,
-        &found.components,
-        found.category.as_deref(),
-    );
-    let texts_differ = report.drift.iter().any(|it| it.part != "category");
-    if report.drift.is_empty() {
-        return;
+        report.outcome = if !texts_differ {
+            Outcome::Stuck("Meta has decided on its category: it cannot be changed".to_owned())
+        } else if report.drift.iter().any(|it| it.part == OTHER_PARTS) {
+            Outcome::Stuck(
+                "it has parts that a catalogue cannot say: a change would take them away"
+                    .to_owned(),
+            )
+        } else if !self.format.is_editable(&found.status) {
+            Outcome::Stuck(format!(
+                "it is {}: Meta lets it be changed when it is approved, rejected or paused",
+                found.status.to_lowercase()
+            ))
+        } else {
+            self.send_change(wanted, found, report).await
+        };
     }
-    // Meta, "Edit templates": what is approved, rejected or paused; never its category.
-    report.outcome = if !texts_differ {
-        Outcome::Stuck("Meta has decided on its category: it cannot be changed".to_owned())
-    } else if report
-        .drift
-        .iter()
-        .any(|it| it.part == definition::OTHER_PARTS)
-    {
-        Outcome::Stuck(
-            "it has parts that a catalogue cannot say: a change would take them away".to_owned(),
-        )
-    } else if !["APPROVED", "REJECTED", "PAUSED"].contains(&found.status.as_str()) {
-        Outcome::Stuck(format!(
-            "it is {}: Meta lets it be changed when it is approved, rejected or paused",
-            found.status.to_lowercase()
-        ))
-    } else {
-        send_change(inspector, wanted, found, report).await
-    };
-}
 
-async fn send_change(
-    inspector: &Inspector,
-    wanted: Wanted<'_>,
-    found: &Remote,
-    report: &mut Report,
-) -> Outcome {
-    let mut handle = None;
-    let components = match wanted.sent(inspector, &mut handle).await {
-        Ok(definition) => definition::components(definition),
-        Err(refusal) => return Outcome::Failed(format!("its sample: {refusal}")),
-    };
-    let components = match components {
-        Ok(components) => components,
-        Err(impossible) => return Outcome::Stuck(impossible.to_string()),
-    };
-    if wanted.doing == Doing::Plan {
-        return Outcome::WouldChange;
-    }
-    match inspector.change_template(&found.id, &components).await {
-        Ok(()) => {
-            report.status = Some("PENDING".to_owned());
-            Outcome::Changed
+    async fn send_change(self, wanted: Wanted<'_>, found: &Remote, report: &mut Report) -> Outcome {
+        let mut handle = None;
+        let definition = match wanted.sent(self.directory, &mut handle).await {
+            Ok(definition) => definition,
+            Err(error) => return Outcome::Failed(format!("its sample: {error}")),
+        };
+        if let Err(impossible) = self.format.check(definition) {
+            return Outcome::Stuck(impossible);
         }
-        Err(refusal) => Outcome::Failed(refusal.to_string()),
+        if wanted.doing == Doing::Plan {
+            return Outcome::WouldChange;
+        }
+        match self.directory.edit(&found.id, definition).await {
+            Ok(()) => {
+                report.status = Some("PENDING".to_owned());
+                Outcome::Changed
+            }
+            Err(error) => Outcome::Failed(error.to_string()),
+        }
     }
 }
 
@@ -475,14 +480,17 @@ pub async fn refresh(
     let ring = engine.keyring();
     let mut seen = BTreeSet::new();
     let mut done = Refreshed::default();
-    for account in ring.accounts.iter().filter(|it| it.kind == "meta") {
-        let read = match (&account.waba_id, inspector(http, account)) {
+    for Account {
+        account, provider, ..
+    } in reviewed(engine, &ring)
+    {
+        let read = match (&account.account_id, directory(provider, http, account)) {
             (None, _) => Err(NO_ACCOUNT.to_owned()),
-            (Some(waba_id), _) if !seen.insert(waba_id.clone()) => continue,
+            (Some(account_id), _) if !seen.insert(account_id.clone()) => continue,
             (Some(_), None) => Err(account.obstacle().unwrap_or_default()),
-            (Some(waba_id), Some(inspector)) => match inspector.account_templates(waba_id).await {
-                Ok(remote) => Ok(learn(engine, waba_id, &remote, now).await?),
-                Err(refusal) => Err(refusal.to_string()),
+            (Some(account_id), Some(directory)) => match directory.all().await {
+                Ok(remote) => Ok(learn(engine, account_id, &remote, now).await?),
+                Err(error) => Err(error.to_string()),
             },
         };
         match read {

@@ -4,14 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{NO_ACCOUNT, inspector, learn};
+use super::{Account, NO_ACCOUNT, directory, learn, reviewed};
 use crate::{
     domain::{template::name, time::Timestamp},
     engine::Engine,
-    providers::{
-        HttpClient,
-        meta::pulled::{self, Pulled},
-    },
+    providers::{HttpClient, PulledTemplate},
     store::{StoreError, catalogue},
 };
 
@@ -19,13 +16,13 @@ use crate::{
 #[derive(Debug, Serialize)]
 pub struct PulledCatalogue {
     pub name: String,
-    pub template: Vec<Pulled>,
+    pub template: Vec<PulledTemplate>,
 }
 
 /// What came of looking for templates that no catalogue has.
 #[derive(Debug, Default)]
 pub struct Pull {
-    pub templates: Vec<Pulled>,
+    pub templates: Vec<PulledTemplate>,
     /// Name, language, and why it cannot be written as a catalogue would.
     pub left: Vec<(String, String, String)>,
     /// Accounts that could not be asked, and why.
@@ -48,22 +45,27 @@ pub async fn pull(
     let mut found = Pull::default();
     let mut seen = BTreeSet::new();
     let mut accounts = BTreeSet::new();
-    for account in ring.accounts.iter().filter(|it| it.kind == "meta") {
-        let Some(waba_id) = account.waba_id.clone() else {
+    for Account {
+        account,
+        provider,
+        format,
+    } in reviewed(engine, &ring)
+    {
+        let Some(account_id) = account.account_id.clone() else {
             found
                 .unread
                 .push((account.name.clone(), NO_ACCOUNT.to_owned()));
             continue;
         };
-        if !accounts.insert(waba_id.clone()) {
+        if !accounts.insert(account_id.clone()) {
             continue;
         }
-        let Some(inspector) = inspector(http, account) else {
+        let Some(directory) = directory(provider, http, account) else {
             let why = account.obstacle().unwrap_or_default();
             found.unread.push((account.name.clone(), why));
             continue;
         };
-        let all = match inspector.account_templates(&waba_id).await {
+        let all = match directory.all().await {
             Ok(all) => all,
             Err(refusal) => {
                 found
@@ -72,7 +74,7 @@ pub async fn pull(
                 continue;
             }
         };
-        learn(engine, &waba_id, &all, now).await?;
+        learn(engine, &account_id, &all, now).await?;
         for remote in all {
             if only.is_some_and(|only| only != remote.name) {
                 continue;
@@ -90,7 +92,7 @@ pub async fn pull(
             if known.contains(&key) || !seen.insert(key) {
                 continue;
             }
-            match pulled::written(&remote, ours) {
+            match format.pulled(&remote, ours) {
                 Ok(template) => found.templates.push(template),
                 Err(why) => found.left.push((remote.name, remote.language, why)),
             }

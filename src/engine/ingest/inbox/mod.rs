@@ -2,7 +2,8 @@
 //! nobody is told that it arrived before that transaction has committed.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    borrow::Cow,
+    collections::{HashSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -25,7 +26,7 @@ use crate::{
         runtime::{backlog::Backlog, keyring::Signature},
     },
     error::ErrorChain,
-    providers::meta,
+    providers::Receiver,
     store::{
         callback::{self, Body, Leases, NewCallback},
         new_id,
@@ -41,9 +42,6 @@ const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Bodies of either class that wait in memory for the processor; what does not fit is read from
 /// the table.
 const HANDOVER_BYTES: usize = 8 * 1024 * 1024;
-
-/// The endpoint of Meta's callbacks in the digest ledger.
-const META: &str = "meta";
 
 /// What became of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +76,7 @@ impl Busy {
 }
 
 struct Waiting {
+    endpoint: &'static str,
     body: Bytes,
     /// Labels of the secrets it was signed with, where there are several apps.
     signed_by: Option<String>,
@@ -124,15 +123,18 @@ impl Inbox {
     /// Takes a body and waits until it is stored; and a while longer, when applying is behind.
     pub async fn submit(
         &self,
+        receiver: &dyn Receiver,
         body: Bytes,
         signature: Option<Signature>,
         room: Room,
     ) -> Result<Receipt, Busy> {
-        let urgent = meta::callback::is_urgent(&body);
+        let urgent = receiver.is_urgent(&body);
         if !urgent && self.backlog.is_full() {
             return Err(Busy::NoRoom);
         }
-        let receipt = self.stored(body, signature, urgent, room).await?;
+        let receipt = self
+            .stored(receiver.endpoint(), body, signature, urgent, room)
+            .await?;
         let delay = self.backlog.answer_delay();
         if !delay.is_zero() {
             metrics::counter!("herald_callbacks_delayed_total").increment(1);
@@ -143,6 +145,7 @@ impl Inbox {
 
     async fn stored(
         &self,
+        endpoint: &'static str,
         body: Bytes,
         signature: Option<Signature>,
         urgent: bool,
@@ -153,6 +156,7 @@ impl Inbox {
         if self
             .queue
             .send(Waiting {
+                endpoint,
                 body,
                 signed_by: signature.map(|signature| signature.labels),
                 urgent,
@@ -313,13 +317,16 @@ async fn store(
     now: Timestamp,
 ) {
     // Sorted by digest: two processes take the ledger's rows in one order.
-    batch.sort_unstable_by_key(|waiting| waiting.digest);
+    batch.sort_unstable_by_key(|waiting| (waiting.endpoint, waiting.digest));
     let mut new: Vec<NewCallback> = Vec::with_capacity(batch.len());
     for waiting in &batch {
         match new.last_mut() {
-            Some(last) if last.digest == waiting.digest => last.copies += 1,
+            Some(last) if last.digest == waiting.digest && last.endpoint == waiting.endpoint => {
+                last.copies += 1;
+            }
             _ => new.push(NewCallback {
                 id: new_id(now),
+                endpoint: waiting.endpoint,
                 digest: waiting.digest,
                 body: waiting.body.clone(),
                 copies: 1,
@@ -345,7 +352,15 @@ async fn store(
     };
     let stored = engine
         .store
-        .write(async |tx| callback::store_batch(tx, META, &new, leases, now).await)
+        .write(async |tx| {
+            let mut known: HashSet<(&str, [u8; 32])> = HashSet::new();
+            for some in new.chunk_by(|one, other| one.endpoint == other.endpoint) {
+                let repeats = callback::store_batch(tx, some, leases, now).await?;
+                let endpoint = some.first().map_or("", |callback| callback.endpoint);
+                known.extend(repeats.into_iter().map(|digest| (endpoint, digest)));
+            }
+            Ok(known)
+        })
         .await;
     metrics::histogram!("herald_ingest_batch")
         .record(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
@@ -365,10 +380,11 @@ async fn store(
         handover.put(
             new.iter()
                 .filter(|callback| if callback.urgent { urgent } else { ordinary })
-                .filter(|callback| !known.contains(&callback.digest))
+                .filter(|callback| !known.contains(&(callback.endpoint, callback.digest)))
                 .map(|callback| {
                     let body = Body {
                         id: callback.id,
+                        endpoint: Cow::Borrowed(callback.endpoint),
                         body: callback.body.clone(),
                         tries: 0,
                         signed_by: callback.signed_by.clone(),
@@ -377,10 +393,10 @@ async fn store(
                 }),
         );
     }
-    let mut first_of: HashMap<[u8; 32], bool> = HashMap::new();
+    let mut seen: HashSet<(&str, [u8; 32])> = HashSet::new();
     for waiting in batch {
-        let repeat =
-            known.contains(&waiting.digest) || first_of.insert(waiting.digest, true).is_some();
+        let key = (waiting.endpoint, waiting.digest);
+        let repeat = known.contains(&key) || !seen.insert(key);
         let receipt = if repeat {
             Receipt::Repeat
         } else {
@@ -396,16 +412,18 @@ impl Inbox {
     pub async fn submit_alone(
         &self,
         engine: &Engine,
+        receiver: &dyn Receiver,
         body: Bytes,
         signature: Option<Signature>,
         now: Timestamp,
     ) -> Result<Receipt, Busy> {
         let (answer, stored) = oneshot::channel();
         let digest = digest(&body, signature.as_ref());
-        let urgent = meta::callback::is_urgent(&body);
+        let urgent = receiver.is_urgent(&body);
         store(
             engine,
             vec![Waiting {
+                endpoint: receiver.endpoint(),
                 body,
                 signed_by: signature.map(|signature| signature.labels),
                 urgent,

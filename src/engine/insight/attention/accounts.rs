@@ -59,7 +59,7 @@ fn standing(
     let reason = fact.hold_reason.clone().filter(|_| !over);
     let of_account: Vec<&entity::sender::Model> = senders
         .iter()
-        .filter(|row| row.waba_id.as_ref() == Some(&fact.account_id))
+        .filter(|row| row.account_id.as_ref() == Some(&fact.account_id))
         .collect();
     let concerned = of_account
         .iter()

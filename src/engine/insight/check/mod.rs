@@ -1,35 +1,28 @@
-//! Whether this installation can do its work: ours, and Meta's side of it. Each row says
+//! Whether this installation can do its work: our side of it, and the providers'. Each row says
 //! what was found, and what helps.
 
-mod meta;
 mod ours;
+mod provider;
 
 pub use ours::{database, files, of_database};
 
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{domain::time::Timestamp, engine::Engine, providers::http_client, store::StoreError};
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    Ok,
-    /// It could not be looked at; the row says why.
-    Skipped,
-    /// It works, and should be different.
-    Warning,
-    /// It does not work.
-    Failed,
-}
+pub use crate::providers::Verdict;
+use crate::{
+    domain::time::Timestamp,
+    engine::Engine,
+    providers::{Receiver, http_client},
+    store::StoreError,
+};
 
 /// Whose it is to mend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Area {
     Ours,
-    Meta,
+    Provider,
 }
 
 /// One thing that was looked at.
@@ -75,7 +68,7 @@ impl Row {
 /// What a check needs besides the engine.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// How people and Meta reach this server.
+    /// How people and providers reach this server.
     pub public_url: Option<String>,
     /// Something that was not sent before.
     pub nonce: String,
@@ -87,9 +80,9 @@ pub struct Asked {
     pub sender: Option<Uuid>,
 }
 
-/// Where Meta's callbacks go, under a public URL.
-pub fn webhook_of(public_url: &str) -> String {
-    format!("{public_url}/webhooks/meta")
+/// Where a provider's callbacks go, under a public URL.
+pub fn webhook_of(public_url: &str, receiver: &dyn Receiver) -> String {
+    format!("{public_url}/webhooks/{}", receiver.endpoint())
 }
 
 /// Looks at everything, after the database itself was found good.
@@ -108,6 +101,6 @@ pub async fn run(engine: &Engine, asked: &Asked, now: Timestamp) -> Result<Vec<R
         return Ok(rows);
     };
     rows.extend(ours::public_url(engine, asked, &http).await);
-    rows.extend(meta::all(engine, asked, &http, now).await?);
+    rows.extend(provider::all(engine, asked, &http, now).await?);
     Ok(rows)
 }

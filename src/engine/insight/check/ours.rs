@@ -13,12 +13,10 @@ use crate::{
         runtime::{
             clock,
             heartbeat::{self, Pulse},
+            keyring::Keyring,
         },
     },
-    providers::{
-        HttpClient,
-        meta::probe::{self, Answer},
-    },
+    providers::{Diagnose, HttpClient, ProbeAnswer as Answer, reported_proxy},
     store::{Store, StoreError, files, horizon, migrate, setting},
 };
 
@@ -309,7 +307,7 @@ pub(super) async fn attention(
             }
             "account_restricted" => ring.is_about(asked.sender, |account| {
                 let of_account = finding.subject.split('/').next();
-                account.waba_id.as_deref() == of_account
+                account.account_id.as_deref() == of_account
             }),
             "silence" => ring.is_about(asked.sender, |account| account.name == finding.subject),
             _ => true,
@@ -353,10 +351,7 @@ pub(super) async fn public_url(engine: &Engine, asked: &Asked, http: &HttpClient
     };
     let ring = engine.keyring();
     // A simulator calls anything.
-    let simulated = ring
-        .accounts
-        .iter()
-        .all(|account| account.api_base.starts_with("http://"));
+    let simulated = ring.accounts.iter().all(|account| account.is_simulated());
     let mut rows = vec![if simulated || public_url.starts_with("https://") {
         ours("public_url", Verdict::Ok, format!("It is {public_url}."))
     } else {
@@ -367,16 +362,19 @@ pub(super) async fn public_url(engine: &Engine, asked: &Asked, http: &HttpClient
         )
         .helps("Put a reverse proxy with a certificate before it; see deploy/.")
     }];
-    let url = webhook_of(public_url);
-    if let Some(token) = ring.verify_tokens.first() {
-        let answer = probe::handshake(http, &url, token, &asked.nonce).await;
-        rows.push(reached("handshake", answer, "the verify token", "The server at this address has another verify token: was it started with other settings? Meta's handshake will fail the same way."));
+    let kind = ring.default_account().map_or_else(
+        || engine.providers().default_kind(),
+        |account| &account.kind,
+    );
+    let probed = engine
+        .providers()
+        .find(kind)
+        .and_then(|provider| provider.diagnose().zip(provider.receiver()));
+    if let Some((diagnose, receiver)) = probed {
+        let url = webhook_of(public_url, receiver);
+        rows.extend(webhook(&ring, kind, diagnose, &url, asked, http).await);
     }
-    if let Some(signer) = ring.signers.first() {
-        let answer = probe::signed_post(http, &url, &signer.secret, &asked.nonce).await;
-        rows.push(reached("signed_post", answer, "the app secret", "The server at this address has another app secret: was it started with other settings? Meta's callbacks will be refused the same way."));
-    }
-    if let Some(proxy) = probe::proxy(http, public_url).await {
+    if let Some(proxy) = reported_proxy(http, public_url).await {
         rows.push(if proxy == NOT_TRUSTED {
             ours(
                 "trusted_proxies",
@@ -395,6 +393,31 @@ pub(super) async fn public_url(engine: &Engine, asked: &Asked, http: &HttpClient
     rows
 }
 
+/// Whether the webhook takes our verify token and a signature with our secret.
+async fn webhook(
+    ring: &Keyring,
+    kind: &str,
+    diagnose: &dyn Diagnose,
+    url: &str,
+    asked: &Asked,
+    http: &HttpClient,
+) -> Vec<Row> {
+    let mut rows = Vec::new();
+    if let Some(token) = ring.verify_tokens.first() {
+        let answer = diagnose
+            .probe_handshake(http, url, token, &asked.nonce)
+            .await;
+        rows.push(reached("handshake", answer, "the verify token", "The server at this address has another verify token: was it started with other settings? Meta's handshake will fail the same way."));
+    }
+    if let Some(signer) = ring.signers_of(kind).first() {
+        let answer = diagnose
+            .probe_signature(http, url, &signer.secret, &asked.nonce)
+            .await;
+        rows.push(reached("signed_post", answer, "the app secret", "The server at this address has another app secret: was it started with other settings? Meta's callbacks will be refused the same way."));
+    }
+    rows
+}
+
 fn reached(name: &'static str, answer: Answer, what: &str, remedy: &'static str) -> Row {
     match answer {
         Answer::Good => ours(name, Verdict::Ok, format!("The webhook is reached, and takes {what}.")),
@@ -402,9 +425,9 @@ fn reached(name: &'static str, answer: Answer, what: &str, remedy: &'static str)
             ours(name, Verdict::Failed, format!("The webhook is reached, and refuses {what}.")).helps(remedy)
         }
         Answer::Status(status) => ours(name, Verdict::Failed, format!("The webhook's address answers HTTP {status}."))
-            .helps("Look whether the proxy passes /webhooks/meta on to herald serve, and whether its database is there (/readyz)."),
+            .helps("Look whether the proxy passes /webhooks on to herald serve, and whether its database is there (/readyz)."),
         Answer::Foreign => ours(name, Verdict::Failed, "Something else than Herald answers at the webhook's address.")
-            .helps("Look where the proxy sends /webhooks/meta."),
+            .helps("Look where the proxy sends /webhooks."),
         Answer::Unreachable => ours(name, Verdict::Failed, "The webhook's address cannot be reached from here.")
             .helps("Look whether herald serve runs and whether its name, port and certificate are right. If only this machine cannot reach it, run the check elsewhere."),
     }

@@ -222,7 +222,7 @@ pub(super) async fn check(
         parent_id: None,
         rule: None,
         depth: 0,
-        channel: "whatsapp".to_owned(),
+        channel: engine.channel_of(from).name().to_owned(),
         sender_id: from,
         template: String::new(),
         language: None,

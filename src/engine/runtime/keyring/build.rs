@@ -1,7 +1,7 @@
 //! Makes a keyring out of rows and the environment.
 
 use super::{Account, ENVIRONMENT, Keyring, Keys, Signer, Token, scope_of, token_scope};
-use crate::{domain::credential::Kind, engine::runtime::vault::place};
+use crate::{domain::credential::Kind, engine::runtime::vault::place, store::sender};
 
 /// Opens what can be opened, and says whose everything is.
 pub(super) fn build(
@@ -26,7 +26,7 @@ pub(super) fn build(
         ..Keyring::default()
     };
     let is_environments = |row: &entity::sender::Model| {
-        row.phone_number_id.is_some() && row.phone_number_id == environment.phone_number_id
+        row.endpoint_id.is_some() && row.endpoint_id == environment.endpoint_id
     };
     // Naming an app is not enough: without a secret of its own, its callbacks bear the
     // environment's.
@@ -47,7 +47,9 @@ pub(super) fn build(
         let newest = active(Kind::AccessToken)
             .filter(|credential| credential.scope == token_scope(row.id))
             .max_by_key(|credential| credential.id);
+        let provider = keys.providers.find(&row.kind);
         let token = match newest {
+            None if provider.is_some_and(|provider| !provider.needs_token()) => Token::NotNeeded,
             Some(credential) => open(credential).map_or(Token::Unreadable, Token::Ready),
             None => environment
                 .access_token
@@ -55,20 +57,21 @@ pub(super) fn build(
                 .filter(|_| is_environments(row))
                 .map_or(Token::Missing, Token::Ready),
         };
+        let mut settings = sender::settings_of(row);
+        if row.kind == keys.providers.default_kind() {
+            for (name, value) in &environment.settings {
+                settings
+                    .entry(name.clone())
+                    .or_insert_with(|| value.clone());
+            }
+        }
         ring.accounts.push(Account {
             id: row.id,
             name: row.name.clone(),
             kind: row.kind.clone(),
-            phone_number_id: row.phone_number_id.clone(),
-            waba_id: row.waba_id.clone(),
-            api_version: row
-                .api_version
-                .clone()
-                .unwrap_or_else(|| environment.api_version.clone()),
-            api_base: row
-                .base_url
-                .clone()
-                .unwrap_or_else(|| environment.api_base.clone()),
+            endpoint_id: row.endpoint_id.clone(),
+            account_id: row.account_id.clone(),
+            settings,
             is_default: row.is_default,
             off: row
                 .off_at
@@ -81,6 +84,7 @@ pub(super) fn build(
     }
     ring.signers
         .extend(environment.app_secrets.iter().map(|secret| Signer {
+            kind: keys.providers.default_kind().to_owned(),
             secret: secret.clone(),
             label: ENVIRONMENT.to_owned(),
             scope: environments_app.clone(),
@@ -88,6 +92,14 @@ pub(super) fn build(
     for row in active(Kind::AppSecret) {
         match open(row) {
             Some(secret) => ring.signers.push(Signer {
+                // An app is of the provider of its senders.
+                kind: rows
+                    .iter()
+                    .find(|sender| scope_of(sender) == row.scope)
+                    .map_or_else(
+                        || keys.providers.default_kind().to_owned(),
+                        |sender| sender.kind.clone(),
+                    ),
                 secret,
                 label: row.id.to_string(),
                 scope: row.scope.clone(),

@@ -6,10 +6,12 @@ mod read;
 
 pub use read::Keys;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use secrecy::SecretString;
 use uuid::Uuid;
+
+use crate::providers::Connection;
 
 /// Counts every change of a sender or a credential.
 pub const REVISION: &str = "senders_revision";
@@ -20,19 +22,21 @@ const ENVIRONMENT: &str = "environment";
 /// What the environment says. Its credentials belong to the sender of its number.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
-    pub phone_number_id: Option<String>,
+    pub endpoint_id: Option<String>,
     pub access_token: Option<SecretString>,
     pub app_secrets: Vec<SecretString>,
     pub verify_token: Option<SecretString>,
-    pub api_version: String,
-    pub api_base: String,
+    /// Settings of senders of its kind that have none of their own.
+    pub settings: BTreeMap<String, String>,
 }
 
 /// What a sender sends with.
 #[derive(Clone, Debug)]
 pub enum Token {
     Ready(SecretString),
-    /// Nobody has said it.
+    /// Its kind of provider needs none.
+    NotNeeded,
+    /// None is known.
     Missing,
     /// It is there, and no key we have opens it.
     Unreadable,
@@ -44,10 +48,10 @@ pub struct Account {
     pub id: Uuid,
     pub name: String,
     pub kind: String,
-    pub phone_number_id: Option<String>,
-    pub waba_id: Option<String>,
-    pub api_version: String,
-    pub api_base: String,
+    pub endpoint_id: Option<String>,
+    pub account_id: Option<String>,
+    /// What its kind of provider needs, completed by the environment.
+    pub settings: BTreeMap<String, String>,
     pub is_default: bool,
     /// Held by a person; this is why.
     pub off: Option<String>,
@@ -67,11 +71,11 @@ impl Account {
                 self.name
             ));
         }
-        if self.phone_number_id.is_none() {
+        if self.endpoint_id.is_none() {
             return Some(format!("the sender {} has no phone-number id", self.name));
         }
         match self.token {
-            Token::Ready(_) => None,
+            Token::Ready(_) | Token::NotNeeded => None,
             Token::Missing => Some(format!(
                 "WhatsApp is not configured: the sender {} has no access token (WHATSAPP_ACCESS_TOKEN, or `herald senders set`)",
                 self.name
@@ -84,9 +88,35 @@ impl Account {
     }
 }
 
+impl Account {
+    /// Whether its provider is called without TLS, as only a simulator is.
+    pub fn is_simulated(&self) -> bool {
+        self.settings
+            .get("api_base")
+            .is_some_and(|base| base.starts_with("http://"))
+    }
+
+    /// How it reaches its provider; `None` without a token, or an id to send from.
+    pub fn connection(&self) -> Option<Connection> {
+        let token = match &self.token {
+            Token::Ready(token) => token.clone(),
+            Token::NotNeeded => SecretString::default(),
+            Token::Missing | Token::Unreadable => return None,
+        };
+        Some(Connection {
+            endpoint_id: self.endpoint_id.clone()?,
+            account_id: self.account_id.clone(),
+            settings: self.settings.clone(),
+            token,
+        })
+    }
+}
+
 /// A secret, and whose it is.
 #[derive(Clone, Debug)]
 pub struct Signer {
+    /// Of which kind of provider.
+    pub kind: String,
     pub secret: SecretString,
     /// What is written down of it: a credential's id, or `environment`.
     label: String,
@@ -140,13 +170,13 @@ impl Keyring {
         let mut known: Vec<&str> = self
             .accounts
             .iter()
-            .filter_map(|account| account.waba_id.as_deref())
+            .filter_map(|account| account.account_id.as_deref())
             .collect();
         known.sort_unstable();
         known.dedup();
         self.accounts
             .iter()
-            .filter(|account| match account.waba_id.as_deref() {
+            .filter(|account| match account.account_id.as_deref() {
                 Some(own) => Some(own) == account_id,
                 None => known.iter().all(|other| Some(*other) == account_id),
             })
@@ -154,16 +184,16 @@ impl Keyring {
             .collect()
     }
 
-    pub fn account_of_number(&self, phone_number_id: &str) -> Option<&Account> {
+    pub fn account_of_number(&self, endpoint_id: &str) -> Option<&Account> {
         self.accounts
             .iter()
-            .find(|account| account.phone_number_id.as_deref() == Some(phone_number_id))
+            .find(|account| account.endpoint_id.as_deref() == Some(endpoint_id))
     }
 
     /// Whether what was told of a number can be about a call of this sender: nobody
     /// speaks of another's messages.
-    pub fn speaks_for(&self, phone_number_id: Option<&str>, sender: Uuid) -> bool {
-        match phone_number_id.map(|number| self.account_of_number(number)) {
+    pub fn speaks_for(&self, endpoint_id: Option<&str>, sender: Uuid) -> bool {
+        match endpoint_id.map(|number| self.account_of_number(number)) {
             Some(Some(account)) => account.id == sender,
             Some(None) | None => self.one_app,
         }
@@ -174,7 +204,7 @@ impl Keyring {
     pub fn is_own_word(
         &self,
         signed_by: Option<&str>,
-        phone_number_id: Option<&str>,
+        endpoint_id: Option<&str>,
         account_id: Option<&str>,
     ) -> bool {
         let Some(labels) = signed_by else { return true };
@@ -183,13 +213,13 @@ impl Keyring {
             .filter_map(|label| self.scopes.get(label).map(String::as_str))
             .collect();
         let fits = |account: &Account| scopes.contains(&account.scope.as_str());
-        match phone_number_id {
+        match endpoint_id {
             Some(number) => self.account_of_number(number).is_some_and(fits),
             None => self
                 .accounts
                 .iter()
-                .filter(|account| account.waba_id.is_some())
-                .any(|account| account.waba_id.as_deref() == account_id && fits(account)),
+                .filter(|account| account.account_id.is_some())
+                .any(|account| account.account_id.as_deref() == account_id && fits(account)),
         }
     }
 
@@ -199,26 +229,36 @@ impl Keyring {
     }
 
     /// Whether a number may be taken to be in this account: none of another app is.
-    pub fn may_be_in(&self, phone_number_id: &str, account_id: &str) -> bool {
+    pub fn may_be_in(&self, endpoint_id: &str, account_id: &str) -> bool {
         let scope = self
-            .account_of_number(phone_number_id)
+            .account_of_number(endpoint_id)
             .map(|account| account.scope.as_str());
         self.accounts
             .iter()
-            .filter(|account| account.waba_id.as_deref() == Some(account_id))
+            .filter(|account| account.account_id.as_deref() == Some(account_id))
             .all(|account| Some(account.scope.as_str()) == scope)
     }
 
-    /// Whose signature it is, for the record; nothing where there is one app only.
-    pub fn signed_by(&self, fitting: &[usize]) -> Option<Signature> {
+    /// The secrets that callbacks of a kind of provider are signed with.
+    pub fn signers_of(&self, kind: &str) -> Vec<&Signer> {
+        self.signers
+            .iter()
+            .filter(|signer| signer.kind == kind)
+            .collect()
+    }
+
+    /// Whose signature it is, for the record; nothing where there is one app only. `fitting`
+    /// are positions in [`Self::signers_of`].
+    pub fn signed_by(&self, kind: &str, fitting: &[usize]) -> Option<Signature> {
         if self.one_app {
             return None;
         }
+        let signers = self.signers_of(kind);
         let joined = |of: fn(&Signer) -> &str| {
             let mut all: Vec<&str> = fitting
                 .iter()
-                .filter_map(|position| self.signers.get(*position))
-                .map(of)
+                .filter_map(|position| signers.get(*position))
+                .map(|signer| of(signer))
                 .collect();
             all.sort_unstable();
             all.dedup();

@@ -8,10 +8,11 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Environment, Keyring, REVISION, Token, build::build};
+use super::{Environment, Keyring, REVISION, build::build};
 use crate::{
+    domain::channel::{Capabilities, Channel},
     engine::{Engine, runtime::vault::Vault},
-    providers::{Connector, Provider, UnavailableProvider},
+    providers::{HttpClient, MessageSender, Registry, UnavailableSender},
     store::{StoreError, credential, sender, setting},
 };
 
@@ -23,7 +24,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub struct Keys {
     pub vault: Option<Vault>,
     pub environment: Environment,
-    connector: Option<Connector>,
+    pub(super) providers: Registry,
+    /// Absent where nothing is to be called.
+    http: Option<HttpClient>,
     current: RwLock<Arc<Keyring>>,
     /// What senders send with.
     made: Mutex<HashMap<Uuid, Made>>,
@@ -32,18 +35,20 @@ pub struct Keys {
 }
 
 /// The revision of its account, and the provider.
-type Made = (i64, Arc<dyn Provider>);
+type Made = (i64, Arc<dyn MessageSender>);
 
 impl Keys {
     pub fn new(
         vault: Option<Vault>,
         environment: Environment,
-        connector: Option<Connector>,
+        providers: Registry,
+        http: Option<HttpClient>,
     ) -> Self {
         Self {
             vault,
             environment,
-            connector,
+            providers,
+            http,
             ..Self::default()
         }
     }
@@ -54,6 +59,34 @@ impl Keys {
 }
 
 impl Engine {
+    /// The providers there are.
+    pub const fn providers(&self) -> &Registry {
+        &self.keys.providers
+    }
+
+    /// The channel of a sender, or of the default one; of that which needs no name, if there is
+    /// none.
+    pub fn channel_of(&self, sender: Option<Uuid>) -> Channel {
+        let ring = self.keyring();
+        sender
+            .and_then(|sender| ring.account(sender))
+            .or_else(|| ring.default_account())
+            .and_then(|account| self.keys.providers.find(&account.kind))
+            .map(|provider| provider.channel())
+            .unwrap_or_default()
+    }
+
+    /// What a kind of provider can do; of one that this version does not know, what the default
+    /// one can.
+    pub fn capabilities_of(&self, kind: &str) -> Capabilities {
+        let providers = &self.keys.providers;
+        providers
+            .find(kind)
+            .or_else(|| providers.find(providers.default_kind()))
+            .map(|provider| provider.capabilities())
+            .unwrap_or_default()
+    }
+
     /// What was last read.
     pub fn keyring(&self) -> Arc<Keyring> {
         self.keys.read()
@@ -96,7 +129,7 @@ impl Engine {
     }
 
     /// What a sender sends with, as this process last read it; or why it cannot.
-    pub fn provider(&self, sender: Uuid) -> Result<Arc<dyn Provider>, String> {
+    pub fn provider(&self, sender: Uuid) -> Result<Arc<dyn MessageSender>, String> {
         let ring = self.keyring();
         let account = ring
             .account(sender)
@@ -104,11 +137,7 @@ impl Engine {
         if let Some(obstacle) = account.obstacle() {
             return Err(obstacle);
         }
-        let (Token::Ready(token), Some(number), Some(connector)) = (
-            &account.token,
-            &account.phone_number_id,
-            &self.keys.connector,
-        ) else {
+        let (Some(connection), Some(http)) = (account.connection(), &self.keys.http) else {
             return Err("nothing can be sent from here".to_owned());
         };
         let mut made = self
@@ -121,23 +150,20 @@ impl Engine {
         {
             return Ok(Arc::clone(provider));
         }
-        let provider = connector
-            .connect(
-                &account.kind,
-                &account.api_base,
-                &account.api_version,
-                number,
-                token.clone(),
-            )
-            .ok_or_else(|| format!("this version cannot send with {}", account.kind))?;
+        let provider = self
+            .keys
+            .providers
+            .find(&account.kind)
+            .ok_or_else(|| format!("this version cannot send with {}", account.kind))?
+            .connect(http, connection);
         made.insert(sender, (account.revision, Arc::clone(&provider)));
         Ok(provider)
     }
 
     /// The same; what cannot send answers every call with the reason.
-    pub fn provider_or_unavailable(&self, sender: Uuid) -> Arc<dyn Provider> {
+    pub fn provider_or_unavailable(&self, sender: Uuid) -> Arc<dyn MessageSender> {
         self.provider(sender)
-            .unwrap_or_else(|reason| Arc::new(UnavailableProvider(reason)))
+            .unwrap_or_else(|reason| Arc::new(UnavailableSender(reason)))
     }
 
     /// Why a sender cannot send, or nobody can; `None` asks for the default sender.

@@ -4,6 +4,8 @@ pub mod credentials;
 pub mod switch;
 mod view;
 
+use std::collections::BTreeMap;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -34,13 +36,18 @@ pub struct NewSender {
     /// `meta`, if absent.
     kind: Option<String>,
     /// Meta's id of the number.
-    phone_number_id: String,
+    phone_number_id: Option<String>,
+    /// What another provider than Meta calls the sender.
+    endpoint_id: Option<String>,
     /// Meta's id of the business account.
     waba_id: Option<String>,
     /// Meta's id of the app that is subscribed. Numbers of one app share its secrets.
     app_id: Option<String>,
     api_version: Option<String>,
     api_base: Option<String>,
+    /// What another kind of provider needs, by name.
+    #[serde(default)]
+    settings: BTreeMap<String, String>,
     /// Absent: as the provider reports it. 0: unlimited.
     messages_per_second: Option<i64>,
     /// Write-only.
@@ -145,13 +152,21 @@ pub async fn add(
     let asked: NewSender = super::read_json(&body)?;
     let credentials = credentials::read_all(asked.credentials)?;
     let new = New {
-        kind: asked.kind.unwrap_or_else(|| "meta".to_owned()),
+        kind: asked
+            .kind
+            .unwrap_or_else(|| state.engine.providers().default_kind().to_owned()),
         name: asked.name,
-        phone_number_id: Some(asked.phone_number_id),
-        waba_id: asked.waba_id,
+        endpoint_id: asked.phone_number_id.or(asked.endpoint_id),
+        account_id: asked.waba_id,
         app_id: asked.app_id,
-        api_version: asked.api_version,
-        base_url: asked.api_base,
+        settings: [
+            ("api_version", asked.api_version),
+            ("api_base", asked.api_base),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .chain(asked.settings)
+        .collect(),
         per_second: asked.messages_per_second,
     };
     let by = by(&state, &caller, key.as_ref());
@@ -180,10 +195,16 @@ pub async fn change(
 
     let changes = Changes {
         name: asked.name,
-        waba_id: asked.waba_id,
+        account_id: asked.waba_id,
         app_id: asked.app_id,
-        api_version: asked.api_version,
-        base_url: asked.api_base,
+        settings: [
+            ("api_version", asked.api_version),
+            ("api_base", asked.api_base),
+        ]
+        .into_iter()
+        .filter(|(_, edit)| *edit != Edit::Keep)
+        .map(|(name, edit)| (name.to_owned(), edit))
+        .collect(),
         per_second: asked.messages_per_second,
     };
     let by = by(&state, &caller, None);

@@ -1,5 +1,7 @@
 //! How a sender is shown.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -37,6 +39,8 @@ pub struct SenderView {
     api_version: Option<String>,
     /// Where the Graph API is for it; absent: `WHATSAPP_API_BASE`.
     api_base: Option<String>,
+    /// What its kind of provider needs, by name.
+    settings: BTreeMap<String, String>,
     updated_at: String,
     /// Who changed it last, by hand: `key:PREFIX`, `login:NAME` or `cli:NAME`. Absent for keys without `audit:read`.
     changed_by: Option<String>,
@@ -160,12 +164,13 @@ async fn view(
     };
     let text = |at: Option<i64>| at.map(|at| Timestamp::from_micros(at).to_string());
     let of_all = state.engine.settings.send_per_second;
+    let settings = sender::settings_of(&row);
     let (state_name, reason) = senders::standing(&state.engine, &row);
     Ok(SenderView {
         id: row.id,
         facts: facts
             .iter()
-            .filter(|fact| Some(&fact.account_id) == row.waba_id.as_ref())
+            .filter(|fact| Some(&fact.account_id) == row.account_id.as_ref())
             .filter(|fact| is_known(&client.bounds, fact, &row))
             .map(|fact| FactView {
                 property: fact.property.clone(),
@@ -183,14 +188,15 @@ async fn view(
         unheard_since: text(row.unheard_since),
         name: row.name,
         kind: row.kind,
-        api_version: row.api_version,
-        api_base: row.base_url,
+        api_version: settings.get("api_version").cloned(),
+        api_base: settings.get("api_base").cloned(),
+        settings,
         updated_at: Timestamp::from_micros(row.updated_at).to_string(),
         changed_at: text(changed.as_ref().map(|entry| entry.created_at)),
         changed_by: changed.map(|entry| entry.actor),
-        phone_number_id: row.phone_number_id,
+        phone_number_id: row.endpoint_id,
         number: row.display_number,
-        account: row.waba_id,
+        account: row.account_id,
         app: row.app_id,
         default: row.is_default,
         credentials,

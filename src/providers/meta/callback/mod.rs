@@ -309,7 +309,7 @@ fn parse_change(raw: &RawValue, pointer: &str, context: Context, parsed: &mut Pa
                     ItemKind::News(news) => news.account_id.clone(),
                     _ => context.account_id,
                 },
-                phone_number_id: None,
+                endpoint_id: None,
                 display_number: None,
                 kind,
             });
@@ -403,7 +403,7 @@ fn parse_value(
                 Ok(kind) => parsed.items.push(Item {
                     pointer,
                     account_id: context.account_id.clone(),
-                    phone_number_id: context.phone_number_id.clone(),
+                    endpoint_id: context.phone_number_id.clone(),
                     display_number: context.display_number.clone(),
                     kind,
                 }),
@@ -417,7 +417,7 @@ fn parse_value(
         parsed.items.push(Item {
             pointer: format!("{pointer}/errors"),
             account_id: context.account_id.clone(),
-            phone_number_id: context.phone_number_id.clone(),
+            endpoint_id: context.phone_number_id.clone(),
             display_number: context.display_number.clone(),
             kind: account::errors(errors, &context),
         });
@@ -469,7 +469,7 @@ fn other(
     parsed.items.push(Item {
         pointer,
         account_id: context.account_id.clone(),
-        phone_number_id: context.phone_number_id.clone(),
+        endpoint_id: context.phone_number_id.clone(),
         display_number: context.display_number.clone(),
         kind: other_item(field, summary, context.at, raw),
     });
@@ -550,7 +550,7 @@ mod tests {
         let parsed = parse(body.as_bytes(), AT);
         assert_eq!(parsed.items.len(), 2);
         assert_eq!(
-            parsed.items[0].phone_number_id.as_deref(),
+            parsed.items[0].endpoint_id.as_deref(),
             Some("106540352242922")
         );
         let pointers: Vec<_> = parsed

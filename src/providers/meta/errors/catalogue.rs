@@ -4,22 +4,14 @@
 //! The class says what Herald does (`FailureClass::action`); the first text what
 //! it means, the second what a person can do.
 
-use crate::domain::failure::FailureClass::{
-    self, Account, FixRequest, MarketingLimit, NeedsTemplate, OptedOut, PaceNumber, PacePair,
-    RecipientGone, Retry, Spam, TemplateDisabled, TemplatePaused, TemplateTrouble, Token,
-    WaitUntil,
+use crate::{
+    domain::failure::FailureClass::{
+        self, Account, FixRequest, MarketingLimit, NeedsTemplate, OptedOut, PaceNumber, PacePair,
+        RecipientGone, Retry, Spam, TemplateDisabled, TemplatePaused, TemplateTrouble, Token,
+        WaitUntil,
+    },
+    providers::KnownError,
 };
-
-/// One row of the catalogue.
-#[derive(Debug)]
-pub struct KnownError {
-    pub code: i64,
-    pub class: FailureClass,
-    /// How long to wait, in seconds, for a class that waits.
-    pub wait_seconds: Option<i64>,
-    pub meaning: &'static str,
-    pub remedy: &'static str,
-}
 
 const fn row(
     code: i64,

@@ -5,11 +5,14 @@
 
 mod catalogue;
 
-pub use catalogue::{CATALOGUE, KnownError};
+pub use catalogue::CATALOGUE;
 
 use serde_json::Value;
 
-use crate::domain::failure::{Failure, FailureClass};
+use crate::{
+    domain::failure::{Failure, FailureClass},
+    providers::KnownError,
+};
 
 /// What the table says of a code, by itself or in a range.
 pub fn known(code: i64) -> Option<&'static KnownError> {

@@ -2,14 +2,15 @@
 
 use super::Sheet;
 use crate::{
-    domain::time::Timestamp, engine::insight::check::Verdict, providers::meta::inspect::NumberFacts,
+    domain::time::Timestamp,
+    providers::{Verdict, meta::inspect::NumberFacts},
 };
 
 /// Meta's clock may differ by so much, in seconds: an answer takes its time.
 const MOST_SKEW_SECONDS: i64 = 30;
 
 /// What Meta says of it.
-pub(super) fn facts(sheet: &mut Sheet<'_>, number: &NumberFacts, now: Timestamp) {
+pub(super) fn facts(sheet: &mut Sheet, number: &NumberFacts, now: Timestamp) {
     match number.status.as_deref() {
         Some("CONNECTED") | None => sheet.good("number", "The number is connected."),
         Some(status @ ("FLAGGED" | "RATE_LIMITED")) => sheet.add(

@@ -3,12 +3,9 @@
 use secrecy::SecretString;
 
 use super::{Sheet, is_passing};
-use crate::{
-    engine::{
-        insight::check::{Asked, Verdict, webhook_of},
-        runtime::keyring::{Account, Keyring},
-    },
-    providers::meta::inspect::{Inspector, NumberFacts, Subscription},
+use crate::providers::{
+    DiagnosisRequest, Verdict,
+    meta::inspect::{Inspector, NumberFacts, Subscription},
 };
 
 /// What the app must be told of, and what is missed without it.
@@ -42,15 +39,13 @@ const FIELDS: [(&str, Verdict, &str); 5] = [
 
 /// Looks at the subscription of the app, level by level.
 pub(super) async fn look(
-    sheet: &mut Sheet<'_>,
+    sheet: &mut Sheet,
     inspector: &Inspector,
-    account: &Account,
     app_id: Option<&str>,
-    ring: &Keyring,
     number: &NumberFacts,
-    asked: &Asked,
+    request: &DiagnosisRequest<'_>,
 ) {
-    let Some(waba_id) = &account.waba_id else {
+    let Some(waba_id) = &request.connection.account_id else {
         sheet.skip("subscribed", "The sender's business account is not known, so its subscription was not looked at: set WHATSAPP_WABA_ID.");
         return;
     };
@@ -78,34 +73,21 @@ pub(super) async fn look(
         Some(_) => sheet.good("subscribed", "This app gets the account's callbacks."),
         None => sheet.add("subscribed", Verdict::Failed, "This app does not get the account's callbacks.", &format!("POST /{waba_id}/subscribed_apps with the access token, or add the app to the account in Meta's Business Manager.")),
     }
-    let of_app = of_app(sheet, inspector, app_id, &account.scope, ring).await;
+    let of_app = of_app(sheet, inspector, app_id, &request.app_secrets).await;
     if let Some(found) = &of_app {
         fields(sheet, found);
     }
     let own = ours.and_then(|app| app.override_url.clone());
-    callback(sheet, own, of_app, number, asked);
+    callback(sheet, own, of_app, number, request.webhook_url.as_deref());
 }
 
 /// What the app is subscribed to: its secret is what lets us ask.
 async fn of_app(
-    sheet: &mut Sheet<'_>,
+    sheet: &mut Sheet,
     inspector: &Inspector,
     app_id: &str,
-    scope: &str,
-    ring: &Keyring,
+    secrets: &[SecretString],
 ) -> Option<Subscription> {
-    let secrets: Vec<&SecretString> = ring
-        .signers
-        .iter()
-        .filter(|signer| signer.is_of(scope))
-        .map(|signer| &signer.secret)
-        .collect();
-    // An app without a secret of its own has the environment's.
-    let secrets = if secrets.is_empty() {
-        ring.signers.iter().map(|signer| &signer.secret).collect()
-    } else {
-        secrets
-    };
     let mut of_app = None;
     let mut wrong = None;
     for secret in secrets {
@@ -131,7 +113,7 @@ async fn of_app(
     of_app
 }
 
-fn fields(sheet: &mut Sheet<'_>, found: &Subscription) {
+fn fields(sheet: &mut Sheet, found: &Subscription) {
     let mut missing = false;
     for (field, verdict, without) in FIELDS {
         if !found.fields.iter().any(|has| has == field) {
@@ -160,11 +142,11 @@ fn fields(sheet: &mut Sheet<'_>, found: &Subscription) {
 
 /// Where callbacks go.
 fn callback(
-    sheet: &mut Sheet<'_>,
+    sheet: &mut Sheet,
     of_account: Option<String>,
     of_app: Option<Subscription>,
     number: &NumberFacts,
-    asked: &Asked,
+    own_url: Option<&str>,
 ) {
     // The number's override goes before the account's, and that before the app's.
     let of_app = of_app
@@ -178,11 +160,10 @@ fn callback(
     ]
     .into_iter()
     .find_map(|(level, url)| Some((level, url?)));
-    match (effective, &asked.public_url) {
+    match (effective, own_url) {
         (None, _) => sheet.add("callback", Verdict::Failed, "Meta knows no address for callbacks.", "App Dashboard, WhatsApp, Configuration: set the callback URL and the verify token."),
         (Some((level, url)), None) => sheet.skip("callback", format!("Callbacks go to {url} (set at the {level}); HERALD_PUBLIC_URL is not set, so it was not compared.")),
-        (Some((level, url)), Some(public_url)) => {
-            let own = webhook_of(public_url);
+        (Some((level, url)), Some(own)) => {
             if url == own {
                 sheet.good("callback", format!("Callbacks go to {url} (set at the {level})."));
             } else {

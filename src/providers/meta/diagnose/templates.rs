@@ -1,26 +1,18 @@
 //! The templates that catalogues use: whether the account may send them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::Sheet;
-use crate::{
-    domain::template::name::at_meta,
-    engine::{insight::check::Verdict, runtime::keyring::Account},
-    providers::meta::inspect::Inspector,
-};
+use crate::providers::{UsedTemplate, Verdict, meta::inspect::Inspector};
 
 /// Looks at each of them.
 pub(super) async fn look(
-    sheet: &mut Sheet<'_>,
+    sheet: &mut Sheet,
     inspector: &Inspector,
-    account: &Account,
-    used: &BTreeSet<(String, String)>,
-    suffix: Option<&str>,
+    account_id: &str,
+    used: &[UsedTemplate],
 ) {
-    let Some(waba_id) = &account.waba_id else {
-        return;
-    };
-    let all = match inspector.templates(waba_id).await {
+    let all = match inspector.templates(account_id).await {
         Ok(all) => all,
         Err(refusal) => {
             sheet.add(
@@ -36,11 +28,11 @@ pub(super) async fn look(
     let mut unknown = Vec::new();
     // One row for a status: there may be many templates.
     let mut others: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (name, language) in used {
-        let found = all
-            .iter()
-            .find(|(has, in_language, _)| *has == at_meta(name, suffix) && in_language == language);
-        let called = format!("{name} ({language})");
+    for template in used {
+        let found = all.iter().find(|(name, language, _)| {
+            *name == template.remote_name && *language == template.language
+        });
+        let called = format!("{} ({})", template.name, template.language);
         match found.map(|(_, _, status)| status.as_str()) {
             Some("APPROVED") => fine += 1,
             Some(status) => others.entry(status.to_owned()).or_default().push(called),

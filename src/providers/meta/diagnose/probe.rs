@@ -5,18 +5,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
-/// What the webhook answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    Good,
-    /// Herald is there, and does not take it.
-    Refused,
-    /// Another status than 200.
-    Status(u16),
-    /// 200, and not what was asked for: something else answers at this address.
-    Foreign,
-    Unreachable,
-}
+use crate::providers::ProbeAnswer as Answer;
 
 /// The handshake with a verify token.
 pub async fn handshake(
@@ -95,12 +84,4 @@ async fn post(http: &reqwest::Client, url: &str, body: &str, signature: &str) ->
         200 => Answer::Good,
         status => refusal(status, &answer),
     }
-}
-
-/// How our own requests arrive at a server of ours: what its `/livez` says of the proxy
-/// between. `None` when it does not say.
-pub async fn proxy(http: &reqwest::Client, public_url: &str) -> Option<String> {
-    let answer = http.get(format!("{public_url}/livez")).send().await.ok()?;
-    let document: serde_json::Value = answer.json().await.ok()?;
-    Some(document.get("proxy")?.as_str()?.to_owned())
 }

@@ -3,8 +3,10 @@
 use super::Sheet;
 use crate::{
     domain::time::Timestamp,
-    engine::{insight::check::Verdict, runtime::keyring::Account},
-    providers::meta::inspect::{Refusal, TokenFacts},
+    providers::{
+        Verdict,
+        meta::inspect::{Refusal, TokenFacts},
+    },
 };
 
 /// What a token must allow.
@@ -29,7 +31,7 @@ const EXPIRED: i64 = 463;
 
 /// Says what is wrong with a token that was refused. False: it was refused for something
 /// else.
-pub(super) fn is_refused(sheet: &mut Sheet<'_>, refusal: &Refusal) -> bool {
+pub(super) fn is_refused(sheet: &mut Sheet, refusal: &Refusal) -> bool {
     match refusal {
         Refusal::Unreachable => {
             sheet.add("reachable", Verdict::Failed, "Meta's Graph API cannot be reached from here.", "Look at the network, the proxy and the firewall; WHATSAPP_API_BASE says where it is.");
@@ -54,7 +56,12 @@ pub(super) fn is_refused(sheet: &mut Sheet<'_>, refusal: &Refusal) -> bool {
 }
 
 /// What is known of a token that was not refused.
-pub(super) fn facts(sheet: &mut Sheet<'_>, account: &Account, facts: &TokenFacts, now: Timestamp) {
+pub(super) fn facts(
+    sheet: &mut Sheet,
+    account_id: Option<&String>,
+    facts: &TokenFacts,
+    now: Timestamp,
+) {
     if !facts.is_valid {
         sheet.add(
             "token",
@@ -81,7 +88,7 @@ pub(super) fn facts(sheet: &mut Sheet<'_>, account: &Account, facts: &TokenFacts
             sheet.add("scopes", verdict, format!("The access token lacks {scope}: {without}."), "Make a new one with this permission, in Meta's Business Manager at the system user.");
         }
     }
-    let foreign = facts.accounts.as_ref().zip(account.waba_id.as_ref());
+    let foreign = facts.accounts.as_ref().zip(account_id);
     if foreign.is_some_and(|(accounts, own)| !accounts.contains(own)) {
         missing = true;
         sheet.add(

@@ -1,0 +1,99 @@
+//! A provider's half of `herald check`.
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use serde::Serialize;
+
+use super::{Connection, HttpClient};
+use crate::domain::time::Timestamp;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Ok,
+    /// It could not be looked at; the finding says why.
+    Skipped,
+    /// It works, and should be different.
+    Warning,
+    /// It does not work.
+    Failed,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiagnosisFinding {
+    /// What was looked at: stays the same from version to version.
+    pub name: &'static str,
+    pub verdict: Verdict,
+    /// What was found, in a sentence.
+    pub found: String,
+    /// What helps; empty where nothing needs help.
+    pub remedy: String,
+}
+
+/// A template that catalogues use.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UsedTemplate {
+    /// As catalogues call it.
+    pub name: String,
+    /// As the account calls it.
+    pub remote_name: String,
+    pub language: String,
+}
+
+/// What a provider is asked to look at.
+#[derive(Clone, Debug)]
+pub struct DiagnosisRequest<'a> {
+    pub connection: &'a Connection,
+    /// The app whose secrets sign the sender's callbacks, if it is known.
+    pub app_id: Option<String>,
+    /// Secrets that may be that app's.
+    pub app_secrets: Vec<SecretString>,
+    pub templates: &'a [UsedTemplate],
+    /// Where the provider's callbacks should go.
+    pub webhook_url: Option<String>,
+    pub now: Timestamp,
+}
+
+/// What a webhook of ours answered when we played the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeAnswer {
+    Good,
+    /// Herald is there, and does not take it.
+    Refused,
+    /// Another status than 200.
+    Status(u16),
+    /// 200, and not what was asked for: something else answers at this address.
+    Foreign,
+    Unreachable,
+}
+
+/// Looks at a provider's side, without sending anything.
+#[async_trait]
+pub trait Diagnose: Send + Sync {
+    /// Looks at everything about one sender.
+    async fn diagnose(
+        &self,
+        http: &HttpClient,
+        request: DiagnosisRequest<'_>,
+    ) -> Vec<DiagnosisFinding>;
+
+    /// Registers at our webhook as the provider would, with this verify token.
+    async fn probe_handshake(
+        &self,
+        http: &HttpClient,
+        url: &str,
+        token: &SecretString,
+        nonce: &str,
+    ) -> ProbeAnswer;
+
+    /// Posts a callback without items, signed with this secret.
+    async fn probe_signature(
+        &self,
+        http: &HttpClient,
+        url: &str,
+        secret: &SecretString,
+        nonce: &str,
+    ) -> ProbeAnswer;
+}

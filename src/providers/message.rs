@@ -1,0 +1,71 @@
+//! What is handed to a provider, and what came of it.
+
+use uuid::Uuid;
+
+use crate::domain::{content, outcome::Outcome, recipient::Address, template::layout::Filled};
+
+/// What a provider says of a number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NumberFacts {
+    /// How many messages per second it may send; absent: it does not say.
+    pub per_second: Option<i64>,
+    /// How people write it, digits only.
+    pub display_number: Option<String>,
+}
+
+/// One message, ready to be written for a provider.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Travels with the message and comes back in its callbacks.
+    pub attempt_id: Uuid,
+    pub to: Address,
+    pub content: Content,
+    /// The message that it answers.
+    pub reply_to: Option<String>,
+    /// The parameters hold a code: they are not kept in the record of the request.
+    pub sensitive: bool,
+}
+
+/// The content of a message.
+#[derive(Clone, Debug)]
+pub enum Content {
+    Template {
+        name: String,
+        language: String,
+        filled: Filled,
+    },
+    /// Everything that needs no template.
+    Free(content::Content),
+}
+
+/// One call: the request, the response, and what the response means.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    pub request: serde_json::Value,
+    pub http_status: Option<u16>,
+    pub answer: Option<String>,
+    pub outcome: Outcome,
+}
+
+/// A file that a person sent.
+#[derive(Clone, Debug)]
+pub struct Media {
+    pub mime_type: String,
+    pub content: bytes::Bytes,
+}
+
+/// Why a provider did not give what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    #[error("this provider cannot do it")]
+    Unsupported,
+    #[error("the provider does not have it any more")]
+    Gone,
+    #[error("it is larger than allowed")]
+    TooLarge,
+    /// The provider refused, with its code if it gave one.
+    #[error("the provider refused (code {0:?})")]
+    Refused(Option<i64>),
+    #[error("the provider cannot be reached")]
+    Unreachable,
+}

@@ -1,0 +1,128 @@
+//! Meta's half of `herald check`: token, number, account, subscription, callback, templates.
+
+mod number;
+mod probe;
+mod subscription;
+mod templates;
+mod token;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use super::{
+    MetaProvider,
+    inspect::{Inspector, Refusal},
+};
+use crate::providers::{
+    Diagnose, DiagnosisFinding, DiagnosisRequest, HttpClient, ProbeAnswer, Verdict,
+};
+
+/// Codes of limits and of troubles at Meta that pass: they say nothing of what was asked
+/// (Meta, "Handle errors", "Rate limits").
+const PASSING: [i64; 5] = [2, 4, 17, 613, 80_008];
+
+fn is_passing(refusal: &Refusal) -> bool {
+    match refusal {
+        Refusal::Refused { code, .. } => PASSING.contains(code),
+        Refusal::Unreachable | Refusal::Unreadable(_) | Refusal::Endless => true,
+    }
+}
+
+/// Findings about one sender.
+#[derive(Default)]
+struct Sheet {
+    findings: Vec<DiagnosisFinding>,
+}
+
+impl Sheet {
+    fn add(
+        &mut self,
+        name: &'static str,
+        verdict: Verdict,
+        found: impl Into<String>,
+        remedy: &str,
+    ) {
+        self.findings.push(DiagnosisFinding {
+            name,
+            verdict,
+            found: found.into(),
+            remedy: remedy.to_owned(),
+        });
+    }
+
+    fn good(&mut self, name: &'static str, found: impl Into<String>) {
+        self.add(name, Verdict::Ok, found, "");
+    }
+
+    fn skip(&mut self, name: &'static str, found: impl Into<String>) {
+        self.add(name, Verdict::Skipped, found, "");
+    }
+}
+
+#[async_trait]
+impl Diagnose for MetaProvider {
+    async fn diagnose(
+        &self,
+        http: &HttpClient,
+        request: DiagnosisRequest<'_>,
+    ) -> Vec<DiagnosisFinding> {
+        let mut sheet = Sheet::default();
+        one(&mut sheet, http, &request).await;
+        sheet.findings
+    }
+
+    async fn probe_handshake(
+        &self,
+        http: &HttpClient,
+        url: &str,
+        token: &SecretString,
+        nonce: &str,
+    ) -> ProbeAnswer {
+        probe::handshake(http, url, token, nonce).await
+    }
+
+    async fn probe_signature(
+        &self,
+        http: &HttpClient,
+        url: &str,
+        secret: &SecretString,
+        nonce: &str,
+    ) -> ProbeAnswer {
+        probe::signed_post(http, url, secret, nonce).await
+    }
+}
+
+async fn one(sheet: &mut Sheet, http: &HttpClient, request: &DiagnosisRequest<'_>) {
+    let connection = request.connection;
+    let inspector = Inspector::of(http, connection);
+    let facts = match inspector.token().await {
+        Ok(facts) => Some(facts),
+        Err(refusal) => {
+            if token::is_refused(sheet, &refusal) {
+                return;
+            }
+            None
+        }
+    };
+    if let Some(facts) = &facts {
+        token::facts(sheet, connection.account_id.as_ref(), facts, request.now);
+    }
+    let number = match inspector.number(&connection.endpoint_id).await {
+        Ok(found) => found,
+        Err(refusal) => {
+            if !token::is_refused(sheet, &refusal) {
+                sheet.add("number", if is_passing(&refusal) { Verdict::Warning } else { Verdict::Failed }, format!("The number cannot be looked at: {refusal}."), "Is WHATSAPP_PHONE_NUMBER_ID Meta's id of the number (not the number itself), and in an account that the token may use?");
+            }
+            return;
+        }
+    };
+    number::facts(sheet, &number, request.now);
+    let app_id = request
+        .app_id
+        .clone()
+        .or_else(|| facts.as_ref().and_then(|facts| facts.app_id.clone()));
+    subscription::look(sheet, &inspector, app_id.as_deref(), &number, request).await;
+    if let Some(account_id) = &connection.account_id {
+        templates::look(sheet, &inspector, account_id, request.templates).await;
+    }
+}

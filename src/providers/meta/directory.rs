@@ -1,0 +1,110 @@
+//! Meta's templates, as the port asks for them.
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::{
+    MetaProvider, definition,
+    inspect::{Inspector, Refusal},
+    pulled, templates,
+};
+use crate::providers::{
+    CreatedTemplate, DirectoryError, Drift, PulledTemplate, RemoteTemplate, Sample,
+    TemplateDefinition, TemplateDirectory, TemplateFormat,
+};
+
+/// The templates of one business account.
+pub(super) struct MetaDirectory {
+    pub inspector: Inspector,
+    pub account_id: String,
+}
+
+impl From<Refusal> for DirectoryError {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            is_taken: refusal.is_taken(),
+            reason: refusal.to_string(),
+        }
+    }
+}
+
+impl From<definition::Impossible> for DirectoryError {
+    fn from(impossible: definition::Impossible) -> Self {
+        Self {
+            is_taken: false,
+            reason: impossible.to_string(),
+        }
+    }
+}
+
+impl TemplateFormat for MetaProvider {
+    fn document(&self, definition: TemplateDefinition<'_>) -> Result<Value, String> {
+        definition::document(definition).map_err(|impossible| impossible.to_string())
+    }
+
+    /// What is approved, rejected or paused (Meta, "Edit templates").
+    fn is_editable(&self, status: &str) -> bool {
+        ["APPROVED", "REJECTED", "PAUSED"].contains(&status)
+    }
+
+    fn check(&self, definition: TemplateDefinition<'_>) -> Result<(), String> {
+        definition::components(definition)
+            .map(drop)
+            .map_err(|impossible| impossible.to_string())
+    }
+
+    fn drift(&self, ours: TemplateDefinition<'_>, theirs: &RemoteTemplate) -> Vec<Drift> {
+        definition::drift(
+            &definition::compared(ours),
+            ours.category,
+            &theirs.components,
+            theirs.category.as_deref(),
+        )
+    }
+
+    fn pulled(&self, remote: &RemoteTemplate, name: &str) -> Result<PulledTemplate, String> {
+        pulled::written(remote, name)
+    }
+
+    fn sample(&self, filename: &str, bytes: Vec<u8>) -> Result<Sample, &'static str> {
+        templates::sample(filename, bytes)
+    }
+}
+
+#[async_trait]
+impl TemplateDirectory for MetaDirectory {
+    async fn all(&self) -> Result<Vec<RemoteTemplate>, DirectoryError> {
+        Ok(self.inspector.account_templates(&self.account_id).await?)
+    }
+
+    async fn named(&self, name: &str) -> Result<Vec<RemoteTemplate>, DirectoryError> {
+        Ok(self
+            .inspector
+            .templates_named(&self.account_id, name)
+            .await?)
+    }
+
+    async fn create(
+        &self,
+        definition: TemplateDefinition<'_>,
+    ) -> Result<CreatedTemplate, DirectoryError> {
+        let document = definition::document(definition)?;
+        Ok(self
+            .inspector
+            .make_template(&self.account_id, &document)
+            .await?)
+    }
+
+    async fn edit(
+        &self,
+        id: &str,
+        definition: TemplateDefinition<'_>,
+    ) -> Result<(), DirectoryError> {
+        let components = definition::components(definition)?;
+        Ok(self.inspector.change_template(id, &components).await?)
+    }
+
+    async fn upload(&self, sample: &Sample) -> Result<String, DirectoryError> {
+        Ok(self.inspector.upload(sample).await?)
+    }
+}

@@ -1,0 +1,144 @@
+//! What Meta's Cloud API is able to do, and where each part of it stands.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::{
+    callback, client::MetaClient, directory::MetaDirectory, errors, inspect::Inspector,
+    sender_fields, signature,
+};
+use crate::{
+    domain::{
+        channel::{Capabilities, Channel},
+        field_error::FieldError,
+        time::Timestamp,
+    },
+    providers::{
+        Connection, Diagnose, HttpClient, KnownError, MessageSender, Parsed, Provider, Receiver,
+        SenderFields, TemplateDirectory, TemplateFormat, UnknownOutcome, WebhookHandshake,
+    },
+};
+
+/// The word for this provider in rows, and the last part of its webhook's path.
+const KIND: &str = "meta";
+
+/// Meta's WhatsApp Business Cloud API.
+#[derive(Clone, Copy, Debug)]
+pub struct MetaProvider;
+
+impl Provider for MetaProvider {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn channel(&self) -> Channel {
+        Channel::WhatsApp
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            reviewed_templates: true,
+            service_window: true,
+            pair_limit: true,
+            read_receipts: true,
+            opt_out_words: true,
+        }
+    }
+
+    /// `biz_opaque_callback_data` comes back in every status (Meta, "Webhooks: messages").
+    fn unknown_outcome(&self) -> UnknownOutcome {
+        UnknownOutcome::ByOurId
+    }
+
+    fn check_sender(&self, fields: SenderFields<'_>) -> Vec<FieldError> {
+        sender_fields::check(fields)
+    }
+
+    fn endpoint_field(&self) -> &'static str {
+        sender_fields::ENDPOINT
+    }
+
+    fn connect(&self, http: &HttpClient, connection: Connection) -> Arc<dyn MessageSender> {
+        Arc::new(MetaClient::new(
+            http.clone(),
+            connection.setting(sender_fields::API_BASE),
+            connection.setting(sender_fields::API_VERSION),
+            &connection.endpoint_id,
+            connection.token.clone(),
+        ))
+    }
+
+    fn receiver(&self) -> Option<&dyn Receiver> {
+        Some(self)
+    }
+
+    fn template_format(&self) -> Option<&dyn TemplateFormat> {
+        Some(self)
+    }
+
+    fn templates(
+        &self,
+        http: &HttpClient,
+        connection: &Connection,
+    ) -> Option<Box<dyn TemplateDirectory>> {
+        Some(Box::new(MetaDirectory {
+            inspector: Inspector::of(http, connection),
+            account_id: connection.account_id.clone()?,
+        }))
+    }
+
+    fn diagnose(&self) -> Option<&dyn Diagnose> {
+        Some(self)
+    }
+
+    fn known_error(&self, code: i64) -> Option<&'static KnownError> {
+        errors::known(code)
+    }
+}
+
+impl Receiver for MetaProvider {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn endpoint(&self) -> &'static str {
+        KIND
+    }
+
+    fn signature_header(&self) -> &'static str {
+        "X-Hub-Signature-256"
+    }
+
+    fn is_well_formed(&self, header: Option<&str>) -> bool {
+        signature::is_well_formed(header)
+    }
+
+    fn fitting(&self, secrets: &[&SecretString], header: Option<&str>, body: &[u8]) -> Vec<usize> {
+        signature::fitting(secrets.iter().copied(), header, body)
+    }
+
+    /// Meta, "Create a webhook endpoint".
+    fn handshake(&self, query: &[(String, String)]) -> Option<WebhookHandshake> {
+        let value = |name: &str| {
+            let mut values = query.iter().filter(|(key, _)| key == name);
+            let (_, value) = values.next()?;
+            values.next().is_none().then(|| value.clone())
+        };
+        if value("hub.mode")? != "subscribe" {
+            return None;
+        }
+        Some(WebhookHandshake {
+            token: value("hub.verify_token")?,
+            challenge: value("hub.challenge")?,
+        })
+    }
+
+    fn is_urgent(&self, body: &[u8]) -> bool {
+        callback::is_urgent(body)
+    }
+
+    fn parse(&self, body: &[u8], received_at: Timestamp) -> Parsed {
+        callback::parse(body, received_at)
+    }
+}

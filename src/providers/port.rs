@@ -1,0 +1,234 @@
+//! What a provider implements: those of the traits that it can.
+
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+
+use super::{
+    AskError, Diagnose, Exchange, HttpClient, Media, Message, NumberFacts, Parsed,
+    TemplateDirectory, TemplateFormat,
+};
+use crate::domain::{
+    channel::{Capabilities, Channel},
+    failure::FailureClass,
+    field_error::FieldError,
+    outcome::Outcome,
+    time::Timestamp,
+};
+
+/// How a sender reaches its provider: its row, completed by the environment.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// What the provider's callbacks call the sender. Meta: the phone-number id.
+    pub endpoint_id: String,
+    /// The account that the sender is in. Meta: the WhatsApp business account.
+    pub account_id: Option<String>,
+    /// What the kind of provider needs, by name; checked by [`Provider::check_sender`].
+    pub settings: BTreeMap<String, String>,
+    /// Empty for a provider that needs none.
+    pub token: SecretString,
+}
+
+impl Connection {
+    /// A setting; empty if there is none.
+    pub fn setting(&self, name: &str) -> &str {
+        self.settings.get(name).map_or("", String::as_str)
+    }
+}
+
+/// A sender that is to be stored, or what is to be changed of it.
+#[derive(Clone, Copy, Debug)]
+pub struct SenderFields<'a> {
+    /// Absent in a change: it stays.
+    pub endpoint_id: Option<&'a str>,
+    pub account_id: Option<&'a str>,
+    pub app_id: Option<&'a str>,
+    pub settings: &'a BTreeMap<String, String>,
+    pub is_new: bool,
+}
+
+/// By which name the outcome of a call whose response was lost comes to light.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownOutcome {
+    /// Callbacks carry our id of the attempt.
+    ByOurId,
+    /// Callbacks carry the provider's id only, which a lost response did not bring.
+    Never,
+}
+
+/// What an error code means.
+#[derive(Debug)]
+pub struct KnownError {
+    pub code: i64,
+    pub class: FailureClass,
+    /// How long to wait, in seconds, for a class that waits.
+    pub wait_seconds: Option<i64>,
+    pub meaning: &'static str,
+    pub remedy: &'static str,
+}
+
+/// One kind of provider. [`super::Registry`] lists them.
+pub trait Provider: Send + Sync + Debug {
+    /// The word in rows, the API and the CLI, such as `meta`.
+    fn kind(&self) -> &'static str;
+
+    /// Which channel its senders serve.
+    fn channel(&self) -> Channel;
+
+    fn capabilities(&self) -> Capabilities;
+
+    /// How the outcome of a call comes to light whose response was lost.
+    fn unknown_outcome(&self) -> UnknownOutcome;
+
+    /// What is wrong with a sender, by the names that the API and the CLI have for its fields.
+    fn check_sender(&self, fields: SenderFields<'_>) -> Vec<FieldError>;
+
+    /// What the API and the CLI call [`Connection::endpoint_id`].
+    fn endpoint_field(&self) -> &'static str;
+
+    /// Whether nothing can be sent without an access token.
+    fn needs_token(&self) -> bool {
+        true
+    }
+
+    /// Makes what one sender sends with. Nothing is called.
+    fn connect(&self, http: &HttpClient, connection: Connection) -> Arc<dyn MessageSender>;
+
+    /// Who takes its callbacks, if it has any.
+    fn receiver(&self) -> Option<&dyn Receiver> {
+        None
+    }
+
+    /// How it writes templates, if it reviews them.
+    fn template_format(&self) -> Option<&dyn TemplateFormat> {
+        None
+    }
+
+    /// The templates of the sender's account; `None` without [`Connection::account_id`], or if
+    /// the provider keeps none.
+    fn templates(
+        &self,
+        _http: &HttpClient,
+        _connection: &Connection,
+    ) -> Option<Box<dyn TemplateDirectory>> {
+        None
+    }
+
+    /// Its half of `herald check`.
+    fn diagnose(&self) -> Option<&dyn Diagnose> {
+        None
+    }
+
+    /// What one of its error codes means.
+    fn known_error(&self, _code: i64) -> Option<&'static KnownError> {
+        None
+    }
+}
+
+/// Sends the messages of one sender.
+#[async_trait]
+pub trait MessageSender: Send + Sync + Debug {
+    /// Makes one call, once, without following redirects or retrying.
+    async fn send(&self, message: &Message) -> Exchange;
+
+    /// Whether it answers at all, whatever it says: asked without sending anything.
+    async fn is_reachable(&self) -> bool {
+        true
+    }
+
+    /// What it says of the number.
+    async fn number(&self) -> Result<NumberFacts, AskError> {
+        Err(AskError::Unsupported)
+    }
+
+    /// What can be done with messages that people sent, if anything.
+    fn inbox(&self) -> Option<&dyn MessageInbox> {
+        None
+    }
+}
+
+/// What a provider can do with messages that people sent.
+#[async_trait]
+pub trait MessageInbox: Send + Sync {
+    /// Fetches a file that a person sent, at most `max_bytes` of it.
+    async fn media(&self, _id: &str, _max_bytes: usize) -> Result<Media, AskError> {
+        Err(AskError::Unsupported)
+    }
+
+    /// Shows a person that their message, and all before it, were read.
+    async fn mark_read(&self, _provider_message_id: &str) -> Result<(), AskError> {
+        Err(AskError::Unsupported)
+    }
+}
+
+/// The handshake by which a provider registers a webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookHandshake {
+    /// What should be one of our verify tokens.
+    pub token: String,
+    /// What is to be sent back.
+    pub challenge: String,
+}
+
+impl WebhookHandshake {
+    /// Compares the token in constant time.
+    pub fn is_with(&self, expected: &SecretString) -> bool {
+        expected
+            .expose_secret()
+            .as_bytes()
+            .ct_eq(self.token.as_bytes())
+            .into()
+    }
+}
+
+/// Takes a provider's callbacks: `GET` and `POST /webhooks/{endpoint}`.
+pub trait Receiver: Send + Sync {
+    /// The kind of its provider: [`Provider::kind`].
+    fn kind(&self) -> &'static str;
+
+    /// The last part of the path, and the endpoint that callbacks are stored with.
+    fn endpoint(&self) -> &'static str;
+
+    /// The header that carries the signature.
+    fn signature_header(&self) -> &'static str;
+
+    /// Whether a header could be a signature: what is not need not be read to be refused.
+    fn is_well_formed(&self, header: Option<&str>) -> bool;
+
+    /// Which of `secrets` the header signs the body with, by position: none, if it does not. All
+    /// are tried, in constant time each.
+    fn fitting(&self, secrets: &[&SecretString], header: Option<&str>, body: &[u8]) -> Vec<usize>;
+
+    /// Reads the query of a `GET`, as names and values; `None`: it is no handshake.
+    fn handshake(&self, query: &[(String, String)]) -> Option<WebhookHandshake>;
+
+    /// Whether a body goes before others when callbacks wait.
+    fn is_urgent(&self, body: &[u8]) -> bool;
+
+    /// What a callback says. Never fails: what cannot be read is listed in [`Parsed::dead`].
+    fn parse(&self, body: &[u8], received_at: Timestamp) -> Parsed;
+}
+
+/// Stands where nothing can send, with the reason: no call is made, and none is lost.
+#[derive(Clone, Debug)]
+pub struct UnavailableSender(pub String);
+
+#[async_trait]
+impl MessageSender for UnavailableSender {
+    async fn send(&self, _message: &Message) -> Exchange {
+        Exchange {
+            request: serde_json::json!("no call was made"),
+            http_status: None,
+            answer: None,
+            outcome: Outcome::Unavailable {
+                reason: self.0.clone(),
+            },
+        }
+    }
+
+    async fn is_reachable(&self) -> bool {
+        false
+    }
+}
