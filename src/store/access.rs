@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, Id, Type, execute, list, query, query_one, rows},
+    dialect::{Id, Type, column, execute, list, nullable, query, query_one, rows},
     new_id,
 };
 use crate::{
@@ -191,7 +191,7 @@ pub async fn product_of_catalogue(
         [catalogue.into()],
     )
     .await?;
-    row.map(|row| Columns::of(&row).take()).transpose()
+    row.map(|row| column(&row, "name")).transpose()
 }
 
 /// Sources and catalogues that keys of other products in use are bound to: (product, source,
@@ -212,8 +212,11 @@ pub async fn bounds_of_others(
     found
         .iter()
         .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok((columns.take()?, columns.take()?, columns.take()?))
+            Ok((
+                column(row, "name")?,
+                nullable(row, "source")?,
+                nullable(row, "catalogue")?,
+            ))
         })
         .collect()
 }

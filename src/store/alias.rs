@@ -10,7 +10,7 @@ pub use crate::domain::identity::{Alias, AliasKind};
 use super::{
     DatabaseTransaction, Store, StoreError,
     bounds::{Piece, has_contact, of_aliases, of_contacts},
-    dialect::{Columns, Id, Type, execute, ids, list, listed, query_one, rows},
+    dialect::{Id, Type, column, execute, ids, list, listed, query_one, rows},
     new_id,
 };
 use crate::domain::{access::Bounds, time::Timestamp};
@@ -268,11 +268,11 @@ pub async fn conflicts(
 pub async fn count_conflicts(store: &Store, most: u64) -> Result<i64, StoreError> {
     let row = query_one(
         store.reader(),
-        "SELECT count(*) FROM (SELECT 1 FROM contact_conflict LIMIT $1) AS f",
+        "SELECT count(*) AS count FROM (SELECT 1 FROM contact_conflict LIMIT $1) AS f",
         [i64::try_from(most).unwrap_or(i64::MAX).into()],
     )
     .await?;
-    row.map_or(Ok(0), |row| Columns::of(&row).take())
+    row.map_or(Ok(0), |row| column(&row, "count"))
 }
 
 /// What is open about one contact, as far as the caller knows the other one.
@@ -309,7 +309,7 @@ pub async fn claimant(
         [contact.into(), number.into()],
     )
     .await?;
-    row.map(|row| Columns::of(&row).take()).transpose()
+    row.map(|row| column(&row, "other_id")).transpose()
 }
 
 /// Aliases of questions that nothing has decided in time, the longest due first.

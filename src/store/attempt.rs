@@ -1,13 +1,16 @@
 //! Attempts: one row a call, committed before the call is made.
 
 use entity::attempt;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QueryResult,
+};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, Id, Type, by_key, execute, list, matching, query, rows},
+    dialect::{Id, Type, by_key, column, execute, list, matching, nullable, query, read_row, rows},
 };
 use crate::{
     domain::{
@@ -18,54 +21,86 @@ use crate::{
     store::DatabaseTransaction,
 };
 
-/// The columns [`read`] takes, of an attempt named `a` that may be missing.
-pub(super) const STATE: &str = "a.id, a.number, a.generation, a.created_at, a.lease_token, a.sender_id, a.outcome, \
-     a.provider_message_id, a.implied, a.failure, a.pricing, a.accepted_at, a.sent_at, a.delivered_at, a.read_at, \
+/// The columns [`read`] takes, of an attempt named `a` that may be missing. Those that its
+/// notification has as well have names of their own.
+pub(super) const STATE: &str = "a.id AS attempt_id, a.number, a.generation AS attempt_generation, a.created_at AS attempt_created_at, \
+     a.lease_token, a.sender_id AS attempt_sender_id, a.outcome, a.provider_message_id, a.implied, a.failure AS attempt_failure, a.pricing, a.accepted_at, a.sent_at, a.delivered_at, a.read_at, \
      a.played_at, a.failed_at";
 
-/// Reads an attempt out of the next columns; none, when the notification has none yet.
-pub(super) fn read(columns: &mut Columns<'_>) -> Result<Option<AttemptState>, StoreError> {
-    let Some(id) = columns.take::<Option<Uuid>>()? else {
+/// The columns of [`STATE`] that hold their values as they are.
+#[derive(FromQueryResult)]
+struct AttemptRow {
+    number: i64,
+    attempt_generation: i64,
+    attempt_created_at: Timestamp,
+    lease_token: Uuid,
+    attempt_sender_id: Uuid,
+    outcome: Option<String>,
+    provider_message_id: Option<String>,
+    implied: i64,
+    attempt_failure: Option<String>,
+    pricing: Option<String>,
+    accepted_at: Option<Timestamp>,
+    sent_at: Option<Timestamp>,
+    delivered_at: Option<Timestamp>,
+    read_at: Option<Timestamp>,
+    played_at: Option<Timestamp>,
+    failed_at: Option<Timestamp>,
+}
+
+impl AttemptRow {
+    const fn at(&self, fact: Fact) -> Option<Timestamp> {
+        match fact {
+            Fact::Accepted => self.accepted_at,
+            Fact::Sent => self.sent_at,
+            Fact::Delivered => self.delivered_at,
+            Fact::Read => self.read_at,
+            Fact::Played => self.played_at,
+            Fact::Failed => self.failed_at,
+        }
+    }
+}
+
+/// Reads an attempt out of the columns of [`STATE`]; none, when the notification has none yet.
+pub(super) fn read(row: &QueryResult) -> Result<Option<AttemptState>, StoreError> {
+    let Some(id) = nullable::<Uuid>(row, "attempt_id")? else {
         return Ok(None);
     };
+    let stored: AttemptRow = read_row(row)?;
     let corrupt = |column| StoreError::Corrupt {
         table: "attempt",
         row: id.to_string(),
         column,
     };
-    let mut state = AttemptState {
-        id,
-        number: columns.take()?,
-        generation: columns.take()?,
-        created_at: Timestamp::from_micros(columns.take()?),
-        lease_token: columns.take()?,
-        sender_id: columns.take()?,
-        outcome: columns.take()?,
-        provider_message_id: columns.take()?,
-        facts: Facts::default(),
-        failure: None,
-        pricing: None,
-    };
-    let implied: i64 = columns.take()?;
-    if let Some(json) = columns.take::<Option<String>>()? {
-        state.failure =
-            Some(serde_json::from_str(&json).map_err(|_unreadable| corrupt("failure"))?);
-    }
-    if let Some(json) = columns.take::<Option<String>>()? {
-        state.pricing =
-            Some(serde_json::from_str(&json).map_err(|_unreadable| corrupt("pricing"))?);
-    }
+    let mut facts = Facts::default();
     for fact in Fact::ALL {
-        let at: Option<i64> = columns.take()?;
-        state.facts.restore(
-            fact,
-            at.map(|at| Known {
-                at: Timestamp::from_micros(at),
-                implied: Facts::is_implied_in(implied, fact),
-            }),
-        );
+        let known = stored.at(fact).map(|at| Known {
+            at,
+            implied: Facts::is_implied_in(stored.implied, fact),
+        });
+        facts.restore(fact, known);
     }
-    Ok(Some(state))
+    let failure = stored
+        .attempt_failure
+        .map(|json| serde_json::from_str(&json).map_err(|_unreadable| corrupt("failure")))
+        .transpose()?;
+    let pricing = stored
+        .pricing
+        .map(|json| serde_json::from_str(&json).map_err(|_unreadable| corrupt("pricing")))
+        .transpose()?;
+    Ok(Some(AttemptState {
+        id,
+        number: stored.number,
+        generation: stored.attempt_generation,
+        created_at: stored.attempt_created_at,
+        lease_token: stored.lease_token,
+        sender_id: stored.attempt_sender_id,
+        outcome: stored.outcome,
+        provider_message_id: stored.provider_message_id,
+        facts,
+        failure,
+        pricing,
+    }))
 }
 
 /// A question: which attempt is this?
@@ -133,13 +168,12 @@ pub async fn find(tx: &DatabaseTransaction, wanted: &[Lookup]) -> Result<Vec<Fou
 
 fn read_found(answer: &[QueryResult], found: &mut Vec<Found>) -> Result<(), StoreError> {
     for row in answer {
-        let mut columns = Columns::of(row);
-        let position: i64 = columns.take()?;
+        let position: i64 = column(row, "position")?;
         found.push(Found {
             position: usize::try_from(position).unwrap_or(usize::MAX),
-            attempt_id: columns.take()?,
-            notification_id: columns.take()?,
-            sender_id: columns.take()?,
+            attempt_id: column(row, "id")?,
+            notification_id: column(row, "notification_id")?,
+            sender_id: column(row, "sender_id")?,
         });
     }
     Ok(())

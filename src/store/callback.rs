@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 
-use sea_orm::{ConnectionTrait, QueryResult, Value};
+use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
     dialect::{
-        Columns, Id, Type, by_key, execute, ids, list, locking, matching, query, query_one, rows,
+        Id, Type, by_key, column, execute, ids, list, locking, matching, nullable, query,
+        query_one, read_row, rows,
     },
 };
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
@@ -132,7 +133,7 @@ pub async fn store_batch(
         )
         .await?;
         for row in &known {
-            let digest: Vec<u8> = Columns::of(row).take()?;
+            let digest: Vec<u8> = column(row, "digest")?;
             repeats.extend(<[u8; 32]>::try_from(digest.as_slice()).ok());
         }
         count_repeats(tx, endpoint, batch, &repeats).await?;
@@ -296,9 +297,8 @@ pub async fn claim(
     let mut wanted = Vec::with_capacity(due.len());
     let mut taken_bytes = 0;
     for row in &due {
-        let mut columns = Columns::of(row);
-        let id: Uuid = columns.take()?;
-        let size: i64 = columns.take()?;
+        let id: Uuid = column(row, "id")?;
+        let size: i64 = column(row, "size_bytes")?;
         if !wanted.is_empty() && taken_bytes + size > most.bytes {
             break;
         }
@@ -325,12 +325,11 @@ pub async fn claim(
     .await?;
     let mut bodies = Vec::with_capacity(claimed.len());
     for row in &claimed {
-        let mut columns = Columns::of(row);
         bodies.push(Body {
-            id: columns.take()?,
-            tries: columns.take()?,
-            signed_by: columns.take()?,
-            endpoint: Cow::Owned(columns.take()?),
+            id: column(row, "id")?,
+            tries: column(row, "tries")?,
+            signed_by: nullable(row, "signed_by")?,
+            endpoint: Cow::Owned(column(row, "endpoint")?),
             body: bytes::Bytes::new(),
         });
     }
@@ -351,9 +350,8 @@ pub async fn claim(
     )
     .await?;
     for row in &stored {
-        let mut columns = Columns::of(row);
-        let id: Uuid = columns.take()?;
-        let content: Vec<u8> = columns.take()?;
+        let id: Uuid = column(row, "callback_id")?;
+        let content: Vec<u8> = column(row, "body")?;
         if let Some(body) = bodies.iter_mut().find(|body| body.id == id) {
             body.body = content.into();
         }
@@ -413,7 +411,7 @@ pub async fn mark_processed(
     )
     .await?;
     for row in &found {
-        done_elsewhere.push(Columns::of(row).take()?);
+        done_elsewhere.push(column(row, "id")?);
     }
     Ok(done_elsewhere)
 }
@@ -470,7 +468,7 @@ pub async fn release_all(tx: &DatabaseTransaction, owner: Uuid) -> Result<u64, S
 }
 
 /// Bodies that wait to be processed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromQueryResult)]
 pub struct Waiting {
     pub callbacks: i64,
     pub bytes: i64,
@@ -482,34 +480,24 @@ pub struct Waiting {
 pub async fn waiting(connection: &impl ConnectionTrait) -> Result<Waiting, StoreError> {
     let row = query_one(
         connection,
-        "SELECT count(*), CAST(coalesce(sum(size_bytes), 0) AS bigint), min(created_at) \
+        "SELECT count(*) AS callbacks, CAST(coalesce(sum(size_bytes), 0) AS bigint) AS bytes, min(created_at) AS oldest \
          FROM callback WHERE processed_at IS NULL",
         [],
     )
     .await?;
-    let Some(row) = row else {
-        return Ok(Waiting::default());
-    };
-    let mut columns = Columns::of(&row);
-    Ok(Waiting {
-        callbacks: columns.take()?,
-        bytes: columns.take()?,
-        oldest: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
-    })
+    row.map_or_else(|| Ok(Waiting::default()), |row| read_row(&row))
 }
 
 /// When the oldest body came that waits to be processed.
 pub async fn oldest(store: &Store) -> Result<Option<Timestamp>, StoreError> {
     let row = query_one(
         store.by_index(),
-        "SELECT min(created_at) FROM callback WHERE processed_at IS NULL",
+        "SELECT min(created_at) AS oldest FROM callback WHERE processed_at IS NULL",
         [],
     )
     .await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Columns::of(&row)
-        .take::<Option<i64>>()?
-        .map(Timestamp::from_micros))
+    nullable(&row, "oldest")
 }
 
 /// The body of one callback, for replay and for people, and whose signature it bore.
@@ -521,23 +509,23 @@ pub async fn body(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<
     )
     .await?;
     row.map(|row| {
-        let mut columns = Columns::of(&row);
-        let body: Vec<u8> = columns.take()?;
+        let body: Vec<u8> = column(&row, "body")?;
         Ok(Body {
             id,
             body: body.into(),
             tries: 0,
-            signed_by: columns.take()?,
-            endpoint: Cow::Owned(columns.take()?),
+            signed_by: nullable(&row, "signed_by")?,
+            endpoint: Cow::Owned(column(&row, "endpoint")?),
         })
     })
     .transpose()
 }
 
 /// A callback as the list shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, FromQueryResult)]
 pub struct Listed {
     pub id: Uuid,
+    #[sea_orm(from_alias = "created_at")]
     #[serde(serialize_with = "super::timeline::as_text")]
     pub received_at: Timestamp,
     pub size_bytes: i64,
@@ -546,20 +534,7 @@ pub struct Listed {
     pub dead_items: Option<i64>,
 }
 
-const LISTED: &str =
-    "c.id, c.created_at, c.size_bytes, c.processed_at, c.items, c.dead_items FROM callback c";
-
-fn listed(row: &QueryResult) -> Result<Listed, StoreError> {
-    let mut columns = Columns::of(row);
-    Ok(Listed {
-        id: columns.take()?,
-        received_at: Timestamp::from_micros(columns.take()?),
-        size_bytes: columns.take()?,
-        processed: columns.take::<Option<i64>>()?.is_some(),
-        items: columns.take()?,
-        dead_items: columns.take()?,
-    })
-}
+const LISTED: &str = "c.id, c.created_at, c.size_bytes, c.processed_at IS NOT NULL AS processed, c.items, c.dead_items FROM callback c";
 
 /// The newest callbacks.
 pub async fn newest(store: &Store, limit: i64) -> Result<Vec<Listed>, StoreError> {
@@ -569,7 +544,7 @@ pub async fn newest(store: &Store, limit: i64) -> Result<Vec<Listed>, StoreError
         [limit.into()],
     )
     .await?;
-    found.iter().map(listed).collect()
+    found.iter().map(read_row).collect()
 }
 
 /// The newest callbacks before one of them.
@@ -587,7 +562,7 @@ pub async fn before(
         [limit.into(), before.into()],
     )
     .await?;
-    found.iter().map(listed).collect()
+    found.iter().map(read_row).collect()
 }
 
 /// Callbacks that spoke of something, newest first: of a wamid, of the messages to or
@@ -616,7 +591,7 @@ pub async fn about(store: &Store, what: &str, limit: i64) -> Result<Vec<Listed>,
         ],
     )
     .await?;
-    found.iter().map(listed).collect()
+    found.iter().map(read_row).collect()
 }
 
 /// One callback.
@@ -627,7 +602,7 @@ pub async fn one(store: &Store, id: Uuid) -> Result<Option<Listed>, StoreError> 
         [id.into()],
     )
     .await?;
-    row.as_ref().map(listed).transpose()
+    row.as_ref().map(read_row).transpose()
 }
 
 /// The callbacks of a time, oldest first, whose bodies are still kept.
@@ -643,7 +618,7 @@ pub async fn between(
         [since.micros().into(), until.micros().into()],
     )
     .await?;
-    found.iter().map(|row| Columns::of(row).take()).collect()
+    found.iter().map(|row| column(row, "id")).collect()
 }
 
 /// Whether there are unprocessed bodies whose lease has run out, urgent ones and others.

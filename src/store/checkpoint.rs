@@ -3,7 +3,10 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Store, StoreError, dialect::query_one};
+use super::{
+    Store, StoreError,
+    dialect::{column, query_one},
+};
 
 /// A log of so many pages (64 MiB) is begun anew by force, for which the writer waits.
 /// Between bursts it begins anew by itself (measured: p99 of immediate sends after
@@ -30,7 +33,7 @@ pub async fn turn(store: &Store, progress: &mut Progress) -> Result<bool, StoreE
         return Ok(false);
     }
     let row = query_one(connection, WRITE_BACK, []).await?;
-    let pages: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(1))?;
+    let pages: i64 = row.map_or(Ok(0), |row| column(&row, "log"))?;
     if pages > RESTART_PAGES {
         // The log begins anew at the first write that finds all of it written back, and under
         // load there is always a rest. So: most of the rest beside the writer, and what came

@@ -143,7 +143,7 @@ impl Cluster {
                 let row = sqlx::raw_sql("SHOW transaction_read_only")
                     .fetch_one(&mut connection)
                     .await?;
-                if row.try_get::<String, _>(0)? != "off" {
+                if row.try_get::<String, _>("transaction_read_only")? != "off" {
                     return Err(sqlx::Error::Io(std::io::Error::other(
                         "this server is a standby: it cannot be written to",
                     )));

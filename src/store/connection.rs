@@ -205,13 +205,13 @@ impl Connection {
         }
     }
 
-    /// The same for a script that answers one number. On SQLite only.
+    /// The same for a script that answers one row, with a `number`. On SQLite only.
     pub(super) async fn number(&mut self, sql: &'static str) -> Result<i64, Failure> {
         match self {
             Self::Sqlite(connection) => {
                 let rows = sqlx::raw_sql(sql).fetch_all(&mut *connection).await?;
                 let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-                Ok(row.try_get(0)?)
+                Ok(row.try_get("number")?)
             }
             Self::Postgres { .. } => Err(Failure(sqlx::Error::RowNotFound)),
         }

@@ -3,13 +3,17 @@
 use std::collections::HashSet;
 
 use entity::conversation;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+};
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
     bounds::of_windows,
-    dialect::{Columns, Type, execute, ids, locking, matching, query, query_one, rows},
+    dialect::{
+        Type, column, execute, ids, locking, matching, nullable, query, query_one, read_row, rows,
+    },
 };
 use crate::{
     domain::{access::Bounds, time::Timestamp, window},
@@ -82,12 +86,7 @@ pub async fn window_until(
         [sender.into(), contact.into()],
     )
     .await?;
-    Ok(match row {
-        Some(row) => Columns::of(&row)
-            .take::<Option<i64>>()?
-            .map(Timestamp::from_micros),
-        None => None,
-    })
+    row.map_or(Ok(None), |row| nullable(&row, "window_until"))
 }
 
 /// Of these people: who may be sent free text at a time, asked in one statement.
@@ -108,10 +107,8 @@ pub async fn open_at(
     .await?;
     let mut open = HashSet::new();
     for row in &found {
-        let mut columns = Columns::of(row);
-        let (contact, until): (Uuid, Option<i64>) = (columns.take()?, columns.take()?);
-        if window::is_open(until.map(Timestamp::from_micros), at) {
-            open.insert(contact);
+        if window::is_open(nullable(row, "window_until")?, at) {
+            open.insert(column(row, "contact_id")?);
         }
     }
     Ok(open)
@@ -155,21 +152,22 @@ pub async fn woken(
     found
         .iter()
         .map(|row| {
-            let mut columns = Columns::of(row);
+            let until: Option<Timestamp> = nullable(row, "window_until")?;
             Ok(Woken {
-                sender: columns.take()?,
-                contact: columns.take()?,
-                until: Timestamp::from_micros(columns.take::<Option<i64>>()?.unwrap_or(0)),
+                sender: column(row, "sender_id")?,
+                contact: column(row, "contact_id")?,
+                until: until.unwrap_or_default(),
             })
         })
         .collect()
 }
 
 /// A window that closes soon.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromQueryResult)]
 pub struct Closing {
     /// The person's name or number.
     pub who: String,
+    #[sea_orm(from_alias = "window_until")]
     pub until: Timestamp,
 }
 
@@ -183,7 +181,7 @@ pub async fn closing(
     let found = query(
         store.reader(),
         "SELECT coalesce(c.name, (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = w.contact_id \
-         AND a.kind = 'phone' AND a.superseded_at IS NULL), 'somebody without a number'), w.window_until \
+         AND a.kind = 'phone' AND a.superseded_at IS NULL), 'somebody without a number') AS who, w.window_until \
          FROM conversation w LEFT JOIN contact c ON c.id = w.contact_id \
          WHERE w.window_until IS NOT NULL AND w.window_until > $1 AND w.window_until <= $2 ORDER BY w.window_until LIMIT $3",
         [
@@ -193,16 +191,7 @@ pub async fn closing(
         ],
     )
     .await?;
-    found
-        .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok(Closing {
-                who: columns.take()?,
-                until: Timestamp::from_micros(columns.take()?),
-            })
-        })
-        .collect()
+    found.iter().map(read_row).collect()
 }
 
 /// Notes when a window is to be told of next.

@@ -2,8 +2,27 @@
 //! either side does not compile until it is placed.
 
 use entity::{follow_up, notification};
+use sea_orm::{ColIdx, QueryResult, TryGetError, TryGetable};
 
-use crate::domain::status::{EngineState, Status};
+use crate::domain::{
+    status::{EngineState, Status},
+    time::Timestamp,
+    trigger::Triggers,
+};
+
+/// Stored as microseconds since 1970 in UTC.
+impl TryGetable for Timestamp {
+    fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
+        i64::try_get_by(row, index).map(Self::from_micros)
+    }
+}
+
+/// Stored as a bit mask.
+impl TryGetable for Triggers {
+    fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
+        i64::try_get_by(row, index).map(Self::from_mask)
+    }
+}
 
 pub const fn stored_engine(state: EngineState) -> &'static str {
     match state {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, Id, Type, execute, list, query_one, rows},
+    dialect::{Id, Type, column, execute, list, query_one, rows},
 };
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
@@ -86,9 +86,9 @@ pub async fn replayed(
 pub async fn count_open(store: &Store) -> Result<i64, StoreError> {
     let row = query_one(
         store.reader(),
-        "SELECT count(*) FROM dead_letter WHERE replayed_at IS NULL",
+        "SELECT count(*) AS count FROM dead_letter WHERE replayed_at IS NULL",
         [],
     )
     .await?;
-    row.map_or(Ok(0), |row| Columns::of(&row).take())
+    row.map_or(Ok(0), |row| column(&row, "count"))
 }

@@ -1,6 +1,9 @@
 //! What SQLite and PostgreSQL say differently, and lists as one parameter.
 
-use sea_orm::{ConnectionTrait, DbBackend, ExecResult, QueryResult, Statement, Value};
+use sea_orm::{
+    ConnectionTrait, DbBackend, ExecResult, FromQueryResult, QueryResult, Statement, TryGetError,
+    TryGetable, Value,
+};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
@@ -188,21 +191,25 @@ pub async fn query_one(
     Ok(connection.query_one_raw(statement).await?)
 }
 
-/// Reads a row column by column, in the order of the `SELECT`.
-#[derive(Debug)]
-pub struct Columns<'a> {
-    row: &'a QueryResult,
-    next: usize,
+/// The value in the column `name` of a row. For a value that may be null, see [`nullable`].
+pub fn column<T: TryGetable>(row: &QueryResult, name: &str) -> Result<T, StoreError> {
+    Ok(row.try_get_by(name)?)
 }
 
-impl<'a> Columns<'a> {
-    pub const fn of(row: &'a QueryResult) -> Self {
-        Self { row, next: 0 }
+/// The value in the column `name` of a row, or none where it is null.
+///
+/// A missing column is an error here; as an `Option`, it would read as null.
+pub fn nullable<T: TryGetable>(row: &QueryResult, name: &str) -> Result<Option<T>, StoreError> {
+    match row.try_get_by_nullable(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(TryGetError::Null(_)) => Ok(None),
+        Err(TryGetError::DbErr(error)) => Err(error.into()),
     }
+}
 
-    pub fn take<T: sea_orm::TryGetable>(&mut self) -> Result<T, StoreError> {
-        let value = self.row.try_get_by_index(self.next)?;
-        self.next += 1;
-        Ok(value)
-    }
+/// A row as a `T`: each field from the column of the same name.
+///
+/// An optional field whose column is missing reads as none: every field must be in the `SELECT`.
+pub fn read_row<T: FromQueryResult>(row: &QueryResult) -> Result<T, StoreError> {
+    Ok(T::from_query_result(row, "")?)
 }

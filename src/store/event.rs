@@ -1,14 +1,19 @@
 //! Events, their expansion cursor, and the ledgers that keep things once.
 
 use entity::event;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QuerySelect,
+};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
     bounds::{Piece, of_events, of_notifications},
-    dialect::{Columns, Id, Type, execute, ids, list, locking, matching, query, query_one, rows},
+    dialect::{
+        Id, Type, column, execute, ids, list, locking, matching, query, query_one, read_row, rows,
+    },
     first_id,
 };
 use crate::{
@@ -136,7 +141,7 @@ pub async fn unrouted_types(
 ) -> Result<Vec<(String, i64)>, StoreError> {
     let found = query(
         store.reader(),
-        "SELECT n.event_type, count(*) FROM (SELECT event_type, routes, state, source FROM event WHERE id >= $1 \
+        "SELECT n.event_type, count(*) AS count FROM (SELECT event_type, routes, state, source FROM event WHERE id >= $1 \
          ORDER BY id DESC LIMIT $2) AS n WHERE n.routes = $3 AND n.state = 'expanded' AND n.source <> $4 \
          GROUP BY n.event_type ORDER BY count(*) DESC, n.event_type LIMIT $5",
         [
@@ -150,10 +155,7 @@ pub async fn unrouted_types(
     .await?;
     found
         .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok((columns.take()?, columns.take()?))
-        })
+        .map(|row| Ok((column(row, "event_type")?, column(row, "count")?)))
         .collect()
 }
 
@@ -194,7 +196,7 @@ pub async fn next_unexpanded(tx: &DatabaseTransaction) -> Result<Option<event::M
     )
     .await?;
     match row {
-        Some(row) => find(tx, Columns::of(&row).take()?).await,
+        Some(row) => find(tx, column(&row, "id")?).await,
         None => Ok(None),
     }
 }
@@ -234,7 +236,7 @@ pub async fn reached_already(
         [ids(contacts.iter().copied())?, event.into(), route.into()],
     )
     .await?;
-    found.iter().map(|row| Columns::of(row).take()).collect()
+    found.iter().map(|row| column(row, "id")).collect()
 }
 
 /// Of these recipients, who are nobody that is known: who has a notification of this event and
@@ -289,7 +291,7 @@ async fn heard_already(
         [list(&names)?, event.into(), route.into()],
     )
     .await?;
-    found.iter().map(|row| Columns::of(row).take()).collect()
+    found.iter().map(|row| column(row, "name")).collect()
 }
 
 /// A claim on a dedupe key.
@@ -359,15 +361,12 @@ pub async fn claim_dedupe(
     .await?;
     taken
         .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok((columns.take()?, columns.take()?))
-        })
+        .map(|row| Ok((column(row, "recipient")?, column(row, "notification_id")?)))
         .collect()
 }
 
 /// What an `Idempotency-Key` was used for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Used {
     pub fingerprint: Vec<u8>,
     pub resource_id: Uuid,
@@ -418,15 +417,7 @@ pub async fn idempotency_key(
         [client.into(), key.into(), operation.into()],
     )
     .await?;
-    row.map(|row| {
-        let mut columns = Columns::of(&row);
-        Ok(Used {
-            fingerprint: columns.take()?,
-            resource_id: columns.take()?,
-            answer: columns.take()?,
-        })
-    })
-    .transpose()
+    row.as_ref().map(read_row).transpose()
 }
 
 /// Keeps what was answered to the request of a key, for its repeats.
@@ -462,7 +453,7 @@ pub async fn notifications(
         [event.into(), limit.into()].into_iter().chain(values),
     )
     .await?;
-    found.iter().map(|row| Columns::of(row).take()).collect()
+    found.iter().map(|row| column(row, "id")).collect()
 }
 
 /// An event's own messages that are the caller's, by stored status: not those that rules made of
@@ -476,7 +467,7 @@ pub async fn messages_by_status(
     let found = query(
         store.reader(),
         format!(
-            "SELECT n.status, count(*) FROM notification n WHERE n.event_id = $1 AND n.parent_id IS NULL{sql} \
+            "SELECT n.status, count(*) AS count FROM notification n WHERE n.event_id = $1 AND n.parent_id IS NULL{sql} \
              GROUP BY n.status"
         ),
         std::iter::once(event.into()).chain(values),
@@ -484,10 +475,7 @@ pub async fn messages_by_status(
     .await?;
     found
         .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok((columns.take()?, columns.take()?))
-        })
+        .map(|row| Ok((column(row, "status")?, column(row, "count")?)))
         .collect()
 }
 
@@ -508,7 +496,7 @@ pub async fn skipped(
         [event.into(), limit.into()].into_iter().chain(values),
     )
     .await?;
-    found.iter().map(|row| Columns::of(row).take()).collect()
+    found.iter().map(|row| column(row, "id")).collect()
 }
 
 /// Events that came by then and are not expanded to their end, oldest first.
@@ -519,7 +507,7 @@ pub async fn unexpanded_before(store: &Store, before: Timestamp) -> Result<Vec<U
         [before.micros().into()],
     )
     .await?;
-    found.iter().map(|row| Columns::of(row).take()).collect()
+    found.iter().map(|row| column(row, "id")).collect()
 }
 
 /// Whether an event waits for its expansion.

@@ -1,14 +1,18 @@
 //! Follow-ups: one row for each decision of a rule about a notification.
 
 use entity::follow_up;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
     convert::follow_up_state,
-    dialect::{Columns, Id, Type, by_key, execute, ids, list, locking, matching, query, rows},
+    dialect::{
+        Id, Type, by_key, column, execute, ids, list, locking, matching, query, read_row, rows,
+    },
 };
 use crate::{
     domain::{time::Timestamp, trigger::Triggers},
@@ -82,7 +86,7 @@ pub struct Reached {
 }
 
 /// A follow-up that was cancelled, or whose time has come.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromQueryResult)]
 pub struct Touched {
     pub id: Uuid,
     pub notification_id: Uuid,
@@ -112,21 +116,11 @@ pub async fn cancel(
         [list(reached)?, now.micros().into()],
     )
     .await?;
-    cancelled
-        .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok(Touched {
-                id: columns.take()?,
-                notification_id: columns.take()?,
-                rule_name: columns.take()?,
-            })
-        })
-        .collect()
+    cancelled.iter().map(read_row).collect()
 }
 
 /// A follow-up whose time has come.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromQueryResult)]
 pub struct Due {
     pub id: Uuid,
     pub notification_id: Uuid,
@@ -134,8 +128,10 @@ pub struct Due {
     pub rule_id: Uuid,
     pub rule_name: String,
     pub trigger_name: String,
+    #[sea_orm(from_alias = "unless_mask")]
     pub unless: Triggers,
     /// How far it has come.
+    #[sea_orm(from_alias = "cursor_at")]
     pub cursor: Option<String>,
 }
 
@@ -167,22 +163,7 @@ pub async fn due(
         [ids(notifications.iter().copied())?, now.micros().into(), limit.into()],
     )
     .await?;
-    found
-        .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok(Due {
-                id: columns.take()?,
-                notification_id: columns.take()?,
-                generation: columns.take()?,
-                rule_id: columns.take()?,
-                rule_name: columns.take()?,
-                trigger_name: columns.take()?,
-                unless: Triggers::from_mask(columns.take()?),
-                cursor: columns.take()?,
-            })
-        })
-        .collect()
+    found.iter().map(read_row).collect()
 }
 
 /// The notifications of follow-ups that are due, so that they are locked before the follow-ups.
@@ -197,7 +178,10 @@ pub async fn due_notifications(
         [now.micros().into(), limit.into()],
     )
     .await?;
-    found.iter().map(|row| Columns::of(row).take()).collect()
+    found
+        .iter()
+        .map(|row| column(row, "notification_id"))
+        .collect()
 }
 
 /// Ends a follow-up.
@@ -249,7 +233,7 @@ pub async fn reached_already(
         [ids(contacts.iter().copied())?, id.into()],
     )
     .await?;
-    found.iter().map(|row| Columns::of(row).take()).collect()
+    found.iter().map(|row| column(row, "id")).collect()
 }
 
 /// Of children about to be sent: those whose parent has reached an `unless` meanwhile.
@@ -277,7 +261,7 @@ pub async fn overtaken(
         [ids(children.iter().copied())?],
     )
     .await?;
-    found.iter().map(|row| Columns::of(row).take()).collect()
+    found.iter().map(|row| column(row, "id")).collect()
 }
 
 /// What has gone out because of a failure, wholly or in part.
@@ -303,17 +287,7 @@ pub async fn fired(
         [ids(notifications.iter().copied())?],
     )
     .await?;
-    found
-        .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok(Touched {
-                id: columns.take()?,
-                notification_id: columns.take()?,
-                rule_name: columns.take()?,
-            })
-        })
-        .collect()
+    found.iter().map(read_row).collect()
 }
 
 /// The follow-ups of one notification, oldest first.

@@ -1,12 +1,12 @@
 //! Sending held for the whole installation: stored, so that every process obeys it and a
 //! restart does not end it.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, FromQueryResult};
 use uuid::Uuid;
 
 use super::{
     DatabaseTransaction, Store, StoreError,
-    dialect::{Columns, query, query_one},
+    dialect::{column, query, query_one, read_row},
     setting,
 };
 use crate::domain::{
@@ -120,7 +120,7 @@ pub async fn waiting(store: &Store, now: Timestamp) -> Result<Vec<Waiting>, Stor
     let found = query(
         store.reader(),
         format!(
-            "SELECT category, template, CAST(age AS bigint), count(*) FROM \
+            "SELECT category, template, CAST(age AS bigint) AS age_place, count(*) AS count FROM \
              (SELECT category, template, {age} AS age FROM notification WHERE {WAITING}) AS waiting \
              GROUP BY category, template, age ORDER BY category, template, age"
         ),
@@ -130,27 +130,24 @@ pub async fn waiting(store: &Store, now: Timestamp) -> Result<Vec<Waiting>, Stor
     found
         .iter()
         .map(|row| {
-            let mut columns = Columns::of(row);
-            let category = columns.take()?;
-            let template = columns.take()?;
-            let age: i64 = columns.take()?;
+            let age: i64 = column(row, "age_place")?;
             let age = usize::try_from(age)
                 .ok()
                 .and_then(|position| Age::ALL.get(position))
                 .copied()
                 .unwrap_or(Age::Older);
             Ok(Waiting {
-                category,
-                template,
+                category: column(row, "category")?,
+                template: column(row, "template")?,
                 age,
-                count: columns.take()?,
+                count: column(row, "count")?,
             })
         })
         .collect()
 }
 
 /// A message that a release would send.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Message {
     pub id: Uuid,
     pub created_at: Timestamp,
@@ -164,25 +161,13 @@ pub async fn list(store: &Store, now: Timestamp, limit: i64) -> Result<Vec<Messa
     let found = query(
         store.reader(),
         format!(
-            "SELECT id, created_at, coalesce(recipient, address, ''), category, template FROM notification \
+            "SELECT id, created_at, coalesce(recipient, address, '') AS recipient, category, template FROM notification \
              WHERE {WAITING} ORDER BY id LIMIT $2"
         ),
         [now.micros().into(), limit.into()],
     )
     .await?;
-    found
-        .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok(Message {
-                id: columns.take()?,
-                created_at: Timestamp::from_micros(columns.take()?),
-                recipient: columns.take()?,
-                category: columns.take()?,
-                template: columns.take()?,
-            })
-        })
-        .collect()
+    found.iter().map(read_row).collect()
 }
 
 /// Follow-ups that were due by then, and events of before with recipients to go: they wait,
@@ -190,12 +175,11 @@ pub async fn list(store: &Store, now: Timestamp, limit: i64) -> Result<Vec<Messa
 pub async fn postponed(store: &Store, before: Timestamp) -> Result<(i64, i64), StoreError> {
     let row = query_one(
         store.reader(),
-        "SELECT (SELECT count(*) FROM follow_up WHERE due_at IS NOT NULL AND due_at <= $1), \
-         (SELECT count(*) FROM event WHERE state = 'expanding' AND created_at <= $1)",
+        "SELECT (SELECT count(*) FROM follow_up WHERE due_at IS NOT NULL AND due_at <= $1) AS follow_ups, \
+         (SELECT count(*) FROM event WHERE state = 'expanding' AND created_at <= $1) AS events",
         [before.micros().into()],
     )
     .await?;
     let Some(row) = row else { return Ok((0, 0)) };
-    let mut columns = Columns::of(&row);
-    Ok((columns.take()?, columns.take()?))
+    Ok((column(&row, "follow_ups")?, column(&row, "events")?))
 }

@@ -1,12 +1,13 @@
 //! Whether this database is the one that was left: its installation, a mark that only
 //! grows, and the PostgreSQL cluster it is in.
 
+use sea_orm::FromQueryResult;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
     ConnectionTrait, DatabaseTransaction, Store, StoreError,
-    dialect::{Columns, query_one},
+    dialect::{column, query_one, read_row},
     setting,
 };
 use crate::domain::time::Timestamp;
@@ -52,11 +53,11 @@ pub async fn advance(tx: &DatabaseTransaction, now: Timestamp) -> Result<i64, St
         tx,
         "INSERT INTO setting (name, created_at, value) VALUES ($1, $2, '1') \
          ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(setting.value AS bigint) + 1 AS text) \
-         RETURNING CAST(value AS bigint)",
+         RETURNING CAST(value AS bigint) AS mark",
         [MARK.into(), now.micros().into()],
     )
     .await?;
-    row.map_or(Ok(0), |row| Columns::of(&row).take())
+    row.map_or(Ok(0), |row| column(&row, "mark"))
 }
 
 /// Moves the mark on to at least this: what is newer elsewhere is accounted for.
@@ -70,7 +71,7 @@ pub async fn advance_to(
 }
 
 /// A PostgreSQL cluster and where it is in its history.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, FromQueryResult)]
 pub struct Cluster {
     /// PostgreSQL's system identifier: `initdb` draws it, copies and standbys keep it.
     pub system: String,
@@ -86,26 +87,21 @@ pub async fn cluster(store: &Store) -> Result<Option<Cluster>, StoreError> {
     let allowed = query_one(
         store.reader(),
         "SELECT coalesce(has_function_privilege(to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE') \
-         AND has_function_privilege(to_regprocedure('pg_catalog.pg_control_checkpoint()'), 'EXECUTE'), false)",
+         AND has_function_privilege(to_regprocedure('pg_catalog.pg_control_checkpoint()'), 'EXECUTE'), false) AS allowed",
         [],
     )
     .await?;
-    if !allowed.map_or(Ok(false), |row| Columns::of(&row).take())? {
+    if !allowed.map_or(Ok(false), |row| column(&row, "allowed"))? {
         return Ok(None);
     }
     let row = query_one(
         store.reader(),
-        "SELECT CAST(s.system_identifier AS text), CAST(c.timeline_id AS bigint) \
+        "SELECT CAST(s.system_identifier AS text) AS system, CAST(c.timeline_id AS bigint) AS timeline \
          FROM pg_control_system() AS s, pg_control_checkpoint() AS c",
         [],
     )
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let mut columns = Columns::of(&row);
-    Ok(Some(Cluster {
-        system: columns.take()?,
-        timeline: columns.take()?,
-    }))
+    row.as_ref().map(read_row).transpose()
 }
 
 /// The cluster that was last seen.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, execute, locking, query, query_one},
+    dialect::{column, execute, locking, query, query_one},
     new_id,
 };
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
@@ -141,11 +141,8 @@ pub async fn failures(
         [subject.into()],
     )
     .await?;
-    row.map(|row| {
-        let mut columns = Columns::of(&row);
-        Ok((columns.take()?, Timestamp::from_micros(columns.take()?)))
-    })
-    .transpose()
+    row.map(|row| Ok((column(&row, "failures")?, column(&row, "last_at")?)))
+        .transpose()
 }
 
 /// The same as far as it is known, without a lock.
@@ -159,11 +156,8 @@ pub async fn known_failures(
         [subject.into()],
     )
     .await?;
-    row.map(|row| {
-        let mut columns = Columns::of(&row);
-        Ok((columns.take()?, Timestamp::from_micros(columns.take()?)))
-    })
-    .transpose()
+    row.map(|row| Ok((column(&row, "failures")?, column(&row, "last_at")?)))
+        .transpose()
 }
 
 /// One less: it was no failure.
@@ -281,7 +275,7 @@ pub async fn by_link(
     )
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let id: Uuid = Columns::of(&row).take()?;
+    let id: Uuid = column(&row, "login_id")?;
     let found = find(connection, id).await?;
     Ok(found.filter(|login| login.off_at.is_none()))
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     DatabaseTransaction, Store, StoreError,
     conversation::PAIR,
-    dialect::{Columns, Id, Type, execute, ids, list, locking, matching, query, rows},
+    dialect::{Id, Type, column, execute, ids, list, locking, matching, nullable, query, rows},
 };
 use crate::domain::time::Timestamp;
 
@@ -33,10 +33,8 @@ pub async fn lock_pairs(
     found
         .iter()
         .map(|row| {
-            let mut columns = Columns::of(row);
-            let contact = columns.take()?;
-            let next_at: Option<i64> = columns.take()?;
-            Ok((contact, Timestamp::from_micros(next_at.unwrap_or(0))))
+            let next_at: Option<Timestamp> = nullable(row, "pair_next_at")?;
+            Ok((column(row, "contact_id")?, next_at.unwrap_or_default()))
         })
         .collect()
 }
@@ -176,11 +174,11 @@ pub async fn turns(
     found
         .iter()
         .map(|row| {
-            let mut columns = Columns::of(row);
+            let next_at: Option<Timestamp> = nullable(row, "pair_next_at")?;
             Ok(Turn {
-                contact: columns.take()?,
-                next_at: Timestamp::from_micros(columns.take::<Option<i64>>()?.unwrap_or(0)),
-                at: Timestamp::from_micros(columns.take()?),
+                contact: column(row, "contact_id")?,
+                next_at: next_at.unwrap_or_default(),
+                at: column(row, "turn_at")?,
             })
         })
         .collect()

@@ -1,13 +1,14 @@
 //! Statuses whose message is not known (yet).
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, FromQueryResult};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
     dialect::{
-        Columns, Id, Type, among, execute, ids, list, listed, matching, query, query_one, rows,
+        Id, Type, among, column, execute, ids, list, listed, matching, query, query_one, read_row,
+        rows,
     },
 };
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
@@ -60,10 +61,11 @@ pub async fn insert(
 }
 
 /// A parked status.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromQueryResult)]
 pub struct Parked {
     pub id: Uuid,
     pub callback_id: Uuid,
+    #[sea_orm(from_alias = "update_json")]
     pub update: String,
     pub endpoint_id: Option<String>,
 }
@@ -91,18 +93,7 @@ pub async fn of(tx: &DatabaseTransaction, known: &[Known]) -> Result<Vec<Parked>
         [list(known)?],
     )
     .await?;
-    found
-        .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok(Parked {
-                id: columns.take()?,
-                callback_id: columns.take()?,
-                update: columns.take()?,
-                endpoint_id: columns.take()?,
-            })
-        })
-        .collect()
+    found.iter().map(read_row).collect()
 }
 
 /// Says of parked statuses that they are not ours.
@@ -154,27 +145,28 @@ pub async fn any(store: &Store) -> Result<bool, StoreError> {
 pub async fn count(store: &Store) -> Result<i64, StoreError> {
     let row = query_one(
         store.reader(),
-        "SELECT count(*) FROM parked_status WHERE state = 'parked'",
+        "SELECT count(*) AS count FROM parked_status WHERE state = 'parked'",
         [],
     )
     .await?;
-    row.map_or(Ok(0), |row| Columns::of(&row).take())
+    row.map_or(Ok(0), |row| column(&row, "count"))
 }
 
 /// How many wait since before then.
 pub async fn count_before(store: &Store, before: Timestamp) -> Result<i64, StoreError> {
     let row = query_one(
         store.reader(),
-        "SELECT count(*) FROM parked_status WHERE state = 'parked' AND created_at < $1",
+        "SELECT count(*) AS count FROM parked_status WHERE state = 'parked' AND created_at < $1",
         [before.micros().into()],
     )
     .await?;
-    row.map_or(Ok(0), |row| Columns::of(&row).take())
+    row.map_or(Ok(0), |row| column(&row, "count"))
 }
 
 /// What a sweep found: a parked status and the attempt it is about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromQueryResult)]
 pub struct Joinable {
+    #[sea_orm(nested)]
     pub parked: Parked,
     pub attempt_id: Uuid,
     pub notification_id: Uuid,
@@ -196,28 +188,12 @@ pub async fn joinable(
     );
     let found = query(
         connection,
-        format!("SELECT p.id, p.callback_id, p.update_json, p.endpoint_id, a.id, a.notification_id, a.sender_id \
+        format!("SELECT p.id, p.callback_id, p.update_json, p.endpoint_id, a.id AS attempt_id, a.notification_id, a.sender_id \
          FROM {known} ORDER BY a.notification_id LIMIT $1"),
         [limit.into()],
     )
     .await?;
-    found
-        .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok(Joinable {
-                parked: Parked {
-                    id: columns.take()?,
-                    callback_id: columns.take()?,
-                    update: columns.take()?,
-                    endpoint_id: columns.take()?,
-                },
-                attempt_id: columns.take()?,
-                notification_id: columns.take()?,
-                sender_id: columns.take()?,
-            })
-        })
-        .collect()
+    found.iter().map(read_row).collect()
 }
 
 /// Says of what has waited too long that it is not ours: it is kept, and counted
@@ -245,9 +221,9 @@ pub async fn expire(
 pub async fn count_not_ours(store: &Store) -> Result<i64, StoreError> {
     let row = query_one(
         store.reader(),
-        "SELECT count(*) FROM parked_status WHERE state = 'not_ours'",
+        "SELECT count(*) AS count FROM parked_status WHERE state = 'not_ours'",
         [],
     )
     .await?;
-    row.map_or(Ok(0), |row| Columns::of(&row).take())
+    row.map_or(Ok(0), |row| column(&row, "count"))
 }

@@ -12,7 +12,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{direct::Direct, transaction::Committed};
+use super::{dialect::column, direct::Direct, transaction::Committed};
 
 /// A reader that takes longer proves nothing, and contradicts nothing.
 const LOOK_WITHIN: Duration = Duration::from_secs(1);
@@ -118,7 +118,7 @@ impl Proof {
         let statement = Statement::from_string(DbBackend::Sqlite, NUMBER);
         let looked = tokio::time::timeout(LOOK_WITHIN, self.reader.query_one_raw(statement)).await;
         match looked {
-            Ok(Ok(Some(row))) => row.try_get_by_index(0).ok(),
+            Ok(Ok(Some(row))) => column(&row, "number").ok(),
             _ => None,
         }
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, execute, ids, listed, query, query_one},
+    dialect::{column, execute, ids, listed, query, query_one},
     first_id,
 };
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
@@ -54,7 +54,7 @@ impl What {
                 "SELECT digest FROM callback_digest WHERE created_at < $1 ORDER BY created_at LIMIT $2"
             }
             Self::Timeline => {
-                "SELECT notification_id FROM timeline WHERE notification_id < $1 ORDER BY notification_id LIMIT $2"
+                "SELECT notification_id AS id FROM timeline WHERE notification_id < $1 ORDER BY notification_id LIMIT $2"
             }
             Self::Notices => "SELECT id FROM notice WHERE id < $1 ORDER BY id LIMIT $2",
             Self::Inbound => "SELECT id FROM inbound_message WHERE id < $1 ORDER BY id LIMIT $2",
@@ -164,7 +164,7 @@ async fn delete_step(
     let found = query(tx, what.oldest(), what.bounds(before, STEP)).await?;
     let mut keys = Vec::with_capacity(found.len());
     for row in &found {
-        keys.push(Columns::of(row).take::<Uuid>()?);
+        keys.push(column::<Uuid>(row, "id")?);
     }
     keys.dedup();
     let backend = tx.get_database_backend();

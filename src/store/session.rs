@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, execute, query_one},
+    dialect::{column, execute, query_one},
 };
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
@@ -20,7 +20,7 @@ pub async fn load(
         [digest.to_vec().into(), now.micros().into()],
     )
     .await?;
-    row.map(|row| Columns::of(&row).take()).transpose()
+    row.map(|row| column(&row, "state")).transpose()
 }
 
 /// Begins a session, and forgets some that are over.

@@ -4,7 +4,7 @@ use sea_orm::ConnectionTrait;
 
 use super::{
     StoreError,
-    dialect::{Columns, execute, locking, query_one},
+    dialect::{column, execute, locking, query_one},
 };
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
@@ -18,7 +18,7 @@ pub async fn get(
         [name.into()],
     )
     .await?;
-    row.map(|row| Columns::of(&row).take()).transpose()
+    row.map(|row| column(&row, "value")).transpose()
 }
 
 /// Sets a value unless there is one; gives back the one that holds.
@@ -48,7 +48,7 @@ pub async fn lock(tx: &DatabaseTransaction, name: &str) -> Result<Option<String>
         [name.into()],
     )
     .await?;
-    row.map(|row| Columns::of(&row).take()).transpose()
+    row.map(|row| column(&row, "value")).transpose()
 }
 
 /// Replaces a value that is there.
@@ -125,12 +125,12 @@ pub async fn clock_ahead_micros(
     let asked_at = now();
     let row = query_one(
         store.reader(),
-        "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+        "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint) AS clock",
         [],
     )
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let theirs: i64 = Columns::of(&row).take()?;
+    let theirs: i64 = column(&row, "clock")?;
     // It was read somewhere between the question and the answer.
     let (earliest, latest) = (asked_at.micros(), now().micros());
     Ok(Some(if theirs < earliest {
@@ -151,19 +151,23 @@ pub async fn durability(store: &super::Store) -> Result<Vec<(String, String)>, S
             "secure_delete",
         ] {
             if let Some(row) = query_one(&store.writer, format!("PRAGMA {pragma}"), []).await? {
-                let value = match row.try_get_by_index::<i64>(0) {
+                let value = match column::<i64>(&row, pragma) {
                     Ok(number) => number.to_string(),
-                    Err(_) => Columns::of(&row).take()?,
+                    Err(_) => column(&row, pragma)?,
                 };
                 settings.push((pragma.to_owned(), value));
             }
         }
     } else {
         for name in ["fsync", "synchronous_commit", "full_page_writes"] {
-            if let Some(row) =
-                query_one(store.reader(), "SELECT current_setting($1)", [name.into()]).await?
+            if let Some(row) = query_one(
+                store.reader(),
+                "SELECT current_setting($1) AS value",
+                [name.into()],
+            )
+            .await?
             {
-                settings.push((name.to_owned(), Columns::of(&row).take()?));
+                settings.push((name.to_owned(), column(&row, "value")?));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, query},
+    dialect::{column, query},
 };
 
 /// Free bytes of the file system that holds the SQLite file, for who is not root. None on
@@ -13,14 +13,12 @@ pub async fn free_bytes(store: &Store) -> Result<Option<i64>, StoreError> {
     if !store.is_sqlite() {
         return Ok(None);
     }
-    // Number, name and file of each; the first is ours.
+    // The first is ours.
     let files = query(store.reader(), "PRAGMA database_list", []).await?;
     let Some(row) = files.first() else {
         return Ok(None);
     };
-    let mut columns = Columns::of(row);
-    let (_number, _name): (i64, String) = (columns.take()?, columns.take()?);
-    let file: String = columns.take()?;
+    let file: String = column(row, "file")?;
     let Ok(room) = rustix::fs::statvfs(Path::new(&file)) else {
         return Ok(None);
     };

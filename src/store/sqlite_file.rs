@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     ConnectionTrait, Store, StoreError,
     connect::try_lock,
-    dialect::{Columns, query, query_one},
+    dialect::{column, query, query_one},
     setting, whole_file,
 };
 use crate::domain::time::Timestamp;
@@ -168,12 +168,12 @@ pub async fn whole(
         path: path.display().to_string(),
         finding,
     };
-    let pragma = if every_index {
-        "PRAGMA integrity_check(5)"
+    let check = if every_index {
+        "integrity_check"
     } else {
-        "PRAGMA quick_check(5)"
+        "quick_check"
     };
-    let found = match query(connection, pragma, []).await {
+    let found = match query(connection, format!("PRAGMA {check}(5)"), []).await {
         Ok(found) => found,
         Err(error) if error.is_damage() => {
             return Err(damaged("SQLite calls it malformed".to_owned()).into());
@@ -182,7 +182,7 @@ pub async fn whole(
     };
     let mut findings = Vec::new();
     for row in found.iter().take(FINDINGS) {
-        findings.push(Columns::of(row).take::<String>()?);
+        findings.push(column::<String>(row, check)?);
     }
     if findings == ["ok"] {
         Ok(())

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{
     ConnectionTrait, StoreError,
-    dialect::{Columns, execute, query_one},
+    dialect::{column, execute, query_one},
     whole_file,
 };
 
@@ -95,7 +95,7 @@ impl StateMark {
                         [installation.to_string().into()],
                     )
                     .await?;
-                    Ok(row.map(|row| Columns::of(&row).take()).transpose()?)
+                    Ok(row.map(|row| column(&row, "mark")).transpose()?)
                 })
                 .await
             }
@@ -146,11 +146,11 @@ async fn make_table(connection: &impl ConnectionTrait) -> Result<(), StoreError>
     // Asked first: to make what is there needs a right and takes a lock.
     let there = query_one(
         connection,
-        "SELECT to_regclass('herald_state_mark') IS NOT NULL",
+        "SELECT to_regclass('herald_state_mark') IS NOT NULL AS present",
         [],
     )
     .await?;
-    if there.map_or(Ok(false), |row| Columns::of(&row).take())? {
+    if there.map_or(Ok(false), |row| column(&row, "present"))? {
         return Ok(());
     }
     execute(

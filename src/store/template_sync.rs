@@ -2,11 +2,11 @@
 //! newest word.
 
 use entity::template_sync;
-use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder};
+use sea_orm::{ConnectionTrait, EntityTrait, FromQueryResult, QueryOrder};
 
 use super::{
     Store, StoreError,
-    dialect::{Columns, execute, query, query_one},
+    dialect::{column, execute, query, query_one, read_row},
 };
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
@@ -106,7 +106,7 @@ pub async fn set(
 }
 
 /// What an account has said of a template.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromQueryResult)]
 pub struct Said {
     pub status: Option<String>,
     pub category: Option<String>,
@@ -128,21 +128,14 @@ pub async fn said(
         ],
     )
     .await?;
-    row.map(|row| {
-        let mut columns = Columns::of(&row);
-        Ok(Said {
-            status: columns.take()?,
-            category: columns.take()?,
-            quality: columns.take()?,
-        })
-    })
-    .transpose()
+    row.as_ref().map(read_row).transpose()
 }
 
 /// What is known of a template's standing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Standing {
     pub status: Option<String>,
+    #[sea_orm(from_alias = "status_reason")]
     pub reason: Option<String>,
     pub category: Option<String>,
 }
@@ -164,15 +157,7 @@ pub async fn standing(
         [account_id.into(), name.into(), language.into()],
     )
     .await?;
-    row.map(|row| {
-        let mut columns = Columns::of(&row);
-        Ok(Standing {
-            status: columns.take()?,
-            reason: columns.take()?,
-            category: columns.take()?,
-        })
-    })
-    .transpose()
+    row.as_ref().map(read_row).transpose()
 }
 
 /// Everything that was said of templates.
@@ -188,15 +173,12 @@ pub async fn all(store: &Store) -> Result<Vec<template_sync::Model>, StoreError>
 pub async fn counts(store: &Store) -> Result<Vec<(String, i64)>, StoreError> {
     let found = query(
         store.reader(),
-        "SELECT lower(status), count(*) FROM template_sync WHERE status IS NOT NULL GROUP BY lower(status)",
+        "SELECT lower(status) AS status_name, count(*) AS count FROM template_sync WHERE status IS NOT NULL GROUP BY lower(status)",
         [],
     )
     .await?;
     found
         .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok((columns.take()?, columns.take()?))
-        })
+        .map(|row| Ok((column(row, "status_name")?, column(row, "count")?)))
         .collect()
 }

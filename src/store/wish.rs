@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use entity::preference;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+};
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
     bounds::of_catalogue,
-    dialect::{Columns, Type, execute, ids, matching, query, rows},
+    dialect::{Type, execute, ids, matching, query, read_row, rows},
 };
 use crate::{
     domain::{
@@ -20,6 +22,22 @@ use crate::{
     },
     store::DatabaseTransaction,
 };
+
+/// One thing that somebody wants; what its columns hold depends on the part of the statement.
+#[derive(FromQueryResult)]
+struct WishRow {
+    /// 1: an opt-out, 2: a preference, 3: quiet hours, 4: a deleted contact.
+    part: i32,
+    contact_id: Uuid,
+    /// Empty: of no product.
+    product: String,
+    /// A scope, a kind of message, or a time zone.
+    name: String,
+    channel: String,
+    /// 1 if the kind of message is wanted, or when quiet hours begin.
+    wanted_or_from: i64,
+    quiet_until: i64,
+}
 
 /// What these people want. Who is not in it wants everything, at any time.
 pub async fn of(
@@ -45,7 +63,8 @@ pub async fn of(
     let found = query(
         connection,
         format!(
-            "SELECT 1, s.contact_id, '', s.scope, '', CAST(0 AS bigint), CAST(0 AS bigint) \
+            "SELECT 1 AS part, s.contact_id, '' AS product, s.scope AS name, '' AS channel, CAST(0 AS bigint) AS wanted_or_from, \
+             CAST(0 AS bigint) AS quiet_until \
              FROM {suppressed} WHERE s.wanted = false \
              UNION ALL SELECT 2, p.contact_id, p.product, p.message_kind, p.channel, CASE WHEN p.wanted THEN 1 ELSE 0 END, 0 \
              FROM {preferred} \
@@ -60,20 +79,24 @@ pub async fn of(
     )
     .await?;
     for row in &found {
-        let mut columns = Columns::of(row);
-        let part: i32 = columns.take()?;
-        let wishes = all.entry(columns.take()?).or_default();
-        let product: String = columns.take()?;
-        let (one, two): (String, String) = (columns.take()?, columns.take()?);
-        let (from, until): (i64, i64) = (columns.take()?, columns.take()?);
+        let WishRow {
+            part,
+            contact_id,
+            product,
+            name,
+            channel,
+            wanted_or_from,
+            quiet_until,
+        } = read_row(row)?;
+        let wishes = all.entry(contact_id).or_default();
         match part {
-            1 if one == Scope::Marketing.name() => wishes.refused.push(Scope::Marketing),
+            1 if name == Scope::Marketing.name() => wishes.refused.push(Scope::Marketing),
             1 => wishes.refused.push(Scope::All),
             2 => {
                 let preference = Preference {
-                    kind: one,
-                    channel: two,
-                    wanted: from == 1,
+                    kind: name,
+                    channel,
+                    wanted: wanted_or_from == 1,
                 };
                 if product.is_empty() {
                     wishes.preferences.push(preference);
@@ -84,9 +107,9 @@ pub async fn of(
             }
             4 => wishes.is_deleted = true,
             _ => {
-                let hours = QuietHours::stored(Some(from), Some(until));
+                let hours = QuietHours::stored(Some(wanted_or_from), Some(quiet_until));
                 let quiet = hours
-                    .zip(quiet::zone(&one))
+                    .zip(quiet::zone(&name))
                     .map(|(hours, zone)| Quiet { hours, zone });
                 if product.is_empty() {
                     wishes.quiet = quiet;

@@ -123,6 +123,10 @@ pub fn trials() -> Vec<Trial> {
             "boundaries::no_file_has_grown_too_long",
             no_file_has_grown_too_long,
         ),
+        Trial::test(
+            "boundaries::rows_are_read_by_column_name",
+            rows_are_read_by_column_name,
+        ),
     ]
 }
 
@@ -479,5 +483,51 @@ fn no_file_has_grown_too_long() -> Result<(), Failed> {
         Ok(())
     } else {
         Err(long.join("\n").into())
+    }
+}
+
+/// How often a text reads a column of a row by its position: `try_get_by_index(…)`, or any other
+/// `try_get…` whose first argument is a number.
+fn positional_reads(text: &str) -> usize {
+    let is_word = |it: char| it.is_alphanumeric() || it == '_';
+    let code: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect();
+    let code: String = code.concat().split_whitespace().collect();
+    code.match_indices("try_get")
+        .filter(|(place, name)| {
+            let rest = &code[place + name.len()..];
+            let after = rest.trim_start_matches(is_word);
+            let arguments = after.split_once('(').map_or("", |(_, arguments)| arguments);
+            rest[..rest.len() - after.len()].ends_with("_by_index")
+                || arguments.starts_with(|it: char| it.is_ascii_digit())
+        })
+        .count()
+        + code.matches("Columns::of(").count()
+}
+
+/// A position goes wrong without a word when a column is added before it.
+fn rows_are_read_by_column_name() -> Result<(), Failed> {
+    for read in [
+        "row.try_get_by_index(0)",
+        "row.try_get::<String, _>(0)",
+        "row.try_get_by_nullable::<i64, _>(1)",
+        "Columns::of(&row).take()",
+    ] {
+        assert_eq!(positional_reads(read), 1, "{read}");
+    }
+    assert_eq!(positional_reads("row.try_get_by(name)"), 0);
+    let found: Vec<(String, usize)> = files()
+        .into_iter()
+        .map(|(_, path, text)| (path.display().to_string(), positional_reads(&text)))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    let count: usize = found.iter().map(|(_, count)| count).sum();
+    println!("columns read by position: {count}");
+    if count == 0 {
+        Ok(())
+    } else {
+        Err(format!("{count} columns are read by position: {found:?}").into())
     }
 }

@@ -18,7 +18,7 @@ pub use manifest::{Kind, Manifest};
 use super::{
     ConnectionTrait, StoreError,
     connect::OpenError,
-    dialect::{Columns, query},
+    dialect::{column, query},
     lineage, migrate, setting,
     sqlite_file::{self, CheckError},
     whole_file,
@@ -130,7 +130,7 @@ async fn facts(
     )
     .await?
     {
-        migrations.push(Columns::of(&row).take::<String>()?);
+        migrations.push(column(&row, "version")?);
     }
     let check = setting::get(connection, KEY_CHECK).await?;
     Ok(Manifest {

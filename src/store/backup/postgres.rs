@@ -17,7 +17,7 @@ use crate::{
         ConnectionTrait, StoreError,
         cluster::{Cluster, Session},
         connect::OpenError,
-        dialect::{Columns, execute, query_one},
+        dialect::{column, execute, query_one},
         hold, whole_file,
     },
 };
@@ -193,7 +193,7 @@ pub(super) async fn restore(
     let filled = flag(
         &connection,
         "SELECT EXISTS (SELECT 1 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
-         WHERE n.nspname = 'public')",
+         WHERE n.nspname = 'public') AS answer",
     )
     .await?;
     if filled && !replace {
@@ -202,7 +202,7 @@ pub(super) async fn restore(
     let used = flag(
         &connection,
         "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() \
-         AND application_name = 'herald')",
+         AND application_name = 'herald') AS answer",
     )
     .await?;
     if used {
@@ -260,9 +260,10 @@ async fn rename_schema(
     Ok(())
 }
 
+/// The answer to a question: the column `answer`.
 async fn flag(connection: &impl ConnectionTrait, sql: &str) -> Result<bool, BackupError> {
     let row = query_one(connection, sql, []).await?;
-    Ok(row.map_or(Ok(false), |row| Columns::of(&row).take())?)
+    Ok(row.map_or(Ok(false), |row| column(&row, "answer"))?)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::{
     store::{
         StoreError,
         connect::{OpenError, try_lock},
-        dialect::{Columns, execute, query_one},
+        dialect::{column, execute, query_one},
         hold,
         sqlite_file::{self, Use},
         whole_file,
@@ -64,8 +64,8 @@ pub(super) async fn copy(
     // Whoever starts on it without `herald restore` starts on hold as well.
     sqlite_file::put_use_in(&copy, Use::Copied, now).await?;
     let manifest = facts(&copy, Kind::Sqlite, now).await?;
-    let version = query_one(&copy, "SELECT sqlite_version()", []).await?;
-    let version: String = version.map_or(Ok(String::new()), |row| Columns::of(&row).take())?;
+    let version = query_one(&copy, "SELECT sqlite_version() AS version", []).await?;
+    let version: String = version.map_or(Ok(String::new()), |row| column(&row, "version"))?;
     close(copy).await?;
     Ok((manifest, NAME, format!("SQLite {version}")))
 }

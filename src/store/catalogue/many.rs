@@ -19,7 +19,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{self, Columns, Type, execute, list, query, query_one, rows},
+        dialect::{self, Type, column, execute, list, query, query_one, rows},
         identity::{self, NewDecision},
         new_id,
     },
@@ -61,11 +61,11 @@ pub async fn count_contacts(
 ) -> Result<i64, StoreError> {
     let row = query_one(
         connection,
-        "SELECT count(*) FROM catalogue_row WHERE catalogue = $1 AND kind = 'contact'",
+        "SELECT count(*) AS contacts FROM catalogue_row WHERE catalogue = $1 AND kind = 'contact'",
         [catalogue.into()],
     )
     .await?;
-    row.map_or(Ok(0), |row| Columns::of(&row).take())
+    row.map_or(Ok(0), |row| column(&row, "contacts"))
 }
 
 /// Names of contacts whose number or user id another contact with a name has: (name, kind).
@@ -86,10 +86,7 @@ pub async fn claimed(
     .await?;
     found
         .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok((columns.take()?, columns.take()?))
-        })
+        .map(|row| Ok((column(row, "name")?, column(row, "kind")?)))
         .collect()
 }
 
@@ -127,7 +124,7 @@ async fn known(
     by_name
         .iter()
         .chain(&by_alias)
-        .map(|row| Columns::of(row).take())
+        .map(|row| column(row, "name"))
         .collect()
 }
 

@@ -16,13 +16,13 @@ use self::rows::RouteRow;
 use std::collections::BTreeSet;
 
 use entity::{event_type, template};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult};
 use uuid::Uuid;
 
 use super::{
     StoreError,
     bounds::{Piece, of_catalogue},
-    dialect::{Columns, execute, query, query_one},
+    dialect::{column, execute, nullable, query, query_one},
 };
 use crate::{
     domain::{
@@ -39,11 +39,11 @@ use crate::{
 pub async fn revision(connection: &impl ConnectionTrait) -> Result<i64, StoreError> {
     let row = query_one(
         connection,
-        "SELECT CAST(coalesce(sum(revision), 0) AS bigint) FROM catalogue",
+        "SELECT CAST(coalesce(sum(revision), 0) AS bigint) AS revision FROM catalogue",
         [],
     )
     .await?;
-    row.map_or(Ok(0), |row| Columns::of(&row).take())
+    row.map_or(Ok(0), |row| column(&row, "revision"))
 }
 
 /// Whether a catalogue of this name has been applied.
@@ -83,10 +83,7 @@ pub async fn template_names(store: &super::Store) -> Result<Vec<(String, String)
     .await?;
     found
         .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok((columns.take()?, columns.take()?))
-        })
+        .map(|row| Ok((column(row, "name")?, column(row, "language")?)))
         .collect()
 }
 
@@ -121,7 +118,7 @@ pub async fn sensitive_events(
         [],
     )
     .await?;
-    found.iter().map(|row| Columns::of(row).take()).collect()
+    found.iter().map(|row| column(row, "name")).collect()
 }
 
 /// What products post, of the caller's catalogue, by name.
@@ -162,11 +159,10 @@ pub async fn routes(
     found
         .iter()
         .map(|row| {
-            let mut columns = Columns::of(row);
             Ok(StoredRoute {
-                name: columns.take()?,
-                catalogue: columns.take()?,
-                route: stored_route(&mut columns)?,
+                name: column(row, "name")?,
+                catalogue: nullable(row, "catalogue")?,
+                route: stored_route(row)?,
             })
         })
         .collect()
@@ -177,25 +173,25 @@ const ROUTE: &str = "x.event_type, x.condition, x.recipients, x.about, x.templat
      x.params, x.labels, x.reference, x.dedupe_key, x.priority, x.expires_after_seconds, x.sender, \
      x.message_kind, x.mode, x.fallback_template";
 
-fn stored_route(columns: &mut Columns<'_>) -> Result<RouteRow, StoreError> {
+fn stored_route(row: &QueryResult) -> Result<RouteRow, StoreError> {
     Ok(RouteRow {
-        event_type: columns.take()?,
-        condition: columns.take()?,
-        recipients: read_json(columns.take()?),
-        about: columns.take()?,
-        template: columns.take()?,
-        language: columns.take()?,
-        channel: columns.take()?,
-        params: read_json(columns.take()?),
-        labels: read_json(columns.take()?),
-        reference: columns.take()?,
-        dedupe_key: columns.take()?,
-        priority: columns.take()?,
-        expires_after_seconds: columns.take()?,
-        sender: columns.take()?,
-        message_kind: columns.take()?,
-        mode: columns.take()?,
-        fallback_template: columns.take()?,
+        event_type: column(row, "event_type")?,
+        condition: nullable(row, "condition")?,
+        recipients: read_json(nullable(row, "recipients")?),
+        about: nullable(row, "about")?,
+        template: column(row, "template")?,
+        language: nullable(row, "language")?,
+        channel: column(row, "channel")?,
+        params: read_json(nullable(row, "params")?),
+        labels: read_json(nullable(row, "labels")?),
+        reference: nullable(row, "reference")?,
+        dedupe_key: nullable(row, "dedupe_key")?,
+        priority: column(row, "priority")?,
+        expires_after_seconds: nullable(row, "expires_after_seconds")?,
+        sender: nullable(row, "sender")?,
+        message_kind: nullable(row, "message_kind")?,
+        mode: column(row, "mode")?,
+        fallback_template: nullable(row, "fallback_template")?,
     })
 }
 
@@ -215,35 +211,30 @@ pub struct StoredRule {
 
 const RULE: &str = "id, name, active, on_trigger, condition, after_seconds, unless, send, chain";
 
-fn stored_rule(columns: &mut Columns<'_>) -> Result<StoredRule, StoreError> {
-    let id: Uuid = columns.take()?;
+fn stored_rule(row: &QueryResult) -> Result<StoredRule, StoreError> {
+    let id: Uuid = column(row, "id")?;
     let corrupt = |column| StoreError::Corrupt {
         table: "rule",
         row: id.to_string(),
         column,
     };
-    let name = columns.take()?;
-    let active = columns.take()?;
-    let on: String = columns.take()?;
-    let condition = columns.take()?;
-    let after_seconds = columns.take()?;
-    let unless: String = columns.take()?;
+    let on: String = column(row, "on_trigger")?;
+    let unless: String = column(row, "unless")?;
     let unless: Vec<Trigger> =
         serde_json::from_str(&unless).map_err(|_unreadable| corrupt("unless"))?;
-    let send: String = columns.take()?;
+    let send: String = column(row, "send")?;
     let send: Send = serde_json::from_str(&send).map_err(|_unreadable| corrupt("send"))?;
-    let chain = columns.take()?;
     Ok(StoredRule {
         id,
-        active,
+        active: column(row, "active")?,
         rule: Rule {
-            name,
+            name: column(row, "name")?,
             on: Trigger::parse(&on).ok_or_else(|| corrupt("on_trigger"))?,
-            condition,
-            after_seconds,
+            condition: nullable(row, "condition")?,
+            after_seconds: column(row, "after_seconds")?,
             unless: unless.into_iter().collect::<Triggers>(),
             send,
-            chain,
+            chain: column(row, "chain")?,
         },
     })
 }
@@ -256,10 +247,7 @@ pub async fn rules(connection: &impl ConnectionTrait) -> Result<Vec<StoredRule>,
         [],
     )
     .await?;
-    found
-        .iter()
-        .map(|row| stored_rule(&mut Columns::of(row)))
-        .collect()
+    found.iter().map(stored_rule).collect()
 }
 
 /// One version of a rule.
@@ -273,6 +261,5 @@ pub async fn rule(
         [id.into()],
     )
     .await?;
-    row.map(|row| stored_rule(&mut Columns::of(&row)))
-        .transpose()
+    row.as_ref().map(stored_rule).transpose()
 }

@@ -18,7 +18,7 @@ use crate::{
     },
     store::{
         StoreError,
-        dialect::{Columns, Type, list, query, rows},
+        dialect::{Type, column, list, nullable, query, rows},
     },
 };
 
@@ -79,26 +79,26 @@ pub async fn present(
         )
         .await?;
         for row in &found {
-            let (name, there) = read(connection, kind, row).await?;
+            let (name, there) = read(connection, kind, key, row).await?;
             all.insert(Id::new(kind, name), there);
         }
     }
     Ok(all)
 }
 
-/// Columns (owner and name first), table, the column of the name, and a last condition.
+/// Columns (the owner and the name among them), table, the column of the name, and a last condition.
 const fn source(kind: Kind) -> (&'static str, &'static str, &'static str, &'static str) {
     match kind {
         Kind::Contact => (
-            "x.catalogue, x.handle, x.name, x.language, x.time_zone, x.quiet_from, x.quiet_until, \
-             (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = x.id AND a.kind = 'phone' AND a.superseded_at IS NULL), \
-             (SELECT max(a.value) FROM contact_alias a WHERE a.contact_id = x.id AND a.kind IN ('bsuid', 'parent_bsuid') AND a.superseded_at IS NULL)",
+            "x.catalogue, x.handle, x.name AS display_name, x.language, x.time_zone, x.quiet_from, x.quiet_until, \
+             (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = x.id AND a.kind = 'phone' AND a.superseded_at IS NULL) AS phone, \
+             (SELECT max(a.value) FROM contact_alias a WHERE a.contact_id = x.id AND a.kind IN ('bsuid', 'parent_bsuid') AND a.superseded_at IS NULL) AS user_id",
             "contact",
             "handle",
             " AND x.handle IS NOT NULL",
         ),
         Kind::User => (
-            "x.catalogue, x.name, (SELECT c.handle FROM contact c WHERE c.id = x.contact_id)",
+            "x.catalogue, x.name, (SELECT c.handle FROM contact c WHERE c.id = x.contact_id) AS contact",
             "user_account",
             "name",
             "",
@@ -140,39 +140,25 @@ const fn source(kind: Kind) -> (&'static str, &'static str, &'static str, &'stat
 async fn read(
     connection: &impl ConnectionTrait,
     kind: Kind,
+    key: &str,
     row: &QueryResult,
 ) -> Result<(String, Present), StoreError> {
-    let mut columns = Columns::of(row);
-    let owner = columns.take()?;
-    if kind == Kind::Rule {
-        let stored = stored_rule(&mut columns)?.rule;
-        let fields = fields(&RuleRow {
-            on: stored.on,
-            condition: stored.condition,
-            after_seconds: stored.after_seconds,
-            unless: stored.unless.iter().collect(),
-            send: stored.send,
-            chain: stored.chain,
-        });
-        return Ok((stored.name, Present { owner, fields }));
-    }
-    let mut name: String = columns.take()?;
+    let owner = nullable(row, "catalogue")?;
+    let mut name: String = column(row, key)?;
     let fields = match kind {
-        Kind::Contact => {
-            let (display_name, language, time_zone) =
-                (columns.take()?, columns.take()?, columns.take()?);
-            let quiet_hours = QuietHours::stored(columns.take()?, columns.take()?);
-            fields(&ContactRow {
-                display_name,
-                phone: columns.take()?,
-                user_id: columns.take()?,
-                language,
-                time_zone,
-                quiet_hours,
-            })
-        }
+        Kind::Contact => fields(&ContactRow {
+            display_name: nullable(row, "display_name")?,
+            phone: nullable(row, "phone")?,
+            user_id: nullable(row, "user_id")?,
+            language: nullable(row, "language")?,
+            time_zone: nullable(row, "time_zone")?,
+            quiet_hours: QuietHours::stored(
+                nullable(row, "quiet_from")?,
+                nullable(row, "quiet_until")?,
+            ),
+        }),
         Kind::User => fields(&UserRow {
-            contact: columns.take()?,
+            contact: nullable(row, "contact")?,
         }),
         Kind::Group => {
             let members = query(
@@ -184,36 +170,46 @@ async fn read(
             .await?;
             let mut names = members
                 .iter()
-                .map(|row| Columns::of(row).take())
+                .map(|row| column(row, "name"))
                 .collect::<Result<Vec<String>, _>>()?;
             names.sort_unstable();
             fields(&GroupRow {
-                description: columns.take()?,
+                description: nullable(row, "description")?,
                 members: Some(names),
             })
         }
         Kind::MessageKind => fields(&MessageKindRow {
-            description: columns.take()?,
-            required: columns.take()?,
+            description: nullable(row, "description")?,
+            required: column(row, "required")?,
         }),
         Kind::Event => fields(&EventRow {
-            description: columns.take()?,
-            sensitive: columns.take()?,
-            example: json(columns.take()?),
+            description: nullable(row, "description")?,
+            sensitive: column(row, "sensitive")?,
+            example: json(nullable(row, "example")?),
         }),
         Kind::Template => {
-            let language: String = columns.take()?;
+            let language: String = column(row, "language")?;
             name = format!("{name} {language}");
             fields(&TemplateRow {
-                category: columns.take()?,
-                parameter_format: columns.take()?,
-                body: columns.take()?,
-                extras: json(columns.take()?),
-                ttl_seconds: columns.take()?,
+                category: column(row, "category")?,
+                parameter_format: column(row, "parameter_format")?,
+                body: column(row, "body")?,
+                extras: json(nullable(row, "extras")?),
+                ttl_seconds: nullable(row, "ttl_seconds")?,
             })
         }
-        Kind::Route => fields(&stored_route(&mut columns)?),
-        Kind::Rule => Fields::new(),
+        Kind::Route => fields(&stored_route(row)?),
+        Kind::Rule => {
+            let stored = stored_rule(row)?.rule;
+            fields(&RuleRow {
+                on: stored.on,
+                condition: stored.condition,
+                after_seconds: stored.after_seconds,
+                unless: stored.unless.iter().collect(),
+                send: stored.send,
+                chain: stored.chain,
+            })
+        }
     };
     Ok((name, Present { owner, fields }))
 }
@@ -268,11 +264,10 @@ pub async fn applied(
     }
     let mut all = BTreeMap::new();
     for row in &found {
-        let mut columns = Columns::of(row);
-        let (kind, name, fields): (String, String, Option<String>) =
-            (columns.take()?, columns.take()?, columns.take()?);
+        let kind: String = column(row, "kind")?;
         if let Some(kind) = Kind::parse(&kind) {
-            all.insert(Id::new(kind, name), read_json(fields));
+            let name: String = column(row, "name")?;
+            all.insert(Id::new(kind, name), read_json(nullable(row, "fields")?));
         }
     }
     Ok(all)

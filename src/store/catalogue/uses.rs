@@ -12,7 +12,7 @@ use crate::{
     },
     store::{
         StoreError,
-        dialect::{Columns, query},
+        dialect::{column, nullable, query},
     },
 };
 
@@ -54,13 +54,11 @@ pub async fn uses(connection: &impl ConnectionTrait) -> Result<Vec<Use>, StoreEr
     .await?;
     let mut all = Vec::with_capacity(routes.len());
     for row in &routes {
-        let mut columns = Columns::of(row);
-        let (name, catalogue) = (columns.take()?, columns.take()?);
-        let route = stored_route(&mut columns)?;
+        let route = stored_route(row)?;
         all.push(Use {
             what: "route",
-            name,
-            catalogue,
+            name: column(row, "name")?,
+            catalogue: nullable(row, "catalogue")?,
             recipients: route
                 .recipients
                 .iter()
@@ -80,12 +78,11 @@ pub async fn uses(connection: &impl ConnectionTrait) -> Result<Vec<Use>, StoreEr
     )
     .await?;
     for row in &rules {
-        let mut columns = Columns::of(row);
-        let Rule { name, send, .. } = stored_rule(&mut columns)?.rule;
+        let Rule { name, send, .. } = stored_rule(row)?.rule;
         all.push(Use {
             what: "rule",
             name,
-            catalogue: columns.take()?,
+            catalogue: nullable(row, "catalogue")?,
             recipients: send.to.iter().flat_map(|entry| each(entry)).collect(),
             templates: once(send.template).chain(send.fallback_template).collect(),
             message_kind: send.kind,

@@ -20,7 +20,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{Columns, execute, query_one},
+        dialect::{execute, query_one},
         new_id,
         people::{self, StaffKind},
     },
@@ -191,7 +191,7 @@ async fn rule(tx: &DatabaseTransaction, by: By<'_>, name: &str, row: RuleRow) ->
     )
     .await?;
     if let Some(present) = present {
-        let stored = stored_rule(&mut Columns::of(&present))?;
+        let stored = stored_rule(&present)?;
         if stored.rule == rule {
             execute(
                 tx,

@@ -11,7 +11,7 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError,
         alias::{self, Alias},
-        dialect::{Columns, execute, query_one},
+        dialect::{column, execute, query_one},
         new_id, people,
     },
 };
@@ -174,5 +174,5 @@ pub async fn groups_of_others(
         [user.into(), catalogue.into()],
     )
     .await?;
-    found.map(|row| Columns::of(&row).take()).transpose()
+    found.map(|row| column(&row, "name")).transpose()
 }

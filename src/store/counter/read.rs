@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::Value;
+use sea_orm::{QueryResult, Value};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use crate::{
     store::{
         Store, StoreError,
         bounds::of_counters,
-        dialect::{Columns, Type, list, query, rows},
+        dialect::{Type, column, list, query, rows},
     },
 };
 
@@ -98,11 +98,11 @@ impl Dimension {
         }
     }
 
-    /// Reads the next column as what is told apart by.
-    fn take(self, columns: &mut Columns<'_>) -> Result<String, StoreError> {
+    /// What a row is told apart by.
+    fn read(self, row: &QueryResult) -> Result<String, StoreError> {
         match self {
-            Self::Sender => Ok(columns.take::<Uuid>()?.to_string()),
-            Self::Channel | Self::Template | Self::EventType => columns.take(),
+            Self::Sender => Ok(column::<Uuid>(row, self.column())?.to_string()),
+            Self::Channel | Self::Template | Self::EventType => column(row, self.column()),
         }
     }
 }
@@ -125,7 +125,7 @@ pub async fn sums(
     by: Dimension,
 ) -> Result<Vec<Sum>, StoreError> {
     let mut sums: BTreeMap<(String, String, String), i64> = BTreeMap::new();
-    let column = by.column();
+    let group_column = by.column();
     let (conditions, values) = filter.conditions(0);
     let lives = FACTS.map(summed).join(", ");
     for piece in pieces {
@@ -139,23 +139,24 @@ pub async fn sums(
         let (facts, coded) = futures_util::try_join!(
             query(
                 store.reader(),
-                format!("SELECT {column}, {lives} FROM cohort t WHERE {place} GROUP BY {column}"),
+                format!(
+                    "SELECT {group_column}, {lives} FROM cohort t WHERE {place} GROUP BY {group_column}"
+                ),
                 values.clone(),
             ),
             query(
                 store.reader(),
                 format!(
-                    "SELECT {column}, fact, code, CAST(sum(count) AS bigint) FROM counter t \
-                     WHERE {place} GROUP BY {column}, fact, code"
+                    "SELECT {group_column}, fact, code, CAST(sum(count) AS bigint) AS total FROM counter t \
+                     WHERE {place} GROUP BY {group_column}, fact, code"
                 ),
                 values.clone(),
             )
         )?;
         for row in &facts {
-            let mut columns = Columns::of(row);
-            let group = by.take(&mut columns)?;
+            let group = by.read(row)?;
             for fact in FACTS {
-                let count: i64 = columns.take()?;
+                let count: i64 = column(row, fact)?;
                 if fact != FAILED {
                     let key = (group.clone(), fact.to_owned(), String::new());
                     *sums.entry(key).or_default() += count;
@@ -163,9 +164,8 @@ pub async fn sums(
             }
         }
         for row in &coded {
-            let mut columns = Columns::of(row);
-            let key = (by.take(&mut columns)?, columns.take()?, columns.take()?);
-            let count: i64 = columns.take()?;
+            let key = (by.read(row)?, column(row, "fact")?, column(row, "code")?);
+            let count: i64 = column(row, "total")?;
             *sums.entry(key).or_default() += count;
         }
     }
@@ -182,7 +182,7 @@ pub async fn sums(
 }
 
 fn summed(fact: &str) -> String {
-    format!("CAST(sum({fact}) AS bigint)")
+    format!("CAST(sum({fact}) AS bigint) AS {fact}")
 }
 
 /// A fact's count in one cohort.
@@ -260,13 +260,12 @@ async fn points(
     .await?;
     let mut points = Vec::with_capacity(found.len() * facts.len());
     for row in &found {
-        let mut columns = Columns::of(row);
-        let place: i64 = columns.take()?;
+        let place: i64 = column(row, "place")?;
         for fact in facts {
             points.push(Point {
                 bucket: span.since.plus_micros(place.saturating_mul(length)),
                 fact,
-                count: columns.take()?,
+                count: column(row, fact)?,
             });
         }
     }

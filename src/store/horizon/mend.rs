@@ -13,7 +13,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, Store, StoreError, catalogue,
-        dialect::{Columns, Type, execute, ids, locking, query, rows},
+        dialect::{Type, column, execute, ids, locking, query, rows},
     },
 };
 
@@ -55,11 +55,10 @@ pub async fn find(store: &Store, horizon: &Horizon, now: Timestamp) -> Result<Fo
         );
         let wrong = query(store.reader(), sql, [of.bound(now).into(), CHUNK.into()]).await?;
         for row in &wrong {
-            let mut columns = Columns::of(row);
             found.messages.push(Mended {
-                notification_id: columns.take()?,
+                notification_id: column(row, "id")?,
                 kind: of.kind,
-                was: Timestamp::from_micros(columns.take()?),
+                was: column(row, of.column)?,
             });
         }
     }
@@ -71,7 +70,7 @@ pub async fn find(store: &Store, horizon: &Horizon, now: Timestamp) -> Result<Fo
     )
     .await?;
     for row in &rules {
-        let id: Uuid = Columns::of(row).take()?;
+        let id: Uuid = column(row, "rule_id")?;
         let rule = catalogue::rule(store.reader(), id).await?;
         let after = rule.map_or(0, |stored| stored.rule.after_seconds);
         found.timers.push((id, now.plus_seconds(after)));
@@ -184,7 +183,7 @@ async fn mend_messages(
     .await?;
     let mut locked = Vec::with_capacity(still.len());
     for row in &still {
-        locked.push(Columns::of(row).take::<Uuid>()?);
+        locked.push(column::<Uuid>(row, "id")?);
     }
     wrong.retain(|it| locked.contains(&it.notification_id));
     if wrong.is_empty() {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use self::columns::{WRONG_TIMERS, columns, of_messages};
 use super::{
     Store, StoreError,
-    dialect::{Columns, query_one},
+    dialect::{column, nullable, query_one},
     first_id, made_at,
 };
 use crate::domain::{
@@ -72,7 +72,11 @@ pub async fn traces(
 ) -> Result<Traces, StoreError> {
     let newest: Vec<String> = WITNESSES
         .iter()
-        .map(|table| format!("(SELECT id FROM {table} WHERE id > $1 ORDER BY id DESC LIMIT 1)"))
+        .map(|table| {
+            format!(
+                "(SELECT id FROM {table} WHERE id > $1 ORDER BY id DESC LIMIT 1) AS newest_{table}"
+            )
+        })
         .collect();
     let after = first_id(now.plus_micros(TOLERANCE_MICROS));
     let row = query_one(
@@ -83,9 +87,8 @@ pub async fn traces(
     .await?;
     let mut traces = Traces::default();
     if let Some(row) = &row {
-        let mut columns = Columns::of(row);
-        for newest in &mut traces.newest {
-            *newest = columns.take()?;
+        for (newest, table) in traces.newest.iter_mut().zip(WITNESSES) {
+            *newest = nullable(row, &format!("newest_{table}"))?;
         }
     }
     for column in columns(horizon).iter().filter(|column| column.is_cheap) {
@@ -117,23 +120,29 @@ pub async fn count(
         .iter()
         .map(|column| {
             let condition = format!("{} > $1 AND {}", column.name, column.only);
-            let sql = format!("SELECT count(*) FROM {} WHERE {condition}", column.table);
+            let sql = format!(
+                "SELECT count(*) AS count FROM {} WHERE {condition}",
+                column.table
+            );
             (column.kind, sql, column.bound(now))
         })
         .collect();
     asked.extend(of_messages(horizon).iter().map(|of| {
-        let sql = format!("SELECT count(*) FROM notification WHERE {}", of.wrong);
+        let sql = format!(
+            "SELECT count(*) AS count FROM notification WHERE {}",
+            of.wrong
+        );
         (of.kind, sql, of.bound(now))
     }));
     asked.push((
         Kind::Timer,
-        format!("SELECT count(*) FROM follow_up WHERE {WRONG_TIMERS}"),
+        format!("SELECT count(*) AS count FROM follow_up WHERE {WRONG_TIMERS}"),
         now.plus_micros(TOLERANCE_MICROS).micros(),
     ));
     let mut counts = BTreeMap::new();
     for (kind, sql, bound) in asked {
         let row = query_one(store.reader(), sql, [bound.into()]).await?;
-        let count: i64 = row.map_or(Ok(0), |row| Columns::of(&row).take())?;
+        let count: i64 = row.map_or(Ok(0), |row| column(&row, "count"))?;
         if count > 0 {
             *counts.entry(kind).or_default() += count;
         }

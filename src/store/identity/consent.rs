@@ -1,7 +1,7 @@
 //! What people have said about what they want, by the alias that it came from. What holds is kept
 //! as their contact's `suppression`.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, FromQueryResult};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{Columns, Type, execute, ids, list, locking, matching, nil, query, rows},
+        dialect::{Type, execute, ids, list, locking, matching, nil, query, read_row, rows},
         new_id,
     },
 };
@@ -36,6 +36,51 @@ pub struct Stated {
     pub aliases: Vec<Alias>,
     pub statement: Statement,
     pub callback_id: Option<Uuid>,
+}
+
+#[derive(FromQueryResult)]
+struct StatementRow {
+    id: Uuid,
+    /// Nil: none.
+    contact_id: Uuid,
+    /// Empty: none; so are the others.
+    user_id: String,
+    phone: String,
+    parent_user_id: String,
+    scope: String,
+    wanted: bool,
+    source: String,
+    provider_at: Timestamp,
+    callback_id: Option<Uuid>,
+}
+
+impl From<StatementRow> for Stated {
+    fn from(row: StatementRow) -> Self {
+        let aliases = [
+            (AliasKind::UserId, row.user_id),
+            (AliasKind::Phone, row.phone),
+            (AliasKind::ParentUserId, row.parent_user_id),
+        ];
+        Self {
+            contact: (!row.contact_id.is_nil()).then_some(row.contact_id),
+            aliases: aliases
+                .into_iter()
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(kind, value)| Alias { kind, value })
+                .collect(),
+            statement: Statement {
+                scope: if row.scope == Scope::Marketing.name() {
+                    Scope::Marketing
+                } else {
+                    Scope::All
+                },
+                is_wanted: row.wanted,
+                source: row.source,
+                at: row.provider_at,
+            },
+            callback_id: row.callback_id,
+        }
+    }
 }
 
 /// Keeps a statement once. Says whether it is new.
@@ -116,39 +161,13 @@ pub async fn statements(
         )
         .await?,
     );
-    let mut all: Vec<(Uuid, Stated)> = Vec::with_capacity(found.len());
-    for row in &found {
-        let mut columns = Columns::of(row);
-        let id: Uuid = columns.take()?;
-        let contact: Uuid = columns.take()?;
-        let mut aliases = Vec::new();
-        for kind in [AliasKind::UserId, AliasKind::Phone, AliasKind::ParentUserId] {
-            let value: String = columns.take()?;
-            if !value.is_empty() {
-                aliases.push(Alias { kind, value });
-            }
-        }
-        let scope: String = columns.take()?;
-        let stated = Stated {
-            contact: (!contact.is_nil()).then_some(contact),
-            aliases,
-            statement: Statement {
-                scope: if scope == Scope::Marketing.name() {
-                    Scope::Marketing
-                } else {
-                    Scope::All
-                },
-                is_wanted: columns.take()?,
-                source: columns.take()?,
-                at: Timestamp::from_micros(columns.take()?),
-            },
-            callback_id: columns.take()?,
-        };
-        all.push((id, stated));
-    }
-    all.sort_by_key(|(id, _)| *id);
-    all.dedup_by_key(|(id, _)| *id);
-    Ok(all.into_iter().map(|(_, stated)| stated).collect())
+    let mut all = found
+        .iter()
+        .map(read_row)
+        .collect::<Result<Vec<StatementRow>, _>>()?;
+    all.sort_by_key(|row| row.id);
+    all.dedup_by_key(|row| row.id);
+    Ok(all.into_iter().map(Stated::from).collect())
 }
 
 #[derive(Debug, Serialize)]

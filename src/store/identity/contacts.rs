@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, FromQueryResult};
 use uuid::Uuid;
 
 use super::{alias, for_change, values};
@@ -14,7 +14,8 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError,
         dialect::{
-            Columns, Id, Type, execute, ids, list, locking, matching, query, rows as given_rows,
+            Id, Type, column, execute, ids, list, locking, matching, nullable, query, read_row,
+            rows as given_rows,
         },
         new_id,
     },
@@ -45,6 +46,28 @@ pub struct Holder {
 
 /// A product, and the name and handle that it has given.
 type Said = (String, Option<String>, Option<String>);
+
+#[derive(FromQueryResult)]
+struct SaidRow {
+    contact_id: Uuid,
+    product: String,
+    name: Option<String>,
+    handle: Option<String>,
+}
+
+#[derive(FromQueryResult)]
+struct ContactRow {
+    id: Uuid,
+    anchor_kind: Option<String>,
+    anchor: Option<String>,
+    anchor_at: Option<Timestamp>,
+    merged_into: Option<Uuid>,
+    identity_id: Option<Uuid>,
+    unsettled: bool,
+    name: Option<String>,
+    handle: Option<String>,
+    catalogue: Option<String>,
+}
 
 /// These contacts, kept from being changed by others until the transaction ends.
 pub async fn rows(tx: &DatabaseTransaction, contacts: &[Uuid]) -> Result<Vec<Row>, StoreError> {
@@ -82,37 +105,30 @@ pub async fn rows(tx: &DatabaseTransaction, contacts: &[Uuid]) -> Result<Vec<Row
     .await?;
     let mut by_contact: HashMap<Uuid, Vec<Said>> = HashMap::new();
     for row in &of_products {
-        let mut columns = Columns::of(row);
-        let contact = columns.take()?;
-        let said = (columns.take()?, columns.take()?, columns.take()?);
-        by_contact.entry(contact).or_default().push(said);
+        let row: SaidRow = read_row(row)?;
+        let said = (row.product, row.name, row.handle);
+        by_contact.entry(row.contact_id).or_default().push(said);
     }
     found
         .iter()
         .map(|row| {
-            let mut columns = Columns::of(row);
-            let id = columns.take()?;
-            let kind: Option<String> = columns.take()?;
-            let value: Option<String> = columns.take()?;
-            let at: Option<i64> = columns.take()?;
-            let anchor = match (kind, value, at) {
-                (Some(kind), Some(value), Some(at)) => {
-                    Some((alias("contact", &kind, value)?, Timestamp::from_micros(at)))
-                }
+            let row: ContactRow = read_row(row)?;
+            let anchor = match (row.anchor_kind, row.anchor, row.anchor_at) {
+                (Some(kind), Some(value), Some(at)) => Some((alias("contact", &kind, value)?, at)),
                 _ => None,
             };
-            let mut products = by_contact.remove(&id).unwrap_or_default();
+            let mut products = by_contact.remove(&row.id).unwrap_or_default();
             products.sort();
             Ok(Row {
-                id,
+                id: row.id,
                 anchor,
-                merged_into: columns.take()?,
-                identity_id: columns.take()?,
-                is_unsettled: columns.take()?,
+                merged_into: row.merged_into,
+                identity_id: row.identity_id,
+                is_unsettled: row.unsettled,
                 given: Given {
-                    name: columns.take()?,
-                    handle: columns.take()?,
-                    catalogue: columns.take()?,
+                    name: row.name,
+                    handle: row.handle,
+                    catalogue: row.catalogue,
                     products,
                 },
             })
@@ -140,7 +156,7 @@ pub async fn anchored(
         [list(&values(aliases))?],
     )
     .await?;
-    found.iter().map(|row| Columns::of(row).take()).collect()
+    found.iter().map(|row| column(row, "id")).collect()
 }
 
 /// Contacts that have become a part of one of these.
@@ -163,22 +179,38 @@ pub async fn merged_into(
         [ids(contacts.iter().copied())?],
     )
     .await?;
-    found.iter().map(|row| Columns::of(row).take()).collect()
+    found.iter().map(|row| column(row, "id")).collect()
 }
 
-const HOLDER: &str = "k.kind, k.value, k.contact_id, k.since, k.superseded_at, CASE WHEN k.given THEN k.created_at END";
+const HOLDER: &str = "k.kind, k.value, k.contact_id, k.since, k.superseded_at, CASE WHEN k.given THEN k.created_at END AS given_at";
+
+/// The columns of [`HOLDER`].
+#[derive(FromQueryResult)]
+struct HolderRow {
+    kind: String,
+    value: String,
+    contact_id: Uuid,
+    since: Timestamp,
+    superseded_at: Option<Timestamp>,
+    given_at: Option<Timestamp>,
+}
+
+impl TryFrom<HolderRow> for Holder {
+    type Error = StoreError;
+
+    fn try_from(row: HolderRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            alias: alias("contact_alias", &row.kind, row.value)?,
+            contact: row.contact_id,
+            since: row.since,
+            superseded_at: row.superseded_at,
+            given_at: row.given_at,
+        })
+    }
+}
 
 fn holder(row: &sea_orm::QueryResult) -> Result<Holder, StoreError> {
-    let mut columns = Columns::of(row);
-    let kind: String = columns.take()?;
-    let alias = alias("contact_alias", &kind, columns.take()?)?;
-    Ok(Holder {
-        alias,
-        contact: columns.take()?,
-        since: Timestamp::from_micros(columns.take()?),
-        superseded_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
-        given_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
-    })
+    read_row::<HolderRow>(row)?.try_into()
 }
 
 /// Who has these aliases.
@@ -336,7 +368,7 @@ pub async fn known(tx: &DatabaseTransaction, aliases: &[Alias]) -> Result<Vec<Kn
     let found = query(
         tx,
         format!(
-            "SELECT {HOLDER}, c.unsettled, c.identity_id IS NOT NULL FROM {contacts} WHERE c.deleted_at IS NULL {keep}"
+            "SELECT {HOLDER}, c.unsettled, c.identity_id IS NOT NULL AS is_linked FROM {contacts} WHERE c.deleted_at IS NULL {keep}"
         ),
         [list(aliases)?],
     )
@@ -346,8 +378,8 @@ pub async fn known(tx: &DatabaseTransaction, aliases: &[Alias]) -> Result<Vec<Kn
         .map(|row| {
             Ok(Known {
                 holder: holder(row)?,
-                is_unsettled: row.try_get_by_index(6)?,
-                is_linked: row.try_get_by_index(7)?,
+                is_unsettled: column(row, "unsettled")?,
+                is_linked: column(row, "is_linked")?,
             })
         })
         .collect()
@@ -366,7 +398,7 @@ pub async fn together(
     .await?;
     let mut all = vec![contact];
     for row in &found {
-        all.push(Columns::of(row).take()?);
+        all.push(column(row, "id")?);
     }
     all.sort_unstable();
     all.dedup();
@@ -387,10 +419,8 @@ pub async fn parts(
     found
         .iter()
         .map(|row| {
-            let mut columns = Columns::of(row);
-            let id = columns.take()?;
-            let at: Option<i64> = columns.take()?;
-            Ok((id, Timestamp::from_micros(at.unwrap_or_default())))
+            let at: Option<Timestamp> = nullable(row, "merged_at")?;
+            Ok((column(row, "id")?, at.unwrap_or_default()))
         })
         .collect()
 }

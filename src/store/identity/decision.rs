@@ -1,6 +1,6 @@
 //! What people have decided about aliases.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, FromQueryResult};
 use uuid::Uuid;
 
 use super::{alias, values};
@@ -11,7 +11,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{Columns, Type, execute, list, matching, query, rows},
+        dialect::{Type, execute, list, matching, query, read_row, rows},
         new_id,
     },
 };
@@ -28,6 +28,46 @@ const fn word(verdict: &Verdict) -> &'static str {
         Verdict::Link(..) => "link",
         Verdict::Apart(..) => "apart",
         Verdict::Cut { .. } => "cut",
+    }
+}
+
+#[derive(FromQueryResult)]
+struct DecisionRow {
+    verdict: String,
+    one_kind: String,
+    one: String,
+    other_kind: String,
+    other: String,
+    group_id: Uuid,
+    decided_at: Timestamp,
+}
+
+impl TryFrom<DecisionRow> for Decision {
+    type Error = StoreError;
+
+    fn try_from(row: DecisionRow) -> Result<Self, StoreError> {
+        let table = "identity_decision";
+        let name = row.one.clone();
+        let one = alias(table, &row.one_kind, row.one)?;
+        let verdict = match row.verdict.as_str() {
+            "cut" => Verdict::Cut {
+                alias: one,
+                group: row.group_id,
+            },
+            "link" => Verdict::Link(one, alias(table, &row.other_kind, row.other)?),
+            "apart" => Verdict::Apart(one, alias(table, &row.other_kind, row.other)?),
+            _ => {
+                return Err(StoreError::Corrupt {
+                    table,
+                    row: name,
+                    column: "verdict",
+                });
+            }
+        };
+        Ok(Self {
+            at: row.decided_at,
+            verdict,
+        })
     }
 }
 
@@ -107,31 +147,6 @@ pub async fn about(
     .await?;
     found
         .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            let verdict: String = columns.take()?;
-            let (one_kind, one): (String, String) = (columns.take()?, columns.take()?);
-            let (other_kind, other): (String, String) = (columns.take()?, columns.take()?);
-            let group = columns.take()?;
-            let table = "identity_decision";
-            let row = one.clone();
-            let one = alias(table, &one_kind, one)?;
-            let verdict = match verdict.as_str() {
-                "cut" => Verdict::Cut { alias: one, group },
-                "link" => Verdict::Link(one, alias(table, &other_kind, other)?),
-                "apart" => Verdict::Apart(one, alias(table, &other_kind, other)?),
-                _ => {
-                    return Err(StoreError::Corrupt {
-                        table,
-                        row,
-                        column: "verdict",
-                    });
-                }
-            };
-            Ok(Decision {
-                at: Timestamp::from_micros(columns.take()?),
-                verdict,
-            })
-        })
+        .map(|row| Decision::try_from(read_row::<DecisionRow>(row)?))
         .collect()
 }

@@ -1,6 +1,6 @@
 //! What providers have said about aliases. Rows are added, and their times widened, only.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{Columns, Id, Type, execute, list, matching, query, rows},
+        dialect::{Id, Type, column, execute, list, matching, nullable, query, read_row, rows},
         new_id,
     },
 };
@@ -174,9 +174,8 @@ async fn compared(
     .await?;
     let mut known = std::collections::HashMap::with_capacity(found.len());
     for row in &found {
-        let mut columns = Columns::of(row);
-        let id: Uuid = columns.take()?;
-        let times: (i64, i64) = (columns.take()?, columns.take()?);
+        let id: Uuid = column(row, "id")?;
+        let times: (i64, i64) = (column(row, "first_at")?, column(row, "last_at")?);
         known.insert(id, times);
     }
     Ok(described
@@ -292,23 +291,41 @@ async fn write(
 const COLUMNS: &str =
     "e.kind, e.scope, e.one_kind, e.one, e.other_kind, e.other, e.first_at, e.last_at";
 
-fn observation(columns: &mut Columns<'_>) -> Result<Observation, StoreError> {
-    let kind: String = columns.take()?;
-    let scope = columns.take()?;
-    let (one_kind, one): (String, String) = (columns.take()?, columns.take()?);
-    let (other_kind, other): (String, String) = (columns.take()?, columns.take()?);
-    let other = if other.is_empty() {
-        None
-    } else {
-        Some(alias("identity_evidence", &other_kind, other)?)
-    };
-    let fact = fact(&kind, alias("identity_evidence", &one_kind, one)?, other)?;
-    Ok(Observation {
-        fact,
-        scope,
-        first: Timestamp::from_micros(columns.take()?),
-        last: Timestamp::from_micros(columns.take()?),
-    })
+/// The columns of [`COLUMNS`].
+#[derive(FromQueryResult)]
+struct EvidenceRow {
+    kind: String,
+    scope: String,
+    one_kind: String,
+    one: String,
+    other_kind: String,
+    /// Empty: none.
+    other: String,
+    first_at: Timestamp,
+    last_at: Timestamp,
+}
+
+impl TryFrom<EvidenceRow> for Observation {
+    type Error = StoreError;
+
+    fn try_from(row: EvidenceRow) -> Result<Self, StoreError> {
+        let other = if row.other.is_empty() {
+            None
+        } else {
+            Some(alias("identity_evidence", &row.other_kind, row.other)?)
+        };
+        let one = alias("identity_evidence", &row.one_kind, row.one)?;
+        Ok(Self {
+            fact: fact(&row.kind, one, other)?,
+            scope: row.scope,
+            first: row.first_at,
+            last: row.last_at,
+        })
+    }
+}
+
+fn observation(row: &QueryResult) -> Result<Observation, StoreError> {
+    read_row::<EvidenceRow>(row)?.try_into()
 }
 
 /// Everything that names one of these aliases; what names two of them may come twice.
@@ -335,10 +352,7 @@ pub async fn about(
         [list(&values(aliases))?],
     )
     .await?;
-    found
-        .iter()
-        .map(|row| observation(&mut Columns::of(row)))
-        .collect()
+    found.iter().map(observation).collect()
 }
 
 /// One piece of evidence as it is shown.
@@ -371,11 +385,10 @@ pub async fn listed(
     found
         .iter()
         .map(|row| {
-            let mut columns = Columns::of(row);
             Ok(Listed {
-                observation: observation(&mut columns)?,
-                source: columns.take()?,
-                callback_id: columns.take()?,
+                observation: observation(row)?,
+                source: column(row, "source")?,
+                callback_id: nullable(row, "callback_id")?,
             })
         })
         .collect()

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::store::{
     ConnectionTrait, DatabaseTransaction, StoreError,
-    dialect::{Columns, Type, list, query, rows},
+    dialect::{Type, column, list, query, rows},
 };
 
 /// A number and a user id that were seen together.
@@ -64,7 +64,7 @@ pub async fn unmentioned(
     found
         .iter()
         .map(|row| {
-            let position: i64 = Columns::of(row).take()?;
+            let position: i64 = column(row, "position")?;
             Ok(usize::try_from(position).unwrap_or(usize::MAX))
         })
         .collect()

@@ -1,6 +1,6 @@
 //! Two contacts become one, and two again.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, FromQueryResult};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -8,12 +8,12 @@ use crate::{
     domain::time::Timestamp,
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{Columns, execute, locking, query, query_one},
+        dialect::{column, execute, locking, nullable, query, query_one, read_row},
     },
 };
 
 /// What a contact had of its own when it became a part of another.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, FromQueryResult)]
 struct Kept {
     name: Option<String>,
     handle: Option<String>,
@@ -23,10 +23,13 @@ struct Kept {
     quiet_until: Option<i64>,
     catalogue: Option<String>,
     /// Of these, the other had none: it has got them.
+    #[sea_orm(skip)]
     moved: Vec<String>,
     /// Staff that was this person.
+    #[sea_orm(skip)]
     users: Vec<Uuid>,
     /// Products that had something to say of this contact, and not of the other.
+    #[sea_orm(skip)]
     products: Vec<String>,
 }
 
@@ -113,7 +116,7 @@ pub async fn merge(
             [product.clone().into(), absorbed.into()],
         )
         .await?;
-        let handle: Option<String> = row.map_or(Ok(None), |row| Columns::of(&row).take())?;
+        let handle: Option<String> = row.map_or(Ok(None), |row| nullable(&row, "handle"))?;
         for (contact, handle) in [(absorbed, None), (survivor, handle)] {
             execute(
                 tx,
@@ -150,9 +153,8 @@ pub async fn unmerge(
     let Some(row) = row else {
         return Ok(());
     };
-    let mut columns = Columns::of(&row);
-    let survivor: Uuid = columns.take()?;
-    let detail: Option<String> = columns.take()?;
+    let survivor: Uuid = column(&row, "merged_into")?;
+    let detail: Option<String> = nullable(&row, "merged_detail")?;
     let kept: Kept = detail
         .as_deref()
         .and_then(|detail| serde_json::from_str(detail).ok())
@@ -270,17 +272,7 @@ async fn fields(tx: &DatabaseTransaction, contact: Uuid) -> Result<Kept, StoreEr
     let Some(row) = row else {
         return Err(StoreError::Conflict);
     };
-    let mut columns = Columns::of(&row);
-    Ok(Kept {
-        name: columns.take()?,
-        handle: columns.take()?,
-        language: columns.take()?,
-        time_zone: columns.take()?,
-        quiet_from: columns.take()?,
-        quiet_until: columns.take()?,
-        catalogue: columns.take()?,
-        ..Kept::default()
-    })
+    read_row(&row)
 }
 
 async fn set_fields(
@@ -315,7 +307,7 @@ async fn users(tx: &DatabaseTransaction, contact: Uuid) -> Result<Vec<Uuid>, Sto
         [contact.into()],
     )
     .await?;
-    found.iter().map(|row| Columns::of(row).take()).collect()
+    found.iter().map(|row| column(row, "id")).collect()
 }
 
 /// Products that know the first contact and not the second.
@@ -331,5 +323,5 @@ async fn own_products(
         [one.into(), other.into()],
     )
     .await?;
-    found.iter().map(|row| Columns::of(row).take()).collect()
+    found.iter().map(|row| column(row, "product")).collect()
 }

@@ -1,9 +1,8 @@
 //! What came by an alias goes to whoever had it then.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, FromQueryResult};
 use uuid::Uuid;
 
-use super::alias;
 use crate::{
     domain::{
         identity::{Alias, AliasKind},
@@ -11,7 +10,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{Columns, Type, execute, ids, matching, query, rows},
+        dialect::{Type, execute, ids, matching, query, read_row, rows},
     },
 };
 
@@ -26,6 +25,46 @@ pub struct Message {
     pub at: Timestamp,
     pub window_until: Option<Timestamp>,
     pub free_until: Option<Timestamp>,
+}
+
+#[derive(FromQueryResult)]
+struct MessageRow {
+    id: Uuid,
+    contact_id: Uuid,
+    from_user_id: Option<String>,
+    from_phone: Option<String>,
+    from_parent_user_id: Option<String>,
+    sender_id: Option<Uuid>,
+    sent_at: Timestamp,
+    window_until: Option<Timestamp>,
+    free_entry_until: Option<Timestamp>,
+}
+
+impl From<MessageRow> for Message {
+    fn from(row: MessageRow) -> Self {
+        let aliases = [
+            (AliasKind::UserId, row.from_user_id),
+            (AliasKind::Phone, row.from_phone),
+            (AliasKind::ParentUserId, row.from_parent_user_id),
+        ];
+        Self {
+            id: row.id,
+            contact: row.contact_id,
+            aliases: aliases
+                .into_iter()
+                .filter_map(|(kind, value)| {
+                    Some(Alias {
+                        kind,
+                        value: value?,
+                    })
+                })
+                .collect(),
+            sender: row.sender_id,
+            at: row.sent_at,
+            window_until: row.window_until,
+            free_until: row.free_entry_until,
+        }
+    }
 }
 
 /// What these contacts have written, as far as it is kept.
@@ -53,27 +92,7 @@ pub async fn messages(
     .await?;
     found
         .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            let (id, contact) = (columns.take()?, columns.take()?);
-            let mut aliases = Vec::new();
-            for kind in [AliasKind::UserId, AliasKind::Phone, AliasKind::ParentUserId] {
-                let value: Option<String> = columns.take()?;
-                if let Some(value) = value {
-                    aliases.push(alias("inbound_message", kind.name(), value)?);
-                }
-            }
-            let instant = |value: Option<i64>| value.map(Timestamp::from_micros);
-            Ok(Message {
-                id,
-                contact,
-                aliases,
-                sender: columns.take()?,
-                at: Timestamp::from_micros(columns.take()?),
-                window_until: instant(columns.take()?),
-                free_until: instant(columns.take()?),
-            })
-        })
+        .map(|row| Ok(Message::from(read_row::<MessageRow>(row)?)))
         .collect()
 }
 

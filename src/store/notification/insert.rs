@@ -15,7 +15,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{Columns, Id, Type, execute, list, query, query_one, rows},
+        dialect::{Id, Type, column, execute, list, nullable, query, query_one, rows},
     },
 };
 
@@ -288,7 +288,7 @@ pub async fn insert(
     .await?;
     let inserted = inserted
         .iter()
-        .map(|row| Columns::of(row).take())
+        .map(|row| column(row, "id"))
         .collect::<Result<Vec<Uuid>, _>>()?;
     let labels: Vec<LabelRow<'_>> = new
         .iter()
@@ -322,7 +322,7 @@ pub(super) async fn fall_back(tx: &DatabaseTransaction, id: Uuid) -> Result<(), 
     )
     .await?;
     let stored: Option<String> = row
-        .map(|row| Columns::of(&row).take())
+        .map(|row| nullable(&row, "fallback"))
         .transpose()?
         .flatten();
     let Some(stored) = stored else {

@@ -21,14 +21,14 @@ pub use waiting::{
 };
 
 use entity::notification;
-use sea_orm::{ActiveEnum, ConnectionTrait, DbBackend};
+use sea_orm::{ActiveEnum, ConnectionTrait, DbBackend, FromQueryResult, QueryResult};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     StoreError, attempt,
     convert::{engine, stored_engine},
-    dialect::{Columns, Id, Type, by_key, execute, ids, list, locking, matching, query, rows},
+    dialect::{Id, Type, by_key, execute, ids, list, locking, matching, query, read_row, rows},
 };
 use crate::{
     domain::{
@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// What of a notification never changes, and is needed to count and to follow up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Facets {
     pub sender_id: Option<Uuid>,
     pub channel: String,
@@ -64,59 +64,68 @@ pub struct Loaded {
 }
 
 const LOADED: &str = "notification.id, notification.created_at, notification.category, notification.engine_state, notification.generation, notification.triggered, notification.replied, notification.insists, notification.reason, \
-     notification.failure, notification.due_at, notification.leased_until, notification.expires_at, notification.wake_at, notification.sender_id, notification.channel, notification.template, notification.event_type, notification.language, notification.depth, notification.contact_id, notification.address, notification.product, notification.fallback IS NOT NULL, coalesce(notification.sealed = '', false)";
+     notification.failure, notification.due_at, notification.leased_until, notification.expires_at, notification.wake_at, notification.sender_id, notification.channel, notification.template, notification.event_type, notification.language, notification.depth, notification.contact_id, notification.address, notification.product, notification.fallback IS NOT NULL AS has_fallback, coalesce(notification.sealed = '', false) AS is_wiped";
 
-fn loaded(columns: &mut Columns<'_>) -> Result<Loaded, StoreError> {
-    let id: Uuid = columns.take()?;
+/// The columns of [`LOADED`], and the version.
+#[derive(FromQueryResult)]
+struct LoadedRow {
+    id: Uuid,
+    created_at: Timestamp,
+    category: String,
+    engine_state: String,
+    generation: i64,
+    triggered: Triggers,
+    replied: bool,
+    insists: bool,
+    reason: Option<String>,
+    failure: Option<String>,
+    due_at: Option<Timestamp>,
+    leased_until: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    wake_at: Option<Timestamp>,
+    #[sea_orm(nested)]
+    facets: Facets,
+    has_fallback: bool,
+    is_wiped: bool,
+    version: i64,
+}
+
+fn loaded(row: &QueryResult) -> Result<Loaded, StoreError> {
+    let stored: LoadedRow = read_row(row)?;
+    let id = stored.id;
     let corrupt = |column| StoreError::Corrupt {
         table: "notification",
         row: id.to_string(),
         column,
     };
-    let created_at = Timestamp::from_micros(columns.take()?);
-    let category = columns.take()?;
-    let stored: String = columns.take()?;
-    let engine_state = notification::EngineState::try_from_value(&stored)
+    let engine_state = notification::EngineState::try_from_value(&stored.engine_state)
         .map_err(|_unreadable| corrupt("engine_state"))?;
-    let mut state = NotificationState {
-        id,
-        created_at,
-        category,
-        engine: engine(engine_state),
-        generation: columns.take()?,
-        triggered: Triggers::from_mask(columns.take()?),
-        replied: columns.take()?,
-        insists: columns.take()?,
-        reason: columns.take()?,
-        failure: columns
-            .take::<Option<String>>()?
-            .map(|json| serde_json::from_str(&json).map_err(|_unreadable| corrupt("failure")))
-            .transpose()?,
-        due_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
-        leased_until: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
-        expires_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
-        stored_wake_at: columns.take::<Option<i64>>()?.map(Timestamp::from_micros),
-        has_fallback: false,
-        secrets: Secrets::Kept,
-        attempts: Vec::new(),
-    };
-    let facets = Facets {
-        sender_id: columns.take()?,
-        channel: columns.take()?,
-        template: columns.take()?,
-        event_type: columns.take()?,
-        language: columns.take()?,
-        depth: columns.take()?,
-        contact_id: columns.take()?,
-        address: columns.take()?,
-        product: columns.take()?,
-    };
-    state.has_fallback = columns.take()?;
-    state.secrets = Secrets::stored(columns.take()?);
+    let failure = stored
+        .failure
+        .map(|json| serde_json::from_str(&json).map_err(|_unreadable| corrupt("failure")))
+        .transpose()?;
     Ok(Loaded {
-        state,
-        facets,
-        version: columns.take()?,
+        state: NotificationState {
+            id,
+            created_at: stored.created_at,
+            category: stored.category,
+            engine: engine(engine_state),
+            generation: stored.generation,
+            triggered: stored.triggered,
+            replied: stored.replied,
+            insists: stored.insists,
+            reason: stored.reason,
+            failure,
+            due_at: stored.due_at,
+            leased_until: stored.leased_until,
+            expires_at: stored.expires_at,
+            stored_wake_at: stored.wake_at,
+            has_fallback: stored.has_fallback,
+            secrets: Secrets::stored(stored.is_wiped),
+            attempts: Vec::new(),
+        },
+        facets: stored.facets,
+        version: stored.version,
     })
 }
 
@@ -160,7 +169,7 @@ pub async fn load(
     let found = query(
         connection,
         format!(
-            "SELECT {LOADED}, {}, {} FROM {given} JOIN notification ON {} LEFT JOIN attempt a ON {}",
+            "SELECT {LOADED}, {} AS version, {} FROM {given} JOIN notification ON {} LEFT JOIN attempt a ON {}",
             version(backend),
             attempt::STATE,
             by_key(backend, "notification.id", "r.id"),
@@ -171,9 +180,8 @@ pub async fn load(
     .await?;
     let mut all: Vec<Loaded> = Vec::with_capacity(wanted.len());
     for row in &found {
-        let mut columns = Columns::of(row);
-        let notification = loaded(&mut columns)?;
-        let attempt = attempt::read(&mut columns)?;
+        let notification = loaded(row)?;
+        let attempt = attempt::read(row)?;
         // The attempts of one notification come one after the other.
         match all.last_mut() {
             Some(last) if last.state.id == notification.state.id => {

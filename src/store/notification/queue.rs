@@ -1,6 +1,6 @@
 //! The row is the job: what is due, leased, held or to be looked at.
 
-use sea_orm::{ConnectionTrait, DbBackend};
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -12,7 +12,8 @@ use crate::{
         DatabaseTransaction, Store, StoreError,
         bounds::{Piece, of_notifications},
         dialect::{
-            Columns, Id, Type, by_key, execute, ids, list, locking, nil, query, query_one, rows,
+            Id, Type, by_key, column, execute, ids, list, locking, nil, nullable, query, query_one,
+            read_row, rows,
         },
         hold,
     },
@@ -22,7 +23,7 @@ use crate::{
 pub const LANES: usize = 4;
 
 /// A notification taken out of the queue to be sent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromQueryResult)]
 pub struct Claimed {
     pub id: Uuid,
     pub contact_id: Option<Uuid>,
@@ -184,7 +185,8 @@ pub async fn claim(
              sender_id = $1, lease_owner = $2, leased_until = $3, wake_at = $3, due_at = NULL, updated_at = $4, \
              attempt_count = attempt_count + 1 FROM due WHERE {} \
              RETURNING id, contact_id, recipient, address, kind, template, language, category, params, body, generation, \
-             attempt_count, created_at, follow_up_id, subject_contact_id, reply_to, message_kind, product, channel, priority, sealed, {AT_HOME}, {LINKED}",
+             attempt_count, created_at, follow_up_id, subject_contact_id, reply_to, message_kind, product, channel, priority, sealed, \
+             {AT_HOME} AS is_at_home, {LINKED} AS linked_contact_id",
             by_key(backend, "id", "due_id")
         ),
         [sender.into(), owner.into(), leased_until.micros().into(), now.micros().into(), limit.into(), lane.into()],
@@ -192,35 +194,8 @@ pub async fn claim(
     .await?;
     let mut all = claimed
         .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok(Claimed {
-                id: columns.take()?,
-                contact_id: columns.take()?,
-                recipient: columns.take()?,
-                address: columns.take()?,
-                kind: columns.take()?,
-                template: columns.take()?,
-                language: columns.take()?,
-                category: columns.take()?,
-                params: columns.take()?,
-                body: columns.take()?,
-                generation: columns.take()?,
-                attempt_count: columns.take()?,
-                created_at: Timestamp::from_micros(columns.take()?),
-                follow_up_id: columns.take()?,
-                subject_contact_id: columns.take()?,
-                reply_to: columns.take()?,
-                message_kind: columns.take()?,
-                product: columns.take()?,
-                channel: columns.take()?,
-                priority: columns.take()?,
-                sealed: columns.take()?,
-                is_at_home: columns.take()?,
-                linked_contact_id: columns.take()?,
-            })
-        })
-        .collect::<Result<Vec<_>, StoreError>>()?;
+        .map(read_row)
+        .collect::<Result<Vec<Claimed>, _>>()?;
     all.sort_by_key(|claimed| claimed.id);
     Ok(all)
 }
@@ -238,7 +213,7 @@ pub async fn woken(
         [now.micros().into(), limit.into()],
     )
     .await?;
-    found.iter().map(|row| Columns::of(row).take()).collect()
+    found.iter().map(|row| column(row, "id")).collect()
 }
 
 /// Of these messages, whose calls are open: those whose lost answer would be decided upon
@@ -261,7 +236,7 @@ pub async fn await_open_calls(
         [ids(open.iter().copied())?, until.micros().into()],
     )
     .await?;
-    waiting.iter().map(|row| Columns::of(row).take()).collect()
+    waiting.iter().map(|row| column(row, "id")).collect()
 }
 
 /// A claimed message that has to wait, before any call was made.
@@ -337,7 +312,7 @@ pub async fn answerable(
         ],
     )
     .await?;
-    found.iter().map(|row| Columns::of(row).take()).collect()
+    found.iter().map(|row| column(row, "id")).collect()
 }
 
 /// When the longest-waiting due message of the caller's was due.
@@ -356,7 +331,7 @@ pub async fn oldest_due(
     let found = query(
         store.reader(),
         format!(
-            "SELECT min(n.due_at) FROM notification n WHERE n.due_at IS NOT NULL AND n.due_at <= $1{is_open}{sql}"
+            "SELECT min(n.due_at) AS oldest FROM notification n WHERE n.due_at IS NOT NULL AND n.due_at <= $1{is_open}{sql}"
         ),
         std::iter::once(now.micros().into()).chain(values),
     )
@@ -364,9 +339,7 @@ pub async fn oldest_due(
     let Some(row) = found.first() else {
         return Ok(None);
     };
-    Ok(Columns::of(row)
-        .take::<Option<i64>>()?
-        .map(Timestamp::from_micros))
+    nullable(row, "oldest")
 }
 
 /// Whether anything is due to be looked at. The order keeps PostgreSQL, which takes many rows to
@@ -428,7 +401,7 @@ pub async fn count_due(
                 )
             })
             .collect();
-        parts.join(" + ")
+        format!("{} AS lane{lane}", parts.join(" + "))
     };
     let lanes: Vec<String> = (0..LANES).map(lane).collect();
     let found = query_one(
@@ -443,9 +416,8 @@ pub async fn count_due(
     .await?;
     let mut counts = [0; LANES];
     if let Some(row) = found {
-        let mut columns = Columns::of(&row);
-        for count in &mut counts {
-            *count = columns.take::<i64>()?.min(limit.max(0));
+        for (lane, count) in counts.iter_mut().enumerate() {
+            *count = column::<i64>(&row, &format!("lane{lane}"))?.min(limit.max(0));
         }
     }
     Ok(counts)

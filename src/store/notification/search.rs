@@ -17,7 +17,7 @@ use crate::{
     store::{
         DatabaseTransaction, Store, StoreError,
         bounds::{Piece, of_notifications},
-        dialect::{Columns, Type, ids, matching, query, rows},
+        dialect::{Type, column, ids, matching, query, rows},
         first_id,
     },
 };
@@ -197,7 +197,7 @@ pub async fn open_counts(store: &Store, bounds: &Bounds) -> Result<Vec<(String, 
     let found = query(
         store.reader(),
         format!(
-            "SELECT n.open_status, count(*) FROM notification n WHERE n.open_status IS NOT NULL{sql} \
+            "SELECT n.open_status, count(*) AS count FROM notification n WHERE n.open_status IS NOT NULL{sql} \
              GROUP BY n.open_status"
         ),
         values,
@@ -205,10 +205,7 @@ pub async fn open_counts(store: &Store, bounds: &Bounds) -> Result<Vec<(String, 
     .await?;
     found
         .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok((columns.take()?, columns.take()?))
-        })
+        .map(|row| Ok((column(row, "open_status")?, column(row, "count")?)))
         .collect()
 }
 
@@ -234,5 +231,5 @@ pub async fn of_request(tx: &DatabaseTransaction, request: Uuid) -> Result<Vec<U
         [request.into()],
     )
     .await?;
-    found.iter().map(|row| Columns::of(row).take()).collect()
+    found.iter().map(|row| column(row, "id")).collect()
 }

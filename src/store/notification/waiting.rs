@@ -3,7 +3,7 @@
 //! by an index of its own.
 
 use entity::notification;
-use sea_orm::{ConnectionTrait, Value};
+use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use uuid::Uuid;
 
 use super::queue::{End, SenderScope, and_passing, due};
@@ -12,7 +12,8 @@ use crate::{
     store::{
         DatabaseTransaction, Store, StoreError,
         dialect::{
-            Columns, Type, among, by_key, execute, ids, locking, matching, query, query_one, rows,
+            Type, among, by_key, column, execute, ids, locking, matching, query, query_one,
+            read_row, rows,
         },
     },
 };
@@ -94,9 +95,10 @@ pub async fn set_aside(
 }
 
 /// A due message that was looked at, and not claimed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromQueryResult)]
 pub struct Ahead {
     pub id: Uuid,
+    #[sea_orm(from_alias = "contact_id")]
     pub contact: Option<Uuid>,
     pub template: String,
     /// Empty: it has none.
@@ -125,7 +127,7 @@ pub async fn look_ahead(
     let found = query(
         tx,
         format!(
-            "WITH due AS MATERIALIZED ({due}) SELECT n.id, n.contact_id, n.template, coalesce(n.language, '') FROM {each}"
+            "WITH due AS MATERIALIZED ({due}) SELECT n.id, n.contact_id, n.template, coalesce(n.language, '') AS language FROM {each}"
         ),
         [
             whose.sender().into(),
@@ -135,18 +137,7 @@ pub async fn look_ahead(
         ],
     )
     .await?;
-    found
-        .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            Ok(Ahead {
-                id: columns.take()?,
-                contact: columns.take()?,
-                template: columns.take()?,
-                language: columns.take()?,
-            })
-        })
-        .collect()
+    found.iter().map(read_row).collect()
 }
 
 /// The condition on what waits for a person: as the index knows it.
@@ -200,7 +191,7 @@ pub async fn turn_of(
         store.reader(),
         format!(
             "SELECT c.turn_at, (SELECT count(*) FROM (SELECT id FROM notification WHERE contact_id = $1 AND {FOR_PERSON} \
-             AND held_for = 'turn' AND sender_id = $2 AND (priority, id) < ($3, $4) LIMIT $5) AS before) \
+             AND held_for = 'turn' AND sender_id = $2 AND (priority, id) < ($3, $4) LIMIT $5) AS before) AS others \
              FROM conversation c WHERE c.sender_id = $2 AND c.contact_id = $1 AND c.turn_at IS NOT NULL"
         ),
         [
@@ -215,9 +206,9 @@ pub async fn turn_of(
     let Some(found) = found else {
         return Ok(None);
     };
-    let mut columns = Columns::of(&found);
-    let (at, before): (i64, i64) = (columns.take()?, columns.take()?);
-    Ok((before < MOST_BEFORE).then(|| (Timestamp::from_micros(at), before)))
+    let at: Timestamp = column(&found, "turn_at")?;
+    let before: i64 = column(&found, "others")?;
+    Ok((before < MOST_BEFORE).then_some((at, before)))
 }
 
 /// Puts back what waits for its turn with a person, all of it: whoever claims it looks anew.
@@ -258,10 +249,12 @@ pub async fn release_addressed(
 }
 
 /// A template that messages of a sender wait for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromQueryResult)]
 pub struct Awaited {
+    #[sea_orm(from_alias = "sender_id")]
     pub sender: Uuid,
     pub template: String,
+    #[sea_orm(from_alias = "language_key")]
     pub language: String,
 }
 
@@ -300,18 +293,13 @@ pub async fn awaited_after(
         let found = query(
             store.by_index(),
             format!(
-                "SELECT {KEY} FROM notification WHERE held_for = 'template'{after} ORDER BY {KEY} LIMIT 1"
+                "SELECT {KEY} AS language_key FROM notification WHERE held_for = 'template'{after} ORDER BY {KEY} LIMIT 1"
             ),
             values,
         )
         .await?;
         if let Some(row) = found.first() {
-            let mut columns = Columns::of(row);
-            return Ok(Some(Awaited {
-                sender: columns.take()?,
-                template: columns.take()?,
-                language: columns.take()?,
-            }));
+            return read_row(row).map(Some);
         }
     }
     Ok(None)

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{PERSON, Person, contact_by_phone, person};
+use super::{PERSON, Person, contact_by_phone};
 use crate::{
     domain::{
         identity::{Alias, AliasKind, Decision, Fact, Observation, Verdict},
@@ -12,7 +12,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError, alias,
-        dialect::{execute, query_one},
+        dialect::{execute, query_one, read_row},
         identity::{self, NewDecision, NewEvidence, Source},
         new_id, notification,
     },
@@ -96,7 +96,7 @@ async fn contact_by_user_id(
         [alias.kind.name().into(), alias.value.clone().into()],
     )
     .await?;
-    known.as_ref().map(person).transpose()
+    known.as_ref().map(read_row).transpose()
 }
 
 /// Makes this the number or user id of a contact, instead of any other that it was given. The

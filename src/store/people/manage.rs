@@ -3,13 +3,13 @@
 use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
 
-use super::{Person, person, person_known};
+use super::{Person, person_known};
 use crate::{
     domain::{access::Bounds, quiet::QuietHours},
     store::{
         DatabaseTransaction, Store, StoreError,
         bounds::{Piece, contacts_after, of_aliases, of_contacts, wrote_to},
-        dialect::{Columns, execute, query, query_one},
+        dialect::{execute, nullable, query, query_one, read_row},
     },
 };
 
@@ -53,18 +53,21 @@ pub async fn details(
             );
             let each = |column: &str| match product.catalogue {
                 None => format!("p.{column}"),
-                Some(_) => format!("coalesce(p.{column}, {common}{column} END)"),
+                Some(_) => format!("coalesce(p.{column}, {common}{column} END) AS {column}"),
             };
             let mut all: Vec<String> = columns.split(", ").map(each).collect();
             all.push(match product.catalogue {
-                None => "NULL".to_owned(),
-                Some(_) => format!("{common}catalogue END"),
+                None => "NULL AS catalogue".to_owned(),
+                Some(_) => format!("{common}catalogue END AS catalogue"),
             });
             // What people call themselves is said to whomever they write to.
             let wrote = wrote_to(bounds, 1 + values.len());
             values.extend(wrote.values);
             for column in ["profile_name", "username"] {
-                all.push(format!("CASE WHEN {} THEN c.{column} END", wrote.sql));
+                all.push(format!(
+                    "CASE WHEN {} THEN c.{column} END AS {column}",
+                    wrote.sql
+                ));
             }
             (all.join(", "), joined.to_owned())
         }
@@ -78,16 +81,18 @@ pub async fn details(
     )
     .await?;
     row.map(|row| {
-        let mut columns = Columns::of(&row);
         Ok(Details {
-            name: columns.take()?,
-            handle: columns.take()?,
-            language: columns.take()?,
-            time_zone: columns.take()?,
-            quiet_hours: QuietHours::stored(columns.take()?, columns.take()?),
-            catalogue: columns.take()?,
-            profile_name: columns.take()?,
-            username: columns.take()?,
+            name: nullable(&row, "name")?,
+            handle: nullable(&row, "handle")?,
+            language: nullable(&row, "language")?,
+            time_zone: nullable(&row, "time_zone")?,
+            quiet_hours: QuietHours::stored(
+                nullable(&row, "quiet_from")?,
+                nullable(&row, "quiet_until")?,
+            ),
+            catalogue: nullable(&row, "catalogue")?,
+            profile_name: nullable(&row, "profile_name")?,
+            username: nullable(&row, "username")?,
         })
     })
     .transpose()
@@ -169,7 +174,7 @@ pub async fn page(
             .await?
         }
     };
-    found.iter().map(person).collect()
+    found.iter().map(read_row).collect()
 }
 
 /// Whether a name, handle or number of the contact `c` that the caller knows begins with the

@@ -23,14 +23,14 @@ pub use staff::{
     staff_page,
 };
 
-use sea_orm::{ConnectionTrait, Value};
+use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     StoreError,
     bounds::{Piece, has_contact, of_aliases, of_catalogue},
-    dialect::{Columns, Type, execute, list, matching, query, query_one, rows},
+    dialect::{Type, column, execute, list, matching, nullable, query, query_one, read_row, rows},
     new_id,
 };
 use crate::{
@@ -39,9 +39,10 @@ use crate::{
 };
 
 /// A person, as far as sending needs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Person {
     pub contact_id: Uuid,
+    #[sea_orm(from_alias = "person_name")]
     pub name: Option<String>,
     pub phone: Option<String>,
     pub language: Option<String>,
@@ -83,11 +84,11 @@ macro_rules! address {
 
 /// The columns of a [`Person`], of a contact `c`.
 const PERSON: &str = concat!(
-    "c.id, coalesce(c.name, c.profile_name), c.language, ",
+    "c.id AS contact_id, coalesce(c.name, c.profile_name) AS person_name, c.language, ",
     address!("phone", phone_order!()),
-    ", ",
+    " AS phone, ",
     address!("bsuid", user_id_order!()),
-    ", c.time_zone"
+    " AS user_id, c.time_zone"
 );
 
 /// The same as far as a caller knows it; the parameters it has are behind those that are used.
@@ -125,7 +126,7 @@ fn person_known(bounds: &Bounds, used: usize) -> Piece {
     };
     Piece {
         sql: format!(
-            "c.id, {}, {}, {}, {}, {}",
+            "c.id AS contact_id, {} AS person_name, {} AS language, {} AS phone, {} AS user_id, {} AS time_zone",
             detail("name"),
             detail("language"),
             alias("phone", phone_order!()),
@@ -134,18 +135,6 @@ fn person_known(bounds: &Bounds, used: usize) -> Piece {
         ),
         values,
     }
-}
-
-fn person(row: &sea_orm::QueryResult) -> Result<Person, StoreError> {
-    let mut columns = Columns::of(row);
-    Ok(Person {
-        contact_id: columns.take()?,
-        name: columns.take()?,
-        language: columns.take()?,
-        phone: columns.take()?,
-        user_id: columns.take()?,
-        time_zone: columns.take()?,
-    })
 }
 
 /// The contact of an id, or the one that it has become a part of; nobody who was deleted.
@@ -162,7 +151,7 @@ pub async fn contact(
         [id.into()],
     )
     .await?;
-    row.as_ref().map(person).transpose()
+    row.as_ref().map(read_row).transpose()
 }
 
 /// The contact of this id, as events of our own name people, or of this name in a catalogue: of
@@ -206,7 +195,7 @@ pub async fn contact_by_handle(
         [handle.into()],
     )
     .await?;
-    row.as_ref().map(person).transpose()
+    row.as_ref().map(read_row).transpose()
 }
 
 pub async fn contact_by_phone(
@@ -219,7 +208,7 @@ pub async fn contact_by_phone(
         [phone.e164().into()],
     )
     .await?;
-    row.as_ref().map(person).transpose()
+    row.as_ref().map(read_row).transpose()
 }
 
 /// The contacts of many numbers, by number; whoever is not known is left out.
@@ -258,44 +247,18 @@ pub async fn by_phones(
     .await?;
     found
         .iter()
-        .map(|row| {
-            let number: String = row.try_get_by_index(6)?;
-            Ok((number, person(row)?))
-        })
+        .map(|row| Ok((column(row, "value")?, read_row(row)?)))
         .collect()
 }
 
 /// A member of staff. The person is absent when no contact is linked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Staff {
+    #[sea_orm(from_alias = "id")]
     pub user_id: Uuid,
     pub name: String,
+    #[sea_orm(nested)]
     pub person: Option<Person>,
-}
-
-fn member(row: &sea_orm::QueryResult) -> Result<Staff, StoreError> {
-    let mut columns = Columns::of(row);
-    let user_id = columns.take()?;
-    let name = columns.take()?;
-    let contact_id: Option<Uuid> = columns.take()?;
-    let contact_name = columns.take()?;
-    let language = columns.take()?;
-    let phone = columns.take()?;
-    let whatsapp_id = columns.take()?;
-    let time_zone = columns.take()?;
-    let person = contact_id.map(|contact_id| Person {
-        contact_id,
-        name: contact_name,
-        phone,
-        language,
-        user_id: whatsapp_id,
-        time_zone,
-    });
-    Ok(Staff {
-        user_id,
-        name,
-        person,
-    })
 }
 
 /// A member of staff of the caller's catalogue.
@@ -311,7 +274,7 @@ pub async fn user(
         std::iter::once(name.into()).chain(values),
     )
     .await?;
-    row.as_ref().map(member).transpose()
+    row.as_ref().map(read_row).transpose()
 }
 
 /// Whether there is a member of staff of this name, of the caller's catalogue.
@@ -370,7 +333,7 @@ pub async fn ensure_group(
     )
     .await?;
     match row {
-        Some(row) => Ok((Columns::of(&row).take()?, false)),
+        Some(row) => Ok((column(&row, "id")?, false)),
         None => Err(StoreError::Corrupt {
             table: "user_group",
             row: name.to_owned(),
@@ -425,7 +388,7 @@ pub async fn members(
         ],
     )
     .await?;
-    found.iter().map(member).collect()
+    found.iter().map(read_row).collect()
 }
 
 /// The catalogue's name of a contact, and the users that are this person, regardless of bounds.
@@ -439,7 +402,7 @@ pub async fn names(
         [contact.into()],
     )
     .await?;
-    let handle = handle.map_or(Ok(None), |row| Columns::of(&row).take())?;
+    let handle = handle.map_or(Ok(None), |row| nullable(&row, "handle"))?;
     let users = query(
         connection,
         "SELECT name FROM user_account WHERE contact_id = $1 ORDER BY name",
@@ -448,7 +411,7 @@ pub async fn names(
     .await?;
     let users = users
         .iter()
-        .map(|row| Columns::of(row).take())
+        .map(|row| column(row, "name"))
         .collect::<Result<_, _>>()?;
     Ok((handle, users))
 }
@@ -466,7 +429,7 @@ pub async fn users_of(
         std::iter::once(contact.into()).chain(values),
     )
     .await?;
-    users.iter().map(|row| Columns::of(row).take()).collect()
+    users.iter().map(|row| column(row, "name")).collect()
 }
 
 /// Whether there was such a contact, and it was deleted.
@@ -491,7 +454,7 @@ pub async fn current(connection: &impl ConnectionTrait, contact: Uuid) -> Result
         [contact.into()],
     )
     .await?;
-    row.map_or(Ok(contact), |row| Columns::of(&row).take())
+    row.map_or(Ok(contact), |row| column(&row, "merged_into"))
 }
 
 /// Takes away what people have said of a contact: another contact's is to stand.

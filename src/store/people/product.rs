@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, FromQueryResult};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::{
     domain::{access::Product, quiet::QuietHours, time::Timestamp},
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{Columns, Id, Type, execute, ids, list, query, query_one, rows},
+        dialect::{Id, Type, column, execute, ids, list, query, query_one, read_row, rows},
         notification::NewNotification,
     },
 };
@@ -109,7 +109,7 @@ async fn note(
 }
 
 /// What a product calls a contact.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromQueryResult)]
 pub struct OwnName {
     pub name: Option<String>,
     pub language: Option<String>,
@@ -131,7 +131,7 @@ pub async fn own_names(
     let found = query(
         connection,
         format!(
-            "SELECT c.id, p.name, p.language, p.time_zone, c.catalogue IS NOT NULL FROM {given} CROSS JOIN contact c \
+            "SELECT c.id, p.name, p.language, p.time_zone, c.catalogue IS NOT NULL AS is_of_catalogue FROM {given} CROSS JOIN contact c \
              LEFT JOIN product_contact p ON p.product = $2 AND p.contact_id = c.id WHERE c.id = r.id"
         ),
         [ids(contacts.iter().copied())?, product.into()],
@@ -139,18 +139,7 @@ pub async fn own_names(
     .await?;
     found
         .iter()
-        .map(|row| {
-            let mut columns = Columns::of(row);
-            let own = |columns: &mut Columns<'_>| -> Result<OwnName, StoreError> {
-                Ok(OwnName {
-                    name: columns.take()?,
-                    language: columns.take()?,
-                    time_zone: columns.take()?,
-                    is_of_catalogue: columns.take()?,
-                })
-            };
-            Ok((columns.take()?, own(&mut columns)?))
-        })
+        .map(|row| Ok((column(row, "id")?, read_row(row)?)))
         .collect()
 }
 
@@ -166,7 +155,7 @@ pub async fn contact_by_own_handle(
         [product.into(), handle.into()],
     )
     .await?;
-    row.map(|row| Columns::of(&row).take()).transpose()
+    row.map(|row| column(&row, "contact_id")).transpose()
 }
 
 /// Keeps what a product says of a contact that it knows.

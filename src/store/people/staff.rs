@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sea_orm::FromQueryResult;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -11,16 +12,18 @@ use crate::{
     store::{
         DatabaseTransaction, Store, StoreError,
         bounds::{Piece, of_catalogue, of_contacts},
-        dialect::{Columns, Type, execute, list, matching, query, query_one, rows},
+        dialect::{Type, column, execute, list, matching, query, query_one, read_row, rows},
         new_id,
     },
 };
 
 /// A user with the contact that they are linked to, and their groups.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Link {
     pub name: String,
+    #[sea_orm(nested)]
     pub person: Option<Person>,
+    #[sea_orm(skip)]
     pub groups: Vec<String>,
     pub catalogue: Option<String>,
 }
@@ -79,7 +82,7 @@ pub async fn staff_page(
         .chain(values),
     )
     .await?;
-    let found: Vec<Link> = found.iter().map(link).collect::<Result<_, _>>()?;
+    let found: Vec<Link> = found.iter().map(read_row).collect::<Result<_, _>>()?;
     in_groups(store, bounds, found).await
 }
 
@@ -96,37 +99,13 @@ pub async fn link_of(
         std::iter::once(name.into()).chain(values),
     )
     .await?;
-    let found: Vec<Link> = found.iter().map(link).collect::<Result<_, _>>()?;
+    let found: Vec<Link> = found.iter().map(read_row).collect::<Result<_, _>>()?;
     Ok(in_groups(store, bounds, found).await?.into_iter().next())
 }
 
 /// A text without what PostgreSQL takes in no text.
 fn clean(text: Option<&str>) -> String {
     text.unwrap_or_default().replace('\0', "")
-}
-
-fn link(row: &sea_orm::QueryResult) -> Result<Link, StoreError> {
-    let mut columns = Columns::of(row);
-    let name: String = columns.take()?;
-    let catalogue = columns.take()?;
-    let linked: Option<Uuid> = columns.take()?;
-    let person = match linked {
-        None => None,
-        Some(contact_id) => Some(Person {
-            contact_id,
-            name: columns.take()?,
-            language: columns.take()?,
-            phone: columns.take()?,
-            user_id: columns.take()?,
-            time_zone: columns.take()?,
-        }),
-    };
-    Ok(Link {
-        name,
-        person,
-        groups: Vec::new(),
-        catalogue,
-    })
 }
 
 /// Adds which groups they are in.
@@ -151,15 +130,15 @@ async fn in_groups(
     let Piece { sql, values } = of_catalogue(bounds).piece("g", 1);
     let members = query(
         store.by_index(),
-        format!("SELECT u.name, g.name FROM {groups} WHERE true{sql} ORDER BY g.name"),
+        format!("SELECT u.name AS user_name, g.name AS group_name FROM {groups} WHERE true{sql} ORDER BY g.name"),
         std::iter::once(list(&names)?).chain(values),
     )
     .await?;
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for row in &members {
-        let mut columns = Columns::of(row);
-        let name: String = columns.take()?;
-        groups.entry(name).or_default().push(columns.take()?);
+        let user: String = column(row, "user_name")?;
+        let group = column(row, "group_name")?;
+        groups.entry(user).or_default().push(group);
     }
     for it in &mut found {
         it.groups = groups.remove(&it.name).unwrap_or_default();
@@ -198,7 +177,7 @@ pub async fn link_user(
 }
 
 /// A group with how many are in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Group {
     pub name: String,
     pub description: Option<String>,
@@ -215,28 +194,18 @@ fn all_groups(bounds: &Bounds, used: usize) -> Piece {
     Piece {
         sql: format!(
             "SELECT g.name, g.description, g.catalogue, (SELECT count(*) FROM group_member m \
-             JOIN user_account u ON u.id = m.user_id WHERE m.group_id = g.id{}) FROM user_group g WHERE true{}",
+             JOIN user_account u ON u.id = m.user_id WHERE m.group_id = g.id{}) AS members FROM user_group g WHERE true{}",
             users.sql, groups.sql
         ),
         values,
     }
 }
 
-fn group(row: &sea_orm::QueryResult) -> Result<Group, StoreError> {
-    let mut columns = Columns::of(row);
-    Ok(Group {
-        name: columns.take()?,
-        description: columns.take()?,
-        catalogue: columns.take()?,
-        members: columns.take()?,
-    })
-}
-
 /// Every group of the caller's catalogue, by name.
 pub async fn groups(store: &Store, bounds: &Bounds) -> Result<Vec<Group>, StoreError> {
     let Piece { sql, values } = all_groups(bounds, 0);
     let found = query(store.reader(), format!("{sql} ORDER BY g.name"), values).await?;
-    found.iter().map(group).collect()
+    found.iter().map(read_row).collect()
 }
 
 /// One group of the caller's catalogue.
@@ -252,17 +221,17 @@ pub async fn group_of(
         std::iter::once(clean(Some(name)).into()).chain(values),
     )
     .await?;
-    found.as_ref().map(group).transpose()
+    found.as_ref().map(read_row).transpose()
 }
 
 pub async fn count_members(tx: &DatabaseTransaction, group: &str) -> Result<i64, StoreError> {
     let row = query_one(
         tx,
-        "SELECT count(*) FROM group_member m JOIN user_group g ON g.id = m.group_id WHERE g.name = $1",
+        "SELECT count(*) AS members FROM group_member m JOIN user_group g ON g.id = m.group_id WHERE g.name = $1",
         [group.into()],
     )
     .await?;
-    row.map_or(Ok(0), |row| Columns::of(&row).take())
+    row.map_or(Ok(0), |row| column(&row, "members"))
 }
 
 /// Puts a user into a group, or takes them out of it. Says whether that changed anything.
