@@ -10,7 +10,7 @@ use crate::{
     domain::{access::Bounds, time::Timestamp},
     engine::{
         Engine,
-        admin::operator_actions::{self, Action, Batch, Done, KeyReused},
+        admin::operator_actions::{self, Action, Batch, BatchError, Done},
         insight::notification_filter::{Labels, Match},
     },
     state::Clock,
@@ -180,8 +180,11 @@ async fn many(engine: &Engine, filter: Match, action: Action, dry_run: bool) -> 
             None,
             Clock::System.now(),
         )
-        .await?
-        .map_err(|KeyReused| anyhow::anyhow!("this key was used before"))?;
+        .await
+        .map_err(|error| match error {
+            BatchError::KeyReused => anyhow::anyhow!("this key was used before"),
+            BatchError::Store(error) => error.into(),
+        })?;
         total.add(batch);
         filter.before = total.next;
         if total.next.is_none() {

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use uuid::Uuid;
 
 use super::{
-    people::{masked, refused},
+    people::{masked, refused, undone},
     say, settings,
 };
 use crate::{
@@ -225,7 +225,7 @@ impl Contacts {
                     ..ContactChanges::of(&set.address)
                 };
                 let id = people::save_contact(&store, by, None, &changes)
-                    .await?
+                    .await
                     .map_err(refused)?;
                 say(id.to_string());
                 Ok(())
@@ -238,17 +238,18 @@ impl Contacts {
             } => {
                 let contact = known(&store, &who).await?;
                 let (kind, channel) = (kind.unwrap_or_default(), channel.unwrap_or_default());
-                let done = if wanted == "default" {
-                    people::forget_preference(&store, by, contact, &kind, &channel).await?
+                if wanted == "default" {
+                    people::forget_preference(&store, by, contact, &kind, &channel).await?;
                 } else {
                     let wanted = Preference {
                         kind,
                         channel,
                         wanted: wanted == "on",
                     };
-                    people::prefer(&store, by, contact, &wanted).await?
-                };
-                done.map_err(refused)?;
+                    people::prefer(&store, by, contact, &wanted)
+                        .await
+                        .map_err(refused)?;
+                }
                 preferences(&store, contact).await
             }
             Action::Identity { who, show } => {
@@ -263,8 +264,8 @@ impl Contacts {
                 let (one, two) = (known(&store, &who).await?, known(&store, &other).await?);
                 let engine = app::command_engine(&config, store).await?;
                 let stays = engine_identity::merge(&engine, by, one, two, overwrite)
-                    .await?
-                    .map_err(|wrong| refused(wrong).context("nothing is merged"))?;
+                    .await
+                    .map_err(|error| undone(error, "nothing is merged"))?;
                 say(format!("They are one contact: {stays}"));
                 Ok(())
             }
@@ -281,11 +282,11 @@ impl Contacts {
                 let engine = app::command_engine(&config, store).await?;
                 let done = match other {
                     Some(other) => engine_identity::part(&engine, by, contact, other)
-                        .await?
+                        .await
                         .map(|()| other),
-                    None => engine_identity::split(&engine, by, contact, &aliases).await?,
+                    None => engine_identity::split(&engine, by, contact, &aliases).await,
                 };
-                let theirs = done.map_err(|wrong| refused(wrong).context("nothing is split"))?;
+                let theirs = done.map_err(|error| undone(error, "nothing is split"))?;
                 say(format!(
                     "They are two persons; the other one's contact is {theirs}"
                 ));
@@ -295,8 +296,8 @@ impl Contacts {
                 let contact = known(&store, &who).await?;
                 let engine = app::command_engine(&config, store).await?;
                 let deleted = people::delete_contact(&engine, by, contact)
-                    .await?
-                    .map_err(|wrong| refused(wrong).context("nobody is deleted"))?;
+                    .await
+                    .map_err(|error| undone(error, "nobody is deleted"))?;
                 let cancelled = deleted.cancelled;
                 say(format!(
                     "Deleted; {cancelled} that waited for them cancelled."

@@ -16,7 +16,7 @@ use super::{
     built_in::{CATALOGUES, is_meant},
     dev_file::DevFile,
     sandbox::people as special_numbers,
-    say, scenario,
+    say, scenario, users,
 };
 use crate::{
     app::{App, Options},
@@ -27,9 +27,13 @@ use crate::{
         phone::Phone,
     },
     engine::{
+        InputError,
         catalogue::{self, ApplyError, ByHand, Mistakes, Values},
         people::{self, By, Whom},
-        runtime::{access, logins},
+        runtime::{
+            access,
+            logins::{self, LoginError},
+        },
     },
     sandbox::{self, SandboxConfig},
     shutdown::Stop,
@@ -351,12 +355,14 @@ async fn dev_key(directory: &Path, store: &Store) -> anyhow::Result<SecretString
 async fn dev_link(store: &Store) -> anyhow::Result<SecretString> {
     const NAME: &str = "dev";
     let now = Clock::System.now();
-    match logins::add(store, "herald dev", NAME, Role::Admin, now).await? {
-        Ok(_) | Err(logins::Refused::Taken) => {}
-        Err(refused) => bail!("{refused}"),
+    match logins::add(store, "herald dev", NAME, Role::Admin, now).await {
+        Ok(_) | Err(LoginError::Taken) => {}
+        Err(error) => return Err(users::refused(error)),
     }
     let random = random_bytes().context("the system gives no random bytes")?;
-    Ok(logins::link(store, "herald dev", NAME, &random, now).await??)
+    logins::link(store, "herald dev", NAME, &random, now)
+        .await
+        .map_err(users::refused)
 }
 
 fn scratch_directory() -> anyhow::Result<PathBuf> {
@@ -400,10 +406,14 @@ async fn staff(store: &Store) -> anyhow::Result<()> {
             continue;
         }
         let whom = Whom::Phone(phone.clone());
-        let made = people::connect(store, by, "dev-staff", &whom).await?;
-        let added = people::add_member(store, by, &group.name, "dev-staff").await?;
-        if let Err(wrong) = made.and(added) {
-            bail!("the group {}: {wrong:?}", group.name);
+        let done = match people::connect(store, by, "dev-staff", &whom).await {
+            Ok(_) => people::add_member(store, by, &group.name, "dev-staff").await,
+            refused => refused,
+        };
+        match done {
+            Ok(_) => {}
+            Err(InputError::Invalid(wrong)) => bail!("the group {}: {wrong:?}", group.name),
+            Err(InputError::Store(error)) => return Err(error.into()),
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::{
     complain,
-    people::{everybody, refused},
+    people::{everybody, refused, undone},
     say, settings,
 };
 use crate::{
@@ -128,7 +128,7 @@ impl Groups {
                 }
                 for (name, description) in wanted {
                     let done = people::ensure_group(&store, by, &name, description.as_deref())
-                        .await?
+                        .await
                         .map_err(refused)?;
                     let what = if done.created { "Created" } else { "Exists" };
                     let members = match done.members {
@@ -141,7 +141,7 @@ impl Groups {
             Action::Add { group, users } => {
                 for user in users {
                     let new = people::add_member(&store, by, &group, &user)
-                        .await?
+                        .await
                         .map_err(refused)?;
                     let what = if new { "is in" } else { "was in" };
                     say(format!("{user} {what} {group}"));
@@ -150,17 +150,15 @@ impl Groups {
             Action::Delete { names } => {
                 for name in names {
                     people::delete_group(&store, by, &name)
-                        .await?
-                        .map_err(|wrong| {
-                            refused(wrong).context(format!("{name} is not deleted"))
-                        })?;
+                        .await
+                        .map_err(|error| undone(error, format!("{name} is not deleted")))?;
                     say(format!("{name} is deleted; who was in it stays."));
                 }
             }
             Action::Remove { group, users } => {
                 for user in users {
                     let was = people::remove_member(&store, by, &group, &user)
-                        .await?
+                        .await
                         .map_err(refused)?;
                     let what = if was { "is no longer in" } else { "was not in" };
                     say(format!("{user} {what} {group}"));

@@ -13,7 +13,10 @@ use crate::{
         field_error::FieldError,
         time::Timestamp,
     },
-    engine::runtime::access::{self, NO_BOUNDS, Wanted},
+    engine::{
+        InputError,
+        runtime::access::{self, NO_BOUNDS, Wanted},
+    },
     state::{Clock, random_bytes},
     store::{self, access as rows, sender},
 };
@@ -129,12 +132,13 @@ impl Keys {
             Action::Create(create) => {
                 let wanted = create.wanted(now)?;
                 let random = random_bytes().context("the system gives no random bytes")?;
-                match access::create_key(&store, &actor, &wanted, &random, now).await? {
+                match access::create_key(&store, &actor, &wanted, &random, now).await {
                     Ok(made) => say(made.key.text.expose_secret()),
-                    Err(wrong) => {
+                    Err(InputError::Invalid(wrong)) => {
                         let told: Vec<String> = wrong.iter().map(told).collect();
                         bail!("{}", told.join("\n"));
                     }
+                    Err(InputError::Store(error)) => return Err(error.into()),
                 }
             }
             Action::List => {

@@ -5,7 +5,10 @@ use anyhow::anyhow;
 use super::say;
 use crate::{
     domain::{access::Bounds, field_error::FieldError, phone},
-    engine::people::{self, By, Whom},
+    engine::{
+        InputError,
+        people::{self, By, Whom},
+    },
     store::{
         Store, people as rows,
         people::{Link, StaffQuery},
@@ -13,7 +16,22 @@ use crate::{
 };
 
 /// What is wrong, in words.
-pub(super) fn refused(wrong: Vec<FieldError>) -> anyhow::Error {
+pub(super) fn refused(error: InputError) -> anyhow::Error {
+    match error {
+        InputError::Invalid(wrong) => words(wrong),
+        InputError::Store(error) => error.into(),
+    }
+}
+
+/// The same, after what was not done because of wrong fields.
+pub(super) fn undone(error: InputError, what: impl Into<String>) -> anyhow::Error {
+    match error {
+        InputError::Invalid(wrong) => words(wrong).context(what.into()),
+        InputError::Store(error) => error.into(),
+    }
+}
+
+fn words(wrong: Vec<FieldError>) -> anyhow::Error {
     let all: Vec<String> = wrong
         .into_iter()
         .map(|it| {
@@ -106,7 +124,7 @@ pub(super) async fn connect(
 ) -> anyhow::Result<()> {
     let whom = Whom::parse(whom).map_err(|rule| anyhow!(rule))?;
     let made = people::connect(store, by, user, &whom)
-        .await?
+        .await
         .map_err(refused)?;
     say(if made {
         format!("{user} was made, and is linked.")
@@ -118,9 +136,7 @@ pub(super) async fn connect(
 
 /// Takes the link of a user away.
 pub(super) async fn disconnect(store: &Store, by: By<'_>, user: &str) -> anyhow::Result<()> {
-    people::disconnect(store, by, user)
-        .await?
-        .map_err(refused)?;
+    people::disconnect(store, by, user).await.map_err(refused)?;
     say(format!(
         "{user} is linked to nobody: what is for them is skipped."
     ));
@@ -131,7 +147,7 @@ pub(super) async fn disconnect(store: &Store, by: By<'_>, user: &str) -> anyhow:
 pub(super) async fn ensure(store: &Store, by: By<'_>, users: &[String]) -> anyhow::Result<()> {
     for user in users {
         let made = people::ensure_user(store, by, user)
-            .await?
+            .await
             .map_err(refused)?;
         let what = if made { "Created" } else { "Exists" };
         say(format!("{what:<8} {user}"));
@@ -143,8 +159,8 @@ pub(super) async fn ensure(store: &Store, by: By<'_>, users: &[String]) -> anyho
 pub(super) async fn delete(store: &Store, by: By<'_>, users: &[String]) -> anyhow::Result<()> {
     for user in users {
         people::delete_user(store, by, user)
-            .await?
-            .map_err(|wrong| refused(wrong).context(format!("{user} is not deleted")))?;
+            .await
+            .map_err(|error| undone(error, format!("{user} is not deleted")))?;
         say(format!("{user} is deleted, out of all groups."));
     }
     Ok(())

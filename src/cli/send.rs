@@ -24,7 +24,7 @@ use crate::{
             check::{Row, Verdict},
             story,
         },
-        intake::{self, Asked, Mode, Refusal, Request, RequestContent, TemplateUse},
+        intake::{self, AskError, Asked, Mode, Refusal, Request, RequestContent, TemplateUse},
         runtime::heartbeat::{self, Pulse},
     },
     state::Clock,
@@ -242,12 +242,12 @@ impl Send {
         };
         let answers = intake::many(engine, &[asked], Clock::System.now()).await;
         match answers.into_iter().next() {
-            Some(Ok(Ok(stored))) => stored
+            Some(Ok(stored)) => stored
                 .ids
                 .first()
                 .copied()
                 .context("nothing was made of it"),
-            Some(Ok(Err(Refusal::Fields(wrong)))) => {
+            Some(Err(AskError::Refused(Refusal::Fields(wrong)))) => {
                 let wrong: Vec<String> = wrong
                     .iter()
                     .map(|wrong| {

@@ -8,7 +8,10 @@ use super::{say, settings};
 use crate::{
     app,
     domain::{access::Bounds, phone},
-    engine::insight::statistics::{self, Asked, Latency, Statistics},
+    engine::{
+        InputError,
+        insight::statistics::{self, Asked, Latency, Statistics},
+    },
     state::Clock,
 };
 
@@ -78,16 +81,22 @@ impl Stats {
             zone: Some(self.zone),
             failed: Some(self.failed),
         };
-        let question = asked
-            .read(&store, &Bounds::All, now)
-            .await?
-            .map_err(|wrong| {
-                let wrong: Vec<String> = wrong
-                    .iter()
-                    .map(|field| format!("--{}: {}", field.pointer.replace('_', "-"), field.rule))
-                    .collect();
-                anyhow::anyhow!("{}", wrong.join("\n  "))
-            })?;
+        let question =
+            asked
+                .read(&store, &Bounds::All, now)
+                .await
+                .map_err(|error| match error {
+                    InputError::Invalid(wrong) => {
+                        let wrong: Vec<String> = wrong
+                            .iter()
+                            .map(|field| {
+                                format!("--{}: {}", field.pointer.replace('_', "-"), field.rule)
+                            })
+                            .collect();
+                        anyhow::anyhow!("{}", wrong.join("\n  "))
+                    }
+                    InputError::Store(error) => error.into(),
+                })?;
         let mut answer = statistics::answer(&store, &question, now).await?;
         if !self.show {
             for failed in &mut answer.failed_newest {

@@ -13,7 +13,7 @@ use crate::{
     domain::{access::Bounds, login::Role, time::Timestamp},
     engine::{
         people::By,
-        runtime::logins::{self, Change},
+        runtime::logins::{self, Change, LoginError},
     },
     state::{Clock, random_bytes},
     store::{Store, login},
@@ -120,10 +120,20 @@ fn read_password(file: &str) -> anyhow::Result<SecretString> {
     ))
 }
 
+/// What a command ends with. Storage's error is kept as it is: it may say that the file is damaged.
+pub(super) fn refused(error: LoginError) -> anyhow::Error {
+    match error {
+        LoginError::Store(error) => error.into(),
+        refused => refused.into(),
+    }
+}
+
 /// Prints a link to a page of this server.
 async fn print_link(config: &Config, store: &Store, actor: &str, name: &str) -> anyhow::Result<()> {
     let random = random_bytes().context("the system gives no random bytes")?;
-    let token = logins::link(store, actor, name, &random, Clock::System.now()).await??;
+    let token = logins::link(store, actor, name, &random, Clock::System.now())
+        .await
+        .map_err(refused)?;
     say(format!(
         "{}/dashboard/enter/{}\nThe link lets {name} in once, within an hour.",
         config.base_url(),
@@ -150,7 +160,9 @@ impl Users {
             Action::Link { name } => return print_link(&config, &store, &actor, &name).await,
             Action::Password { name, file } => {
                 let password = read_password(&file)?;
-                logins::set_password(&store, &actor, &name, password, now).await??;
+                logins::set_password(&store, &actor, &name, password, now)
+                    .await
+                    .map_err(refused)?;
                 say("Set. All sessions of this login have ended.");
                 return Ok(());
             }
@@ -164,7 +176,9 @@ impl Users {
             Action::Delete { names } => return people::delete(&store, by, &names).await,
         };
         let (name, change) = change;
-        logins::change(&store, &actor, &name, change, now).await??;
+        logins::change(&store, &actor, &name, change, now)
+            .await
+            .map_err(refused)?;
         say("Done.");
         Ok(())
     }
@@ -184,18 +198,20 @@ async fn add(
         .as_deref()
         .map(read_password)
         .transpose()?;
-    logins::add(store, actor, &new.name, role, now).await??;
+    logins::add(store, actor, &new.name, role, now)
+        .await
+        .map_err(refused)?;
     match password {
         None => print_link(config, store, actor, &new.name).await,
         Some(password) => {
-            if let Err(refused) =
-                logins::set_password(store, actor, &new.name, password, now).await?
-            {
-                anyhow::bail!(
+            match logins::set_password(store, actor, &new.name, password, now).await {
+                Ok(()) => {}
+                Err(LoginError::Store(error)) => return Err(error.into()),
+                Err(refused) => anyhow::bail!(
                     "{refused}; {} was added without a password: `herald users password {} --file FILE`",
                     new.name,
                     new.name
-                );
+                ),
             }
             say(format!(
                 "{} may come in at {}/dashboard",

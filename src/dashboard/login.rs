@@ -19,7 +19,7 @@ use super::{
     shell::{on_to, shown},
 };
 use crate::{
-    engine::runtime::logins::{self, Entry, Try},
+    engine::runtime::logins::{self, Entry, LoginError, Try},
     state::{AppState, Caller, random_bytes},
 };
 
@@ -153,7 +153,7 @@ pub async fn link_page(
 ) -> Result<HttpResponse, Fault> {
     let found = logins::of_link(&state.engine.store, &token, state.clock.now()).await?;
     let page = LinkPage {
-        wrong: found.is_none().then(|| logins::Refused::Link.to_string()),
+        wrong: found.is_none().then(|| LoginError::Link.to_string()),
         name: found
             .as_ref()
             .map(|login| login.name.clone())
@@ -179,11 +179,12 @@ pub async fn enter_by_link(
         .map(SecretString::from);
     let (store, now) = (&state.engine.store, state.clock.now());
     let before = logins::of_link(store, &token, now).await?;
-    match logins::enter_by_link(store, &state.engine.passwords, &token, password, now).await? {
+    match logins::enter_by_link(store, &state.engine.passwords, &token, password, now).await {
         Ok(login) => {
             begin(&session, &login)?;
             Ok(on_to("/dashboard"))
         }
+        Err(LoginError::Store(error)) => Err(error.into()),
         Err(refused) => again(
             &LinkPage {
                 name: before

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{credential::Kind, login::Role, time::Timestamp},
-    engine::admin::senders::{self, By, NewCredential, Refused},
+    engine::admin::senders::{self, By, NewCredential, SenderError},
     state::{AppState, random_bytes},
     store::sender,
 };
@@ -179,13 +179,13 @@ pub async fn act(
                 return answered(&request, &address, Err(why));
             };
             (
-                senders::hold(engine, by, id, reason).await?,
+                senders::hold(engine, by, id, reason).await,
                 "Sender held: messages wait.",
             )
         }
-        "release" => (senders::release(engine, by, id).await?, "Sender resumed."),
+        "release" => (senders::release(engine, by, id).await, "Sender resumed."),
         "default" => (
-            senders::make_default(engine, by, id).await?,
+            senders::make_default(engine, by, id).await,
             "Default sender changed.",
         ),
         "add" => {
@@ -210,30 +210,29 @@ pub async fn act(
                 expires_at,
             };
             let nonce = random_bytes().map_err(|error| Fault::Session(error.into()))?;
-            let added = senders::add_credential(engine, by, id, &new, nonce).await?;
+            let added = senders::add_credential(engine, by, id, &new, nonce).await;
             (
                 added.map(|_id| ()),
                 "Credential saved. It is used from the next call on.",
             )
         }
         "activate" => (
-            senders::set_active(engine, by, id, credential()?, true).await?,
+            senders::set_active(engine, by, id, credential()?, true).await,
             "Credential activated.",
         ),
         "deactivate" => (
-            senders::set_active(engine, by, id, credential()?, false).await?,
+            senders::set_active(engine, by, id, credential()?, false).await,
             "Credential deactivated.",
         ),
         "remove" => (
-            senders::remove(engine, by, id, credential()?).await?,
+            senders::remove(engine, by, id, credential()?).await,
             "Credential deleted.",
         ),
         _ => return Err(Fault::Form),
     };
     let said = match result {
         Ok(()) => Ok(done.to_owned()),
-        Err(Refused::NotFound) => return Err(Fault::NotFound),
-        Err(refused) => Err(why(&refused)),
+        Err(error) => Err(why(error)?),
     };
     answered(&request, &address, said)
 }
@@ -244,15 +243,17 @@ fn day_or_instant(text: &str) -> Option<Timestamp> {
         .or_else(|| Timestamp::parse_rfc3339(&format!("{text}T23:59:59Z")))
 }
 
-fn why(refused: &Refused) -> Vec<String> {
-    match refused {
-        Refused::Fields(wrong) => told(wrong),
-        Refused::NotFound => vec!["It no longer exists.".to_owned()],
-        Refused::NoKey => vec!["HERALD_SECRET_KEY is not set: credentials cannot be encrypted.".to_owned()],
-        Refused::KeyReplaced => vec![
+/// Why nothing was changed, for the page that the form is on.
+fn why(error: SenderError) -> Result<Vec<String>, Fault> {
+    Ok(match error {
+        SenderError::Fields(wrong) => told(&wrong),
+        SenderError::NotFound => return Err(Fault::NotFound),
+        SenderError::NoKey => vec!["HERALD_SECRET_KEY is not set: credentials cannot be encrypted.".to_owned()],
+        SenderError::KeyReplaced => vec![
             "The secret key was replaced and this process has the old one: start it with the new one."
                 .to_owned(),
         ],
-        Refused::KeyReused => vec!["The form was sent twice.".to_owned()],
-    }
+        SenderError::KeyReused => vec!["The form was sent twice.".to_owned()],
+        SenderError::Store(error) => return Err(error.into()),
+    })
 }

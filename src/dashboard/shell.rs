@@ -5,8 +5,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use serde::{Deserialize, Serialize};
 
-use super::{act::Person, fault::Fault, moment::Zone};
-use crate::{domain::login::Role, state::AppState};
+use super::{
+    act::{Person, told},
+    fault::Fault,
+    moment::Zone,
+};
+use crate::{domain::login::Role, engine::InputError, state::AppState};
 
 /// What is around every page.
 pub struct Shell {
@@ -120,6 +124,20 @@ pub fn answered(
     let path = address.split('?').next().unwrap_or(address).to_owned();
     request.get_session().insert(SAID, Said { path, result })?;
     Ok(on_to(address))
+}
+
+/// The same for what was changed, or which fields are wrong.
+pub fn answered_change(
+    request: &HttpRequest,
+    address: &str,
+    result: Result<&str, InputError>,
+) -> Result<HttpResponse, Fault> {
+    let said = match result {
+        Ok(done) => Ok(done.to_owned()),
+        Err(InputError::Invalid(wrong)) => Err(told(&wrong)),
+        Err(InputError::Store(error)) => return Err(error.into()),
+    };
+    answered(request, address, said)
 }
 
 /// On to another page.

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    act::{Form, Person, told},
+    act::{Form, Person},
     fault::Fault,
-    shell::{Shell, answered, shown},
+    shell::{Shell, answered, answered_change, shown},
 };
 use crate::{
     domain::{access::Bounds, login::Role},
@@ -160,7 +160,7 @@ pub async fn act(
                 Ok(whom) => whom,
                 Err(why) => return answered(&request, HERE, Err(vec![format!("contact: {why}")])),
             };
-            let done = people::connect(store, by, user, &whom).await?;
+            let done = people::connect(store, by, user, &whom).await;
             (
                 HERE,
                 done.map(|made| {
@@ -173,14 +173,14 @@ pub async fn act(
             )
         }
         "disconnect" => {
-            let done = people::disconnect(store, by, user).await?;
+            let done = people::disconnect(store, by, user).await;
             (
                 HERE,
                 done.map(|()| "Link removed: messages for this user are skipped from now on, with the reason."),
             )
         }
         "user" => {
-            let done = people::ensure_user(store, by, user).await?;
+            let done = people::ensure_user(store, by, user).await;
             let done = done.map(|made| {
                 if made {
                     "User created without a contact: messages for the user are skipped until one is linked."
@@ -191,19 +191,19 @@ pub async fn act(
             (HERE, done)
         }
         "delete-user" => {
-            let done = people::delete_user(store, by, user).await?;
+            let done = people::delete_user(store, by, user).await;
             (
                 HERE,
                 done.map(|()| "User deleted and removed from all groups."),
             )
         }
         "delete-group" => {
-            let done = people::delete_group(store, by, group).await?;
+            let done = people::delete_group(store, by, group).await;
             let address = if done.is_ok() { HERE } else { &of_group };
             (address, done.map(|()| "Group deleted; its members stay."))
         }
         "ensure" => {
-            let done = people::ensure_group(store, by, group, form.text("description")).await?;
+            let done = people::ensure_group(store, by, group, form.text("description")).await;
             let done = done.map(|it| {
                 if it.created {
                     "Group created. Add its first member."
@@ -214,15 +214,14 @@ pub async fn act(
             (HERE, done)
         }
         "add" => {
-            let done = people::add_member(store, by, group, user).await?;
+            let done = people::add_member(store, by, group, user).await;
             (of_group.as_str(), done.map(|_new| "Member added."))
         }
         "remove" => {
-            let done = people::remove_member(store, by, group, user).await?;
+            let done = people::remove_member(store, by, group, user).await;
             (of_group.as_str(), done.map(|_was| "Member removed."))
         }
         _ => return Err(Fault::Form),
     };
-    let said = result.map(str::to_owned).map_err(|wrong| told(&wrong));
-    answered(&request, address, said)
+    answered_change(&request, address, result)
 }

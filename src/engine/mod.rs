@@ -18,10 +18,12 @@ pub mod admin;
 pub mod catalogue;
 pub mod delivery;
 pub mod ingest;
+mod input_error;
 pub mod insight;
 pub mod intake;
 pub mod lifecycle;
 pub mod people;
 pub mod runtime;
 
+pub use input_error::InputError;
 pub use runtime::{Alarms, Engine, Retention, Settings};

@@ -10,7 +10,11 @@ use serde_json::json;
 
 use crate::{
     domain::field_error::FieldError,
-    engine::{admin::senders, ingest::inbox::Busy},
+    engine::{
+        InputError,
+        admin::{operator_actions::BatchError, senders::SenderError},
+        ingest::inbox::Busy,
+    },
     error::ErrorChain,
     store::StoreError,
 };
@@ -186,16 +190,35 @@ impl ResponseError for Problem {
     }
 }
 
-impl From<senders::Refused> for Problem {
-    fn from(refused: senders::Refused) -> Self {
-        match refused {
-            senders::Refused::Fields(fields) => Self::Invalid(fields),
-            senders::Refused::NotFound => Self::NotFound,
-            senders::Refused::KeyReused => Self::KeyReused,
-            senders::Refused::NoKey => Self::Internal,
-            senders::Refused::KeyReplaced => {
+impl From<SenderError> for Problem {
+    fn from(error: SenderError) -> Self {
+        match error {
+            SenderError::Fields(fields) => Self::Invalid(fields),
+            SenderError::NotFound => Self::NotFound,
+            SenderError::KeyReused => Self::KeyReused,
+            SenderError::NoKey => Self::Internal,
+            SenderError::KeyReplaced => {
                 Self::State("the secret key was replaced: this process has the one of before")
             }
+            SenderError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<BatchError> for Problem {
+    fn from(error: BatchError) -> Self {
+        match error {
+            BatchError::KeyReused => Self::KeyReused,
+            BatchError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<InputError> for Problem {
+    fn from(error: InputError) -> Self {
+        match error {
+            InputError::Invalid(fields) => Self::Invalid(fields),
+            InputError::Store(error) => error.into(),
         }
     }
 }

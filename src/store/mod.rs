@@ -174,6 +174,12 @@ impl StoreError {
     }
 }
 
+/// The error of work in a transaction that may refuse: storage's, or a refusal of its own.
+pub trait WorkError: From<StoreError> {
+    /// Storage's error; or itself, if it is a refusal.
+    fn into_store(self) -> Result<StoreError, Self>;
+}
+
 fn sqlx_error(error: &DbErr) -> Option<&sqlx::Error> {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(error))
@@ -322,24 +328,28 @@ impl Store {
         }
     }
 
-    /// The same for work that may refuse: what it refuses leaves nothing behind.
-    pub async fn write_or_refuse<T, R, F>(&self, mut work: F) -> Result<Result<T, R>, StoreError>
+    /// The same for work that may refuse: what it refuses leaves nothing behind, and is not
+    /// repeated.
+    pub async fn write_or_refuse<T, E, F>(&self, mut work: F) -> Result<T, E>
     where
-        F: AsyncFnMut(&DatabaseTransaction) -> Result<Result<T, R>, StoreError>,
+        E: WorkError,
+        F: AsyncFnMut(&DatabaseTransaction) -> Result<T, E>,
     {
         let mut refusal = None;
         let done = self
-            .write(async |tx| match work(tx).await? {
-                Ok(done) => Ok(done),
-                Err(refused) => {
-                    refusal = Some(refused);
-                    Err(StoreError::RolledBack)
-                }
+            .write(async |tx| {
+                work(tx).await.map_err(|error| match error.into_store() {
+                    Ok(error) => error,
+                    Err(refused) => {
+                        refusal = Some(refused);
+                        StoreError::RolledBack
+                    }
+                })
             })
             .await;
         match (done, refusal) {
-            (Err(StoreError::RolledBack), Some(refused)) => Ok(Err(refused)),
-            (done, _) => Ok(Ok(done?)),
+            (Err(StoreError::RolledBack), Some(refused)) => Err(refused),
+            (done, _) => Ok(done?),
         }
     }
 

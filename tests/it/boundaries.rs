@@ -119,6 +119,7 @@ pub fn trials() -> Vec<Trial> {
             "boundaries::every_path_that_the_readme_names_exists",
             every_path_that_the_readme_names_exists,
         ),
+        Trial::test("boundaries::no_results_are_nested", no_results_are_nested),
         Trial::test(
             "boundaries::no_file_has_grown_too_long",
             no_file_has_grown_too_long,
@@ -470,6 +471,39 @@ fn every_path_that_the_readme_names_exists() -> Result<(), Failed> {
         Ok(())
     } else {
         Err(format!("README.md names what is not there: {}", missing.join(", ")).into())
+    }
+}
+
+/// A refusal is a variant of the one error of what refuses. An alias of a result counts as one.
+fn no_results_are_nested() -> Result<(), Failed> {
+    let files = files();
+    let alias = |line: &str| {
+        let (name, of) = line.split_once("type ")?.1.split_once(" = ")?;
+        let is_result = of.starts_with("Result<") && !line.starts_with(' ');
+        is_result.then(|| name.split('<').next().unwrap_or_default().to_owned())
+    };
+    let aliases = files
+        .iter()
+        .flat_map(|(_, _, text)| text.lines().filter_map(alias));
+    let nested: Vec<String> = aliases
+        .chain(["Result".to_owned()])
+        .flat_map(|name| [",", "<", ">"].map(|end| format!("Result<{name}{end}")))
+        .collect();
+    let count = |text: &str| -> usize {
+        let text: String = text.split_whitespace().collect();
+        nested.iter().map(|it| text.matches(it).count()).sum()
+    };
+    let found: Vec<String> = files
+        .iter()
+        .filter(|(_, _, text)| count(text) > 0)
+        .map(|(_, path, text)| format!("{}: {}", path.display(), count(text)))
+        .collect();
+    let total: usize = files.iter().map(|(_, _, text)| count(text)).sum();
+    println!("nested results in src: {total}");
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(found.join("\n").into())
     }
 }
 

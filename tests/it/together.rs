@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use herald::domain::access::Bounds;
 use herald::engine::intake::{
-    self, Asked, NotNow, Refusal, Request, RequestContent, Stored, TemplateUse,
+    self, AskError, Asked, Refusal, Request, RequestContent, Stored, TemplateUse,
 };
 use serde_json::{Map, json};
 
@@ -46,12 +46,12 @@ fn asked(to: &str, template: &str, key: Option<&str>) -> Asked {
     }
 }
 
-fn pointer(answer: &Result<Result<Stored, Refusal>, NotNow>) -> &str {
+fn pointer(answer: &Result<Stored, AskError>) -> &str {
     match answer {
-        Ok(Err(Refusal::Fields(fields))) => &fields[0].pointer,
-        Ok(Err(Refusal::KeyReused)) => "key",
-        Ok(Ok(stored)) if stored.fresh => "stored",
-        Ok(Ok(_)) => "before",
+        Err(AskError::Refused(Refusal::Fields(fields))) => &fields[0].pointer,
+        Err(AskError::Refused(Refusal::KeyReused)) => "key",
+        Ok(stored) if stored.fresh => "stored",
+        Ok(_) => "before",
         Err(_) => "not now",
     }
 }
@@ -101,7 +101,7 @@ async fn one_key_is_one_message_within_a_batch_too(database: Database) {
     let said: Vec<&str> = answers.iter().map(pointer).collect();
     assert_eq!(said, ["stored", "before", "key", "stored"]);
     let ids = |at: usize| match &answers[at] {
-        Ok(Ok(stored)) => stored.ids.clone(),
+        Ok(stored) => stored.ids.clone(),
         _ => Vec::new(),
     };
     assert!(ids(0).len() == 1 && ids(0) == ids(1) && ids(0) != ids(3));
@@ -119,11 +119,11 @@ async fn a_full_door_says_come_again(_: Database) {
         waiting.push(asking);
     }
     let refused = door.ask(asked("+12025550150", PLAIN, None)).await;
-    assert!(matches!(refused, Err(NotNow::Later)));
+    assert!(matches!(refused, Err(AskError::Later)));
     // And when nobody will open any more, everybody is told.
     drop(queue);
     for asking in waiting {
-        assert!(matches!(asking.await, Err(NotNow::Later)));
+        assert!(matches!(asking.await, Err(AskError::Later)));
     }
 }
 
@@ -159,7 +159,7 @@ async fn no_transaction_takes_more_than_its_share(database: Database) {
             counts.push(queue.turn(&app.engine, || app.now()).await.unwrap());
         }
         for one in asking {
-            assert!(matches!(one.await, Ok(Ok(_))));
+            assert!(one.await.is_ok());
         }
         counts
     };

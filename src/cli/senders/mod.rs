@@ -16,7 +16,7 @@ use crate::{
     domain::{credential::Kind, edit::Edit, rule::parse_duration_seconds, time::Timestamp},
     engine::{
         Engine,
-        admin::senders::{self, By, NewCredential, Refused},
+        admin::senders::{self, By, NewCredential, SenderError},
     },
     state::{Clock, random_bytes},
     store::sender::{self, Changes, New},
@@ -208,9 +208,9 @@ fn per_second(text: Option<&str>) -> anyhow::Result<Option<i64>> {
 }
 
 /// What was refused, in words, with the options' names.
-fn done<T>(outcome: Result<T, Refused>) -> anyhow::Result<T> {
-    outcome.map_err(|refused| match refused {
-        Refused::Fields(fields) => {
+fn refused(error: SenderError) -> anyhow::Error {
+    match error {
+        SenderError::Fields(fields) => {
             let rules: Vec<String> = fields
                 .into_iter()
                 .map(|field| {
@@ -220,13 +220,14 @@ fn done<T>(outcome: Result<T, Refused>) -> anyhow::Result<T> {
                 .collect();
             anyhow::anyhow!("{}", rules.join("; "))
         }
-        Refused::NotFound => anyhow::anyhow!("there is no such sender or credential"),
-        Refused::NoKey => anyhow::anyhow!("HERALD_SECRET_KEY: needed to encrypt credentials"),
-        Refused::KeyReplaced => anyhow::anyhow!(
+        SenderError::NotFound => anyhow::anyhow!("there is no such sender or credential"),
+        SenderError::NoKey => anyhow::anyhow!("HERALD_SECRET_KEY: needed to encrypt credentials"),
+        SenderError::KeyReplaced => anyhow::anyhow!(
             "HERALD_SECRET_KEY: the key is being replaced; start the servers with the new one first"
         ),
-        Refused::KeyReused => anyhow::anyhow!("this key was used before"),
-    })
+        SenderError::KeyReused => anyhow::anyhow!("this key was used before"),
+        SenderError::Store(error) => error.into(),
+    }
 }
 
 impl Senders {
@@ -268,9 +269,13 @@ impl Senders {
                     .iter()
                     .map(|_| nonce())
                     .collect::<anyhow::Result<Vec<_>>>()?;
-                let id = done(senders::add(&engine, by, &new, &credentials, &nonces).await?)?;
+                let id = senders::add(&engine, by, &new, &credentials, &nonces)
+                    .await
+                    .map_err(refused)?;
                 if default {
-                    done(senders::make_default(&engine, by, id).await?)?;
+                    senders::make_default(&engine, by, id)
+                        .await
+                        .map_err(refused)?;
                 }
                 say(format!("Added {name} ({id})."));
                 if let Some(obstacle) = engine.obstacle(Some(id)) {
@@ -290,20 +295,27 @@ impl Senders {
                 let row = found(&engine, &sender).await?;
                 change(&engine, by, row.id, rename, details).await?;
                 for new in given.read()? {
-                    let kept = senders::add_credential(&engine, by, row.id, &new, nonce()?).await?;
-                    done(kept)?;
+                    senders::add_credential(&engine, by, row.id, &new, nonce()?)
+                        .await
+                        .map_err(refused)?;
                     say(format!("{} kept.", new.kind.name()));
                 }
                 for id in activate {
-                    done(senders::set_active(&engine, by, row.id, id, true).await?)?;
+                    senders::set_active(&engine, by, row.id, id, true)
+                        .await
+                        .map_err(refused)?;
                     say(format!("{id} is in use."));
                 }
                 for id in deactivate {
-                    done(senders::set_active(&engine, by, row.id, id, false).await?)?;
+                    senders::set_active(&engine, by, row.id, id, false)
+                        .await
+                        .map_err(refused)?;
                     say(format!("{id} is not in use any more."));
                 }
                 for id in remove {
-                    done(senders::remove(&engine, by, row.id, id).await?)?;
+                    senders::remove(&engine, by, row.id, id)
+                        .await
+                        .map_err(refused)?;
                     say(format!("{id} is forgotten."));
                 }
                 match engine.obstacle(Some(row.id)) {
@@ -316,14 +328,18 @@ impl Senders {
             }
             Action::Default { sender } => {
                 let row = found(&engine, &sender).await?;
-                done(senders::make_default(&engine, by, row.id).await?)?;
+                senders::make_default(&engine, by, row.id)
+                    .await
+                    .map_err(refused)?;
                 say(format!("{} is the default.", row.name));
                 Ok(())
             }
             Action::Hold { sender, reason } => {
                 let row = found(&engine, &sender).await?;
                 ensure!(!reason.trim().is_empty(), "--reason: say why");
-                done(senders::hold(&engine, by, row.id, reason.trim()).await?)?;
+                senders::hold(&engine, by, row.id, reason.trim())
+                    .await
+                    .map_err(refused)?;
                 say(format!(
                     "{} is held. Messages are accepted and wait.",
                     row.name
@@ -377,7 +393,9 @@ async fn change(
     if changes == Changes::default() {
         return Ok(());
     }
-    done(senders::set(engine, by, id, &changes).await?)?;
+    senders::set(engine, by, id, &changes)
+        .await
+        .map_err(refused)?;
     say("Changed.");
     Ok(())
 }
@@ -405,7 +423,9 @@ async fn release(
         say(format!("{} of {} {word}.", batch.changed, batch.matched));
     }
     if !dry_run {
-        done(senders::release(engine, by, row.id).await?)?;
+        senders::release(engine, by, row.id)
+            .await
+            .map_err(refused)?;
         say(format!("{} goes on.", row.name));
     }
     Ok(())

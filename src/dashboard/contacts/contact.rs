@@ -7,10 +7,10 @@ use uuid::Uuid;
 use super::{HERE, identity, named};
 use crate::{
     dashboard::{
-        act::{Form, Person, told},
+        act::{Form, Person},
         fault::Fault,
         moment::Moment,
-        shell::{Shell, answered, shown},
+        shell::{Shell, answered, answered_change, shown},
     },
     domain::{
         access::Bounds, channel::Channel, edit::Edit, login::Role, preference::Preference,
@@ -223,7 +223,7 @@ pub async fn act(
                 form.person.needs(Role::Admin)?;
             }
             people::save_contact(store, by, Some(id), &changes)
-                .await?
+                .await
                 .map(|_id| "Contact saved.")
         }
         "prefer" => {
@@ -234,18 +234,18 @@ pub async fn act(
                 wanted: form.text("wanted") == Some("yes"),
             };
             people::prefer(store, by, id, &wanted)
-                .await?
+                .await
                 .map(|()| "Preference saved. It is checked again before each message is sent.")
         }
         "forget" => {
             let text = |name: &str| form.text(name).unwrap_or_default();
-            people::forget_preference(store, by, id, text("kind"), text("channel"))
-                .await?
-                .map(|()| "Preference deleted.")
+            people::forget_preference(store, by, id, text("kind"), text("channel")).await?;
+            Ok("Preference deleted.")
         }
         "merge" | "part" | "split" => {
             form.person.needs(Role::Admin)?;
-            identity::decide(&form, &state, by, id).await?
+            let decision = identity::Decision::read(&form)?;
+            identity::decide(&state.engine, by, id, decision).await
         }
         "delete" => {
             form.person.needs(Role::Admin)?;
@@ -253,19 +253,18 @@ pub async fn act(
                 let why = "Tick the box first: this cannot be undone.".to_owned();
                 return answered(&request, &address, Err(vec![why]));
             }
-            let deleted = people::delete_contact(&state.engine, by, id).await?;
+            let deleted = people::delete_contact(&state.engine, by, id).await;
             return match deleted {
                 Ok(Deleted { kept_as: Some(kept), .. }) => answered(&request, &format!("{HERE}/{kept}"), Ok(
                     "They are deleted, but for their number and what they refuse, which this contact without a name has now: without these, the next message to this number would go out.".to_owned(),
                 )),
                 Ok(deleted) => answered(&request, HERE, Ok(gone(deleted.cancelled))),
-                Err(wrong) => answered(&request, &address, Err(told(&wrong))),
+                Err(error) => answered_change(&request, &address, Err(error)),
             };
         }
         _ => return Err(Fault::Form),
     };
-    let said = result.map(str::to_owned).map_err(|wrong| told(&wrong));
-    answered(&request, &address, said)
+    answered_change(&request, &address, result)
 }
 
 fn gone(cancelled: u64) -> String {

@@ -10,11 +10,11 @@ use crate::{
         moment::Moment,
         shell::Shell,
     },
-    domain::{
-        access::Bounds, field_error::FieldError, identity::Alias, phone::Phone, recipient::UserId,
+    domain::{access::Bounds, identity::Alias, phone::Phone, recipient::UserId},
+    engine::{
+        Engine, InputError,
+        people::{By, identity},
     },
-    engine::people::{By, identity},
-    state::AppState,
     store::{
         Store, StoreError,
         alias::{self, ConflictState},
@@ -79,39 +79,60 @@ pub(super) async fn open(
     Ok(all)
 }
 
-/// What somebody has decided on a page, or why that cannot be.
+/// What somebody decides on a page of two contacts, or of the aliases of one.
+pub(super) enum Decision {
+    Merge { other: Uuid, overwrite: bool },
+    Part { other: Uuid },
+    Split { alias: Alias },
+}
+
+impl Decision {
+    pub(super) fn read(form: &Form) -> Result<Self, Fault> {
+        let other = || {
+            form.text("other")
+                .and_then(|text| text.parse::<Uuid>().ok())
+                .ok_or(Fault::Form)
+        };
+        Ok(match form.text("action").unwrap_or_default() {
+            "merge" => Self::Merge {
+                other: other()?,
+                overwrite: form.text("overwrite") == Some("yes"),
+            },
+            "part" => Self::Part { other: other()? },
+            "split" => {
+                let text = form.text("alias").unwrap_or_default();
+                let alias = match UserId::parse(text) {
+                    Some(user_id) => Alias::of_user_id(&user_id),
+                    None => {
+                        Alias::of_phone(&Phone::parse(text).map_err(|_unreadable| Fault::Form)?)
+                    }
+                };
+                Self::Split { alias }
+            }
+            _ => return Err(Fault::Form),
+        })
+    }
+}
+
+/// Does what was decided, and says what was done.
 pub(super) async fn decide(
-    form: &Form,
-    state: &AppState,
+    engine: &Engine,
     by: By<'_>,
     contact: Uuid,
-) -> Result<Result<&'static str, Vec<FieldError>>, Fault> {
-    let other = || {
-        form.text("other")
-            .and_then(|text| text.parse::<Uuid>().ok())
-            .ok_or(Fault::Form)
-    };
-    let engine = &state.engine;
-    Ok(match form.text("action").unwrap_or_default() {
-        "merge" => {
-            let overwrite = form.text("overwrite") == Some("yes");
-            identity::merge(engine, by, contact, other()?, overwrite)
-                .await?
-                .map(|_stays| "Contacts merged.")
+    decision: Decision,
+) -> Result<&'static str, InputError> {
+    Ok(match decision {
+        Decision::Merge { other, overwrite } => {
+            identity::merge(engine, by, contact, other, overwrite).await?;
+            "Contacts merged."
         }
-        "part" => identity::part(engine, by, contact, other()?)
-            .await?
-            .map(|()| "Contacts split."),
-        "split" => {
-            let text = form.text("alias").unwrap_or_default();
-            let alias = match UserId::parse(text) {
-                Some(user_id) => Alias::of_user_id(&user_id),
-                None => Alias::of_phone(&Phone::parse(text).map_err(|_unreadable| Fault::Form)?),
-            };
-            identity::split(engine, by, contact, &[alias])
-                .await?
-                .map(|_theirs| "That alias is another person's. What came by it has gone along.")
+        Decision::Part { other } => {
+            identity::part(engine, by, contact, other).await?;
+            "Contacts split."
         }
-        _ => return Err(Fault::Form),
+        Decision::Split { alias } => {
+            identity::split(engine, by, contact, &[alias]).await?;
+            "That alias is another person's. What came by it has gone along."
+        }
     })
 }

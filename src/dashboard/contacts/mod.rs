@@ -11,9 +11,9 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    act::{Form, Person, told},
+    act::{Form, Person},
     fault::Fault,
-    shell::{Shell, answered, on_to, shown},
+    shell::{Shell, answered, answered_change, on_to, shown},
 };
 use crate::{
     domain::{access::Bounds, edit::Edit, login::Role},
@@ -149,12 +149,12 @@ pub async fn add(
         now: state.clock.now(),
         bounds: &Bounds::All,
     };
-    match people::save_contact(&state.engine.store, by, None, &changes).await? {
+    match people::save_contact(&state.engine.store, by, None, &changes).await {
         Ok(id) => answered(
             &request,
             &format!("{HERE}/{id}"),
             Ok("Contact created.".to_owned()),
         ),
-        Err(wrong) => answered(&request, HERE, Err(told(&wrong))),
+        Err(error) => answered_change(&request, HERE, Err(error)),
     }
 }

@@ -15,7 +15,7 @@ use crate::{
         shell::{Shell, answered, on_to, shown},
     },
     domain::{access::Bounds, login::Role},
-    engine::admin::operator_actions::{self, Action, Batch},
+    engine::admin::operator_actions::{self, Action, Batch, BatchError},
     error::ErrorChain,
     state::AppState,
 };
@@ -100,14 +100,14 @@ async fn chunks(
         )
         .await;
         let batch = match done {
-            Ok(Ok(batch)) => batch,
-            Ok(Err(operator_actions::KeyReused)) => return Err(Fault::Form),
+            Ok(batch) => batch,
+            Err(BatchError::KeyReused) => return Err(Fault::Form),
             // What was done is done and noted; the page says where it goes on.
-            Err(error) if all.matched > 0 && all.next.is_some() => {
+            Err(BatchError::Store(error)) if all.matched > 0 && all.next.is_some() => {
                 tracing::error!(event = "dashboard.error", error = %ErrorChain(&error), "bulk operation stopped");
                 break;
             }
-            Err(error) => return Err(error.into()),
+            Err(BatchError::Store(error)) => return Err(error.into()),
         };
         all.add(batch);
         if all.next.is_none() {

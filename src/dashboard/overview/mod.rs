@@ -23,6 +23,7 @@ use crate::{
         status::{Group, Status},
     },
     engine::{
+        InputError,
         admin::{release, senders},
         insight::{
             attention,
@@ -95,8 +96,10 @@ pub async fn page(
         failed: Some(SHOWN.unsigned_abs()),
         ..Asked::default()
     };
-    let Ok(question) = asked.read(store, &Bounds::All, now).await? else {
-        return Err(Fault::NotFound);
+    let question = match asked.read(store, &Bounds::All, now).await {
+        Ok(question) => question,
+        Err(InputError::Invalid(_)) => return Err(Fault::NotFound),
+        Err(InputError::Store(error)) => return Err(error.into()),
     };
     let told = statistics::answer(store, &question, now).await?;
     let attention = attention::findings(engine, now).await?;

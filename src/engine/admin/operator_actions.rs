@@ -18,7 +18,7 @@ use crate::{
         lifecycle::{self, Report, Step},
     },
     store::{
-        DatabaseTransaction, StoreError, audit,
+        DatabaseTransaction, StoreError, WorkError, audit,
         event::{self, Used},
         notification::{self, Filter},
     },
@@ -236,8 +236,22 @@ impl Batch {
 }
 
 /// Why a chunk was not done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyReused;
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    #[error("the idempotency key was used for something else")]
+    KeyReused,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl WorkError for BatchError {
+    fn into_store(self) -> Result<StoreError, Self> {
+        match self {
+            Self::Store(error) => Ok(error),
+            refused @ Self::KeyReused => Err(refused),
+        }
+    }
+}
 
 /// Does it to the next [`CHUNK`] notifications of the caller's that match, newest first; with
 /// `dry_run` it only says what would happen. With a key, a repeat is answered like
@@ -250,7 +264,7 @@ pub async fn chunk(
     dry_run: bool,
     key: Option<&Key>,
     now: Timestamp,
-) -> Result<Result<Batch, KeyReused>, StoreError> {
+) -> Result<Batch, BatchError> {
     let filter = Filter {
         limit: CHUNK + 1,
         ..filter.clone()
@@ -274,18 +288,18 @@ pub async fn chunk(
             let effect = state.on(&action.change(), now, &engine.settings.policy);
             batch.count(Some(&effect));
         }
-        return Ok(Ok(batch));
+        return Ok(batch);
     }
     let (batch, report) = engine
         .store
-        .write(async |tx| {
+        .write_or_refuse::<_, BatchError, _>(async |tx| {
             if let Some(before) = take(engine, tx, key, action, Uuid::nil(), now).await? {
                 let same = key.is_some_and(|key| {
                     engine.is_fingerprint(&before.fingerprint, &key.fingerprint)
                 });
                 let answer = before.answer.filter(|_| same);
                 let before = answer.and_then(|answer| serde_json::from_str(&answer).ok());
-                return Ok((before.ok_or(KeyReused), Report::default()));
+                return Ok((before.ok_or(BatchError::KeyReused)?, Report::default()));
             }
             let mut batch = batch.clone();
             let report = run(engine, tx, &ids, action, now).await?;
@@ -296,7 +310,7 @@ pub async fn chunk(
                 let answer = serde_json::to_string(&batch).unwrap_or_default();
                 event::keep_answer(tx, &key.client, &key.key, action.name(), &answer).await?;
             }
-            Ok((Ok(batch), report))
+            Ok((batch, report))
         })
         .await?;
     report.publish(engine);

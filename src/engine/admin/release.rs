@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::operator_actions::{self, Action, Batch};
+use super::operator_actions::{self, Action, Batch, BatchError};
 use crate::{
     domain::{access::Bounds, hold::Hold, status::Status, time::Timestamp},
     engine::{
@@ -140,8 +140,12 @@ async fn cancel_messages(
             None,
             now,
         )
-        .await?;
-        let Ok(batch) = done else { break };
+        .await;
+        let batch = match done {
+            Ok(batch) => batch,
+            Err(BatchError::Store(error)) => return Err(error),
+            Err(_refused) => break,
+        };
         all.add(batch);
         let Some(next) = all.next else { break };
         filter.before = Some(next);

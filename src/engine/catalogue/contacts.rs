@@ -21,7 +21,7 @@ use crate::{
         Store, StoreError,
         catalogue::{
             self, By, Scope,
-            many::{self, Wanted},
+            many::{self, ContactsError, Wanted},
             rows::ContactRow,
         },
     },
@@ -230,24 +230,18 @@ pub(super) async fn write(
         let rows = rows(apart, ids.iter().copied());
         let done = store
             .write_or_refuse(async |tx| {
-                if let Err(broken) = many::write_contacts(tx, by, &rows).await? {
-                    return Ok(Err(broken));
-                }
+                many::write_contacts(tx, by, &rows).await?;
                 many::note_contacts(tx, by, noted(apart, ids)).await?;
-                Ok(Ok(()))
+                Ok(())
             })
-            .await?;
-        if let Err((name, broken)) = done {
-            let rule = format!(
-                "{}: contacts before it are applied; apply again",
-                broken.rule
-            );
-            return Ok(vec![parsed.mistake(
-                Kind::Contact,
-                &name,
-                broken.field,
-                &rule,
-            )]);
+            .await;
+        match done {
+            Ok(()) => {}
+            Err(ContactsError::Broken { name, field, rule }) => {
+                let rule = format!("{rule}: contacts before it are applied; apply again");
+                return Ok(vec![parsed.mistake(Kind::Contact, &name, field, &rule)]);
+            }
+            Err(ContactsError::Store(error)) => return Err(error),
         }
     }
     // Those that say already what they are to say, for other reasons.

@@ -27,9 +27,9 @@ use crate::{
     },
     providers::Registry,
     store::{
-        DatabaseTransaction, Store, StoreError,
+        DatabaseTransaction, Store, StoreError, WorkError,
         catalogue::{
-            self, By, Handover, fields,
+            self, By, Handover, RowError, fields,
             rows::{
                 ContactRow, EventRow, GroupRow, MessageKindRow, RouteRow, RuleRow, TemplateRow,
                 UserRow,
@@ -39,18 +39,15 @@ use crate::{
 };
 
 /// Why catalogues were not applied: the mistakes of each, in the order in which they were given.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
+    #[error("the catalogues have mistakes")]
     Mistakes(Vec<Mistakes>),
     /// What was done by hand would be lost.
+    #[error("rows were changed by hand")]
     Conflicts(Vec<Plan>),
-    Store(StoreError),
-}
-
-impl From<StoreError> for ApplyError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What applying is to do about rows that were changed by hand.
@@ -150,17 +147,17 @@ async fn together(
                 wrong.0.extend(more);
             }
             let conflicts = plans.iter().any(|plan| plan.conflicts().next().is_some());
-            Ok(if wrong.iter().any(|mistakes| !mistakes.0.is_empty()) {
-                Err(Stopped::Refused(ApplyError::Mistakes(wrong)))
+            if wrong.iter().any(|mistakes| !mistakes.0.is_empty()) {
+                Err(ApplyError::Mistakes(wrong).into())
             } else if conflicts && by_hand == Some(ByHand::Keep) {
-                Err(Stopped::Refused(ApplyError::Conflicts(plans)))
+                Err(ApplyError::Conflicts(plans).into())
             } else if by_hand.is_none() {
                 Err(Stopped::Planned(plans))
             } else {
                 Ok(plans)
-            })
+            }
         })
-        .await?;
+        .await;
     match done {
         Ok(plans) | Err(Stopped::Planned(plans)) => Ok(plans),
         Err(Stopped::Refused(refused)) => Err(refused),
@@ -168,10 +165,28 @@ async fn together(
 }
 
 /// Why nothing of it stays.
+#[derive(Debug, thiserror::Error)]
 enum Stopped {
     /// It was only to be seen.
+    #[error("it was only planned")]
     Planned(Vec<Plan>),
-    Refused(ApplyError),
+    #[error(transparent)]
+    Refused(#[from] ApplyError),
+}
+
+impl From<StoreError> for Stopped {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl WorkError for Stopped {
+    fn into_store(self) -> Result<StoreError, Self> {
+        match self {
+            Self::Refused(ApplyError::Store(error)) => Ok(error),
+            stopped => Err(stopped),
+        }
+    }
 }
 
 /// What one of these catalogues has let go of, and another now wants, goes over as it is: who is
@@ -265,11 +280,15 @@ async fn one(
                 ))),
                 None => catalogue::remove(tx, &step.id).await?,
             }
-        } else if let Some(fields) = wanted.get(&step.id)
-            && let Err(broken) = catalogue::write(tx, by, &step.id, fields).await?
-        {
-            let Id { kind, name } = &step.id;
-            wrong.push(parsed.mistake(*kind, name, broken.field, &broken.rule));
+        } else if let Some(fields) = wanted.get(&step.id) {
+            match catalogue::write(tx, by, &step.id, fields).await {
+                Ok(()) => {}
+                Err(RowError::Broken { field, rule }) => {
+                    let Id { kind, name } = &step.id;
+                    wrong.push(parsed.mistake(*kind, name, field, &rule));
+                }
+                Err(RowError::Store(error)) => return Err(error),
+            }
         }
     }
     catalogue::note(tx, by, &wanted, &applied).await?;

@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::{
     Job, Slots,
-    compose::compose,
+    compose::{ComposeError, compose},
     gate, health, pairs,
-    permits::{NotNow, Permit, Times, give_back, take_pace},
+    permits::{Pace, Permit, Times, give_back, take_pace},
     take::{Claiming, Taken},
 };
 use crate::{
@@ -153,14 +153,14 @@ async fn claim_as(
         });
     };
     let permits = match take_pace(engine, &row, wanted, is_probed, now).await? {
-        Ok(permits) => permits,
-        Err(NotNow::Until(again_at)) => {
+        Pace::Granted(permits) => permits,
+        Pace::NotBefore(again_at) => {
             return Ok(Claim {
                 again_at: Some(again_at),
                 ..Claim::default()
             });
         }
-        Err(NotNow::ProbeFirst) => {
+        Pace::ProbeFirst => {
             return Ok(Claim {
                 needs_probe: true,
                 ..Claim::default()
@@ -298,16 +298,14 @@ async fn claim_in(
             message: if let Some(reason) = never.get(&claimed.id) {
                 Err(gate::never(reason))
             } else {
-                compose(
-                    tx,
-                    &catalogue_snapshot,
-                    engine,
-                    (sender, capabilities),
-                    claimed,
-                    attempt.id.0,
-                    now,
-                )
-                .await?
+                let snapshot = &catalogue_snapshot;
+                let attempt = attempt.id.0;
+                let from = (sender, capabilities);
+                match compose(tx, snapshot, engine, from, claimed, attempt, now).await {
+                    Ok(message) => Ok(message),
+                    Err(ComposeError::Failed(failure)) => Err(*failure),
+                    Err(ComposeError::Store(error)) => return Err(error),
+                }
             },
         });
     }

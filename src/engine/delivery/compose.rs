@@ -26,6 +26,16 @@ use crate::{
     store::{DatabaseTransaction, StoreError, alias, conversation, notification::Claimed},
 };
 
+/// Why no message can be written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ComposeError {
+    /// The notification fails with it.
+    #[error("{}", .0.title)]
+    Failed(Box<Failure>),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Writes the message at the moment of sending: the window and the template are
 /// judged now, not when it was queued.
 pub(super) async fn compose(
@@ -36,26 +46,28 @@ pub(super) async fn compose(
     claimed: &Claimed,
     attempt_id: Uuid,
     now: Timestamp,
-) -> Result<Result<Message, Failure>, StoreError> {
-    let fix = |title: &str, meaning: &str, remedy: &str| Failure {
-        class: FailureClass::FixRequest,
-        ..Failure::ours(title, meaning, remedy)
+) -> Result<Message, ComposeError> {
+    let fix = |title: &str, meaning: &str, remedy: &str| {
+        ComposeError::Failed(Box::new(Failure {
+            class: FailureClass::FixRequest,
+            ..Failure::ours(title, meaning, remedy)
+        }))
     };
     let Some(to) = claimed.address.as_deref().and_then(Address::parse) else {
-        return Ok(Err(fix(
+        return Err(fix(
             "no_address",
             "The recipient has no usable phone number.",
             "Give the contact a number in E.164.",
-        )));
+        ));
     };
     let is_code = claimed.category == "authentication";
     let sensitive = is_code || claimed.sealed.is_some();
     if is_code && matches!(to, Address::UserId(_)) {
-        return Ok(Err(fix(
+        return Err(fix(
             "needs_phone",
             NEEDS_PHONE,
             "Ask the person for their number, then send it anew.",
-        )));
+        ));
     }
     let mut params: Value = serde_json::from_str(&claimed.params).unwrap_or(Value::Null);
     if claimed.kind != "template" {
@@ -70,14 +82,14 @@ pub(super) async fn compose(
             None => None,
         };
         if capabilities.service_window && !window::is_open(until, now) {
-            return Ok(Err(Failure {
+            return Err(ComposeError::Failed(Box::new(Failure {
                 class: FailureClass::NeedsTemplate,
                 ..Failure::ours(
                     "window_closed",
                     "The person has not written in the last 24 hours: free text may not be sent.",
                     "Send a template, or wait until the person writes.",
                 )
-            }));
+            })));
         }
         // What was queued by an older version has its text only.
         let content = serde_json::from_value(params).unwrap_or_else(|_older| {
@@ -86,13 +98,13 @@ pub(super) async fn compose(
                 preview_url: false,
             })
         });
-        return Ok(Ok(Message {
+        return Ok(Message {
             attempt_id,
             to,
             content: Content::Free(content),
             reply_to: claimed.reply_to.clone(),
             sensitive,
-        }));
+        });
     }
     let Some(template) = catalogue_snapshot
         .template(
@@ -102,20 +114,20 @@ pub(super) async fn compose(
         )
         .await?
     else {
-        return Ok(Err(fix(
+        return Err(fix(
             "template_unknown",
             "The catalogue has no template of this name any more.",
             "Apply the catalogue that has it, then retry.",
-        )));
+        ));
     };
     let layout = match &template.layout {
         Ok(layout) => layout,
         Err(error) => {
-            return Ok(Err(fix(
+            return Err(fix(
                 "template_unreadable",
                 error,
                 "Mend the template in its catalogue, then retry.",
-            )));
+            ));
         }
     };
     match secrets(engine.vault(), claimed) {
@@ -125,42 +137,41 @@ pub(super) async fn compose(
             }
         }
         Err(Lost::Wiped) => {
-            return Ok(Err(fix(
+            return Err(fix(
                 "secrets_wiped",
                 "What was secret in this message has been wiped, because it was final or had expired.",
                 "Send it anew.",
-            )));
+            ));
         }
         Err(Lost::Sealed) => {
-            return Ok(Err(fix(
+            return Err(fix(
                 "secrets_sealed",
                 "What is secret in this message was sealed with another HERALD_SECRET_KEY.",
                 "Start every process with the same keys, then send it anew.",
-            )));
+            ));
         }
     }
     if !capabilities.reviewed_templates {
-        return Ok(as_text(layout, &params)
-            .map(|body| Message {
-                attempt_id,
-                to,
-                content: Content::Free(content::Content::Text(content::Text {
-                    body,
-                    preview_url: false,
-                })),
-                reply_to: claimed.reply_to.clone(),
-                sensitive,
-            })
-            .map_err(|error| {
-                fix(
-                    "parameters",
-                    &format!("The template cannot be filled: {error}."),
-                    "Mend the parameters, then send it anew.",
-                )
-            }));
+        let body = as_text(layout, &params).map_err(|error| {
+            fix(
+                "parameters",
+                &format!("The template cannot be filled: {error}."),
+                "Mend the parameters, then send it anew.",
+            )
+        })?;
+        return Ok(Message {
+            attempt_id,
+            to,
+            content: Content::Free(content::Content::Text(content::Text {
+                body,
+                preview_url: false,
+            })),
+            reply_to: claimed.reply_to.clone(),
+            sensitive,
+        });
     }
     match layout.fill(&params) {
-        Ok(filled) => Ok(Ok(Message {
+        Ok(filled) => Ok(Message {
             attempt_id,
             to,
             content: Content::Template {
@@ -173,12 +184,12 @@ pub(super) async fn compose(
             },
             reply_to: claimed.reply_to.clone(),
             sensitive,
-        })),
-        Err(error) => Ok(Err(fix(
+        }),
+        Err(error) => Err(fix(
             "parameters",
             &format!("The template cannot be filled: {error}."),
             "Mend the parameters, then send it anew.",
-        ))),
+        )),
     }
 }
 

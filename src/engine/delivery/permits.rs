@@ -16,22 +16,22 @@ use crate::{
     },
 };
 
-/// Why nothing may be claimed now.
-pub(super) enum NotNow {
-    Until(Timestamp),
-    ProbeFirst,
-}
-
 /// How many calls of a lane a sender may make, and when.
 pub(super) struct Permit {
     pub lane: Lane,
     pub grant: Grant,
 }
 
-type Taken = Result<Vec<Permit>, NotNow>;
+/// What a sender's pace allows now.
+pub(super) enum Pace {
+    Granted(Vec<Permit>),
+    /// Nothing may be claimed before then.
+    NotBefore(Timestamp),
+    /// The sender is held: nothing may be claimed before its provider has answered a probe.
+    ProbeFirst,
+}
 
-/// Takes of a sender's pace, one-time passwords first. An error says why nothing is
-/// granted.
+/// Takes of a sender's pace, one-time passwords first.
 ///
 /// The pace is shared by all processes. One statement takes of it, if nobody has since
 /// the row was read; else it is taken again under the row's lock.
@@ -41,13 +41,13 @@ pub(super) async fn take_pace(
     wanted: Slots,
     is_probed: bool,
     now: Timestamp,
-) -> Result<Taken, StoreError> {
+) -> Result<Pace, StoreError> {
     if row.off_at.is_none() && row.state != "held" {
         let (permits, next_at) = weigh(engine, row, wanted, now);
         if next_at.micros() == row.pace_next_at
             || sender::take_pace(&engine.store, row, next_at).await?
         {
-            return Ok(Ok(permits));
+            return Ok(Pace::Granted(permits));
         }
     }
     engine
@@ -63,20 +63,20 @@ async fn take_locked(
     mut wanted: Slots,
     is_probed: bool,
     now: Timestamp,
-) -> Result<Taken, StoreError> {
+) -> Result<Pace, StoreError> {
     let Some(row) = sender::lock(tx, id).await? else {
-        return Ok(Err(NotNow::Until(now.plus_seconds(1))));
+        return Ok(Pace::NotBefore(now.plus_seconds(1)));
     };
     if row.off_at.is_some() {
-        return Ok(Err(NotNow::Until(now.plus_seconds(1))));
+        return Ok(Pace::NotBefore(now.plus_seconds(1)));
     }
     if row.state == "held" {
         let probe_at = probe_at(engine, &row, now);
         if probe_at > now {
-            return Ok(Err(NotNow::Until(probe_at)));
+            return Ok(Pace::NotBefore(probe_at));
         }
         if !is_probed {
-            return Ok(Err(NotNow::ProbeFirst));
+            return Ok(Pace::ProbeFirst);
         }
         // One probe at a time: the next may go when this one's lease has run out.
         let health = Health {
@@ -93,7 +93,7 @@ async fn take_locked(
     if next_at.micros() != row.pace_next_at {
         sender::set_pace(tx, id, next_at).await?;
     }
-    Ok(Ok(permits))
+    Ok(Pace::Granted(permits))
 }
 
 /// When a held sender may be probed. Only a provider that holds the whole account says

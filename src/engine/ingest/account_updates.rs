@@ -12,19 +12,18 @@ use crate::{
         time::Timestamp,
     },
     engine::{
-        Engine,
         delivery::templates::{known_category, release},
         intake::{self, NewEvent},
         lifecycle::Report,
         people::identity,
-        runtime::{own_event::SOURCE, sighting::Sighting},
+        runtime::{own_event::SOURCE, sighting::Sighting, turn::Turn},
     },
     providers::{
         AccountEffect, AccountNews, Identity, ItemKind, News, Other, Subject, TemplateChange,
         TemplateNews,
     },
     store::{
-        DatabaseTransaction, StoreError, account_fact,
+        StoreError, account_fact,
         identity::Source,
         notice, sender,
         template_sync::{self, Name, Part},
@@ -35,12 +34,8 @@ use crate::{
 const OLDER: &str = "ignored: something newer is known";
 
 /// Applies changed numbers and ids.
-pub(super) async fn identities(
-    engine: &Engine,
-    tx: &DatabaseTransaction,
-    work: &[&Work],
-    now: Timestamp,
-) -> Result<(), StoreError> {
+pub(super) async fn identities(turn: Turn<'_>, work: &[&Work]) -> Result<(), StoreError> {
+    let Turn { tx, now, .. } = turn;
     for work in work {
         let ItemKind::Identity(identity) = &work.item.kind else {
             continue;
@@ -48,7 +43,7 @@ pub(super) async fn identities(
         if notice::is_known(tx, work.callback_id, &work.item.pointer).await? {
             continue;
         }
-        let outcome = change_identity(engine, tx, identity, work, now).await?;
+        let outcome = change_identity(turn, identity, work).await?;
         let kept = notice::New {
             callback_id: work.callback_id,
             pointer: &work.item.pointer,
@@ -65,11 +60,9 @@ pub(super) async fn identities(
 }
 
 async fn change_identity(
-    engine: &Engine,
-    tx: &DatabaseTransaction,
+    Turn { engine, tx, now }: Turn<'_>,
     identity: &Identity,
     work: &Work,
-    now: Timestamp,
 ) -> Result<&'static str, StoreError> {
     let old = identity::aliases(&identity.old);
     let new = identity::aliases(&identity.new);
@@ -132,18 +125,14 @@ async fn change_identity(
 }
 
 /// Applies everything that is about wishes, templates and accounts.
-pub(super) async fn apply(
-    engine: &Engine,
-    tx: &DatabaseTransaction,
-    work: &[&Work],
-    now: Timestamp,
-) -> Result<Report, StoreError> {
+pub(super) async fn apply(turn: Turn<'_>, work: &[&Work]) -> Result<Report, StoreError> {
+    let Turn { tx, now, .. } = turn;
     let mut report = Report::default();
     for work in work {
         let news = match &work.item.kind {
             ItemKind::News(news) => news,
             ItemKind::Other(other) => {
-                list(tx, work, other, now).await?;
+                list(turn, work, other).await?;
                 continue;
             }
             _ => continue,
@@ -154,22 +143,21 @@ pub(super) async fn apply(
         let at = news.at.unwrap_or(now);
         let outcome = match &news.subject {
             Subject::Preference { person, wish } => {
-                match people::of_preference(engine, tx, person, work, at, now).await? {
+                match people::of_preference(turn, person, work, at).await? {
                     None => "ignored: nobody is named".to_owned(),
                     Some(met) => {
                         let about = (met, person);
                         let newest =
-                            people::note_wish(engine, tx, about, wish, work, &mut report, now)
-                                .await?;
+                            people::note_wish(turn, about, wish, work, &mut report).await?;
                         if newest { "applied" } else { OLDER }.to_owned()
                     }
                 }
             }
             Subject::Template(template) => {
-                apply_template(engine, tx, work, news, template, at, &mut report, now).await?
+                apply_template(turn, work, news, template, at, &mut report).await?
             }
             Subject::Account(account) => {
-                apply_account(engine, tx, work, news, account, at, &mut report, now).await?
+                apply_account(turn, work, news, account, at, &mut report).await?
             }
         };
         let kept = notice::New {
@@ -189,12 +177,7 @@ pub(super) async fn apply(
 }
 
 /// Lists something that nothing acts on.
-async fn list(
-    tx: &DatabaseTransaction,
-    work: &Work,
-    other: &Other,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+async fn list(turn: Turn<'_>, work: &Work, other: &Other) -> Result<(), StoreError> {
     let kept = notice::New {
         callback_id: work.callback_id,
         pointer: &work.item.pointer,
@@ -205,23 +188,18 @@ async fn list(
         provider_at: other.at,
         item: &other.raw,
     };
-    notice::insert(tx, kept, now).await
+    notice::insert(turn.tx, kept, turn.now).await
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one item in its transaction: a struct for one call says no more"
-)]
 async fn apply_template(
-    engine: &Engine,
-    tx: &DatabaseTransaction,
+    turn: Turn<'_>,
     work: &Work,
     news: &News,
     template: &TemplateNews,
     at: Timestamp,
     report: &mut Report,
-    now: Timestamp,
 ) -> Result<String, StoreError> {
+    let Turn { engine, tx, now } = turn;
     let suffix = engine.settings.template_suffix.as_deref();
     let Some(called) = ours(&template.name, suffix) else {
         return Ok("applied: it has not the suffix of ours".to_owned());
@@ -284,7 +262,7 @@ async fn apply_template(
     };
     if let Some(summary) = recategorised {
         let kind = "herald.template.category_changed";
-        raise(engine, tx, work, kind, data(&summary), report, now).await?;
+        raise(turn, work, kind, data(&summary), report).await?;
     }
     if !newest {
         return Ok(OLDER.to_owned());
@@ -292,24 +270,19 @@ async fn apply_template(
     if matches!(&template.change, TemplateChange::Status { .. }) {
         release(engine, tx, name, report, now).await?;
     }
-    raise(engine, tx, work, &kind, data(&news.summary), report, now).await?;
+    raise(turn, work, &kind, data(&news.summary), report).await?;
     Ok("applied".to_owned())
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one item in its transaction: a struct for one call says no more"
-)]
 async fn apply_account(
-    engine: &Engine,
-    tx: &DatabaseTransaction,
+    turn: Turn<'_>,
     work: &Work,
     news: &News,
     account: &AccountNews,
     at: Timestamp,
     report: &mut Report,
-    now: Timestamp,
 ) -> Result<String, StoreError> {
+    let Turn { tx, now, .. } = turn;
     let account_id = news.account_id.as_deref().unwrap_or("");
     let fact = account_fact::New {
         account_id,
@@ -346,7 +319,7 @@ async fn apply_account(
         "summary": news.summary,
         "value": account.value,
     });
-    raise(engine, tx, work, &kind, data, report, now).await?;
+    raise(turn, work, &kind, data, report).await?;
     Ok(match (concerned, &account.number) {
         (Some(0), None) => "applied: no sender of this account is known yet".to_owned(),
         (Some(0), Some(_)) => "applied: no sender of this number is known yet".to_owned(),
@@ -357,13 +330,11 @@ async fn apply_account(
 /// Raises an event of Herald's own about an item, once, through the same routes
 /// as anybody's.
 pub(super) async fn raise(
-    engine: &Engine,
-    tx: &DatabaseTransaction,
+    Turn { engine, tx, now }: Turn<'_>,
     work: &Work,
     kind: &str,
     data: Value,
     report: &mut Report,
-    now: Timestamp,
 ) -> Result<(), StoreError> {
     let event = NewEvent {
         id: told_once(work, kind, &data),

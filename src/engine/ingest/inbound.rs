@@ -18,6 +18,7 @@ use crate::{
         Engine,
         lifecycle::{Report, Step},
         people::identity,
+        runtime::turn::Turn,
     },
     providers::{Inbound, ItemKind},
     store::{
@@ -38,12 +39,11 @@ const ANSWERS_SECONDS: i64 = 7 * 24 * 60 * 60;
 
 /// Stores what people wrote, opens their windows, and finds what they answered.
 pub(super) async fn steps(
-    engine: &Engine,
-    tx: &DatabaseTransaction,
+    turn: Turn<'_>,
     work: &[&Work],
     report: &mut Report,
-    now: Timestamp,
 ) -> Result<Vec<Step>, StoreError> {
+    let Turn { engine, tx, now } = turn;
     let messages: Vec<(&Work, &Inbound)> = work
         .iter()
         .filter_map(|work| match &work.item.kind {
@@ -54,7 +54,7 @@ pub(super) async fn steps(
     if messages.is_empty() {
         return Ok(Vec::new());
     }
-    let mut people = people::of_messages(engine, tx, &messages, now).await?;
+    let mut people = people::of_messages(turn, &messages).await?;
     let quoted = find_quoted(engine, tx, &messages).await?;
     // An event for each message only if some route listens to it.
     let listened = !catalogue::routes(tx, &Bounds::All, RECEIVED)
@@ -141,7 +141,7 @@ pub(super) async fn steps(
                 "notification": answered,
                 "message": message.provider_message_id,
             });
-            account_updates::raise(engine, tx, work, RECEIVED, data, report, now).await?;
+            account_updates::raise(turn, work, RECEIVED, data, report).await?;
         }
         let mut answers: Vec<Uuid> = answered.into_iter().collect();
         if let (Some(until), Some(sender_id), Some(met)) = (window_until, sender_id, met) {
@@ -170,7 +170,7 @@ pub(super) async fn steps(
             && let Some(wish) = wish(engine, message)
         {
             let about = (met, &message.person);
-            people::note_wish(engine, tx, about, &wish, work, report, now).await?;
+            people::note_wish(turn, about, &wish, work, report).await?;
         }
         answers.sort_unstable();
         answers.dedup();

@@ -14,7 +14,10 @@ pub mod voice_call;
 pub use replay::replay;
 use uuid::Uuid;
 
-use super::{Engine, lifecycle, runtime::sender_last_seen::Mention};
+use super::{
+    Engine, lifecycle,
+    runtime::{sender_last_seen::Mention, turn::Turn},
+};
 use crate::{
     domain::time::Timestamp,
     engine::delivery::status_updates,
@@ -289,11 +292,12 @@ async fn commit(
                 .filter(|(callback, _)| !elsewhere.contains(callback));
             dead_letter::insert(tx, &letters(dead, now), now).await?;
             // Who somebody is comes before what they say.
-            account_updates::identities(engine, tx, &work, now).await?;
-            let mut report = account_updates::apply(engine, tx, &work, now).await?;
-            let (mut steps, told, foreign) = updates::steps(engine, tx, &work, now).await?;
+            let turn = Turn { engine, tx, now };
+            account_updates::identities(turn, &work).await?;
+            let mut report = account_updates::apply(turn, &work).await?;
+            let (mut steps, told, foreign) = updates::steps(turn, &work).await?;
             dead_letter::insert(tx, &letters(foreign.iter(), now), now).await?;
-            steps.extend(inbound::steps(engine, tx, &work, &mut report, now).await?);
+            steps.extend(inbound::steps(turn, &work, &mut report).await?);
             tries += 1;
             let changes = if tries == 1 {
                 lifecycle::run_unlocked(engine, tx, &steps, now).await?

@@ -12,21 +12,18 @@ use crate::{
         time::Timestamp,
     },
     engine::{
-        Engine,
         lifecycle::Report,
         people::identity::{self, Met},
-        runtime::sighting::Sighting,
+        runtime::{sighting::Sighting, turn::Turn},
     },
     providers::{Inbound, PersonIds},
-    store::{DatabaseTransaction, StoreError, identity::Source},
+    store::{StoreError, identity::Source},
 };
 
 /// Whom each message is from, by position.
 pub(super) async fn of_messages(
-    engine: &Engine,
-    tx: &DatabaseTransaction,
+    Turn { engine, tx, now }: Turn<'_>,
     messages: &[(&Work, &Inbound)],
-    now: Timestamp,
 ) -> Result<HashMap<usize, Met>, StoreError> {
     let sightings: Vec<Sighting> = messages
         .iter()
@@ -63,12 +60,10 @@ fn of_message(work: &Work, message: &Inbound) -> Sighting {
 
 /// Whom somebody's preferences are of; absent when nobody is named.
 pub(super) async fn of_preference(
-    engine: &Engine,
-    tx: &DatabaseTransaction,
+    Turn { engine, tx, now }: Turn<'_>,
     person: &PersonIds,
     work: &Work,
     at: Timestamp,
-    now: Timestamp,
 ) -> Result<Option<Met>, StoreError> {
     let sighting = Sighting::of(
         person,
@@ -83,14 +78,13 @@ pub(super) async fn of_preference(
 
 /// Notes what somebody wants, and raises the event of it, if it is news.
 pub(super) async fn note_wish(
-    engine: &Engine,
-    tx: &DatabaseTransaction,
+    turn: Turn<'_>,
     (met, person): (Met, &PersonIds),
     wish: &Wish,
     work: &Work,
     report: &mut Report,
-    now: Timestamp,
 ) -> Result<bool, StoreError> {
+    let Turn { engine, tx, now } = turn;
     let aliases = identity::aliases(person);
     let callback = Some(work.callback_id);
     if !identity::state(engine, tx, met, &aliases, wish, callback, now).await? {
@@ -102,6 +96,6 @@ pub(super) async fn note_wish(
         "herald.contact.opted_out"
     };
     let data = json!({ "contact": met.contact, "scope": wish.scope.name(), "source": wish.source });
-    account_updates::raise(engine, tx, work, kind, data, report, now).await?;
+    account_updates::raise(turn, work, kind, data, report).await?;
     Ok(true)
 }

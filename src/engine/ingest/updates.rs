@@ -4,16 +4,14 @@ use uuid::Uuid;
 
 use super::{FOREIGN, Work};
 use crate::{
-    domain::time::Timestamp,
     engine::{
-        Engine,
         delivery::status_updates::{KnownStatus, step},
         lifecycle::Step,
-        runtime::hold,
+        runtime::{hold, turn::Turn},
     },
     providers::{Dead, ItemKind, Update},
     store::{
-        DatabaseTransaction, StoreError,
+        StoreError,
         attempt::{self, Lookup},
         dialect::Id,
         new_id, parked,
@@ -22,10 +20,8 @@ use crate::{
 
 /// Matches statuses to attempts, and parks the rest.
 pub(super) async fn steps<'a>(
-    engine: &Engine,
-    tx: &DatabaseTransaction,
+    Turn { engine, tx, now }: Turn<'_>,
     work: &[&'a Work],
-    now: Timestamp,
 ) -> Result<(Vec<Step>, Vec<KnownStatus<'a>>, Vec<(Uuid, Dead)>), StoreError> {
     let updates: Vec<(&'a Work, &'a Update)> = work
         .iter()

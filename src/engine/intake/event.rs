@@ -10,7 +10,7 @@ use crate::{
     domain::{access::Bounds, time::Timestamp},
     engine::{Engine, lifecycle::Report, runtime::vault::of_event},
     store::{
-        DatabaseTransaction, StoreError,
+        DatabaseTransaction, StoreError, WorkError,
         event::{self, Used},
         new_id,
     },
@@ -77,15 +77,29 @@ pub struct Poster<'a> {
     pub bounds: &'a Bounds,
 }
 
-/// What stands against an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conflict {
+/// Why an event is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
     /// Its (source, id) is taken by another content.
+    #[error("an event of this source and id has another content")]
     Content,
     /// Its idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
     KeyReused,
     /// Its data are secret, and there is no key to seal them with.
+    #[error("there is no key to seal what the event says with")]
     NoKey,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl WorkError for EventError {
+    fn into_store(self) -> Result<StoreError, Self> {
+        match self {
+            Self::Store(error) => Ok(error),
+            refused => Err(refused),
+        }
+    }
 }
 
 fn digest(new: &NewEvent) -> Vec<u8> {
@@ -152,12 +166,11 @@ pub async fn event(
     poster: Poster<'_>,
     key: Option<&Key>,
     now: Timestamp,
-) -> Result<Result<Accepted, Conflict>, StoreError> {
+) -> Result<Accepted, EventError> {
     let digest = digest(new);
-    let mut reused = false;
-    let stored = engine
+    let (accepted, report) = engine
         .store
-        .write(async |tx| {
+        .write_or_refuse::<_, EventError, _>(async |tx| {
             let data = new.data.to_string();
             let mut row = stored(new, Some(poster), &data, digest.clone(), now);
             let sealed;
@@ -169,7 +182,7 @@ pub async fn event(
                 let vault = engine.vault();
                 match vault.and_then(|vault| vault.seal_row(&of_event(row.id), &data).ok()) {
                     Some(text) => sealed = text,
-                    None => return Ok((Err(Conflict::NoKey), Report::default())),
+                    None => return Err(EventError::NoKey),
                 }
                 row = event::New {
                     data: &sealed,
@@ -180,11 +193,12 @@ pub async fn event(
             }
             let fresh = event::insert(tx, row, now).await?;
             let Some(row) = event::by_external_id(tx, &new.source, &new.id).await? else {
-                return Err(StoreError::Corrupt {
+                let corrupt = StoreError::Corrupt {
                     table: "event",
                     row: new.id.clone(),
                     column: "external_id",
-                });
+                };
+                return Err(corrupt.into());
             };
             if let Some(key) = key {
                 let used = Used {
@@ -198,9 +212,7 @@ pub async fn event(
                 if before.is_some_and(|before| {
                     !engine.is_fingerprint(&before.fingerprint, &key.fingerprint)
                 }) {
-                    // Nothing of it may stay.
-                    reused = true;
-                    return Err(StoreError::RolledBack);
+                    return Err(EventError::KeyReused);
                 }
             }
             if !fresh {
@@ -210,26 +222,22 @@ pub async fn event(
                     && poster.bounds.owner().is_some()
                     && row.product.as_deref() != poster.bounds.owner();
                 if is_other || !engine.is_fingerprint(&row.digest, &digest) {
-                    return Ok((Err(Conflict::Content), Report::default()));
+                    // Committed: its idempotency key is used.
+                    return Ok((None, Report::default()));
                 }
-                return Ok((Ok(accepted(&row, true)), Report::default()));
+                return Ok((Some(accepted(&row, true)), Report::default()));
             }
             let report = expand(engine, tx, row.clone(), now).await?;
             let row = event::find(tx, row.id).await?.unwrap_or(row);
-            Ok((Ok(accepted(&row, false)), report))
+            Ok((Some(accepted(&row, false)), report))
         })
-        .await;
-    if reused && matches!(stored, Err(StoreError::RolledBack)) {
-        return Ok(Err(Conflict::KeyReused));
-    }
-    let (result, report) = stored?;
+        .await?;
     report.publish(engine);
-    if let Ok(accepted) = &result
-        && !accepted.duplicate
-    {
+    let accepted = accepted.ok_or(EventError::Content)?;
+    if !accepted.duplicate {
         tracing::info!(event = "event.accepted", event.id = %accepted.id, event.kind = new.event_type, routes = accepted.routes.len(), "an event was accepted");
     }
-    Ok(result)
+    Ok(accepted)
 }
 
 fn accepted(row: &entity::event::Model, duplicate: bool) -> Accepted {

@@ -6,22 +6,22 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Draft, Duplicate, Mode, Reading, RouteResult, compose, priority,
+    ComposeError, Draft, Duplicate, Mode, Reading, RouteResult, compose, priority,
     route::{Plan, Planned, plan},
-    targets::{self, Place, Target},
+    targets::{self, Place, ResolveError, Target, Unknown},
     unique,
 };
 use crate::{
     domain::{
         access::Bounds,
         horizon,
-        recipient::{RecipientSpec, is_expression},
+        recipient::{RecipientError, RecipientSpec, is_expression},
         time::Timestamp,
     },
     engine::{
         Engine,
         lifecycle::{self, Report},
-        runtime::{access, own_event::SOURCE, vault::of_event},
+        runtime::{access, own_event::SOURCE, turn::Turn, vault::of_event},
     },
     store::{
         DatabaseTransaction, StoreError, access as rows,
@@ -260,16 +260,17 @@ pub(super) async fn expand(
                     };
                     match step
                         .recipient(entry, cursor.place.after, result, &mut report)
-                        .await?
+                        .await
                     {
                         Ok((count, next)) => {
                             expanded += count.max(1);
                             cursor.place.pass(next);
                         }
-                        Err(reason) => {
+                        Err(ExpandError::Store(error)) => return Err(error),
+                        Err(refused) => {
                             // One unknown group must not keep the others from hearing.
                             "error".clone_into(&mut result.outcome);
-                            result.reason = Some(reason);
+                            result.reason = Some(refused.to_string());
                             cursor.place.pass(None);
                         }
                     }
@@ -356,6 +357,41 @@ fn data_of(engine: &Engine, row: &entity::event::Model) -> Option<Value> {
     serde_json::from_str(opened.expose_secret()).ok()
 }
 
+/// Why nothing is made of an entry of a route.
+#[derive(Debug, thiserror::Error)]
+enum ExpandError {
+    #[error(transparent)]
+    Unreadable(#[from] RecipientError),
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
+    #[error("the key that the event was posted with may not send with {0}")]
+    ForeignSender(String),
+    #[error("there is no sender named {0}")]
+    NoSender(String),
+    #[error(transparent)]
+    Compose(ComposeError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ResolveError> for ExpandError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Unknown(unknown) => Self::Unknown(unknown),
+            ResolveError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<ComposeError> for ExpandError {
+    fn from(error: ComposeError) -> Self {
+        match error {
+            ComposeError::Store(error) => Self::Store(error),
+            refused => Self::Compose(refused),
+        }
+    }
+}
+
 /// One step of an expansion.
 struct Expansion<'a> {
     engine: &'a Engine,
@@ -376,7 +412,7 @@ impl Expansion<'_> {
         after: Option<Uuid>,
         result: &mut RouteResult,
         report: &mut Report,
-    ) -> Result<Result<(usize, Option<Uuid>), String>, StoreError> {
+    ) -> Result<(usize, Option<Uuid>), ExpandError> {
         let entry = planned.entry.as_str();
         let (mut targets, next) = if entry.trim().is_empty() {
             let nobody = Target {
@@ -393,19 +429,12 @@ impl Expansion<'_> {
                     };
                     (vec![skipped], None)
                 }
-                Ok(spec) => match targets::resolve(
-                    self.tx,
-                    nameable(planned.is_chosen, self.bounds),
-                    &spec,
-                    None,
-                    after,
-                    self.now,
-                )
-                .await?
-                {
-                    Ok(page) => (unique(page.targets), page.next),
-                    Err(unknown) => return Ok(Err(unknown.0)),
-                },
+                Ok(spec) => {
+                    let bounds = nameable(planned.is_chosen, self.bounds);
+                    let page =
+                        targets::resolve(self.tx, bounds, &spec, None, after, self.now).await?;
+                    (unique(page.targets), page.next)
+                }
             }
         };
         let contacts: Vec<Uuid> = targets
@@ -441,8 +470,9 @@ impl Expansion<'_> {
             }
             None => !named.contains(&target.recipient),
         });
-        let about = match self.about().await? {
+        let about = match self.about().await {
             Ok(about) => about,
+            Err(error @ ExpandError::Store(_)) => return Err(error),
             // Whoever it is for must hear of it, even if nobody knows any more whom it is about.
             Err(unknown) => {
                 result.reason = Some(format!("whom it is about: {unknown}"));
@@ -454,11 +484,8 @@ impl Expansion<'_> {
             None => reading.own_sender(self.tx, self.bounds).await?,
             Some(named) => match sender::named(self.tx, named).await? {
                 Some(row) if self.bounds.has_sender(row.id) => Some(row.id),
-                Some(_) => {
-                    let rule = "the key that the event was posted with may not send with";
-                    return Ok(Err(format!("{rule} {named}")));
-                }
-                None => return Ok(Err(format!("there is no sender named {named}"))),
+                Some(_) => return Err(ExpandError::ForeignSender(named.clone())),
+                None => return Err(ExpandError::NoSender(named.clone())),
             },
         };
         let product = self.product().await?;
@@ -492,10 +519,12 @@ impl Expansion<'_> {
             product,
             unread: self.plan.unread.clone(),
         };
-        let made = match compose(self.engine, self.tx, reading, &draft, targets, self.now).await? {
-            Ok(made) => made,
-            Err(reason) => return Ok(Err(reason)),
+        let turn = Turn {
+            engine: self.engine,
+            tx: self.tx,
+            now: self.now,
         };
+        let made = compose(turn, reading, &draft, targets).await?;
         // Whoever posted it was answered already: the event says what is wrong with its data.
         let unfilled = made.iter().find(|made| made.unfilled.is_some());
         if let Some(reason) = unfilled.and_then(|made| made.new.skipped.clone()) {
@@ -510,7 +539,7 @@ impl Expansion<'_> {
         report.add(made);
         result.notifications += inserted.len();
         result.skipped += new.iter().filter(|new| new.skipped.is_some()).count();
-        Ok(Ok((new.len(), next)))
+        Ok((new.len(), next))
     }
 
     /// Whose the route's messages are: the event's product's; of an event of Herald's own, that of
@@ -525,22 +554,16 @@ impl Expansion<'_> {
     }
 
     /// Whom the route's messages are about, or why that is nobody.
-    async fn about(&self) -> Result<Result<Option<Target>, String>, StoreError> {
+    async fn about(&self) -> Result<Option<Target>, ExpandError> {
         let entry = self.plan.about.as_deref().unwrap_or_default();
         if entry.trim().is_empty() {
-            return Ok(Ok(None));
+            return Ok(None);
         }
-        let spec = match RecipientSpec::parse(entry) {
-            Ok(spec) => spec,
-            Err(error) => return Ok(Err(error.to_string())),
-        };
+        let spec = RecipientSpec::parse(entry)?;
         let is_chosen = self.route.route.about.as_deref().is_some_and(is_expression);
         let bounds = nameable(is_chosen, self.bounds);
-        let found = targets::resolve(self.tx, bounds, &spec, None, None, self.now).await?;
-        Ok(match found {
-            Ok(page) => Ok(page.targets.into_iter().next()),
-            Err(unknown) => Err(unknown.0),
-        })
+        let page = targets::resolve(self.tx, bounds, &spec, None, None, self.now).await?;
+        Ok(page.targets.into_iter().next())
     }
 
     /// The ledger is asked for every row that is to be sent; a taken key makes none.

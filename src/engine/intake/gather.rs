@@ -15,7 +15,7 @@ use crate::{
     engine::{
         Engine,
         lifecycle::{self, Report},
-        runtime::send_waiters::Waiter,
+        runtime::{send_waiters::Waiter, turn::Turn},
     },
     error::ErrorChain,
     store::{DatabaseTransaction, StoreError, notification::NewNotification},
@@ -41,17 +41,21 @@ pub struct Stored {
     pub waiter: Waiter,
 }
 
-/// Why a request was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotNow {
+/// Why a request was not stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    #[error("the request is refused")]
+    Refused(Refusal),
     /// Too much is waiting, or the database is away: come again.
+    #[error("the database cannot do it now")]
     Later,
     /// The database refuses it.
+    #[error("the database refuses it")]
     Never,
 }
 
 /// What came of a request.
-pub type Answer = Result<Result<Stored, Refusal>, NotNow>;
+pub type Answer = Result<Stored, AskError>;
 
 #[derive(Debug)]
 struct Waiting {
@@ -86,9 +90,9 @@ impl Door {
     pub async fn ask(&self, asked: Asked) -> Answer {
         let (answer, stored) = oneshot::channel();
         if self.0.try_send(Waiting { asked, answer }).is_err() {
-            return Err(NotNow::Later);
+            return Err(AskError::Later);
         }
-        stored.await.unwrap_or(Err(NotNow::Later))
+        stored.await.unwrap_or(Err(AskError::Later))
     }
 }
 
@@ -147,7 +151,7 @@ pub async fn many(engine: &Engine, all: &[Asked], now: Timestamp) -> Vec<Answer>
             Ok(stored) => {
                 for (position, result) in piece.into_iter().zip(stored) {
                     if let Some(slot) = answers.get_mut(position) {
-                        *slot = Some(Ok(result));
+                        *slot = Some(result.map_err(AskError::Refused));
                     }
                 }
             }
@@ -158,13 +162,13 @@ pub async fn many(engine: &Engine, all: &[Asked], now: Timestamp) -> Vec<Answer>
             Err(error) => {
                 tracing::error!(event = "accept.store_failed", error = %ErrorChain(&error), count = piece.len(), "requests could not be stored");
                 let reason = if error.is_transient() {
-                    NotNow::Later
+                    AskError::Later
                 } else {
-                    NotNow::Never
+                    AskError::Never
                 };
                 for position in piece {
                     if let Some(slot) = answers.get_mut(position) {
-                        *slot = Some(Err(reason));
+                        *slot = Some(Err(reason.clone()));
                     }
                 }
             }
@@ -172,11 +176,12 @@ pub async fn many(engine: &Engine, all: &[Asked], now: Timestamp) -> Vec<Answer>
     }
     answers
         .into_iter()
-        .map(|answer| answer.unwrap_or(Err(NotNow::Later)))
+        .map(|answer| answer.unwrap_or(Err(AskError::Later)))
         .collect()
 }
 
-type Results = Vec<Result<Stored, Refusal>>;
+/// What came of requests of one transaction, each by itself.
+type Together = Vec<Result<Stored, Refusal>>;
 
 /// What a good request came to.
 enum Which {
@@ -193,7 +198,7 @@ async fn transaction(
     engine: &Engine,
     asked: &[&Asked],
     now: Timestamp,
-) -> Result<Results, StoreError> {
+) -> Result<Together, StoreError> {
     let mut refusal = None;
     let stored = engine
         .store
@@ -224,7 +229,7 @@ async fn store(
     tx: &DatabaseTransaction,
     asked: &[&Asked],
     now: Timestamp,
-) -> Result<(Results, Report, bool), StoreError> {
+) -> Result<(Together, Report, bool), StoreError> {
     let mut reading = Reading::default();
     let phones: Vec<Phone> = asked
         .iter()
@@ -239,7 +244,7 @@ async fn store(
     let mut all: Vec<NewNotification> = Vec::new();
     let mut spoilt = false;
     for asked in asked {
-        let (result, wrote) = check(engine, tx, &mut reading, asked, now).await?;
+        let (result, wrote) = check(Turn { engine, tx, now }, &mut reading, asked).await?;
         spoilt |= wrote;
         checked.push(match result {
             Checked::Before(ids) => Ok(Which::Before(ids)),

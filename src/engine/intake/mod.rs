@@ -11,10 +11,10 @@ mod request;
 mod route;
 pub mod targets;
 
-pub use event::{Accepted, Conflict, Duplicate, NewEvent, Poster, RouteResult, event, raise};
+pub use event::{Accepted, Duplicate, EventError, NewEvent, Poster, RouteResult, event, raise};
 pub(in crate::engine) use expand::end_expansion;
 pub use expand::expand_turn;
-pub use gather::{Door, NotNow, Queue, Stored, many, open};
+pub use gather::{AskError, Door, Queue, Stored, many, open};
 pub use mode::Mode;
 pub use reading::Reading;
 pub use replay::{Replayed, replay};
@@ -29,7 +29,10 @@ use uuid::Uuid;
 use self::targets::Target;
 use super::{
     Engine,
-    runtime::vault::{NO_KEY, Unusable, of_notification},
+    runtime::{
+        turn::Turn,
+        vault::{NO_KEY, Unusable, of_notification},
+    },
 };
 use crate::{
     domain::{
@@ -125,22 +128,34 @@ pub struct Unfilled {
     pub error: TemplateError,
 }
 
+/// Why a draft becomes no messages.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    #[error("there is no template {0}")]
+    NoTemplate(String),
+    #[error("the template {template}: {reason}")]
+    UnreadableTemplate { template: String, reason: String },
+    /// It holds something secret, and there is no key to seal that with.
+    #[error("{}", NO_KEY)]
+    NoKey,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Renders a draft for each target.
 pub async fn compose(
-    engine: &Engine,
-    tx: &DatabaseTransaction,
+    Turn { engine, tx, now }: Turn<'_>,
     reading: &mut Reading,
     draft: &Draft,
     targets: Vec<Target>,
-    now: Timestamp,
-) -> Result<Result<Vec<Made>, String>, StoreError> {
-    let none = || format!("there is no template {}", draft.template);
+) -> Result<Vec<Made>, ComposeError> {
+    let none = || ComposeError::NoTemplate(draft.template.clone());
     if reading
         .template(engine, tx, &draft.template, &[])
         .await?
         .is_none()
     {
-        return Ok(Err(none()));
+        return Err(none());
     }
     let own = own_names(tx, draft, &targets).await?;
     let about = match draft.subject_contact_id {
@@ -181,12 +196,17 @@ pub async fn compose(
             .template(engine, tx, &draft.template, &wanted)
             .await?
         else {
-            return Ok(Err(none()));
+            return Err(none());
         };
         let found = &template.row;
         let layout = match &template.layout {
             Ok(layout) => layout,
-            Err(error) => return Ok(Err(format!("the template {}: {error}", draft.template))),
+            Err(reason) => {
+                return Err(ComposeError::UnreadableTemplate {
+                    template: draft.template.clone(),
+                    reason: reason.clone(),
+                });
+            }
         };
         let authentication = found.category == "authentication";
         let usual = if authentication {
@@ -235,7 +255,7 @@ pub async fn compose(
         let skipped = target.skipped.or(unusable);
         let id = new_id(now);
         let Ok(sealed) = seal(engine, layout, &mut params, id) else {
-            return Ok(Err(NO_KEY.to_owned()));
+            return Err(ComposeError::NoKey);
         };
         let made = NewNotification {
             id,
@@ -279,7 +299,7 @@ pub async fn compose(
             unfilled,
         });
     }
-    Ok(Ok(new))
+    Ok(new)
 }
 
 /// What the product of a draft calls whom it is for, and whom it is about.

@@ -122,14 +122,24 @@ pub struct Page {
     pub next: Option<Uuid>,
 }
 
-/// An entry that names nobody.
-#[derive(Debug, PartialEq, Eq)]
+/// An entry that names nobody; in words.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct Unknown(pub String);
 
 impl Unknown {
     fn of(what: &str, name: &str) -> Self {
         Self(format!("there is no {what} {name}"))
     }
+}
+
+/// Why it is not known whom an entry means.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Finds whom one entry means, of those that the caller may name. `same` is `original`.
@@ -140,37 +150,31 @@ pub async fn resolve(
     original: Option<&Target>,
     after: Option<Uuid>,
     now: Timestamp,
-) -> Result<Result<Page, Unknown>, StoreError> {
-    let one = |target| {
-        Ok(Page {
-            targets: vec![target],
-            next: None,
-        })
-    };
-    Ok(match spec {
-        RecipientSpec::Same => match original {
-            Some(target) => one(target.clone()),
-            None => Err(Unknown(
+) -> Result<Page, ResolveError> {
+    let target = match spec {
+        RecipientSpec::Same => original.cloned().ok_or_else(|| {
+            Unknown(
                 "`same` means the recipient of a notification, and there is none here".to_owned(),
-            )),
-        },
-        RecipientSpec::Phone(phone) => one(by_phone(tx, phone, now).await?),
-        RecipientSpec::UserId(user_id) => one(by_user_id(tx, user_id, now).await?),
-        RecipientSpec::Contact(name) => match people::contact_named(tx, bounds, name).await? {
-            Some(person) => one(Target::of(format!("contact:{name}"), Some(person), "")),
-            None => Err(Unknown::of("contact", name)),
-        },
-        RecipientSpec::User(name) => match people::user(tx, bounds, name).await? {
-            Some(staff) => one(Target::of_staff(staff)),
-            None => Err(Unknown::of("user", name)),
-        },
+            )
+        })?,
+        RecipientSpec::Phone(phone) => by_phone(tx, phone, now).await?,
+        RecipientSpec::UserId(user_id) => by_user_id(tx, user_id, now).await?,
+        RecipientSpec::Contact(name) => {
+            let person = people::contact_named(tx, bounds, name).await?;
+            let person = person.ok_or_else(|| Unknown::of("contact", name))?;
+            Target::of(format!("contact:{name}"), Some(person), "")
+        }
+        RecipientSpec::User(name) => {
+            let staff = people::user(tx, bounds, name).await?;
+            Target::of_staff(staff.ok_or_else(|| Unknown::of("user", name))?)
+        }
         RecipientSpec::Group(name) => {
             let most = i64::try_from(recipients_at_once(tx)).unwrap_or(i64::MAX);
             let members = people::members(tx, name, after, most).await?;
             // Of a group that has members nobody need be asked whether it is there.
             let is_known = !members.is_empty() && bounds.catalogue().is_none();
             if !is_known && !people::group_exists(tx, bounds, name).await? {
-                return Ok(Err(Unknown::of("group", name)));
+                return Err(Unknown::of("group", name).into());
             }
             let more = i64::try_from(members.len()).unwrap_or(0) == most;
             let next = if more {
@@ -178,11 +182,15 @@ pub async fn resolve(
             } else {
                 None
             };
-            Ok(Page {
+            return Ok(Page {
                 targets: members.into_iter().map(Target::of_staff).collect(),
                 next,
-            })
+            });
         }
+    };
+    Ok(Page {
+        targets: vec![target],
+        next: None,
     })
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{By, Outcome, field, note, own};
+use super::{By, note, own};
 use crate::{
     domain::{
         access::Bounds,
@@ -15,6 +15,7 @@ use crate::{
         quiet::{self, QuietHours},
         recipient::UserId,
     },
+    engine::InputError,
     store::{
         DatabaseTransaction, Store, StoreError,
         alias::{self, Alias},
@@ -75,19 +76,15 @@ pub async fn save_contact(
     by: By<'_>,
     id: Option<Uuid>,
     changes: &ContactChanges,
-) -> Outcome<Uuid> {
-    let aliases = match aliases(changes) {
-        Ok(aliases) => aliases,
-        Err(wrong) => return Ok(Err(wrong)),
-    };
-    if let Some(wrong) = wrong(changes) {
-        return Ok(Err(wrong));
-    }
+) -> Result<Uuid, InputError> {
+    let aliases = aliases(changes)?;
+    check(changes)?;
     if id.is_none()
         && aliases.is_empty()
         && changes.name.given().or(changes.handle.given()).is_none()
     {
-        return Ok(Err(field("", "a phone, a user_id, a name or a handle")));
+        let rule = "a phone, a user_id, a name or a handle";
+        return Err(InputError::field("", rule));
     }
     if let Some(product) = by.bounds.product() {
         return own::save(store, by, product, id, changes, &aliases).await;
@@ -98,7 +95,7 @@ pub async fn save_contact(
             for (pointer, alias) in &aliases {
                 match (known, alias::owner(tx, alias).await?) {
                     (Some(known), Some(other)) if other != known => {
-                        return Ok(Err(field(pointer, "belongs to another contact")));
+                        return Err(InputError::field(pointer, "belongs to another contact"));
                     }
                     (_, owner) => known = known.or(owner),
                 }
@@ -106,18 +103,18 @@ pub async fn save_contact(
             let contact = match known {
                 Some(known) if people::lock(tx, known).await? => known,
                 // Whoever was asked for by id is gone; a name is free for somebody new.
-                Some(known) if id == Some(known) => return Ok(Err(gone())),
-                Some(_) => return Err(StoreError::Conflict),
+                Some(known) if id == Some(known) => return Err(gone()),
+                Some(_) => return Err(StoreError::Conflict.into()),
                 None => people::insert_contact(tx, None, &[], by.now).await?,
             };
             if let Some(handle) = changes.handle.given()
                 && let Some(other) = people::contact_by_handle(tx, handle).await?
                 && other.contact_id != contact
             {
-                return Ok(Err(field("/handle", "belongs to another contact")));
+                return Err(InputError::field("/handle", "belongs to another contact"));
             }
             let Some(mut details) = people::details(tx, &Bounds::All, contact).await? else {
-                return Ok(Err(gone()));
+                return Err(gone());
             };
             merge(&mut details, changes);
             people::set_details(tx, contact, &details).await?;
@@ -126,53 +123,55 @@ pub async fn save_contact(
             }
             let detail = json!({ "fields": named(changes) });
             note(tx, by, "contact.changed", &contact.to_string(), &detail).await?;
-            Ok(Ok(contact))
+            Ok(contact)
         })
         .await
 }
 
-pub(super) fn gone() -> Vec<super::FieldError> {
-    field("", "there is no such contact")
+pub(super) fn gone() -> InputError {
+    InputError::field("", "there is no such contact")
 }
 
 /// The names that are said of a contact, each with its field.
-fn aliases(changes: &ContactChanges) -> Result<Vec<(&'static str, Alias)>, Vec<super::FieldError>> {
+fn aliases(changes: &ContactChanges) -> Result<Vec<(&'static str, Alias)>, InputError> {
     let mut aliases = Vec::new();
     if let Some(text) = &changes.phone {
         match Phone::parse(text) {
             Ok(phone) => aliases.push(("/phone", Alias::of_phone(&phone))),
-            Err(error) => return Err(field("/phone", error.to_string())),
+            Err(error) => return Err(InputError::field("/phone", error.to_string())),
         }
     }
     if let Some(text) = &changes.user_id {
         let Some(user_id) = UserId::parse(text) else {
             let rule = "a user id is written US.13491208655302741918";
-            return Err(field("/user_id", rule));
+            return Err(InputError::field("/user_id", rule));
         };
         aliases.push(("/user_id", Alias::of_user_id(&user_id)));
     }
     Ok(aliases)
 }
 
-fn wrong(changes: &ContactChanges) -> Option<Vec<super::FieldError>> {
+fn check(changes: &ContactChanges) -> Result<(), InputError> {
     for (pointer, text) in [("/name", &changes.name), ("/handle", &changes.handle)] {
         if let Some(text) = text.given()
             && (text.trim().is_empty() || text.chars().count() > MAX_NAME || text.contains('\0'))
         {
-            return Some(field(pointer, format!("1 to {MAX_NAME} characters")));
+            let rule = format!("1 to {MAX_NAME} characters");
+            return Err(InputError::field(pointer, rule));
         }
     }
     if let Some(text) = changes.language.given()
         && !language::can_be_read(text)
     {
-        return Some(field("/language", language::RULE));
+        return Err(InputError::field("/language", language::RULE));
     }
     if let Some(zone) = changes.time_zone.given()
         && quiet::zone(zone).is_none()
     {
-        return Some(field("/time_zone", "a zone is written Africa/Harare"));
+        let rule = "a zone is written Africa/Harare";
+        return Err(InputError::field("/time_zone", rule));
     }
-    None
+    Ok(())
 }
 
 pub(super) fn merge(details: &mut Details, changes: &ContactChanges) {
@@ -214,46 +213,43 @@ pub async fn set_preferences(
     by: By<'_>,
     contact: Uuid,
     wanted: &[Preference],
-) -> Outcome<()> {
+) -> Result<(), InputError> {
     store
         .write_or_refuse(async |tx| {
             if !people::keep(tx, contact).await?
                 || !bounds::has_contact(tx, by.bounds, contact).await?
             {
-                return Ok(Err(gone()));
+                return Err(gone());
             }
-            if let Some(wrong) = wrong_preference(tx, by.bounds, wanted).await? {
-                return Ok(Err(wrong));
-            }
+            let at = |index: usize, name: &str| format!("/preferences/{index}/{name}");
+            check_preferences(tx, by.bounds, wanted, at).await?;
             wish::replace_preferences(tx, by.bounds, contact, wanted, by.now).await?;
             let detail = json!({ "count": wanted.len() });
             note(tx, by, "contact.preferences", &contact.to_string(), &detail).await?;
-            Ok(Ok(()))
+            Ok(())
         })
         .await
 }
 
 /// Keeps one preference; the others stay as they are, whatever they are of.
-pub async fn prefer(store: &Store, by: By<'_>, contact: Uuid, wanted: &Preference) -> Outcome<()> {
+pub async fn prefer(
+    store: &Store,
+    by: By<'_>,
+    contact: Uuid,
+    wanted: &Preference,
+) -> Result<(), InputError> {
     store
         .write_or_refuse(async |tx| {
-            if let Some(wrong) =
-                wrong_preference(tx, by.bounds, std::slice::from_ref(wanted)).await?
-            {
-                let each = wrong.into_iter().map(|it| super::FieldError {
-                    pointer: it.pointer.replace("/preferences/0", ""),
-                    ..it
-                });
-                return Ok(Err(each.collect()));
-            }
+            let only = std::slice::from_ref(wanted);
+            check_preferences(tx, by.bounds, only, |_, name| format!("/{name}")).await?;
             if !people::keep(tx, contact).await? {
-                return Ok(Err(gone()));
+                return Err(gone());
             }
             wish::set_preference(tx, by.bounds, contact, wanted, by.now).await?;
             let detail =
                 json!({ "kind": wanted.kind, "channel": wanted.channel, "wanted": wanted.wanted });
             note(tx, by, "contact.preferences", &contact.to_string(), &detail).await?;
-            Ok(Ok(()))
+            Ok(())
         })
         .await
 }
@@ -265,38 +261,39 @@ pub async fn forget_preference(
     contact: Uuid,
     kind: &str,
     channel: &str,
-) -> Outcome<()> {
+) -> Result<(), StoreError> {
     store
-        .write_or_refuse(async |tx| {
+        .write(async |tx| {
             wish::forget_preference(tx, contact, kind, channel).await?;
             let detail = json!({ "kind": kind, "channel": channel, "forgotten": true });
-            note(tx, by, "contact.preferences", &contact.to_string(), &detail).await?;
-            Ok(Ok(()))
+            note(tx, by, "contact.preferences", &contact.to_string(), &detail).await
         })
         .await
 }
 
-async fn wrong_preference(
+/// Refuses preferences of kinds or channels that there are not. `at` is the pointer of a field of
+/// one of them.
+async fn check_preferences(
     tx: &DatabaseTransaction,
     bounds: &Bounds,
     wanted: &[Preference],
-) -> Result<Option<Vec<super::FieldError>>, StoreError> {
+    at: impl Fn(usize, &str) -> String,
+) -> Result<(), InputError> {
     if wanted.len() > MAX_PREFERENCES {
         let rule = format!("at most {MAX_PREFERENCES}");
-        return Ok(Some(field("/preferences", rule)));
+        return Err(InputError::field("/preferences", rule));
     }
     let kinds = wish::kinds(tx, bounds).await?;
     for (index, it) in wanted.iter().enumerate() {
-        let at = |name: &str| format!("/preferences/{index}/{name}");
         if !it.kind.is_empty() {
             match kinds.iter().find(|kind| kind.name == it.kind) {
                 None => {
                     let rule = "no catalogue has this kind of message";
-                    return Ok(Some(field(&at("kind"), rule)));
+                    return Err(InputError::field(&at(index, "kind"), rule));
                 }
                 Some(kind) if kind.required && !it.wanted => {
                     let rule = "messages of this kind cannot be turned off";
-                    return Ok(Some(field(&at("kind"), rule)));
+                    return Err(InputError::field(&at(index, "kind"), rule));
                 }
                 Some(_) => {}
             }
@@ -304,15 +301,16 @@ async fn wrong_preference(
         if !it.channel.is_empty()
             && let Err(rule) = it.channel.parse::<Channel>()
         {
-            return Ok(Some(field(&at("channel"), &rule.to_string())));
+            return Err(InputError::field(&at(index, "channel"), &rule.to_string()));
         }
         let twice = wanted
             .iter()
             .take(index)
             .any(|other| other.kind == it.kind && other.channel == it.channel);
         if twice {
-            return Ok(Some(field(&at("kind"), "stands twice with this channel")));
+            let rule = "stands twice with this channel";
+            return Err(InputError::field(&at(index, "kind"), rule));
         }
     }
-    Ok(None)
+    Ok(())
 }

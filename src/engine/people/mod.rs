@@ -16,7 +16,7 @@ pub use staff::{
 use serde_json::Value;
 
 use crate::{
-    domain::{access::Bounds, field_error::FieldError, time::Timestamp},
+    domain::{access::Bounds, time::Timestamp},
     store::{DatabaseTransaction, StoreError, audit},
 };
 
@@ -27,16 +27,6 @@ pub struct By<'a> {
     pub now: Timestamp,
     /// Which contacts they may see and change.
     pub bounds: &'a Bounds,
-}
-
-/// Changed, or which fields are wrong.
-pub type Outcome<T> = Result<Result<T, Vec<FieldError>>, StoreError>;
-
-pub(super) fn field(pointer: &str, rule: impl Into<String>) -> Vec<FieldError> {
-    vec![FieldError {
-        pointer: pointer.to_owned(),
-        rule: rule.into(),
-    }]
 }
 
 /// Writes down who did what to whom.

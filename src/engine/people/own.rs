@@ -5,12 +5,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    By, Outcome,
+    By,
     contacts::{ContactChanges, gone, merge, named},
-    field, note,
+    note,
 };
 use crate::{
-    domain::{access::Product, field_error::FieldError},
+    domain::access::Product,
+    engine::InputError,
     store::{
         DatabaseTransaction, Store, StoreError,
         alias::{self, Alias},
@@ -27,22 +28,19 @@ pub(super) async fn save(
     id: Option<Uuid>,
     changes: &ContactChanges,
     aliases: &[(&'static str, Alias)],
-) -> Outcome<Uuid> {
+) -> Result<Uuid, InputError> {
     let name = product.name.as_str();
     store
         .write_or_refuse(async |tx| {
             if let Some(id) = id
                 && !bounds::has_contact(tx, by.bounds, id).await?
             {
-                return Ok(Err(gone()));
+                return Err(gone());
             }
-            let target = match target(tx, by, product, id, aliases).await? {
-                Ok(target) => target,
-                Err(wrong) => return Ok(Err(wrong)),
-            };
+            let target = target(tx, by, product, id, aliases).await?;
             let contact = target.contact;
             if !people::lock(tx, contact).await? {
-                return Err(StoreError::Conflict);
+                return Err(StoreError::Conflict.into());
             }
             let from = id.unwrap_or(contact);
             let known = people::details(tx, by.bounds, from).await?;
@@ -52,7 +50,7 @@ pub(super) async fn save(
                 && let Some(other) = people::contact_by_own_handle(tx, name, handle).await?
                 && other != from
             {
-                return Ok(Err(field("/handle", "belongs to another contact")));
+                return Err(InputError::field("/handle", "belongs to another contact"));
             }
             if from != contact {
                 people::move_to(tx, name, from, contact, by.now).await?;
@@ -70,7 +68,7 @@ pub(super) async fn save(
             people::set_own_details(tx, name, contact, &details).await?;
             let detail = json!({ "fields": named(changes), "product": name });
             note(tx, by, "contact.changed", &contact.to_string(), &detail).await?;
-            Ok(Ok(contact))
+            Ok(contact)
         })
         .await
 }
@@ -88,7 +86,7 @@ async fn target(
     product: &Product,
     id: Option<Uuid>,
     aliases: &[(&'static str, Alias)],
-) -> Result<Result<Target, Vec<FieldError>>, StoreError> {
+) -> Result<Target, InputError> {
     let mut leads_to = None;
     let mut is_new = false;
     for (pointer, alias) in aliases {
@@ -100,7 +98,7 @@ async fn target(
         let known = alias::owner_known(tx, by.bounds, alias).await?;
         let meant = id.or(leads_to);
         if known.is_some() && meant.is_some() && known != meant {
-            return Ok(Err(field(pointer, "belongs to another contact")));
+            return Err(InputError::field(pointer, "belongs to another contact"));
         }
         is_new |= owner.is_none();
         leads_to = leads_to.or(owner);
@@ -110,12 +108,12 @@ async fn target(
         (None, Some(id)) if !is_new || people::is_only_of(tx, product, id).await? => id,
         (None, _) => {
             let contact = people::insert_contact(tx, None, &[], by.now).await?;
-            return Ok(Ok(Target {
+            return Ok(Target {
                 contact,
                 is_own: true,
-            }));
+            });
         }
     };
     let is_own = people::is_only_of(tx, product, contact).await?;
-    Ok(Ok(Target { contact, is_own }))
+    Ok(Target { contact, is_own })
 }

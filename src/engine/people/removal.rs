@@ -5,14 +5,14 @@ use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{By, FieldError, Outcome, field, note};
+use super::{By, contacts::gone, note};
 use crate::{
     domain::{
         access::Bounds, notification::Change, preference::DELETED, recipient::RecipientSpec,
         status::Status,
     },
     engine::{
-        Engine,
+        Engine, InputError,
         lifecycle::{self, Step},
     },
     store::{
@@ -43,71 +43,67 @@ const CHUNK: u64 = 100;
 /// Deletes a contact: its names, what it wants, its windows. What waits for it is cancelled;
 /// what it was sent stays in the record for as long as records are kept. Refused for somebody
 /// whom staff, a route or a rule is linked to.
-pub async fn delete_contact(engine: &Engine, by: By<'_>, contact: Uuid) -> Outcome<Deleted> {
-    let done = engine
+pub async fn delete_contact(
+    engine: &Engine,
+    by: By<'_>,
+    contact: Uuid,
+) -> Result<Deleted, InputError> {
+    let (all, kept_as) = engine
         .store
-        .write_or_refuse(async |tx| {
+        .write_or_refuse::<_, InputError, _>(async |tx| {
             // Contacts that act as one are one person.
             let all = identity::together(tx, contact).await?;
             let mut kept_as = None;
             for contact in &all {
                 // What is being written about them at this moment is seen: a refusal, a link.
                 people::lock(tx, *contact).await?;
-                if let Some(wrong) = why_not(tx, *contact).await? {
-                    return Ok(Err(wrong));
-                }
+                may_delete(tx, *contact).await?;
                 let refuses = people::refuses_something(tx, *contact).await?;
                 let kept = people::delete_contact(tx, *contact, refuses, by.now).await?;
                 let detail = json!({ "refusal_kept": refuses, "kept_as": kept });
                 note(tx, by, "contact.deleted", &contact.to_string(), &detail).await?;
                 kept_as = kept_as.or(kept);
             }
-            Ok(Ok((all, kept_as)))
+            Ok((all, kept_as))
         })
         .await?;
-    let (all, kept_as) = match done {
-        Ok(done) => done,
-        Err(wrong) => return Ok(Err(wrong)),
-    };
     // Nothing goes to them any more: what waits is told so now, not at its turn.
     let mut cancelled = 0;
     for contact in all {
         cancelled += cancel(engine, by, contact).await?;
     }
-    Ok(Ok(Deleted {
+    Ok(Deleted {
         cancelled,
         refusal_kept: kept_as.is_some(),
         kept_as,
-    }))
+    })
 }
 
-async fn why_not(
-    connection: &impl ConnectionTrait,
-    contact: Uuid,
-) -> Result<Option<Vec<FieldError>>, StoreError> {
+/// Refuses it for somebody who is not there, or whom something is linked to.
+async fn may_delete(connection: &impl ConnectionTrait, contact: Uuid) -> Result<(), InputError> {
     let Some(details) = people::details(connection, &Bounds::All, contact).await? else {
-        return Ok(Some(field("", "there is no such contact")));
+        return Err(gone());
     };
     let (_, users) = people::names(connection, contact).await?;
     if let Some(user) = users.first() {
         let rule = format!("the user {user} is this person: unlink or delete the user first");
-        return Ok(Some(field("", rule)));
+        return Err(InputError::field("", rule));
     }
     // Routes and rules name people by what a catalogue calls them, or by id.
     let names = details.handle.into_iter().chain([contact.to_string()]);
     let recipients: Vec<RecipientSpec> = names.map(RecipientSpec::Contact).collect();
-    in_use(connection, &recipients).await
+    is_unused(connection, &recipients).await
 }
 
-/// Routes and rules that name one of these.
-async fn in_use(
+/// Refuses it while a route or a rule names one of these.
+async fn is_unused(
     connection: &impl ConnectionTrait,
     recipients: &[RecipientSpec],
-) -> Result<Option<Vec<FieldError>>, StoreError> {
+) -> Result<(), InputError> {
     let mut named = uses(connection).await?;
     named.retain(|it| recipients.iter().any(|recipient| it.names(recipient)));
     let Some(first) = named.first() else {
-        return Ok(None);
+        return Ok(());
     };
     let others = match named.len() {
         1 => String::new(),
@@ -117,7 +113,7 @@ async fn in_use(
         "it is named by the {} {}{others}: change that first",
         first.what, first.name
     );
-    Ok(Some(field("", rule)))
+    Err(InputError::field("", rule))
 }
 
 /// Cancels what waits for a person. What is being sent at this moment goes out.
@@ -152,20 +148,20 @@ async fn cancel(engine: &Engine, by: By<'_>, contact: Uuid) -> Result<u64, Store
 }
 
 /// Deletes a user, out of all groups. A login of this name stays.
-pub async fn delete_user(store: &Store, by: By<'_>, name: &str) -> Outcome<()> {
+pub async fn delete_user(store: &Store, by: By<'_>, name: &str) -> Result<(), InputError> {
     delete(store, by, StaffKind::User, name).await
 }
 
 /// Deletes a group; its members stay.
-pub async fn delete_group(store: &Store, by: By<'_>, name: &str) -> Outcome<()> {
+pub async fn delete_group(store: &Store, by: By<'_>, name: &str) -> Result<(), InputError> {
     delete(store, by, StaffKind::Group, name).await
 }
 
-async fn delete(store: &Store, by: By<'_>, kind: StaffKind, name: &str) -> Outcome<()> {
+async fn delete(store: &Store, by: By<'_>, kind: StaffKind, name: &str) -> Result<(), InputError> {
     let what = kind.name();
-    let absent = || field("/name", format!("there is no {what} of this name"));
+    let absent = || InputError::field("/name", format!("there is no {what} of this name"));
     if super::staff::bad_name(name) {
-        return Ok(Err(absent()));
+        return Err(absent());
     }
     let recipient = match kind {
         StaffKind::User => RecipientSpec::User(name.to_owned()),
@@ -175,14 +171,12 @@ async fn delete(store: &Store, by: By<'_>, kind: StaffKind, name: &str) -> Outco
         .write_or_refuse(async |tx| {
             // A route that is being applied at this moment is seen.
             if !people::lock_staff(tx, kind, name).await? {
-                return Ok(Err(absent()));
+                return Err(absent());
             }
-            if let Some(wrong) = in_use(tx, std::slice::from_ref(&recipient)).await? {
-                return Ok(Err(wrong));
-            }
+            is_unused(tx, std::slice::from_ref(&recipient)).await?;
             people::delete_staff(tx, kind, name).await?;
             note(tx, by, &format!("{what}.deleted"), name, &json!({})).await?;
-            Ok(Ok(()))
+            Ok(())
         })
         .await
 }

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use super::{By, Outcome, field, note};
+use super::{By, note};
 use crate::{
     domain::{access::Bounds, phone::Phone, recipient::RecipientSpec},
+    engine::InputError,
     store::{
         Store,
         people::{self, Person},
@@ -43,27 +44,36 @@ pub(super) fn bad_name(name: &str) -> bool {
     name.trim().is_empty() || name.chars().count() > MAX_NAME || name.contains('\0')
 }
 
+fn unusable() -> InputError {
+    InputError::field("/name", format!("1 to {MAX_NAME} characters"))
+}
+
 /// Makes a user who is linked to nobody, unless there is one of this name. Says whether it did.
-pub async fn ensure_user(store: &Store, by: By<'_>, user: &str) -> Outcome<bool> {
+pub async fn ensure_user(store: &Store, by: By<'_>, user: &str) -> Result<bool, InputError> {
     if bad_name(user) {
-        return Ok(Err(field("/name", format!("1 to {MAX_NAME} characters"))));
+        return Err(unusable());
     }
     store
         .write_or_refuse(async |tx| {
             if people::user(tx, &Bounds::All, user).await?.is_some() {
-                return Ok(Ok(false));
+                return Ok(false);
             }
             people::link_user(tx, user, None, by.now).await?;
             note(tx, by, "user.made", user, &json!({})).await?;
-            Ok(Ok(true))
+            Ok(true)
         })
         .await
 }
 
 /// Links a user to a contact; makes the user, if there is none. Says whether it did.
-pub async fn connect(store: &Store, by: By<'_>, user: &str, whom: &Whom) -> Outcome<bool> {
+pub async fn connect(
+    store: &Store,
+    by: By<'_>,
+    user: &str,
+    whom: &Whom,
+) -> Result<bool, InputError> {
     if bad_name(user) {
-        return Ok(Err(field("/name", format!("1 to {MAX_NAME} characters"))));
+        return Err(unusable());
     }
     store
         .write_or_refuse(async |tx| {
@@ -72,30 +82,31 @@ pub async fn connect(store: &Store, by: By<'_>, user: &str, whom: &Whom) -> Outc
                 Whom::Handle(handle) => people::contact_by_handle(tx, handle).await?,
             };
             let Some(person) = person else {
-                return Ok(Err(field("/contact", "there is no contact of this name")));
+                let rule = "there is no contact of this name";
+                return Err(InputError::field("/contact", rule));
             };
             people::keep_found(tx, person.contact_id).await?;
             let made = people::link_user(tx, user, Some(person.contact_id), by.now).await?;
             let detail = json!({ "contact": person.contact_id, "made": made });
             note(tx, by, "user.linked", user, &detail).await?;
-            Ok(Ok(made))
+            Ok(made)
         })
         .await
 }
 
 /// Takes the link of a user away: what is for them is skipped, visibly.
-pub async fn disconnect(store: &Store, by: By<'_>, user: &str) -> Outcome<()> {
+pub async fn disconnect(store: &Store, by: By<'_>, user: &str) -> Result<(), InputError> {
     if bad_name(user) {
-        return Ok(Err(field("/name", "there is no user of this name")));
+        return Err(InputError::field("/name", "there is no user of this name"));
     }
     store
         .write_or_refuse(async |tx| {
             if people::user(tx, &Bounds::All, user).await?.is_none() {
-                return Ok(Err(field("/name", "there is no user of this name")));
+                return Err(InputError::field("/name", "there is no user of this name"));
             }
             people::link_user(tx, user, None, by.now).await?;
             note(tx, by, "user.unlinked", user, &json!({})).await?;
-            Ok(Ok(()))
+            Ok(())
         })
         .await
 }
@@ -106,9 +117,9 @@ pub async fn ensure_group(
     by: By<'_>,
     name: &str,
     description: Option<&str>,
-) -> Outcome<Group> {
+) -> Result<Group, InputError> {
     if bad_name(name) {
-        return Ok(Err(field("/name", format!("1 to {MAX_NAME} characters"))));
+        return Err(unusable());
     }
     store
         .write_or_refuse(async |tx| {
@@ -117,18 +128,28 @@ pub async fn ensure_group(
                 note(tx, by, "group.made", name, &json!({})).await?;
             }
             let members = people::count_members(tx, name).await?;
-            Ok(Ok(Group { created, members }))
+            Ok(Group { created, members })
         })
         .await
 }
 
 /// Puts a user into a group. Says whether they were not in it.
-pub async fn add_member(store: &Store, by: By<'_>, group: &str, user: &str) -> Outcome<bool> {
+pub async fn add_member(
+    store: &Store,
+    by: By<'_>,
+    group: &str,
+    user: &str,
+) -> Result<bool, InputError> {
     membership(store, by, group, user, true).await
 }
 
 /// Takes a user out of a group. Says whether they were in it.
-pub async fn remove_member(store: &Store, by: By<'_>, group: &str, user: &str) -> Outcome<bool> {
+pub async fn remove_member(
+    store: &Store,
+    by: By<'_>,
+    group: &str,
+    user: &str,
+) -> Result<bool, InputError> {
     membership(store, by, group, user, false).await
 }
 
@@ -138,17 +159,20 @@ async fn membership(
     group: &str,
     user: &str,
     is_in: bool,
-) -> Outcome<bool> {
+) -> Result<bool, InputError> {
     if bad_name(group) || bad_name(user) {
-        return Ok(Err(field("/user", "there is no such user or group")));
+        return Err(InputError::field("/user", "there is no such user or group"));
     }
     store
         .write_or_refuse(async |tx| {
             if !people::group_exists(tx, &Bounds::All, group).await? {
-                return Ok(Err(field("/group", "there is no group of this name")));
+                return Err(InputError::field(
+                    "/group",
+                    "there is no group of this name",
+                ));
             }
             if people::user(tx, &Bounds::All, user).await?.is_none() {
-                return Ok(Err(field("/user", "there is no user of this name")));
+                return Err(InputError::field("/user", "there is no user of this name"));
             }
             let changed = people::set_member(tx, group, user, is_in, by.now).await?;
             if changed {
@@ -159,7 +183,7 @@ async fn membership(
                 };
                 note(tx, by, action, group, &json!({ "user": user })).await?;
             }
-            Ok(Ok(changed))
+            Ok(changed)
         })
         .await
 }

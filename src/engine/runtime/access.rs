@@ -19,7 +19,7 @@ use crate::{
         field_error::FieldError,
         time::Timestamp,
     },
-    engine::Engine,
+    engine::{Engine, InputError},
     store::{DatabaseTransaction, Store, StoreError, access, audit, catalogue, sender},
 };
 
@@ -177,9 +177,6 @@ impl Wanted {
 pub const NO_BOUNDS: &str = "a key without bounds sees and changes what belongs to every product: give it a source, senders \
      or a catalogue, or say that it is for all";
 
-/// Made, or which fields are wrong.
-pub type Outcome<T> = Result<Result<T, Vec<FieldError>>, StoreError>;
-
 /// A key that was made, with its row.
 #[derive(Debug)]
 pub struct Made {
@@ -194,20 +191,17 @@ pub async fn create_key(
     wanted: &Wanted,
     random: &[u8; 32],
     now: Timestamp,
-) -> Outcome<Made> {
+) -> Result<Made, InputError> {
     let wrong = wanted.wrong(now);
     if !wrong.is_empty() {
-        return Ok(Err(wrong));
+        return Err(InputError::Invalid(wrong));
     }
     let key = new_key(random);
     let digest = key_digest(key.text.expose_secret());
-    let made = store
-        .write_or_refuse(async |tx| {
+    let row = store
+        .write_or_refuse::<_, InputError, _>(async |tx| {
             access::lock_keys(tx).await?;
-            let product = match bounds(tx, wanted, now).await? {
-                Ok(product) => product,
-                Err(wrong) => return Ok(Err(wrong)),
-            };
+            let product = bounds(tx, wanted, now).await?;
             let new = access::New {
                 role: wanted.role,
                 scopes: wanted.scopes(),
@@ -221,10 +215,10 @@ pub async fn create_key(
                 "source": product.source, "senders": product.senders, "catalogue": product.catalogue,
                 "expires_at": wanted.expires_at.map(|at| at.to_string()) });
             note(tx, actor, "key.created", &row.prefix, &detail, now).await?;
-            Ok(Ok(row))
+            Ok(row)
         })
         .await?;
-    Ok(made.map(|row| Made { key, row }))
+    Ok(Made { key, row })
 }
 
 /// The bounds that are asked for, if they are there and no other product's.
@@ -232,7 +226,7 @@ async fn bounds(
     tx: &DatabaseTransaction,
     wanted: &Wanted,
     now: Timestamp,
-) -> Result<Result<Product, Vec<FieldError>>, StoreError> {
+) -> Result<Product, InputError> {
     let mut wrong = Vec::new();
     let mut refuse = |pointer: String, rule: String| wrong.push(FieldError { pointer, rule });
     let mut senders = Vec::with_capacity(wanted.senders.len());
@@ -274,14 +268,14 @@ async fn bounds(
         }
     }
     if !wrong.is_empty() {
-        return Ok(Err(wrong));
+        return Err(InputError::Invalid(wrong));
     }
-    Ok(Ok(Product {
+    Ok(Product {
         name: wanted.product.clone(),
         source: wanted.source.clone(),
         senders,
         catalogue: wanted.catalogue.clone(),
-    }))
+    })
 }
 
 /// Revokes a key, and writes down who did. Says whether there was one in use.

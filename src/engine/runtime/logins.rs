@@ -15,7 +15,7 @@ use crate::{
         login::{self as rules, Role},
         time::Timestamp,
     },
-    store::{DatabaseTransaction, Store, StoreError, audit, login, session},
+    store::{DatabaseTransaction, Store, StoreError, WorkError, audit, login, session},
 };
 
 /// Failures of a name are forgotten after this, in seconds.
@@ -28,8 +28,8 @@ const ADDRESS_FORGOTTEN_AFTER: i64 = 60 * 60;
 const UNKNOWN_ROWS: u16 = 4096;
 
 /// Why nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
     #[error("there is no login of this name")]
     NotFound,
     #[error("there is a login of this name already")]
@@ -46,9 +46,18 @@ pub enum Refused {
     Busy,
     #[error("this is the last admin")]
     LastAdmin,
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
-type Outcome<T> = Result<Result<T, Refused>, StoreError>;
+impl WorkError for LoginError {
+    fn into_store(self) -> Result<StoreError, Self> {
+        match self {
+            Self::Store(error) => Ok(error),
+            refused => Err(refused),
+        }
+    }
+}
 
 /// What came of a name and a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,18 +254,18 @@ pub async fn add(
     name: &str,
     role: Role,
     now: Timestamp,
-) -> Outcome<Uuid> {
+) -> Result<Uuid, LoginError> {
     if let Some(rule) = rules::unusable_name(name) {
-        return Ok(Err(Refused::Name(rule)));
+        return Err(LoginError::Name(rule));
     }
     store
-        .write(async |tx| {
+        .write_or_refuse(async |tx| {
             let Some(id) = login::insert(tx, name, role.name(), now).await? else {
-                return Ok(Err(Refused::Taken));
+                return Err(LoginError::Taken);
             };
             let detail = json!({ "role": role.name() });
             note(tx, actor, "login.added", name, &detail, now).await?;
-            Ok(Ok(id))
+            Ok(id)
         })
         .await
 }
@@ -268,16 +277,16 @@ pub async fn link(
     name: &str,
     random: &[u8; 32],
     now: Timestamp,
-) -> Outcome<SecretString> {
+) -> Result<SecretString, LoginError> {
     let text = URL_SAFE_NO_PAD.encode(random);
     let digest = Sha256::digest(text.as_bytes()).to_vec();
     store
-        .write(async |tx| {
+        .write_or_refuse(async |tx| {
             let Some(found) = login::by_name(tx, name)
                 .await?
                 .filter(|it| it.off_at.is_none())
             else {
-                return Ok(Err(Refused::NotFound));
+                return Err(LoginError::NotFound);
             };
             let until = now.plus_seconds(rules::LINK_SECONDS);
             login::insert_link(tx, &digest, found.id, until, now).await?;
@@ -290,7 +299,7 @@ pub async fn link(
                 now,
             )
             .await?;
-            Ok(Ok(SecretString::from(text.clone())))
+            Ok(SecretString::from(text.clone()))
         })
         .await
 }
@@ -312,24 +321,21 @@ pub async fn enter_by_link(
     text: &str,
     password: Option<SecretString>,
     now: Timestamp,
-) -> Outcome<entity::login::Model> {
+) -> Result<entity::login::Model, LoginError> {
     let Some(found) = of_link(store, text, now).await? else {
-        return Ok(Err(Refused::Link));
+        return Err(LoginError::Link);
     };
     let hashed = match password {
-        Some(password) => match hashed(passwords, &found.name, password).await {
-            Ok(hashed) => Some(hashed),
-            Err(refused) => return Ok(Err(refused)),
-        },
+        Some(password) => Some(hashed(passwords, &found.name, password).await?),
         None => None,
     };
     let digest = Sha256::digest(text.as_bytes());
     let actor = format!("login:{}", found.name);
     store
-        .write(async |tx| {
+        .write_or_refuse(async |tx| {
             let lets_in = login::by_link(tx, &digest, now).await?.is_some();
             if !lets_in || !login::use_link(tx, &digest).await? {
-                return Ok(Err(Refused::Link));
+                return Err(LoginError::Link);
             }
             if let Some(hashed) = &hashed {
                 login::set_password(tx, found.id, hashed).await?;
@@ -348,7 +354,7 @@ pub async fn enter_by_link(
                 now,
             )
             .await?;
-            Ok(Ok(found.clone()))
+            Ok(found.clone())
         })
         .await
 }
@@ -357,12 +363,15 @@ async fn hashed(
     passwords: &Passwords,
     name: &str,
     password: SecretString,
-) -> Result<String, Refused> {
+) -> Result<String, LoginError> {
     if let Some(rule) = rules::weak(password.expose_secret(), name) {
-        return Err(Refused::Weak(rule));
+        return Err(LoginError::Weak(rule));
     }
-    let place = passwords.place().ok_or(Refused::Busy)?;
-    passwords.hash(place, password).await.ok_or(Refused::Hash)
+    let place = passwords.place().ok_or(LoginError::Busy)?;
+    passwords
+        .hash(place, password)
+        .await
+        .ok_or(LoginError::Hash)
 }
 
 /// Sets a password by hand.
@@ -372,22 +381,19 @@ pub async fn set_password(
     name: &str,
     password: SecretString,
     now: Timestamp,
-) -> Outcome<()> {
-    let hashed = match hashed(&Passwords::default(), name, password).await {
-        Ok(hashed) => hashed,
-        Err(refused) => return Ok(Err(refused)),
-    };
+) -> Result<(), LoginError> {
+    let hashed = hashed(&Passwords::default(), name, password).await?;
     store
-        .write(async |tx| {
+        .write_or_refuse(async |tx| {
             let Some(found) = login::by_name(tx, name).await? else {
-                return Ok(Err(Refused::NotFound));
+                return Err(LoginError::NotFound);
             };
             login::set_password(tx, found.id, &hashed).await?;
             login::forget_links(tx, found.id).await?;
             session::end_all(tx, found.id).await?;
             login::forget_failures(tx, &found.id.to_string()).await?;
             note(tx, actor, "login.password", name, &json!({}), now).await?;
-            Ok(Ok(()))
+            Ok(())
         })
         .await
 }
@@ -408,7 +414,7 @@ pub async fn change(
     name: &str,
     change: Change,
     now: Timestamp,
-) -> Outcome<()> {
+) -> Result<(), LoginError> {
     let admins = |all: &[entity::login::Model]| {
         all.iter()
             .filter(|it| it.role == Role::Admin.name() && it.off_at.is_none())
@@ -416,18 +422,18 @@ pub async fn change(
             .collect::<Vec<_>>()
     };
     store
-        .write(async |tx| {
+        .write_or_refuse(async |tx| {
             // Locked: two who take each other's role away must see each other.
             let all = login::lock_all(tx).await?;
             let Some(found) = login::by_name(tx, name).await? else {
-                return Ok(Err(Refused::NotFound));
+                return Err(LoginError::NotFound);
             };
             let falls = matches!(
                 change,
                 Change::Off | Change::Role(Role::Viewer | Role::Operator)
             );
             if falls && admins(&all) == [found.id] {
-                return Ok(Err(Refused::LastAdmin));
+                return Err(LoginError::LastAdmin);
             }
             let (action, detail) = match change {
                 Change::Role(role) => {
@@ -449,7 +455,7 @@ pub async fn change(
                 }
             };
             note(tx, actor, action, name, &detail, now).await?;
-            Ok(Ok(()))
+            Ok(())
         })
         .await
 }

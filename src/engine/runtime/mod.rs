@@ -20,6 +20,7 @@ pub mod sender_last_seen;
 pub mod sighting;
 pub mod template_layout;
 pub mod template_status;
+pub mod turn;
 pub mod vault;
 
 use std::{

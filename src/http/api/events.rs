@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{ProblemDocument, idempotency, page_size};
 use crate::{
     domain::{field_error::FieldError, time::Timestamp},
-    engine::intake::{self, NewEvent, Replayed, RouteResult},
+    engine::intake::{self, EventError, NewEvent, Replayed, RouteResult},
     http::{
         auth::{Allowed, Client, scope},
         body::Json,
@@ -129,11 +129,12 @@ pub async fn post(
         bounds: &caller.bounds,
     };
     let accepted = intake::event(&state.engine, &new, poster, key.as_ref(), state.clock.now())
-        .await?
-        .map_err(|conflict| match conflict {
-            intake::Conflict::Content => Problem::EventConflict,
-            intake::Conflict::KeyReused => Problem::KeyReused,
-            intake::Conflict::NoKey => Problem::Internal,
+        .await
+        .map_err(|error| match error {
+            EventError::Content => Problem::EventConflict,
+            EventError::KeyReused => Problem::KeyReused,
+            EventError::NoKey => Problem::Internal,
+            EventError::Store(error) => error.into(),
         })?;
     let notifications =
         event::notifications(&state.engine.store, &caller.bounds, accepted.id, 100).await?;

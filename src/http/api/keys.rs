@@ -193,9 +193,7 @@ pub async fn create(
     }
     let random = random_bytes().map_err(|_none| Problem::Internal)?;
     let (store, now) = (&state.engine.store, state.clock.now());
-    let made = access::create_key(store, &caller.actor, &wanted, &random, now)
-        .await?
-        .map_err(Problem::Invalid)?;
+    let made = access::create_key(store, &caller.actor, &wanted, &random, now).await?;
     let senders = sender::all(store).await?;
     Ok(HttpResponse::Created().json(NewKeyView {
         key: made.key.text.expose_secret().to_owned(),

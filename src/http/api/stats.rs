@@ -24,11 +24,7 @@ pub async fn get(
 ) -> Result<HttpResponse, Problem> {
     let store = &state.engine.store;
     let now = state.clock.now();
-    let question = query
-        .into_inner()
-        .read(store, &caller.bounds, now)
-        .await?
-        .map_err(Problem::Invalid)?;
+    let question = query.into_inner().read(store, &caller.bounds, now).await?;
     let answer = statistics::answer(store, &question, now).await?;
     Ok(HttpResponse::Ok().json(answer))
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 pub use super::write_people::aliases;
 use super::{
     rows::ContactRow,
-    write::{Broken, By},
+    write::{By, RowError},
     write_people::contact,
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
         quiet::QuietHours,
     },
     store::{
-        DatabaseTransaction, StoreError,
+        DatabaseTransaction, StoreError, WorkError,
         dialect::{self, Type, column, execute, list, query, query_one, rows},
         identity::{self, NewDecision},
         new_id,
@@ -155,12 +155,35 @@ struct NewAlias {
     value: String,
 }
 
-/// Writes contacts, new or not; the first that cannot be written comes back with what is wrong.
+/// Why contacts cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ContactsError {
+    /// The first that cannot be written, its field, and what is wrong with that.
+    #[error("{name}: {field}: {rule}")]
+    Broken {
+        name: String,
+        field: &'static str,
+        rule: String,
+    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl WorkError for ContactsError {
+    fn into_store(self) -> Result<StoreError, Self> {
+        match self {
+            Self::Store(error) => Ok(error),
+            refused @ Self::Broken { .. } => Err(refused),
+        }
+    }
+}
+
+/// Writes contacts, new or not.
 pub async fn write_contacts(
     tx: &DatabaseTransaction,
     by: By<'_>,
     wanted: &[Wanted<'_>],
-) -> Result<Result<(), (String, Broken)>, StoreError> {
+) -> Result<(), ContactsError> {
     let known = known(tx, wanted).await?;
     let mut new = Vec::new();
     let mut new_aliases = Vec::new();
@@ -198,11 +221,18 @@ pub async fn write_contacts(
         identity::note_decision(tx, NewDecision { decision, actor }, by.now).await?;
     }
     for (name, row) in wanted.iter().filter(|(name, _)| known.contains(*name)) {
-        if let Err(broken) = contact(tx, by, name, row).await? {
-            return Ok(Err(((*name).to_owned(), broken)));
-        }
+        contact(tx, by, name, row)
+            .await
+            .map_err(|error| match error {
+                RowError::Broken { field, rule } => ContactsError::Broken {
+                    name: (*name).to_owned(),
+                    field,
+                    rule,
+                },
+                RowError::Store(error) => error.into(),
+            })?;
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
 async fn insert(

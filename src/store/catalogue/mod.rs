@@ -8,7 +8,7 @@ mod write;
 mod write_people;
 
 pub use present::{Scope, applied, fields, present};
-pub use write::{Broken, By, Handover, hand_over, note, remove, write};
+pub use write::{By, Handover, RowError, hand_over, note, remove, write};
 pub use write_people::groups_of_others;
 
 use self::rows::RouteRow;

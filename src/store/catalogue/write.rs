@@ -33,29 +33,34 @@ pub struct By<'a> {
     pub now: Timestamp,
 }
 
-/// Why a row cannot be written: its field, and what is wrong with that.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
-    pub field: &'static str,
-    pub rule: String,
+/// Why a row cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum RowError {
+    /// Its field, and what is wrong with that.
+    #[error("{field}: {rule}")]
+    Broken { field: &'static str, rule: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
-pub(super) type Written = Result<Result<(), Broken>, StoreError>;
-
 /// Writes a row, new or not.
-pub async fn write(tx: &DatabaseTransaction, by: By<'_>, id: &Id, fields: &Fields) -> Written {
+pub async fn write(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    id: &Id,
+    fields: &Fields,
+) -> Result<(), RowError> {
     let name = id.name.as_str();
-    let written = match id.kind {
-        Kind::Contact => contact(tx, by, name, &row(id, fields)?).await?,
-        Kind::User => user(tx, by, name, &row(id, fields)?).await?,
-        Kind::Group => group(tx, by, name, &row(id, fields)?).await?,
-        Kind::MessageKind => message_kind(tx, by, name, row(id, fields)?).await?,
-        Kind::Event => event(tx, by, name, row(id, fields)?).await?,
-        Kind::Template => template(tx, by, name, row(id, fields)?).await?,
-        Kind::Route => route(tx, by, name, row(id, fields)?).await?,
-        Kind::Rule => rule(tx, by, name, row(id, fields)?).await?,
-    };
-    Ok(written)
+    match id.kind {
+        Kind::Contact => contact(tx, by, name, &row(id, fields)?).await,
+        Kind::User => user(tx, by, name, &row(id, fields)?).await,
+        Kind::Group => group(tx, by, name, &row(id, fields)?).await,
+        Kind::MessageKind => Ok(message_kind(tx, by, name, row(id, fields)?).await?),
+        Kind::Event => Ok(event(tx, by, name, row(id, fields)?).await?),
+        Kind::Template => Ok(template(tx, by, name, row(id, fields)?).await?),
+        Kind::Route => Ok(route(tx, by, name, row(id, fields)?).await?),
+        Kind::Rule => Ok(rule(tx, by, name, row(id, fields)?).await?),
+    }
 }
 
 fn row<T: DeserializeOwned>(id: &Id, fields: &Fields) -> Result<T, StoreError> {
@@ -73,7 +78,7 @@ async fn message_kind(
     by: By<'_>,
     name: &str,
     row: MessageKindRow,
-) -> Written {
+) -> Result<(), StoreError> {
     execute(
         tx,
         "INSERT INTO message_kind (name, created_at, description, required, catalogue) VALUES ($1, $2, $3, $4, $5) \
@@ -88,10 +93,15 @@ async fn message_kind(
         ],
     )
     .await?;
-    Ok(Ok(()))
+    Ok(())
 }
 
-async fn event(tx: &DatabaseTransaction, by: By<'_>, name: &str, row: EventRow) -> Written {
+async fn event(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    name: &str,
+    row: EventRow,
+) -> Result<(), StoreError> {
     execute(
         tx,
         "INSERT INTO event_type (name, created_at, description, sensitive, example, catalogue) VALUES ($1, $2, $3, $4, $5, $6) \
@@ -107,10 +117,15 @@ async fn event(tx: &DatabaseTransaction, by: By<'_>, name: &str, row: EventRow) 
         ],
     )
     .await?;
-    Ok(Ok(()))
+    Ok(())
 }
 
-async fn template(tx: &DatabaseTransaction, by: By<'_>, named: &str, row: TemplateRow) -> Written {
+async fn template(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    named: &str,
+    row: TemplateRow,
+) -> Result<(), StoreError> {
     let (name, language) = named.split_once(' ').unwrap_or((named, ""));
     execute(
         tx,
@@ -133,10 +148,15 @@ async fn template(tx: &DatabaseTransaction, by: By<'_>, named: &str, row: Templa
         ],
     )
     .await?;
-    Ok(Ok(()))
+    Ok(())
 }
 
-async fn route(tx: &DatabaseTransaction, by: By<'_>, name: &str, row: RouteRow) -> Written {
+async fn route(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    name: &str,
+    row: RouteRow,
+) -> Result<(), StoreError> {
     execute(tx, "DELETE FROM route WHERE name = $1", [name.into()]).await?;
     let values: [Bound; 21] = [
         new_id(by.now).into(),
@@ -170,11 +190,16 @@ async fn route(tx: &DatabaseTransaction, by: By<'_>, name: &str, row: RouteRow) 
         values,
     )
     .await?;
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// Puts a new version of a rule in force, unless the present one says the same.
-async fn rule(tx: &DatabaseTransaction, by: By<'_>, name: &str, row: RuleRow) -> Written {
+async fn rule(
+    tx: &DatabaseTransaction,
+    by: By<'_>,
+    name: &str,
+    row: RuleRow,
+) -> Result<(), StoreError> {
     let rule = Rule {
         name: name.to_owned(),
         on: row.on,
@@ -199,7 +224,7 @@ async fn rule(tx: &DatabaseTransaction, by: By<'_>, name: &str, row: RuleRow) ->
                 [stored.id.into(), by.catalogue.into()],
             )
             .await?;
-            return Ok(Ok(()));
+            return Ok(());
         }
     }
     execute(
@@ -227,7 +252,7 @@ async fn rule(tx: &DatabaseTransaction, by: By<'_>, name: &str, row: RuleRow) ->
         ],
     )
     .await?;
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// Removes a row that a catalogue no longer has. People are only let go of, because

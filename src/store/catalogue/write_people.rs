@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{
     rows::{ContactRow, GroupRow, UserRow},
-    write::{Broken, By, Written},
+    write::{By, RowError},
 };
 use crate::{
     domain::{access::Bounds, phone::Phone, recipient::UserId},
@@ -16,9 +16,9 @@ use crate::{
     },
 };
 
-fn broken(field: &'static str, rule: impl Into<String>) -> Broken {
+fn broken(field: &'static str, rule: impl Into<String>) -> RowError {
     let rule = rule.into();
-    Broken { field, rule }
+    RowError::Broken { field, rule }
 }
 
 /// What a contact is known by, each with the catalogue's field.
@@ -38,7 +38,7 @@ pub(super) async fn contact(
     by: By<'_>,
     handle: &str,
     row: &ContactRow,
-) -> Written {
+) -> Result<(), RowError> {
     let aliases = aliases(row);
     let named = people::contact_by_handle(tx, handle).await?;
     let mut known = named.map(|person| person.contact_id);
@@ -54,7 +54,7 @@ pub(super) async fn contact(
                 .is_none_or(|details| details.handle.is_none()),
         };
         if !is_free {
-            return Ok(Err(broken(field, "belongs to another contact")));
+            return Err(broken(field, "belongs to another contact"));
         }
         known = Some(owner);
     }
@@ -63,7 +63,7 @@ pub(super) async fn contact(
         None => people::insert_contact(tx, Some(handle), &[], by.now).await?,
     };
     if !people::lock(tx, id).await? {
-        return Err(StoreError::Conflict);
+        return Err(StoreError::Conflict.into());
     }
     let (from, until) = match row.quiet_hours {
         Some(hours) => {
@@ -92,7 +92,7 @@ pub(super) async fn contact(
     for (_, alias) in &aliases {
         people::set_alias(tx, id, alias, by.now).await?;
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
 pub(super) async fn user(
@@ -100,13 +100,13 @@ pub(super) async fn user(
     by: By<'_>,
     name: &str,
     row: &UserRow,
-) -> Written {
+) -> Result<(), RowError> {
     let contact = match row.contact.as_deref() {
         None => None,
         Some(handle) => {
             let Some(person) = people::contact_by_handle(tx, handle).await? else {
                 let rule = format!("there is no contact {handle}");
-                return Ok(Err(broken("contact", rule)));
+                return Err(broken("contact", rule));
             };
             people::keep_found(tx, person.contact_id).await?;
             Some(person.contact_id)
@@ -126,7 +126,7 @@ pub(super) async fn user(
         ],
     )
     .await?;
-    Ok(Ok(()))
+    Ok(())
 }
 
 pub(super) async fn group(
@@ -134,7 +134,7 @@ pub(super) async fn group(
     by: By<'_>,
     name: &str,
     row: &GroupRow,
-) -> Written {
+) -> Result<(), RowError> {
     let id = people::ensure_group(tx, name, row.description.as_deref(), by.now)
         .await?
         .0;
@@ -145,18 +145,18 @@ pub(super) async fn group(
     )
     .await?;
     let Some(wanted) = &row.members else {
-        return Ok(Ok(()));
+        return Ok(());
     };
     let mut members: Vec<Uuid> = Vec::with_capacity(wanted.len());
     for member in wanted {
         let Some(staff) = people::user(tx, &Bounds::All, member).await? else {
             let rule = format!("there is no user {member}");
-            return Ok(Err(broken("members", rule)));
+            return Err(broken("members", rule));
         };
         members.push(staff.user_id);
     }
     people::set_members(tx, id, &members, by.now).await?;
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// Groups of other owners that a user is in: removing the user would take it from them. A group

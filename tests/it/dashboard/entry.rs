@@ -3,7 +3,7 @@
 use herald::{
     domain::login::{LINK_SECONDS, Role},
     engine::runtime::{
-        logins::{self, Change},
+        logins::{self, Change, LoginError},
         passwords::MAX_WAITING,
         retention::Cleaner,
     },
@@ -336,9 +336,7 @@ async fn whoever_is_let_in_no_more_is_out_at_once(database: Database) {
     let mut admin = somebody(&app, "ada", Role::Admin).await;
     let mut operator = somebody(&app, "grace", Role::Operator).await;
     let change = async |name: &str, change| {
-        logins::change(&app.store, "tests", name, change, app.now())
-            .await
-            .unwrap()
+        logins::change(&app.store, "tests", name, change, app.now()).await
     };
     assert_eq!(operator.get("/dashboard/audit").await.status, 403);
     change("grace", Change::Role(Role::Admin)).await.unwrap();
@@ -351,13 +349,13 @@ async fn whoever_is_let_in_no_more_is_out_at_once(database: Database) {
     change("grace", Change::Role(Role::Viewer)).await.unwrap();
     // Somebody must be able to let others in.
     for last in [Change::Off, Change::Role(Role::Operator)] {
-        assert_eq!(change("ada", last).await, Err(logins::Refused::LastAdmin));
+        let changed = change("ada", last).await;
+        assert!(matches!(changed, Err(LoginError::LastAdmin)));
     }
     // A new password puts out whoever knew the old one.
     let new = secrecy::SecretString::from("another long one");
     logins::set_password(&app.store, "tests", "ada", new, app.now())
         .await
-        .unwrap()
         .unwrap();
     assert_eq!(admin.get("/dashboard").await.status, 303);
     assert_eq!(admin.log_in("ada", PASSWORD).await.status, 422);
@@ -515,16 +513,16 @@ async fn what_was_ended_stays_ended(database: Database) {
     let new = secrecy::SecretString::from("another long one");
     logins::set_password(&app.store, "tests", "grace", new, app.now())
         .await
-        .unwrap()
         .unwrap();
     let mut stranger = Browser::new(&app);
     assert_eq!(stranger.get(&path).await.status, 404);
     let change =
         |name: &'static str| logins::change(&app.store, "tests", name, Change::Off, app.now());
     let (first, second) = futures_util::future::join(change("ada"), change("grace")).await;
-    let refused = [first.unwrap(), second.unwrap()]
+    assert!(first.is_ok() || second.is_ok());
+    let refused = [first, second]
         .iter()
-        .filter(|done| **done == Err(logins::Refused::LastAdmin))
+        .filter(|done| matches!(done, Err(LoginError::LastAdmin)))
         .count();
     assert_eq!(refused, 1);
     app.sql("UPDATE login SET off_at = NULL").await;

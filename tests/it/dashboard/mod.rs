@@ -144,14 +144,10 @@ fn encoded(text: &str) -> String {
 /// Somebody with a password, who is in.
 pub async fn somebody<'a>(app: &'a TestApp, name: &str, role: Role) -> Browser<'a> {
     let (store, now) = (&app.store, app.now());
-    logins::add(store, "tests", name, role, now)
-        .await
-        .unwrap()
-        .unwrap();
+    logins::add(store, "tests", name, role, now).await.unwrap();
     let password = SecretString::from(PASSWORD);
     logins::set_password(store, "tests", name, password, now)
         .await
-        .unwrap()
         .unwrap();
     let mut browser = Browser::new(app);
     let page = browser.log_in(name, PASSWORD).await;
@@ -166,11 +162,9 @@ async fn link(app: &TestApp, name: &str) -> String {
     let (store, now) = (&app.store, app.now());
     logins::add(store, "tests", name, Role::Admin, now)
         .await
-        .unwrap()
         .unwrap();
     let link = logins::link(store, "tests", name, &[7; 32], now)
         .await
-        .unwrap()
         .unwrap();
     format!("/dashboard/enter/{}", link.expose_secret())
 }

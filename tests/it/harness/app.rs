@@ -184,7 +184,6 @@ impl TestApp {
             let wanted = Wanted::all("tests", role);
             let made = access::create_key(&store, "tests", &wanted, &random, now)
                 .await
-                .unwrap()
                 .unwrap();
             keys.push(made.key.text.expose_secret().to_owned());
         }

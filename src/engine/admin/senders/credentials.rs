@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{By, FieldError, Outcome, Refused, change, changed, field, made_before};
+use super::{By, FieldError, SenderError, change, changed, field, made_before};
 use crate::{
     domain::{
         credential as rules,
@@ -58,17 +58,14 @@ pub(super) async fn insert(
     id: Uuid,
     new: &NewCredential,
     nonce: Nonce,
-) -> Result<Result<Uuid, Refused>, StoreError> {
+) -> Result<(), SenderError> {
     let Some(vault) = engine.vault() else {
-        return Ok(Err(Refused::NoKey));
+        return Err(SenderError::NoKey);
     };
     if !may_seal(tx, vault).await? {
-        return Ok(Err(Refused::KeyReplaced));
+        return Err(SenderError::KeyReplaced);
     }
-    let sealed = match vault.seal(&place(id), new.value.expose_secret(), nonce) {
-        Ok(sealed) => sealed,
-        Err(unusable) => return Ok(Err(unusable.into())),
-    };
+    let sealed = vault.seal(&place(id), new.value.expose_secret(), nonce)?;
     let scope = match new.kind {
         Kind::AccessToken => keyring::token_scope(row.id),
         Kind::AppSecret | Kind::VerifyToken => keyring::scope_of(row),
@@ -88,7 +85,7 @@ pub(super) async fn insert(
     };
     credential::insert(tx, kept, by.now).await?;
     sender::forget_trouble(tx, row.id, by.now).await?;
-    Ok(Ok(id))
+    Ok(())
 }
 
 /// Gives a sender another credential. It is used by the next call.
@@ -98,30 +95,29 @@ pub async fn add_credential(
     sender_id: Uuid,
     new: &NewCredential,
     nonce: Nonce,
-) -> Outcome<Uuid> {
+) -> Result<Uuid, SenderError> {
     let mut wrong = Vec::new();
     check_all(std::slice::from_ref(new), by.now, &mut wrong);
     if !wrong.is_empty() {
-        return Ok(Err(Refused::Fields(wrong)));
+        return Err(SenderError::Fields(wrong));
     }
     change(engine, by.now, async |tx| {
         let Some(row) = sender::lock(tx, sender_id).await? else {
-            return Ok(Err(Refused::NotFound));
+            return Err(SenderError::NotFound);
         };
         let id = new_id(by.now);
         let operation = format!("credential/{sender_id}");
         if let Some(before) = made_before(engine, tx, by, &operation, id).await? {
             return Ok(before);
         }
-        let kept = insert(engine, tx, by, &row, id, new, nonce).await?;
-        let Ok(id) = kept else { return Ok(kept) };
+        insert(engine, tx, by, &row, id, new, nonce).await?;
         let detail = json!({
             "credential": id,
             "kind": new.kind.name(),
             "expires_at": new.expires_at.map(|at| at.to_string()),
         });
         changed(tx, by, "credential.added", &row.name, &detail).await?;
-        Ok(Ok(id))
+        Ok(id)
     })
     .await
 }
@@ -150,10 +146,10 @@ pub async fn set_active(
     sender_id: Uuid,
     id: Uuid,
     active: bool,
-) -> Outcome<()> {
+) -> Result<(), SenderError> {
     change(engine, by.now, async |tx| {
         let Some((row, found)) = owned(tx, sender_id, id).await? else {
-            return Ok(Err(Refused::NotFound));
+            return Err(SenderError::NotFound);
         };
         if active && found.kind == Kind::AccessToken.name() {
             for other in credential::active_of(tx, &found.scope, Kind::AccessToken).await? {
@@ -169,22 +165,27 @@ pub async fn set_active(
         };
         let detail = json!({ "credential": id, "kind": found.kind });
         changed(tx, by, action, &row.name, &detail).await?;
-        Ok(Ok(()))
+        Ok(())
     })
     .await
 }
 
 /// Forgets a credential for good.
-pub async fn remove(engine: &Engine, by: By<'_>, sender_id: Uuid, id: Uuid) -> Outcome<()> {
+pub async fn remove(
+    engine: &Engine,
+    by: By<'_>,
+    sender_id: Uuid,
+    id: Uuid,
+) -> Result<(), SenderError> {
     change(engine, by.now, async |tx| {
         let Some((row, found)) = owned(tx, sender_id, id).await? else {
-            return Ok(Err(Refused::NotFound));
+            return Err(SenderError::NotFound);
         };
         credential::remove(tx, id).await?;
         sender::forget_trouble(tx, row.id, by.now).await?;
         let detail = json!({ "credential": id, "kind": found.kind });
         changed(tx, by, "credential.removed", &row.name, &detail).await?;
-        Ok(Ok(()))
+        Ok(())
     })
     .await
 }

@@ -29,7 +29,7 @@ use crate::{
     },
     providers::SenderFields,
     store::{
-        DatabaseTransaction, StoreError, audit, credential, event, new_id,
+        DatabaseTransaction, StoreError, WorkError, audit, credential, event, new_id,
         sender::{self, Changes, New},
         setting,
     },
@@ -42,21 +42,44 @@ const MAX_NAME: usize = 64;
 const MAX_PER_SECOND: i64 = 10_000;
 
 /// Why nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
+#[derive(Debug, thiserror::Error)]
+pub enum SenderError {
+    #[error("{} fields are wrong", .0.len())]
     Fields(Vec<FieldError>),
+    #[error("there is no such sender or credential")]
     NotFound,
     /// Credentials cannot be encrypted without a key.
+    #[error("there is no key to encrypt credentials with")]
     NoKey,
     /// The secret key was replaced: this process has the one of before.
+    #[error("the secret key was replaced")]
     KeyReplaced,
     /// The idempotency key was used for something else.
+    #[error("the idempotency key was used for something else")]
     KeyReused,
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
-impl From<Unusable> for Refused {
+impl SenderError {
+    /// One field is wrong.
+    fn field(pointer: &str, rule: &str) -> Self {
+        Self::Fields(vec![field(pointer, rule)])
+    }
+}
+
+impl From<Unusable> for SenderError {
     fn from(_: Unusable) -> Self {
         Self::NoKey
+    }
+}
+
+impl WorkError for SenderError {
+    fn into_store(self) -> Result<StoreError, Self> {
+        match self {
+            Self::Store(error) => Ok(error),
+            refused => Err(refused),
+        }
     }
 }
 
@@ -68,9 +91,6 @@ pub struct By<'a> {
     /// A repeat with the same key makes nothing a second time.
     pub key: Option<&'a Key>,
 }
-
-/// Changed, or why not.
-pub type Outcome<T> = Result<Result<T, Refused>, StoreError>;
 
 fn field(pointer: &str, rule: impl Into<String>) -> FieldError {
     FieldError {
@@ -96,18 +116,18 @@ async fn changed(
     audit::note(tx, entry, by.now).await
 }
 
-/// What was made before with the same key: its id, or that the key was used for
-/// something else. The fingerprint may be of a secret: it is made with our key.
+/// What was made before with the same key: its id. The fingerprint may be of a secret: it is made
+/// with our key.
 async fn made_before(
     engine: &Engine,
     tx: &DatabaseTransaction,
     by: By<'_>,
     operation: &str,
     id: Uuid,
-) -> Result<Option<Result<Uuid, Refused>>, StoreError> {
+) -> Result<Option<Uuid>, SenderError> {
     let Some(key) = by.key else { return Ok(None) };
     if engine.vault().is_none() {
-        return Ok(Some(Err(Refused::NoKey)));
+        return Err(SenderError::NoKey);
     }
     let used = event::Used {
         fingerprint: engine.fingerprint(&key.fingerprint),
@@ -116,21 +136,20 @@ async fn made_before(
     };
     let before =
         event::take_idempotency_key(tx, &key.client, &key.key, operation, &used, by.now).await?;
-    Ok(before.map(|before| {
-        if engine.is_fingerprint(&before.fingerprint, &key.fingerprint) {
-            Ok(before.resource_id)
-        } else {
-            Err(Refused::KeyReused)
+    match before {
+        Some(before) if !engine.is_fingerprint(&before.fingerprint, &key.fingerprint) => {
+            Err(SenderError::KeyReused)
         }
-    }))
+        before => Ok(before.map(|before| before.resource_id)),
+    }
 }
 
 /// Runs one change. What it refuses leaves nothing behind.
 async fn change<T>(
     engine: &Engine,
     now: Timestamp,
-    work: impl AsyncFn(&DatabaseTransaction) -> Result<Result<T, Refused>, StoreError>,
-) -> Outcome<T> {
+    work: impl AsyncFn(&DatabaseTransaction) -> Result<T, SenderError>,
+) -> Result<T, SenderError> {
     let done = engine
         .store
         .write_or_refuse(async |tx| {
@@ -140,11 +159,9 @@ async fn change<T>(
             work(tx).await
         })
         .await?;
-    if done.is_ok() {
-        // This process at once; the others by their next claim.
-        engine.refresh_keyring().await?;
-        engine.wake_senders();
-    }
+    // This process at once; the others by their next claim.
+    engine.refresh_keyring().await?;
+    engine.wake_senders();
     Ok(done)
 }
 
@@ -181,7 +198,7 @@ pub async fn add(
     new: &New,
     credentials: &[NewCredential],
     nonces: &[Nonce],
-) -> Outcome<Uuid> {
+) -> Result<Uuid, SenderError> {
     let mut wrong = Vec::new();
     let kinds = engine.providers().kinds();
     if !kinds.contains(&new.kind.as_str()) {
@@ -200,7 +217,7 @@ pub async fn add(
     check_pace(new.per_second, &mut wrong);
     credentials::check_all(credentials, by.now, &mut wrong);
     if !wrong.is_empty() {
-        return Ok(Err(Refused::Fields(wrong)));
+        return Err(SenderError::Fields(wrong));
     }
     change(engine, by.now, async |tx| {
         let id = new_id(by.now);
@@ -208,22 +225,17 @@ pub async fn add(
             return Ok(before);
         }
         if sender::by_name(tx, &new.name).await?.is_some() {
-            let taken = field("/name", "another sender has this name");
-            return Ok(Err(Refused::Fields(vec![taken])));
+            let rule = "another sender has this name";
+            return Err(SenderError::field("/name", rule));
         }
         let Some(row) = sender::insert(tx, id, new.clone(), by.now).await? else {
             let provider = engine.providers().find(&new.kind);
             let name = provider.map_or("endpoint_id", |provider| provider.endpoint_field());
-            let taken = field(&format!("/{name}"), "another sender has this number");
-            return Ok(Err(Refused::Fields(vec![taken])));
+            let rule = "another sender has this number";
+            return Err(SenderError::field(&format!("/{name}"), rule));
         };
         for (credential, nonce) in credentials.iter().zip(nonces) {
-            let kept =
-                credentials::insert(engine, tx, by, &row, new_id(by.now), credential, *nonce)
-                    .await?;
-            if let Err(refused) = kept {
-                return Ok(Err(refused));
-            }
+            credentials::insert(engine, tx, by, &row, new_id(by.now), credential, *nonce).await?;
         }
         let detail = json!({
             "endpoint": row.endpoint_id,
@@ -231,13 +243,18 @@ pub async fn add(
             "app": row.app_id,
         });
         changed(tx, by, "sender.added", &row.name, &detail).await?;
-        Ok(Ok(row.id))
+        Ok(row.id)
     })
     .await
 }
 
 /// Changes what a sender is.
-pub async fn set(engine: &Engine, by: By<'_>, id: Uuid, changes: &Changes) -> Outcome<()> {
+pub async fn set(
+    engine: &Engine,
+    by: By<'_>,
+    id: Uuid,
+    changes: &Changes,
+) -> Result<(), SenderError> {
     let mut wrong = Vec::new();
     if let Some(name) = &changes.name {
         check_name(name, &mut wrong);
@@ -248,7 +265,7 @@ pub async fn set(engine: &Engine, by: By<'_>, id: Uuid, changes: &Changes) -> Ou
     let settings = changes.settings.iter().filter_map(given).collect();
     change(engine, by.now, async |tx| {
         let Some(row) = sender::lock(tx, id).await? else {
-            return Ok(Err(Refused::NotFound));
+            return Err(SenderError::NotFound);
         };
         let mut wrong = wrong.clone();
         if let Some(provider) = engine.providers().find(&row.kind) {
@@ -261,15 +278,15 @@ pub async fn set(engine: &Engine, by: By<'_>, id: Uuid, changes: &Changes) -> Ou
             }));
         }
         if !wrong.is_empty() {
-            return Ok(Err(Refused::Fields(wrong)));
+            return Err(SenderError::Fields(wrong));
         }
         if let Some(name) = &changes.name
             && sender::by_name(tx, name)
                 .await?
                 .is_some_and(|other| other.id != id)
         {
-            let taken = field("/name", "another sender has this name");
-            return Ok(Err(Refused::Fields(vec![taken])));
+            let rule = "another sender has this name";
+            return Err(SenderError::field("/name", rule));
         }
         let before = row.clone();
         let after = sender::set(tx, row, changes.clone(), by.now).await?;
@@ -287,7 +304,7 @@ pub async fn set(engine: &Engine, by: By<'_>, id: Uuid, changes: &Changes) -> Ou
             }
         }
         changed(tx, by, "sender.changed", &after.name, &detail).await?;
-        Ok(Ok(()))
+        Ok(())
     })
     .await
 }
@@ -343,16 +360,16 @@ fn differences(before: &entity::sender::Model, after: &entity::sender::Model) ->
 }
 
 /// Makes a sender the one that is used when none is named.
-pub async fn make_default(engine: &Engine, by: By<'_>, id: Uuid) -> Outcome<()> {
+pub async fn make_default(engine: &Engine, by: By<'_>, id: Uuid) -> Result<(), SenderError> {
     change(engine, by.now, async |tx| {
         let Some(row) = sender::find(tx, id).await? else {
-            return Ok(Err(Refused::NotFound));
+            return Err(SenderError::NotFound);
         };
         let before = sender::default_one(tx).await?.map(|row| row.name);
         sender::make_default(tx, id, by.now).await?;
         let detail = json!({ "before": before });
         changed(tx, by, "sender.default", &row.name, &detail).await?;
-        Ok(Ok(()))
+        Ok(())
     })
     .await
 }

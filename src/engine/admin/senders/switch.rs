@@ -3,49 +3,47 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{By, Outcome, Refused, change, changed};
+use super::{By, SenderError, change, changed};
 use crate::{
     domain::{access::Bounds, status::Status, time::Timestamp},
     engine::{
         Engine,
-        admin::operator_actions::{self, Action, Batch},
+        admin::operator_actions::{self, Action, Batch, BatchError},
         delivery::sweeper,
     },
     store::{StoreError, notification::Filter, sender},
 };
 
 /// Holds a sender: what is asked for is accepted and waits, and expires as always.
-pub async fn hold(engine: &Engine, by: By<'_>, id: Uuid, reason: &str) -> Outcome<()> {
+pub async fn hold(engine: &Engine, by: By<'_>, id: Uuid, reason: &str) -> Result<(), SenderError> {
     change(engine, by.now, async |tx| {
         let Some(row) = sender::lock(tx, id).await? else {
-            return Ok(Err(Refused::NotFound));
+            return Err(SenderError::NotFound);
         };
         sender::switch(tx, id, Some(reason), by.now).await?;
         let detail = json!({ "reason": reason });
         changed(tx, by, "sender.held", &row.name, &detail).await?;
-        Ok(Ok(()))
+        Ok(())
     })
     .await
 }
 
 /// Lets a sender go on, whether a person or its provider had held it.
-pub async fn release(engine: &Engine, by: By<'_>, id: Uuid) -> Outcome<()> {
-    let released = change(engine, by.now, async |tx| {
+pub async fn release(engine: &Engine, by: By<'_>, id: Uuid) -> Result<(), SenderError> {
+    change(engine, by.now, async |tx| {
         let Some(row) = sender::lock(tx, id).await? else {
-            return Ok(Err(Refused::NotFound));
+            return Err(SenderError::NotFound);
         };
         sender::switch(tx, id, None, by.now).await?;
         let detail =
             json!({ "held_since": row.off_at.map(|at| Timestamp::from_micros(at).to_string()) });
         changed(tx, by, "sender.released", &row.name, &detail).await?;
-        Ok(Ok(()))
+        Ok(())
     })
     .await?;
-    if released.is_ok() {
-        sweeper::release(engine, by.now).await?;
-        engine.wake_senders();
-    }
-    Ok(released)
+    sweeper::release(engine, by.now).await?;
+    engine.wake_senders();
+    Ok(())
 }
 
 /// Takes what waits for this sender and was asked for before then out of the queue for
@@ -80,8 +78,12 @@ pub async fn discard(
             None,
             by.now,
         )
-        .await?;
-        let Ok(batch) = done else { break };
+        .await;
+        let batch = match done {
+            Ok(batch) => batch,
+            Err(BatchError::KeyReused) => break,
+            Err(BatchError::Store(error)) => return Err(error),
+        };
         all.add(batch);
         let Some(next) = all.next else { break };
         filter.before = Some(next);

@@ -9,15 +9,14 @@ use crate::{
         preference::DELETED,
         recipient::{RecipientSpec, is_expression},
         rule::Send,
-        template::{self, Context},
-        time::Timestamp,
+        template::{self, Context, TemplateError},
     },
     engine::{
-        Engine,
         intake::{
-            self, Draft, Mode, Reading,
-            targets::{self, Place, Target},
+            self, ComposeError, Draft, Mode, Reading,
+            targets::{self, Place, ResolveError, Target},
         },
+        runtime::turn::Turn,
     },
     store::{
         DatabaseTransaction, StoreError, context,
@@ -34,23 +33,52 @@ pub(super) struct Chunk {
     pub(super) place: Option<Place>,
 }
 
+/// Why a rule sends nothing, or nothing more.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FollowUpError {
+    #[error("the notification does not exist any more")]
+    Gone,
+    #[error("its parameter {name}: {error}")]
+    Parameter { name: String, error: TemplateError },
+    #[error("its recipient {entry}: {reason}")]
+    Recipient { entry: String, reason: String },
+    #[error("nobody is in its groups")]
+    Nobody,
+    /// What is wrong with each entry.
+    #[error("{}", .0.join("; "))]
+    Unknown(Vec<String>),
+    #[error("there is no sender named {0}")]
+    NoSender(String),
+    #[error(transparent)]
+    Compose(ComposeError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ComposeError> for FollowUpError {
+    fn from(error: ComposeError) -> Self {
+        match error {
+            ComposeError::Store(error) => Self::Store(error),
+            refused => Self::Compose(refused),
+        }
+    }
+}
+
 /// The next messages of a rule, or why it sends none.
 pub(super) async fn next(
-    engine: &Engine,
-    tx: &DatabaseTransaction,
+    turn: Turn<'_>,
     due: &Due,
     send: &Send,
     depth: i64,
     cursor: &Cursor,
-    now: Timestamp,
-) -> Result<Result<Chunk, String>, StoreError> {
-    let gone = || "the notification does not exist any more".to_owned();
+) -> Result<Chunk, FollowUpError> {
+    let tx = turn.tx;
     let loaded = context::load(tx, &[due.notification_id]).await?;
     let Some((_, context)) = loaded.into_iter().next() else {
-        return Ok(Err(gone()));
+        return Err(FollowUpError::Gone);
     };
     let Some(parent) = notification::in_transaction(tx, due.notification_id).await? else {
-        return Ok(Err(gone()));
+        return Err(FollowUpError::Gone);
     };
     let mut params = serde_json::Map::new();
     let (lenient, mut unread) = (Context::lenient(&context), Vec::new());
@@ -58,19 +86,19 @@ pub(super) async fn next(
         let place = format!("its parameter {name}");
         match template::render_for_people(source, &lenient, &place, &mut unread) {
             Ok(value) => drop(params.insert(name.clone(), Value::String(value))),
-            Err(error) => return Ok(Err(format!("its parameter {name}: {error}"))),
+            Err(error) => {
+                let name = name.clone();
+                return Err(FollowUpError::Parameter { name, error });
+            }
         }
     }
-    let found = match recipients(tx, due, send, &parent, &context, cursor, now).await? {
-        Ok(found) => found,
-        Err(reason) => return Ok(Err(reason)),
-    };
+    let found = recipients(turn, due, send, &parent, &context, cursor).await?;
     if found.place.is_none() && found.targets.is_empty() && cursor.count == 0 {
-        return Ok(Err(if found.unknown.is_empty() {
-            "nobody is in its groups".to_owned()
+        return Err(if found.unknown.is_empty() {
+            FollowUpError::Nobody
         } else {
-            found.unknown.join("; ")
-        }));
+            FollowUpError::Unknown(found.unknown)
+        });
     }
     let from = match &send.sender {
         // Whoever hears from one number is not reminded from another.
@@ -78,7 +106,7 @@ pub(super) async fn next(
         None => None,
         Some(named) => match sender::named(tx, named).await? {
             Some(row) => Some(row.id),
-            None => return Ok(Err(format!("there is no sender named {named}"))),
+            None => return Err(FollowUpError::NoSender(named.clone())),
         },
     };
     let draft = Draft {
@@ -115,12 +143,11 @@ pub(super) async fn next(
         unread,
     };
     let reading = &mut Reading::default();
-    let new = intake::compose(engine, tx, reading, &draft, found.targets, now).await?;
-    let place = found.place;
-    Ok(new.map(|made| Chunk {
-        new: made.into_iter().map(|made| made.new).collect(),
-        place,
-    }))
+    let new = intake::compose(turn, reading, &draft, found.targets).await?;
+    Ok(Chunk {
+        new: new.into_iter().map(|made| made.new).collect(),
+        place: found.place,
+    })
 }
 
 /// Some of those whom a rule is for.
@@ -132,14 +159,13 @@ struct Found {
 }
 
 async fn recipients(
-    tx: &DatabaseTransaction,
+    Turn { tx, now, .. }: Turn<'_>,
     due: &Due,
     send: &Send,
     parent: &entity::notification::Model,
     context: &Value,
     cursor: &Cursor,
-    now: Timestamp,
-) -> Result<Result<Found, String>, StoreError> {
+) -> Result<Found, FollowUpError> {
     let original = original(tx, parent).await?;
     let mut targets: Vec<Target> = Vec::new();
     let mut unknown: Vec<String> = Vec::new();
@@ -154,26 +180,27 @@ async fn recipients(
             .and_then(|rendered| {
                 RecipientSpec::parse(&rendered).map_err(|error| error.to_string())
             });
-        let spec = match spec {
-            Ok(spec) => spec,
-            Err(error) => return Ok(Err(format!("its recipient {entry}: {error}"))),
-        };
+        let spec = spec.map_err(|reason| FollowUpError::Recipient {
+            entry: entry.clone(),
+            reason,
+        })?;
         // What the event has chosen names only whom its product may name.
         let bounds = if is_expression(entry) {
             &own
         } else {
             &Bounds::All
         };
-        match targets::resolve(tx, bounds, &spec, Some(&original), place.after, now).await? {
+        match targets::resolve(tx, bounds, &spec, Some(&original), place.after, now).await {
             Ok(page) => {
                 targets.extend(page.targets);
                 place.pass(page.next);
             }
             // One unknown name must not keep the others from hearing.
-            Err(missing) => {
+            Err(ResolveError::Unknown(missing)) => {
                 unknown.push(missing.0);
                 place.pass(None);
             }
+            Err(ResolveError::Store(error)) => return Err(error.into()),
         }
     }
     for missing in &unknown {
@@ -187,11 +214,11 @@ async fn recipients(
         targets.retain(|it| !it.contact_id.is_some_and(|id| reached.contains(&id)));
     }
     let is_last = place.recipient >= send.to.len();
-    Ok(Ok(Found {
+    Ok(Found {
         targets,
         place: (!is_last).then_some(place),
         unknown,
-    }))
+    })
 }
 
 async fn original(

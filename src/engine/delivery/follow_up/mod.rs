@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use self::children::Chunk;
+use self::children::{Chunk, FollowUpError};
 use crate::{
     domain::{time::Timestamp, trigger::Triggers},
     engine::{
         Engine,
         intake::targets::{self, Place},
         lifecycle::{self, Report},
-        runtime::backlog,
+        runtime::{backlog, turn::Turn},
     },
     store::{
         DatabaseTransaction, StoreError, catalogue,
@@ -132,6 +132,7 @@ async fn batch(
             wanted.dedup();
             notification::lock(tx, &wanted).await?;
             let parents = notification::load(tx, &wanted).await?;
+            let turn = Turn { engine, tx, now };
             let mut report = Report::default();
             let mut count = 0;
             let mut made = 0;
@@ -151,7 +152,7 @@ async fn batch(
                     Triggers::NONE
                 };
                 let (count_made, came) =
-                    decide(engine, tx, &due, reached, parent.facets.depth, horizon, now).await?;
+                    decide(turn, &due, reached, parent.facets.depth, horizon).await?;
                 made += count_made;
                 report.add(came);
                 count += 1;
@@ -189,14 +190,13 @@ async fn refuse(
 /// Decides one follow-up, or works through one more chunk of whom it is for. Says how many
 /// people that were.
 async fn decide(
-    engine: &Engine,
-    tx: &DatabaseTransaction,
+    turn: Turn<'_>,
     due: &Due,
     reached: Triggers,
     depth: i64,
     horizon: Timestamp,
-    now: Timestamp,
 ) -> Result<(usize, Report), StoreError> {
+    let Turn { engine, tx, now } = turn;
     let cursor = Cursor::of(due);
     let stop = async |state: State, reason: &str| {
         let reason = cursor.explain(reason);
@@ -212,10 +212,11 @@ async fn decide(
     if !stored.active && !still_named(engine, tx, &due.rule_name).await? {
         return stop(State::Cancelled, "the rule was removed").await;
     }
-    let chunk = children::next(engine, tx, due, &stored.rule.send, depth, &cursor, now).await?;
+    let chunk = children::next(turn, due, &stored.rule.send, depth, &cursor).await;
     let Chunk { new, place } = match chunk {
         Ok(chunk) => chunk,
-        Err(reason) => return stop(State::Skipped, &reason).await,
+        Err(FollowUpError::Store(error)) => return Err(error),
+        Err(refused) => return stop(State::Skipped, &refused.to_string()).await,
     };
     let rules = engine.catalogue_snapshot(tx).await?;
     let (inserted, report) = lifecycle::introduce(engine, tx, &rules, &new, now).await?;

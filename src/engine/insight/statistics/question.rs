@@ -11,8 +11,9 @@ use crate::{
         field_error::FieldError,
         time::Timestamp,
     },
+    engine::InputError,
     store::{
-        Store, StoreError,
+        Store,
         counter::{Dimension, Filter},
         sender,
     },
@@ -71,7 +72,7 @@ impl Asked {
         store: &Store,
         bounds: &Bounds,
         now: Timestamp,
-    ) -> Result<Result<Question, Vec<FieldError>>, StoreError> {
+    ) -> Result<Question, InputError> {
         let mut wrong = Vec::new();
         let mut refuse = |pointer: &str, rule: &str| {
             wrong.push(FieldError {
@@ -139,9 +140,9 @@ impl Asked {
         }
         let zone = match zone {
             Ok(zone) if wrong.is_empty() => zone,
-            _ => return Ok(Err(wrong)),
+            _ => return Err(InputError::Invalid(wrong)),
         };
-        Ok(Ok(Question {
+        Ok(Question {
             since,
             // What is created just now is in the quarter of an hour that now begins.
             until: until.unwrap_or_else(|| Grain::Quarter.start(now).plus_seconds(900)),
@@ -156,6 +157,6 @@ impl Asked {
             step: step.flatten(),
             zone,
             failed_limit,
-        }))
+        })
     }
 }

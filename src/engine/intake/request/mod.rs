@@ -11,13 +11,13 @@ use uuid::Uuid;
 use recipients::{about, recipients};
 use template::check_template;
 
-use super::{Draft, Mode, NEEDS_PHONE, Reading, compose, targets::Target, unique};
+use super::{ComposeError, Draft, Mode, NEEDS_PHONE, Reading, compose, targets::Target, unique};
 use crate::{
     domain::{
         access::Bounds, content::Content, field_error::FieldError, recipient::UserId,
         time::Timestamp,
     },
-    engine::Engine,
+    engine::{Engine, InputError, runtime::turn::Turn},
     store::{
         DatabaseTransaction, StoreError,
         event::{self, Used},
@@ -111,12 +111,11 @@ const OPERATION: &str = "POST /api/v1/notifications";
 /// Checks a request completely; what it refuses has written nothing, but for a user id
 /// that cannot be sent this template. Says so with `true`.
 pub(super) async fn check(
-    engine: &Engine,
-    tx: &DatabaseTransaction,
+    turn: Turn<'_>,
     reading: &mut Reading,
     asked: &Asked,
-    now: Timestamp,
 ) -> Result<(Checked, bool), StoreError> {
+    let Turn { engine, tx, now } = turn;
     let request = &asked.request;
     let used = Used {
         fingerprint: engine.fingerprint(&asked.fingerprint),
@@ -246,14 +245,14 @@ pub(super) async fn check(
     };
     let made = match &request.content {
         RequestContent::Template(template) => {
-            templated(engine, tx, reading, &draft, template, "", targets, now).await?
+            templated(turn, reading, &draft, template, "", targets).await
         }
         RequestContent::Free { content, fallback } => {
             let fallbacks = match fallback {
                 None => Ok(Vec::new()),
                 Some(template) => {
                     let (at, targets) = ("/fallback", targets.clone());
-                    templated(engine, tx, reading, &draft, template, at, targets, now).await?
+                    templated(turn, reading, &draft, template, at, targets).await
                 }
             };
             fallbacks.map(|fallbacks| {
@@ -268,9 +267,12 @@ pub(super) async fn check(
             })
         }
     };
-    let new = match made {
+    let new: Vec<NewNotification> = match made {
         Ok(new) => new,
-        Err(wrong) => return Ok((Checked::Refused(Refusal::Fields(wrong)), true)),
+        Err(InputError::Invalid(wrong)) => {
+            return Ok((Checked::Refused(Refusal::Fields(wrong)), true));
+        }
+        Err(InputError::Store(error)) => return Err(error),
     };
     if let Some(key) = &asked.key {
         // Another process may have been faster since we looked.
@@ -333,20 +335,14 @@ async fn repeated(
 
 /// Notifications of a template that was checked, or why there are none; pointers begin
 /// with `at`.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one use of a template in its transaction: a struct for one call says no more"
-)]
 async fn templated(
-    engine: &Engine,
-    tx: &DatabaseTransaction,
+    turn: Turn<'_>,
     reading: &mut Reading,
     draft: &Draft,
     template: &TemplateUse,
     at: &str,
     targets: Vec<Target>,
-    now: Timestamp,
-) -> Result<Result<Vec<NewNotification>, Vec<FieldError>>, StoreError> {
+) -> Result<Vec<NewNotification>, InputError> {
     let draft = Draft {
         template: template.name.clone(),
         language: template.language.clone(),
@@ -358,23 +354,22 @@ async fn templated(
             || format!("{at}/template"),
             |name| format!("{at}/params/{name}"),
         );
-        vec![FieldError {
-            pointer: at_field,
-            rule,
-        }]
+        InputError::field(&at_field, rule)
     };
-    let made = match compose(engine, tx, reading, &draft, targets, now).await? {
-        Ok(made) => made,
-        Err(reason) => return Ok(Err(broken(None, reason))),
-    };
+    let made = compose(turn, reading, &draft, targets)
+        .await
+        .map_err(|error| match error {
+            ComposeError::Store(error) => error.into(),
+            refused => broken(None, refused.to_string()),
+        })?;
     // What can be said to nobody is the request's fault; one person without a name is skipped.
     if made.iter().all(|made| made.unfilled.is_some())
         && let Some(unfilled) = made.iter().find_map(|made| made.unfilled.as_ref())
     {
         let parameter = unfilled.parameter.as_deref();
-        return Ok(Err(broken(parameter, unfilled.error.to_string())));
+        return Err(broken(parameter, unfilled.error.to_string()));
     }
-    Ok(Ok(made.into_iter().map(|made| made.new).collect()))
+    Ok(made.into_iter().map(|made| made.new).collect())
 }
 
 /// What takes the place of a message whose window is closed. One that cannot be

@@ -6,12 +6,12 @@ use crate::{
         access::Bounds,
         field_error::FieldError,
         phone::Phone,
-        recipient::{RecipientSpec, UserId},
+        recipient::{RecipientError, RecipientSpec, UserId},
         time::Timestamp,
     },
     engine::intake::{
         Reading,
-        targets::{self, Target},
+        targets::{self, ResolveError, Target, Unknown},
     },
     store::{DatabaseTransaction, StoreError},
 };
@@ -53,35 +53,51 @@ impl Recipient {
     }
 }
 
+/// Why an entry is nobody whom a request can be for.
+#[derive(Debug, thiserror::Error)]
+enum EntryError {
+    #[error(transparent)]
+    Unreadable(#[from] RecipientError),
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
+    #[error("more than {} people: post an event instead", MAX_DIRECT_TARGETS)]
+    TooMany,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ResolveError> for EntryError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Unknown(unknown) => Self::Unknown(unknown),
+            ResolveError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 /// One entry, as far as that takes no writing.
 async fn recipient(
     tx: &DatabaseTransaction,
     bounds: &Bounds,
-    spec: RecipientSpec,
+    entry: &str,
     now: Timestamp,
-) -> Result<Result<Recipient, String>, StoreError> {
-    let spec = match spec {
-        RecipientSpec::Phone(phone) => return Ok(Ok(Recipient::Phone(phone))),
-        RecipientSpec::UserId(user_id) => return Ok(Ok(Recipient::UserId(user_id))),
+) -> Result<Recipient, EntryError> {
+    let spec = match RecipientSpec::parse(entry)? {
+        RecipientSpec::Phone(phone) => return Ok(Recipient::Phone(phone)),
+        RecipientSpec::UserId(user_id) => return Ok(Recipient::UserId(user_id)),
         other => other,
     };
     let mut targets = Vec::new();
     let mut after = None;
     loop {
-        match targets::resolve(tx, bounds, &spec, None, after, now).await? {
-            Ok(page) => {
-                targets.extend(page.targets);
-                after = page.next;
-            }
-            Err(unknown) => return Ok(Err(unknown.0)),
-        }
+        let page = targets::resolve(tx, bounds, &spec, None, after, now).await?;
+        targets.extend(page.targets);
+        after = page.next;
         if targets.len() > MAX_DIRECT_TARGETS {
-            return Ok(Err(format!(
-                "more than {MAX_DIRECT_TARGETS} people: post an event instead"
-            )));
+            return Err(EntryError::TooMany);
         }
         if after.is_none() {
-            return Ok(Ok(Recipient::Found(targets)));
+            return Ok(Recipient::Found(targets));
         }
     }
 }
@@ -102,15 +118,12 @@ pub(super) async fn recipients(
         });
     }
     for (index, entry) in request.to.iter().enumerate() {
-        let read = match RecipientSpec::parse(entry) {
-            Ok(spec) => recipient(tx, bounds, spec, now).await?,
-            Err(error) => Err(error.to_string()),
-        };
-        match read {
+        match recipient(tx, bounds, entry, now).await {
             Ok(recipient) => found.push(recipient),
-            Err(rule) => wrong.push(FieldError {
+            Err(EntryError::Store(error)) => return Err(error),
+            Err(refused) => wrong.push(FieldError {
                 pointer: format!("/to/{index}"),
-                rule,
+                rule: refused.to_string(),
             }),
         }
     }
@@ -128,16 +141,13 @@ pub(super) async fn about(
     let Some(about) = &request.about else {
         return Ok(None);
     };
-    let read = match RecipientSpec::parse(about) {
-        Ok(spec) => recipient(tx, bounds, spec, now).await?,
-        Err(error) => Err(error.to_string()),
-    };
-    match read {
+    match recipient(tx, bounds, about, now).await {
         Ok(recipient) => Ok(Some(recipient)),
-        Err(rule) => {
+        Err(EntryError::Store(error)) => Err(error),
+        Err(refused) => {
             wrong.push(FieldError {
                 pointer: "/about".to_owned(),
-                rule,
+                rule: refused.to_string(),
             });
             Ok(None)
         }

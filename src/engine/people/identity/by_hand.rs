@@ -13,8 +13,8 @@ use crate::{
         time::Timestamp,
     },
     engine::{
-        Engine,
-        people::{By, Outcome, field, note},
+        Engine, InputError,
+        people::{By, note},
     },
     store::{
         DatabaseTransaction, StoreError,
@@ -34,17 +34,14 @@ pub async fn merge(
     contact: Uuid,
     other: Uuid,
     overwrite: bool,
-) -> Outcome<Uuid> {
+) -> Result<Uuid, InputError> {
     engine
         .store
         .write_or_refuse(async |tx| {
             identity::lock(tx).await?;
-            let (one, two) = match both(tx, contact, other).await? {
-                Ok(both) => both,
-                Err(wrong) => return Ok(Err(wrong)),
-            };
+            let (one, two) = both(tx, contact, other).await?;
             if one == two {
-                return Ok(Err(field("/other", "they are one contact already")));
+                return Err(InputError::field("/other", "they are one contact already"));
             }
             let (mine, theirs) = (own(tx, one).await?, own(tx, two).await?);
             if overwrite {
@@ -67,11 +64,11 @@ pub async fn merge(
             let stays = people::current(tx, one).await?;
             if people::current(tx, two).await? != stays {
                 let rule = "what is said of them differs (name, handle or catalogue): change one of them, or merge with overwrite";
-                return Ok(Err(field("/other", rule)));
+                return Err(InputError::field("/other", rule));
             }
             let detail = json!({ "merged": two, "into": stays, "overwrite": overwrite });
             note(tx, by, "contact.merged", &one.to_string(), &detail).await?;
-            Ok(Ok(stays))
+            Ok(stays)
         })
         .await
 }
@@ -82,7 +79,12 @@ pub async fn merge(
 ///
 /// Of two contacts of which it is not decided whether they are one person, none of the aliases
 /// need be named: they are two then, and the number is the other's.
-pub async fn split(engine: &Engine, by: By<'_>, contact: Uuid, aliases: &[Alias]) -> Outcome<Uuid> {
+pub async fn split(
+    engine: &Engine,
+    by: By<'_>,
+    contact: Uuid,
+    aliases: &[Alias],
+) -> Result<Uuid, InputError> {
     engine
         .store
         .write_or_refuse(async |tx| {
@@ -91,13 +93,13 @@ pub async fn split(engine: &Engine, by: By<'_>, contact: Uuid, aliases: &[Alias]
             let held = own(tx, contact).await?;
             if let Some(unknown) = aliases.iter().position(|alias| !held.contains(alias)) {
                 let rule = "the contact does not have it";
-                return Ok(Err(field(&format!("/aliases/{unknown}"), rule)));
+                return Err(InputError::field(&format!("/aliases/{unknown}"), rule));
             }
             let (leaving, staying): (Vec<Alias>, Vec<Alias>) =
                 held.into_iter().partition(|alias| aliases.contains(alias));
             let (Some(first), Some(last)) = (leaving.first(), staying.first()) else {
                 let rule = "one alias at least must go, and one must stay";
-                return Ok(Err(field("/aliases", rule)));
+                return Err(InputError::field("/aliases", rule));
             };
             for (one, other) in pairs(&leaving, &staying) {
                 identity::forget_decisions(tx, one, other).await?;
@@ -124,7 +126,7 @@ pub async fn split(engine: &Engine, by: By<'_>, contact: Uuid, aliases: &[Alias]
                 settled = settle(engine, tx, everything.clone(), &needed, by.now).await?;
             }
             let Some(theirs) = leads_to(&settled, first) else {
-                return Err(StoreError::Conflict);
+                return Err(StoreError::Conflict.into());
             };
             for statement in refused {
                 for contact in [contact, theirs] {
@@ -140,25 +142,27 @@ pub async fn split(engine: &Engine, by: By<'_>, contact: Uuid, aliases: &[Alias]
             settle(engine, tx, everything, &[], by.now).await?;
             let detail = json!({ "contact": theirs, "aliases": leaving.len() });
             note(tx, by, "contact.split", &contact.to_string(), &detail).await?;
-            Ok(Ok(theirs))
+            Ok(theirs)
         })
         .await
 }
 
 /// Decides that two contacts of which it was open are two persons: a number in question is the
 /// other's from when that one was seen with it.
-pub async fn part(engine: &Engine, by: By<'_>, contact: Uuid, other: Uuid) -> Outcome<()> {
+pub async fn part(
+    engine: &Engine,
+    by: By<'_>,
+    contact: Uuid,
+    other: Uuid,
+) -> Result<(), InputError> {
     engine
         .store
         .write_or_refuse(async |tx| {
             identity::lock(tx).await?;
-            let (one, two) = match both(tx, contact, other).await? {
-                Ok(both) => both,
-                Err(wrong) => return Ok(Err(wrong)),
-            };
+            let (one, two) = both(tx, contact, other).await?;
             if one == two {
                 let rule = "they are one contact: name the aliases that are another person's";
-                return Ok(Err(field("/aliases", rule)));
+                return Err(InputError::field("/aliases", rule));
             }
             let (mine, theirs) = (own(tx, one).await?, own(tx, two).await?);
             for (first, second) in pairs(&mine, &theirs) {
@@ -172,7 +176,7 @@ pub async fn part(engine: &Engine, by: By<'_>, contact: Uuid, other: Uuid) -> Ou
             settle(engine, tx, aliases, &[], by.now).await?;
             let detail = json!({ "other": two });
             note(tx, by, "contact.parted", &one.to_string(), &detail).await?;
-            Ok(Ok(()))
+            Ok(())
         })
         .await
 }
@@ -182,19 +186,19 @@ async fn both(
     tx: &DatabaseTransaction,
     contact: Uuid,
     other: Uuid,
-) -> Result<Result<(Uuid, Uuid), Vec<crate::domain::field_error::FieldError>>, StoreError> {
+) -> Result<(Uuid, Uuid), InputError> {
     let mut found = Vec::with_capacity(2);
     for (pointer, id) in [("/contact", contact), ("/other", other)] {
         let id = people::current(tx, id).await?;
         if !people::lock(tx, id).await? {
-            return Ok(Err(field(pointer, "there is no such contact")));
+            return Err(InputError::field(pointer, "there is no such contact"));
         }
         found.push(id);
     }
-    Ok(match found.as_slice() {
+    match found.as_slice() {
         [one, two] => Ok((*one, *two)),
-        _ => Err(field("", "two contacts are needed")),
-    })
+        _ => Err(InputError::field("", "two contacts are needed")),
+    }
 }
 
 /// The aliases that a contact has now, ids first.

@@ -11,7 +11,7 @@ use super::{NotificationDetail, detail};
 use crate::{
     domain::field_error::FieldError,
     engine::{
-        admin::operator_actions::{self, Action, Done, KeyReused},
+        admin::operator_actions::{self, Action, Done},
         insight::notification_filter::Match,
     },
     http::{
@@ -176,8 +176,7 @@ async fn many(
         key.as_ref(),
         now,
     )
-    .await?
-    .map_err(|KeyReused| Problem::KeyReused)?;
+    .await?;
     Ok(HttpResponse::Ok().json(ManyAnswer {
         dry_run: read.dry_run,
         matched: batch.matched,

@@ -36,7 +36,7 @@ use crate::{
     },
     engine::{
         catalogue::OneOrMany,
-        intake::{self, Asked, Mode, NotNow, Refusal, Request, RequestContent, TemplateUse},
+        intake::{self, AskError, Asked, Mode, Refusal, Request, RequestContent, TemplateUse},
     },
     http::{
         api::idempotency,
@@ -357,11 +357,11 @@ pub async fn post(
         request,
     };
     let stored = match state.door.ask(asked).await {
-        Ok(Ok(stored)) => stored,
-        Ok(Err(Refusal::Fields(fields))) => return Err(Problem::Invalid(fields)),
-        Ok(Err(Refusal::KeyReused)) => return Err(Problem::KeyReused),
-        Err(NotNow::Later) => return Err(Problem::Unavailable),
-        Err(NotNow::Never) => return Err(Problem::Internal),
+        Ok(stored) => stored,
+        Err(AskError::Refused(Refusal::Fields(fields))) => return Err(Problem::Invalid(fields)),
+        Err(AskError::Refused(Refusal::KeyReused)) => return Err(Problem::KeyReused),
+        Err(AskError::Later) => return Err(Problem::Unavailable),
+        Err(AskError::Never) => return Err(Problem::Internal),
     };
     if let Some(seconds) = wait {
         return wait::answer(&state, &caller.bounds, &stored, seconds).await;

@@ -9,6 +9,7 @@ use super::{ContactView, PreferenceView, preferences, view};
 use crate::{
     domain::{access::Bounds, edit::Edit, preference::Preference, quiet::QuietHours},
     engine::{
+        InputError,
         people::{self, By, ContactChanges, Deleted},
         runtime::access::Role,
     },
@@ -112,9 +113,7 @@ pub async fn delete(
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
     let id = known(&state, &caller.bounds, *id).await?;
-    let deleted = people::delete_contact(&state.engine, by(&caller, &state), id)
-        .await?
-        .map_err(Problem::Invalid)?;
+    let deleted = people::delete_contact(&state.engine, by(&caller, &state), id).await?;
     Ok(HttpResponse::Ok().json(deleted))
 }
 
@@ -126,12 +125,12 @@ async fn save(
 ) -> Result<Uuid, Problem> {
     let changes = ContactChanges::from(body);
     may_change(client, state, id, &changes).await?;
-    let saved = people::save_contact(&state.engine.store, by(client, state), id, &changes).await?;
-    if let (Err(_), Some(id)) = (&saved, id) {
+    let saved = people::save_contact(&state.engine.store, by(client, state), id, &changes).await;
+    if let (Err(InputError::Invalid(_)), Some(id)) = (&saved, id) {
         // Deleted meanwhile.
         known(state, &client.bounds, id).await?;
     }
-    saved.map_err(Problem::Invalid)
+    Ok(saved?)
 }
 
 const NAMED: &str = "only an admin key may change where messages for staff go, and those for people whom a catalogue or an admin has named";
@@ -234,13 +233,12 @@ pub async fn put_preferences(
             wanted: it.wanted,
         })
         .collect();
-    let set =
-        people::set_preferences(&state.engine.store, by(&caller, &state), id, &wanted).await?;
-    if set.is_err() {
+    let set = people::set_preferences(&state.engine.store, by(&caller, &state), id, &wanted).await;
+    if let Err(InputError::Invalid(_)) = &set {
         // Deleted meanwhile.
         known(&state, &caller.bounds, id).await?;
     }
-    set.map_err(Problem::Invalid)?;
+    set?;
     let preferences = preferences(&state.engine.store, &caller.bounds, id).await?;
     Ok(HttpResponse::Ok().json(Preferences { preferences }))
 }

@@ -167,8 +167,7 @@ pub async fn merge(
         body.other,
         body.overwrite,
     )
-    .await?
-    .map_err(Problem::Invalid)?;
+    .await?;
     Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, stays).await?))
 }
 
@@ -202,9 +201,7 @@ pub async fn split(
     let by = by(&caller, &state);
     let other = match (body.other, body.aliases.as_slice()) {
         (Some(other), []) => {
-            identity::part(&state.engine, by, id, other)
-                .await?
-                .map_err(Problem::Invalid)?;
+            identity::part(&state.engine, by, id, other).await?;
             other
         }
         (None, [_, ..]) => {
@@ -218,9 +215,7 @@ pub async fn split(
             let aliases = aliases
                 .collect::<Result<Vec<Alias>, FieldError>>()
                 .map_err(|wrong| Problem::Invalid(vec![wrong]))?;
-            identity::split(&state.engine, by, id, &aliases)
-                .await?
-                .map_err(Problem::Invalid)?
+            identity::split(&state.engine, by, id, &aliases).await?
         }
         _ => {
             return Err(super::wrong(

@@ -128,9 +128,7 @@ pub async fn ensure_user(
     state: web::Data<AppState>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let made = people::ensure_user(&state.engine.store, by(&caller, &state), &name)
-        .await?
-        .map_err(Problem::Invalid)?;
+    let made = people::ensure_user(&state.engine.store, by(&caller, &state), &name).await?;
     let mut answer = if made {
         HttpResponse::Created()
     } else {
@@ -152,9 +150,7 @@ pub async fn delete_user(
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     user_of(&state, &caller.bounds, &name).await?;
-    people::delete_user(&state.engine.store, by(&caller, &state), &name)
-        .await?
-        .map_err(Problem::Invalid)?;
+    people::delete_user(&state.engine.store, by(&caller, &state), &name).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -182,13 +178,9 @@ pub async fn link(
     match body.contact {
         Some(contact) => {
             let whom = Whom::parse(&contact).map_err(|rule| wrong("/contact", rule))?;
-            people::connect(store, by, &name, &whom)
-                .await?
-                .map_err(Problem::Invalid)?;
+            people::connect(store, by, &name, &whom).await?;
         }
-        None => people::disconnect(store, by, &name)
-            .await?
-            .map_err(Problem::Invalid)?,
+        None => people::disconnect(store, by, &name).await?,
     }
     Ok(HttpResponse::Ok().json(user_of(&state, &caller.bounds, &name).await?))
 }
@@ -287,9 +279,7 @@ pub async fn delete_group(
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     one(&state, &caller.bounds, &name).await?;
-    people::delete_group(&state.engine.store, by(&caller, &state), &name)
-        .await?
-        .map_err(Problem::Invalid)?;
+    people::delete_group(&state.engine.store, by(&caller, &state), &name).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -312,9 +302,7 @@ pub async fn ensure_group(
         read_json(&body)?
     };
     let (store, by) = (&state.engine.store, by(&caller, &state));
-    let done = people::ensure_group(store, by, &name, body.description.as_deref())
-        .await?
-        .map_err(Problem::Invalid)?;
+    let done = people::ensure_group(store, by, &name, body.description.as_deref()).await?;
     let mut answer = if done.created {
         HttpResponse::Created()
     } else {
@@ -334,9 +322,7 @@ pub async fn add_member(
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
     let (group, user) = path.into_inner();
-    people::add_member(&state.engine.store, by(&caller, &state), &group, &user)
-        .await?
-        .map_err(Problem::Invalid)?;
+    people::add_member(&state.engine.store, by(&caller, &state), &group, &user).await?;
     Ok(HttpResponse::Ok().json(one(&state, &caller.bounds, &group).await?))
 }
 
@@ -351,8 +337,6 @@ pub async fn remove_member(
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
     let (group, user) = path.into_inner();
-    people::remove_member(&state.engine.store, by(&caller, &state), &group, &user)
-        .await?
-        .map_err(Problem::Invalid)?;
+    people::remove_member(&state.engine.store, by(&caller, &state), &group, &user).await?;
     Ok(HttpResponse::Ok().json(one(&state, &caller.bounds, &group).await?))
 }

@@ -77,7 +77,7 @@ pub async fn add(
     let new = read(read_json(&body)?, "")?;
     let row = found(&state, &caller.bounds, &named).await?;
     let by = by(&state, &caller, key.as_ref());
-    senders::add_credential(&state.engine, by, row.id, &new, nonce()?).await??;
+    senders::add_credential(&state.engine, by, row.id, &new, nonce()?).await?;
     let row = found(&state, &caller.bounds, &row.id.to_string()).await?;
     Ok(HttpResponse::Created().json(view::one(&state, &caller, row).await?))
 }
@@ -89,7 +89,7 @@ async fn switched(
     active: bool,
 ) -> Result<HttpResponse, Problem> {
     let row = found(state, &caller.bounds, &named).await?;
-    senders::set_active(&state.engine, by(state, caller, None), row.id, id, active).await??;
+    senders::set_active(&state.engine, by(state, caller, None), row.id, id, active).await?;
     answer(state, caller, row.id).await
 }
 
@@ -135,6 +135,6 @@ pub async fn remove(
 ) -> Result<HttpResponse, Problem> {
     let (named, id) = path.into_inner();
     let row = found(&state, &caller.bounds, &named).await?;
-    senders::remove(&state.engine, by(&state, &caller, None), row.id, id).await??;
+    senders::remove(&state.engine, by(&state, &caller, None), row.id, id).await?;
     answer(&state, &caller, row.id).await
 }

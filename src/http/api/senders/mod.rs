@@ -174,7 +174,7 @@ pub async fn add(
         .iter()
         .map(|_| nonce())
         .collect::<Result<Vec<_>, _>>()?;
-    let id = senders::add(&state.engine, by, &new, &credentials, &nonces).await??;
+    let id = senders::add(&state.engine, by, &new, &credentials, &nonces).await?;
     let row = found(&state, &caller.bounds, &id.to_string()).await?;
     Ok(HttpResponse::Created().json(view::one(&state, &caller, row).await?))
 }
@@ -208,6 +208,6 @@ pub async fn change(
         per_second: asked.messages_per_second,
     };
     let by = by(&state, &caller, None);
-    senders::set(&state.engine, by, row.id, &changes).await??;
+    senders::set(&state.engine, by, row.id, &changes).await?;
     answer(&state, &caller, row.id).await
 }

@@ -30,7 +30,7 @@ pub async fn make_default(
     named: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let row = found(&state, &caller.bounds, &named).await?;
-    senders::make_default(&state.engine, by(&state, &caller, None), row.id).await??;
+    senders::make_default(&state.engine, by(&state, &caller, None), row.id).await?;
     answer(&state, &caller, row.id).await
 }
 
@@ -59,7 +59,7 @@ pub async fn hold(
     if reason.is_empty() || reason.chars().count() > MAX_REASON {
         return Err(wrong("/reason", format!("1 to {MAX_REASON} characters")));
     }
-    senders::hold(&state.engine, by(&state, &caller, None), row.id, reason).await??;
+    senders::hold(&state.engine, by(&state, &caller, None), row.id, reason).await?;
     answer(&state, &caller, row.id).await
 }
 
@@ -111,7 +111,7 @@ pub async fn release(
             .ok_or(Problem::NotFound)?;
     }
     if !asked.dry_run {
-        senders::release(engine, by, row.id).await??;
+        senders::release(engine, by, row.id).await?;
     }
     let row = found(&state, &caller.bounds, &row.id.to_string()).await?;
     Ok(HttpResponse::Ok().json(Released {
