@@ -2,7 +2,7 @@
 //!
 //! [`authenticate`] stands before every address below `/api/v1`: without a good key nothing is
 //! said of a body, a parameter or an address. A handler then takes an [`Allowed`] first, which
-//! names the scope that it needs; one that takes none has no route (see [`get`] and the like).
+//! names the scope that it needs; one that takes none is no endpoint (see [`Guarded`]).
 
 use std::{
     future::{Ready, ready},
@@ -12,7 +12,7 @@ use std::{
 };
 
 use actix_web::{
-    Error, FromRequest, Handler, HttpMessage, HttpRequest, Responder, Route,
+    Error, FromRequest, HttpMessage, HttpRequest,
     body::MessageBody,
     dev::{Payload, ServiceRequest, ServiceResponse},
     http::header,
@@ -168,11 +168,16 @@ pub mod scope {
 
 /// What a handler takes, of which the first is [`Allowed`]: it is asked first, so that a key
 /// that may not is refused before its request is checked.
-pub trait Guarded {}
+pub trait Guarded {
+    /// What the caller's key needs.
+    const SCOPE: Scope;
+}
 
 macro_rules! guarded {
     ($($other:ident),*) => {
-        impl<S: Needs, $($other),*> Guarded for (Allowed<S>, $($other,)*) {}
+        impl<S: Needs, $($other),*> Guarded for (Allowed<S>, $($other,)*) {
+            const SCOPE: Scope = S::SCOPE;
+        }
     };
 }
 
@@ -182,19 +187,3 @@ guarded!(A, B);
 guarded!(A, B, C);
 guarded!(A, B, C, D);
 guarded!(A, B, C, D, E);
-
-macro_rules! methods {
-    ($($name:ident),*) => {$(
-        /// A route of this method to a handler that asks what its caller may do.
-        pub fn $name<F, Args>(handler: F) -> Route
-        where
-            F: Handler<Args>,
-            Args: FromRequest + Guarded + 'static,
-            F::Output: Responder + 'static,
-        {
-            web::$name().to(handler)
-        }
-    )*};
-}
-
-methods!(get, post, put, patch, delete);

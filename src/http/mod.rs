@@ -1,4 +1,17 @@
-//! HTTP: the whole surface on one screen.
+//! HTTP: everything that is served, but for the pages (`dashboard`).
+//!
+//! [`configure`] has the order in which a request below `/api/v1` passes what stands before its
+//! handler: headers of the answer, the API key, NUL. The endpoints themselves are one list of
+//! handlers, [`api::endpoints`]. A handler declares the rest where it is written, so that what
+//! is served, what a key needs and what the OpenAPI document says cannot differ:
+//!
+//! - method, path, parameters and answers: `#[utoipa::path]`;
+//! - the scope: its first argument, [`auth::Allowed`];
+//! - errors: [`problem::Problem`], which the answer is made of.
+//!
+//! To add an endpoint, write the handler in `api/` and add its name to that list;
+//! `docs/adding-an-endpoint.md` has every step. Limits on connections and bodies ([`limits`]) hold
+//! for all endpoints alike: there is nothing to declare.
 
 pub mod api;
 pub mod auth;
@@ -14,18 +27,13 @@ pub mod webhooks;
 
 use actix_web::{HttpResponse, ResponseError, middleware::from_fn, web};
 
-use api::{
-    notifications::by_hand,
-    people::{self, contacts, identity, staff},
-    senders::{self, credentials, switch},
-};
-use auth::{delete, get, patch, post, put};
+use api::endpoints;
 use problem::Problem;
 
 /// The API's own bodies are small.
 const MAX_JSON_BYTES: usize = 512 * 1024;
 
-/// Every route there is.
+/// Registers everything that is served.
 pub fn configure(config: &mut web::ServiceConfig) {
     config
         .app_data(web::PayloadConfig::new(webhooks::MAX_BODY_BYTES))
@@ -51,136 +59,11 @@ pub fn configure(config: &mut web::ServiceConfig) {
                 .route(web::get().to(api::openapi)),
         )
         .service(
-            web::scope("/api/v1")
+            web::scope(endpoints::PREFIX)
                 .wrap(from_fn(nul::refuse))
                 .wrap(from_fn(auth::authenticate))
                 .wrap(from_fn(headers::api))
-                .service(
-                    web::resource("/events")
-                        .route(post(api::events::post))
-                        .route(get(api::events::list))
-                        .default_service(web::to(method_not_allowed)),
-                )
-                .route("/events/{id}", get(api::events::get))
-                .route("/events/{id}/replay", post(api::events::replay))
-                .route("/event-types", get(api::events::types))
-                .service(
-                    web::resource("/notifications")
-                        .route(post(api::notifications::post))
-                        .route(get(api::notifications::filter::list))
-                        .default_service(web::to(method_not_allowed)),
-                )
-                .route("/notifications/retry", post(by_hand::retry_many))
-                .route("/notifications/cancel", post(by_hand::cancel_many))
-                .route("/notifications/send-now", post(by_hand::send_now_many))
-                .route("/notifications/{id}", get(api::notifications::get))
-                .route(
-                    "/notifications/{id}/story",
-                    get(api::notifications::story::get),
-                )
-                .route("/notifications/{id}/retry", post(by_hand::retry))
-                .route("/notifications/{id}/cancel", post(by_hand::cancel))
-                .route("/notifications/{id}/send-now", post(by_hand::send_now))
-                .route("/messages", get(api::messages::list))
-                .route("/messages/{id}", get(api::messages::get))
-                .route("/messages/{id}/media", get(api::messages::media))
-                .route("/messages/{id}/read", post(api::messages::read))
-                .service(
-                    web::resource("/contacts")
-                        .route(get(people::find))
-                        .route(post(contacts::add))
-                        .default_service(web::to(method_not_allowed)),
-                )
-                .route("/contacts/conflicts", get(people::conflicts))
-                .route("/contacts/merge", post(identity::merge))
-                .route("/contacts/{id}/identity", get(identity::get))
-                .route("/contacts/{id}/split", post(identity::split))
-                .service(
-                    web::resource("/contacts/{id}")
-                        .route(get(people::get))
-                        .route(patch(contacts::change))
-                        .route(delete(contacts::delete))
-                        .default_service(web::to(method_not_allowed)),
-                )
-                .service(
-                    web::resource("/contacts/{id}/preferences")
-                        .route(get(contacts::get_preferences))
-                        .route(put(contacts::put_preferences))
-                        .default_service(web::to(method_not_allowed)),
-                )
-                .route("/message-kinds", get(contacts::kinds))
-                .route("/users", get(staff::users))
-                .service(
-                    web::resource("/users/{name}")
-                        .route(get(staff::user))
-                        .route(put(staff::ensure_user))
-                        .route(delete(staff::delete_user))
-                        .default_service(web::to(method_not_allowed)),
-                )
-                .route("/users/{name}/contact", put(staff::link))
-                .route("/groups", get(staff::groups))
-                .service(
-                    web::resource("/groups/{name}")
-                        .route(get(staff::group))
-                        .route(put(staff::ensure_group))
-                        .route(delete(staff::delete_group))
-                        .default_service(web::to(method_not_allowed)),
-                )
-                .route("/groups/{name}/members", get(staff::members))
-                .service(
-                    web::resource("/groups/{name}/members/{user}")
-                        .route(put(staff::add_member))
-                        .route(delete(staff::remove_member))
-                        .default_service(web::to(method_not_allowed)),
-                )
-                .route("/suppressions", get(people::suppressions))
-                .route("/notices", get(api::account::notices))
-                .route("/templates", get(api::account::templates))
-                .service(
-                    web::resource("/senders")
-                        .route(get(senders::list))
-                        .route(post(senders::add))
-                        .default_service(web::to(method_not_allowed)),
-                )
-                .service(
-                    web::resource("/senders/{sender}")
-                        .route(get(senders::get))
-                        .route(patch(senders::change))
-                        .default_service(web::to(method_not_allowed)),
-                )
-                .route("/senders/{sender}/default", post(switch::make_default))
-                .route("/senders/{sender}/hold", post(switch::hold))
-                .route("/senders/{sender}/release", post(switch::release))
-                .route("/senders/{sender}/credentials", post(credentials::add))
-                .route(
-                    "/senders/{sender}/credentials/{id}",
-                    delete(credentials::remove),
-                )
-                .route(
-                    "/senders/{sender}/credentials/{id}/activate",
-                    post(credentials::activate),
-                )
-                .route(
-                    "/senders/{sender}/credentials/{id}/deactivate",
-                    post(credentials::deactivate),
-                )
-                .service(
-                    web::resource("/hold")
-                        .route(get(api::hold::get))
-                        .route(post(api::hold::start))
-                        .default_service(web::to(method_not_allowed)),
-                )
-                .route("/hold/release", post(api::hold::release))
-                .service(
-                    web::resource("/keys")
-                        .route(get(api::keys::list))
-                        .route(post(api::keys::create))
-                        .default_service(web::to(method_not_allowed)),
-                )
-                .route("/keys/{id}", delete(api::keys::revoke))
-                .route("/audit", get(api::audit::list))
-                .route("/log", put(api::log::put))
-                .route("/stats", get(api::stats::get)),
+                .configure(endpoints::configure),
         )
         .default_service(web::to(not_found));
 }

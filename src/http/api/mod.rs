@@ -1,7 +1,8 @@
-//! `/api/v1`.
+//! `/api/v1`: one module for each resource. [`endpoints`] lists their handlers.
 
 pub mod account;
 pub mod audit;
+pub mod endpoints;
 pub mod events;
 pub mod hold;
 mod idempotency;
@@ -29,29 +30,15 @@ use utoipa::{
     },
 };
 
-/// The API's description.
+/// The API's description but for its operations, which [`endpoints`] adds.
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Herald", description = "Sends WhatsApp notifications and knows what became of them.", version = env!("CARGO_PKG_VERSION")),
-    paths(
-        events::post, events::list, events::get, events::replay, events::types, notifications::post, notifications::filter::list, notifications::get, notifications::story::get,
-        notifications::by_hand::retry, notifications::by_hand::cancel, notifications::by_hand::send_now,
-        notifications::by_hand::retry_many, notifications::by_hand::cancel_many, notifications::by_hand::send_now_many, messages::list, messages::get, messages::media, messages::read,
-        people::find, people::get, people::conflicts, people::identity::get, people::identity::merge, people::identity::split, people::suppressions, people::contacts::add, people::contacts::change, people::contacts::delete,
-        people::contacts::get_preferences, people::contacts::put_preferences, people::contacts::kinds, people::staff::users, people::staff::user, people::staff::ensure_user, people::staff::delete_user,
-        people::staff::link, people::staff::groups, people::staff::group, people::staff::ensure_group, people::staff::delete_group, people::staff::members, people::staff::add_member, people::staff::remove_member,
-        account::notices, account::templates, log::put, stats::get,
-        hold::get, hold::start, hold::release,
-        senders::list, senders::get, senders::add, senders::change, senders::switch::make_default,
-        senders::switch::hold, senders::switch::release, senders::credentials::add,
-        senders::credentials::activate, senders::credentials::deactivate, senders::credentials::remove, audit::list,
-        keys::list, keys::create, keys::revoke
-    ),
     components(schemas(ProblemDocument)),
-    modifiers(&ApiKey, &CommonResponses),
+    modifiers(&ApiKey),
     security(("api_key" = []))
 )]
-pub struct Api;
+struct Api;
 
 /// What the contract says of keys.
 const KEY: &str = "An API key (`herald keys create`). Without a good one every address but the contract answers 401. \
@@ -189,7 +176,8 @@ pub async fn openapi(
     caller: web::ReqData<Caller>,
 ) -> Result<HttpResponse, Problem> {
     static CONTRACT: OnceLock<Option<web::Bytes>> = OnceLock::new();
-    let contract = CONTRACT.get_or_init(|| Api::openapi().to_json().ok().map(web::Bytes::from));
+    let contract =
+        CONTRACT.get_or_init(|| endpoints::document().to_json().ok().map(web::Bytes::from));
     let contract = contract.clone().ok_or(Problem::Internal)?;
     limiter
         .answer(&request, caller.address, contract.len())

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use herald::http::api::endpoints::all;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -596,10 +597,12 @@ async fn every_operation_refuses_who_may_not(database: Database) {
     .await;
     let whole_before = whole(&two, &theirs).await;
     two.app.pass(600);
-    for (method, path) in contract(&two.app).await {
-        let concrete = theirs.path(&path);
+    for endpoint in all() {
+        let (method, path) = (endpoint.method.as_str(), &endpoint.path);
+        let concrete = theirs.path(path);
         let asked = format!("{method} {concrete}");
-        let code = async |key: &str| ask(&two.app, key, &method, &concrete, &Value::Null).await.0;
+        let answer = async |key: &str| ask(&two.app, key, method, &concrete, &Value::Null).await;
+        let code = async |key: &str| answer(key).await.0;
         assert_eq!(code(&expired).await, 401, "{asked}");
         assert_eq!(code("herald_nothing").await, 401, "{asked}");
         let may_write = path == "/api/v1/messages/{id}/read";
@@ -610,7 +613,10 @@ async fn every_operation_refuses_who_may_not(database: Database) {
             assert_eq!(code(&reader).await, 200, "{asked}");
         }
         if !may_write {
-            assert_eq!(code(&writer).await, 403, "{asked}");
+            // The scope tells that this endpoint answers, and no other of a path like it.
+            let (code, problem) = answer(&writer).await;
+            let detail = format!("the key needs the scope {}", endpoint.scope.name());
+            assert_eq!((code, &problem["detail"]), (403, &json!(detail)), "{asked}");
         }
         if method == "GET"
             && (path.contains("notifications/{id}") || path.contains("messages/{id}"))

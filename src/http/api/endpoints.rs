@@ -1,0 +1,206 @@
+//! The endpoints of `/api/v1`: one list of handlers, from which both the routes that are served
+//! and the OpenAPI document are made.
+//!
+//! A handler says everything else itself: method, path and description in `#[utoipa::path]`, the
+//! scope in the [`Allowed`](crate::http::auth::Allowed) that it takes first.
+//! `docs/adding-an-endpoint.md` has the steps.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use actix_web::{FromRequest, Handler, Responder, Route, http::Method, web};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{OpenApi as Document, PathItem},
+};
+
+use super::{
+    Api, CommonResponses, account, audit, events, hold, keys, log, messages,
+    notifications::{self, by_hand, filter, story},
+    people::{self, contacts, identity, staff},
+    senders::{self, credentials, switch},
+    stats,
+};
+use crate::{
+    domain::access::Scope,
+    http::{auth::Guarded, method_not_allowed},
+};
+
+/// The start of every endpoint's path.
+pub const PREFIX: &str = "/api/v1";
+
+/// Adds handlers to a [`Builder`], each with its description: a path such as `events::list` names
+/// the function, and to the derive what `#[utoipa::path]` generated beside it.
+macro_rules! add_each {
+    ($builder:ident: $($($part:ident)::+),* $(,)?) => {$({
+        #[derive(OpenApi)]
+        #[openapi(paths($($part)::+))]
+        struct Described;
+        $builder.add(&$($part)::+, Described::openapi());
+    })*};
+}
+
+/// Every endpoint there is. The order does not matter.
+fn build() -> Builder {
+    let mut builder = Builder {
+        endpoints: Vec::new(),
+        document: Api::openapi(),
+    };
+    add_each![builder:
+        events::post,
+        events::list,
+        events::get,
+        events::replay,
+        events::types,
+        notifications::post,
+        filter::list,
+        notifications::get,
+        story::get,
+        by_hand::retry,
+        by_hand::cancel,
+        by_hand::send_now,
+        by_hand::retry_many,
+        by_hand::cancel_many,
+        by_hand::send_now_many,
+        messages::list,
+        messages::get,
+        messages::media,
+        messages::read,
+        people::find,
+        people::get,
+        people::conflicts,
+        people::suppressions,
+        identity::get,
+        identity::merge,
+        identity::split,
+        contacts::add,
+        contacts::change,
+        contacts::delete,
+        contacts::get_preferences,
+        contacts::put_preferences,
+        contacts::kinds,
+        staff::users,
+        staff::user,
+        staff::ensure_user,
+        staff::delete_user,
+        staff::link,
+        staff::groups,
+        staff::group,
+        staff::ensure_group,
+        staff::delete_group,
+        staff::members,
+        staff::add_member,
+        staff::remove_member,
+        account::notices,
+        account::templates,
+        senders::list,
+        senders::get,
+        senders::add,
+        senders::change,
+        switch::make_default,
+        switch::hold,
+        switch::release,
+        credentials::add,
+        credentials::activate,
+        credentials::deactivate,
+        credentials::remove,
+        hold::get,
+        hold::start,
+        hold::release,
+        keys::list,
+        keys::create,
+        keys::revoke,
+        audit::list,
+        log::put,
+        stats::get,
+    ];
+    CommonResponses.modify(&mut builder.document);
+    builder
+}
+
+/// An operation of the API: a method of a path.
+pub struct Endpoint {
+    pub method: Method,
+    /// In full, with parameters in braces: `/api/v1/events/{id}`.
+    pub path: String,
+    /// What a key needs; without it the answer is 403.
+    pub scope: Scope,
+    /// Makes the route; each HTTP worker has its own.
+    route: Box<dyn Fn() -> Route + Send + Sync>,
+}
+
+struct Builder {
+    endpoints: Vec<Endpoint>,
+    document: Document,
+}
+
+impl Builder {
+    /// Adds a handler and the operations that its description names.
+    fn add<F, Args>(&mut self, handler: &F, described: Document)
+    where
+        F: Handler<Args> + Send + Sync,
+        Args: FromRequest + Guarded + 'static,
+        F::Output: Responder + 'static,
+    {
+        for (path, item) in &described.paths.paths {
+            for method in methods(item) {
+                let (handler, served) = (handler.clone(), method.clone());
+                self.endpoints.push(Endpoint {
+                    method,
+                    path: path.clone(),
+                    scope: Args::SCOPE,
+                    route: Box::new(move || web::method(served.clone()).to(handler.clone())),
+                });
+            }
+        }
+        self.document.merge(described);
+    }
+}
+
+/// The methods of a path.
+fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
+    [
+        (&item.get, Method::GET),
+        (&item.put, Method::PUT),
+        (&item.post, Method::POST),
+        (&item.delete, Method::DELETE),
+        (&item.options, Method::OPTIONS),
+        (&item.head, Method::HEAD),
+        (&item.patch, Method::PATCH),
+        (&item.trace, Method::TRACE),
+    ]
+    .into_iter()
+    .filter_map(|(operation, method)| operation.is_some().then_some(method))
+}
+
+/// All endpoints.
+pub fn all() -> &'static [Endpoint] {
+    static ALL: LazyLock<Vec<Endpoint>> = LazyLock::new(|| build().endpoints);
+    &ALL
+}
+
+/// The OpenAPI document. Made anew at each call, which costs some milliseconds.
+pub fn document() -> Document {
+    build().document
+}
+
+/// Registers all endpoints in the scope of [`PREFIX`].
+pub fn configure(scope: &mut web::ServiceConfig) {
+    // The first resource that matches is taken. In this order `{id}` comes after every word that
+    // stands at its place (`{` sorts after the letters), so that it hides none of them.
+    let mut by_path: BTreeMap<&str, Vec<&Endpoint>> = BTreeMap::new();
+    for endpoint in all() {
+        let path = endpoint.path.strip_prefix(PREFIX).unwrap_or(&endpoint.path);
+        by_path.entry(path).or_default().push(endpoint);
+    }
+    for (path, endpoints) in by_path {
+        if let [endpoint] = endpoints.as_slice() {
+            // Any other method is left to the resources after it, and is 404 in the end.
+            scope.route(path, (endpoint.route)());
+        } else {
+            let resource = web::resource(path).default_service(web::to(method_not_allowed));
+            scope.service(endpoints.iter().fold(resource, |resource, endpoint| {
+                resource.route((endpoint.route)())
+            }));
+        }
+    }
+}
