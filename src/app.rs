@@ -1,7 +1,5 @@
 //! Puts the parts together. The only file that knows all the others.
 
-mod engine_settings;
-
 use std::{
     net::TcpListener,
     sync::{
@@ -18,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
-    config::{Config, Pooler},
+    config::Config,
     dashboard,
     domain::{credential::Kind, hold::Reason, phone, time::Timestamp},
     engine::{
@@ -97,11 +95,11 @@ pub async fn open_database(
     purpose: connect::Purpose,
 ) -> Result<Store, connect::OpenError> {
     let access = connect::Access {
-        connections: config.database_connections,
-        pooled: config.database_pooler == Pooler::Transaction,
-        timeout: config.database_timeout,
+        connections: config.database.connections,
+        pooled: config.database.pooled,
+        timeout: config.database.timeout,
     };
-    connect::open(&config.database_url, access, purpose).await
+    connect::open(&config.database_url(), access, purpose).await
 }
 
 /// Commits are not found in the database though its connection was reopened: nothing that
@@ -135,12 +133,13 @@ async fn open_store(
     migrate_now: bool,
     now: Timestamp,
 ) -> anyhow::Result<(Store, Condition)> {
-    let is_in_data_dir = connect::sqlite_file(&config.database_url)
-        .is_some_and(|file| file.starts_with(&config.data_dir));
-    if is_in_data_dir && let Err(error) = store::files::own_folder(&config.data_dir) {
+    let database_url = config.database_url();
+    let is_in_data_dir = connect::sqlite_file(&database_url)
+        .is_some_and(|file| file.starts_with(&config.server.data_dir));
+    if is_in_data_dir && let Err(error) = store::files::own_folder(&config.server.data_dir) {
         tracing::warn!(event = "data_dir.permissions", %error, "others may read HERALD_DATA_DIR, or it cannot be made");
     }
-    let path = sqlite_file::path_of(&config.database_url);
+    let path = sqlite_file::path_of(&database_url);
     let before = path.as_deref().map(Before::look);
     let store = open_database(config, connect::Purpose::Serve).await?;
     let condition = match (&path, before) {
@@ -166,16 +165,16 @@ async fn open_store(
 /// Raises the file limit and divides it between connections, outgoing calls and the database;
 /// and what limits requests.
 fn limiter(config: &Config) -> (files::Shares, web::Data<Limiter>) {
-    let reserved =
-        config.send_slots + usize::try_from(config.database_connections).unwrap_or(usize::MAX);
-    let shares = files::Shares::new(files::raise_limit(), reserved, config.http_connections);
+    let reserved = config.engine.sending.slots
+        + usize::try_from(config.database.connections).unwrap_or(usize::MAX);
+    let shares = files::Shares::new(files::raise_limit(), reserved, config.http.connections);
     let limiter = Limiter::new(Limits {
-        proxies: config.trusted_proxies.clone(),
+        proxies: config.http.trusted_proxies.clone(),
         connections: shares.kept,
-        per_address: config.http_connections_per_address,
-        wait: config.http_wait,
-        body_wait: config.http_body_wait,
-        least_rate: config.http_least_rate,
+        per_address: config.http.connections_per_address,
+        wait: config.http.wait,
+        body_wait: config.http.body_wait,
+        least_rate: config.http.least_rate,
     });
     (shares, web::Data::new(limiter))
 }
@@ -241,6 +240,7 @@ impl App {
         let pages = dashboard::Settings {
             cookie_key: Key::from(&vault.derive("cookies")),
             secure: config
+                .server
                 .public_url
                 .as_ref()
                 .is_some_and(|url| url.starts_with("https://")),
@@ -255,7 +255,7 @@ impl App {
         ensure_sender(config, &store, now).await?;
         let durability = store::setting::durability(&store).await?;
         let lineage = self::lineage(config, &store, now).await?;
-        let engine = Engine::new(store, engine_settings::read(config), process)
+        let engine = Engine::new(store, config.engine.clone(), process)
             .with_keys(keys(config, Some(vault), options.providers.clone())?)
             .with_lineage(lineage);
         let engine = Arc::new(engine);
@@ -270,7 +270,7 @@ impl App {
         lineage::begin(&engine, now).await?;
         // After the hold of a copy: a start that fails before it, or is killed, leaves the copy
         // to be seen by the next one.
-        if let Some(path) = sqlite_file::path_of(&config.database_url) {
+        if let Some(path) = sqlite_file::path_of(&config.database_url()) {
             sqlite_file::put_identity(&engine.store, &path, now).await?;
         }
         heartbeat::forget_dead(&engine, now).await?;
@@ -280,7 +280,7 @@ impl App {
         let ring = engine.refresh_keyring().await?;
         let (door, requests) = intake::open();
         let backlog = Arc::clone(&engine.backlog);
-        let (inbox, intake) = Inbox::new(config.inbox_bytes, config.inbox_wait, backlog);
+        let (inbox, intake) = Inbox::new(config.inbox.bytes, config.inbox.wait, backlog);
         let state = web::Data::new(AppState {
             engine,
             inbox: Arc::new(inbox),
@@ -305,11 +305,11 @@ impl App {
             intake,
             requests,
             options,
-            http_workers: config.http_workers,
+            http_workers: config.http.workers,
             shares,
             limiter,
             pages,
-            http: http_client(config.send_timeout, config.connect_timeout)?,
+            http: http_client(config.calls.timeout, config.calls.connect_timeout)?,
         })
     }
 
@@ -506,6 +506,7 @@ async fn stop_server(handle: ServerHandle, stop: &Stop) {
 /// Which installation this is, and where its mark is kept outside of the database.
 async fn lineage(config: &Config, store: &Store, now: Timestamp) -> anyhow::Result<Lineage> {
     let outside = config
+        .secrets
         .state_mark
         .as_ref()
         .map(StateMark::open)
@@ -524,7 +525,7 @@ async fn vault(
     rotate: bool,
     now: Timestamp,
 ) -> anyhow::Result<Vault> {
-    let Ok(vault) = Vault::new(secret_key, config.secret_key_previous.as_ref()) else {
+    let Ok(vault) = Vault::new(secret_key, config.secrets.previous_key.as_ref()) else {
         bail!("HERALD_SECRET_KEY: 64 hex digits, such as `openssl rand -hex 32` prints")
     };
     let checked = vault::check(store, &vault, rotate, || random_bytes().ok(), now)
@@ -548,15 +549,16 @@ async fn vault(
 
 /// What opens doors: the keys, and what the environment says.
 fn keys(config: &Config, vault: Option<Vault>, providers: Registry) -> anyhow::Result<Keys> {
-    let http = http_client(config.send_timeout, config.connect_timeout)?;
+    let http = http_client(config.calls.timeout, config.calls.connect_timeout)?;
+    let own = &config.whatsapp;
     let environment = Environment {
-        endpoint_id: config.phone_number_id.clone(),
-        access_token: config.access_token.clone(),
-        app_secrets: config.app_secrets.clone(),
-        verify_token: config.verify_token.clone(),
+        endpoint_id: own.phone_number_id.clone(),
+        access_token: own.access_token.clone(),
+        app_secrets: own.app_secrets.clone(),
+        verify_token: own.verify_token.clone(),
         settings: [
-            ("api_version", &config.api_version),
-            ("api_base", &config.api_base),
+            ("api_version", &own.api_version),
+            ("api_base", &own.api_base),
         ]
         .map(|(name, value)| (name.to_owned(), value.clone()))
         .into(),
@@ -567,10 +569,10 @@ fn keys(config: &Config, vault: Option<Vault>, providers: Registry) -> anyhow::R
 /// The sender that the environment's credentials belong to, made if there is none. It
 /// is the default when the default has nothing to send with.
 async fn ensure_sender(config: &Config, store: &Store, now: Timestamp) -> anyhow::Result<()> {
-    let Some(number) = config.phone_number_id.as_deref() else {
+    let Some(number) = config.whatsapp.phone_number_id.as_deref() else {
         return Ok(());
     };
-    let account_id = config.waba_id.as_deref();
+    let account_id = config.whatsapp.waba_id.as_deref();
     let reader = store.reader();
     let known = sender::by_endpoint_id(reader, number).await?;
     let default = sender::default_one(reader).await?;
@@ -586,7 +588,7 @@ async fn ensure_sender(config: &Config, store: &Store, now: Timestamp) -> anyhow
         Some(_) => true,
         None => false,
     };
-    let takes_over = !sends && config.access_token.is_some();
+    let takes_over = !sends && config.whatsapp.access_token.is_some();
     if as_known && !takes_over {
         return Ok(());
     }
@@ -641,12 +643,15 @@ pub async fn command_store(config: &Config) -> anyhow::Result<Store> {
 /// the key.
 pub async fn command_engine(config: &Config, store: Store) -> anyhow::Result<Engine> {
     let now = Clock::System.now();
-    let vault = match &config.secret_key {
+    let vault = match &config.secrets.key {
         Some(secret_key) => Some(self::vault(config, secret_key, &store, false, now).await?),
         None => None,
     };
-    let engine = Engine::new(store, engine_settings::read(config), store::new_id(now))
-        .with_keys(keys(config, vault, Registry::standard())?);
+    let engine = Engine::new(store, config.engine.clone(), store::new_id(now)).with_keys(keys(
+        config,
+        vault,
+        Registry::standard(),
+    )?);
     engine.refresh_keyring().await?;
     Ok(engine)
 }

@@ -32,7 +32,7 @@ impl Backup {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let now = Clock::System.now();
-        let manifest = backup::make(&config.database_url, &self.file, self.force, now).await?;
+        let manifest = backup::make(&config.database_url(), &self.file, self.force, now).await?;
         if self.json {
             say(serde_json::to_string(&manifest)?);
             return Ok(());

@@ -56,7 +56,7 @@ impl PlanCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
-        let parsed = read(&self.files, &config.catalogue_values)?;
+        let parsed = read(&self.files, &config.catalogues.values)?;
         let plans = told(
             &self.files,
             catalogue::plan(&store, &parsed, Clock::System.now()).await,
@@ -83,7 +83,7 @@ impl Apply {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
-        let parsed = read(&self.files, &config.catalogue_values)?;
+        let parsed = read(&self.files, &config.catalogues.values)?;
         let by_hand = if self.overwrite {
             ByHand::Overwrite
         } else {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Ended, say, values_beside_dev};
 use crate::{
     app,
-    config::{Config, SETTINGS},
+    config::{Config, setting},
     domain::credential,
     engine::{
         Engine,
@@ -80,24 +80,19 @@ impl Check {
 
 /// A setting's value; secrets masked.
 fn shown(values: &std::collections::HashMap<String, String>, name: &str) -> String {
-    let setting = SETTINGS.iter().find(|setting| setting.name == name);
-    let names = [Some(name), setting.and_then(|setting| setting.alias)];
-    let value = names
-        .into_iter()
-        .flatten()
-        .find_map(|name| values.get(name))
-        .map(|value| value.trim())
-        .filter(|value| !value.is_empty());
-    match value {
+    let Some(setting) = setting(name) else {
+        return "not set".to_owned();
+    };
+    match setting.value_in(values) {
         None => "not set".to_owned(),
-        Some(value) if setting.is_some_and(|setting| setting.secret) => credential::masked(value),
+        Some(value) if setting.secret => credential::masked(value),
         Some(value) => value.to_owned(),
     }
 }
 
 async fn look(config: &Config) -> anyhow::Result<Vec<Row>> {
     // Before it is opened: that closes the files that are ours.
-    let files = connect::sqlite_file(&config.database_url).map(check::files);
+    let files = connect::sqlite_file(&config.database_url()).map(check::files);
     let opened = app::open_database(config, connect::Purpose::Command).await;
     let store = match opened {
         Ok(store) => store,
@@ -133,10 +128,10 @@ pub(super) async fn look_with(
 ) -> anyhow::Result<Vec<Row>> {
     let random: [u8; 16] = random_bytes().context("the system gives no random bytes")?;
     let asked = Asked {
-        public_url: config.public_url.clone(),
+        public_url: config.server.public_url.clone(),
         nonce: hex::encode(random),
-        timeout: config.send_timeout,
-        is_enabled: config.whatsapp_enabled,
+        timeout: config.calls.timeout,
+        is_enabled: config.engine.sending.enabled,
         sender,
     };
     Ok(check::run(engine, &asked, Clock::System.now()).await?)

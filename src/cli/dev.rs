@@ -125,18 +125,6 @@ impl Dev {
         let token = format!("sandbox-{}", random_hex()?);
         let app_secret = random_hex()?;
         let verify_token = random_hex()?;
-        for (name, value) in [
-            ("WHATSAPP_ENABLED", "true"),
-            ("WHATSAPP_PHONE_NUMBER_ID", PHONE_NUMBER_ID),
-            ("WHATSAPP_WABA_ID", WABA_ID),
-            ("WHATSAPP_ACCESS_TOKEN", &token),
-            ("WHATSAPP_APP_SECRET", &app_secret),
-            ("WHATSAPP_WEBHOOK_VERIFY_TOKEN", &verify_token),
-            ("WHATSAPP_API_BASE", &sandbox_url),
-        ] {
-            values.insert(name.to_owned(), value.to_owned());
-        }
-        let config = values.config(Strictness::Development)?;
         let kept_settings = [
             ("WHATSAPP_ENABLED", "true"),
             ("WHATSAPP_PHONE_NUMBER_ID", PHONE_NUMBER_ID),
@@ -146,19 +134,27 @@ impl Dev {
             ("WHATSAPP_WEBHOOK_VERIFY_TOKEN", verify_token.as_str()),
             ("WHATSAPP_API_BASE", sandbox_url.as_str()),
         ];
-        telemetry::init_logs(&config.log, config.log_json)
+        for (name, value) in kept_settings {
+            values.insert(name.to_owned(), value.to_owned());
+        }
+        let config = values.config(Strictness::Development)?;
+        telemetry::init_logs(&config.log.filter, config.log.json)
             .map_err(|mistake| ConfigError(vec![mistake]))?;
-        let secret_key = match &config.secret_key {
+        let secret_key = match &config.secrets.key {
             Some(key) => key.clone(),
-            None => SecretString::from(kept(&config.data_dir, "secret.key", random_hex)?),
+            None => SecretString::from(kept(&config.server.data_dir, "secret.key", random_hex)?),
         };
-        files::make_folder(&config.data_dir)
-            .with_context(|| format!("{} cannot be made", config.data_dir.display()))?;
+        files::make_folder(&config.server.data_dir)
+            .with_context(|| format!("{} cannot be made", config.server.data_dir.display()))?;
         let mut for_commands = kept_settings.to_vec();
         for_commands.push(("HERALD_SECRET_KEY", secret_key.expose_secret()));
-        let _dev_file = DevFile::write(&config.data_dir, &for_commands)?;
-        let listener = TcpListener::bind(config.listen)
-            .with_context(|| format!("HERALD_LISTEN: {} cannot be listened on", config.listen))?;
+        let _dev_file = DevFile::write(&config.server.data_dir, &for_commands)?;
+        let listener = TcpListener::bind(config.server.listen).with_context(|| {
+            format!(
+                "HERALD_LISTEN: {} cannot be listened on",
+                config.server.listen
+            )
+        })?;
         let base = format!("http://{}", listener.local_addr()?);
         let app = App::build(
             &config,
@@ -171,9 +167,9 @@ impl Dev {
         )
         .await?;
         let store = app.state.engine.store.clone();
-        self.load_catalogues(&store, &config.catalogue_values)
+        self.load_catalogues(&store, &config.catalogues.values)
             .await?;
-        let api_key = dev_key(&config.data_dir, &store).await?;
+        let api_key = dev_key(&config.server.data_dir, &store).await?;
         let entry = dev_link(&store).await?;
         let quick = self.scenario;
         let delay = |slow: u64, fast: u64| Duration::from_millis(if quick { fast } else { slow });
@@ -282,7 +278,7 @@ fn greet(running: &Running, config: &Config, verify_token: &str, example: &str) 
          `herald check`, `send`, `templates` and the other commands work beside it, from this directory.\n\n\
          Some numbers behave specially (all in the fictional 555-01xx range):\n\n{}\n\
          Ctrl-C stops it.\n",
-        config.data_dir.display(),
+        config.server.data_dir.display(),
         special_numbers(),
     ));
 }

@@ -107,7 +107,7 @@ impl Groups {
                 for file in from {
                     let text = std::fs::read_to_string(&file)
                         .with_context(|| format!("{} cannot be read", file.display()))?;
-                    match catalogue::parse(&text, &config.catalogue_values) {
+                    match catalogue::parse(&text, &config.catalogues.values) {
                         Ok(parsed) => wanted.extend(
                             parsed
                                 .catalogue

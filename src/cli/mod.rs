@@ -226,7 +226,7 @@ fn values_beside_dev() -> anyhow::Result<(config::Values, Strictness)> {
 }
 
 fn with_logs(config: Config) -> anyhow::Result<Config> {
-    telemetry::init_logs(&config.log, config.log_json)
+    telemetry::init_logs(&config.log.filter, config.log.json)
         .map_err(|mistake| ConfigError(vec![mistake]))?;
     Ok(config)
 }

@@ -44,7 +44,7 @@ impl Restore {
             return Ok(());
         }
         let now = Clock::System.now();
-        let done = backup::restore(&config.database_url, &self.file, self.replace, now).await?;
+        let done = backup::restore(&config.database_url(), &self.file, self.replace, now).await?;
         say(format!(
             "Restored: {} as of {}, schema {}.",
             done.manifest.database.title(),
@@ -70,8 +70,8 @@ fn warn_of_key(config: &Config, of_backup: Option<&str>) {
             .map(|vault| vault.key_id().to_owned())
     };
     let here = [
-        key(config.secret_key.as_ref()),
-        key(config.secret_key_previous.as_ref()),
+        key(config.secrets.key.as_ref()),
+        key(config.secrets.previous_key.as_ref()),
     ];
     if here.iter().flatten().any(|id| id == of_backup) {
         say(format!("HERALD_SECRET_KEY fits (key {of_backup})."));

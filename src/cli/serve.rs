@@ -37,8 +37,12 @@ impl Serve {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = own_settings()?;
         let secret_key = config.require_secret_key()?;
-        let listener = TcpListener::bind(config.listen)
-            .with_context(|| format!("HERALD_LISTEN: {} cannot be listened on", config.listen))?;
+        let listener = TcpListener::bind(config.server.listen).with_context(|| {
+            format!(
+                "HERALD_LISTEN: {} cannot be listened on",
+                config.server.listen
+            )
+        })?;
         let ingest = match self.ingest.as_deref() {
             Some("per-request") => Ingest::PerRequest,
             Some("bare") => Ingest::Bare,

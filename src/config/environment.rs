@@ -5,7 +5,7 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use super::{Config, ConfigError, SETTINGS, Strictness, env_file};
+use super::{Config, ConfigError, Setting, Strictness, env_file, setting, settings};
 
 /// The file of settings that fills in what the environment does not set.
 const FILE: &str = ".env";
@@ -42,15 +42,10 @@ impl Values {
     }
 
     fn located(&self, mistake: String) -> String {
-        let name = mistake.split(':').next().unwrap_or_default().to_owned();
-        let setting = SETTINGS.iter().find(|setting| setting.name == name);
-        let names = [
-            Some(name.as_str()),
-            setting.and_then(|setting| setting.alias),
-        ];
-        let line = names
+        let name = mistake.split(':').next().unwrap_or_default();
+        let line = setting(name)
             .into_iter()
-            .flatten()
+            .flat_map(Setting::names)
             .find_map(|name| self.lines.get(name));
         match line.copied() {
             Some(line) => format!("{mistake} ({FILE}, line {line})"),
@@ -93,7 +88,7 @@ pub fn from_environment() -> Result<Values, ConfigError> {
             values.insert(name, value);
         }
     }
-    for setting in SETTINGS.iter().filter(|setting| setting.secret) {
+    for setting in settings().iter().filter(|setting| setting.secret) {
         let file = format!("{}_FILE", setting.name);
         if let Some(path) = values.get(&file) {
             match std::fs::read_to_string(path) {

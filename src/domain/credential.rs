@@ -1,7 +1,7 @@
 //! What opens doors: kinds of credentials, how much of one a person may see, and
 //! when one is to be replaced.
 
-use super::time::Timestamp;
+use super::{settings::Ageing, time::Timestamp};
 
 /// What a credential is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,15 +72,6 @@ pub fn masked(secret: &str) -> String {
     let head: String = secret.chars().take(8).collect();
     let tail: String = secret.chars().skip(length - 3).collect();
     format!("{head}…{tail}")
-}
-
-/// When people are warned.
-#[derive(Clone, Copy, Debug)]
-pub struct Ageing {
-    /// A credential this old is to be replaced, in days.
-    pub old_after_days: i64,
-    /// An expiry is announced so long before, in days.
-    pub warn_before_days: i64,
 }
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;

@@ -5,7 +5,10 @@
 //! instant that is waited for has a bound on how far ahead a right clock can write it;
 //! what lies further ahead does not count as it stands.
 
-use super::{notification::Policy, pace::PairPace, time::Timestamp};
+use super::{
+    settings::{PairPace, Policy},
+    time::Timestamp,
+};
 
 /// Clocks of one installation differ by so much without anything being wrong, in
 /// microseconds.

@@ -34,6 +34,7 @@ pub mod quiet;
 pub mod recipient;
 pub mod retry;
 pub mod rule;
+pub mod settings;
 pub mod status;
 pub mod story;
 pub mod strict;

@@ -1,7 +1,7 @@
 //! How many messages may leave now: leaky buckets, each kept as one instant (the
 //! generic cell rate algorithm).
 
-use super::{horizon, retry, time::Timestamp};
+use super::{horizon, retry, settings::PairPace, time::Timestamp};
 
 /// A claim never takes more than this much of the pace at once, so that what
 /// is claimed leaves soon (design: 250 ms).
@@ -195,15 +195,6 @@ pub fn reduced(per_second: i64, permille: i64) -> i64 {
             (full * permille.clamp(LEAST_PERMILLE, 1000) / 1000).max(1)
         }
     }
-}
-
-/// How many messages one person may get from one number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PairPace {
-    /// One in so many seconds (Meta: 6); 0 means unlimited.
-    pub interval_seconds: i64,
-    /// So many at once, borrowed from the time to come (Meta: 45).
-    pub burst: i64,
 }
 
 impl PairPace {

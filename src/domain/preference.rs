@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
 
-use super::{quiet::QuietHours, time::Timestamp};
+use super::{quiet::QuietHours, settings::Words, time::Timestamp};
 
 /// What is not wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -151,27 +151,7 @@ fn unwanted(preferences: &[Preference], message: Message<'_>) -> Option<String> 
     })
 }
 
-/// The words by which people stop and start.
-#[derive(Clone, Debug, Default)]
-pub struct Words {
-    stop: Vec<String>,
-    start: Vec<String>,
-}
-
 impl Words {
-    pub fn new<'a>(
-        stop: impl IntoIterator<Item = &'a str>,
-        start: impl IntoIterator<Item = &'a str>,
-    ) -> Self {
-        let all = |words: &mut dyn Iterator<Item = &'a str>| {
-            words.map(normal).filter(|word| !word.is_empty()).collect()
-        };
-        Self {
-            stop: all(&mut stop.into_iter()),
-            start: all(&mut start.into_iter()),
-        }
-    }
-
     /// Whether a text is such a word and nothing else: "please stop the noise"
     /// is a message to somebody, not a wish.
     pub fn wish(&self, text: &str, at: Timestamp) -> Option<Wish> {
@@ -193,7 +173,7 @@ impl Words {
 }
 
 /// Letters, digits and single spaces, in capitals.
-fn normal(text: &str) -> String {
+pub(super) fn normal(text: &str) -> String {
     let spaced: String = text
         .chars()
         .map(|character| {
@@ -213,12 +193,15 @@ fn normal(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Message, Preference, Scope, Wishes, Words};
+    use super::{Message, Preference, Scope, Wishes, Words, normal};
     use crate::domain::{channel::Channel, time::Timestamp};
 
     #[test]
     fn a_word_alone_is_a_wish_and_a_sentence_is_none() {
-        let words = Words::new(["STOP", "arrêt", "रोकें"], ["START"]);
+        let words = Words {
+            stop: ["STOP", "arrêt", "रोकें"].map(normal).to_vec(),
+            start: vec![normal("START")],
+        };
         let at = Timestamp::from_unix_seconds(1);
         for text in ["stop", " Stop. ", "STOP!!", "Arrêt", "रोकें"] {
             let wish = words.wish(text, at);

@@ -3,19 +3,12 @@
 use super::{
     failure::{Failure, FailureClass},
     outcome::Outcome,
+    settings::RetryPolicy,
     time::Timestamp,
 };
 
-/// How often and how fast to try again.
-#[derive(Clone, Copy, Debug)]
-pub struct RetryPolicy {
-    /// Attempts that may fail for a reason of the message itself.
-    pub max_tries: i64,
-    /// Delay before the second attempt, in seconds; it doubles each time.
-    pub base_seconds: i64,
-    /// No delay is longer, in seconds.
-    pub cap_seconds: i64,
-}
+/// No delay of a message that failed is longer, in seconds.
+const CAP_SECONDS: i64 = 24 * 60 * 60;
 
 /// What follows a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +30,7 @@ pub fn backoff_micros(policy: &RetryPolicy, tries: i64, jitter_permille: i64) ->
     let full = policy
         .base_seconds
         .saturating_mul(1_i64 << doublings)
-        .clamp(0, policy.cap_seconds.max(0))
+        .clamp(0, CAP_SECONDS)
         .saturating_mul(1_000_000);
     full / 2 + full / 2000 * jitter_permille.clamp(0, 1000)
 }
@@ -169,8 +162,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        MARKETING_AGAIN_SECONDS, Next, RetryPolicy, Tried, after, after_callback, backoff_micros,
-        pair_pause_micros, probe_after_micros,
+        CAP_SECONDS, MARKETING_AGAIN_SECONDS, Next, RetryPolicy, Tried, after, after_callback,
+        backoff_micros, pair_pause_micros, probe_after_micros,
     };
     use crate::domain::{
         failure::{Failure, FailureClass},
@@ -181,7 +174,6 @@ mod tests {
     const POLICY: RetryPolicy = RetryPolicy {
         max_tries: 3,
         base_seconds: 30,
-        cap_seconds: 900,
     };
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_000);
@@ -201,7 +193,7 @@ mod tests {
         #[test]
         fn a_delay_grows_to_its_cap_and_never_leaves_its_bounds(tries in -5_i64..200, jitter_permille in -10_i64..2000) {
             let delay = backoff_micros(&POLICY, tries, jitter_permille);
-            prop_assert!((15_000_000..=900_000_000).contains(&delay), "{delay}");
+            prop_assert!((15_000_000..=CAP_SECONDS * 1_000_000).contains(&delay), "{delay}");
             prop_assert!(backoff_micros(&POLICY, tries + 1, 500) >= backoff_micros(&POLICY, tries, 500));
         }
 

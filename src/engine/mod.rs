@@ -26,4 +26,4 @@ pub mod people;
 pub mod runtime;
 
 pub use input_error::InputError;
-pub use runtime::{Alarms, Engine, Retention, Settings};
+pub use runtime::Engine;

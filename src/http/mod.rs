@@ -1,17 +1,19 @@
-//! HTTP: everything that is served, but for the pages (`dashboard`).
+//! HTTP: everything that the server answers, except the pages (`dashboard`).
 //!
-//! [`configure`] has the order in which a request below `/api/v1` passes what stands before its
-//! handler: headers of the answer, the API key, NUL. The endpoints themselves are one list of
-//! handlers, [`api::endpoints`]. A handler declares the rest where it is written, so that what
-//! is served, what a key needs and what the OpenAPI document says cannot differ:
+//! [`configure`] registers it. A request below `/api/v1` passes through three middlewares before
+//! its handler: response headers ([`headers`]), the API key ([`auth`]), and the check for NUL
+//! (`nul`).
 //!
-//! - method, path, parameters and answers: `#[utoipa::path]`;
-//! - the scope: its first argument, [`auth::Allowed`];
-//! - errors: [`problem::Problem`], which the answer is made of.
+//! The endpoints of the API are one list of handlers, in [`api::endpoints`]. Everything else is
+//! declared by the handler, so that what is served, what a key needs and what the OpenAPI document
+//! says are always the same:
 //!
-//! To add an endpoint, write the handler in `api/` and add its name to that list;
-//! `docs/adding-an-endpoint.md` has every step. Limits on connections and bodies ([`limits`]) hold
-//! for all endpoints alike: there is nothing to declare.
+//! - method, path, parameters and responses: `#[utoipa::path]`;
+//! - the scope: its first argument, [`auth::Allowed`].
+//!
+//! To add an endpoint, write the handler in `api/`, returning a [`problem::Problem`] for what it
+//! refuses, and add its name to that list; `docs/adding-an-endpoint.md` has every step. Limits on
+//! connections, requests and bodies ([`limits`]) are the same for all endpoints.
 
 pub mod api;
 pub mod auth;

@@ -5,6 +5,7 @@ use entity::{follow_up, notification};
 use sea_orm::{ColIdx, QueryResult, TryGetError, TryGetable};
 
 use crate::domain::{
+    notification::Secrets,
     status::{EngineState, Status},
     time::Timestamp,
     trigger::Triggers,
@@ -21,6 +22,13 @@ impl TryGetable for Timestamp {
 impl TryGetable for Triggers {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
         i64::try_get_by(row, index).map(Self::from_mask)
+    }
+}
+
+/// Read as whether there is nothing left of them.
+impl TryGetable for Secrets {
+    fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
+        bool::try_get_by(row, index).map(Self::stored)
     }
 }
 

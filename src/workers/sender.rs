@@ -147,7 +147,7 @@ pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: Cancella
     let mut queued = engine.queued.subscribe();
     let mut calls = Calls::default();
     let mut desk = Desk::default();
-    let slots = engine.settings.send_slots;
+    let slots = engine.settings.sending.slots;
     let most = slots + otp_slots(slots);
     let mut rest = Rest::default();
     let mut trouble = Duration::from_millis(50);
@@ -268,9 +268,9 @@ async fn fill(
     if !engine.may_claim() {
         return Ok(());
     }
-    let mut free = calls.free(engine.settings.send_slots);
+    let mut free = calls.free(engine.settings.sending.slots);
     // One-time passwords never wait for the slots of the others.
-    rest.crowded = !calls.has_room(engine.settings.send_slots);
+    rest.crowded = !calls.has_room(engine.settings.sending.slots);
     if rest.crowded {
         free.ordinary = 0;
     }

@@ -149,7 +149,7 @@ pub async fn hold_turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreErr
 
 /// Marks what people write as read, until stopped.
 pub async fn mark_read(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
-    if !engine.settings.mark_read {
+    if !engine.settings.people.mark_read {
         return;
     }
     let nap = Duration::from_secs(2);

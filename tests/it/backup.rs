@@ -78,7 +78,7 @@ async fn number(url: &str, sql: &str) -> i64 {
         .await
         .unwrap()
         .unwrap();
-    dialect::Columns::of(&row).take().unwrap()
+    row.try_get_by_index(0).unwrap()
 }
 
 async fn a_backup_that_is_made_while_messages_come_in_is_whole(database: Database) {

@@ -91,7 +91,7 @@ impl Played {
                 row["area"] == area && row["verdict"] == verdict && row["name"] != "durability"
             })
         };
-        let code = match (of("ours", "failed"), of("meta", "failed")) {
+        let code = match (of("ours", "failed"), of("provider", "failed")) {
             (true, _) => 3,
             (false, true) => 4,
             _ if wrong.is_empty() => 0,

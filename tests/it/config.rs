@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-use herald::config::{Config, SETTINGS, Strictness, env_file};
+use herald::config::{Config, Setting, Strictness, env_file, settings};
 
 use crate::{
     cli::text,
@@ -15,49 +15,84 @@ use crate::{
 };
 
 crate::tests![
-    the_example_file_and_the_program_know_the_same_settings,
+    the_documents_say_of_each_setting_what_is_declared,
+    the_settings_that_coming_from_names_are_declared,
     the_example_file_loads_uncommented_line_by_line_and_all_together,
     a_mistake_in_the_file_of_settings_names_its_line_and_never_the_value,
 ];
 
-async fn the_example_file_and_the_program_know_the_same_settings(_: Database) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let example = fs::read_to_string(root.join("deploy/herald.env.example")).unwrap();
-    let written: BTreeSet<&str> = example
-        .lines()
-        .map(|line| line.trim_start_matches("# ").trim())
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, _)| name)
-        .filter(|name| {
-            name.bytes()
-                .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
-        })
-        .collect();
-    let known: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
-    assert_eq!(written, known);
-    for setting in SETTINGS {
-        if let Some(default) = setting.default {
-            assert!(
-                example.contains(&format!("# {}={default}", setting.name)),
-                "{} has another default",
-                setting.name
-            );
-        }
+/// With this variable the documents are written instead of compared.
+const UPDATE: &str = "HERALD_UPDATE_DOCUMENTS";
+
+/// What a document says from one mark to another, or to its end, is `made` from the declarations.
+fn keep(document: &str, from: &str, to: Option<&str>, made: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
+    let text = fs::read_to_string(&path).unwrap();
+    let start = text.find(from).unwrap() + from.len();
+    let end = to.map_or(text.len(), |to| start + text[start..].find(to).unwrap());
+    let written = &text[start..end];
+    if written == made {
+        return;
     }
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    for setting in SETTINGS {
-        assert!(
-            readme.contains(&format!("`{}`", setting.name)),
-            "{} is not in the README",
-            setting.name
-        );
+    if std::env::var_os(UPDATE).is_some() {
+        fs::write(&path, [&text[..start], made, &text[end..]].concat()).unwrap();
+        return;
     }
+    let differs = |a: &str, b: &str| -> Vec<String> {
+        let others: BTreeSet<&str> = b.lines().collect();
+        let lines = a.lines().filter(|line| !others.contains(line));
+        lines.map(str::to_owned).collect()
+    };
+    panic!(
+        "{document} says of the settings\n{:#?}\ninstead of\n{:#?}\nor in another order: {UPDATE}=1 writes it",
+        differs(written, made),
+        differs(made, written)
+    );
+}
+
+fn row(setting: &Setting) -> String {
+    let code = |text: &str| format!("`{text}`");
+    let alias = setting.alias.map(|alias| format!(" (`{alias}`)"));
+    format!(
+        "| `{}`{} | {} | {} |\n",
+        setting.name,
+        alias.unwrap_or_default(),
+        setting.default.map(code).unwrap_or_default(),
+        setting.meaning
+    )
+}
+
+fn example(setting: &Setting) -> String {
+    let alias = setting
+        .alias
+        .map(|alias| format!(" Also known as {alias}."));
+    format!(
+        "# {}{}\n# {}={}\n",
+        setting.meaning,
+        alias.unwrap_or_default(),
+        setting.name,
+        setting.default.unwrap_or_default()
+    )
+}
+
+async fn the_documents_say_of_each_setting_what_is_declared(_: Database) {
+    let rows: String = settings().iter().map(row).collect();
+    let head = "| setting | default | meaning |\n|---|---|---|\n";
+    keep("README.md", head, Some("\n## "), &rows);
+    let examples: Vec<String> = settings().iter().map(example).collect();
+    let file = "deploy/herald.env.example";
+    keep(file, "NAME_FILE=/path.\n\n", None, &examples.join("\n"));
+}
+
+async fn the_settings_that_coming_from_names_are_declared(_: Database) {
+    let names: BTreeSet<&str> = settings().iter().map(|setting| setting.name).collect();
     // What the page for those who come from elsewhere names is there.
-    let coming = fs::read_to_string(root.join("docs/coming-from.md")).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/coming-from.md");
+    let coming = fs::read_to_string(path).unwrap();
     for word in coming.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))
     {
         if word.starts_with("HERALD_") {
-            assert!(known.contains(word), "{word} is no setting");
+            assert!(names.contains(word), "{word} is no setting");
         }
     }
 }
@@ -66,7 +101,7 @@ async fn the_example_file_and_the_program_know_the_same_settings(_: Database) {
 fn uncommented() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let example = fs::read_to_string(root.join("deploy/herald.env.example")).unwrap();
-    let names: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
+    let names: BTreeSet<&str> = settings().iter().map(|setting| setting.name).collect();
     example
         .lines()
         .filter_map(|line| line.strip_prefix("# "))
@@ -91,7 +126,7 @@ fn with_file(folder: &Path, file: &[u8], words: &[&str]) -> Output {
 
 async fn the_example_file_loads_uncommented_line_by_line_and_all_together(_: Database) {
     let lines = uncommented();
-    assert_eq!(lines.len(), SETTINGS.len());
+    assert_eq!(lines.len(), settings().len());
     for line in &lines {
         let parsed = env_file::parse(line);
         assert_eq!(parsed.len(), 1, "{line}");

@@ -24,7 +24,7 @@ pub(super) async fn list(engine: &Engine, json: bool) -> anyhow::Result<()> {
         let credentials = senders::shown(engine, &row).await?;
         let settings = sender::settings_of(&row);
         let (state, reason) = senders::standing(engine, &row);
-        let of_all = engine.settings.send_per_second;
+        let of_all = engine.settings.sending.per_second;
         let pace = pace::allowed(row.pace_set, of_all, row.pace_reported);
         let changed = audit::newest_of(&engine.store, "sender.", &row.name).await?;
         let changed_at = changed

@@ -109,7 +109,7 @@ impl Templates {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         let engine = app::command_engine(&config, store).await?;
-        let http = providers::http_client(config.send_timeout, config.connect_timeout)
+        let http = providers::http_client(config.calls.timeout, config.calls.connect_timeout)
             .context("no HTTP client can be made")?;
         match self.action {
             Action::Plan(which) => {

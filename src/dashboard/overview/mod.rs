@@ -159,7 +159,7 @@ pub async fn page(
                     name: row.name.clone(),
                     standing,
                     reason: reason.unwrap_or_default(),
-                    pace: pace(engine.settings.send_per_second, row),
+                    pace: pace(engine.settings.sending.per_second, row),
                     is_default: row.is_default,
                 }
             })

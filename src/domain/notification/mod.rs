@@ -20,23 +20,12 @@ use super::{
     failure::{Failure, FailureClass},
     horizon,
     outcome::Outcome,
-    retry::{self, Next, RetryPolicy, Tried},
+    retry::{self, Next, Tried},
+    settings::Policy,
     status::{EngineState, Status, status},
     time::Timestamp,
     trigger::{Trigger, Triggers},
 };
-
-/// The settings that decide.
-#[derive(Clone, Copy, Debug)]
-pub struct Policy {
-    pub retry: RetryPolicy,
-    pub lease_seconds: i64,
-    pub unknown_after_seconds: i64,
-    pub unknown: UnknownPolicies,
-    pub stale_after_seconds: i64,
-    /// Wait before a retry after a `failed` callback; negative: never retry.
-    pub settle_after_failed_seconds: i64,
-}
 
 /// A value that may come in several versions, of which the newest counts:
 /// by the provider's time, then by the digest of its content.

@@ -19,6 +19,12 @@ pub struct UnknownPolicies {
     service: Option<UnknownPolicy>,
 }
 
+impl Default for UnknownPolicies {
+    fn default() -> Self {
+        Self::all(UnknownPolicy::GiveUp)
+    }
+}
+
 impl UnknownPolicies {
     /// The same for all.
     pub const fn all(usual: UnknownPolicy) -> Self {

@@ -188,7 +188,7 @@ async fn run(
     now: Timestamp,
 ) -> Result<Report, StoreError> {
     if matches!(action, Action::Retry { .. }) {
-        let until = now.plus_seconds(engine.settings.expires_after_seconds);
+        let until = now.plus_seconds(engine.settings.expiry.ordinary_seconds);
         notification::extend(tx, ids, until, now).await?;
     }
     let steps: Vec<Step> = ids

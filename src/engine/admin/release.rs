@@ -143,8 +143,8 @@ async fn cancel_messages(
         .await;
         let batch = match done {
             Ok(batch) => batch,
+            Err(BatchError::KeyReused) => break,
             Err(BatchError::Store(error)) => return Err(error),
-            Err(_refused) => break,
         };
         all.add(batch);
         let Some(next) = all.next else { break };

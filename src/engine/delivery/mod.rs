@@ -116,7 +116,7 @@ pub async fn turn_of(
     jitter_permille: i64,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
-    let most = i64::try_from(engine.settings.send_slots).unwrap_or(1);
+    let most = i64::try_from(engine.settings.sending.slots).unwrap_or(1);
     let (claim, provider) = claim_current(engine, sender, Slots::each(most), now).await?;
     make_all(
         engine,
@@ -137,7 +137,7 @@ pub async fn turn(
     jitter_permille: i64,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
-    let most = i64::try_from(engine.settings.send_slots).unwrap_or(1);
+    let most = i64::try_from(engine.settings.sending.slots).unwrap_or(1);
     let claim = claim_with(engine, provider, sender, Slots::each(most), now).await?;
     make_all(engine, provider, sender, claim, jitter_permille, now).await
 }

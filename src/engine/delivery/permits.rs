@@ -118,7 +118,7 @@ fn weigh(
     let permille = pace::permille(row.slowed_to, slowed_at, now);
     let allowed = pace::allowed(
         row.pace_set,
-        engine.settings.send_per_second,
+        engine.settings.sending.per_second,
         row.pace_reported,
     );
     let per_second = pace::reduced(allowed, permille);

@@ -35,8 +35,11 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
             let woken = conversation::woken(tx, now, BATCH).await?;
             let mut report = Report::default();
             for window in &woken {
-                let (moment, next) =
-                    window::due(window.until, engine.settings.window_closing_seconds, now);
+                let (moment, next) = window::due(
+                    window.until,
+                    engine.settings.people.window_closing_seconds,
+                    now,
+                );
                 if let Some(moment) = moment {
                     report.add(tell(engine, tx, window, moment, now).await?);
                 }

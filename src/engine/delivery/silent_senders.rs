@@ -17,7 +17,7 @@ use crate::{
 /// while no callback came: the webhook is not registered, or does not arrive.
 /// Raised once, until something is heard. Says how many.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
-    let since = now.plus_seconds(-engine.settings.silent_after_seconds);
+    let since = now.plus_seconds(-engine.settings.alarms.silent_after_seconds);
     if !sender::any_silent(&engine.store, since).await? {
         return Ok(0);
     }

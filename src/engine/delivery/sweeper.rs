@@ -58,7 +58,7 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
     if !parked::any(&engine.store).await? {
         return Ok(0);
     }
-    let oldest = now.plus_seconds(-engine.settings.parked_seconds);
+    let oldest = now.plus_seconds(-engine.settings.expiry.parked_seconds);
     let ring = engine.refresh_keyring().await?;
     let (count, report) = engine
         .store

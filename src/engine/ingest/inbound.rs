@@ -113,7 +113,7 @@ pub(super) async fn steps(
             item: &written,
             group_id: message.group_id.as_deref(),
             media_id: message.media_id.as_deref(),
-            read_due_at: (engine.settings.mark_read
+            read_due_at: (engine.settings.people.mark_read
                 && capabilities.read_receipts
                 && message.call.is_none()
                 && !message.standby)
@@ -152,7 +152,11 @@ pub(super) async fn steps(
                     contact,
                     at,
                     until,
-                    wake_at: window::first_look(until, engine.settings.window_closing_seconds, now),
+                    wake_at: window::first_look(
+                        until,
+                        engine.settings.people.window_closing_seconds,
+                        now,
+                    ),
                     free_until,
                 };
                 conversation::heard(tx, heard, now).await?;
@@ -285,7 +289,7 @@ fn wish(engine: &Engine, message: &Inbound) -> Option<Wish> {
     if message.group_id.is_some() {
         return None;
     }
-    let words = &engine.settings.words;
+    let words = &engine.settings.people.words;
     let said = message
         .payload
         .as_deref()

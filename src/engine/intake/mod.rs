@@ -210,9 +210,9 @@ pub async fn compose(
         };
         let authentication = found.category == "authentication";
         let usual = if authentication {
-            engine.settings.authentication_expires_after_seconds
+            engine.settings.expiry.authentication_seconds
         } else {
-            engine.settings.expires_after_seconds
+            engine.settings.expiry.ordinary_seconds
         };
         // It is of no use here when the provider would have given it up.
         let usual = found.ttl_seconds.map_or(usual, |ttl| ttl.min(usual));

@@ -12,6 +12,7 @@ use std::{
 use crate::{
     domain::{
         backlog::{self, Oldest},
+        settings::BacklogLimits,
         time::Timestamp,
     },
     engine::Engine,
@@ -21,17 +22,6 @@ use crate::{
         space,
     },
 };
-
-/// Settings of the backlog.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// An answer waits no longer than this.
-    pub answer_delay: Duration,
-    /// Bytes of the file system of a SQLite file that the backlog leaves free.
-    pub reserved_disk_bytes: i64,
-    /// Bytes of bodies that may wait on PostgreSQL, whose disk cannot be seen from here.
-    pub backlog_bytes: i64,
-}
 
 /// What waits is measured this often, in microseconds.
 const LOOK_MICROS: i64 = 1_000_000;
@@ -46,7 +36,7 @@ const FEW: i64 = 10_000;
 /// What is known of the backlog.
 #[derive(Debug)]
 pub struct Backlog {
-    limits: Limits,
+    limits: BacklogLimits,
     lag_micros: AtomicI64,
     is_full: AtomicBool,
     measured: Mutex<Measured>,
@@ -61,7 +51,7 @@ struct Measured {
 }
 
 impl Backlog {
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: BacklogLimits) -> Self {
         Self {
             limits,
             lag_micros: AtomicI64::new(0),

@@ -33,75 +33,7 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::{
-    domain::{
-        credential::Ageing, horizon::Horizon, notification::Policy, pace::PairPace,
-        preference::Words,
-    },
-    store::Store,
-};
-
-/// Settings that the engine decides by.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub policy: Policy,
-    /// Nothing is sent while this is false.
-    pub enabled: bool,
-    pub send_slots: usize,
-    /// Messages per second of every sender that has no limit of its own; none: as
-    /// their providers report it.
-    pub send_per_second: Option<i64>,
-    /// How many messages one person may get.
-    pub pair: PairPace,
-    pub expires_after_seconds: i64,
-    pub authentication_expires_after_seconds: i64,
-    pub parked_seconds: i64,
-    /// STOP, START and the like.
-    pub words: Words,
-    /// A window is closing this long before it is closed.
-    pub window_closing_seconds: i64,
-    /// What people write is marked as read.
-    pub mark_read: bool,
-    /// After that an unexplained new user id at a number counts as another person's.
-    pub identity_patience_seconds: i64,
-    /// A sender that accepts and of which nothing is heard for so long is silent.
-    pub silent_after_seconds: i64,
-    /// When people are alarmed.
-    pub alarms: Alarms,
-    pub retention: Retention,
-    /// What a backlog of callbacks may do.
-    pub backlog: backlog::Limits,
-    /// Appended to the names of templates at Meta.
-    pub template_suffix: Option<String>,
-    /// When people are warned of old credentials.
-    pub ageing: Ageing,
-}
-
-impl Settings {
-    /// How far ahead instants in rows can lie.
-    pub fn horizon(&self) -> Horizon {
-        Horizon::of(&self.policy, self.pair)
-    }
-}
-
-/// Bounds at which alarms are raised.
-#[derive(Clone, Copy, Debug)]
-pub struct Alarms {
-    /// Failed of the messages of the last hour, in percent.
-    pub failure_percent: i64,
-    /// Accepted in the last four hours and not heard of, in percent.
-    pub stale_percent: i64,
-    /// For how long the longest-waiting message has been due.
-    pub queue_age_seconds: i64,
-}
-
-/// How long things are kept, in days.
-#[derive(Clone, Copy, Debug)]
-pub struct Retention {
-    pub bodies_days: i64,
-    pub timeline_days: i64,
-    pub notifications_days: i64,
-}
+use crate::{domain::settings::Settings, store::Store};
 
 /// What every change needs to know.
 #[derive(Debug)]

@@ -69,7 +69,7 @@ impl Cleaner {
             metrics::counter!("herald_deleted_rows_total", "what" => what.name()).increment(gone);
             deleted += gone;
         }
-        let events_before = now.plus_seconds(-engine.settings.expires_after_seconds);
+        let events_before = now.plus_seconds(-engine.settings.expiry.ordinary_seconds);
         if secrets::any(&engine.store, now, events_before).await? {
             let started = Instant::now();
             let wiped = engine

@@ -1,8 +1,8 @@
 //! The endpoints of `/api/v1`: one list of handlers, from which both the routes that are served
 //! and the OpenAPI document are made.
 //!
-//! A handler says everything else itself: method, path and description in `#[utoipa::path]`, the
-//! scope in the [`Allowed`](crate::http::auth::Allowed) that it takes first.
+//! Everything else is declared by the handler: method, path and description in `#[utoipa::path]`,
+//! the scope in its first argument, [`Allowed`](crate::http::auth::Allowed).
 //! `docs/adding-an-endpoint.md` has the steps.
 
 use std::{collections::BTreeMap, sync::LazyLock};
@@ -28,8 +28,8 @@ use crate::{
 /// The start of every endpoint's path.
 pub const PREFIX: &str = "/api/v1";
 
-/// Adds handlers to a [`Builder`], each with its description: a path such as `events::list` names
-/// the function, and to the derive what `#[utoipa::path]` generated beside it.
+/// Adds handlers to a [`Builder`], each with its description. The derive finds the description by
+/// the handler's path: `#[utoipa::path]` generates it beside the function.
 macro_rules! add_each {
     ($builder:ident: $($($part:ident)::+),* $(,)?) => {$({
         #[derive(OpenApi)]

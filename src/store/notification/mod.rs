@@ -32,7 +32,8 @@ use super::{
 };
 use crate::{
     domain::{
-        notification::{NotificationState, Policy, Secrets},
+        notification::{NotificationState, Secrets},
+        settings::Policy,
         status::{EngineState, Group, Status},
         time::Timestamp,
         trigger::Triggers,
@@ -86,7 +87,8 @@ struct LoadedRow {
     #[sea_orm(nested)]
     facets: Facets,
     has_fallback: bool,
-    is_wiped: bool,
+    #[sea_orm(from_alias = "is_wiped")]
+    secrets: Secrets,
     version: i64,
 }
 
@@ -121,7 +123,7 @@ fn loaded(row: &QueryResult) -> Result<Loaded, StoreError> {
             expires_at: stored.expires_at,
             stored_wake_at: stored.wake_at,
             has_fallback: stored.has_fallback,
-            secrets: Secrets::stored(stored.is_wiped),
+            secrets: stored.secrets,
             attempts: Vec::new(),
         },
         facets: stored.facets,

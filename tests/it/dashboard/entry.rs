@@ -405,9 +405,7 @@ async fn what_the_database_keeps_lets_nobody_in(database: Database) {
             .await
             .unwrap()
         {
-            kept += &herald::store::dialect::Columns::of(&row)
-                .take::<String>()
-                .unwrap();
+            kept += &row.try_get_by_index::<String>(0).unwrap();
         }
     }
     let secret = path.rsplit('/').next().unwrap();

@@ -254,7 +254,8 @@ impl TestApp {
         let values = std::collections::HashMap::new();
         Config::read(&values, Strictness::Development)
             .unwrap()
-            .catalogue_values
+            .catalogues
+            .values
     }
 
     // ---- what a client does ----
@@ -561,7 +562,7 @@ impl TestApp {
             .await
             .unwrap()
             .unwrap();
-        store::dialect::Columns::of(&row).take().unwrap()
+        row.try_get_by_index(0).unwrap()
     }
 
     /// Texts out of the database.
@@ -570,7 +571,7 @@ impl TestApp {
             .await
             .unwrap()
             .iter()
-            .map(|row| store::dialect::Columns::of(row).take().unwrap())
+            .map(|row| row.try_get_by_index(0).unwrap())
             .collect()
     }
 

@@ -448,13 +448,13 @@ async fn dump(database: &Database, url: &str, folder: &Path) -> String {
     .unwrap();
     let mut all = String::new();
     for table in &tables {
-        let name: String = store::dialect::Columns::of(table).take().unwrap();
+        let name: String = table.try_get_by_index(0).unwrap();
         let rows =
             store::dialect::query(open.reader(), format!("SELECT t::text FROM {name} t"), [])
                 .await
                 .unwrap();
         for row in &rows {
-            all += &store::dialect::Columns::of(row).take::<String>().unwrap();
+            all += &row.try_get_by_index::<String>(0).unwrap();
         }
     }
     assert!(tables.len() > 20 && all.contains("v1:"));

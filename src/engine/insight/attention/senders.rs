@@ -46,7 +46,7 @@ pub(super) async fn look(
         });
         let silence = Measure {
             value: silent_for,
-            raise_at: engine.settings.silent_after_seconds,
+            raise_at: engine.settings.alarms.silent_after_seconds,
             clear_at: 0,
         };
         found.push(

@@ -403,7 +403,7 @@ fn free(
     };
     let lifetime = draft
         .expires_after_seconds
-        .unwrap_or(engine.settings.expires_after_seconds);
+        .unwrap_or(engine.settings.expiry.ordinary_seconds);
     NewNotification {
         id,
         event_id: None,

@@ -111,7 +111,7 @@ pub(in crate::engine) async fn settle(
 ) -> Result<Settled, StoreError> {
     identity::lock(tx).await?;
     let loaded = load(tx, aliases).await?;
-    let patience = engine.settings.identity_patience_seconds;
+    let patience = engine.settings.people.identity_patience_seconds;
     let identities = replay(&loaded.evidence, patience, now);
     let mut contacts = loaded.contacts.clone();
     let mut homes = homes(&contacts, &identities);
@@ -456,7 +456,7 @@ async fn reattribute(
             window.free_until = window.free_until.max(message.free_until);
         }
     }
-    let closing = engine.settings.window_closing_seconds;
+    let closing = engine.settings.people.window_closing_seconds;
     for ((sender, contact), mut window) in windows {
         window.wake_at = window
             .until

@@ -168,7 +168,7 @@ impl Engine {
 
     /// Why a sender cannot send, or nobody can; `None` asks for the default sender.
     pub fn obstacle(&self, sender: Option<Uuid>) -> Option<String> {
-        if !self.settings.enabled {
+        if !self.settings.sending.enabled {
             return Some("sending is switched off: WHATSAPP_ENABLED is false".to_owned());
         }
         let ring = self.keyring();

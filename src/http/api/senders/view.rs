@@ -163,7 +163,7 @@ async fn view(
         None
     };
     let text = |at: Option<i64>| at.map(|at| Timestamp::from_micros(at).to_string());
-    let of_all = state.engine.settings.send_per_second;
+    let of_all = state.engine.settings.sending.per_second;
     let settings = sender::settings_of(&row);
     let (state_name, reason) = senders::standing(&state.engine, &row);
     Ok(SenderView {

@@ -1,0 +1,23 @@
+//! Keys, and the mark outside of the database.
+
+use secrecy::SecretString;
+
+use crate::domain::settings::section;
+
+section! {
+    /// What this installation is known by.
+    #[derive(Clone, Debug)]
+    pub struct Secrets {
+        /// 32 random bytes as 64 hex digits: encrypts what is secret at rest. Needed by `serve`.
+        #[setting("HERALD_SECRET_KEY", key)]
+        pub key: Option<SecretString>,
+        /// The key used until now, while it is being replaced: what it encrypted is encrypted anew
+        /// at the start.
+        #[setting("HERALD_SECRET_KEY_PREVIOUS", key)]
+        pub previous_key: Option<SecretString>,
+        /// A file on another disk, or postgres://… of a second database: keeps a mark of how far
+        /// this installation has come, so that a database that was restored holds sending by itself.
+        #[setting("HERALD_STATE_MARK", secret)]
+        pub state_mark: Option<SecretString>,
+    }
+}

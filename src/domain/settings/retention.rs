@@ -1,0 +1,22 @@
+//! Keeping and deleting.
+
+use super::section;
+
+/// The digest ledger is kept 9 days: Meta repeats for 7, and a body must not be forgotten before.
+const LEAST_DAYS: i64 = 9;
+
+section! {
+    /// How long rows are kept, in days.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Retention {
+        /// Raw callbacks are kept so long; Meta repeats for 7 days.
+        #[setting("HERALD_KEEP_BODIES_DAYS" = "14", number(LEAST_DAYS, 3650))]
+        pub bodies_days: i64,
+        /// The story of each notification is kept so long.
+        #[setting("HERALD_KEEP_TIMELINE_DAYS" = "180", number(LEAST_DAYS, 3650))]
+        pub timeline_days: i64,
+        /// Notifications, events and inbound messages are kept so long; counters stay.
+        #[setting("HERALD_KEEP_NOTIFICATIONS_DAYS" = "400", number(LEAST_DAYS, 3650))]
+        pub notifications_days: i64,
+    }
+}
