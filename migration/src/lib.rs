@@ -40,6 +40,7 @@ mod m20261129_000060_identities;
 mod m20261129_000061_turns;
 mod m20261129_000062_evidence_key;
 mod m20261129_000064_sender_settings;
+mod m20261129_000070_timeline_words;
 
 /// Every migration there is.
 #[derive(Debug)]
@@ -78,6 +79,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000061_turns::Migration),
             Box::new(m20261129_000062_evidence_key::Migration),
             Box::new(m20261129_000064_sender_settings::Migration),
+            Box::new(m20261129_000070_timeline_words::Migration),
         ]
     }
 }

@@ -74,7 +74,7 @@ fn line(result: &RouteResult) -> String {
     format!(
         "  {}: {}{made}{duplicates}{reason}",
         result.route,
-        result.outcome.replace('_', " ")
+        result.outcome.text()
     )
 }
 

@@ -75,7 +75,7 @@ fn readable(story: &Story) -> String {
         lines.push(format!(
             "  route {}: {}{reason}",
             route.route,
-            route.outcome.replace('_', " ")
+            route.outcome.text()
         ));
     }
     for left_out in &story.origin.left_out {

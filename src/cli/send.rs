@@ -15,6 +15,7 @@ use crate::{
         access::Bounds,
         content::{Content, Text},
         phone,
+        priority::Priority,
         recipient::RecipientSpec,
         status::{Group, Status},
     },
@@ -228,7 +229,7 @@ impl Send {
             reference: None,
             labels: BTreeMap::from([("origin".to_owned(), "herald send".to_owned())]),
             // Somebody waits for it.
-            priority: intake::priority("high").unwrap_or(1),
+            priority: Priority::High,
             expires_after_seconds: Some(600),
             send_at: None,
             reply_to: None,

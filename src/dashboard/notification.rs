@@ -12,7 +12,7 @@ use super::{
     shell::{Shell, answered, shown},
 };
 use crate::{
-    domain::{access::Bounds, login::Role, status::Status},
+    domain::{access::Bounds, login::Role, status::Status, story::ManualAction},
     engine::{
         admin::operator_actions::{self, Action, Done},
         insight::story::{self, Story},
@@ -33,7 +33,35 @@ struct Page {
     calls: Vec<Call>,
     created: Moment,
     expires: Option<Moment>,
-    deeds: Vec<(&'static str, &'static str, &'static str)>,
+    buttons: Vec<Button>,
+}
+
+/// A button for something that can be done.
+struct Button {
+    action: &'static str,
+    label: &'static str,
+    /// It says that a second copy is welcome.
+    even_if_delivered: bool,
+}
+
+impl Button {
+    fn of(possible: ManualAction) -> Self {
+        let action = Action::from(possible);
+        Self {
+            action: action.name(),
+            label: label(action),
+            even_if_delivered: possible == ManualAction::RetryInsisting,
+        }
+    }
+}
+
+/// What a button for this says.
+pub(super) const fn label(action: Action) -> &'static str {
+    match action {
+        Action::Retry { .. } => "Send again",
+        Action::Cancel | Action::Discard => "Cancel",
+        Action::SendNow => "Send now",
+    }
 }
 
 struct Call {
@@ -101,34 +129,16 @@ pub async fn page(
             .collect(),
         created: zone.written(&story.created_at),
         expires: story.expires_at.as_deref().map(|at| zone.written(at)),
-        deeds: story
+        buttons: story
             .can_do
             .iter()
-            .filter_map(|deed| {
-                let name = deed.command.split_whitespace().nth(1)?;
-                let even = if deed.command.contains("--even-if-delivered") {
-                    "yes"
-                } else {
-                    ""
-                };
-                BUTTONS
-                    .into_iter()
-                    .find(|(known, _)| *known == name)
-                    .map(|(name, label)| (name, label, even))
-            })
+            .map(|it| Button::of(it.action))
             .collect(),
         story,
         shell,
     };
     shown(&page)
 }
-
-/// What has a button, and what it says.
-const BUTTONS: [(&str, &str); 3] = [
-    ("retry", "Send again"),
-    ("cancel", "Cancel"),
-    ("send-now", "Send now"),
-];
 
 fn pretty(text: &str) -> String {
     serde_json::from_str::<serde_json::Value>(text)
@@ -145,11 +155,14 @@ pub async fn act(
 ) -> Result<HttpResponse, Fault> {
     form.person.needs(Role::Operator)?;
     let even_if_delivered = form.text("even_if_delivered").is_some();
-    let (action, done) = match form.text("action") {
-        Some("retry") => (Action::Retry { even_if_delivered }, "Queued again."),
-        Some("cancel") => (Action::Cancel, "Cancelled."),
-        Some("send-now") => (Action::SendNow, "Due now."),
-        _ => return Err(Fault::Form),
+    let named = form.text("action");
+    let Some(action) = named.and_then(|name| Action::parse(name, even_if_delivered)) else {
+        return Err(Fault::Form);
+    };
+    let done = match action {
+        Action::Retry { .. } => "Queued again.",
+        Action::Cancel | Action::Discard => "Cancelled.",
+        Action::SendNow => "Due now.",
     };
     let now = state.clock.now();
     let once = form.once(&format!("{}/{id}", action.name()));

@@ -1,4 +1,59 @@
-//! When an alarm is raised, and when it is over.
+//! What alarms there are; when one is raised, and when it is over.
+
+use super::words::words;
+
+words! {
+    /// What can be wrong.
+    pub enum AlarmKind {
+        /// Sending is on hold for the whole installation.
+        SendingHeld = "sending_held",
+        /// There is no sender.
+        NoSender = "no_sender",
+        /// A sender does not send.
+        SenderHeld = "sender_held",
+        /// A sender's messages are accepted, and no callback comes.
+        Silence = "silence",
+        /// A credential is about to expire.
+        CredentialExpiring = "credential_expiring",
+        /// A credential has been in use for long.
+        CredentialOld = "credential_old",
+        /// A worker gives no sign of life.
+        WorkerDead = "worker_dead",
+        /// A message has been due for long.
+        QueueAge = "queue_age",
+        /// Callbacks wait to be applied.
+        CallbacksWaiting = "callbacks_waiting",
+        /// So many callbacks wait that statuses are not taken.
+        BacklogFull = "backlog_full",
+        /// Items of callbacks could not be applied.
+        DeadLetters = "dead_letters",
+        /// Statuses wait for messages that are not known.
+        ParkedStatuses = "parked_statuses",
+        /// Many messages fail.
+        FailureRate = "failure_rate",
+        /// Of many messages nothing is reported after they were accepted.
+        StaleRate = "stale_rate",
+        /// A provider has restricted an account.
+        AccountRestricted = "account_restricted",
+        /// A template cannot be sent.
+        TemplateUnusable = "template_unusable",
+        /// Events are posted to which no route listens.
+        EventUnrouted = "event_unrouted",
+        /// It is open whether contacts are one person.
+        ContactsUndecided = "contacts_undecided",
+        /// The clock was changed. Shown by the process that knows; never an alarm.
+        Clock = "clock",
+        /// The state mark cannot be used. Shown by the process that knows; never an alarm.
+        StateMark = "state_mark",
+    }
+}
+
+impl AlarmKind {
+    /// Whether one process alone can know it: then it is shown, and no alarm is raised.
+    pub const fn is_local(self) -> bool {
+        matches!(self, Self::Clock | Self::StateMark)
+    }
+}
 
 /// What is measured for an alarm. It is raised at one bound and cleared at a lower one,
 /// so that what wavers between them rings once.

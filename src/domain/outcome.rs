@@ -1,6 +1,20 @@
 //! What became of one call to a provider.
 
-use super::failure::Failure;
+use super::{failure::Failure, words::words};
+
+words! {
+    /// How a call ended, without its details.
+    pub enum AttemptOutcome {
+        /// The provider took the message.
+        Accepted = "accepted",
+        /// The provider said no.
+        Refused = "refused",
+        /// No connection was made: the message is certainly not sent.
+        Unavailable = "unavailable",
+        /// The answer was lost: it may have been sent.
+        Unknown = "unknown",
+    }
+}
 
 /// The result of one call, as far as the caller can know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +38,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub const fn name(&self) -> &'static str {
+    /// The same without its details.
+    pub const fn kind(&self) -> AttemptOutcome {
         match self {
-            Self::Accepted { .. } => "accepted",
-            Self::Refused(_) => "refused",
-            Self::Unavailable { .. } => "unavailable",
-            Self::Unknown { .. } => "unknown",
+            Self::Accepted { .. } => AttemptOutcome::Accepted,
+            Self::Refused(_) => AttemptOutcome::Refused,
+            Self::Unavailable { .. } => AttemptOutcome::Unavailable,
+            Self::Unknown { .. } => AttemptOutcome::Unknown,
         }
     }
 

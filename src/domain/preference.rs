@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
 
-use super::{quiet::QuietHours, settings::Words, time::Timestamp};
+use super::{category::Category, quiet::QuietHours, settings::Words, time::Timestamp};
 
 /// What is not wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,7 +46,7 @@ pub struct Preference {
 /// A message, as far as what its recipient wants decides about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    pub category: &'a str,
+    pub category: Category,
     /// Which kind of message, of those that people may turn off.
     pub kind: Option<&'a str>,
     /// Its kind cannot be turned off.
@@ -59,7 +59,7 @@ pub struct Message<'a> {
 impl Message<'_> {
     /// Whether nobody can turn it off.
     pub fn insists(&self) -> bool {
-        self.required || self.category == "authentication"
+        self.required || self.category == Category::Authentication
     }
 }
 
@@ -99,10 +99,10 @@ impl Wishes {
         if self.is_deleted {
             return Some(DELETED.to_owned());
         }
-        if message.category == "authentication" {
+        if message.category == Category::Authentication {
             return None;
         }
-        if message.category == "marketing" && self.refused.contains(&Scope::Marketing) {
+        if message.category == Category::Marketing && self.refused.contains(&Scope::Marketing) {
             return Some("the person has opted out of marketing".to_owned());
         }
         if message.required {
@@ -194,7 +194,7 @@ pub(super) fn normal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Message, Preference, Scope, Wishes, Words, normal};
-    use crate::domain::{channel::Channel, time::Timestamp};
+    use crate::domain::{category::Category, channel::Channel, time::Timestamp};
 
     #[test]
     fn a_word_alone_is_a_wish_and_a_sentence_is_none() {
@@ -213,7 +213,7 @@ mod tests {
         }
     }
 
-    fn message<'a>(category: &'a str, kind: Option<&'a str>) -> Message<'a> {
+    fn message(category: Category, kind: Option<&str>) -> Message<'_> {
         Message {
             category,
             kind,
@@ -232,13 +232,17 @@ mod tests {
             };
             wishes.refusal(message(category, kind)).is_some()
         };
-        assert!(!refuses(&[Scope::All], "authentication", None));
-        assert!(refuses(&[Scope::All], "utility", None));
-        assert!(!refuses(&[Scope::All], "utility", Some("alarms")));
-        assert!(refuses(&[Scope::Marketing], "marketing", None));
-        assert!(refuses(&[Scope::Marketing], "marketing", Some("alarms")));
-        assert!(!refuses(&[Scope::Marketing], "utility", None));
-        assert!(!refuses(&[], "marketing", None));
+        assert!(!refuses(&[Scope::All], Category::Authentication, None));
+        assert!(refuses(&[Scope::All], Category::Utility, None));
+        assert!(!refuses(&[Scope::All], Category::Utility, Some("alarms")));
+        assert!(refuses(&[Scope::Marketing], Category::Marketing, None));
+        assert!(refuses(
+            &[Scope::Marketing],
+            Category::Marketing,
+            Some("alarms")
+        ));
+        assert!(!refuses(&[Scope::Marketing], Category::Utility, None));
+        assert!(!refuses(&[], Category::Marketing, None));
     }
 
     #[test]
@@ -254,22 +258,33 @@ mod tests {
         };
         let none = wishes(&[preference("", Channel::WhatsApp.name(), false)]);
         assert_eq!(
-            none.refusal(message("utility", Some("orders"))).unwrap(),
+            none.refusal(message(Category::Utility, Some("orders")))
+                .unwrap(),
             "the person does not want messages by whatsapp"
         );
-        assert_eq!(none.refusal(message("utility", Some("alarms"))), None);
-        assert_eq!(none.refusal(message("authentication", None)), None);
+        assert_eq!(
+            none.refusal(message(Category::Utility, Some("alarms"))),
+            None
+        );
+        assert_eq!(none.refusal(message(Category::Authentication, None)), None);
         let but_orders = wishes(&[
             preference("", Channel::WhatsApp.name(), false),
             preference("orders", "", true),
             preference("orders", "email", false),
         ]);
-        assert_eq!(but_orders.refusal(message("utility", Some("orders"))), None);
+        assert_eq!(
+            but_orders.refusal(message(Category::Utility, Some("orders"))),
+            None
+        );
         assert!(
             but_orders
-                .refusal(message("utility", Some("news")))
+                .refusal(message(Category::Utility, Some("news")))
                 .is_some()
         );
-        assert!(but_orders.refusal(message("utility", None)).is_some());
+        assert!(
+            but_orders
+                .refusal(message(Category::Utility, None))
+                .is_some()
+        );
     }
 }

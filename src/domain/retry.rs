@@ -1,6 +1,7 @@
 //! What to do after a call: once more and when, or not.
 
 use super::{
+    category::Category,
     failure::{Failure, FailureClass},
     outcome::Outcome,
     settings::RetryPolicy,
@@ -61,20 +62,20 @@ pub const SPAM_SECONDS: i64 = 24 * 60 * 60;
 
 /// What happened to a message so far, the present answer included.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tried<'a> {
+pub struct Tried {
     /// Attempts of this generation that failed for a reason of the message.
     pub tries: i64,
     /// Attempts of this generation with a failure of the same class.
     pub of_this_class: i64,
     /// The provider's own troubles since the last real answer.
     pub in_a_row: i64,
-    pub category: &'a str,
+    pub category: Category,
 }
 
 /// Decides after an answer.
 pub fn after(
     outcome: &Outcome,
-    tried: Tried<'_>,
+    tried: Tried,
     now: Timestamp,
     jitter_permille: i64,
     policy: &RetryPolicy,
@@ -91,7 +92,7 @@ pub fn after(
         }
         Outcome::Refused(failure) => failure,
     };
-    let marketing = tried.category == "marketing";
+    let marketing = tried.category == Category::Marketing;
     let again = |micros| Next::Again {
         at: now.plus_micros(micros),
         uses_try: failure.class.is_about_the_message(),
@@ -130,7 +131,7 @@ pub fn after(
 
 /// After which pause, in seconds, a `failed` callback may be followed by another
 /// attempt; none: never. `settle_seconds` is the first and the least; it doubles each time, to a day.
-pub fn after_callback(failure: &Failure, tried: Tried<'_>, settle_seconds: i64) -> Option<i64> {
+pub fn after_callback(failure: &Failure, tried: Tried, settle_seconds: i64) -> Option<i64> {
     let doublings = (tried.tries - 1).clamp(0, 20);
     let pause = settle_seconds
         .saturating_mul(1_i64 << doublings)
@@ -139,7 +140,7 @@ pub fn after_callback(failure: &Failure, tried: Tried<'_>, settle_seconds: i64) 
         FailureClass::Retry | FailureClass::PaceNumber | FailureClass::PacePair => Some(pause),
         FailureClass::WaitUntil => Some(pause.max(failure.wait_seconds.unwrap_or(0))),
         FailureClass::MarketingLimit
-            if tried.category == "marketing" && tried.of_this_class <= 1 =>
+            if tried.category == Category::Marketing && tried.of_this_class <= 1 =>
         {
             Some(settle_seconds.max(MARKETING_AGAIN_SECONDS))
         }
@@ -166,6 +167,7 @@ mod tests {
         backoff_micros, pair_pause_micros, probe_after_micros,
     };
     use crate::domain::{
+        category::Category,
         failure::{Failure, FailureClass},
         outcome::Outcome,
         time::Timestamp,
@@ -185,7 +187,7 @@ mod tests {
         }
     }
 
-    fn decide(class: FailureClass, tried: Tried<'_>) -> Next {
+    fn decide(class: FailureClass, tried: Tried) -> Next {
         after(&Outcome::Refused(of(class)), tried, NOW, 500, &POLICY)
     }
 
@@ -203,7 +205,7 @@ mod tests {
             tries in 1_i64..10,
             in_a_row in -3_i64..100,
             jitter_permille in -5_i64..1200,
-            category in prop::sample::select(vec!["marketing", "utility", "authentication"]),
+            category in prop::sample::select(Category::ALL.to_vec()),
         ) {
             let tried = Tried { tries, of_this_class: tries, in_a_row, category };
             match after(&Outcome::Refused(of(class)), tried, NOW, jitter_permille, &POLICY) {
@@ -259,20 +261,29 @@ mod tests {
         };
         let limit = FailureClass::MarketingLimit;
         assert_eq!(
-            decide(limit, tried("marketing", 1)),
+            decide(limit, tried(Category::Marketing, 1)),
             Next::Again {
                 at: NOW.plus_seconds(MARKETING_AGAIN_SECONDS),
                 uses_try: true
             }
         );
         assert!(matches!(
-            decide(limit, tried("marketing", 2)),
+            decide(limit, tried(Category::Marketing, 2)),
             Next::Fail(_)
         ));
-        assert!(matches!(decide(limit, tried("utility", 1)), Next::Fail(_)));
+        assert!(matches!(
+            decide(limit, tried(Category::Utility, 1)),
+            Next::Fail(_)
+        ));
         let day = Some(MARKETING_AGAIN_SECONDS);
-        assert_eq!(after_callback(&of(limit), tried("marketing", 1), 60), day);
-        assert_eq!(after_callback(&of(limit), tried("marketing", 2), 60), None);
+        assert_eq!(
+            after_callback(&of(limit), tried(Category::Marketing, 1), 60),
+            day
+        );
+        assert_eq!(
+            after_callback(&of(limit), tried(Category::Marketing, 2), 60),
+            None
+        );
     }
 
     #[test]

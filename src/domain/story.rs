@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::status::Status;
+use super::{
+    outcome::AttemptOutcome, status::Status, timeline::TimelineKind as Kind, words::words,
+};
 
 /// How a notification stands, in a sentence. `reason` is why it waits, was skipped or
 /// failed; `until` is when it is looked at again.
@@ -72,42 +74,52 @@ pub enum TooFar {
     Timer,
 }
 
-/// One line of a timeline, in a sentence.
+/// One line of a timeline, in a sentence. Its kind is as it is stored: it may be of another version.
 pub fn line(kind: &str, detail: &Value) -> String {
+    Kind::parse(kind).map_or_else(
+        || {
+            let reason = detail.get("reason").and_then(Value::as_str);
+            let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+            format!("{}{because}.", kind.replace('_', " "))
+        },
+        |kind| sentence(kind, detail),
+    )
+}
+
+fn sentence(kind: Kind, detail: &Value) -> String {
     let word = |key: &str| detail.get(key).and_then(Value::as_str);
     let because = |key: &str| word(key).map_or_else(String::new, |text| format!(": {text}"));
     let rule = word("rule").unwrap_or("a rule");
     let on = word("on").unwrap_or("its trigger");
     match kind {
-        "queued" => match (word("route"), word("rule")) {
+        Kind::Queued => match (word("route"), word("rule")) {
             (Some(route), _) => format!("The route {route} made it."),
             (None, Some(rule)) => format!("The rule {rule} made it."),
             (None, None) => "It was asked for directly.".to_owned(),
         },
-        "skipped" => format!("It was skipped{}.", because("reason")),
-        "value_unread" => format!(
+        Kind::Skipped | Kind::Suppressed => format!("It was skipped{}.", because("reason")),
+        Kind::ValueUnread => format!(
             "A value is shown as it came, at {}{}.",
             word("place").unwrap_or("a parameter"),
             because("rule")
         ),
-        "held" => format!("It was held{}.", because("reason")),
-        "address_changed" => {
+        Kind::Held => format!("It was held{}.", because("reason")),
+        Kind::AddressChanged => {
             "The person has another number or id now: it goes there.".to_owned()
         }
-        "number_changed_hands" => {
-            "The contact that it was made for has another number now; it goes to the number that was asked for."
+        Kind::NumberChangedHands => {
+            "The contact that it was made for has another number now; it goes to the number that \
+             was asked for."
                 .to_owned()
         }
-        "accepted" => "The provider accepted it.".to_owned(),
-        "accepted, and kept back by the provider" => {
-            "The provider accepted it, and keeps it back for now.".to_owned()
-        }
-        "sent" => "The provider says that it was sent.".to_owned(),
-        "delivered" => "It arrived.".to_owned(),
-        "read" => "It was read.".to_owned(),
-        "played" => "It was played.".to_owned(),
-        "replied" => "The person answered.".to_owned(),
-        "failed" => match (
+        Kind::Accepted => "The provider accepted it.".to_owned(),
+        Kind::HeldByProvider => "The provider accepted it, and keeps it back for now.".to_owned(),
+        Kind::Sent => "The provider says that it was sent.".to_owned(),
+        Kind::Delivered => "It arrived.".to_owned(),
+        Kind::Read => "It was read.".to_owned(),
+        Kind::Played => "It was played.".to_owned(),
+        Kind::Replied => "The person answered.".to_owned(),
+        Kind::Failed => match (
             word("meaning").or_else(|| word("title")),
             detail.get("code").and_then(Value::as_i64),
         ) {
@@ -116,36 +128,40 @@ pub fn line(kind: &str, detail: &Value) -> String {
             (None, Some(code)) => format!("It failed with code {code}."),
             (None, None) => "It failed.".to_owned(),
         },
-        "refused, another try is due" => format!(
+        Kind::RetryScheduled => format!(
             "The provider refused it{}. Another try is due.",
             because("meaning")
         ),
-        "not sent, waits" => format!(
+        Kind::Deferred => format!(
             "It could not be sent{}. It waits, and this costs no try.",
             word("reason")
                 .or_else(|| word("meaning"))
                 .map_or_else(String::new, |text| format!(": {text}"))
         ),
-        "unknown" => format!("The answer to the call was lost{}.", because("reason")),
-        "clock_changed" => format!(
-            "The clock was changed: it waited until {}, further ahead than it can, and goes on from here.",
+        Kind::OutcomeUnknown => format!("The answer to the call was lost{}.", because("reason")),
+        Kind::ClockChanged => format!(
+            "The clock was changed: it waited until {}, further ahead than it can, and goes on \
+             from here.",
             word("was").unwrap_or("a later time")
         ),
-        "lease ran out" => {
+        Kind::LeaseExpired => {
             "The process that was sending it is gone: whether it was sent is not known.".to_owned()
         }
-        "gave up" => "No callback came: it may have been sent, and was not sent again.".to_owned(),
-        "sent again" => "No callback came: it is sent again, and may arrive twice.".to_owned(),
-        "answered late" => "An answer came after its attempt had been given up.".to_owned(),
-        "more of what was known" => {
-            "The provider repeated what was known, with more of it.".to_owned()
+        Kind::GaveUp => {
+            "No callback came: it may have been sent, and was not sent again.".to_owned()
         }
-        "expired" => "It had waited longer than it may.".to_owned(),
-        "stale" => "Since it was accepted, nothing was heard of it for too long.".to_owned(),
-        "cancelled" => format!("It was cancelled{}.", because("reason")),
-        "retry asked" => "A person asked for another try.".to_owned(),
-        "sent now" => "A person ended its waiting.".to_owned(),
-        "ignored" => format!(
+        Kind::ResendScheduled => {
+            "No callback came: it is sent again, and may arrive twice.".to_owned()
+        }
+        Kind::LateResponse => "An answer came after its attempt had been given up.".to_owned(),
+        Kind::DetailsAdded => "The provider repeated what was known, with more of it.".to_owned(),
+        Kind::Expired => "It had waited longer than it may.".to_owned(),
+        Kind::Stale => "Since it was accepted, nothing was heard of it for too long.".to_owned(),
+        Kind::Cancelled => format!("It was cancelled{}.", because("reason")),
+        Kind::Superseded => "It was cancelled: an `unless` of its rule came first.".to_owned(),
+        Kind::RetryRequested => "A person asked for another try.".to_owned(),
+        Kind::SendNowRequested => "A person ended its waiting.".to_owned(),
+        Kind::Ignored => format!(
             "{} was told and changed nothing{}.",
             word("status").map_or_else(
                 || "Something".to_owned(),
@@ -153,7 +169,7 @@ pub fn line(kind: &str, detail: &Value) -> String {
             ),
             because("reason")
         ),
-        "rule_did_not_fire" => {
+        Kind::RuleDidNotFire => {
             let condition =
                 word("condition").map_or_else(String::new, |condition| format!(" ({condition})"));
             format!(
@@ -161,34 +177,60 @@ pub fn line(kind: &str, detail: &Value) -> String {
                 because("reason")
             )
         }
-        "recipient_unknown" => format!("One who should get it is not known{}.", because("reason")),
-        "follow_up_fired" => format!("The rule {rule} fired."),
-        "follow_up_skipped" => format!(
+        Kind::RecipientUnknown => {
+            format!("One who should get it is not known{}.", because("reason"))
+        }
+        Kind::RuleFired => format!("The rule {rule} fired."),
+        Kind::RuleSkipped => format!(
             "What the rule {rule} would have sent was skipped{}.",
             because("reason")
         ),
-        "follow_up_cancelled" => format!("What the rule {rule} had planned was cancelled."),
-        "follow_up_overruled" => format!(
+        Kind::RuleCancelled => format!("What the rule {rule} had planned was cancelled."),
+        Kind::RuleOverruled => format!(
             "What the rule {rule} sent was overruled by what came later{}.",
             because("reason")
         ),
-        other => format!("{}{}.", other.replace('_', " "), because("reason")),
     }
 }
 
-/// What a person can do about a notification now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
-    /// Send it again.
-    Retry,
-    /// Send it again although it may have arrived.
-    RetryInsisting,
-    /// End its waiting.
-    SendNow,
-    Cancel,
+/// How a call ended, in a sentence. Its outcome is as it is stored, none while it is being made;
+/// `http_status` is absent where no call was made.
+pub fn attempt(outcome: Option<&str>, http_status: Option<i64>) -> String {
+    let Some(word) = outcome else {
+        return "The call is being made, or the process that made it is gone.".to_owned();
+    };
+    match (AttemptOutcome::parse(word), http_status) {
+        (Some(AttemptOutcome::Accepted), _) => "The provider accepted it.".to_owned(),
+        (Some(AttemptOutcome::Refused), Some(status)) => {
+            format!("The provider refused it (HTTP {status}).")
+        }
+        (Some(AttemptOutcome::Refused), None) => {
+            "No call was made: it could not be sent.".to_owned()
+        }
+        (Some(AttemptOutcome::Unavailable), _) => {
+            "The provider could not be reached: it was not sent.".to_owned()
+        }
+        (Some(AttemptOutcome::Unknown), _) => {
+            "The answer was lost: whether it was sent is not known.".to_owned()
+        }
+        (None, _) => format!("It ended as {word}."),
+    }
 }
 
-impl Deed {
+words! {
+    /// What a person can do about a notification now.
+    pub enum ManualAction {
+        /// Send it again.
+        Retry = "retry",
+        /// Send it again although it may have arrived.
+        RetryInsisting = "retry_even_if_delivered",
+        /// End its waiting.
+        SendNow = "send_now",
+        Cancel = "cancel",
+    }
+}
+
+impl ManualAction {
     /// In words.
     pub const fn words(self) -> &'static str {
         match self {
@@ -210,13 +252,17 @@ impl Deed {
     }
 }
 
-/// What can be done in a status; `due_later`: it waits for a time that is to come.
-pub const fn deeds(status: Status, due_later: bool) -> &'static [Deed] {
+/// What a person can do in a status; `due_later`: it waits for a time that is to come.
+pub const fn manual_actions(status: Status, due_later: bool) -> &'static [ManualAction] {
     match status {
-        Status::Queued | Status::Retrying if due_later => &[Deed::SendNow, Deed::Cancel],
-        Status::Queued | Status::Held | Status::Retrying => &[Deed::Cancel],
-        Status::Failed | Status::Expired | Status::Skipped | Status::Cancelled => &[Deed::Retry],
-        Status::Unknown | Status::GaveUp => &[Deed::RetryInsisting],
+        Status::Queued | Status::Retrying if due_later => {
+            &[ManualAction::SendNow, ManualAction::Cancel]
+        }
+        Status::Queued | Status::Held | Status::Retrying => &[ManualAction::Cancel],
+        Status::Failed | Status::Expired | Status::Skipped | Status::Cancelled => {
+            &[ManualAction::Retry]
+        }
+        Status::Unknown | Status::GaveUp => &[ManualAction::RetryInsisting],
         Status::Sending
         | Status::Accepted
         | Status::Sent
@@ -231,7 +277,7 @@ mod tests {
     use serde_json::json;
 
     use super::{line, standing};
-    use crate::domain::status::Status;
+    use crate::domain::{status::Status, timeline::TimelineKind};
 
     #[test]
     fn every_status_has_its_sentence() {
@@ -239,6 +285,18 @@ mod tests {
             let sentence = standing(status, Some("the reason"), Some("12:00"));
             assert!(sentence.ends_with('.') && sentence.len() > 10, "{sentence}");
             assert!(!standing(status, None, None).contains("the reason"));
+        }
+    }
+
+    #[test]
+    fn every_kind_of_line_has_its_sentence() {
+        for kind in TimelineKind::ALL.iter().copied() {
+            let sentence = line(kind.name(), &json!({ "reason": "the reason" }));
+            assert!(
+                sentence.ends_with('.') && sentence.len() >= 10,
+                "{sentence}"
+            );
+            assert!(!sentence.starts_with(kind.name()), "{sentence}");
         }
     }
 

@@ -18,6 +18,7 @@ use crate::{
         rule::NotStarted,
         template,
         time::Timestamp,
+        timeline::TimelineKind,
         trigger::{Trigger, Triggers},
     },
     store::{
@@ -173,7 +174,7 @@ impl<'a> Consequences<'a> {
         }
     }
 
-    fn note(&mut self, notification_id: Uuid, kind: &'static str, detail: Option<Value>) {
+    fn note(&mut self, notification_id: Uuid, kind: TimelineKind, detail: Option<Value>) {
         self.timeline.push(timeline::Entry {
             notification_id: Id(notification_id),
             id: Id(new_id(self.now)),
@@ -263,7 +264,7 @@ impl<'a> Consequences<'a> {
             for fired in follow_up::fired(tx, &self.overruled).await? {
                 self.note(
                     fired.notification_id,
-                    "follow_up_overruled",
+                    TimelineKind::RuleOverruled,
                     Some(json!({ "rule": fired.rule_name, "reason": "it went out because of a failure, and the message arrived after all" })),
                 );
             }
@@ -271,7 +272,7 @@ impl<'a> Consequences<'a> {
         for cancelled in follow_up::cancel(tx, &self.reached, now).await? {
             self.note(
                 cancelled.notification_id,
-                "follow_up_cancelled",
+                TimelineKind::RuleCancelled,
                 Some(json!({ "rule": cancelled.rule_name })),
             );
         }
@@ -302,7 +303,7 @@ impl<'a> Consequences<'a> {
                 if why != NotStarted::MadeByARule || rule.on == Trigger::Failed {
                     self.note(
                         start.notification_id,
-                        "rule_did_not_fire",
+                        TimelineKind::RuleDidNotFire,
                         Some(json!({ "rule": rule.name, "on": start.trigger.name(), "reason": why.reason() })),
                     );
                 }
@@ -319,7 +320,7 @@ impl<'a> Consequences<'a> {
                 Some(Ok(false)) => {
                     self.note(
                         start.notification_id,
-                        "rule_did_not_fire",
+                        TimelineKind::RuleDidNotFire,
                         Some(json!({
                             "rule": rule.name, "on": start.trigger.name(),
                             "reason": "its condition does not hold", "condition": rule.condition,
@@ -341,7 +342,7 @@ impl<'a> Consequences<'a> {
             if let Some(reason) = &reason {
                 self.note(
                     start.notification_id,
-                    "follow_up_skipped",
+                    TimelineKind::RuleSkipped,
                     Some(json!({ "rule": rule.name, "reason": reason })),
                 );
             }
@@ -469,7 +470,7 @@ async fn change(
                         object.insert("status".to_owned(), json!(fact.name()));
                     }
                 }
-                ("ignored", Some(detail))
+                (TimelineKind::Ignored, Some(detail))
             }
         };
         follow.timeline.push(timeline::Entry {
@@ -542,7 +543,7 @@ async fn without_refused(
     let wishes = wish::of(tx, &contacts).await?;
     for new in new.iter_mut().filter(|new| new.skipped.is_none()) {
         let message = preference::Message {
-            category: &new.category,
+            category: new.category,
             kind: new.message_kind.as_deref(),
             required: rules.is_required(new.message_kind.as_deref()),
             channel: &new.channel,
@@ -590,14 +591,14 @@ pub async fn introduce(
         follow.note(
             new.id,
             if new.skipped.is_some() {
-                "skipped"
+                TimelineKind::Skipped
             } else {
-                "queued"
+                TimelineKind::Queued
             },
             Some(why),
         );
         for unread in &new.unread {
-            follow.note(new.id, "value_unread", Some(json!(unread)));
+            follow.note(new.id, TimelineKind::ValueUnread, Some(json!(unread)));
         }
         let before = state.clone();
         let triggers = state.finish(&before, now, &engine.settings.policy);

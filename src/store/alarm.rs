@@ -4,7 +4,10 @@ use entity::alarm;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::{Store, StoreError, dialect::execute};
-use crate::{domain::time::Timestamp, store::DatabaseTransaction};
+use crate::{
+    domain::{alarm::AlarmKind, time::Timestamp},
+    store::DatabaseTransaction,
+};
 
 /// Those that are raised.
 pub async fn raised(store: &Store) -> Result<Vec<alarm::Model>, StoreError> {
@@ -19,7 +22,7 @@ pub async fn raised(store: &Store) -> Result<Vec<alarm::Model>, StoreError> {
 /// Raises an alarm; false: somebody else has.
 pub async fn raise(
     tx: &DatabaseTransaction,
-    kind: &str,
+    kind: AlarmKind,
     subject: &str,
     summary: &str,
     now: Timestamp,
@@ -30,7 +33,7 @@ pub async fn raise(
          ON CONFLICT (kind, subject) DO UPDATE SET raised_at = excluded.raised_at, cleared_at = NULL, summary = excluded.summary \
          WHERE alarm.cleared_at IS NOT NULL",
         [
-            kind.into(),
+            kind.name().into(),
             subject.into(),
             now.micros().into(),
             summary.into(),
@@ -43,14 +46,14 @@ pub async fn raise(
 /// Clears an alarm; false: somebody else has.
 pub async fn clear(
     tx: &DatabaseTransaction,
-    kind: &str,
+    kind: AlarmKind,
     subject: &str,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let cleared = execute(
         tx,
         "UPDATE alarm SET cleared_at = $3 WHERE kind = $1 AND subject = $2 AND cleared_at IS NULL",
-        [kind.into(), subject.into(), now.micros().into()],
+        [kind.name().into(), subject.into(), now.micros().into()],
     )
     .await?;
     Ok(cleared.rows_affected() > 0)

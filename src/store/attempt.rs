@@ -16,6 +16,7 @@ use crate::{
     domain::{
         facts::{Fact, Facts, Known},
         notification::{AttemptState, NotificationState},
+        outcome::AttemptOutcome,
         time::Timestamp,
     },
     store::DatabaseTransaction,
@@ -72,6 +73,11 @@ pub(super) fn read(row: &QueryResult) -> Result<Option<AttemptState>, StoreError
         row: id.to_string(),
         column,
     };
+    let outcome = stored
+        .outcome
+        .as_deref()
+        .map(|word| AttemptOutcome::parse(word).ok_or_else(|| corrupt("outcome")))
+        .transpose()?;
     let mut facts = Facts::default();
     for fact in Fact::ALL {
         let known = stored.at(fact).map(|at| Known {
@@ -95,7 +101,7 @@ pub(super) fn read(row: &QueryResult) -> Result<Option<AttemptState>, StoreError
         created_at: stored.attempt_created_at,
         lease_token: stored.lease_token,
         sender_id: stored.attempt_sender_id,
-        outcome: stored.outcome,
+        outcome,
         provider_message_id: stored.provider_message_id,
         facts,
         failure,
@@ -244,7 +250,7 @@ struct FactsRow {
 struct AnsweredRow<'a> {
     #[serde(flatten)]
     facts: FactsRow,
-    outcome: Option<&'a str>,
+    outcome: Option<AttemptOutcome>,
     message: Option<&'a str>,
     #[serde(flatten)]
     record: Option<&'a Record>,
@@ -295,7 +301,7 @@ pub(super) async fn save(
             } else {
                 answered.push(AnsweredRow {
                     facts,
-                    outcome: attempt.outcome.as_deref(),
+                    outcome: attempt.outcome,
                     message: attempt.provider_message_id.as_deref(),
                     record,
                     answered: record.map(|_| now.micros()),

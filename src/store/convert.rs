@@ -5,6 +5,7 @@ use entity::{follow_up, notification};
 use sea_orm::{ColIdx, QueryResult, TryGetError, TryGetable};
 
 use crate::domain::{
+    category::Category,
     notification::Secrets,
     status::{EngineState, Status},
     time::Timestamp,
@@ -15,6 +16,13 @@ use crate::domain::{
 impl TryGetable for Timestamp {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
         i64::try_get_by(row, index).map(Self::from_micros)
+    }
+}
+
+/// Stored as its word; one that is not known reads as the default.
+impl TryGetable for Category {
+    fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
+        String::try_get_by(row, index).map(|word| Self::counted_as(&word))
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
     first_id,
 };
 use crate::{
-    domain::{access::Bounds, time::Timestamp},
+    domain::{access::Bounds, route::RouteOutcome, time::Timestamp},
     store::DatabaseTransaction,
 };
 
@@ -177,7 +177,8 @@ pub async fn newest(
             .filter(event::Column::State.eq("expanded"));
     }
     if only.errors {
-        found = found.filter(event::Column::Routes.contains(r#""outcome":"error""#));
+        let error = format!(r#""outcome":"{}""#, RouteOutcome::Error);
+        found = found.filter(event::Column::Routes.contains(&error));
     }
     Ok(found
         .order_by_desc(event::Column::Id)

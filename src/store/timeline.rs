@@ -9,14 +9,17 @@ use super::{
     Store, StoreError,
     dialect::{Id, Type, execute, list, rows},
 };
-use crate::{domain::time::Timestamp, store::DatabaseTransaction};
+use crate::{
+    domain::{time::Timestamp, timeline::TimelineKind},
+    store::DatabaseTransaction,
+};
 
 /// One line of the story.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
     pub notification_id: Id,
     pub id: Id,
-    pub kind: &'static str,
+    pub kind: TimelineKind,
     /// When it happened by the provider's clock, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_at: Option<i64>,
@@ -65,7 +68,7 @@ pub async fn insert(
 pub async fn note(
     tx: &DatabaseTransaction,
     notification: Uuid,
-    kind: &'static str,
+    kind: TimelineKind,
     detail: Option<String>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -85,7 +88,7 @@ pub async fn note(
 pub async fn note_all(
     tx: &DatabaseTransaction,
     notifications: &[Uuid],
-    kind: &'static str,
+    kind: TimelineKind,
     detail: &serde_json::Value,
     now: Timestamp,
 ) -> Result<(), StoreError> {

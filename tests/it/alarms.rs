@@ -1,12 +1,18 @@
 //! Alarms: raised once, cleared once, and answered by routes like any event.
 
-use herald::engine::{
-    insight::{alarms, attention},
-    runtime::heartbeat,
+use herald::{
+    domain::own_event::OwnEventType,
+    engine::{
+        insight::{alarms, attention},
+        runtime::heartbeat,
+    },
 };
 use serde_json::json;
 
-use crate::harness::{DEMO, Database, TestApp};
+use crate::{
+    harness::{DEMO, Database, TestApp},
+    own_events::are_like_their_examples,
+};
 
 crate::tests![
     many_failures_raise_one_alarm_that_is_cleared_when_they_are_few,
@@ -48,7 +54,7 @@ async fn turn(app: &TestApp) -> usize {
 /// What is wrong now, by kind.
 async fn wrong(app: &TestApp) -> Vec<&'static str> {
     let found = attention::findings(&app.engine, app.now()).await.unwrap();
-    found.iter().map(|finding| finding.kind).collect()
+    found.iter().map(|finding| finding.kind.name()).collect()
 }
 
 async fn events(app: &TestApp, word: &str) -> i64 {
@@ -100,6 +106,7 @@ async fn many_failures_raise_one_alarm_that_is_cleared_when_they_are_few(databas
         (events(&app, "raised").await, events(&app, "cleared").await),
         (1, 1)
     );
+    are_like_their_examples(&app, OwnEventType::AlarmRaised).await;
     let (_, metrics) = app.text("/metrics").await;
     assert!(
         metrics.contains("herald_alarms{alarm=\"failure_rate\"} 0"),

@@ -183,7 +183,7 @@ async fn answers_wait_while_applying_is_behind(database: Database) {
 /// What is wrong now, by kind.
 async fn wrong(app: &TestApp) -> Vec<&'static str> {
     let found = attention::findings(&app.engine, app.now()).await.unwrap();
-    found.iter().map(|finding| finding.kind).collect()
+    found.iter().map(|finding| finding.kind.name()).collect()
 }
 
 async fn an_alarm_and_a_metric_tell_that_applying_is_behind(database: Database) {
@@ -202,7 +202,7 @@ async fn an_alarm_and_a_metric_tell_that_applying_is_behind(database: Database) 
     );
     assert_eq!(alarms::turn(&app.engine, app.now()).await.unwrap(), 1);
     let found = attention::findings(&app.engine, app.now()).await.unwrap();
-    assert_eq!(found[0].kind, "callbacks_waiting");
+    assert_eq!(found[0].kind.name(), "callbacks_waiting");
     assert_eq!(
         found[0].summary,
         "1 callbacks wait to be applied, the oldest for 10 seconds."

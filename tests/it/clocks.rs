@@ -625,7 +625,7 @@ async fn after_a_step_nothing_is_decided_for_one_lease(database: Database) {
         .unwrap();
     let finding = wrong
         .iter()
-        .find(|finding| finding.kind == "clock")
+        .find(|finding| finding.kind.name() == "clock")
         .unwrap();
     assert!(
         finding.summary.contains("put forward by 21599 seconds"),

@@ -2,10 +2,17 @@
 
 use std::fmt::Write;
 
-use herald::{domain::failure::FailureClass, engine::delivery::sweeper, providers::meta::errors};
+use herald::{
+    domain::{failure::FailureClass, own_event::OwnEventType},
+    engine::delivery::sweeper,
+    providers::meta::errors,
+};
 use serde_json::{Value, json};
 
-use crate::harness::{DEMO, Database, TestApp};
+use crate::{
+    harness::{DEMO, Database, TestApp},
+    own_events::are_like_their_examples,
+};
 
 crate::tests![
     each_code_has_its_words,
@@ -319,4 +326,5 @@ async fn a_token_that_expires_burns_nothing_and_says_so(database: Database) {
             .await,
         1
     );
+    are_like_their_examples(&app, OwnEventType::SenderHeld).await;
 }

@@ -1,6 +1,6 @@
 //! Events looked at and run again: from the command line and over the API.
 
-use herald::engine::insight::attention;
+use herald::engine::insight::{alarms, attention};
 use serde_json::json;
 
 use crate::{
@@ -231,12 +231,19 @@ async fn what_was_posted_is_shown_and_a_type_without_a_route_is_flagged(database
     assert_eq!(listed[0]["type"], "shop.closde");
     let flagged = async || -> Vec<String> {
         let found = attention::findings(&app.engine, app.now()).await.unwrap();
-        let found = found.into_iter().filter(|it| it.kind == "event_unrouted");
+        let found = found
+            .into_iter()
+            .filter(|it| it.kind.name() == "event_unrouted");
         found.map(|it| it.subject).collect()
     };
+    let raised = "SELECT count(*) FROM alarm WHERE kind = 'event_unrouted' AND cleared_at IS NULL";
     assert_eq!(flagged().await, ["shop.closde"]);
+    alarms::turn(&app.engine, app.now()).await.unwrap();
+    assert_eq!(app.number(raised).await, 1);
     app.pass(25 * 3600);
     assert!(flagged().await.is_empty(), "nobody posts it any more");
+    alarms::turn(&app.engine, app.now()).await.unwrap();
+    assert_eq!(app.number(raised).await, 0);
 }
 
 async fn an_event_that_names_an_unknown_group_makes_nothing(database: Database) {

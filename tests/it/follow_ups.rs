@@ -229,9 +229,7 @@ async fn an_alert_that_was_overruled_says_so(database: Database) {
     let found = app.notification(&id).await;
     assert_eq!(found["status"], "delivered");
     assert!(
-        found["timeline"]
-            .to_string()
-            .contains("follow_up_overruled"),
+        found["timeline"].to_string().contains("rule_overruled"),
         "{}",
         found["timeline"]
     );
@@ -460,9 +458,7 @@ async fn a_rule_for_many_is_worked_through_in_chunks_and_reaches_everybody_once(
         .as_array()
         .unwrap()
         .iter()
-        .filter(|line| {
-            line["kind"] == "follow_up_fired" && line["detail"]["rule"] == "tell-everybody"
-        })
+        .filter(|line| line["kind"] == "rule_fired" && line["detail"]["rule"] == "tell-everybody")
         .collect();
     assert_eq!(fired.len(), 1, "{timeline}");
     assert_eq!(fired[0]["detail"]["count"], 450);
@@ -565,7 +561,7 @@ async fn a_rule_for_many_lets_others_pass_and_says_when_it_was_overruled(databas
     app.told(&many, "delivered", None).await;
     app.follow_up().await;
     let lines = app.notification(&many).await["timeline"].to_string();
-    assert!(lines.contains("follow_up_overruled"), "{lines}");
+    assert!(lines.contains("rule_overruled"), "{lines}");
     let story = app
         .get(&format!("/api/v1/notifications/{many}/story"))
         .await

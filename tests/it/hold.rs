@@ -315,7 +315,10 @@ async fn a_held_queue_is_an_alarm_with_what_helps(database: Database) {
     let found = herald::engine::insight::attention::findings(&app.engine, app.now())
         .await
         .unwrap();
-    let finding = found.iter().find(|it| it.kind == "sending_held").unwrap();
+    let finding = found
+        .iter()
+        .find(|it| it.kind.name() == "sending_held")
+        .unwrap();
     assert!(
         finding.summary.contains("a test") && finding.remedy.contains("herald hold release"),
         "{finding:?}"

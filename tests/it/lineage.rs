@@ -141,13 +141,19 @@ async fn a_mark_that_cannot_be_written_stops_nothing_and_is_shown(database: Data
     let found = herald::engine::insight::attention::findings(&app.engine, app.now())
         .await
         .unwrap();
-    assert!(found.iter().any(|it| it.kind == "state_mark"), "{found:?}");
+    assert!(
+        found.iter().any(|it| it.kind.name() == "state_mark"),
+        "{found:?}"
+    );
     std::fs::create_dir(&disk).unwrap();
     lineage::turn(&app.engine, app.now()).await.unwrap();
     let found = herald::engine::insight::attention::findings(&app.engine, app.now())
         .await
         .unwrap();
-    assert!(found.iter().all(|it| it.kind != "state_mark"), "{found:?}");
+    assert!(
+        found.iter().all(|it| it.kind.name() != "state_mark"),
+        "{found:?}"
+    );
     // It has caught up.
     let written = std::fs::read_to_string(&mark).unwrap();
     let ours = app

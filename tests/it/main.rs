@@ -49,6 +49,7 @@ mod log;
 mod many_contacts;
 mod migrating;
 mod order;
+mod own_events;
 mod ownership;
 mod pace;
 mod parameters;
@@ -116,6 +117,7 @@ fn main() -> ExitCode {
         limits::tests(),
         limits::proxies::tests(),
         order::tests(),
+        own_events::tests(),
         pace::tests(),
         ownership::tests(),
         ownership::any_order::tests(),
@@ -143,6 +145,7 @@ fn main() -> ExitCode {
         trials.extend(tests.into_iter().flat_map(harness::on_both_databases));
     }
     trials.extend(deploy::trials());
+    trials.extend(own_events::trials());
     trials.extend(pooled::trials());
     let listed = arguments.list;
     let conclusion = libtest_mimic::run(&arguments, trials);

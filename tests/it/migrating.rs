@@ -1,6 +1,9 @@
 //! Rows of an older Herald: a migration keeps what they say.
 
-use herald::store::{Store, connect, migrate};
+use herald::{
+    domain::timeline::TimelineKind,
+    store::{Store, connect, migrate},
+};
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, Statement};
 use secrecy::SecretString;
@@ -10,6 +13,7 @@ use crate::harness::{Database, fresh_database};
 crate::tests![
     counters_become_cohorts_and_cohorts_counters,
     evidence_stays_what_it_is_when_its_key_changes,
+    lines_of_a_timeline_keep_what_they_say_when_their_words_change,
 ];
 
 /// Migrations up to the one that gave evidence an id of its own as its key.
@@ -166,5 +170,74 @@ async fn evidence_stays_what_it_is_when_its_key_changes(database: Database) {
     assert_eq!(lines(&store, all).await, before);
     raw.execute_unprepared(&again).await.unwrap();
     assert_eq!(lines(&store, all).await, before, "a fact is there once");
+    raw.close().await.unwrap();
+}
+
+async fn lines_of_a_timeline_keep_what_they_say_when_their_words_change(database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(&database, folder.path()).await;
+    let open = async || {
+        let url = SecretString::from(url.clone());
+        connect::open(&url, 3, connect::Purpose::Command)
+            .await
+            .unwrap()
+    };
+    // Creates the file of SQLite.
+    drop(open().await);
+    let raw = sea_orm::Database::connect(url.clone()).await.unwrap();
+    let before_it = Migrator::migrations()
+        .iter()
+        .position(|migration| migration.name().ends_with("timeline_words"))
+        .unwrap();
+    let before_it = u32::try_from(before_it).unwrap();
+    Migrator::up(&raw, Some(before_it)).await.unwrap();
+    let before = [
+        "accepted",
+        "accepted, and kept back by the provider",
+        "answered late",
+        "follow_up_cancelled",
+        "follow_up_fired",
+        "follow_up_overruled",
+        "follow_up_skipped",
+        "gave up",
+        "lease ran out",
+        "more of what was known",
+        "not sent, waits",
+        "queued",
+        "refused, another try is due",
+        "retry asked",
+        "rule_did_not_fire",
+        "sent again",
+        "sent now",
+        "unknown",
+    ];
+    for (number, kind) in before.iter().enumerate() {
+        let id = if url.starts_with("sqlite") {
+            format!("x'{number:032x}'")
+        } else {
+            format!("'{number:032x}'::uuid")
+        };
+        raw.execute_unprepared(&format!(
+            "INSERT INTO timeline (notification_id, id, at, kind) VALUES ({id}, {id}, 1, '{kind}')"
+        ))
+        .await
+        .unwrap();
+    }
+    let all = "SELECT kind AS line FROM timeline ORDER BY kind";
+    let store = open().await;
+    assert_eq!(lines(&store, all).await, before);
+
+    Migrator::up(&raw, Some(1)).await.unwrap();
+    let after = lines(&store, all).await;
+    assert_eq!(after.len(), before.len());
+    for word in &after {
+        assert!(TimelineKind::parse(word).is_some(), "{word}");
+    }
+    for word in ["retry_scheduled", "outcome_unknown", "rule_fired", "queued"] {
+        assert!(after.iter().any(|it| it == word), "{word}: {after:?}");
+    }
+
+    Migrator::down(&raw, Some(1)).await.unwrap();
+    assert_eq!(lines(&store, all).await, before);
     raw.close().await.unwrap();
 }

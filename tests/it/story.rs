@@ -231,6 +231,7 @@ async fn a_lost_answer_is_explained_and_may_be_repeated_by_hand(database: Databa
         gave_up["can_do"][0]["command"],
         format!("herald retry --even-if-delivered {id}")
     );
+    assert_eq!(gave_up["can_do"][0]["action"], "retry_even_if_delivered");
     // What is offered works.
     let folder = tempfile::tempdir().unwrap();
     let words = ["retry", "--even-if-delivered", &id];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use herald::domain::access::Bounds;
+use herald::domain::{access::Bounds, priority::Priority};
 use herald::engine::intake::{
     self, AskError, Asked, Refusal, Request, RequestContent, Stored, TemplateUse,
 };
@@ -38,7 +38,7 @@ fn asked(to: &str, template: &str, key: Option<&str>) -> Asked {
             }),
             reference: None,
             labels: BTreeMap::new(),
-            priority: 2,
+            priority: Priority::Normal,
             expires_after_seconds: None,
             send_at: None,
             reply_to: None,

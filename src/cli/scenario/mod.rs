@@ -16,6 +16,7 @@ use sha2::Sha256;
 mod catalogue;
 
 use super::{built_in::DEMO, dev::Running, say};
+use crate::domain::timeline::TimelineKind;
 
 /// Nothing in the story takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -162,7 +163,9 @@ impl Story<'_> {
             .as_array()
             .into_iter()
             .flatten()
-            .filter(|line| line["kind"] == "follow_up_fired" && line["detail"]["rule"] == rule)
+            .filter(|line| {
+                line["kind"] == TimelineKind::RuleFired.name() && line["detail"]["rule"] == rule
+            })
             .flat_map(|line| {
                 line["detail"]["notifications"]
                     .as_array()
@@ -286,7 +289,7 @@ impl Story<'_> {
                 found["timeline"].as_array().is_some_and(|lines| {
                     lines
                         .iter()
-                        .filter(|line| line["kind"] == "ignored")
+                        .filter(|line| line["kind"] == TimelineKind::Ignored.name())
                         .count()
                         >= 2
                 })
@@ -352,9 +355,11 @@ impl Story<'_> {
         self.tell("A person answers: the reply is kept, opens the window, and free text goes out.");
         let id = self.order("reply", "30").await?;
         self.wait(&id, "it was replied to", |found| {
-            found["timeline"]
-                .as_array()
-                .is_some_and(|lines| lines.iter().any(|line| line["kind"] == "replied"))
+            found["timeline"].as_array().is_some_and(|lines| {
+                lines
+                    .iter()
+                    .any(|line| line["kind"] == TimelineKind::Replied.name())
+            })
         })
         .await?;
         let messages = self.get("/api/v1/messages?phone=%2B12025550130").await?;

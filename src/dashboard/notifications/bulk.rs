@@ -12,6 +12,7 @@ use crate::{
     dashboard::{
         act::{Form, Person},
         fault::Fault,
+        notification::label,
         shell::{Shell, answered, on_to, shown},
     },
     domain::{access::Bounds, login::Role},
@@ -28,6 +29,8 @@ const CHUNKS: u64 = 20;
 struct BulkPage {
     shell: Shell,
     action: &'static str,
+    /// What a button for it says.
+    label: &'static str,
     verb: &'static str,
     said: Vec<(&'static str, String)>,
     query: String,
@@ -41,12 +44,12 @@ struct BulkPage {
     next: Option<Uuid>,
 }
 
-fn action(name: &str, even_if_delivered: bool) -> Option<(Action, &'static str, &'static str)> {
-    match name {
-        "retry" => Some((Action::Retry { even_if_delivered }, "retry", "sent again")),
-        "cancel" => Some((Action::Cancel, "cancel", "cancelled")),
-        "send-now" => Some((Action::SendNow, "send-now", "sent now")),
-        _ => None,
+/// What messages were, when it was done to them.
+const fn verb(action: Action) -> &'static str {
+    match action {
+        Action::Retry { .. } => "sent again",
+        Action::Cancel | Action::Discard => "cancelled",
+        Action::SendNow => "sent now",
     }
 }
 
@@ -127,7 +130,7 @@ pub async fn planned(
     person.needs(Role::Operator)?;
     let planned = planned.into_inner();
     let even_if_delivered = planned.even_if_delivered.is_some();
-    let Some((action, name, verb)) = action(&planned.action, even_if_delivered) else {
+    let Some(action) = Action::parse(&planned.action, even_if_delivered) else {
         return Err(Fault::Form);
     };
     let search = planned.search;
@@ -149,8 +152,9 @@ pub async fn planned(
     )?;
     let page = BulkPage {
         shell,
-        action: name,
-        verb,
+        action: action.name(),
+        label: label(action),
+        verb: verb(action),
         said: search.said(),
         query: search.query(),
         even_if_delivered,
@@ -171,9 +175,9 @@ pub async fn bulk(
 ) -> Result<HttpResponse, Fault> {
     form.person.needs(Role::Operator)?;
     let even_if_delivered = form.text("even_if_delivered").is_some();
-    let Some((action, name, verb)) = form
+    let Some(action) = form
         .text("action")
-        .and_then(|name| action(name, even_if_delivered))
+        .and_then(|name| Action::parse(name, even_if_delivered))
     else {
         return Err(Fault::Form);
     };
@@ -197,10 +201,11 @@ pub async fn bulk(
             ""
         };
         return Ok(on_to(&format!(
-            "/dashboard/notifications/bulk?{query}&action={name}{even}&cursor={next}&matched={matched}&changed={changed}"
+            "/dashboard/notifications/bulk?{query}&action={}{even}&cursor={next}&matched={matched}&changed={changed}",
+            action.name()
         )));
     }
-    let mut done = format!("{changed} of {matched} were {verb}.");
+    let mut done = format!("{changed} of {matched} were {}.", verb(action));
     for (reason, count) in &batch.left_alone {
         let _ = write!(done, " {count} were left as they are: {reason}.");
     }

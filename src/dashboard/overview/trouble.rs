@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::SHOWN;
 use crate::{
     dashboard::{act::Person, fault::Fault, moment::Moment, shell::Shell},
-    domain::{access::Bounds, status::Status, time::Timestamp},
+    domain::{access::Bounds, alarm::AlarmKind, status::Status, time::Timestamp},
     engine::insight::{
         attention::{Finding, Urgency},
         statistics::Statistics,
@@ -55,18 +55,18 @@ pub(super) const WAITING: [Status; 3] = [Status::Retrying, Status::Unknown, Stat
 
 pub(super) fn noted(finding: Finding, shell: &Shell) -> Attention {
     let link = match finding.kind {
-        "no_sender"
-        | "sender_held"
-        | "silence"
-        | "credential_expiring"
-        | "credential_old"
-        | "account_restricted" => Some("/dashboard/senders".to_owned()),
-        "dead_letters" | "callbacks_waiting" | "backlog_full" => {
+        AlarmKind::NoSender
+        | AlarmKind::SenderHeld
+        | AlarmKind::Silence
+        | AlarmKind::CredentialExpiring
+        | AlarmKind::CredentialOld
+        | AlarmKind::AccountRestricted => Some("/dashboard/senders".to_owned()),
+        AlarmKind::DeadLetters | AlarmKind::CallbacksWaiting | AlarmKind::BacklogFull => {
             Some("/dashboard/callbacks".to_owned())
         }
-        "sending_held" => Some("/dashboard/hold".to_owned()),
-        "failure_rate" => Some("/dashboard/notifications?status=failed".to_owned()),
-        "queue_age" => Some("/dashboard/notifications?status=queued".to_owned()),
+        AlarmKind::SendingHeld => Some("/dashboard/hold".to_owned()),
+        AlarmKind::FailureRate => Some("/dashboard/notifications?status=failed".to_owned()),
+        AlarmKind::QueueAge => Some("/dashboard/notifications?status=queued".to_owned()),
         _ => None,
     };
     Attention {

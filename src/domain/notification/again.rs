@@ -2,6 +2,7 @@
 
 use super::{NotificationState, Policy};
 use crate::domain::{
+    category::Category,
     facts::Fact,
     failure::FailureClass,
     retry::{self, Tried},
@@ -82,7 +83,7 @@ impl NotificationState {
     /// looks again, can be turned off, and is never made for authentication.
     pub(super) fn retry_after_callback(&self, policy: &Policy) -> Option<i64> {
         if policy.settle_after_failed_seconds < 0
-            || self.category == "authentication"
+            || self.category == Category::Authentication
             || self.tries() >= policy.retry.max_tries
         {
             return None;
@@ -96,7 +97,7 @@ impl NotificationState {
             tries: self.tries(),
             of_this_class: self.of_class(failure.value.class),
             in_a_row: 0,
-            category: &self.category,
+            category: self.category,
         };
         retry::after_callback(&failure.value, tried, policy.settle_after_failed_seconds)
     }

@@ -16,14 +16,16 @@ pub use unknown::{UnknownPolicies, UnknownPolicy};
 use uuid::Uuid;
 
 use super::{
+    category::Category,
     facts::{Fact, Facts},
     failure::{Failure, FailureClass},
     horizon,
-    outcome::Outcome,
+    outcome::{AttemptOutcome, Outcome},
     retry::{self, Next, Tried},
     settings::Policy,
     status::{EngineState, Status, status},
     time::Timestamp,
+    timeline::TimelineKind,
     trigger::{Trigger, Triggers},
 };
 
@@ -57,8 +59,8 @@ pub struct AttemptState {
     pub created_at: Timestamp,
     pub lease_token: Uuid,
     pub sender_id: Uuid,
-    /// `accepted`, `refused`, `unavailable`, `unknown`; absent while the call is being made.
-    pub outcome: Option<String>,
+    /// Absent while the call is being made.
+    pub outcome: Option<AttemptOutcome>,
     pub provider_message_id: Option<String>,
     pub facts: Facts,
     pub failure: Option<Versioned<Failure>>,
@@ -70,7 +72,7 @@ pub struct AttemptState {
 pub struct NotificationState {
     pub id: Uuid,
     pub created_at: Timestamp,
-    pub category: String,
+    pub category: Category,
     pub engine: EngineState,
     pub generation: i64,
     pub triggered: Triggers,
@@ -153,7 +155,7 @@ pub enum Change {
 /// What a change did, for the timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    Applied(&'static str),
+    Applied(TimelineKind),
     /// Nothing changed; this is why.
     Ignored(&'static str),
 }
@@ -239,7 +241,7 @@ impl NotificationState {
                 let first = !self.replied;
                 self.replied = true;
                 if first {
-                    Effect::Applied("replied")
+                    Effect::Applied(TimelineKind::Replied)
                 } else {
                     Effect::Ignored("replied before")
                 }
@@ -255,13 +257,13 @@ impl NotificationState {
                 self.leased_until = None;
                 self.reason =
                     Some("not needed any more: an `unless` of its rule came first".to_owned());
-                Effect::Applied("cancelled")
+                Effect::Applied(TimelineKind::Superseded)
             }
             Change::Suppressed { reason } => {
                 self.engine = EngineState::Skipped;
                 self.leased_until = None;
                 self.reason = Some(reason.clone());
-                Effect::Applied("skipped")
+                Effect::Applied(TimelineKind::Suppressed)
             }
         };
         self.settle(now, policy);
@@ -294,9 +296,9 @@ impl NotificationState {
         if !changed {
             Effect::Ignored("known already")
         } else if told_before {
-            Effect::Applied("more of what was known")
+            Effect::Applied(TimelineKind::DetailsAdded)
         } else {
-            Effect::Applied(fact.name())
+            Effect::Applied(fact.into())
         }
     }
 
@@ -320,12 +322,11 @@ impl NotificationState {
         };
         if attempt
             .outcome
-            .as_deref()
-            .is_some_and(|outcome| outcome != "unknown")
+            .is_some_and(|outcome| outcome != AttemptOutcome::Unknown)
         {
             return Effect::Ignored("answered before");
         }
-        attempt.outcome = Some(outcome.name().to_owned());
+        attempt.outcome = Some(outcome.kind());
         match outcome {
             Outcome::Accepted {
                 provider_message_id,
@@ -355,7 +356,7 @@ impl NotificationState {
             && attempt.lease_token == lease_token;
         if !holds_lease {
             // Who lost the lease may add facts but schedules nothing.
-            return Effect::Applied("answered late");
+            return Effect::Applied(TimelineKind::LateResponse);
         }
         self.leased_until = None;
         let class = match outcome {
@@ -366,7 +367,7 @@ impl NotificationState {
             tries: self.tries(),
             of_this_class: self.of_class(class),
             in_a_row: provider_in_a_row.max(self.troubles_in_a_row()),
-            category: &self.category,
+            category: self.category,
         };
         let next = match retry::after(outcome, tried, now, jitter_permille, &policy.retry) {
             // Only a day-long wait is longer than what most messages are given.
@@ -387,9 +388,9 @@ impl NotificationState {
                     _ => None,
                 };
                 Effect::Applied(if self.reason.is_some() {
-                    "accepted, and kept back by the provider"
+                    TimelineKind::HeldByProvider
                 } else {
-                    "accepted"
+                    TimelineKind::Accepted
                 })
             }
             Next::Again { at, uses_try } => {
@@ -401,9 +402,9 @@ impl NotificationState {
                     Outcome::Accepted { .. } => String::new(),
                 });
                 Effect::Applied(if uses_try {
-                    "refused, another try is due"
+                    TimelineKind::RetryScheduled
                 } else {
-                    "not sent, waits"
+                    TimelineKind::Deferred
                 })
             }
             Next::Await => {
@@ -412,12 +413,12 @@ impl NotificationState {
                 self.reason = Some(
                     "the answer was lost: a callback will tell, or the policy decides".to_owned(),
                 );
-                Effect::Applied("unknown")
+                Effect::Applied(TimelineKind::OutcomeUnknown)
             }
             Next::Fail(_) => {
                 self.engine = EngineState::Settled;
                 self.reason = None;
-                Effect::Applied("failed")
+                Effect::Applied(TimelineKind::Failed)
             }
         }
     }
@@ -430,16 +431,16 @@ impl NotificationState {
                     && let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.id == id)
                     && attempt.outcome.is_none()
                 {
-                    attempt.outcome = Some("unknown".to_owned());
+                    attempt.outcome = Some(AttemptOutcome::Unknown);
                 }
                 self.engine = EngineState::Unknown;
                 self.leased_until = Some(now.plus_seconds(policy.unknown_after_seconds));
                 self.reason = Some("the process that was sending is gone: a callback will tell, or the policy decides".to_owned());
-                Effect::Applied("lease ran out")
+                Effect::Applied(TimelineKind::LeaseExpired)
             }
             EngineState::Unknown if due(self.leased_until) => {
                 self.leased_until = None;
-                match policy.unknown.of(&self.category) {
+                match policy.unknown.of(self.category) {
                     UnknownPolicy::GiveUp => {
                         self.engine = EngineState::GaveUp;
                         self.reason = Some(
@@ -451,7 +452,7 @@ impl NotificationState {
                             "The answer to the call was lost and no callback has told what became of the message.",
                             "Ask the recipient, or retry it if a second copy does no harm.",
                         ));
-                        Effect::Applied("gave up")
+                        Effect::Applied(TimelineKind::GaveUp)
                     }
                     UnknownPolicy::Resend => {
                         self.engine = EngineState::Queued;
@@ -459,7 +460,7 @@ impl NotificationState {
                         self.reason = Some(
                             "no callback came: it is sent again, and may arrive twice".to_owned(),
                         );
-                        Effect::Applied("sent again")
+                        Effect::Applied(TimelineKind::ResendScheduled)
                     }
                 }
             }
@@ -473,12 +474,12 @@ impl NotificationState {
                     "The message waited longer than it may.",
                     "See what it waited for; retry it if it still matters.",
                 ));
-                Effect::Applied("expired")
+                Effect::Applied(TimelineKind::Expired)
             }
             EngineState::Settled
                 if self.is_stale(now, policy) && !self.triggered.contains(Trigger::Stale) =>
             {
-                Effect::Applied("stale")
+                Effect::Applied(TimelineKind::Stale)
             }
             _ => Effect::Ignored("nothing was due"),
         }
@@ -539,7 +540,7 @@ impl NotificationState {
         self.failure = None;
         self.due_at = Some(now);
         self.leased_until = None;
-        Effect::Applied("retry asked")
+        Effect::Applied(TimelineKind::RetryRequested)
     }
 
     fn cancelled(&mut self, reason: &str) -> Effect {
@@ -552,14 +553,14 @@ impl NotificationState {
         self.engine = EngineState::Cancelled;
         self.due_at = None;
         self.reason = Some(reason.to_owned());
-        Effect::Applied("cancelled")
+        Effect::Applied(TimelineKind::Cancelled)
     }
 
     fn sent_now(&mut self, now: Timestamp) -> Effect {
         match (self.engine, self.due_at) {
             (EngineState::Queued | EngineState::Retrying, Some(due_at)) if due_at > now => {
                 self.due_at = Some(now);
-                Effect::Applied("sent now")
+                Effect::Applied(TimelineKind::SendNowRequested)
             }
             (EngineState::Queued | EngineState::Retrying, _) => {
                 Effect::Ignored("it is due already: the pace decides")

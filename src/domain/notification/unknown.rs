@@ -1,5 +1,7 @@
 //! What becomes of messages whose fate nobody knows.
 
+use crate::domain::category::Category;
+
 /// What becomes of a message whose fate nobody knows after the set time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownPolicy {
@@ -45,25 +47,23 @@ impl UnknownPolicies {
         for part in parts {
             let (category, policy) = part.split_once('=')?;
             let policy = Some(UnknownPolicy::parse(policy.trim())?);
-            match category.trim() {
-                "authentication" => policies.authentication = policy,
-                "utility" => policies.utility = policy,
-                "marketing" => policies.marketing = policy,
-                "service" => policies.service = policy,
-                _ => return None,
+            match Category::parse(category.trim())? {
+                Category::Authentication => policies.authentication = policy,
+                Category::Utility => policies.utility = policy,
+                Category::Marketing => policies.marketing = policy,
+                Category::Service => policies.service = policy,
             }
         }
         Some(policies)
     }
 
     /// What holds for a category.
-    pub fn of(&self, category: &str) -> UnknownPolicy {
+    pub fn of(&self, category: Category) -> UnknownPolicy {
         let own = match category {
-            "authentication" => self.authentication,
-            "utility" => self.utility,
-            "marketing" => self.marketing,
-            "service" => self.service,
-            _ => None,
+            Category::Authentication => self.authentication,
+            Category::Utility => self.utility,
+            Category::Marketing => self.marketing,
+            Category::Service => self.service,
         };
         own.unwrap_or(self.usual)
     }
@@ -82,13 +82,14 @@ impl UnknownPolicy {
 #[cfg(test)]
 mod tests {
     use super::{UnknownPolicies, UnknownPolicy};
+    use crate::domain::category::Category;
 
     #[test]
     fn a_category_may_have_its_own() {
         let policies = UnknownPolicies::parse("give_up, utility=resend,service = resend").unwrap();
-        assert_eq!(policies.of("utility"), UnknownPolicy::Resend);
-        assert_eq!(policies.of("service"), UnknownPolicy::Resend);
-        assert_eq!(policies.of("authentication"), UnknownPolicy::GiveUp);
+        assert_eq!(policies.of(Category::Utility), UnknownPolicy::Resend);
+        assert_eq!(policies.of(Category::Service), UnknownPolicy::Resend);
+        assert_eq!(policies.of(Category::Authentication), UnknownPolicy::GiveUp);
         assert_eq!(
             UnknownPolicies::parse("resend"),
             Some(UnknownPolicies::all(UnknownPolicy::Resend))

@@ -10,6 +10,7 @@ use crate::{
     domain::{
         access::Bounds,
         notification::{Change, Effect},
+        story::ManualAction,
         time::Timestamp,
     },
     engine::{
@@ -37,7 +38,30 @@ pub enum Action {
     SendNow,
 }
 
+impl From<ManualAction> for Action {
+    fn from(action: ManualAction) -> Self {
+        match action {
+            ManualAction::Retry | ManualAction::RetryInsisting => Self::Retry {
+                even_if_delivered: action == ManualAction::RetryInsisting,
+            },
+            ManualAction::SendNow => Self::SendNow,
+            ManualAction::Cancel => Self::Cancel,
+        }
+    }
+}
+
 impl Action {
+    /// The action of this name; `even_if_delivered` counts for a retry.
+    pub fn parse(name: &str, even_if_delivered: bool) -> Option<Self> {
+        [
+            Self::Retry { even_if_delivered },
+            Self::Cancel,
+            Self::SendNow,
+        ]
+        .into_iter()
+        .find(|action| action.name() == name)
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Retry { .. } => "retry",

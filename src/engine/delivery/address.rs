@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    domain::{identity::Alias, recipient::Address, time::Timestamp},
+    domain::{identity::Alias, recipient::Address, time::Timestamp, timeline::TimelineKind},
     store::{
         DatabaseTransaction, StoreError,
         identity::{self, Holder},
@@ -67,11 +67,11 @@ pub(super) async fn resolve(
                 let (id, address) = (message.id, message.address.as_deref());
                 notification::set_recipient(tx, id, Some(owner.contact_id), address).await?;
                 let detail = json!({ "contact": contact, "owner": owner.contact_id });
-                note(tx, id, "number_changed_hands", detail, now).await?;
+                note(tx, id, TimelineKind::NumberChangedHands, detail, now).await?;
                 message.contact_id = Some(owner.contact_id);
             } else if let Some(at) = owner.user_id.filter(|_| held.is_some_and(is_replaced)) {
                 notification::set_recipient(tx, message.id, Some(contact), Some(&at)).await?;
-                note(tx, message.id, "address_changed", json!({}), now).await?;
+                note(tx, message.id, TimelineKind::AddressChanged, json!({}), now).await?;
                 message.address = Some(at);
             }
             continue;
@@ -83,7 +83,7 @@ pub(super) async fn resolve(
             continue;
         };
         notification::set_recipient(tx, message.id, Some(contact), Some(&at)).await?;
-        note(tx, message.id, "address_changed", json!({}), now).await?;
+        note(tx, message.id, TimelineKind::AddressChanged, json!({}), now).await?;
         message.address = Some(at);
     }
     notification::set_aside(
@@ -96,7 +96,14 @@ pub(super) async fn resolve(
         now,
     )
     .await?;
-    timeline::note_all(tx, &waiting, "held", &json!({ "reason": NO_ADDRESS }), now).await?;
+    timeline::note_all(
+        tx,
+        &waiting,
+        TimelineKind::Held,
+        &json!({ "reason": NO_ADDRESS }),
+        now,
+    )
+    .await?;
     claimed.retain(|message| !waiting.contains(&message.id));
     Ok(())
 }
@@ -120,7 +127,7 @@ async fn relink(tx: &DatabaseTransaction, claimed: &mut [Claimed]) -> Result<(),
 async fn note(
     tx: &DatabaseTransaction,
     notification: Uuid,
-    kind: &'static str,
+    kind: TimelineKind,
     detail: serde_json::Value,
     now: Timestamp,
 ) -> Result<(), StoreError> {

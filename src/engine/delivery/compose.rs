@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        category::Category,
         channel::Capabilities,
         content,
         failure::{Failure, FailureClass},
@@ -60,7 +61,7 @@ pub(super) async fn compose(
             "Give the contact a number in E.164.",
         ));
     };
-    let is_code = claimed.category == "authentication";
+    let is_code = claimed.category == Category::Authentication;
     let sensitive = is_code || claimed.sealed.is_some();
     if is_code && matches!(to, Address::UserId(_)) {
         return Err(fix(

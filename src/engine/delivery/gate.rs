@@ -4,9 +4,11 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        category::Category,
         failure::{Failure, FailureClass},
         notification::Change,
         preference,
+        priority::Priority,
         time::Timestamp,
     },
     engine::{
@@ -26,7 +28,7 @@ use crate::{
 };
 
 /// What is of this priority, or higher, disturbs.
-const HIGH: i64 = 1;
+const HIGH: i64 = Priority::High.lane();
 
 /// The failure of a template that will not be sent.
 pub(super) fn never(reason: &str) -> Failure {
@@ -87,7 +89,7 @@ pub(super) async fn hold_back(
     let mut held = Vec::new();
     let mut never = Vec::new();
     for message in claimed.iter() {
-        let mut category = message.category.clone();
+        let mut category = message.category;
         if message.kind == "template" {
             let language = message.language.clone().unwrap_or_default();
             let key = (message.template.clone(), language);
@@ -118,12 +120,12 @@ pub(super) async fn hold_back(
             }
             // What the account calls it decides, whatever the catalogue says.
             if let Some(told) = standing.and_then(|standing| standing.category) {
-                category = told;
+                category = Category::counted_as(&told);
             }
         }
         let wishes = message.contact_id.and_then(|contact| wishes.get(&contact));
         let asked = preference::Message {
-            category: &category,
+            category,
             kind: message.message_kind.as_deref(),
             required: catalogue_snapshot.is_required(message.message_kind.as_deref()),
             channel: &message.channel,
@@ -136,7 +138,8 @@ pub(super) async fn hold_back(
             steps.push(Step::new(message.id, Change::Suppressed { reason }));
         } else if let Some(until) = quiet_until {
             delays.push(Delay::new(message.id, until, "the person has quiet hours"));
-        } else if let Some(until) = marketing_held_until.filter(|_| category == "marketing") {
+        } else if let Some(until) = marketing_held_until.filter(|_| category == Category::Marketing)
+        {
             delays.push(Delay::new(
                 message.id,
                 until,

@@ -1,6 +1,5 @@
 //! What a batch of answers says of a sender: it is held, or can send again.
 
-use serde_json::json;
 use uuid::Uuid;
 
 use super::{Answer, permits::probe_at};
@@ -8,15 +7,14 @@ use crate::{
     domain::{
         failure::{Failure, FailureClass},
         outcome::Outcome,
+        own_event::{
+            Occurrence, OwnEvent,
+            payload::{SenderChange, SenderHealth},
+        },
         retry,
         time::Timestamp,
     },
-    engine::{
-        Engine,
-        intake::{self, NewEvent},
-        lifecycle::Report,
-        runtime::own_event::SOURCE,
-    },
+    engine::{Engine, intake, lifecycle::Report},
     providers::MessageSender,
     store::{
         DatabaseTransaction, StoreError, made_at,
@@ -213,31 +211,26 @@ impl<'a> Seen<'a> {
         if state == row.state {
             return Ok((None, Report::default()));
         }
-        let (kind, change) = match (state, health.reason) {
-            ("held", reason) => (
-                "herald.sender.held",
-                Change::Held(reason.unwrap_or_default()),
-            ),
-            _ => ("herald.sender.released", Change::Released),
+        let change = match (state, health.reason) {
+            ("held", reason) => Change::Held(reason.unwrap_or_default()),
+            _ => Change::Released,
         };
         let summary = match &change {
             Change::Held(reason) => format!("the sender {} is held: {reason}", row.name),
             Change::Released => format!("the sender {} can send again", row.name),
         };
-        let event = NewEvent {
-            id: format!("{kind}/{sender}/{}", now.micros()),
-            source: SOURCE.to_owned(),
-            event_type: kind.to_owned(),
-            subject: None,
-            time: None,
-            data: json!({
-                "sender": row.name,
-                "account": row.account_id,
-                "summary": summary,
-                "remedy": self.trouble.map(|failure| failure.remedy.as_str()),
-            }),
+        let data = SenderChange::Sender(SenderHealth {
+            sender: row.name,
+            account: row.account_id,
+            summary,
+            remedy: self.trouble.map(|failure| failure.remedy.clone()),
+        });
+        let event = match &change {
+            Change::Held(_) => OwnEvent::SenderHeld(data),
+            Change::Released => OwnEvent::SenderReleased(data),
         };
-        let report = intake::raise(engine, tx, &event, now).await?;
+        let occurrence = Occurrence::Sender { sender, at: now };
+        let report = intake::raise(engine, tx, &event, &occurrence, now).await?;
         Ok((Some(change), report))
     }
 }

@@ -105,7 +105,8 @@ pub async fn call(provider: &dyn MessageSender, job: Job) -> Answer {
             outcome: Outcome::Refused(failure.clone()),
         },
     };
-    metrics::counter!("herald_sends_total", "outcome" => exchange.outcome.name()).increment(1);
+    metrics::counter!("herald_sends_total", "outcome" => exchange.outcome.kind().name())
+        .increment(1);
     Answer { job, exchange }
 }
 

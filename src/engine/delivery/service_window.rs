@@ -1,19 +1,13 @@
 //! Service windows that are closing or closed: an event for each, once.
 
-use serde_json::json;
-
 use crate::{
     domain::{
         access::Bounds,
+        own_event::{Occurrence, OwnEvent, OwnEventType, payload::WindowMoment},
         time::Timestamp,
         window::{self, Moment},
     },
-    engine::{
-        Engine,
-        intake::{self, NewEvent},
-        lifecycle::Report,
-        runtime::own_event::SOURCE,
-    },
+    engine::{Engine, intake, lifecycle::Report},
     store::{DatabaseTransaction, StoreError, catalogue, conversation, people, sender},
 };
 
@@ -60,38 +54,35 @@ async fn tell(
     now: Timestamp,
 ) -> Result<Report, StoreError> {
     let (name, kind) = match moment {
-        Moment::Closing => ("closing", "herald.window.closing"),
-        Moment::Closed => ("closed", "herald.window.closed"),
+        Moment::Closing => ("closing", OwnEventType::WindowClosing),
+        Moment::Closed => ("closed", OwnEventType::WindowClosed),
     };
     metrics::counter!("herald_windows_total", "moment" => name).increment(1);
-    if catalogue::routes(tx, &Bounds::All, kind).await?.is_empty() {
+    let routes = catalogue::routes(tx, &Bounds::All, kind.name()).await?;
+    if routes.is_empty() {
         return Ok(Report::default());
     }
     let person = people::contact(tx, window.contact).await?;
     let (handle, users) = people::names(tx, window.contact).await?;
     let sender = sender::find(tx, window.sender).await?;
-    let event = NewEvent {
-        // The window itself is in the name: it is told once, whoever tells it.
-        id: format!(
-            "window/{}/{}/{}/{name}",
-            window.sender,
-            window.contact,
-            window.until.unix_seconds()
-        ),
-        source: SOURCE.to_owned(),
-        event_type: kind.to_owned(),
-        subject: None,
-        time: None,
-        data: json!({
-            "contact": window.contact,
-            "name": person.as_ref().and_then(|person| person.name.clone()),
-            "phone": person.as_ref().and_then(|person| person.phone.clone()),
-            "handle": handle,
-            "users": users,
-            "staff": !users.is_empty(),
-            "sender": sender.map(|sender| sender.name),
-            "until": window.until.to_string(),
-        }),
+    let data = WindowMoment {
+        contact: window.contact,
+        name: person.as_ref().and_then(|person| person.name.clone()),
+        phone: person.as_ref().and_then(|person| person.phone.clone()),
+        handle,
+        staff: !users.is_empty(),
+        users,
+        sender: sender.map(|sender| sender.name),
+        until: window.until.to_string(),
     };
-    intake::raise(engine, tx, &event, now).await
+    let event = match moment {
+        Moment::Closing => OwnEvent::WindowClosing(data),
+        Moment::Closed => OwnEvent::WindowClosed(data),
+    };
+    let occurrence = Occurrence::Window {
+        sender: window.sender,
+        contact: window.contact,
+        until: window.until,
+    };
+    intake::raise(engine, tx, &event, &occurrence, now).await
 }

@@ -1,15 +1,11 @@
 //! Senders of which nothing is heard although they accept.
 
-use serde_json::json;
-
 use crate::{
-    domain::time::Timestamp,
-    engine::{
-        Engine,
-        intake::{self, NewEvent},
-        lifecycle::Report,
-        runtime::own_event::SOURCE,
+    domain::{
+        own_event::{Occurrence, OwnEvent, payload::SenderSilence},
+        time::Timestamp,
     },
+    engine::{Engine, intake, lifecycle::Report},
     store::{StoreError, sender},
 };
 
@@ -27,20 +23,14 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
             let silent = sender::silent(tx, since, now).await?;
             let mut report = Report::default();
             for row in &silent {
-                let unheard_since = row.unheard_since.map(Timestamp::from_micros);
-                let event = NewEvent {
-                    id: format!("silence/{}/{}", row.id, row.unheard_since.unwrap_or(0)),
-                    source: SOURCE.to_owned(),
-                    event_type: "herald.silence".to_owned(),
-                    subject: None,
-                    time: None,
-                    data: json!({
-                        "sender": row.name,
-                        "since": unheard_since.map(|since| since.to_string()),
-                        "remedy": "Check that the app is subscribed to the account and that its callback URL reaches this server.",
-                    }),
-                };
-                report.add(intake::raise(engine, tx, &event, now).await?);
+                let since = row.unheard_since.map(Timestamp::from_micros);
+                let event = OwnEvent::SenderSilent(SenderSilence {
+                    sender: row.name.clone(),
+                    since: since.map(|since| since.to_string()),
+                    remedy: SenderSilence::REMEDY.to_owned(),
+                });
+                let occurrence = Occurrence::Silence { sender: row.id, since };
+                report.add(intake::raise(engine, tx, &event, &occurrence, now).await?);
             }
             Ok((silent, report))
         })

@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     domain::{
-        channel::Capabilities, hold::Passing, notification::Change, pace::Lane, time::Timestamp,
+        channel::Capabilities, hold::Passing, notification::Change, pace::Lane, priority::Priority,
+        time::Timestamp, timeline::TimelineKind,
     },
     engine::{
         Engine,
@@ -32,7 +33,7 @@ use crate::{
 };
 
 /// The lane of one-time passwords; the others follow by importance.
-const OTP: i64 = 0;
+const OTP: i64 = Priority::Otp.lane();
 
 /// Messages that are looked at, beside those that are claimed, for more that waits for the same.
 const AHEAD: i64 = 500;
@@ -241,7 +242,14 @@ impl Claiming<'_> {
         let (tx, now) = (self.tx, self.now);
         let sender = self.sender.id;
         notification::set_aside(tx, sender, ids, place, Wait::Template, reason, now).await?;
-        timeline::note_all(tx, ids, "held", &json!({ "reason": reason }), now).await
+        timeline::note_all(
+            tx,
+            ids,
+            TimelineKind::Held,
+            &json!({ "reason": reason }),
+            now,
+        )
+        .await
     }
 
     /// What waits for the same as those that were just put aside, and would be claimed next.

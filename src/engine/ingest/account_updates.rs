@@ -1,22 +1,26 @@
 //! What changed under us: ids, wishes, templates and accounts. Each only moves
 //! forward in the provider's time; what is older is kept and acts on nothing.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Work, people};
 use crate::{
     domain::{
         identity::{Alias, AliasKind, Fact},
+        own_event::{
+            Occurrence, OwnEvent,
+            payload::{self, SenderChange},
+        },
         template::name::ours,
         time::Timestamp,
     },
     engine::{
         delivery::templates::{known_category, release},
-        intake::{self, NewEvent},
+        intake,
         lifecycle::Report,
         people::identity,
-        runtime::{own_event::SOURCE, sighting::Sighting, turn::Turn},
+        runtime::{sighting::Sighting, turn::Turn},
     },
     providers::{
         AccountEffect, AccountNews, Identity, ItemKind, News, Other, Subject, TemplateChange,
@@ -226,43 +230,45 @@ async fn apply_template(
             )
         });
     }
-    let (newest, kind) = match &template.change {
+    let data = |summary: String| payload::TemplateNews {
+        template: name.name.to_owned(),
+        language: template.language.clone(),
+        account: news.account_id.clone(),
+        summary,
+        value: serde_json::from_str::<Value>(&news.raw).unwrap_or(Value::Null),
+    };
+    let said = data(news.summary.clone());
+    let (newest, event) = match &template.change {
         TemplateChange::Status { status, reason, .. } => (
             template_sync::set(tx, name, Part::Status, status, reason.as_deref(), at).await?,
-            format!("herald.template.{}", status.to_lowercase()),
+            OwnEvent::TemplateStatus {
+                status: status.to_lowercase(),
+                data: said,
+            },
         ),
         TemplateChange::Quality(score) => (
             template_sync::set(tx, name, Part::Quality, score, None, at).await?,
-            "herald.template.quality".to_owned(),
+            OwnEvent::TemplateQuality(said),
         ),
         TemplateChange::Category(category) => (
             template_sync::set(tx, name, Part::Category, category, None, at).await?,
-            "herald.template.category_changed".to_owned(),
+            OwnEvent::TemplateCategoryChanged(said),
         ),
         TemplateChange::CategoryDue(category) => (
             template_sync::set(tx, name, Part::CategoryDue, category, None, at).await?,
-            "herald.template.category_due".to_owned(),
+            OwnEvent::TemplateCategoryDue(said),
         ),
         TemplateChange::Components => {
             let digest = hex::encode(Sha256::digest(news.raw.as_bytes()));
             (
                 template_sync::set(tx, name, Part::Components, &digest, None, at).await?,
-                "herald.template.changed".to_owned(),
+                OwnEvent::TemplateChanged(said),
             )
         }
     };
-    let data = |summary: &str| {
-        json!({
-            "template": name.name,
-            "language": template.language,
-            "account": news.account_id,
-            "summary": summary,
-            "value": serde_json::from_str::<Value>(&news.raw).unwrap_or(Value::Null),
-        })
-    };
     if let Some(summary) = recategorised {
-        let kind = "herald.template.category_changed";
-        raise(turn, work, kind, data(&summary), report).await?;
+        let event = OwnEvent::TemplateCategoryChanged(data(summary));
+        raise(turn, work, &event, report).await?;
     }
     if !newest {
         return Ok(OLDER.to_owned());
@@ -270,7 +276,7 @@ async fn apply_template(
     if matches!(&template.change, TemplateChange::Status { .. }) {
         release(engine, tx, name, report, now).await?;
     }
-    raise(turn, work, &kind, data(&news.summary), report).await?;
+    raise(turn, work, &event, report).await?;
     Ok("applied".to_owned())
 }
 
@@ -299,27 +305,30 @@ async fn apply_account(
     if !account_fact::set(tx, fact, now).await? {
         return Ok(OLDER.to_owned());
     }
+    let data = payload::AccountNews {
+        account: news.account_id.clone(),
+        number: account.number.clone(),
+        summary: news.summary.clone(),
+        value: account.value.clone(),
+    };
     let mut concerned = None;
-    let kind = match &account.effect {
-        AccountEffect::None => format!("herald.account.{}", account.property.replace(' ', ".")),
+    let event = match &account.effect {
+        AccountEffect::None => OwnEvent::AccountChanged {
+            property: account.property.replace(' ', "."),
+            data,
+        },
         AccountEffect::Hold { .. } => {
             let number = account.number.as_deref();
             concerned = Some(sender::settle_account(tx, account_id, number, now).await?);
-            "herald.sender.held".to_owned()
+            OwnEvent::SenderHeld(SenderChange::Account(data))
         }
         AccountEffect::Release => {
             sender::settle_account(tx, account_id, account.number.as_deref(), now).await?;
             report.wake_sender = true;
-            "herald.sender.released".to_owned()
+            OwnEvent::SenderReleased(SenderChange::Account(data))
         }
     };
-    let data = json!({
-        "account": news.account_id,
-        "number": account.number,
-        "summary": news.summary,
-        "value": account.value,
-    });
-    raise(turn, work, &kind, data, report).await?;
+    raise(turn, work, &event, report).await?;
     Ok(match (concerned, &account.number) {
         (Some(0), None) => "applied: no sender of this account is known yet".to_owned(),
         (Some(0), Some(_)) => "applied: no sender of this number is known yet".to_owned(),
@@ -327,34 +336,19 @@ async fn apply_account(
     })
 }
 
-/// Raises an event of Herald's own about an item, once, through the same routes
-/// as anybody's.
+/// Raises an event of Herald's own about an item, once.
 pub(super) async fn raise(
     Turn { engine, tx, now }: Turn<'_>,
     work: &Work,
-    kind: &str,
-    data: Value,
+    event: &OwnEvent,
     report: &mut Report,
 ) -> Result<(), StoreError> {
-    let event = NewEvent {
-        id: told_once(work, kind, &data),
-        source: SOURCE.to_owned(),
-        event_type: kind.to_owned(),
-        subject: None,
-        time: None,
-        data,
-    };
-    report.add(intake::raise(engine, tx, &event, now).await?);
-    Ok(())
-}
-
-/// A name of what is told: the same news in another body are the same.
-fn told_once(work: &Work, kind: &str, data: &Value) -> String {
     let (account, at) = match &work.item.kind {
         ItemKind::News(news) => (news.account_id.as_deref(), news.at),
         ItemKind::Inbound(message) => (None, Some(message.at)),
         _ => (None, None),
     };
-    let content = json!([kind, account, at.map(Timestamp::micros), data]);
-    hex::encode(Sha256::digest(content.to_string().as_bytes()))
+    let occurrence = Occurrence::Item { account, at };
+    report.add(intake::raise(engine, tx, event, &occurrence, now).await?);
+    Ok(())
 }

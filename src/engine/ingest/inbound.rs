@@ -11,8 +11,14 @@ use super::{
 };
 use crate::{
     domain::{
-        access::Bounds, channel::Capabilities, notification::Change, preference::Wish,
-        time::Timestamp, voice_call::Report as CallReport, window,
+        access::Bounds,
+        channel::Capabilities,
+        notification::Change,
+        own_event::{OwnEvent, OwnEventType, payload::MessageReceived},
+        preference::Wish,
+        time::Timestamp,
+        voice_call::Report as CallReport,
+        window,
     },
     engine::{
         Engine,
@@ -30,9 +36,6 @@ use crate::{
         notice, notification, sender,
     },
 };
-
-/// The event of a message that a person wrote.
-const RECEIVED: &str = "herald.message.received";
 
 /// A reply without a quote answers what was sent in this time before it.
 const ANSWERS_SECONDS: i64 = 7 * 24 * 60 * 60;
@@ -57,9 +60,9 @@ pub(super) async fn steps(
     let mut people = people::of_messages(turn, &messages).await?;
     let quoted = find_quoted(engine, tx, &messages).await?;
     // An event for each message only if some route listens to it.
-    let listened = !catalogue::routes(tx, &Bounds::All, RECEIVED)
-        .await?
-        .is_empty();
+    let received = OwnEventType::MessageReceived.name();
+    let routes = catalogue::routes(tx, &Bounds::All, received).await?;
+    let listened = !routes.is_empty();
     let mut senders: HashMap<&str, (Option<Uuid>, Capabilities)> = HashMap::new();
     let mut steps = Vec::new();
     for (position, (work, message)) in messages.iter().enumerate() {
@@ -130,18 +133,19 @@ pub(super) async fn steps(
             .received
             .push((work.callback_id, message.kind.clone()));
         if listened && !message.standby {
-            let data = json!({
-                "contact": contact_id,
-                "name": message.person.name,
-                "phone": message.person.wa_id.as_ref().map(|wa_id| format!("+{wa_id}")),
-                "kind": message.kind,
-                "text": message.text,
-                "payload": message.payload,
-                "group": message.group_id,
-                "notification": answered,
-                "message": message.provider_message_id,
+            let wa_id = message.person.wa_id.as_ref();
+            let event = OwnEvent::MessageReceived(MessageReceived {
+                contact: contact_id,
+                name: message.person.name.clone(),
+                phone: wa_id.map(|wa_id| format!("+{wa_id}")),
+                kind: message.kind.clone(),
+                text: message.text.clone(),
+                payload: message.payload.clone(),
+                group: message.group_id.clone(),
+                notification: answered,
+                message: message.provider_message_id.clone(),
             });
-            account_updates::raise(turn, work, RECEIVED, data, report).await?;
+            account_updates::raise(turn, work, &event, report).await?;
         }
         let mut answers: Vec<Uuid> = answered.into_iter().collect();
         if let (Some(until), Some(sender_id), Some(met)) = (window_until, sender_id, met) {

@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use serde_json::json;
-
 use super::{Work, account_updates};
 use crate::{
     domain::{
         identity::{Alias, Fact},
+        own_event::{OwnEvent, payload::ContactChoice},
         preference::Wish,
         time::Timestamp,
     },
@@ -90,12 +89,16 @@ pub(super) async fn note_wish(
     if !identity::state(engine, tx, met, &aliases, wish, callback, now).await? {
         return Ok(false);
     }
-    let kind = if wish.wanted {
-        "herald.contact.opted_in"
-    } else {
-        "herald.contact.opted_out"
+    let data = ContactChoice {
+        contact: met.contact,
+        scope: wish.scope.name().to_owned(),
+        source: wish.source.to_owned(),
     };
-    let data = json!({ "contact": met.contact, "scope": wish.scope.name(), "source": wish.source });
-    account_updates::raise(turn, work, kind, data, report).await?;
+    let event = if wish.wanted {
+        OwnEvent::ContactOptedIn(data)
+    } else {
+        OwnEvent::ContactOptedOut(data)
+    };
+    account_updates::raise(turn, work, &event, report).await?;
     Ok(true)
 }

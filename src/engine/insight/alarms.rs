@@ -1,19 +1,13 @@
 //! Raises and clears alarms, once each, as events that routes can answer.
 
-use serde_json::json;
-
 use super::attention::{self, Finding};
 use crate::{
     domain::{
-        alarm::{Measure, Turn},
+        alarm::{AlarmKind, Measure, Turn},
+        own_event::{Occurrence, OwnEvent, payload::AlarmChange},
         time::Timestamp,
     },
-    engine::{
-        Engine,
-        intake::{self, NewEvent},
-        lifecycle::Report,
-        runtime::own_event::SOURCE,
-    },
+    engine::{Engine, intake, lifecycle::Report},
     store::{StoreError, alarm},
 };
 
@@ -38,9 +32,10 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     for row in alarm::raised(&engine.store).await? {
         let known = found
             .iter()
-            .any(|finding| finding.kind == row.kind && finding.subject == row.subject);
-        if !known {
-            changed.push((gone(&row), Turn::Clear));
+            .any(|finding| finding.kind.name() == row.kind && finding.subject == row.subject);
+        // What another version has raised is another version's to clear.
+        if let Some(kind) = AlarmKind::parse(&row.kind).filter(|_| !known) {
+            changed.push((gone(kind, &row), Turn::Clear));
         }
     }
     tell_metrics(&found, &changed);
@@ -62,22 +57,22 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
                 if !is_new {
                     continue;
                 }
-                told.push((kind.to_owned(), word));
-                let event = NewEvent {
-                    id: format!("alarm/{word}/{kind}/{subject}/{}", now.micros()),
-                    source: SOURCE.to_owned(),
-                    event_type: format!("herald.alarm.{word}"),
-                    subject: None,
-                    time: None,
-                    data: json!({
-                        "alarm": kind,
-                        "subject": subject,
-                        "summary": finding.summary,
-                        "meaning": finding.meaning,
-                        "remedy": finding.remedy,
-                    }),
+                told.push((kind, word));
+                let data = AlarmChange {
+                    alarm: kind,
+                    subject: subject.to_owned(),
+                    summary: finding.summary.clone(),
+                    meaning: finding.meaning.to_owned(),
+                    remedy: finding.remedy.clone(),
                 };
-                report.add(intake::raise(engine, tx, &event, now).await?);
+                let event = if *turn == Turn::Raise {
+                    OwnEvent::AlarmRaised(data)
+                } else {
+                    OwnEvent::AlarmCleared(data)
+                };
+                let at = now;
+                let occurrence = Occurrence::Alarm { kind, subject, at };
+                report.add(intake::raise(engine, tx, &event, &occurrence, now).await?);
             }
             Ok((told, report))
         })
@@ -85,21 +80,22 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     report.publish(engine);
     for (kind, word) in &told {
         if *word == "raised" {
-            tracing::warn!(event = "alarm.raised", kind, "alarm raised");
+            tracing::warn!(event = "alarm.raised", kind = kind.name(), "alarm raised");
         } else {
-            tracing::info!(event = "alarm.cleared", kind, "it is right again");
+            tracing::info!(
+                event = "alarm.cleared",
+                kind = kind.name(),
+                "it is right again"
+            );
         }
     }
     Ok(told.len())
 }
 
 /// An alarm of something that is not there any more.
-fn gone(row: &entity::alarm::Model) -> Finding {
+fn gone(kind: AlarmKind, row: &entity::alarm::Model) -> Finding {
     Finding {
-        kind: KINDS
-            .into_iter()
-            .find(|kind| *kind == row.kind)
-            .unwrap_or("unknown"),
+        kind,
         subject: row.subject.clone(),
         urgency: attention::Urgency::Soon,
         measure: Measure::flag(false),
@@ -111,40 +107,25 @@ fn gone(row: &entity::alarm::Model) -> Finding {
     }
 }
 
-/// Every kind of alarm there is.
-pub const KINDS: [&str; 16] = [
-    "sending_held",
-    "no_sender",
-    "sender_held",
-    "silence",
-    "credential_expiring",
-    "credential_old",
-    "worker_dead",
-    "queue_age",
-    "callbacks_waiting",
-    "backlog_full",
-    "dead_letters",
-    "parked_statuses",
-    "failure_rate",
-    "stale_rate",
-    "account_restricted",
-    "template_unusable",
-];
-
 /// One gauge for each kind: how many are raised.
 fn tell_metrics(found: &[Finding], changed: &[(Finding, Turn)]) {
-    for kind in KINDS {
+    for kind in AlarmKind::ALL
+        .iter()
+        .copied()
+        .filter(|kind| !kind.is_local())
+    {
         let raised = found
             .iter()
             .filter(|finding| finding.kind == kind)
             .filter(|finding| finding.measure.is_wrong(finding.raised_at.is_some()))
             .count();
         let raised = i32::try_from(raised).unwrap_or(i32::MAX);
-        metrics::gauge!("herald_alarms", "alarm" => kind).set(f64::from(raised));
+        metrics::gauge!("herald_alarms", "alarm" => kind.name()).set(f64::from(raised));
     }
     for (finding, turn) in changed {
         if *turn == Turn::Raise {
-            metrics::counter!("herald_alarms_raised_total", "alarm" => finding.kind).increment(1);
+            metrics::counter!("herald_alarms_raised_total", "alarm" => finding.kind.name())
+                .increment(1);
         }
     }
 }

@@ -13,8 +13,9 @@ use crate::{
         access::Bounds,
         horizon, pace, phone,
         status::{Group, Status},
-        story::{self, TooFar},
+        story::{self, ManualAction, TooFar},
         time::Timestamp,
+        timeline::TimelineKind,
     },
     engine::intake::RouteResult,
     store::{
@@ -69,7 +70,6 @@ pub struct Origin {
     pub parent: Option<Uuid>,
     pub rule: Option<String>,
     /// What each route of the event did, or why it did nothing.
-    #[schema(value_type = Vec<Object>)]
     pub routes: Vec<RouteResult>,
     /// The event's messages by status, this one included.
     pub messages: BTreeMap<String, i64>,
@@ -92,6 +92,7 @@ pub struct Line {
     /// By the provider's clock.
     pub provider_at: Option<String>,
     pub text: String,
+    #[schema(value_type = TimelineKind)]
     pub kind: String,
     pub attempt: Option<Uuid>,
     pub callback: Option<Uuid>,
@@ -136,6 +137,7 @@ pub struct Trouble {
 /// Something that can be done.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CanDo {
+    pub action: ManualAction,
     pub text: &'static str,
     pub command: String,
 }
@@ -215,7 +217,7 @@ pub async fn of(
         .map(|line| {
             let mut detail = read(line.detail.as_deref());
             // A callback's failure is kept with its attempt.
-            if line.kind == "failed" && detail.is_null() {
+            if line.kind == TimelineKind::Failed.name() && detail.is_null() {
                 let of_line = attempts.iter().find(|it| Some(it.id) == line.attempt_id);
                 let failure = of_line.map(|it| read(it.failure.as_deref()));
                 detail = failure
@@ -262,11 +264,12 @@ pub async fn of(
             action: failure.class.action(),
             remedy: failure.remedy,
         }),
-        can_do: story::deeds(status, due_later)
+        can_do: story::manual_actions(status, due_later)
             .iter()
-            .map(|deed| CanDo {
-                text: deed.words(),
-                command: format!("herald {} {id}", deed.command()),
+            .map(|action| CanDo {
+                action: *action,
+                text: action.words(),
+                command: format!("herald {} {id}", action.command()),
             })
             .collect(),
     }))
@@ -385,17 +388,7 @@ async fn origin(
 }
 
 fn told(row: entity::attempt::Model) -> Attempt {
-    let text = match (row.outcome.as_deref(), row.http_status) {
-        (None, _) => "The call is being made, or the process that made it is gone.".to_owned(),
-        (Some("accepted"), _) => "The provider accepted it.".to_owned(),
-        (Some("refused"), Some(status)) => format!("The provider refused it (HTTP {status})."),
-        (Some("refused"), None) => "No call was made: it could not be sent.".to_owned(),
-        (Some("unavailable"), _) => {
-            "The provider could not be reached: it was not sent.".to_owned()
-        }
-        (Some("unknown"), _) => "The answer was lost: whether it was sent is not known.".to_owned(),
-        (Some(other), _) => format!("It ended as {other}."),
-    };
+    let text = story::attempt(row.outcome.as_deref(), row.http_status);
     Attempt {
         id: row.id,
         number: row.number,

@@ -3,11 +3,18 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{expand::expand, idempotency::Key};
 use crate::{
-    domain::{access::Bounds, time::Timestamp},
+    domain::{
+        access::Bounds,
+        own_event::{Occurrence, OwnEvent, SOURCE},
+        route::RouteOutcome,
+        status::Status,
+        time::Timestamp,
+    },
     engine::{Engine, lifecycle::Report, runtime::vault::of_event},
     store::{
         DatabaseTransaction, StoreError, WorkError,
@@ -28,11 +35,10 @@ pub struct NewEvent {
 }
 
 /// What a route did with an event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RouteResult {
     pub route: String,
-    /// `fired`, `did_not_fire` or `error`.
-    pub outcome: String,
+    pub outcome: RouteOutcome,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// How many notifications it made, skipped ones included.
@@ -52,10 +58,12 @@ impl RouteResult {
 }
 
 /// A notification that was not made, because its key was used before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Duplicate {
+    /// The notification that was made by it.
     pub of: Uuid,
-    pub status: String,
+    #[schema(value_type = String)]
+    pub status: Status,
     pub hint: String,
 }
 
@@ -112,17 +120,26 @@ fn digest(new: &NewEvent) -> Vec<u8> {
     Sha256::digest(content.to_string().as_bytes()).to_vec()
 }
 
-/// Raises an event of Herald's own in a transaction that is under way. Once: an
-/// event of the same source and id is there already.
+/// Raises an event of Herald's own in a transaction that is under way, unless the same was raised
+/// before.
 pub async fn raise(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    new: &NewEvent,
+    own: &OwnEvent,
+    occurrence: &Occurrence<'_>,
     now: Timestamp,
 ) -> Result<Report, StoreError> {
     metrics::counter!("herald_own_events_total").increment(1);
+    let new = NewEvent {
+        id: occurrence.id(own),
+        source: SOURCE.to_owned(),
+        event_type: own.type_name().into_owned(),
+        subject: None,
+        time: None,
+        data: own.data(),
+    };
     let data = new.data.to_string();
-    let stored = stored(new, None, &data, digest(new), now);
+    let stored = stored(&new, None, &data, digest(&new), now);
     if !event::insert(tx, stored, now).await? {
         return Ok(Report::default());
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    ComposeError, Draft, Duplicate, Mode, Reading, RouteResult, compose, priority,
+    ComposeError, Draft, Duplicate, Mode, Reading, RouteResult, compose,
     route::{Plan, Planned, plan},
     targets::{self, Place, ResolveError, Target, Unknown},
     unique,
@@ -15,13 +15,17 @@ use crate::{
     domain::{
         access::Bounds,
         horizon,
+        own_event::SOURCE,
+        priority::Priority,
         recipient::{RecipientError, RecipientSpec, is_expression},
+        route::RouteOutcome,
+        status::{Group, Status},
         time::Timestamp,
     },
     engine::{
         Engine,
         lifecycle::{self, Report},
-        runtime::{access, own_event::SOURCE, turn::Turn, vault::of_event},
+        runtime::{access, turn::Turn, vault::of_event},
     },
     store::{
         DatabaseTransaction, StoreError, access as rows,
@@ -148,7 +152,7 @@ async fn refuse(tx: &DatabaseTransaction, id: Uuid, reason: &str) -> Result<(), 
     let routes = catalogue::routes(tx, &bounds, &row.event_type).await?;
     if let Some(route) = routes.iter().find(|route| cursor.wants(route)) {
         let result = of_route(&mut results, &route.name);
-        "error".clone_into(&mut result.outcome);
+        result.outcome = RouteOutcome::Error;
         result.reason = Some(format!("not everybody was reached: {reason}"));
     }
     event::set_progress(tx, id, "refused", row.cursor_at, json!(results).to_string()).await
@@ -172,7 +176,7 @@ fn of_route<'a>(results: &'a mut Vec<RouteResult>, route: &str) -> &'a mut Route
         Some(place) => results.remove(place),
         None => RouteResult {
             route: route.to_owned(),
-            outcome: "fired".to_owned(),
+            outcome: RouteOutcome::Fired,
             reason: None,
             notifications: 0,
             skipped: 0,
@@ -214,7 +218,7 @@ pub(super) async fn expand(
                 (None, None) => continue,
             };
             let result = of_route(&mut results, &route.name);
-            "error".clone_into(&mut result.outcome);
+            result.outcome = RouteOutcome::Error;
             result.reason = Some(reason);
             refused.push(route.name.clone());
         }
@@ -233,11 +237,11 @@ pub(super) async fn expand(
         let result = of_route(&mut results, &route.name);
         let plan = match &data {
             Some(_) => plan(&route.route, &context),
-            None => Err(("error", UNREADABLE.to_owned())),
+            None => Err((RouteOutcome::Error, UNREADABLE.to_owned())),
         };
         let done = match plan {
             Err((outcome, reason)) => {
-                outcome.clone_into(&mut result.outcome);
+                result.outcome = outcome;
                 result.reason = Some(reason);
                 true
             }
@@ -269,7 +273,7 @@ pub(super) async fn expand(
                         Err(ExpandError::Store(error)) => return Err(error),
                         Err(refused) => {
                             // One unknown group must not keep the others from hearing.
-                            "error".clone_into(&mut result.outcome);
+                            result.outcome = RouteOutcome::Error;
                             result.reason = Some(refused.to_string());
                             cursor.place.pass(None);
                         }
@@ -509,7 +513,7 @@ impl Expansion<'_> {
                 .filter(|_| product.is_some()),
             reference: self.plan.reference.clone(),
             labels: self.plan.labels.clone(),
-            priority: priority(&self.route.route.priority).unwrap_or(2),
+            priority: Priority::parse(&self.route.route.priority).unwrap_or_default(),
             expires_after_seconds: self.route.route.expires_after_seconds,
             send_at: None,
             reply_to: None,
@@ -610,19 +614,15 @@ impl Expansion<'_> {
             }
             let status = notification::in_transaction(self.tx, of)
                 .await?
-                .map_or("unknown", |row| {
-                    crate::store::convert::status(row.status).name()
+                .map_or(Status::Unknown, |row| {
+                    crate::store::convert::status(row.status)
                 });
-            let hint = if matches!(status, "failed" | "expired" | "gave_up") {
-                format!("duplicate of {of}, {status}: retry it")
-            } else {
-                format!("duplicate of {of}, {status}")
+            let hint = format!("duplicate of {of}, {}", status.name());
+            let hint = match status.group() {
+                Group::Failed => format!("{hint}: retry it"),
+                Group::Pending | Group::Sent | Group::NotSent => hint,
             };
-            result.duplicates.push(Duplicate {
-                of,
-                status: status.to_owned(),
-                hint,
-            });
+            result.duplicates.push(Duplicate { of, status, hint });
         }
         Ok(())
     }

@@ -36,6 +36,8 @@ use super::{
 };
 use crate::{
     domain::{
+        category::Category,
+        priority::Priority,
         recipient::UserId,
         template::{TemplateError, Unread, layout::Layout},
         time::Timestamp,
@@ -72,7 +74,7 @@ pub struct Draft {
     pub subject_address: Option<String>,
     pub reference: Option<String>,
     pub labels: BTreeMap<String, String>,
-    pub priority: i64,
+    pub priority: Priority,
     pub expires_after_seconds: Option<i64>,
     /// Not before then.
     pub send_at: Option<Timestamp>,
@@ -92,17 +94,6 @@ pub struct Draft {
 /// Meta, code 131062.
 pub const NEEDS_PHONE: &str =
     "A one-time password cannot be sent to a user id: a phone number is needed.";
-
-/// Lanes of the queue: a lower number goes first.
-pub fn priority(name: &str) -> Option<i64> {
-    match name {
-        "otp" => Some(0),
-        "high" => Some(1),
-        "normal" => Some(2),
-        "bulk" => Some(3),
-        _ => None,
-    }
-}
 
 /// One target a person, however many groups they are in.
 pub fn unique(targets: Vec<Target>) -> Vec<Target> {
@@ -208,7 +199,8 @@ pub async fn compose(
                 });
             }
         };
-        let authentication = found.category == "authentication";
+        let category = Category::counted_as(&found.category);
+        let authentication = category == Category::Authentication;
         let usual = if authentication {
             engine.settings.expiry.authentication_seconds
         } else {
@@ -276,12 +268,16 @@ pub async fn compose(
             template: draft.template.clone(),
             made_with: None,
             language: Some(found.language.clone()),
-            category: found.category.clone(),
+            category,
             params,
             body: rendered,
             reference: draft.reference.clone(),
             labels: draft.labels.clone(),
-            priority: if authentication { 0 } else { draft.priority },
+            priority: if authentication {
+                Priority::Otp
+            } else {
+                draft.priority
+            },
             skipped,
             expires_at: Some(starts.plus_seconds(lifetime)),
             send_at: draft.send_at,

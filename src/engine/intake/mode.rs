@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{Draft, Reading, targets::Target};
 use crate::{
     domain::{
+        category::Category,
         content::{Content, Text},
         template::{layout::Layout, one_line},
         time::Timestamp,
@@ -95,7 +96,7 @@ pub(super) async fn apply(
         (draft.mode == Mode::Auto).then(|| Fallback {
             template: new.template.clone(),
             language: new.language.clone().unwrap_or_default(),
-            category: new.category.clone(),
+            category: new.category,
             params: new.params.clone(),
             body: new.body.clone(),
         })
@@ -165,7 +166,7 @@ async fn named_fallback(
     Ok(filled.map(|body| Fallback {
         template: name.clone(),
         language: template.row.language.clone(),
-        category: template.row.category.clone(),
+        category: Category::counted_as(&template.row.category),
         params,
         body: Some(body),
     }))

@@ -8,7 +8,7 @@ use super::{
     expand::{Cursor, expand},
 };
 use crate::{
-    domain::{access::Bounds, time::Timestamp},
+    domain::{access::Bounds, route::RouteOutcome, time::Timestamp},
     engine::{Engine, runtime::access},
     store::{StoreError, audit, catalogue, event},
 };
@@ -51,7 +51,7 @@ pub async fn replay(
             let known: Vec<String> = before.iter().map(|it| it.route.clone()).collect();
             let fired: Vec<RouteResult> = before
                 .into_iter()
-                .filter(|result| result.outcome == "fired")
+                .filter(|result| result.outcome == RouteOutcome::Fired)
                 .collect();
             let mut done: Vec<String> = fired.iter().map(|it| it.route.clone()).collect();
             let own = access::bounds_of_key(tx, row.key_id, row.product.as_deref()).await?;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     domain::{
         recipient::{each, is_expression},
+        route::RouteOutcome,
         template::{self, Context, Unread},
     },
     store::catalogue::rows::RouteRow,
@@ -36,20 +37,22 @@ pub(super) struct Planned {
 pub fn try_route(route: &RouteRow, context: &Value) -> Result<Option<Value>, String> {
     match plan(route, context) {
         Ok(plan) => Ok(Some(plan.params)),
-        Err(("did_not_fire", _)) => Ok(None),
+        Err((RouteOutcome::DidNotFire, _)) => Ok(None),
         Err((_, reason)) => Err(reason),
     }
 }
 
 /// Evaluates a route. The error is (outcome, reason).
-pub(super) fn plan(route: &RouteRow, context: &Value) -> Result<Plan, (&'static str, String)> {
-    let error = |what: &str, error: &template::TemplateError| ("error", format!("{what}: {error}"));
+pub(super) fn plan(route: &RouteRow, context: &Value) -> Result<Plan, (RouteOutcome, String)> {
+    let error = |what: &str, error: &template::TemplateError| {
+        (RouteOutcome::Error, format!("{what}: {error}"))
+    };
     if let Some(condition) = &route.condition {
         match template::holds(condition, context) {
             Ok(true) => {}
             Ok(false) => {
                 return Err((
-                    "did_not_fire",
+                    RouteOutcome::DidNotFire,
                     format!("its condition does not hold: {condition}"),
                 ));
             }

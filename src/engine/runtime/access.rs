@@ -11,12 +11,12 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::own_event::SOURCE;
 pub use crate::domain::access::Role;
 use crate::{
     domain::{
         access::{Bounds, Product, Scope, Scopes, overlap},
         field_error::FieldError,
+        own_event::SOURCE,
         time::Timestamp,
     },
     engine::{Engine, InputError},

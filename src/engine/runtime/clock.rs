@@ -16,7 +16,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    domain::{horizon::Kind, time::Timestamp},
+    domain::{horizon::Kind, time::Timestamp, timeline::TimelineKind},
     engine::Engine,
     store::{Store, StoreError, horizon, setting, timeline},
 };
@@ -182,7 +182,14 @@ pub async fn mend_turn(engine: &Engine, now: Timestamp) -> Result<u64, StoreErro
                         "instant": message.kind.name(), "was": message.was.to_string(),
                     });
                     let id = message.notification_id;
-                    timeline::note(tx, id, "clock_changed", Some(detail.to_string()), now).await?;
+                    timeline::note(
+                        tx,
+                        id,
+                        TimelineKind::ClockChanged,
+                        Some(detail.to_string()),
+                        now,
+                    )
+                    .await?;
                 }
                 Ok(chunk)
             })

@@ -12,7 +12,6 @@ pub mod lineage;
 pub mod live_pages;
 pub mod logins;
 pub mod open_calls;
-pub mod own_event;
 pub mod passwords;
 pub mod retention;
 pub mod send_waiters;

@@ -2,7 +2,10 @@
 
 use entity::template::Model;
 
-use crate::domain::template::layout::{Extras, Layout};
+use crate::domain::{
+    category::Category,
+    template::layout::{Extras, Layout},
+};
 
 /// Reads a template's row; an error says in words what is wrong with it.
 pub fn layout(row: &Model) -> Result<Layout, String> {
@@ -15,7 +18,7 @@ pub fn layout(row: &Model) -> Result<Layout, String> {
         &row.body,
         extras,
         row.parameter_format == "NAMED",
-        row.category == "authentication",
+        Category::counted_as(&row.category) == Category::Authentication,
         &row.language,
     )
     .map_err(|error| error.to_string())

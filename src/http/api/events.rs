@@ -8,7 +8,11 @@ use uuid::Uuid;
 
 use super::{ProblemDocument, idempotency, page_size};
 use crate::{
-    domain::{field_error::FieldError, time::Timestamp},
+    domain::{
+        field_error::FieldError,
+        own_event::{OwnEvent, OwnEventType},
+        time::Timestamp,
+    },
     engine::intake::{self, EventError, NewEvent, Replayed, RouteResult},
     http::{
         auth::{Allowed, Client, scope},
@@ -45,7 +49,6 @@ pub struct EventAnswer {
     /// More recipients are being worked through.
     expanding: bool,
     /// What each route did, or why it did not.
-    #[schema(value_type = Vec<Object>)]
     routes: Vec<RouteResult>,
     /// The first 100 notifications.
     notifications: Vec<Uuid>,
@@ -224,14 +227,59 @@ pub struct EventTypeView {
     catalogue: Option<String>,
 }
 
+/// A type of event that Herald itself raises, with the source `herald`. Routes answer them like
+/// any other.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OwnEventTypeView {
+    /// What is in braces is the provider's word: `herald.template.{status}`.
+    r#type: OwnEventType,
+    /// When it is raised.
+    description: &'static str,
+    /// Where the schema of its `data` is, relative to `/api/v1/`.
+    schema: String,
+    /// One for each form that its `data` has.
+    examples: Vec<OwnEventExample>,
+}
+
+/// An event as a route sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OwnEventExample {
+    r#type: String,
+    #[schema(value_type = Object)]
+    data: Value,
+}
+
+impl OwnEventTypeView {
+    fn of(own: OwnEventType) -> Self {
+        Self {
+            r#type: own,
+            description: own.description(),
+            schema: format!("openapi.json#/components/schemas/{}", own.schema()),
+            examples: own.examples().iter().map(OwnEventExample::of).collect(),
+        }
+    }
+}
+
+impl OwnEventExample {
+    fn of(own: &OwnEvent) -> Self {
+        Self {
+            r#type: own.type_name().into_owned(),
+            data: own.data(),
+        }
+    }
+}
+
 /// All of them.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventTypes {
+    /// What products post, as the catalogues describe it.
     event_types: Vec<EventTypeView>,
+    /// What Herald itself raises.
+    own_event_types: Vec<OwnEventTypeView>,
 }
 
 /// What may be posted, as the catalogues describe it: other types are taken too, and make
-/// what their routes say.
+/// what their routes say. And what Herald itself raises.
 #[utoipa::path(
     get, path = "/api/v1/event-types", operation_id = "list_event_types", tag = "events",
     responses((status = 200, body = EventTypes), (status = 401, body = ProblemDocument))
@@ -253,7 +301,11 @@ pub async fn types(
             catalogue: row.catalogue,
         })
         .collect();
-    Ok(HttpResponse::Ok().json(EventTypes { event_types }))
+    let own = OwnEventType::ALL.iter().copied();
+    Ok(HttpResponse::Ok().json(EventTypes {
+        event_types,
+        own_event_types: own.map(OwnEventTypeView::of).collect(),
+    }))
 }
 
 /// Which events.
@@ -284,7 +336,6 @@ pub struct EventLine {
     /// More recipients are being worked through.
     expanding: bool,
     /// What each route did, or why it did not.
-    #[schema(value_type = Vec<Object>)]
     routes: Vec<RouteResult>,
 }
 

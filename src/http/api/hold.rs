@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{ProblemDocument, read_json, wrong};
 use crate::{
-    domain::hold::Reason,
+    domain::{category::Category, hold::Reason},
     engine::{
         admin::release::{self, Standing},
         runtime::hold::{self, By},
@@ -49,6 +49,7 @@ pub struct HoldView {
 /// Messages of one kind and age.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WaitingView {
+    #[schema(value_type = Category)]
     category: String,
     template: String,
     /// `under_ten_minutes`, `under_an_hour`, `under_six_hours`, `under_a_day` or `older`.
@@ -61,6 +62,7 @@ pub struct WaitingView {
 pub struct MessageView {
     id: Uuid,
     created_at: String,
+    #[schema(value_type = Category)]
     category: String,
     template: String,
 }

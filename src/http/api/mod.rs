@@ -15,7 +15,7 @@ pub mod senders;
 pub mod stats;
 
 use crate::{
-    domain::{field_error::FieldError, time::Timestamp},
+    domain::{field_error::FieldError, own_event::payload, time::Timestamp},
     http::{limits::Limiter, problem::Problem},
     state::Caller,
 };
@@ -34,7 +34,10 @@ use utoipa::{
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Herald", description = "Sends WhatsApp notifications and knows what became of them.", version = env!("CARGO_PKG_VERSION")),
-    components(schemas(ProblemDocument)),
+    components(schemas(
+        ProblemDocument, payload::AccountNews, payload::AlarmChange, payload::ContactChoice, payload::CredentialDue, payload::MessageReceived,
+        payload::SenderChange, payload::SenderSilence, payload::TemplateNews, payload::WindowMoment
+    )),
     modifiers(&ApiKey),
     security(("api_key" = []))
 )]

@@ -7,7 +7,9 @@ use uuid::Uuid;
 use super::open_status;
 use crate::{
     domain::{
+        category::Category,
         notification::{NotificationState, Secrets},
+        priority::Priority,
         status::{EngineState, Status},
         template::Unread,
         time::Timestamp,
@@ -43,12 +45,12 @@ pub struct NewNotification {
     /// The template that it was made with, if another one has taken its place.
     pub made_with: Option<String>,
     pub language: Option<String>,
-    pub category: String,
+    pub category: Category,
     pub params: serde_json::Value,
     pub body: Option<String>,
     pub reference: Option<String>,
     pub labels: std::collections::BTreeMap<String, String>,
-    pub priority: i64,
+    pub priority: Priority,
     /// Why it is not sent, when it is not.
     pub skipped: Option<String>,
     pub expires_at: Option<Timestamp>,
@@ -73,7 +75,7 @@ pub struct NewNotification {
 pub struct Fallback {
     pub template: String,
     pub language: String,
-    pub category: String,
+    pub category: Category,
     pub params: serde_json::Value,
     pub body: Option<String>,
 }
@@ -97,7 +99,7 @@ struct NewRow<'a> {
     kind: &'a str,
     template: &'a str,
     language: Option<&'a str>,
-    category: &'a str,
+    category: Category,
     params: String,
     body: Option<&'a str>,
     reference: Option<&'a str>,
@@ -145,7 +147,7 @@ pub fn fresh_state(new: &NewNotification, now: Timestamp) -> NotificationState {
     NotificationState {
         id: new.id,
         created_at: now,
-        category: new.category.clone(),
+        category: new.category,
         engine: if new.skipped.is_some() {
             EngineState::Skipped
         } else {
@@ -203,12 +205,12 @@ pub async fn insert(
                 kind: new.kind,
                 template: &new.template,
                 language: new.language.as_deref(),
-                category: &new.category,
+                category: new.category,
                 params: new.params.to_string(),
                 body: new.body.as_deref(),
                 reference: new.reference.as_deref(),
                 labels: serde_json::json!(new.labels).to_string(),
-                priority: new.priority,
+                priority: new.priority.lane(),
                 state: status.name(),
                 open: open_status(status),
                 reason: new.reason(),
@@ -343,7 +345,7 @@ pub(super) async fn fall_back(tx: &DatabaseTransaction, id: Uuid) -> Result<(), 
             id.into(),
             fallback.template.into(),
             fallback.language.into(),
-            fallback.category.into(),
+            fallback.category.name().into(),
             fallback.params.to_string().into(),
             fallback.body.into(),
         ],

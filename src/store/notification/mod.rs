@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     domain::{
+        category::Category,
         notification::{NotificationState, Secrets},
         settings::Policy,
         status::{EngineState, Group, Status},
@@ -72,7 +73,7 @@ const LOADED: &str = "notification.id, notification.created_at, notification.cat
 struct LoadedRow {
     id: Uuid,
     created_at: Timestamp,
-    category: String,
+    category: Category,
     engine_state: String,
     generation: i64,
     triggered: Triggers,

@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        access::Bounds, channel::Channel, hold::Passing, horizon::TOLERANCE_MICROS, time::Timestamp,
+        access::Bounds, category::Category, channel::Channel, hold::Passing,
+        horizon::TOLERANCE_MICROS, time::Timestamp,
     },
     store::{
         DatabaseTransaction, Store, StoreError,
@@ -33,7 +34,7 @@ pub struct Claimed {
     pub kind: String,
     pub template: String,
     pub language: Option<String>,
-    pub category: String,
+    pub category: Category,
     pub params: String,
     pub body: Option<String>,
     pub generation: i64,

@@ -1,10 +1,14 @@
 //! Everything that is not about a message: templates, numbers and the account.
 
+use herald::domain::own_event::OwnEventType;
 use proptest::{prelude::*, strategy::ValueTree};
 use serde_json::{Value, json};
 
 use super::{app, told};
-use crate::harness::{Database, TestApp};
+use crate::{
+    harness::{Database, TestApp},
+    own_events::are_like_their_examples,
+};
 
 crate::tests![
     a_paused_template_holds_its_queue_and_an_approved_one_releases_it,
@@ -326,6 +330,7 @@ async fn a_restricted_account_holds_its_senders_and_a_reinstated_one_releases_th
     .await;
     app.send().await;
     assert_eq!(app.status_of(&id).await, "accepted");
+    are_like_their_examples(&app, OwnEventType::SenderReleased).await;
 }
 
 async fn properties_of_numbers_and_accounts_are_shown_newest_first_in_provider_time(
@@ -423,6 +428,7 @@ async fn properties_of_numbers_and_accounts_are_shown_newest_first_in_provider_t
         .get(&format!("/api/v1/notices?limit=200&cursor={next}"))
         .await;
     assert_eq!(page["notices"].as_array().unwrap().len(), 7);
+    are_like_their_examples(&app, OwnEventType::AccountChanged).await;
 }
 
 async fn what_matters_goes_through_the_user_s_own_routes(database: Database) {
@@ -466,6 +472,8 @@ async fn what_matters_goes_through_the_user_s_own_routes(database: Database) {
             .await,
         1
     );
+    are_like_their_examples(&app, OwnEventType::SenderSilent).await;
+    are_like_their_examples(&app, OwnEventType::TemplateStatus).await;
     assert!(sender(&app).await["unheard_since"].is_string());
     super::said(
         &app,

@@ -1,9 +1,13 @@
 //! `messages[]`: every type a person can send (Meta, "Webhooks: messages").
 
+use herald::domain::own_event::OwnEventType;
 use serde_json::{Value, json};
 
 use super::{app, asha, from_asha, said, told};
-use crate::harness::{Database, TestApp};
+use crate::{
+    harness::{Database, TestApp},
+    own_events::are_like_their_examples,
+};
 
 crate::tests![
     texts_and_media_show_what_can_be_read_of_them,
@@ -743,6 +747,7 @@ async fn whoever_listens_hears_what_people_write(database: Database) {
     let (_, page) = app.get("/api/v1/notifications").await;
     assert_eq!(page["notifications"].as_array().unwrap().len(), 1, "{page}");
     assert_eq!(app.number("SELECT count(*) FROM event").await, 2);
+    are_like_their_examples(&app, OwnEventType::MessageReceived).await;
     let id = page["notifications"][0]["id"].as_str().unwrap();
     assert_eq!(
         app.notification(id).await["text"],

@@ -1,10 +1,14 @@
 //! People, not numbers: ids that are missing, change, or are claimed twice.
 
+use herald::domain::own_event::OwnEventType;
 use proptest::{prelude::*, strategy::ValueTree};
 use serde_json::{Value, json};
 
 use super::{app, said};
-use crate::harness::{Database, TestApp};
+use crate::{
+    harness::{Database, TestApp},
+    own_events::are_like_their_examples,
+};
 
 crate::tests![
     an_id_that_changed_stays_the_same_person,
@@ -531,6 +535,7 @@ async fn stop_and_start_are_heard_the_newest_counts(database: Database) {
             .await,
         2
     );
+    are_like_their_examples(&app, OwnEventType::ContactOptedIn).await;
 }
 
 const MARKETING: &str = "name = \"shop\"\n[[template]]\nname = \"sale\"\ncategory = \"marketing\"\nbody = \"Hello\"\n\

@@ -52,7 +52,7 @@ async fn restricted(app: &TestApp) -> Vec<String> {
     let found = attention::findings(&app.engine, app.now()).await.unwrap();
     let mut said: Vec<String> = found
         .into_iter()
-        .filter(|finding| finding.kind == "account_restricted")
+        .filter(|finding| finding.kind.name() == "account_restricted")
         .map(|finding| format!("{} {}", finding.summary, finding.meaning))
         .collect();
     said.sort();

@@ -1,15 +1,12 @@
 //! Credentials that are about to expire, or have not been replaced for long.
 
-use serde_json::json;
-
 use crate::{
-    domain::{credential::Kind, time::Timestamp},
-    engine::{
-        Engine,
-        intake::{self, NewEvent},
-        lifecycle::Report,
-        runtime::{keyring, own_event::SOURCE},
+    domain::{
+        credential::Kind,
+        own_event::{Occurrence, OwnEvent, payload::CredentialDue},
+        time::Timestamp,
     },
+    engine::{Engine, intake, lifecycle::Report, runtime::keyring},
     store::{
         StoreError,
         credential::{self, Warning},
@@ -50,16 +47,17 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
                     continue;
                 }
                 told += 1;
-                let owners: Vec<&str> = senders
+                let owners: Vec<String> = senders
                     .iter()
                     .filter(|sender| {
                         row.scope == keyring::token_scope(sender.id)
                             || row.scope == keyring::scope_of(sender)
                     })
-                    .map(|sender| sender.name.as_str())
+                    .map(|sender| sender.name.clone())
                     .collect();
-                let event = announcement(row, *what, &owners, now);
-                report.add(intake::raise(engine, tx, &event, now).await?);
+                let event = announcement(row, *what, owners, now);
+                let occurrence = Occurrence::Credential(row.id);
+                report.add(intake::raise(engine, tx, &event, &occurrence, now).await?);
             }
             Ok((told, report))
         })
@@ -78,9 +76,9 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
 fn announcement(
     row: &entity::credential::Model,
     what: Warning,
-    senders: &[&str],
+    senders: Vec<String>,
     now: Timestamp,
-) -> NewEvent {
+) -> OwnEvent {
     let expires_at = row.expires_at.map(Timestamp::from_micros);
     let of = senders.join(", ");
     let name = Kind::parse(&row.kind).map_or("credential", |kind| match kind {
@@ -88,36 +86,29 @@ fn announcement(
         Kind::AppSecret => "app secret",
         Kind::VerifyToken => "verify token",
     });
-    let (word, summary) = match (what, expires_at) {
-        (Warning::Expiry, Some(at)) if at <= now => (
-            "expiring",
-            format!("the {name} of {of} has expired at {at}"),
-        ),
+    let summary = match (what, expires_at) {
+        (Warning::Expiry, Some(at)) if at <= now => {
+            format!("the {name} of {of} has expired at {at}")
+        }
         (Warning::Expiry, at) => {
             let at = at.map_or_else(String::new, |at| at.to_string());
-            ("expiring", format!("the {name} of {of} expires at {at}"))
+            format!("the {name} of {of} expires at {at}")
         }
         (Warning::Age, _) => {
             let since = Timestamp::from_micros(row.created_at);
-            (
-                "old",
-                format!("the {name} of {of} has been in use since {since}"),
-            )
+            format!("the {name} of {of} has been in use since {since}")
         }
     };
-    NewEvent {
-        id: format!("credential/{word}/{}", row.id),
-        source: SOURCE.to_owned(),
-        event_type: format!("herald.credential.{word}"),
-        subject: None,
-        time: None,
-        data: json!({
-            "senders": senders,
-            "kind": row.kind,
-            "credential": row.id,
-            "expires_at": expires_at.map(|at| at.to_string()),
-            "summary": summary,
-            "remedy": "Make a new one at the provider and give it to Herald: `herald senders set`. The old one goes on working meanwhile.",
-        }),
+    let data = CredentialDue {
+        senders,
+        kind: row.kind.clone(),
+        credential: row.id,
+        expires_at: expires_at.map(|at| at.to_string()),
+        summary,
+        remedy: CredentialDue::REMEDY.to_owned(),
+    };
+    match what {
+        Warning::Expiry => OwnEvent::CredentialExpiring(data),
+        Warning::Age => OwnEvent::CredentialOld(data),
     }
 }

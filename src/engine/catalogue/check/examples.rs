@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::wrong::{At, Wrong};
 use crate::{
-    domain::template::layout::{Layout, PROVIDED},
+    domain::{
+        category::Category,
+        template::layout::{Layout, PROVIDED},
+    },
     engine::{
         catalogue::{Catalogue, RouteEntry},
         intake,
@@ -59,7 +62,7 @@ fn fill(catalogue: &Catalogue, entry: &RouteEntry, mut params: Value) -> Result<
             &template.body,
             template.extras().unwrap_or_default(),
             template.parameter_format == "NAMED",
-            template.category == "authentication",
+            Category::parse(&template.category) == Some(Category::Authentication),
             &template.language,
         );
         layout

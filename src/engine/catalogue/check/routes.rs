@@ -6,6 +6,8 @@ use super::wrong::{At, Wrong};
 use crate::{
     domain::{
         channel::Channel,
+        own_event::PREFIX,
+        priority::Priority,
         recipient::{RecipientSpec, is_expression},
         rule::parse_duration_seconds,
         template,
@@ -13,15 +15,12 @@ use crate::{
     },
     engine::{
         catalogue::{Catalogue, OneOrMany, RouteEntry, RuleEntry},
-        intake::{self, Mode},
+        intake::Mode,
     },
 };
 
 /// Labels a route may put on a notification.
 const MAX_LABELS: usize = 8;
-
-/// Events of Herald's own, which no catalogue declares.
-const OWN: &str = "herald.";
 
 /// Checks every route and every rule.
 pub(super) fn check(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
@@ -37,7 +36,8 @@ pub(super) fn check(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
             name: &entry.name,
         };
         let event = entry.event.as_str();
-        if !declared.is_empty() && !declared.contains(event) && !event.starts_with(OWN) {
+        // Herald's own are declared by no catalogue.
+        if !declared.is_empty() && !declared.contains(event) && !event.starts_with(PREFIX) {
             wrong.field(at, "event", format!("{event} is none of its [[event]]s"));
         }
         route(entry, at, wrong);
@@ -73,7 +73,7 @@ fn route(entry: &RouteEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
     if entry.labels.len() > MAX_LABELS {
         wrong.field(at, "labels", format!("at most {MAX_LABELS}"));
     }
-    if intake::priority(&entry.priority).is_none() {
+    if Priority::parse(&entry.priority).is_none() {
         wrong.field(at, "priority", "otp, high, normal or bulk");
     }
     duration(at, "expires_after", entry.expires_after.as_deref(), wrong);

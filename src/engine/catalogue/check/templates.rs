@@ -7,6 +7,7 @@ use serde_json::json;
 use super::wrong::{At, Wrong};
 use crate::{
     domain::{
+        category::Category,
         language::is_written_well,
         template::{
             layout::{self, Layout, PROVIDED},
@@ -27,7 +28,8 @@ pub(super) fn check(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
     {
         wrong.field(at, "name", "a name has a-z, 0-9 and _ only, at most 512");
     }
-    if !["utility", "marketing", "authentication"].contains(&entry.category.as_str()) {
+    let category = Category::parse(&entry.category);
+    if matches!(category, None | Some(Category::Service)) {
         wrong.field(at, "category", "utility, marketing or authentication");
     }
     if !is_written_well(&entry.language) {
@@ -40,7 +42,7 @@ pub(super) fn check(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
         &entry.body,
         &entry.extras().unwrap_or_default(),
         entry.parameter_format == "NAMED",
-        entry.category == "authentication",
+        category == Some(Category::Authentication),
     );
     for broken in broken {
         let field = broken.pointer.trim_start_matches('/').replace('/', ".");
@@ -63,7 +65,7 @@ fn parameters(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
         &entry.body,
         entry.extras().unwrap_or_default(),
         entry.parameter_format == "NAMED",
-        entry.category == "authentication",
+        Category::parse(&entry.category) == Some(Category::Authentication),
         &entry.language,
     );
     let Ok(layout) = layout else {

@@ -7,9 +7,11 @@ use crate::{
     domain::{
         access::Bounds,
         preference::DELETED,
+        priority::Priority,
         recipient::{RecipientSpec, is_expression},
         rule::Send,
         template::{self, Context, TemplateError},
+        timeline::TimelineKind,
     },
     engine::{
         intake::{
@@ -128,7 +130,7 @@ pub(super) async fn next(
         subject_address: parent.address.clone(),
         reference: parent.reference.clone(),
         labels: serde_json::from_str(&parent.labels).unwrap_or_default(),
-        priority: parent.priority,
+        priority: Priority::of_lane(parent.priority),
         expires_after_seconds: None,
         send_at: None,
         reply_to: None,
@@ -205,7 +207,7 @@ async fn recipients(
     }
     for missing in &unknown {
         let detail = serde_json::json!({ "rule": due.rule_name, "reason": missing });
-        note(tx, due, "recipient_unknown", detail, now).await?;
+        note(tx, due, TimelineKind::RecipientUnknown, detail, now).await?;
     }
     let mut targets = intake::unique(targets);
     if cursor.place != Place::default() {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use self::children::{Chunk, FollowUpError};
 use crate::{
-    domain::{time::Timestamp, trigger::Triggers},
+    domain::{time::Timestamp, timeline::TimelineKind, trigger::Triggers},
     engine::{
         Engine,
         intake::targets::{self, Place},
@@ -242,7 +242,7 @@ async fn decide(
     {
         detail.insert("count".to_owned(), json!(count));
     }
-    note(tx, due, "follow_up_fired", detail, now).await?;
+    note(tx, due, TimelineKind::RuleFired, detail, now).await?;
     Ok((new.len(), report))
 }
 
@@ -266,8 +266,8 @@ async fn end(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let (kind, name) = match state {
-        State::Cancelled => ("follow_up_cancelled", "cancelled"),
-        State::Pending | State::Fired | State::Skipped => ("follow_up_skipped", "skipped"),
+        State::Cancelled => (TimelineKind::RuleCancelled, "cancelled"),
+        State::Pending | State::Fired | State::Skipped => (TimelineKind::RuleSkipped, "skipped"),
     };
     metrics::counter!("herald_follow_ups_total", "state" => name).increment(1);
     follow_up::settle(tx, due.id, state, Some(reason.to_owned()), now).await?;
@@ -284,7 +284,7 @@ async fn end(
 async fn note(
     tx: &DatabaseTransaction,
     due: &Due,
-    kind: &'static str,
+    kind: TimelineKind,
     detail: Value,
     now: Timestamp,
 ) -> Result<(), StoreError> {

@@ -3,10 +3,13 @@
 use serde_json::json;
 
 use crate::{
-    domain::{template::name::ours, time::Timestamp},
+    domain::{
+        own_event::{Occurrence, OwnEvent, payload::TemplateNews},
+        template::name::ours,
+        time::Timestamp,
+    },
     engine::{
-        Engine,
-        intake::{self, NewEvent},
+        Engine, intake,
         lifecycle::Report,
         runtime::template_status::{Sendable, sendable},
     },
@@ -16,9 +19,6 @@ use crate::{
         template_sync::{self, Name, Part, Said},
     },
 };
-
-/// Whose events these are.
-const SOURCE: &str = "herald";
 
 /// Templates that go into one transaction.
 const TOGETHER: usize = 50;
@@ -98,39 +98,35 @@ async fn one(
         if !template_sync::set(tx, name, part, value, reason, at).await? {
             continue;
         }
-        let kind = match part {
-            Part::Status => format!("herald.template.{}", value.to_lowercase()),
-            Part::Category => "herald.template.category_changed".to_owned(),
-            _ => "herald.template.quality".to_owned(),
-        };
         // What is heard of for the first time is no news.
         if known.as_ref().is_some_and(|known| known != value) {
-            told.push((kind, value.clone()));
+            told.push((part, value.clone()));
         }
     }
     release(engine, tx, name, report, now).await?;
     let count = told.len();
-    for (kind, value) in told {
-        let event = NewEvent {
-            id: format!(
-                "template/{account_id}/{}/{}/{kind}/{value}/{}",
-                name.name,
-                name.language,
-                now.micros()
-            ),
-            source: SOURCE.to_owned(),
-            event_type: kind,
-            subject: None,
-            time: None,
-            data: json!({
-                "template": name.name,
-                "language": name.language,
-                "account": account_id,
-                "summary": format!("the template {} ({}) is {}", name.name, name.language, value.to_lowercase()),
-                "value": { "status": remote.status, "category": category, "reason": remote.rejected_reason },
-            }),
+    for (part, value) in told {
+        let word = value.to_lowercase();
+        let data = TemplateNews {
+            template: name.name.to_owned(),
+            language: name.language.to_owned(),
+            account: Some(account_id.to_owned()),
+            summary: format!("the template {} ({}) is {word}", name.name, name.language),
+            value: json!({ "status": remote.status, "category": category, "reason": remote.rejected_reason }),
         };
-        report.add(intake::raise(engine, tx, &event, now).await?);
+        let event = match part {
+            Part::Status => OwnEvent::TemplateStatus { status: word, data },
+            Part::Category => OwnEvent::TemplateCategoryChanged(data),
+            _ => OwnEvent::TemplateQuality(data),
+        };
+        let occurrence = Occurrence::Template {
+            account: account_id,
+            template: name.name,
+            language: name.language,
+            value: &value,
+            at: now,
+        };
+        report.add(intake::raise(engine, tx, &event, &occurrence, now).await?);
     }
     Ok(count)
 }

@@ -2,7 +2,10 @@
 
 use super::{Finding, Urgency};
 use crate::{
-    domain::{alarm::Measure, time::Timestamp},
+    domain::{
+        alarm::{AlarmKind, Measure},
+        time::Timestamp,
+    },
     engine::{
         Engine,
         runtime::template_status::{Sendable, sendable},
@@ -38,7 +41,7 @@ pub(super) async fn look(
             summary.replace_range(..1, &first);
         }
         found.push(
-            Finding::new("template_unusable", Urgency::Soon, measure, summary)
+            Finding::new(AlarmKind::TemplateUnusable, Urgency::Soon, measure, summary)
                 .of(&format!("{}/{}/{}", row.account_id, row.name, row.language))
                 .means(
                     "What uses it waits, or fails.",
@@ -96,7 +99,7 @@ fn standing(
     } else {
         "Meta does not let these senders send; their messages wait."
     };
-    Finding::new("account_restricted", Urgency::Now, Measure::flag(is_raised), summary)
+    Finding::new(AlarmKind::AccountRestricted, Urgency::Now, Measure::flag(is_raised), summary)
         .of(&subject)
         .means(
             meaning,

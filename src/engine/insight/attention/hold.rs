@@ -3,7 +3,7 @@
 use super::{Finding, Urgency};
 use crate::{
     domain::{
-        alarm::Measure,
+        alarm::{AlarmKind, Measure},
         hold::{Hold, Reason},
     },
     engine::Engine,
@@ -18,7 +18,7 @@ pub(super) async fn look(engine: &Engine, found: &mut Vec<Finding>) -> Result<()
         .map_or_else(|| "Sending is not on hold.".to_owned(), Hold::summary);
     found.push(
         Finding::new(
-            "sending_held",
+            AlarmKind::SendingHeld,
             Urgency::Now,
             Measure::flag(hold.is_some()),
             summary,
@@ -30,7 +30,7 @@ pub(super) async fn look(engine: &Engine, found: &mut Vec<Finding>) -> Result<()
     );
     if let Some(trouble) = engine.lineage.trouble() {
         found.push(
-            Finding::new("state_mark", Urgency::Soon, Measure::flag(true), trouble)
+            Finding::new(AlarmKind::StateMark, Urgency::Soon, Measure::flag(true), trouble)
                 // Another process may reach it.
                 .local(true)
                 .means(

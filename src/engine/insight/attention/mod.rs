@@ -8,7 +8,10 @@ mod senders;
 mod work;
 
 use crate::{
-    domain::{alarm::Measure, time::Timestamp},
+    domain::{
+        alarm::{AlarmKind, Measure},
+        time::Timestamp,
+    },
     engine::Engine,
     store::{StoreError, alarm},
 };
@@ -25,7 +28,7 @@ pub enum Urgency {
 /// Something that may be wrong.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    pub kind: &'static str,
+    pub kind: AlarmKind,
     /// What it is about, if there are several of its kind: a sender's name, a template.
     pub subject: String,
     pub urgency: Urgency,
@@ -42,7 +45,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(kind: &'static str, urgency: Urgency, measure: Measure, summary: String) -> Self {
+    fn new(kind: AlarmKind, urgency: Urgency, measure: Measure, summary: String) -> Self {
         Self {
             kind,
             subject: String::new(),
@@ -88,7 +91,7 @@ pub async fn measure(engine: &Engine, now: Timestamp) -> Result<Vec<Finding>, St
     for finding in &mut found {
         finding.raised_at = raised
             .iter()
-            .find(|row| row.kind == finding.kind && row.subject == finding.subject)
+            .find(|row| row.kind == finding.kind.name() && row.subject == finding.subject)
             .map(|row| Timestamp::from_micros(row.raised_at));
     }
     found.sort_by_key(|finding| finding.urgency);

@@ -2,7 +2,7 @@
 
 use super::{Finding, Urgency};
 use crate::{
-    domain::alarm::Measure,
+    domain::alarm::{AlarmKind, Measure},
     engine::Engine,
     store::{StoreError, alias},
 };
@@ -20,7 +20,7 @@ pub(super) async fn look(engine: &Engine, found: &mut Vec<Finding>) -> Result<()
         open => format!("{open} pairs of contacts may be one person."),
     };
     found.push(
-        Finding::new("contacts_undecided", Urgency::Soon, Measure::flag(open > 0), summary).means(
+        Finding::new(AlarmKind::ContactsUndecided, Urgency::Soon, Measure::flag(open > 0), summary).means(
             "They act as one meanwhile: what either refuses holds for both.",
             "See them on the page Contacts, or with `herald contacts conflicts`, and merge or split them.",
         )

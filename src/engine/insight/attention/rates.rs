@@ -4,7 +4,7 @@ use super::{Finding, Urgency};
 use crate::{
     domain::{
         access::Bounds,
-        alarm::{Measure, percent},
+        alarm::{AlarmKind, Measure, percent},
         cohort::{Grain, Piece},
         notification::STALE,
         time::Timestamp,
@@ -55,7 +55,7 @@ pub(super) async fn look(
         measure.value
     );
     found.push(
-        Finding::new("failure_rate", Urgency::Now, measure, summary).means(
+        Finding::new(AlarmKind::FailureRate, Urgency::Now, measure, summary).means(
             "Many people do not get what was meant for them.",
             "The failures by code say why, and what helps.",
         ),
@@ -70,7 +70,7 @@ pub(super) async fn look(
         measure.value
     );
     found.push(
-        Finding::new("stale_rate", Urgency::Now, measure, summary).means(
+        Finding::new(AlarmKind::StaleRate, Urgency::Now, measure, summary).means(
             "They may have arrived; nobody knows.",
             "Check that callbacks reach this server: herald check.",
         ),

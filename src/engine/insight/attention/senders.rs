@@ -2,7 +2,10 @@
 
 use super::{Finding, Urgency};
 use crate::{
-    domain::{alarm::Measure, time::Timestamp},
+    domain::{
+        alarm::{AlarmKind, Measure},
+        time::Timestamp,
+    },
     engine::{Engine, admin::senders, runtime::keyring},
     store::{StoreError, credential, sender},
 };
@@ -17,7 +20,7 @@ pub(super) async fn look(
     if all.is_empty() {
         let summary = "No sender is known: nothing can be sent.".to_owned();
         found.push(
-            Finding::new("no_sender", Urgency::Now, Measure::flag(true), summary).means(
+            Finding::new(AlarmKind::NoSender, Urgency::Now, Measure::flag(true), summary).means(
                 "WhatsApp is not configured: messages are accepted and wait until they expire.",
                 "Set WHATSAPP_PHONE_NUMBER_ID and WHATSAPP_ACCESS_TOKEN, or use herald senders add.",
             ),
@@ -28,7 +31,7 @@ pub(super) async fn look(
         let reason = reason.unwrap_or_default();
         found.push(
             Finding::new(
-                "sender_held",
+                AlarmKind::SenderHeld,
                 Urgency::Now,
                 Measure::flag(standing != "active"),
                 format!("The sender {} does not send: {reason}", row.name),
@@ -51,7 +54,7 @@ pub(super) async fn look(
         };
         found.push(
             Finding::new(
-                "silence",
+                AlarmKind::Silence,
                 Urgency::Now,
                 silence,
                 format!(
@@ -93,7 +96,7 @@ async fn credentials(
         let until = expires_at.map_or_else(String::new, |at| at.to_string());
         found.push(
             Finding::new(
-                "credential_expiring",
+                AlarmKind::CredentialExpiring,
                 Urgency::Soon,
                 Measure::flag(ageing.expires_soon(expires_at, now)),
                 format!("The {kind} of {owner} expires at {until}."),
@@ -103,7 +106,7 @@ async fn credentials(
         );
         found.push(
             Finding::new(
-                "credential_old",
+                AlarmKind::CredentialOld,
                 Urgency::Soon,
                 Measure::flag(ageing.is_old(Timestamp::from_micros(row.created_at), now)),
                 format!("The {kind} of {owner} has been in use for long."),

@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use super::{Finding, Urgency};
 use crate::{
-    domain::{access::Bounds, alarm::Measure, backlog::BEHIND_SECONDS, time::Timestamp},
+    domain::{
+        access::Bounds,
+        alarm::{AlarmKind, Measure},
+        backlog::BEHIND_SECONDS,
+        own_event::SOURCE,
+        time::Timestamp,
+    },
     engine::{
         Engine,
         runtime::{
             backlog,
             heartbeat::{self, Pulse},
-            own_event::SOURCE,
         },
     },
     store::{StoreError, callback, dead_letter, event, notification, parked},
@@ -40,7 +45,7 @@ pub(super) async fn unrouted(
         let summary =
             format!("No route listens to {kind}: {count} of the newest events made nothing.");
         found.push(
-            Finding::new("event_unrouted", Urgency::Soon, Measure::flag(true), summary)
+            Finding::new(AlarmKind::EventUnrouted, Urgency::Soon, Measure::flag(true), summary)
                 .of(&kind)
                 .means(
                     "A product posts it and gets 202; no message comes of it.",
@@ -71,12 +76,17 @@ pub(super) async fn workers(
             "Nothing is sent, and no follow-up fires."
         };
         found.push(
-            Finding::new("worker_dead", Urgency::Now, Measure::flag(dead), summary)
-                .of(worker)
-                .means(
-                    meaning,
-                    "Start herald serve again, and look into its log for why it has stopped.",
-                ),
+            Finding::new(
+                AlarmKind::WorkerDead,
+                Urgency::Now,
+                Measure::flag(dead),
+                summary,
+            )
+            .of(worker)
+            .means(
+                meaning,
+                "Start herald serve again, and look into its log for why it has stopped.",
+            ),
         );
     }
     let step = engine.clock.within(CLOCK_SHOWN);
@@ -85,7 +95,7 @@ pub(super) async fn workers(
         let seconds = step.unwrap_or(0).unsigned_abs() / 1_000_000;
         let summary = format!("The clock was put {way} by {seconds} seconds within the last hour.");
         found.push(
-            Finding::new("clock", Urgency::Soon, Measure::flag(true), summary)
+            Finding::new(AlarmKind::Clock, Urgency::Soon, Measure::flag(true), summary)
                 .local(true)
                 .means(
                     "What waited too far ahead was put right. While the clock was ahead, messages may have expired, and timers fired too early.",
@@ -114,7 +124,7 @@ pub(super) async fn queues(
     };
     let summary = format!("A message has been due for {queue} seconds and is not sent.");
     found.push(
-        Finding::new("queue_age", Urgency::Now, measure, summary).means(
+        Finding::new(AlarmKind::QueueAge, Urgency::Now, measure, summary).means(
             "No worker sends, or more is asked for than the number may send.",
             "Look whether herald serve runs (herald check), and whether a sender is slowed down.",
         ),
@@ -130,7 +140,7 @@ pub(super) async fn queues(
         waiting.callbacks, measure.value
     );
     found.push(
-        Finding::new("callbacks_waiting", Urgency::Now, measure, summary).means(
+        Finding::new(AlarmKind::CallbacksWaiting, Urgency::Now, measure, summary).means(
             "They are stored, and none is lost. Statuses are shown late, timers wait, and answers to the provider are delayed; what people write and news of the account go first.",
             "Look whether herald serve runs (herald check). If it does, more comes than this machine applies: give the database a faster disk or more memory, or run another process on PostgreSQL.",
         ),
@@ -142,7 +152,7 @@ pub(super) async fn queues(
         waiting.bytes / 1_000_000
     );
     found.push(
-        Finding::new("backlog_full", Urgency::Now, Measure::flag(is_full), summary).means(
+        Finding::new(AlarmKind::BacklogFull, Urgency::Now, Measure::flag(is_full), summary).means(
             "Statuses are answered 503: the provider sends them again, later and later. What people write and news of the account are taken.",
             "Make room on the disk of the database, or raise HERALD_BACKLOG_MEGABYTES (PostgreSQL) if there is some; then see why callbacks wait.",
         ),
@@ -155,7 +165,7 @@ pub(super) async fn queues(
     };
     let summary = format!("{dead} items of callbacks could not be applied.");
     found.push(
-        Finding::new("dead_letters", Urgency::Soon, measure, summary).means(
+        Finding::new(AlarmKind::DeadLetters, Urgency::Soon, measure, summary).means(
             "What they tell is not known; everything else of their callbacks was applied.",
             "Read their reasons, mend what they name, and replay them.",
         ),
@@ -168,7 +178,7 @@ pub(super) async fn queues(
     };
     let summary = format!("{parked} statuses wait for a message that is not known here.");
     found.push(
-        Finding::new("parked_statuses", Urgency::Soon, measure, summary).means(
+        Finding::new(AlarmKind::ParkedStatuses, Urgency::Soon, measure, summary).means(
             "Another program sends from the same number, or a backup was restored.",
             "If something else sends from this number, this is as it should be: they are dropped after a day.",
         ),

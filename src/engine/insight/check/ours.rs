@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 
 use super::{Area, Asked, Row, Verdict, webhook_of};
 use crate::{
-    domain::{horizon::TOLERANCE_MICROS, time::Timestamp},
+    domain::{alarm::AlarmKind, horizon::TOLERANCE_MICROS, time::Timestamp},
     engine::{
         Engine,
         insight::attention,
@@ -298,18 +298,27 @@ pub(super) async fn attention(
     let found: Vec<Row> = found
         .into_iter()
         // These have rows of their own here.
-        .filter(|finding| !["worker_dead", "clock", "template_unusable"].contains(&finding.kind))
+        .filter(|finding| {
+            ![
+                AlarmKind::WorkerDead,
+                AlarmKind::Clock,
+                AlarmKind::TemplateUnusable,
+            ]
+            .contains(&finding.kind)
+        })
         .filter(|finding| match finding.kind {
             // That nothing is sent is meant; who is held by hand has said so.
-            "sender_held" => {
+            AlarmKind::SenderHeld => {
                 asked.is_enabled
                     && ring.is_about(asked.sender, |account| account.name == finding.subject)
             }
-            "account_restricted" => ring.is_about(asked.sender, |account| {
+            AlarmKind::AccountRestricted => ring.is_about(asked.sender, |account| {
                 let of_account = finding.subject.split('/').next();
                 account.account_id.as_deref() == of_account
             }),
-            "silence" => ring.is_about(asked.sender, |account| account.name == finding.subject),
+            AlarmKind::Silence => {
+                ring.is_about(asked.sender, |account| account.name == finding.subject)
+            }
             _ => true,
         })
         .map(|finding| {
@@ -317,7 +326,7 @@ pub(super) async fn attention(
                 attention::Urgency::Now => Verdict::Failed,
                 attention::Urgency::Soon => Verdict::Warning,
             };
-            let row = ours(finding.kind, verdict, finding.summary).helps(finding.remedy);
+            let row = ours(finding.kind.name(), verdict, finding.summary).helps(finding.remedy);
             if finding.subject.is_empty() {
                 row
             } else {

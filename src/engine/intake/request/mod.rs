@@ -14,8 +14,8 @@ use template::check_template;
 use super::{ComposeError, Draft, Mode, NEEDS_PHONE, Reading, compose, targets::Target, unique};
 use crate::{
     domain::{
-        access::Bounds, content::Content, field_error::FieldError, recipient::UserId,
-        time::Timestamp,
+        access::Bounds, category::Category, content::Content, field_error::FieldError,
+        priority::Priority, recipient::UserId, time::Timestamp,
     },
     engine::{Engine, InputError, runtime::turn::Turn},
     store::{
@@ -37,7 +37,7 @@ pub struct Request {
     pub content: RequestContent,
     pub reference: Option<String>,
     pub labels: BTreeMap<String, String>,
-    pub priority: i64,
+    pub priority: Priority,
     pub expires_after_seconds: Option<i64>,
     /// Not before then.
     pub send_at: Option<Timestamp>,
@@ -176,7 +176,7 @@ pub(super) async fn check(
             &mut wrong,
         )
         .await?;
-        is_code |= category.as_deref() == Some("authentication");
+        is_code |= category == Some(Category::Authentication);
     }
     let named_by_id = |target: &Target| {
         let address = target.address.as_deref();
@@ -423,7 +423,7 @@ fn free(
         template: String::new(),
         made_with: None,
         language: None,
-        category: "service".to_owned(),
+        category: Category::Service,
         params: json!(content),
         body: content.readable().map(str::to_owned),
         reference: draft.reference.clone(),

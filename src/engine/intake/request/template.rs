@@ -7,6 +7,7 @@ use super::TemplateUse;
 use crate::{
     domain::{
         access::Bounds,
+        category::Category,
         field_error::FieldError,
         template::{layout::PROVIDED, parameter::Declared},
     },
@@ -35,7 +36,7 @@ pub(super) async fn check_template(
     template: &TemplateUse,
     at: &str,
     wrong: &mut Vec<FieldError>,
-) -> Result<Option<String>, StoreError> {
+) -> Result<Option<Category>, StoreError> {
     let mut refuse = |pointer: String, rule: String| {
         wrong.push(FieldError {
             pointer: format!("{at}{pointer}"),
@@ -69,7 +70,7 @@ pub(super) async fn check_template(
     if let Sendable::Never(reason) = sendable(name, standing.as_ref()) {
         refuse("/template".to_owned(), reason);
     }
-    let category = Some(found.category.clone());
+    let category = Some(Category::counted_as(&found.category));
     let Ok(layout) = &known.layout else {
         refuse(
             "/template".to_owned(),

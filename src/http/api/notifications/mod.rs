@@ -32,11 +32,12 @@ use crate::{
     domain::{
         content::{Content, Interactive, Media, Text},
         field_error::FieldError,
+        priority::Priority,
         time::Timestamp,
     },
     engine::{
         catalogue::OneOrMany,
-        intake::{self, AskError, Asked, Mode, Refusal, Request, RequestContent, TemplateUse},
+        intake::{AskError, Asked, Mode, Refusal, Request, RequestContent, TemplateUse},
     },
     http::{
         api::idempotency,
@@ -91,6 +92,7 @@ pub struct NotificationBody {
     #[serde(default)]
     labels: BTreeMap<String, String>,
     /// `otp`, `high`, `normal` (default) or `bulk`.
+    #[schema(value_type = Option<Priority>)]
     priority: Option<String>,
     expires_in_seconds: Option<i64>,
 }
@@ -246,7 +248,8 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<Request, Problem> {
             rule: rule.to_owned(),
         });
     };
-    let priority = intake::priority(body.priority.as_deref().unwrap_or("normal"));
+    let priority = body.priority.as_deref();
+    let priority = priority.map_or(Some(Priority::Normal), Priority::parse);
     if priority.is_none() {
         refuse("/priority", "otp, high, normal or bulk");
     }

@@ -9,10 +9,13 @@ use uuid::Uuid;
 use crate::{
     domain::{
         access::Bounds,
+        category::Category,
         facts::{Fact, Facts},
         failure::FailureClass,
+        outcome::AttemptOutcome,
         status::{Group, Status},
         time::Timestamp,
+        timeline::TimelineKind,
     },
     http::problem::Problem,
     state::AppState,
@@ -155,6 +158,7 @@ pub struct NotificationDetail {
     #[serde(flatten)]
     summary: NotificationSummary,
     generation: i64,
+    #[schema(value_type = Category)]
     category: String,
     channel: String,
     language: Option<String>,
@@ -182,6 +186,7 @@ pub struct AttemptView {
     number: i64,
     generation: i64,
     created_at: String,
+    #[schema(value_type = Option<AttemptOutcome>)]
     outcome: Option<String>,
     answered_at: Option<String>,
     http_status: Option<i64>,
@@ -214,6 +219,7 @@ pub struct FollowUpView {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TimelineView {
     at: String,
+    #[schema(value_type = TimelineKind)]
     kind: String,
     /// When it happened by the provider's clock.
     provider_at: Option<String>,

@@ -1,0 +1,26 @@
+//! What a message is for, in the terms of providers that review templates.
+
+use super::words::words;
+
+words! {
+    /// The category of a message.
+    #[derive(Default)]
+    pub enum Category {
+        /// A code: sent whatever its recipient refuses, and never again by itself.
+        Authentication = "authentication",
+        /// About something that its recipient has ordered, booked or asked for.
+        #[default]
+        Utility = "utility",
+        Marketing = "marketing",
+        /// An answer in an open service window, without a template.
+        Service = "service",
+    }
+}
+
+impl Category {
+    /// What a stored or reported word counts as: one that is not known as neither a code nor
+    /// marketing.
+    pub fn counted_as(word: &str) -> Self {
+        Self::parse(word).unwrap_or_default()
+    }
+}

@@ -1,0 +1,187 @@
+//! An example of each of Herald's own events, as documents and the API show them.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    OwnEvent, OwnEventType,
+    payload::{
+        AccountNews, AlarmChange, ContactChoice, CredentialDue, MessageReceived, SenderChange,
+        SenderHealth, SenderSilence, TemplateNews, WindowMoment,
+    },
+};
+use crate::domain::alarm::AlarmKind;
+
+const CONTACT: Uuid = Uuid::from_u128(0x019b_76da_a800_7000_8000_0000_0000_0001);
+const NOTIFICATION: Uuid = Uuid::from_u128(0x019b_76da_a800_7000_8000_0000_0000_0002);
+const CREDENTIAL: Uuid = Uuid::from_u128(0x019b_76da_a800_7000_8000_0000_0000_0003);
+const ACCOUNT: &str = "102290129340398";
+
+impl OwnEventType {
+    /// One event for each form that its payload has.
+    pub fn examples(self) -> Vec<OwnEvent> {
+        match self {
+            Self::AccountChanged => vec![OwnEvent::AccountChanged {
+                property: "quality".to_owned(),
+                data: quality(),
+            }],
+            Self::AlarmCleared => vec![OwnEvent::AlarmCleared(alarm(
+                "1 of 80 messages failed within an hour",
+            ))],
+            Self::AlarmRaised => vec![OwnEvent::AlarmRaised(alarm(
+                "12 of 80 messages failed within an hour",
+            ))],
+            Self::ContactOptedIn => vec![OwnEvent::ContactOptedIn(choice())],
+            Self::ContactOptedOut => vec![OwnEvent::ContactOptedOut(choice())],
+            Self::CredentialExpiring => vec![OwnEvent::CredentialExpiring(credential(
+                Some("2026-02-01T00:00:00.000000Z"),
+                "the access token of shop expires at 2026-02-01T00:00:00.000000Z",
+            ))],
+            Self::CredentialOld => vec![OwnEvent::CredentialOld(credential(
+                None,
+                "the access token of shop has been in use since 2025-10-01T00:00:00.000000Z",
+            ))],
+            Self::MessageReceived => vec![OwnEvent::MessageReceived(message())],
+            Self::SenderHeld => vec![
+                OwnEvent::SenderHeld(SenderChange::Sender(SenderHealth {
+                    sender: "shop".to_owned(),
+                    account: Some(ACCOUNT.to_owned()),
+                    summary: "the sender shop is held: the access token has expired (code 190)"
+                        .to_owned(),
+                    remedy: Some("Make a new access token and give it to Herald.".to_owned()),
+                })),
+                OwnEvent::SenderHeld(SenderChange::Account(account(
+                    None,
+                    "Meta has disabled the account",
+                    json!({ "event": "DISABLED_UPDATE", "ban_info": { "waba_ban_state": "DISABLE" } }),
+                ))),
+            ],
+            Self::SenderReleased => vec![
+                OwnEvent::SenderReleased(SenderChange::Sender(SenderHealth {
+                    sender: "shop".to_owned(),
+                    account: Some(ACCOUNT.to_owned()),
+                    summary: "the sender shop can send again".to_owned(),
+                    remedy: None,
+                })),
+                OwnEvent::SenderReleased(SenderChange::Account(account(
+                    None,
+                    "the account may send again",
+                    json!({ "event": "DISABLED_UPDATE", "ban_info": { "waba_ban_state": "REINSTATE" } }),
+                ))),
+            ],
+            Self::SenderSilent => vec![OwnEvent::SenderSilent(SenderSilence {
+                sender: "shop".to_owned(),
+                since: Some("2026-01-01T00:00:00.000000Z".to_owned()),
+                remedy: SenderSilence::REMEDY.to_owned(),
+            })],
+            Self::TemplateCategoryChanged => vec![OwnEvent::TemplateCategoryChanged(template(
+                "the template order_shipped (en_US) is now marketing",
+                json!({ "previous_category": "UTILITY", "new_category": "MARKETING" }),
+            ))],
+            Self::TemplateCategoryDue => vec![OwnEvent::TemplateCategoryDue(template(
+                "the template order_shipped (en_US) will become marketing",
+                json!({ "new_category": "UTILITY", "correct_category": "MARKETING" }),
+            ))],
+            Self::TemplateChanged => vec![OwnEvent::TemplateChanged(template(
+                "the template order_shipped (en_US) was changed",
+                json!({ "message_template_element": "Your order {{1}} was shipped." }),
+            ))],
+            Self::TemplateQuality => vec![OwnEvent::TemplateQuality(template(
+                "the quality of the template order_shipped (en_US) is YELLOW",
+                json!({ "previous_quality_score": "GREEN", "new_quality_score": "YELLOW" }),
+            ))],
+            Self::TemplateStatus => vec![OwnEvent::TemplateStatus {
+                status: "paused".to_owned(),
+                data: template(
+                    "the template order_shipped (en_US) is paused",
+                    json!({ "event": "PAUSED", "other_info": { "title": "FIRST_PAUSE" } }),
+                ),
+            }],
+            Self::WindowClosed => vec![OwnEvent::WindowClosed(window())],
+            Self::WindowClosing => vec![OwnEvent::WindowClosing(window())],
+        }
+    }
+}
+
+fn account(number: Option<&str>, summary: &str, value: serde_json::Value) -> AccountNews {
+    AccountNews {
+        account: Some(ACCOUNT.to_owned()),
+        number: number.map(str::to_owned),
+        summary: summary.to_owned(),
+        value,
+    }
+}
+
+fn quality() -> AccountNews {
+    account(
+        Some("15550783881"),
+        "quality of a number: FLAGGED, limit TIER_1K",
+        json!({ "display_phone_number": "15550783881", "event": "FLAGGED", "current_limit": "TIER_1K" }),
+    )
+}
+
+fn alarm(summary: &str) -> AlarmChange {
+    AlarmChange {
+        alarm: AlarmKind::FailureRate,
+        subject: String::new(),
+        summary: summary.to_owned(),
+        meaning: "Many people do not get what was meant for them.".to_owned(),
+        remedy: "See which codes they failed with on the Overview.".to_owned(),
+    }
+}
+
+fn choice() -> ContactChoice {
+    ContactChoice {
+        contact: CONTACT,
+        scope: "all".to_owned(),
+        source: "word".to_owned(),
+    }
+}
+
+fn credential(expires_at: Option<&str>, summary: &str) -> CredentialDue {
+    CredentialDue {
+        senders: vec!["shop".to_owned()],
+        kind: "access_token".to_owned(),
+        credential: CREDENTIAL,
+        expires_at: expires_at.map(str::to_owned),
+        summary: summary.to_owned(),
+        remedy: CredentialDue::REMEDY.to_owned(),
+    }
+}
+
+fn message() -> MessageReceived {
+    MessageReceived {
+        contact: Some(CONTACT),
+        name: Some("Tariro".to_owned()),
+        phone: Some("+12025550101".to_owned()),
+        kind: "text".to_owned(),
+        text: Some("When will it arrive?".to_owned()),
+        payload: None,
+        group: None,
+        notification: Some(NOTIFICATION),
+        message: "wamid.HBgLMTIwMjU1NTAxMDEVAgASGBQzQTdCNUJBQTY0".to_owned(),
+    }
+}
+
+fn template(summary: &str, value: serde_json::Value) -> TemplateNews {
+    TemplateNews {
+        template: "order_shipped".to_owned(),
+        language: "en_US".to_owned(),
+        account: Some(ACCOUNT.to_owned()),
+        summary: summary.to_owned(),
+        value,
+    }
+}
+
+fn window() -> WindowMoment {
+    WindowMoment {
+        contact: CONTACT,
+        name: Some("Tariro".to_owned()),
+        phone: Some("+12025550101".to_owned()),
+        handle: Some("tariro".to_owned()),
+        users: Vec::new(),
+        staff: false,
+        sender: Some("shop".to_owned()),
+        until: "2026-01-02T00:00:00.000000Z".to_owned(),
+    }
+}

@@ -1,0 +1,90 @@
+//! What can stand on the timeline of a notification.
+
+use super::{facts::Fact, words::words};
+
+words! {
+    /// The kind of a line on a timeline. Its sentence is in [`super::story`].
+    pub enum TimelineKind {
+        /// It was made, and waits to be sent.
+        Queued = "queued",
+        /// It was made and is not sent, on purpose.
+        Skipped = "skipped",
+        /// A value of it is shown as it came.
+        ValueUnread = "value_unread",
+        /// It waits for something other than its time.
+        Held = "held",
+        /// It goes to another number or id of the same person.
+        AddressChanged = "address_changed",
+        /// The number that it was asked for belongs to somebody else.
+        NumberChangedHands = "number_changed_hands",
+        /// Before its call, what it was to remind of had happened.
+        Superseded = "superseded",
+        /// Before its call, its recipient refused it.
+        Suppressed = "suppressed",
+        /// The provider took it.
+        Accepted = "accepted",
+        /// The provider took it, and keeps it back for now.
+        HeldByProvider = "held_by_provider",
+        Sent = "sent",
+        Delivered = "delivered",
+        Read = "read",
+        Played = "played",
+        Failed = "failed",
+        /// The person answered.
+        Replied = "replied",
+        /// The provider repeated what was known, with more of it.
+        DetailsAdded = "details_added",
+        /// The provider refused it, and another attempt is due.
+        RetryScheduled = "retry_scheduled",
+        /// No attempt was used up: it waits for the provider or for its pace.
+        Deferred = "deferred",
+        /// The answer to a call was lost.
+        OutcomeUnknown = "outcome_unknown",
+        /// The process that made a call is gone.
+        LeaseExpired = "lease_expired",
+        /// An answer came after its attempt had been given up.
+        LateResponse = "late_response",
+        /// Its outcome stays unknown, and it is not sent again.
+        GaveUp = "gave_up",
+        /// Its outcome stays unknown, and it is sent again.
+        ResendScheduled = "resend_scheduled",
+        /// It waited longer than it may.
+        Expired = "expired",
+        /// It was accepted, and nothing was reported since.
+        Stale = "stale",
+        /// Somebody cancelled it.
+        Cancelled = "cancelled",
+        /// Somebody asked for another attempt.
+        RetryRequested = "retry_requested",
+        /// Somebody ended its waiting.
+        SendNowRequested = "send_now_requested",
+        /// Something was reported or asked, and changed nothing.
+        Ignored = "ignored",
+        /// The clock was changed, and an instant of it was put right.
+        ClockChanged = "clock_changed",
+        /// A rule does not follow a transition of it.
+        RuleDidNotFire = "rule_did_not_fire",
+        /// One whom a rule is to write to is not known.
+        RecipientUnknown = "recipient_unknown",
+        RuleFired = "rule_fired",
+        /// A rule was due, and what it would have sent is not sent.
+        RuleSkipped = "rule_skipped",
+        /// What a rule had planned is not needed.
+        RuleCancelled = "rule_cancelled",
+        /// What a rule sent would not have been sent, had all been known.
+        RuleOverruled = "rule_overruled",
+    }
+}
+
+impl From<Fact> for TimelineKind {
+    fn from(fact: Fact) -> Self {
+        match fact {
+            Fact::Accepted => Self::Accepted,
+            Fact::Sent => Self::Sent,
+            Fact::Delivered => Self::Delivered,
+            Fact::Read => Self::Read,
+            Fact::Played => Self::Played,
+            Fact::Failed => Self::Failed,
+        }
+    }
+}
