@@ -1,4 +1,4 @@
-//! Puts the parts together. The only file that knows all the others.
+//! Assembles the server from its parts: the only file that knows all the others.
 
 use std::{
     net::TcpListener,
@@ -47,29 +47,29 @@ use crate::{
     telemetry, workers,
 };
 
-/// How a process is to run.
+/// Options of a process.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub clock: Clock,
     /// Apply missing migrations at the start.
     pub migrate: bool,
     pub ingest: Ingest,
-    /// Take callbacks in and leave them: for `bench`.
+    /// Store callbacks without processing them: for `bench`.
     pub no_apply: bool,
-    /// Tests step the workers themselves.
+    /// Tests run the workers' turns themselves.
     pub no_workers: bool,
     pub sending: Sending,
     /// The providers that senders may be of.
     pub providers: Registry,
 }
 
-/// Whether a start changes whether messages are sent.
+/// Whether a start changes the hold of all sending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sending {
-    /// As the database says.
+    /// As stored in the database.
     #[default]
     AsBefore,
-    /// It is held until a person releases it.
+    /// Sending is on hold until an operator releases it.
     OnHold,
 }
 
@@ -85,11 +85,11 @@ pub struct App {
     shares: files::Shares,
     limiter: web::Data<Limiter>,
     pages: dashboard::Settings,
-    /// For what is asked beside sending.
+    /// For requests other than sending.
     http: HttpClient,
 }
 
-/// Opens the database as the settings say, whatever its schema.
+/// Opens the database with these settings, whatever its schema.
 pub async fn open_database(
     config: &Config,
     purpose: connect::Purpose,
@@ -102,18 +102,18 @@ pub async fn open_database(
     connect::open(&config.database_url(), access, purpose).await
 }
 
-/// Commits are not found in the database though its connection was reopened: nothing that
-/// this process acknowledges can be believed.
+/// Commits are not found in the database although its connection was reopened: nothing that this
+/// process acknowledges can be trusted.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "what was committed is not in the database, also after its connection was reopened: this process ends so that nothing more is acknowledged. Look at the file system of the database, and whether the file was replaced"
+    "what was committed is not in the database, also after its connection was reopened: this process ends so that nothing more is acknowledged. Check the file system of the database, and whether the file was replaced"
 )]
 pub struct CommitsMissing;
 
-/// How often a database is tried that cannot be used yet.
+/// Interval of attempts to open a database that is not usable yet.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 
-/// Whether a start failed for want of a database that may come, or come back: unreachable,
+/// Whether a start failed because of a database that may become usable: it is unreachable,
 /// starting, full or read-only.
 fn may_pass(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
@@ -126,8 +126,8 @@ fn may_pass(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Opens the store and checks that it can be used: a SQLite file that was not closed in
-/// order is read whole first.
+/// Opens the store and checks that it can be used: a SQLite file that was not closed in order is
+/// read completely first.
 async fn open_store(
     config: &Config,
     migrate_now: bool,
@@ -162,8 +162,8 @@ async fn open_store(
     Ok((store, condition))
 }
 
-/// Raises the file limit and divides it between connections, outgoing calls and the database;
-/// and what limits requests.
+/// Raises the limit of open files, divides it between connections, outgoing calls and the database,
+/// and creates the limiter of requests.
 fn limiter(config: &Config) -> (files::Shares, web::Data<Limiter>) {
     let reserved = config.engine.sending.slots
         + usize::try_from(config.database.connections).unwrap_or(usize::MAX);
@@ -180,9 +180,9 @@ fn limiter(config: &Config) -> (files::Shares, web::Data<Limiter>) {
 }
 
 impl App {
-    /// Puts a server together as [`Self::build`] does. While the database cannot be used for a
-    /// reason that may pass, every request is answered 503 and the database is tried again.
-    /// `None`: it was stopped meanwhile.
+    /// Builds a server like [`Self::build`]. While the database cannot be used for a temporary
+    /// reason, every request is answered 503 and the database is tried again. `None` if it was
+    /// stopped meanwhile.
     pub async fn build_when_possible(
         config: &Config,
         secret_key: &SecretString,
@@ -214,7 +214,7 @@ impl App {
             }
         };
         if let Some(waiting) = waiting {
-            // A request that has begun gets its answer.
+            // A request that has begun gets its response.
             waiting.stop(true).await;
         }
         tracker.close();
@@ -222,7 +222,7 @@ impl App {
         built
     }
 
-    /// Puts a server together on a listener that is bound already.
+    /// Builds a server on a bound listener.
     pub async fn build(
         config: &Config,
         secret_key: &SecretString,
@@ -247,7 +247,7 @@ impl App {
         };
         let process = Uuid::new_v4();
         if store.is_sqlite() {
-            // The file's lock is ours: whoever else holds a lease is dead.
+            // The file's lock is ours: any other owner of a lease is dead.
             store
                 .write(async |tx| callback::release_all(tx, process).await)
                 .await?;
@@ -268,8 +268,8 @@ impl App {
             hold::begin(&engine, by, Reason::Copied, None).await?;
         }
         lineage::begin(&engine, now).await?;
-        // After the hold of a copy: a start that fails before it, or is killed, leaves the copy
-        // to be seen by the next one.
+        // After the hold of a copy: if a start fails before this or is killed, the next one still
+        // detects the copy.
         if let Some(path) = sqlite_file::path_of(&config.database_url()) {
             sqlite_file::put_identity(&engine.store, &path, now).await?;
         }
@@ -313,7 +313,8 @@ impl App {
         })
     }
 
-    /// Runs until stopped: first the server, then the workers, then what waits.
+    /// Runs until stopped: first the server stops, then the workers, then waiting items are
+    /// finished.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
         let Self {
             state,
@@ -410,10 +411,10 @@ impl App {
                 .configure(|config| dashboard::configure(config, &handlers_state, &pages));
         })?;
         let handle = server.handle();
-        // Beside the start: the first request may come before it has ended.
+        // Concurrently with the start: the first request may come before it has ended.
         drop(tokio::task::spawn_blocking(phone::load_plans));
         tracing::info!(event = "http.listening", %address, "listening");
-        // Closing the inbox is what ends its worker: nobody else may hold it.
+        // Closing the inbox ends its worker: no other handle may remain.
         drop(state);
         let commits_missing = commits_missing.unwrap_or_default();
         let ended = tokio::select! {
@@ -437,7 +438,7 @@ impl App {
             bail!("worker panicked: exiting so that the supervisor restarts the process");
         }
         if in_order {
-            // The next start need not read all of it.
+            // The next start need not read the whole file.
             let noted = sqlite_file::put_use(&store, Use::Stopped, end_clock.now()).await;
             if let Err(error) = noted {
                 tracing::warn!(event = "database.left_open", %error, "the clean shutdown could not be recorded: the next start checks the whole database");
@@ -448,8 +449,8 @@ impl App {
     }
 }
 
-/// Threads for the workers. Each drives one future on the main runtime's I/O and
-/// timers; what takes the processor (reading and writing JSON) delays nobody else.
+/// Threads for the workers. Each drives one future on the main runtime's I/O and timers, so that
+/// CPU-bound work (JSON) delays no other worker.
 struct Threads {
     tracker: TaskTracker,
     runtime: tokio::runtime::Handle,
@@ -457,8 +458,8 @@ struct Threads {
     panicked: Arc<AtomicBool>,
 }
 
-/// A worker that panics takes the process with it, in order: a server that
-/// accepts and sends nothing looks healthy, and is not.
+/// A worker that panics ends the process in order: a server that accepts messages and sends nothing
+/// looks healthy, and is not.
 struct Watched {
     stop: CancellationToken,
     panicked: Arc<AtomicBool>,
@@ -488,7 +489,7 @@ impl Threads {
         std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
-                // In this order at the end, however it ends: the token is what the process waits for.
+                // In this order at the end, however it ends: the process waits for the token.
                 let _token = token;
                 let _watched = watched;
                 runtime.block_on(work());
@@ -503,7 +504,7 @@ async fn stop_server(handle: ServerHandle, stop: &Stop) {
     handle.stop(true).await;
 }
 
-/// Which installation this is, and where its mark is kept outside of the database.
+/// The installation's id, and the location of its external state mark.
 async fn lineage(config: &Config, store: &Store, now: Timestamp) -> anyhow::Result<Lineage> {
     let outside = config
         .secrets
@@ -517,7 +518,7 @@ async fn lineage(config: &Config, store: &Store, now: Timestamp) -> anyhow::Resu
     Ok(Lineage::new(installation, outside))
 }
 
-/// The keys of this installation, which must fit what is encrypted in the database.
+/// The keys of this installation, which must match the encrypted rows of the database.
 async fn vault(
     config: &Config,
     secret_key: &SecretString,
@@ -530,7 +531,7 @@ async fn vault(
     };
     let checked = vault::check(store, &vault, rotate, || random_bytes().ok(), now)
         .await
-        .context("HERALD_SECRET_KEY could not be compared with what the database holds")?;
+        .context("HERALD_SECRET_KEY could not be compared with the database")?;
     match checked {
         KeyCheck::Fits => {}
         KeyCheck::Rotated(count) => {
@@ -541,13 +542,13 @@ async fn vault(
             );
         }
         KeyCheck::Wrong => bail!(
-            "HERALD_SECRET_KEY: not the key this database was made with. Set the old key; to change it, set the new key and the old one as HERALD_SECRET_KEY_PREVIOUS. Without the old one, what is encrypted cannot be read"
+            "HERALD_SECRET_KEY: not the key this database was made with. Set the old key; to change it, set the new key and the old one as HERALD_SECRET_KEY_PREVIOUS. Without the old one, encrypted data cannot be read"
         ),
     }
     Ok(vault)
 }
 
-/// What opens doors: the keys, and what the environment says.
+/// The keys, and the credentials from the environment.
 fn keys(config: &Config, vault: Option<Vault>, providers: Registry) -> anyhow::Result<Keys> {
     let http = http_client(config.calls.timeout, config.calls.connect_timeout)?;
     let own = &config.whatsapp;
@@ -566,8 +567,8 @@ fn keys(config: &Config, vault: Option<Vault>, providers: Registry) -> anyhow::R
     Ok(Keys::new(vault, environment, providers, Some(http)))
 }
 
-/// The sender that the environment's credentials belong to, made if there is none. It
-/// is the default when the default has nothing to send with.
+/// The sender that the environment's credentials belong to, created if there is none. It becomes
+/// the default if the default has no credentials.
 async fn ensure_sender(config: &Config, store: &Store, now: Timestamp) -> anyhow::Result<()> {
     let Some(number) = config.whatsapp.phone_number_id.as_deref() else {
         return Ok(());
@@ -594,7 +595,7 @@ async fn ensure_sender(config: &Config, store: &Store, now: Timestamp) -> anyhow
     }
     let name = store
         .write(async |tx| {
-            // Whoever changes senders waits here for whoever else does.
+            // Serializes changes of senders.
             store::setting::count_up(tx, REVISION, now).await?;
             let kind = Registry::standard().default_kind();
             let row = sender::ensure(tx, kind, number, account_id, now).await?;
@@ -639,8 +640,7 @@ pub async fn command_store(config: &Config) -> anyhow::Result<Store> {
     Ok(store)
 }
 
-/// An engine for a command beside a server. It knows what is secret if it is given
-/// the key.
+/// An engine for a command beside a server. It can open secrets if it gets the key.
 pub async fn command_engine(config: &Config, store: Store) -> anyhow::Result<Engine> {
     let now = Clock::System.now();
     let vault = match &config.secrets.key {

@@ -1,4 +1,4 @@
-//! Errors as they are logged.
+//! Formats errors for logs.
 
 /// An error with its causes, in one line.
 pub struct ErrorChain<'a>(pub &'a (dyn std::error::Error + 'static));

@@ -1,4 +1,4 @@
-//! `herald`: parse, dispatch, exit code.
+//! The `herald` binary: parses the command line, runs a command, returns its exit code.
 
 use std::process::ExitCode;
 

@@ -1,12 +1,12 @@
-//! Stopping in two stages: first no new work, and what runs is finished; after
-//! the grace period, or at a second signal, what is left is dropped.
+//! Stopping in two stages: first no new work, and running work is finished; after the grace period,
+//! or at a second signal, the rest is dropped.
 
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// What runs may take this long to finish: longer than a call to a provider.
+/// Time for running work to finish: longer than a call to a provider.
 pub const GRACE: Duration = Duration::from_secs(20);
 
 /// The two stages.

@@ -1,4 +1,4 @@
-//! What request handlers are given, and the one clock.
+//! State of request handlers, and the clock.
 
 use std::{
     net::IpAddr,
@@ -21,13 +21,13 @@ use crate::{
     },
 };
 
-/// Where `now` is made: whole microseconds of UTC, never backwards of 1970.
+/// The source of `now`: whole microseconds in UTC, never before 1970.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
-    /// The machine's; PostgreSQL's, once that is followed.
+    /// The machine's clock, or PostgreSQL's once it is followed.
     #[default]
     System,
-    /// The same, with a reference of its own instead of the process's.
+    /// Like `System`, with a reference of its own instead of the process's.
     Following(Arc<Reference>),
     /// Stands still until it is set: tests walk through a day in a millisecond.
     Fixed(Arc<AtomicI64>),
@@ -42,7 +42,7 @@ impl Clock {
         }
     }
 
-    /// What follows the database's clock, if this one does.
+    /// The reference that follows the database's clock, if there is one.
     pub fn reference(&self) -> Option<&Reference> {
         match self {
             Self::System => Some(&OF_PROCESS),
@@ -52,7 +52,7 @@ impl Clock {
     }
 }
 
-/// A number from 0 to 1000 for jitter: chance is drawn here and passed on.
+/// A random number from 0 to 1000 for jitter: drawn here and passed on.
 pub fn draw_permille() -> i64 {
     i64::from(
         uuid::Uuid::new_v4()
@@ -70,23 +70,23 @@ pub fn random_bytes<const COUNT: usize>() -> Result<[u8; COUNT], getrandom::Erro
     Ok(bytes)
 }
 
-/// How a request came here.
+/// How a request arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Proxy {
-    /// No proxy has left its mark.
+    /// No sign of a proxy.
     None,
     Trusted,
-    /// A proxy of a private network that is not in `HERALD_TRUSTED_PROXIES`: its clients
+    /// Through a proxy of a private network that is not in `HERALD_TRUSTED_PROXIES`: its clients
     /// cannot be told apart.
     NotTrusted,
 }
 
-/// Who makes a request: in the extensions of each.
+/// The client of a request: in the extensions of each.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The client's address: the peer's, or the one that a trusted proxy names. Everything
-    /// that is counted by address is counted by this one.
+    /// The client's address: the peer's, or the one that a trusted proxy reports. All limits by
+    /// address use this one.
     pub address: Option<IpAddr>,
     pub proxy: Proxy,
     proven: Arc<AtomicBool>,
@@ -101,7 +101,7 @@ impl Caller {
         }
     }
 
-    /// A good signature, key or session was shown.
+    /// Records a valid signature, key or session.
     pub fn prove(&self) {
         self.proven.store(true, Ordering::Relaxed);
     }
@@ -116,28 +116,28 @@ impl Caller {
 pub struct AppState {
     pub engine: Arc<Engine>,
     pub inbox: Arc<Inbox>,
-    /// Where direct requests come in.
+    /// Where direct requests are submitted.
     pub door: Door,
     pub clock: Clock,
     pub started_at: Timestamp,
     pub metrics: PrometheusHandle,
-    /// Changes what this process logs.
+    /// Changes the log filter of this process.
     pub set_log_filter: fn(&str) -> Result<(), String>,
     /// The durability settings of the database, read back at the start.
     pub durability: Vec<(String, String)>,
-    /// What happens to callbacks after their signature was checked.
+    /// What happens to callbacks after their signature was verified.
     pub ingest: Ingest,
 }
 
-/// How callbacks are taken in. Only [`Ingest::Durable`] is for real use; the
-/// others exist so that `bench` can measure what durability costs.
+/// How callbacks are stored. Only [`Ingest::Durable`] is for real use; the others exist so that
+/// `bench` can measure the cost of durability.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ingest {
-    /// One transaction for what arrives together.
+    /// One transaction for callbacks that arrive together.
     #[default]
     Durable,
     /// One transaction for each request.
     PerRequest,
-    /// Verified and thrown away.
+    /// Verified and discarded.
     Bare,
 }

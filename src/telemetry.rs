@@ -17,11 +17,11 @@ use tracing_subscriber::{
 
 use crate::domain::text::for_log;
 
-/// What is logged, to be changed while the process runs.
+/// The log filter, which can be changed while the process runs.
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
-/// Standard error. The formatter hands each line over whole; what it does not escape of the
-/// values in it (ends of lines, bidirectional controls) is escaped here.
+/// Standard error. The formatter passes each line as a whole; characters in values that it does not
+/// escape (line ends, bidirectional controls) are escaped here.
 struct Lines;
 
 impl Write for Lines {
@@ -41,8 +41,8 @@ impl Write for Lines {
     }
 }
 
-/// What `HERALD_LOG` says, but for the errors that actix logs of bytes that are no HTTP:
-/// each client that sends them would leave a line. A filter that names it has them.
+/// Parses `HERALD_LOG`, without actix's errors about bytes that are not HTTP: each client that
+/// sends them would cause a line. A filter that names that target gets them.
 fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
     const HTTP: &str = "actix_http";
     let parsed = EnvFilter::try_new(filter)?;
@@ -86,12 +86,12 @@ pub fn set_filter(filter: &str) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-/// Upper bounds in seconds: ingest is to stay under 25 ms, Meta gives up at 5 s.
+/// Upper bounds in seconds: ingest should stay under 25 ms, and Meta gives up at 5 s.
 const SECONDS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-/// Counters that are there at 0 as well: rules for alerts ask for them.
+/// Counters that exist with the value 0: alert rules refer to them.
 const COUNTED_FROM_THE_START: &[&str] = &[
     "herald_callbacks_delayed_total",
     "herald_callbacks_slowed_total",

@@ -181,7 +181,7 @@ impl Year {
             ),
             format!(
                 "{each} INSERT INTO follow_up (id, created_at, notification_id, generation, rule_id, rule_name, trigger_name, occurrence, unless_mask, state, settled_at, reason) \
-                SELECT {}, {micros}, {notification}, 1, randomblob(16), 'unread-after-a-day', 'delivered', '', 520, 'cancelled', {micros}, 'one of its unless came' FROM s",
+                SELECT {}, {micros}, {notification}, 1, randomblob(16), 'unread-after-a-day', 'delivered', '', 520, 'cancelled', {micros}, 'one of its `unless` happened' FROM s",
                 id('6', "0")
             ),
             format!(

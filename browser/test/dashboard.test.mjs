@@ -25,7 +25,7 @@ before(async () => {
   const entry = await first.newPage();
   await entry.goto(app.link("ada"));
   await entry.getByLabel("Choose a password").fill(PASSWORD);
-  await entry.getByRole("button", { name: "Come in" }).click();
+  await entry.getByRole("button", { name: "Sign in" }).click();
   await entry.getByRole("heading", { name: "Overview" }).waitFor();
   await first.storageState({ path: `${app.folder}/ada.json` });
   await first.close();
@@ -108,7 +108,7 @@ test("who guesses is locked out for a while", async () => {
     await page.getByRole("button", { name: "Sign in" }).click();
     await page.getByRole("alert").waitFor();
   }
-  assert.match(await page.getByRole("alert").textContent(), /Too many tries: wait (30|29|28) seconds/);
+  assert.match(await page.getByRole("alert").textContent(), /Too many failed attempts: wait (30|29|28) seconds/);
   complaints = complaints.filter((text) => !/status of 4(22|29)/.test(text));
 });
 
@@ -178,7 +178,7 @@ test("many are retried after a look at what would happen", async () => {
   await page.getByText(`${before} of ${before} would be sent again.`).waitFor();
   await accessible();
   assert.equal((await failed()).notifications.length, before, "nothing has happened yet");
-  await page.getByRole("button", { name: "Do it" }).click();
+  await page.getByRole("button", { name: "Confirm" }).click();
   await page.getByText(`${before} of ${before} were sent again.`).waitFor();
   // Loaded again, it is not done again, and the browser does not ask.
   await page.reload();
@@ -214,7 +214,7 @@ test("a dead letter is replayed after what it names was mended", async () => {
     "--access-token-file", file("token", "token-of-the-third-number-12345"));
   await page.getByRole("button", { name: "Replay all" }).click();
   await page.getByText("1 items of 1 callbacks were applied.").waitFor();
-  await page.getByText("None: everything that came could be applied.").waitFor();
+  await page.getByText("None: every item could be applied.").waitFor();
   await page.goto(`${app.base}/dashboard/callbacks`);
   await page.getByLabel("A wamid, a number").fill(wamid);
   await page.getByRole("button", { name: "Find" }).click();
@@ -229,14 +229,14 @@ test("a credential is changed, and never shown again", async () => {
   await page.getByRole("link", { name: /meta 106540352242922/ }).click();
   await page.getByLabel("Value").fill("a-new-token-of-the-browser-tests-9876");
   await page.getByLabel("Expires").fill("2099-12-31");
-  await page.getByRole("button", { name: "Keep it" }).click();
+  await page.getByRole("button", { name: "Save credential" }).click();
   await page.getByText("Credential saved. It is used from the next call on.").waitFor();
   await page.getByText("a-new-to…876").first().waitFor();
   assert.ok(!(await page.content()).includes("a-new-token-of-the-browser"));
   await accessible();
-  await page.getByRole("button", { name: /^Take the access token/ }).click();
+  await page.getByRole("button", { name: /^Deactivate the access token/ }).click();
   await page.getByText("Credential deactivated.").waitFor();
-  await page.getByLabel("Why it is held").fill("tested by a browser");
+  await page.getByLabel("Reason").fill("tested by a browser");
   await page.getByRole("button", { name: "Hold" }).click();
   await page.locator("#standing").getByText("tested by a browser").waitFor();
   await page.getByRole("button", { name: "Release" }).click();
@@ -262,10 +262,10 @@ test("people are added and linked, and a template is seen before it is sent", as
   await page.getByRole("heading", { name: "Asha Rao" }).waitFor();
   await page.getByLabel("Quiet from").fill("21:00");
   await page.getByLabel("Quiet until").fill("07:00");
-  await page.getByRole("button", { name: "Keep it" }).click();
+  await page.getByRole("button", { name: "Save changes" }).click();
   await page.getByText("21:00 to 07:00").waitFor();
   await page.getByLabel("Channel").selectOption("sms");
-  await page.getByRole("button", { name: "Keep", exact: true }).click();
+  await page.getByRole("button", { name: "Save preference" }).click();
   await page.getByText("does not want", { exact: true }).waitFor();
   await accessible();
 
@@ -281,7 +281,7 @@ test("people are added and linked, and a template is seen before it is sent", as
   await accessible();
   await page.getByRole("link", { name: "Technical Admin" }).click();
   await page.getByLabel("User").fill("asha");
-  await page.getByRole("button", { name: "Put in" }).click();
+  await page.getByRole("button", { name: "Add", exact: true }).click();
   await page.getByRole("button", { name: "Remove asha" }).waitFor();
   await accessible();
 
@@ -300,7 +300,7 @@ test("people are added and linked, and a template is seen before it is sent", as
   await page.getByRole("link", { name: "Asha Rao" }).click();
   await page.getByRole("checkbox", { name: "Delete Asha Rao" }).check();
   await page.getByRole("button", { name: "Delete", exact: true }).click();
-  await page.getByText("but for their number and what they refuse").waitFor();
+  await page.getByText("Its number and opt-outs are kept").waitFor();
   await accessible();
 
   await page.goto(`${app.base}/dashboard/templates`);

@@ -1,8 +1,8 @@
-//! Something that is wrong, or was.
+//! An alarm, raised or cleared.
 
 use sea_orm::entity::prelude::*;
 
-/// Something that is wrong, or was.
+/// An alarm, raised or cleared.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "alarm")]

@@ -1,8 +1,8 @@
-//! A key that may use the API; only its digest is kept.
+//! An API key; only its digest is stored.
 
 use sea_orm::entity::prelude::*;
 
-/// A key that may use the API; only its digest is kept.
+/// An API key; only its digest is stored.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "api_key")]

@@ -1,8 +1,8 @@
-//! One call to a provider, committed before it is made, and the facts known of it.
+//! An attempt: one call to a provider, committed before it is made, and its facts.
 
 use sea_orm::entity::prelude::*;
 
-/// One call to a provider, committed before it is made, and the facts known of it.
+/// An attempt: one call to a provider, committed before it is made, and its facts.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "attempt")]

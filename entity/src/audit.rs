@@ -1,8 +1,8 @@
-//! Something that a person, or a program on their behalf, did.
+//! An entry of the audit log.
 
 use sea_orm::entity::prelude::*;
 
-/// Something that a person, or a program on their behalf, did.
+/// An entry of the audit log.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "audit")]

@@ -1,8 +1,8 @@
-//! The ledger that knows a repeated callback.
+//! The ledger that detects repeated callbacks.
 
 use sea_orm::entity::prelude::*;
 
-/// The ledger that knows a repeated callback.
+/// The ledger that detects repeated callbacks.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "callback_digest")]

@@ -1,8 +1,8 @@
-//! A row as a catalogue wrote it: what differs now was changed by hand.
+//! A row as a catalogue last wrote it: a later difference is a change made by hand.
 
 use sea_orm::entity::prelude::*;
 
-/// A row as a catalogue wrote it: what differs now was changed by hand.
+/// A row as a catalogue last wrote it: a later difference is a change made by hand.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "catalogue_row")]

@@ -1,8 +1,8 @@
-//! Counted facts of a cohort.
+//! Counters of a cohort.
 
 use sea_orm::entity::prelude::*;
 
-/// Counted facts of a cohort.
+/// Counters of a cohort.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "cohort")]

@@ -1,8 +1,8 @@
-//! What a person has said about what they want, by the alias that it came from.
+//! A statement of opt-out or consent, by the alias that it came from.
 
 use sea_orm::entity::prelude::*;
 
-/// What a person has said about what they want, by the alias that it came from.
+/// A statement of opt-out or consent, by the alias that it came from.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "consent")]

@@ -1,8 +1,8 @@
-//! A person who can receive. Addresses are [aliases](super::contact_alias), never the key.
+//! A contact, who can receive messages. Addresses are [aliases](super::contact_alias), never the key.
 
 use sea_orm::entity::prelude::*;
 
-/// A person who can receive. Addresses are [aliases](super::contact_alias), never the key.
+/// A contact, who can receive messages. Addresses are [aliases](super::contact_alias), never the key.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "contact")]
@@ -46,7 +46,7 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub profile_name: Option<String>,
     pub profile_name_at: Option<i64>,
-    /// For display and search only: it can pass to somebody else.
+    /// For display and search only: it can pass to another person.
     #[sea_orm(column_type = "Text")]
     pub username: Option<String>,
     pub username_at: Option<i64>,

@@ -1,8 +1,8 @@
-//! Two contacts of which evidence says that they may be one person.
+//! Two contacts that may be one person according to the evidence.
 
 use sea_orm::entity::prelude::*;
 
-/// Two contacts of which evidence says that they may be one person.
+/// Two contacts that may be one person according to the evidence.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "contact_conflict")]

@@ -1,8 +1,8 @@
-//! What passed between a sender and a contact: when the 24-hour window ends.
+//! The conversation of a sender and a contact: the end of the service window.
 
 use sea_orm::entity::prelude::*;
 
-/// What passed between a sender and a contact: when the 24-hour window ends.
+/// The conversation of a sender and a contact: the end of the service window.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "conversation")]

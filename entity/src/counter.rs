@@ -1,8 +1,8 @@
-//! Counted facts of a cohort that have a code.
+//! Counters of a cohort by code.
 
 use sea_orm::entity::prelude::*;
 
-/// Counted facts of a cohort that have a code.
+/// Counters of a cohort by code.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "counter")]

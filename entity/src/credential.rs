@@ -1,8 +1,8 @@
-//! Something that opens a door, encrypted. Never leaves the program readable.
+//! A credential, encrypted; it is never returned in clear.
 
 use sea_orm::entity::prelude::*;
 
-/// Something that opens a door, encrypted. Never leaves the program readable.
+/// A credential, encrypted; it is never returned in clear.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "credential")]

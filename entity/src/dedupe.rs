@@ -1,8 +1,8 @@
-//! The ledger that lets a route notify once for a key.
+//! The ledger of deduplication keys: a route notifies once for each.
 
 use sea_orm::entity::prelude::*;
 
-/// The ledger that lets a route notify once for a key.
+/// The ledger of deduplication keys: a route notifies once for each.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "dedupe")]

@@ -1,8 +1,8 @@
-//! What a product posted.
+//! An event posted by a product.
 
 use sea_orm::entity::prelude::*;
 
-/// What a product posted.
+/// An event posted by a product.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "event")]

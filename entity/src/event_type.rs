@@ -12,7 +12,7 @@ pub struct Model {
     pub created_at: i64,
     #[sea_orm(column_type = "Text")]
     pub description: Option<String>,
-    /// Its data are sealed, shown to nobody, and wiped in the end.
+    /// Its data are sealed, never shown, and wiped in the end.
     pub sensitive: bool,
     /// Data as a product posts them, in JSON.
     #[sea_orm(column_type = "Text")]

@@ -1,8 +1,8 @@
-//! Who belongs to which group.
+//! Membership of staff members in groups.
 
 use sea_orm::entity::prelude::*;
 
-/// Who belongs to which group.
+/// Membership of staff members in groups.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "group_member")]

@@ -1,8 +1,8 @@
-//! When a worker of a process has last been seen at work.
+//! The last heartbeat of a worker.
 
 use sea_orm::entity::prelude::*;
 
-/// When a worker of a process has last been seen at work.
+/// The last heartbeat of a worker.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "heartbeat")]

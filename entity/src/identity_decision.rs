@@ -1,8 +1,8 @@
-//! What a person has decided about aliases.
+//! An operator's decision about aliases.
 
 use sea_orm::entity::prelude::*;
 
-/// What a person has decided about aliases.
+/// An operator's decision about aliases.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "identity_decision")]

@@ -1,8 +1,8 @@
-//! What a provider has said about aliases.
+//! Evidence about aliases from a provider.
 
 use sea_orm::entity::prelude::*;
 
-/// What a provider has said about aliases.
+/// Evidence about aliases from a provider.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "identity_evidence")]

@@ -1,8 +1,8 @@
-//! What a person wrote or tapped.
+//! An inbound message or voice call.
 
 use sea_orm::entity::prelude::*;
 
-/// What a person wrote or tapped.
+/// An inbound message or voice call.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "inbound_message")]

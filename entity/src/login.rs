@@ -1,4 +1,4 @@
-//! A person who may look and act: not every member of staff, and not only they.
+//! A dashboard user; not the same as a staff member.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,8 +1,8 @@
-//! A kind of message that a person may turn off, or may not.
+//! A kind of message, which recipients may turn off unless it is required.
 
 use sea_orm::entity::prelude::*;
 
-/// A kind of message that a person may turn off, or may not.
+/// A kind of message, which recipients may turn off unless it is required.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "message_kind")]

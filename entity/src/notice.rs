@@ -1,8 +1,8 @@
-//! What a provider told us that is no message and no status.
+//! An item from a provider that is neither a message nor a status.
 
 use sea_orm::entity::prelude::*;
 
-/// What a provider told us that is no message and no status.
+/// An item from a provider that is neither a message nor a status.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "notice")]

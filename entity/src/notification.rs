@@ -1,8 +1,8 @@
-//! One message to one person on one channel.
+//! One message to one recipient on one channel.
 
 use sea_orm::entity::prelude::*;
 
-/// One message to one person on one channel.
+/// One message to one recipient on one channel.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "notification")]

@@ -15,7 +15,7 @@ pub struct Model {
     /// Empty: every channel.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub channel: String,
-    /// Which product says so; empty: the person, or somebody for them.
+    /// The product that set it; empty: the person, or an operator.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub product: String,
     pub created_at: i64,

@@ -1,8 +1,8 @@
-//! What a product says of a contact: no other product reads or changes it.
+//! A product's data about a contact: no other product reads or changes them.
 
 use sea_orm::entity::prelude::*;
 
-/// What a product says of a contact: no other product reads or changes it.
+/// A product's data about a contact: no other product reads or changes them.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "product_contact")]

@@ -1,8 +1,8 @@
-//! What becomes of an event type.
+//! A route: turns events of a type into messages.
 
 use sea_orm::entity::prelude::*;
 
-/// What becomes of an event type.
+/// A route: turns events of a type into messages.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "route")]

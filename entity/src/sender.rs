@@ -1,8 +1,8 @@
-//! An account that can send, with its pace and whether it is held.
+//! A sender: its account, pace and state.
 
 use sea_orm::entity::prelude::*;
 
-/// An account that can send, with its pace and whether it is held.
+/// A sender: its account, pace and state.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "sender")]

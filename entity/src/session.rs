@@ -1,8 +1,8 @@
-//! Somebody who is in; only the digest of what the browser holds is kept.
+//! A dashboard session; only the digest of the browser's session id is stored.
 
 use sea_orm::entity::prelude::*;
 
-/// Somebody who is in.
+/// A dashboard session.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "session")]

@@ -1,8 +1,8 @@
-//! What a person wants to receive, or no more.
+//! An opt-out or opt-in of a contact.
 
 use sea_orm::entity::prelude::*;
 
-/// What a person wants to receive, or no more.
+/// An opt-out or opt-in of a contact.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "suppression")]

@@ -1,8 +1,8 @@
-//! What an account says of a template.
+//! A template as its account reports it.
 
 use sea_orm::entity::prelude::*;
 
-/// What an account says of a template.
+/// A template as its account reports it.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "template_sync")]

@@ -1,8 +1,8 @@
-//! Everything that happened to a notification, applied or ignored.
+//! An entry in the timeline of a notification, applied or ignored.
 
 use sea_orm::entity::prelude::*;
 
-/// Everything that happened to a notification, applied or ignored.
+/// An entry in the timeline of a notification, applied or ignored.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "timeline")]

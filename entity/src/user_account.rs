@@ -1,8 +1,8 @@
-//! A member of staff, who may be linked to a contact.
+//! A staff member, who may be linked to a contact.
 
 use sea_orm::entity::prelude::*;
 
-/// A member of staff, who may be linked to a contact.
+/// A staff member, who may be linked to a contact.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "user_account")]

@@ -1,8 +1,8 @@
-//! A named group of staff.
+//! A group of staff members.
 
 use sea_orm::entity::prelude::*;
 
-/// A named group of staff.
+/// A group of staff members.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "user_group")]

@@ -1,4 +1,4 @@
-//! `herald backup`
+//! `herald backup`: backs up the database.
 
 use std::path::PathBuf;
 
@@ -9,18 +9,18 @@ use crate::{state::Clock, store::backup};
 
 /// Backs the database up into one file, while servers run.
 ///
-/// SQLite makes the copy itself, and the copy is read whole before it is taken;
-/// PostgreSQL's is made by pg_dump. The file is an archive with a manifest and checksums,
-/// and holds all data: keep it as safe as the database. Without HERALD_SECRET_KEY it is
-/// worthless, and the key is not in it: keep it elsewhere.
+/// SQLite makes the copy itself, and the copy is read completely before it is accepted;
+/// PostgreSQL's is made by pg_dump. The file is an archive with a manifest and checksums, and holds
+/// all data: keep it as safe as the database. Without HERALD_SECRET_KEY it is worthless, and the
+/// key is not in it: keep it elsewhere.
 ///
 /// Example: `herald backup /backups/herald-$(date +%F).tar`
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Backup {
-    /// Where the backup goes. Its folder needs room for twice the database.
+    /// The file to write. Its folder needs room for twice the database.
     file: PathBuf,
-    /// Overwrite a file that is there.
+    /// Overwrite an existing file.
     #[arg(long)]
     force: bool,
     /// Print the manifest as JSON.

@@ -1,6 +1,6 @@
-//! The catalogues that come with the program.
+//! The catalogues that are part of the program.
 
-/// The small one of `herald dev`.
+/// The small catalogue of `herald dev`.
 pub(super) const DEMO: &str = include_str!("../../deploy/catalogues/demo.toml");
 
 /// By name.
@@ -24,11 +24,10 @@ pub(super) const CATALOGUES: [(&str, &str); 5] = [
     ),
 ];
 
-/// What `--catalogue` takes beside the names: all but `demo`, whose templates have the
-/// names of others'.
+/// Value of `--catalogue` for all but `demo`, whose templates have the same names as others.
 pub(super) const ALL: &str = "all";
 
-/// Whether `asked` means the catalogue of this name.
+/// Whether `asked` selects the catalogue of this name.
 pub(super) fn is_meant(asked: &str, name: &str) -> bool {
     asked == name || (asked == ALL && name != "demo")
 }

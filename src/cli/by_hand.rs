@@ -1,4 +1,4 @@
-//! `herald retry|cancel|send-now`: one notification, or all that match.
+//! `herald retry|cancel|send-now`: operator actions on one notification, or on all that match.
 
 use anyhow::{bail, ensure};
 use clap::Args;
@@ -24,35 +24,35 @@ use crate::{
 pub(super) struct Retry {
     #[command(flatten)]
     which: Which,
-    /// Also what was delivered, or may have been: a second copy is accepted.
+    /// Also messages that were or may have been delivered: recipients may get a second copy.
     #[arg(long)]
     even_if_delivered: bool,
 }
 
-/// Takes waiting notifications out of the queue, for good.
-/// Example: `herald cancel --status queued,retrying --template spring_offer`
+/// Cancels waiting notifications for good. Example: `herald cancel --status queued,retrying
+/// --template spring_offer`
 #[derive(Debug, Args)]
 pub(super) struct Cancel {
     #[command(flatten)]
     which: Which,
 }
 
-/// Ends the back-off of notifications, or their wait for a time. The pace is kept.
-/// Example: `herald send-now --status retrying --since 2026-01-01T00:00:00Z`
+/// Ends the back-off of notifications, or their scheduled wait. The pace still applies. Example:
+/// `herald send-now --status retrying --since 2026-01-01T00:00:00Z`
 #[derive(Debug, Args)]
 pub(super) struct SendNow {
     #[command(flatten)]
     which: Which,
 }
 
-/// Which notifications: one by its id, or all that match.
+/// Selects notifications: one by its id, or all that match.
 #[derive(Debug, Args)]
 struct Which {
     /// The notification's id.
     #[arg(conflicts_with_all = ["status", "type", "template", "label", "reference", "recipient", "since", "until", "all", "dry_run"])]
     id: Option<Uuid>,
-    /// Statuses, separated by commas; pending, sent, failed and not_sent as the statistics count them, status:sent and
-    /// status:failed alone; retried: whatever was tried again.
+    /// Statuses, separated by commas; pending, sent, failed and not_sent as the statistics count
+    /// them, status:sent and status:failed alone; retried: tried more than once.
     #[arg(long)]
     status: Option<String>,
     /// An event type.
@@ -60,7 +60,7 @@ struct Which {
     r#type: Option<String>,
     #[arg(long)]
     template: Option<String>,
-    /// `name=value`; given several times, all must hold.
+    /// `name=value`; if given several times, all must match.
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
     #[arg(long)]
@@ -68,16 +68,16 @@ struct Which {
     /// A number in E.164, user:NAME or contact:NAME.
     #[arg(long)]
     recipient: Option<String>,
-    /// Created at or after this instant (RFC 3339).
+    /// Created at or after this time (RFC 3339).
     #[arg(long)]
     since: Option<String>,
-    /// Created before this instant (RFC 3339).
+    /// Created before this time (RFC 3339).
     #[arg(long)]
     until: Option<String>,
-    /// All there are.
+    /// All notifications.
     #[arg(long)]
     all: bool,
-    /// Only say what would happen.
+    /// Only report what would happen.
     #[arg(long)]
     dry_run: bool,
 }
@@ -120,7 +120,7 @@ impl Which {
         let sends = matches!(action, Action::Retry { .. } | Action::SendNow);
         if sends && hold::get(engine.store.reader()).await?.is_some() {
             say(
-                "Sending is on hold: nothing leaves before `herald hold release` (`herald hold show` says what waits).",
+                "Sending is on hold: nothing is sent before `herald hold release` (`herald hold show` lists what waits).",
             );
         }
         if let Some(id) = self.id {
@@ -163,7 +163,7 @@ async fn many(engine: &Engine, filter: Match, action: Action, dry_run: bool) -> 
             .collect();
         anyhow::anyhow!("{}", rules.join("; "))
     })?;
-    // What is made from now on is not meant.
+    // Notifications created from now on are not included.
     let started = Clock::System.now();
     let until: Timestamp = filter.until.map_or(started, |until| until.min(started));
     filter.until = Some(until.plus_micros(1));
@@ -191,7 +191,7 @@ async fn many(engine: &Engine, filter: Match, action: Action, dry_run: bool) -> 
             break;
         }
         say(format!(
-            "{} looked at, {} {word} …",
+            "{} examined, {} {word} …",
             total.matched, total.changed
         ));
     }
@@ -200,7 +200,7 @@ async fn many(engine: &Engine, filter: Match, action: Action, dry_run: bool) -> 
         total.matched, total.changed
     ));
     for (reason, count) in &total.left_alone {
-        say(format!("{count} left alone: {reason}"));
+        say(format!("{count} left unchanged: {reason}"));
     }
     Ok(())
 }

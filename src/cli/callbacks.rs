@@ -1,4 +1,4 @@
-//! `herald callbacks list|show|replay`
+//! `herald callbacks list|show|replay`: the inbox of callbacks.
 
 use anyhow::ensure;
 use clap::{Args, Subcommand};
@@ -32,8 +32,8 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Shows one callback: when it came, what became of it, and its body.
-    /// Example: `herald callbacks show 01a1fd51-1932-7b47-8061-a8647eec1a86`
+    /// Shows one callback: when it was received, its state, and its body. Example: `herald
+    /// callbacks show 01a1fd51-1932-7b47-8061-a8647eec1a86`
     Show {
         /// The callback's id, as `list` shows it.
         id: Uuid,
@@ -47,10 +47,10 @@ enum Action {
         /// Every callback with an open dead letter.
         #[arg(long)]
         all_dead: bool,
-        /// Every callback that came at or after this instant (RFC 3339).
+        /// Every callback received at or after this time (RFC 3339).
         #[arg(long, value_parser = instant)]
         since: Option<Timestamp>,
-        /// With --since: only those that came before this instant.
+        /// With --since: only those received before this time.
         #[arg(long, value_parser = instant, requires = "since")]
         until: Option<Timestamp>,
     },
@@ -78,7 +78,7 @@ async fn show(store: &Store, id: Uuid) -> anyhow::Result<()> {
         say(format!("dead       {}  {}", letter.pointer, letter.reason));
     }
     match callback::body(store.reader(), id).await? {
-        None => say("body       deleted: it was old enough"),
+        None => say("body       deleted after its retention time"),
         Some(body) => {
             let pretty = serde_json::from_slice::<serde_json::Value>(&body.body)
                 .ok()

@@ -1,4 +1,4 @@
-//! `herald plan FILE…` and `herald apply FILE…`
+//! `herald plan FILE…` and `herald apply FILE…`: shows and makes the changes of catalogues.
 
 use std::path::PathBuf;
 
@@ -26,16 +26,16 @@ pub(super) struct PlanCommand {
     /// Catalogue files (TOML).
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// The plan as JSON.
+    /// Print the plan as JSON.
     #[arg(long)]
     json: bool,
 }
 
 /// Loads catalogues: templates, people, events, routes and rules.
 ///
-/// Applying is idempotent. All files are applied or none is, and only rows of their own
-/// catalogues change. What was changed by hand since it was applied is not undone, unless
-/// --overwrite says so: `herald plan` shows it first.
+/// Applying is idempotent. All files are applied or none is, and only rows of their own catalogues
+/// change. A change made by hand since the last apply is not undone unless --overwrite is given:
+/// `herald plan` shows it first.
 ///
 /// Example: `herald apply deploy/catalogues/demo.toml`
 #[derive(Debug, Args)]
@@ -44,12 +44,12 @@ pub(super) struct Apply {
     /// Catalogue files (TOML).
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Undo what was changed by hand.
+    /// Undo changes made by hand.
     #[arg(long)]
     overwrite: bool,
 }
 
-/// Where there are changes, `plan` ends with this.
+/// Exit code of `plan` if there are changes.
 const CHANGES: u8 = 3;
 
 impl PlanCommand {
@@ -108,7 +108,7 @@ impl Apply {
     }
 }
 
-/// Reads all files; what is wrong with any of them is said before the end.
+/// Reads all files; the mistakes of all of them are reported.
 fn read(files: &[PathBuf], values: &catalogue::Values) -> anyhow::Result<Vec<Parsed>> {
     let mut all = Vec::with_capacity(files.len());
     let mut wrong = Vec::with_capacity(files.len());
@@ -150,7 +150,7 @@ fn told(files: &[PathBuf], result: Result<Vec<Plan>, ApplyError>) -> anyhow::Res
                     complain(&format!("{}: {}", file.display(), by_hand(step)));
                 }
             }
-            bail!("nothing was applied: --overwrite undoes what was changed by hand");
+            bail!("nothing was applied: --overwrite undoes changes made by hand");
         }
     }
 }
@@ -159,7 +159,7 @@ fn by_hand(step: &Step) -> String {
     let what = match &step.action {
         Action::Add => "was removed by hand".to_owned(),
         Action::Remove => "was changed by hand, and would be removed".to_owned(),
-        Action::Adopt => "was made by hand".to_owned(),
+        Action::Adopt => "was created by hand".to_owned(),
         Action::Change(differences) => {
             let fields: Vec<&str> = differences.iter().map(|it| it.field.as_str()).collect();
             format!("was changed by hand: {}", fields.join(", "))

@@ -1,4 +1,4 @@
-//! `herald check`
+//! `herald check`: checks whether this installation can work.
 
 use anyhow::Context;
 use clap::Args;
@@ -20,9 +20,9 @@ use crate::{
     telemetry,
 };
 
-/// Looks whether this installation can do its work: settings, database, workers, and
-/// whether Meta reaches it; and at Meta: token, number, account, subscription, callback,
-/// templates. Each thing that is wrong says what helps.
+/// Checks whether this installation can work: settings, database, workers, and whether Meta can
+/// reach it; and at Meta: token, number, account, subscription, callback address, templates. Each
+/// problem is shown with its remedy.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit codes: 0 all is well · 1 it could not be looked at · 2 wrong settings · 3 something of ours fails ·\n\
@@ -30,15 +30,15 @@ use crate::{
                   Examples:\n  herald check\n  herald check --strict --json   (for a pipeline)"
 )]
 pub(super) struct Check {
-    /// Warnings count as failures.
+    /// Treat warnings as failures.
     #[arg(long)]
     strict: bool,
-    /// One JSON document instead of a table.
+    /// Print one JSON document instead of a table.
     #[arg(long)]
     json: bool,
 }
 
-/// What each setting is needed for.
+/// The purpose of each setting.
 const NEEDED: [(&str, &str); 8] = [
     ("HERALD_SECRET_KEY", "serve, credentials"),
     ("DATABASE_URL", "PostgreSQL; absent: SQLite"),
@@ -54,7 +54,7 @@ impl Check {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let (values, strictness) = values_beside_dev()?;
         let config = values.config(strictness)?;
-        // What is found is said in rows; a log beside them would be in the way.
+        // Findings are printed as rows; log lines would disturb them.
         telemetry::init_logs("off", false).map_err(anyhow::Error::msg)?;
         let rows = look(&config).await?;
         let settings: Vec<(&str, String, &str)> = NEEDED
@@ -91,7 +91,7 @@ fn shown(values: &std::collections::HashMap<String, String>, name: &str) -> Stri
 }
 
 async fn look(config: &Config) -> anyhow::Result<Vec<Row>> {
-    // Before it is opened: that closes the files that are ours.
+    // Checked before it is opened, which closes our own files to others.
     let files = connect::sqlite_file(&config.database_url()).map(check::files);
     let opened = app::open_database(config, connect::Purpose::Command).await;
     let store = match opened {
@@ -120,7 +120,7 @@ async fn look(config: &Config) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// What a check finds once the database is known to be good: of one sender, or of all.
+/// The checks after the database is known to be good: of one sender, or of all.
 pub(super) async fn look_with(
     config: &Config,
     engine: &Engine,
@@ -137,7 +137,7 @@ pub(super) async fn look_with(
     Ok(check::run(engine, &asked, Clock::System.now()).await?)
 }
 
-/// By whose it is to mend.
+/// The exit code, by the side that can fix the problem.
 fn exit_code(rows: &[Row], strict: bool) -> u8 {
     let fails = |area: Area| {
         rows.iter()

@@ -1,4 +1,4 @@
-//! `herald contacts list|show|set|prefer|identity|merge|split|delete`
+//! `herald contacts list|show|set|prefer|identity|merge|split|delete`: manages contacts.
 
 mod identity;
 
@@ -25,35 +25,36 @@ use crate::{
     },
 };
 
-/// People who receive: who they are, and what they want.
+/// Contacts: who receives messages, their identity and preferences.
 #[derive(Debug, Args)]
 pub(super) struct Contacts {
     #[command(subcommand)]
     action: Action,
 }
 
-/// How somebody is named at the command line.
+/// Help for the argument that names a contact.
 const WHO: &str = "A number in E.164, a user id of WhatsApp, contact:NAME or the id of a contact.";
 
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Lists contacts. Example: `herald contacts list --begins Ash`
     List {
-        /// Whose name, handle or number begins with it.
+        /// Prefix of the name, handle or number.
         #[arg(long)]
         begins: Option<String>,
         /// 1 to 10000.
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
         limit: u64,
-        /// Numbers in full.
+        /// Show numbers in full.
         #[arg(long)]
         show: bool,
     },
-    /// Shows what is known of somebody, and what they want. Example: `herald contacts show +12025550101`
+    /// Shows a contact with its preferences and opt-outs. Example: `herald contacts show
+    /// +12025550101`
     Show {
         #[arg(help = WHO)]
         who: String,
-        /// Numbers in full.
+        /// Show numbers in full.
         #[arg(long)]
         show: bool,
     },
@@ -70,53 +71,53 @@ enum Action {
         /// Such as whatsapp; all, if absent.
         #[arg(long)]
         channel: Option<String>,
-        /// `default` takes what was said of it away.
+        /// `default` removes the preference.
         #[arg(value_parser = ["on", "off", "default"])]
         wanted: String,
     },
-    /// Shows why somebody is one person: aliases, what the provider has said of them, and who may
-    /// be the same. Example: `herald contacts identity +12025550101`
+    /// Shows the identity of a contact: aliases, evidence from the provider, and contacts that may
+    /// be the same person. Example: `herald contacts identity +12025550101`
     Identity {
         #[arg(help = WHO)]
         who: String,
-        /// Numbers in full.
+        /// Show numbers in full.
         #[arg(long)]
         show: bool,
     },
-    /// Lists contacts that may be one person, or are and stay two.
+    /// Lists contacts that may be one person, or are one and stay separate.
     Conflicts {
         /// 1 to 1000.
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1_000))]
         limit: u64,
-        /// Numbers in full.
+        /// Show numbers in full.
         #[arg(long)]
         show: bool,
     },
-    /// Makes two contacts one, whatever evidence says: the other's id leads to the first.
+    /// Merges two contacts, whatever the evidence says: the other's id redirects to the first.
     /// Example: `herald contacts merge +12025550101 US.13491208655302741918`
     Merge {
         #[arg(help = WHO)]
         who: String,
         #[arg(help = WHO)]
         other: String,
-        /// Takes the other's name, handle and catalogue away where they differ.
+        /// Drop the other's name, handle and catalogue where they differ.
         #[arg(long)]
         overwrite: bool,
     },
-    /// Says that aliases of a contact are another person's, or that two contacts are two persons.
+    /// Splits aliases off a contact as another person, or declares two contacts to be two persons.
     /// Example: `herald contacts split +12025550101 --alias US.13491208655302741918`
     Split {
         #[arg(help = WHO)]
         who: String,
-        /// A number or user id of the contact that is another person's. May be repeated.
+        /// A number or user id of the contact that belongs to another person. May be repeated.
         #[arg(long, required_unless_present = "other", conflicts_with = "other")]
         alias: Vec<String>,
-        /// Another contact, of which it is open whether it is the same person: it is not.
+        /// Another contact whose identity is undecided: it is not the same person.
         #[arg(long)]
         other: Option<String>,
     },
-    /// Deletes somebody, and cancels what waits for them. What they were sent stays in the record
-    /// for as long as records are kept; of who refuses something, the number and the refusal stay.
+    /// Deletes a contact, and cancels its waiting messages. The record of sent messages stays for
+    /// its retention time; if the contact has an opt-out, its number and the opt-out stay.
     Delete {
         #[arg(help = WHO)]
         who: String,
@@ -129,7 +130,7 @@ struct Set {
     address: String,
     #[arg(long)]
     name: Option<String>,
-    /// What `contact:NAME` means.
+    /// The name in `contact:NAME`.
     #[arg(long)]
     handle: Option<String>,
     #[arg(long)]
@@ -159,7 +160,7 @@ fn hours(text: Option<&str>) -> anyhow::Result<Edit<QuietHours>> {
     })
 }
 
-/// Whom these words name.
+/// The contact that these words name.
 async fn known(store: &Store, text: &str) -> anyhow::Result<Uuid> {
     let reader = store.reader();
     let of_alias = async |alias: Alias| alias::owner(reader, &alias).await;
@@ -172,11 +173,11 @@ async fn known(store: &Store, text: &str) -> anyhow::Result<Uuid> {
     }
     match RecipientSpec::parse(text)? {
         RecipientSpec::Phone(phone) => of_alias(Alias::of_phone(&phone)).await?.ok_or_else(|| {
-            anyhow!("nobody has this number: `herald contacts set {text}` adds them")
+            anyhow!("no contact has this number: `herald contacts set {text}` creates one")
         }),
         RecipientSpec::UserId(user_id) => of_alias(Alias::of_user_id(&user_id))
             .await?
-            .ok_or_else(|| anyhow!("nobody is called so")),
+            .ok_or_else(|| anyhow!("no contact has this name")),
         RecipientSpec::Contact(handle) => rows::contact_by_handle(reader, &handle)
             .await?
             .map(|person| person.contact_id)
@@ -288,7 +289,7 @@ impl Contacts {
                 };
                 let theirs = done.map_err(|error| undone(error, "nothing is split"))?;
                 say(format!(
-                    "They are two persons; the other one's contact is {theirs}"
+                    "They are two persons; the other's contact is {theirs}"
                 ));
                 Ok(())
             }
@@ -297,13 +298,11 @@ impl Contacts {
                 let engine = app::command_engine(&config, store).await?;
                 let deleted = people::delete_contact(&engine, by, contact)
                     .await
-                    .map_err(|error| undone(error, "nobody is deleted"))?;
+                    .map_err(|error| undone(error, "no contact is deleted"))?;
                 let cancelled = deleted.cancelled;
-                say(format!(
-                    "Deleted; {cancelled} that waited for them cancelled."
-                ));
+                say(format!("Deleted. Waiting messages cancelled: {cancelled}."));
                 if deleted.refusal_kept {
-                    say("They refuse something: their number and that refusal are kept.");
+                    say("They have opted out: the number and the opt-out are kept.");
                 }
                 Ok(())
             }
@@ -376,7 +375,7 @@ async fn show(store: &Store, who: &str, show: bool, now: Timestamp) -> anyhow::R
             "closed since"
         };
         let with = senders.iter().find(|it| it.id == row.sender_id);
-        let with = with.map_or("a sender that is gone", |it| it.name.as_str());
+        let with = with.map_or("a deleted sender", |it| it.name.as_str());
         line("window", &format!("{what} {until}, with {with}"));
     }
     for row in suppression::of_contact(store, contact).await? {

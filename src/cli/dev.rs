@@ -50,7 +50,7 @@ const WABA_ID: &str = "102290129340398";
 
 /// Runs everything on this machine: database, sandbox of Meta, demo catalogue, server.
 ///
-/// Needs no settings and no Meta account. What it makes stays in HERALD_DATA_DIR.
+/// Needs no settings and no Meta account. Its data stay in HERALD_DATA_DIR.
 #[derive(Debug, Args)]
 pub(super) struct Dev {
     /// Play a scripted story on a fresh directory, print what the database says
@@ -66,18 +66,18 @@ pub(super) struct Dev {
     sandbox_listen: SocketAddr,
 }
 
-/// Where things are while `dev` runs.
+/// Addresses and secrets of a running `dev`.
 pub(super) struct Running {
     pub(super) base: String,
     pub(super) sandbox: String,
     pub(super) api_key: SecretString,
     pub(super) app_secret: String,
-    /// Lets the first admin into the pages, once.
+    /// One-time link for the first admin of the dashboard.
     pub(super) entry: SecretString,
 }
 
 impl Dev {
-    /// Loads what was asked for, and takes away what was not: an earlier run may have loaded it.
+    /// Loads the requested catalogues, and removes others that an earlier run may have loaded.
     async fn load_catalogues(&self, store: &Store, values: &Values) -> anyhow::Result<()> {
         let (wanted, others): (Vec<_>, Vec<_>) = CATALOGUES
             .into_iter()
@@ -222,7 +222,7 @@ impl Dev {
     }
 }
 
-/// An event to try, as a document.
+/// An example event, as JSON.
 async fn example(store: &Store) -> anyhow::Result<String> {
     let kinds = crate::store::catalogue::event_types(store, &Bounds::All).await?;
     let found = kinds.into_iter().find_map(|kind| {
@@ -234,7 +234,7 @@ async fn example(store: &Store) -> anyhow::Result<String> {
         ("demo.order.created".to_owned(), data)
     });
     let event = serde_json::json!({ "id": "1", "source": "try", "type": name, "data": data });
-    // Within quotes of the shell.
+    // Safe within single quotes of a shell.
     Ok(event.to_string().replace('\'', "’"))
 }
 
@@ -289,7 +289,7 @@ fn random_hex() -> anyhow::Result<String> {
     Ok(hex::encode(bytes))
 }
 
-/// A value that is made once and kept in a file only its owner can read.
+/// A value that is created once and kept in a file that only its owner can read.
 fn kept(
     directory: &Path,
     name: &str,
@@ -313,7 +313,7 @@ fn kept(
     Ok(value)
 }
 
-/// The key in the printed `curl` line: kept, so that the line stays right.
+/// The API key in the printed `curl` line: kept, so that the line stays valid.
 async fn dev_key(directory: &Path, store: &Store) -> anyhow::Result<SecretString> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).context("the system gives no random bytes")?;
@@ -347,7 +347,7 @@ async fn dev_key(directory: &Path, store: &Store) -> anyhow::Result<SecretString
     Ok(SecretString::from(text))
 }
 
-/// A link for the admin of this laptop: it lets in once, and a restart prints another.
+/// A link for the admin of this laptop: it signs in once, and a restart prints another.
 async fn dev_link(store: &Store) -> anyhow::Result<SecretString> {
     const NAME: &str = "dev";
     let now = Clock::System.now();
@@ -368,8 +368,7 @@ fn scratch_directory() -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Applies a catalogue that comes with the program; what somebody has changed of it by hand
-/// stays.
+/// Applies a built-in catalogue; changes made by hand stay.
 async fn load(store: &Store, text: &str, values: &Values) -> anyhow::Result<()> {
     let told = |mistakes: Mistakes| {
         let all: Vec<String> = mistakes.0.iter().map(ToString::to_string).collect();
@@ -379,7 +378,7 @@ async fn load(store: &Store, text: &str, values: &Values) -> anyhow::Result<()> 
     match catalogue::apply(store, &[parsed], ByHand::Keep, Clock::System.now()).await {
         Ok(_) => Ok(()),
         Err(ApplyError::Conflicts(_)) => {
-            say("The catalogue was changed by hand: it is left as it is.");
+            say("The catalogue was changed by hand: it is left unchanged.");
             Ok(())
         }
         Err(ApplyError::Store(error)) => Err(error.into()),
@@ -389,7 +388,7 @@ async fn load(store: &Store, text: &str, values: &Values) -> anyhow::Result<()> 
     }
 }
 
-/// Puts somebody into every group that nobody is in, so that it can be seen who is told.
+/// Adds a staff member to every empty group, so that notifications of groups can be seen.
 async fn staff(store: &Store) -> anyhow::Result<()> {
     let by = By {
         actor: "herald dev",

@@ -1,7 +1,7 @@
 //! The settings of a running `herald dev`, for commands beside it.
 //!
-//! `dev` makes its token and secrets anew at each start and keeps them in a file that only its
-//! owner reads. It is locked as long as `dev` runs: what a killed one has left means nothing.
+//! `dev` creates its token and secrets at each start and keeps them in a file that only its owner
+//! can read. The file is locked as long as `dev` runs: the file of a killed process is ignored.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -25,7 +25,7 @@ pub(super) struct DevFile {
 }
 
 impl DevFile {
-    /// Writes settings down for others.
+    /// Writes the settings for other commands.
     pub(super) fn write(directory: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let path = directory.join(NAME);
         let failed = || format!("{} cannot be written", path.display());
@@ -55,7 +55,7 @@ impl Drop for DevFile {
     }
 }
 
-/// Fills in what is not set from a `dev` that runs with this data directory. Says whether there
+/// Fills in missing settings from a running `dev` with this data directory. Returns whether there
 /// is one.
 pub(super) fn fill(values: &mut Values) -> bool {
     let directory = values
@@ -64,7 +64,7 @@ pub(super) fn fill(values: &mut Values) -> bool {
     let Ok(mut file) = File::open(Path::new(&directory).join(NAME)) else {
         return false;
     };
-    // Whoever can lock it has found what is left of one that runs no more.
+    // If it can be locked, its `dev` no longer runs.
     if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
         return false;
     }

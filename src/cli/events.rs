@@ -1,4 +1,4 @@
-//! `herald events list|show|replay`
+//! `herald events list|show|replay`: events that products have posted.
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -14,7 +14,7 @@ use crate::{
     store::event,
 };
 
-/// Events that products have posted: what their routes did, or why not.
+/// Events that products have posted, and the results of their routes.
 #[derive(Debug, Args)]
 pub(super) struct Events {
     #[command(subcommand)]
@@ -28,10 +28,10 @@ enum Action {
         /// Only of this type.
         #[arg(long = "type")]
         kind: Option<String>,
-        /// Only those of which a route could not be evaluated.
+        /// Only those with a route that could not be evaluated.
         #[arg(long)]
         errors: bool,
-        /// Only those of types that no route listens to.
+        /// Only those whose type has no route.
         #[arg(long)]
         unrouted: bool,
         /// 1 to 1000.
@@ -41,15 +41,15 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Shows one: its routes, and what it made.
+    /// Shows one event: the results of its routes, and its messages.
     Show {
         id: Uuid,
-        /// With its data; what is secret is not shown.
+        /// Show its data; sealed data are not shown.
         #[arg(long)]
         show: bool,
     },
-    /// Runs the routes again that did not fire or could not be evaluated, after the catalogue
-    /// was mended. Nobody hears twice.
+    /// Runs those routes again that did not fire or could not be evaluated, after the catalogue was
+    /// corrected. No recipient gets a message twice.
     Replay { id: Uuid },
 }
 
@@ -121,7 +121,7 @@ impl Events {
                         row.external_id,
                         row.source,
                         if row.state == "expanding" {
-                            ", still at work"
+                            ", still expanding"
                         } else {
                             ""
                         }
@@ -150,8 +150,8 @@ impl Events {
                 }
                 if show {
                     say(match (row.sealed, row.data.as_str()) {
-                        (true, _) => "  its data are secret".to_owned(),
-                        (false, "") => "  its data were secret, and have been wiped".to_owned(),
+                        (true, _) => "  its data are sealed".to_owned(),
+                        (false, "") => "  its data were sealed, and have been wiped".to_owned(),
                         (false, data) => format!("  {data}"),
                     });
                 }

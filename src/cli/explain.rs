@@ -1,4 +1,4 @@
-//! `herald explain`
+//! `herald explain`: the story of one notification.
 
 use clap::Args;
 use uuid::Uuid;
@@ -11,8 +11,8 @@ use crate::{
     state::Clock,
 };
 
-/// The story of a notification: where it came from, what happened to it and why, what it
-/// waits for, and what can be done now.
+/// Tells the story of a notification: its origin, what happened to it and why, what it waits for,
+/// and which actions are possible now.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  herald explain 01990f2e-0000-7000-8000-000000000000\n  herald explain 01990f2e-0000-7000-8000-000000000000 --json --show"
@@ -20,10 +20,10 @@ use crate::{
 pub struct Explain {
     /// The notification's id.
     notification: Uuid,
-    /// Numbers of people are shown whole.
+    /// Show numbers in full.
     #[arg(long)]
     show: bool,
-    /// The answer of the API, as JSON; without --show, without requests and answers.
+    /// Print the API's answer as JSON; without --show, without requests and responses.
     #[arg(long)]
     json: bool,
 }
@@ -48,7 +48,7 @@ impl Explain {
     }
 }
 
-/// The same for people.
+/// The story for people.
 fn readable(story: &Story) -> String {
     let mut lines = vec![
         format!("{}  {}", story.id, story.status),
@@ -56,7 +56,7 @@ fn readable(story: &Story) -> String {
         String::new(),
         format!(
             "To {}{}",
-            story.recipient.as_deref().unwrap_or("nobody"),
+            story.recipient.as_deref().unwrap_or("no recipient"),
             story
                 .template
                 .as_deref()
@@ -81,7 +81,7 @@ fn readable(story: &Story) -> String {
     for left_out in &story.origin.left_out {
         lines.push(format!(
             "  left out: {}: {}",
-            left_out.recipient.as_deref().unwrap_or("somebody"),
+            left_out.recipient.as_deref().unwrap_or("unknown recipient"),
             left_out.reason.as_deref().unwrap_or("no reason was given")
         ));
     }
@@ -97,7 +97,7 @@ fn readable(story: &Story) -> String {
         ));
     }
     if story.lines.is_empty() {
-        lines.push("  Its lines are older than they are kept.".to_owned());
+        lines.push("  Its entries have been deleted.".to_owned());
     }
     if !story.attempts.is_empty() {
         lines.push("\nCalls".to_owned());

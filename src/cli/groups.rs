@@ -1,4 +1,4 @@
-//! `herald groups list|ensure|add|remove|delete`
+//! `herald groups list|ensure|add|remove|delete`: manages groups of staff members.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ use crate::{
     store::people as rows,
 };
 
-/// Groups: who is told together.
+/// Groups of staff members that get messages together.
 #[derive(Debug, Args)]
 pub(super) struct Groups {
     #[command(subcommand)]
@@ -36,22 +36,22 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Makes groups that are not there, by name or out of catalogue files; prints Created or
-    /// Exists, with how many are in it. Example: `herald groups ensure --from deploy/catalogues/solar-crm.toml`
+    /// Creates missing groups, by name or from catalogue files; prints Created or Exists, with the
+    /// number of members. Example: `herald groups ensure --from deploy/catalogues/solar-crm.toml`
     Ensure {
         names: Vec<String>,
-        /// What the groups are for.
+        /// The description of the groups.
         #[arg(long)]
         description: Option<String>,
         /// The groups of a catalogue file.
         #[arg(long)]
         from: Vec<PathBuf>,
     },
-    /// Puts users into a group. Example: `herald groups add "Sales Team" asha ravi`
+    /// Adds staff members to a group. Example: `herald groups add "Sales Team" asha ravi`
     Add { group: String, users: Vec<String> },
-    /// Takes users out of a group.
+    /// Removes staff members from a group.
     Remove { group: String, users: Vec<String> },
-    /// Deletes groups, their members stay; refused while a route or a rule names one.
+    /// Deletes groups; their members stay. Refused while a route or a rule names one.
     Delete {
         #[arg(required = true)]
         names: Vec<String>,
@@ -119,7 +119,7 @@ impl Groups {
                             for mistake in mistakes.0 {
                                 complain(&mistake.with_file(&file.display().to_string()));
                             }
-                            bail!("nothing was made");
+                            bail!("no group was created");
                         }
                     }
                 }
@@ -152,7 +152,7 @@ impl Groups {
                     people::delete_group(&store, by, &name)
                         .await
                         .map_err(|error| undone(error, format!("{name} is not deleted")))?;
-                    say(format!("{name} is deleted; who was in it stays."));
+                    say(format!("{name} is deleted; its members stay."));
                 }
             }
             Action::Remove { group, users } => {

@@ -1,4 +1,4 @@
-//! `herald hold show|start|release`
+//! `herald hold show|start|release`: the hold of all sending.
 
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
@@ -17,10 +17,10 @@ use crate::{
     state::Clock,
 };
 
-/// Sending held for the whole installation: what it keeps back, and how it ends.
+/// The hold of all sending: shows it, starts it and releases it.
 ///
-/// Callbacks and requests are taken while it lasts. One-time passwords that were asked for
-/// since it began are sent.
+/// During a hold, callbacks and requests are accepted. One-time passwords requested since it began
+/// are sent.
 #[derive(Debug, Args)]
 pub(super) struct HoldCommand {
     #[command(subcommand)]
@@ -29,9 +29,9 @@ pub(super) struct HoldCommand {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Shows whether sending is on hold, why, and what a release would send.
+    /// Shows whether sending is on hold, the reason, and what a release would send.
     Show {
-        /// Messages that are listed, those that wait longest first.
+        /// Most messages listed, those that have waited longest first.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(0..=1000))]
         limit: i64,
         /// Show numbers and names in full.
@@ -43,16 +43,17 @@ enum Action {
     },
     /// Holds sending. Example: `herald hold start --reason "moving to another machine"`
     Start {
-        /// Why: others will read it.
+        /// The reason, shown to others.
         #[arg(long)]
         reason: String,
     },
-    /// Lets sending go on. Example: `herald hold release --cancel-older-than 2h --dry-run`
+    /// Releases the hold. Example: `herald hold release --cancel-older-than 2h --dry-run`
     Release {
-        /// Cancel what was asked for longer ago: after a restore it may have been sent already.
+        /// Cancel messages requested longer ago than this: after a restore they may have been sent
+        /// already.
         #[arg(long, value_name = "2h")]
         cancel_older_than: Option<String>,
-        /// Only say what would be cancelled.
+        /// Only report what would be cancelled.
         #[arg(long)]
         dry_run: bool,
     },
@@ -84,11 +85,11 @@ impl HoldCommand {
             }
             Action::Start { reason } => {
                 let reason = reason.trim();
-                ensure!(!reason.is_empty(), "--reason: say why");
+                ensure!(!reason.is_empty(), "--reason: a reason is needed");
                 if hold::begin(&engine, by, Reason::Asked, Some(reason)).await? {
-                    say("Sending is on hold. Callbacks and requests are taken.");
+                    say("Sending is on hold. Callbacks and requests are accepted.");
                 } else {
-                    say("Sending was on hold already: herald hold show says why.");
+                    say("Sending was on hold already: herald hold show has the reason.");
                 }
                 Ok(())
             }
@@ -133,7 +134,7 @@ async fn release(
     if dry_run {
         say("Nothing was changed.");
     } else {
-        say("Sending goes on.");
+        say("The hold is released.");
     }
     Ok(())
 }
@@ -159,12 +160,12 @@ fn print(standing: &Standing, show: bool) {
     }
     if standing.follow_ups > 0 || standing.events > 0 {
         say(format!(
-            "{} follow-ups are due, and {} events have recipients to go.",
+            "{} follow-ups are due, and {} events are not fully expanded.",
             standing.follow_ups, standing.events
         ));
     }
     if !standing.messages.is_empty() {
-        say("Those that wait longest:");
+        say("Waiting longest:");
     }
     for message in &standing.messages {
         let recipient = if show {

@@ -1,4 +1,4 @@
-//! `herald keys create|list|revoke`
+//! `herald keys create|list|revoke`: manages API keys.
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
@@ -21,7 +21,7 @@ use crate::{
     store::{self, access as rows, sender},
 };
 
-/// API keys. A key is shown once; only its digest is kept.
+/// API keys. A key is shown once; only its digest is stored.
 #[derive(Debug, Args)]
 pub(super) struct Keys {
     #[command(subcommand)]
@@ -30,40 +30,41 @@ pub(super) struct Keys {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Makes a key and prints it. Example: `herald keys create solar-crm --source solar-crm --catalogue solar-crm`
+    /// Creates a key and prints it. Example: `herald keys create solar-crm --source solar-crm
+    /// --catalogue solar-crm`
     Create(Create),
-    /// Lists the keys by prefix, with their bounds, when they expire and when they were used last.
+    /// Lists keys by prefix, with their bounds, expiry and last use.
     List,
     /// Revokes a key. Example: `herald keys revoke herald_Ab3dEf9h`
     Revoke {
-        /// The prefix that `list` shows.
+        /// The prefix as `list` shows it.
         prefix: String,
     },
 }
 
 #[derive(Debug, Args)]
 struct Create {
-    /// The product that will use it: all keys of one name see the same.
+    /// The product that will use it: all keys of a product see the same.
     product: String,
-    /// It administers: senders and their credentials, staff, keys, the audit. Needs --all.
+    /// An admin key: senders and their credentials, staff, keys, audit. Needs --all.
     #[arg(long)]
     admin: bool,
-    /// It has no bounds, and sees and changes what belongs to every product.
+    /// No bounds: it sees and changes the rows of every product.
     #[arg(long)]
     all: bool,
-    /// It posts events of this source, or of what begins with it, only.
+    /// It posts only events of this source, or of one that begins with it.
     #[arg(long)]
     source: Option<String>,
-    /// It sends with this sender only, and reads what is written to it. Can be repeated.
+    /// It sends only with this sender, and reads messages to it. May be repeated.
     #[arg(long = "sender", value_name = "SENDER")]
     senders: Vec<String>,
-    /// It uses what this catalogue defines only.
+    /// It uses only what this catalogue defines.
     #[arg(long)]
     catalogue: Option<String>,
-    /// It may do this only, such as `events:write`. Can be repeated; all of its role, if absent.
+    /// A scope, such as `events:write`. May be repeated; all scopes of its role, if absent.
     #[arg(long = "scope", value_name = "SCOPE", value_parser = read_scope)]
     scopes: Vec<Scope>,
-    /// Until when it is good: an instant (RFC 3339), or a number of days such as `90d`.
+    /// Expiry: a time (RFC 3339), or a number of days such as `90d`.
     #[arg(long, value_name = "WHEN")]
     expires: Option<String>,
 }
@@ -72,7 +73,7 @@ fn read_scope(text: &str) -> Result<Scope, String> {
     Scope::parse(text).ok_or_else(|| format!("one of {}", Scopes::of(Role::Admin)))
 }
 
-/// An instant, or so many days from now.
+/// A time, or so many days from now.
 fn read_expiry(text: &str, now: Timestamp) -> Option<Timestamp> {
     const DAY: i64 = 24 * 60 * 60;
     let days = text.strip_suffix('d').and_then(|days| days.parse().ok());
@@ -108,7 +109,7 @@ impl Create {
     }
 }
 
-/// The option that a field of a key is given by.
+/// The command-line option of a field of a key.
 fn option(pointer: &str) -> &'static str {
     match pointer.split('/').nth(1) {
         Some("product") => "NAME",
@@ -196,7 +197,7 @@ fn line(key: &api_key::Model, senders: &[senders::Model], now: Timestamp) -> Str
     }
     let (role, scopes) = (Role::of(&key.role), rows::scopes(key));
     let scopes = if scopes == Scopes::of(role) {
-        "all of its role".to_owned()
+        "all scopes of its role".to_owned()
     } else {
         scopes.to_string()
     };

@@ -1,4 +1,4 @@
-//! `herald migrate up|status`
+//! `herald migrate up|status`: the schema of the database.
 
 use clap::{Args, Subcommand};
 
@@ -8,7 +8,7 @@ use crate::{
     store::{connect, migrate},
 };
 
-/// Brings the database's schema up to date, or shows where it stands.
+/// Applies migrations of the database's schema, or shows their state.
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
     #[command(subcommand)]
@@ -17,7 +17,7 @@ pub(super) struct Migrate {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Applies what is missing. Several processes may do so at once.
+    /// Applies missing migrations. Several processes may do so at once.
     Up,
     /// Lists every migration. Exits with 1 if one is missing.
     Status,

@@ -1,5 +1,5 @@
-//! One file per command. Commands work on the database through `engine`, with
-//! `serve`'s settings.
+//! The command line: one file per command. Commands work on the database through `engine`, with the
+//! settings of `serve`.
 
 mod backup;
 mod built_in;
@@ -44,7 +44,7 @@ use crate::{
     telemetry,
 };
 
-/// Sends WhatsApp notifications and knows what became of them.
+/// Sends WhatsApp notifications and tracks their delivery.
 #[derive(Debug, Parser)]
 #[command(
     name = "herald",
@@ -86,15 +86,15 @@ enum Command {
     Sandbox(sandbox::SandboxCommand),
 }
 
-/// How a server ends whose commits are not in the database (sysexits.h: EX_IOERR).
+/// Exit code of a server whose commits are missing in the database (sysexits.h: EX_IOERR).
 const COMMITS_MISSING: u8 = 74;
 
-/// Parses the process's words, runs, and says how it ended.
+/// Parses the command line, runs the command, and returns the exit code.
 pub fn main() -> ExitCode {
     main_from(std::env::args_os())
 }
 
-/// The same with given words: the first is the program's name.
+/// Like [`main`], with the given words: the first is the program's name.
 pub fn main_from(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     // One TLS implementation for the process; an error means it is installed already.
     drop(rustls::crypto::ring::default_provider().install_default());
@@ -110,12 +110,12 @@ pub fn main_from(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCod
             return ExitCode::from(1);
         }
     };
-    // Not dropped: threads that a second signal left at work would panic without it.
+    // Not dropped: threads that a second signal left running would panic without it.
     let runtime = std::mem::ManuallyDrop::new(runtime);
     match runtime.block_on(run(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // What was wrong has been said already.
+            // The error has been printed already.
             if let Some(Ended(code)) = error.downcast_ref() {
                 return ExitCode::from(*code);
             }
@@ -130,7 +130,7 @@ pub fn main_from(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCod
     }
 }
 
-/// Whatever runs Herald tells by this code that a person must act: to start again is of no use.
+/// This exit code tells a supervisor that an operator must act: a restart does not help.
 const DAMAGED: u8 = 6;
 
 fn exit_code(error: &anyhow::Error) -> u8 {
@@ -149,7 +149,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Whether SQLite has called its file malformed, or no database, while a command used it.
+/// Whether SQLite reported its file as malformed or not a database during a command.
 fn finds_damage(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let backup = cause.downcast_ref().and_then(BackupError::store_error);
@@ -160,7 +160,7 @@ fn finds_damage(error: &anyhow::Error) -> bool {
     })
 }
 
-/// A command that has said what it found ends with this code.
+/// Exit code of a command that has printed its findings already.
 #[derive(Debug, thiserror::Error)]
 #[error("ended with {0}")]
 struct Ended(u8);
@@ -204,13 +204,14 @@ fn chain(error: &anyhow::Error) -> String {
     text
 }
 
-/// The settings of a command, with its logs started: beside a running `herald dev`, its settings.
+/// The settings of a command, with logging started: those of a running `herald dev` if there is
+/// one.
 fn settings() -> anyhow::Result<Config> {
     let (values, strictness) = values_beside_dev()?;
     with_logs(values.config(strictness)?)
 }
 
-/// The settings of a server, with its logs started: nobody else's.
+/// The settings of a server, with logging started: only its own.
 fn own_settings() -> anyhow::Result<Config> {
     with_logs(config::from_environment()?.config(Strictness::Production)?)
 }
@@ -231,8 +232,8 @@ fn with_logs(config: Config) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// Prints a line for people: everything that commands print goes through here, so that no
-/// name of a stranger changes a terminal. A closed pipe is not our trouble.
+/// Prints a line for people. Everything that commands print goes through here, so that no foreign
+/// name changes a terminal. A closed pipe is not an error.
 fn say(text: impl AsRef<str>) {
     drop(writeln!(
         std::io::stdout(),

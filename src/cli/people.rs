@@ -1,4 +1,4 @@
-//! People at the command line: staff and its links, and what commands share.
+//! Staff members at the command line: their links, and helpers that commands share.
 
 use anyhow::anyhow;
 
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// What is wrong, in words.
+/// Validation errors, in words.
 pub(super) fn refused(error: InputError) -> anyhow::Error {
     match error {
         InputError::Invalid(wrong) => words(wrong),
@@ -46,10 +46,10 @@ fn words(wrong: Vec<FieldError>) -> anyhow::Error {
     anyhow!(all.join("; "))
 }
 
-/// Users that are read at once.
+/// Staff members read at once.
 const PAGE: u64 = 500;
 
-/// Every user, or every one of a group, by name.
+/// Every staff member, or every member of a group, by name.
 pub(super) async fn everybody(store: &Store, group: Option<&str>) -> anyhow::Result<Vec<Link>> {
     let mut all: Vec<Link> = Vec::new();
     loop {
@@ -67,7 +67,7 @@ pub(super) async fn everybody(store: &Store, group: Option<&str>) -> anyhow::Res
     }
 }
 
-/// Who is linked, and who is not.
+/// Prints the links of staff members to contacts.
 pub(super) async fn links(store: &Store, show: bool, json: bool) -> anyhow::Result<()> {
     let all = everybody(store, None).await?;
     if json {
@@ -115,7 +115,7 @@ pub(super) fn masked(number: Option<&str>, show: bool) -> Option<String> {
     })
 }
 
-/// Links a user to a contact.
+/// Links a staff member to a contact.
 pub(super) async fn connect(
     store: &Store,
     by: By<'_>,
@@ -127,23 +127,23 @@ pub(super) async fn connect(
         .await
         .map_err(refused)?;
     say(if made {
-        format!("{user} was made, and is linked.")
+        format!("{user} was created, and is linked.")
     } else {
         format!("{user} is linked.")
     });
     Ok(())
 }
 
-/// Takes the link of a user away.
+/// Removes the link of a staff member.
 pub(super) async fn disconnect(store: &Store, by: By<'_>, user: &str) -> anyhow::Result<()> {
     people::disconnect(store, by, user).await.map_err(refused)?;
     say(format!(
-        "{user} is linked to nobody: what is for them is skipped."
+        "{user} is not linked to a contact: messages for this user are skipped."
     ));
     Ok(())
 }
 
-/// Makes users who are linked to nobody.
+/// Creates staff members without contacts.
 pub(super) async fn ensure(store: &Store, by: By<'_>, users: &[String]) -> anyhow::Result<()> {
     for user in users {
         let made = people::ensure_user(store, by, user)
@@ -155,13 +155,13 @@ pub(super) async fn ensure(store: &Store, by: By<'_>, users: &[String]) -> anyho
     Ok(())
 }
 
-/// Deletes users, out of all groups.
+/// Deletes staff members, also from all groups.
 pub(super) async fn delete(store: &Store, by: By<'_>, users: &[String]) -> anyhow::Result<()> {
     for user in users {
         people::delete_user(store, by, user)
             .await
             .map_err(|error| undone(error, format!("{user} is not deleted")))?;
-        say(format!("{user} is deleted, out of all groups."));
+        say(format!("{user} is deleted, and removed from all groups."));
     }
     Ok(())
 }

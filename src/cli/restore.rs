@@ -1,4 +1,4 @@
-//! `herald restore`
+//! `herald restore`: restores a backup.
 
 use std::path::PathBuf;
 
@@ -7,20 +7,20 @@ use clap::Args;
 use super::{say, settings};
 use crate::{config::Config, engine::runtime::vault::Vault, state::Clock, store::backup};
 
-/// Puts a backup in the place of the database. Stop every server first.
+/// Replaces the database by a backup. Stop every server first.
 ///
-/// The whole archive is read and compared with its checksums before anything is changed.
-/// The next server starts with sending on hold: what was due when the backup was made may
-/// have been sent since. `herald hold show` lists it, `herald hold release` goes on.
+/// The whole archive is read and compared with its checksums before anything is changed. The next
+/// server starts with sending on hold: messages that were due when the backup was made may have
+/// been sent since. `herald hold show` lists them, `herald hold release` continues.
 ///
 /// Example: `herald restore /backups/herald-2026-11-28.tar --replace`
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Restore {
-    /// The backup.
+    /// The backup file.
     file: PathBuf,
-    /// Replace a database that is there. It is kept: as FILE.before-restore-TIME, or in
-    /// PostgreSQL as the schema before_restore_TIME.
+    /// Replace an existing database. It is kept: as FILE.before-restore-TIME, or in PostgreSQL as
+    /// the schema before_restore_TIME.
     #[arg(long)]
     replace: bool,
     /// Only read the backup and compare its checksums.
@@ -35,7 +35,7 @@ impl Restore {
             let manifest =
                 tokio::task::spawn_blocking(move || backup::verify(&self.file)).await??;
             say(format!(
-                "The backup is whole: {}, made at {}, schema {}.",
+                "The backup is intact: {}, made at {}, schema {}.",
                 manifest.database.title(),
                 manifest.created_at,
                 manifest.schema_version()
@@ -52,17 +52,17 @@ impl Restore {
             done.manifest.schema_version()
         ));
         if let Some(kept) = &done.kept {
-            say(format!("What was there before is kept as {kept}."));
+            say(format!("The previous database is kept as {kept}."));
         }
         warn_of_key(&config, done.manifest.secret_key_id.as_deref());
         say(
-            "The next `herald serve --migrate` starts with sending on hold. Look with `herald hold show`, then `herald hold release`.",
+            "The next `herald serve --migrate` starts with sending on hold. Check `herald hold show`, then `herald hold release`.",
         );
         Ok(())
     }
 }
 
-/// Says whether the key at hand opens what is encrypted.
+/// Warns if the configured key does not open the encrypted rows.
 fn warn_of_key(config: &Config, of_backup: Option<&str>) {
     let Some(of_backup) = of_backup else { return };
     let key = |key: Option<&secrecy::SecretString>| {
@@ -77,7 +77,7 @@ fn warn_of_key(config: &Config, of_backup: Option<&str>) {
         say(format!("HERALD_SECRET_KEY fits (key {of_backup})."));
     } else {
         say(format!(
-            "WARNING: it was made with the HERALD_SECRET_KEY whose id is {of_backup}, and that is not set here. Without it, what is encrypted is lost."
+            "WARNING: it was made with the HERALD_SECRET_KEY whose id is {of_backup}, and that is not set here. Without it, encrypted data are lost."
         ));
     }
 }

@@ -1,4 +1,4 @@
-//! `herald sandbox`
+//! `herald sandbox`: a simulator of Meta.
 
 use std::{fmt::Write, net::TcpListener, path::PathBuf, time::Duration};
 
@@ -12,23 +12,23 @@ use crate::{
     telemetry,
 };
 
-/// Plays Meta's Graph API and the people behind the phones.
+/// Simulates Meta's Graph API and the people behind the phones.
 ///
-/// Point WHATSAPP_API_BASE at it. Numbers of the fictional 555-01xx range
-/// behave specially; `--people` lists them.
+/// Point WHATSAPP_API_BASE at it. Numbers of the fictional 555-01xx range behave specially;
+/// `--people` lists them.
 #[derive(Debug, Args)]
 pub(super) struct SandboxCommand {
     #[arg(long, default_value = "127.0.0.1:8090")]
     listen: std::net::SocketAddr,
-    /// Where signed callbacks go; without it none are posted.
+    /// Address for signed callbacks; without it none are posted.
     #[arg(long)]
     callback_url: Option<String>,
     #[arg(long, default_value = "106540352242922")]
     phone_number_id: String,
-    /// The token it takes.
+    /// The access token it accepts.
     #[arg(long, default_value = "sandbox-token")]
     token: String,
-    /// The secret it signs with.
+    /// The secret that signs its callbacks.
     #[arg(long, default_value = "sandbox-app-secret")]
     app_secret: String,
     #[arg(long, default_value_t = 300)]
@@ -37,19 +37,19 @@ pub(super) struct SandboxCommand {
     delivered_after_milliseconds: u64,
     #[arg(long, default_value_t = 2000)]
     read_after_milliseconds: u64,
-    /// How long it takes to answer, on average: from half of it to half as much again.
+    /// Average time of an answer, in milliseconds: from half of it to half as much again.
     #[arg(long, default_value_t = 0)]
     takes_milliseconds: u64,
-    /// Write what was accepted here, one JSON object a line.
+    /// Write accepted messages to this file, one JSON object a line.
     #[arg(long)]
     ledger: Option<PathBuf>,
-    /// A bad day: answers are lost, calls fail, callbacks come twice and in any order.
+    /// Simulate failures: answers are lost, calls fail, callbacks come twice and in any order.
     #[arg(long)]
     chaos: bool,
-    /// Which bad day.
+    /// Seed of the simulated failures.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// List the special numbers and stop.
+    /// List the special numbers and exit.
     #[arg(long)]
     people: bool,
 }

@@ -1,4 +1,4 @@
-//! `herald send`: a test send, from the check to the blue ticks.
+//! `herald send`: a test send, from the check to the read receipt.
 
 use std::{collections::BTreeMap, io::BufRead, time::Duration};
 
@@ -32,8 +32,8 @@ use crate::{
     store::{Store, people, sender},
 };
 
-/// Sends one message to one person and follows it: looks whether sending can work, says
-/// who would get it, asks, sends, and tells what comes back.
+/// Sends one message to one person and follows it: checks whether sending can work, shows who would
+/// get it, asks for confirmation, sends, and prints what happens.
 #[derive(Debug, Args)]
 #[command(
     after_help = "The message is sent by `herald serve`, which must run.\n\n\
@@ -47,28 +47,28 @@ pub(super) struct Send {
     /// The name of a template.
     #[arg(long, conflicts_with = "text", required_unless_present = "text")]
     template: Option<String>,
-    /// A parameter of the template; again for each.
+    /// A parameter of the template. May be repeated.
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = pair, requires = "template")]
     params: Vec<(String, String)>,
     /// The language of the template, such as en_US.
     #[arg(long, requires = "template")]
     language: Option<String>,
-    /// Free text: arrives only within 24 hours of the person's last message.
+    /// Free text: deliverable only within 24 hours of the person's last message.
     #[arg(long)]
     text: Option<String>,
-    /// Who sends; the default, if nobody is named.
+    /// Name of the sender; the default if absent.
     #[arg(long)]
     sender: Option<String>,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
-    /// Send although the check found something that fails.
+    /// Send although a check failed.
     #[arg(long)]
     force: bool,
-    /// Show the number whole.
+    /// Show the number in full.
     #[arg(long)]
     show: bool,
-    /// How long the delivery is followed.
+    /// How long the delivery is followed, in seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     follow_seconds: u64,
 }
@@ -79,10 +79,10 @@ fn pair(text: &str) -> Result<(String, String), String> {
         .ok_or_else(|| "NAME=VALUE".to_owned())
 }
 
-/// The story is looked at so often.
+/// The story is polled this often.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Checks that stand in the way of sending; the others are of receiving.
+/// Checks that concern sending; the others concern receiving.
 const OF_SENDING: [&str; 9] = [
     "secret_key",
     "no_sender",
@@ -100,7 +100,7 @@ impl Send {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         let engine = app::command_engine(&config, store.clone()).await?;
-        // Only what it goes out by is looked at.
+        // Only the sender in question is checked.
         let ring = engine.keyring();
         let sender = match &self.sender {
             Some(named) => {
@@ -135,7 +135,7 @@ impl Send {
         self.follow(&store, id).await
     }
 
-    /// Says what fails, and stops unless it is told to go on.
+    /// Prints failed checks, and stops unless forced to continue.
     fn judge(&self, rows: &[Row]) -> anyhow::Result<()> {
         let fails: Vec<&Row> = rows
             .iter()
@@ -146,15 +146,15 @@ impl Send {
         }
         ensure!(
             fails.is_empty() || self.force,
-            "the check found what stands in the way of sending: mend it, or say --force"
+            "the check found problems with sending: fix them, or use --force"
         );
         if fails.is_empty() {
-            say("The check found nothing that stands in the way of sending.");
+            say("The check found no problems with sending.");
         }
         Ok(())
     }
 
-    /// Who would get it, for people.
+    /// The recipient, for people.
     async fn whom(&self, store: &Store) -> anyhow::Result<String> {
         let recipient =
             RecipientSpec::parse(&self.to).map_err(|error| anyhow::anyhow!("{error}"))?;
@@ -199,7 +199,7 @@ impl Send {
         })
     }
 
-    /// Puts it into the queue.
+    /// Queues the message.
     async fn ask(&self, engine: &Engine) -> anyhow::Result<Uuid> {
         let content = match (&self.template, &self.text) {
             (Some(name), _) => RequestContent::Template(TemplateUse {
@@ -228,7 +228,7 @@ impl Send {
             content,
             reference: None,
             labels: BTreeMap::from([("origin".to_owned(), "herald send".to_owned())]),
-            // Somebody waits for it.
+            // A person is waiting for it.
             priority: Priority::High,
             expires_after_seconds: Some(600),
             send_at: None,
@@ -247,7 +247,7 @@ impl Send {
                 .ids
                 .first()
                 .copied()
-                .context("nothing was made of it"),
+                .context("no notification was created"),
             Some(Err(AskError::Refused(Refusal::Fields(wrong)))) => {
                 let wrong: Vec<String> = wrong
                     .iter()
@@ -257,18 +257,18 @@ impl Send {
                     .collect();
                 bail!("{}", wrong.join("; "))
             }
-            _ => bail!("the database cannot take it just now"),
+            _ => bail!("the database cannot store it now"),
         }
     }
 
-    /// Tells each line of the story as it comes.
+    /// Prints each entry of the story as it appears.
     async fn follow(&self, store: &Store, id: Uuid) -> anyhow::Result<()> {
         let until = Instant::now() + Duration::from_secs(self.follow_seconds);
         let mut told = 0;
         loop {
             let found = story::of(store, &Bounds::All, id, Clock::System.now())
                 .await?
-                .context("the notification is gone")?;
+                .context("the notification has been deleted")?;
             for line in found.lines.iter().skip(told) {
                 let at = line.at.get(11..19).unwrap_or(&line.at);
                 say(format!("{at}  {}", line.text));
@@ -294,13 +294,13 @@ impl Send {
     }
 }
 
-/// Asks a question that only `y` and `yes` answer with yes.
+/// Asks a question; only `y` and `yes` count as yes.
 fn asked(question: &str) -> anyhow::Result<bool> {
     say(question);
     let mut answer = String::new();
     std::io::stdin()
         .lock()
         .read_line(&mut answer)
-        .context("standard input cannot be read: say --yes")?;
+        .context("standard input cannot be read: use --yes")?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }

@@ -1,4 +1,4 @@
-//! `herald serve`
+//! `herald serve`: the server.
 
 use std::net::TcpListener;
 
@@ -12,7 +12,7 @@ use crate::{
     state::Ingest,
 };
 
-/// Runs the server and its workers until it is told to stop.
+/// Runs the server and its workers until it is stopped.
 ///
 /// Example: `HERALD_SECRET_KEY=… DATABASE_URL=postgres://… herald serve --migrate`
 #[derive(Debug, Args)]
@@ -21,11 +21,11 @@ pub(super) struct Serve {
     /// Apply missing migrations first. Several processes may do so at once.
     #[arg(long)]
     migrate: bool,
-    /// Start with sending on hold: callbacks and requests are taken, nothing is sent until
-    /// `herald hold release`. After a restore that Herald cannot know of.
+    /// Start with sending on hold: callbacks and requests are accepted, nothing is sent until
+    /// `herald hold release`. For a restore that Herald cannot detect.
     #[arg(long)]
     hold: bool,
-    /// For `bench`: store callbacks and leave them.
+    /// For `bench`: store callbacks without processing them.
     #[arg(long, hide = true)]
     no_apply: bool,
     /// For `bench`: `per-request` or `bare`.

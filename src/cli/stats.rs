@@ -1,4 +1,4 @@
-//! `herald stats`
+//! `herald stats`: statistics of a period.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -15,7 +15,7 @@ use crate::{
     state::Clock,
 };
 
-/// Numbers of the notifications created in a time, and of what waits now.
+/// Prints statistics of the notifications created in a period, and of those waiting now.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  herald stats\n  herald stats --hours 720 --step day --zone Asia/Kolkata\n  \
@@ -31,34 +31,34 @@ pub struct Stats {
     /// Created before; now if absent (RFC 3339).
     #[arg(long)]
     until: Option<String>,
-    /// Of one sender, by name or id.
+    /// Only one sender, by name or id.
     #[arg(long)]
     sender: Option<String>,
-    /// Of one channel.
+    /// Only one channel.
     #[arg(long)]
     channel: Option<String>,
-    /// Of one template.
+    /// Only one template.
     #[arg(long)]
     template: Option<String>,
-    /// Of one event type.
+    /// Only one event type.
     #[arg(long)]
     event_type: Option<String>,
-    /// Told apart by: template, sender, channel or event_type.
+    /// Group by: template, sender, channel or event_type.
     #[arg(long, default_value = "template")]
     by: String,
     /// One point of the curves: quarter, hour or day.
     #[arg(long, default_value = "hour")]
     step: String,
-    /// Whose days are meant.
+    /// Time zone of the days.
     #[arg(long, default_value = "UTC")]
     zone: String,
-    /// How many of the failed ones are shown.
+    /// Number of failed notifications shown.
     #[arg(long, default_value_t = 10)]
     failed: u64,
-    /// Numbers of people are shown whole.
+    /// Show numbers in full.
     #[arg(long)]
     show: bool,
-    /// The answer of the API, as JSON.
+    /// Print the API's answer as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -113,7 +113,7 @@ impl Stats {
     }
 }
 
-/// The same for people.
+/// The statistics for people.
 fn readable(answer: &Statistics, by: &str) -> String {
     let mut text = String::new();
     let percent = |rate: Option<f64>| {
@@ -216,12 +216,12 @@ fn readable(answer: &Statistics, by: &str) -> String {
     text
 }
 
-/// An instant to the minute.
+/// A time to the minute.
 fn minute(time: &str) -> String {
     time.get(..16).unwrap_or(time).replace('T', " ")
 }
 
-/// A span of time in the unit that suits it.
+/// A duration in a suitable unit.
 fn span(millis: i64) -> String {
     match millis {
         ..1_000 => format!("{millis} ms"),
@@ -231,7 +231,7 @@ fn span(millis: i64) -> String {
     }
 }
 
-/// Eight heights; nothing is a space.
+/// A bar of eight heights; zero is a space.
 fn sparkline(counts: &[i64]) -> String {
     const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let most = counts.iter().copied().max().unwrap_or(0);

@@ -1,4 +1,6 @@
-//! `herald users add-admin|add|list|role|link|password|off|on|links|ensure|connect|disconnect|delete`
+//! `herald users
+//! add-admin|add|list|role|link|password|off|on|links|ensure|connect|disconnect|delete`: dashboard
+//! users and staff members.
 
 use std::io::Read;
 
@@ -19,7 +21,7 @@ use crate::{
     store::{Store, login},
 };
 
-/// People who may use the pages, and staff that gets messages.
+/// Dashboard users, and staff members that get messages.
 #[derive(Debug, Args)]
 pub(super) struct Users {
     #[command(subcommand)]
@@ -28,21 +30,21 @@ pub(super) struct Users {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Adds an admin, and prints a link that lets in once. Example: `herald users add-admin ada`
+    /// Adds an admin, and prints a link that signs in once. Example: `herald users add-admin ada`
     #[command(name = "add-admin")]
     AddAdmin(New),
-    /// Adds somebody. Example: `herald users add grace --role operator`
+    /// Adds a dashboard user. Example: `herald users add grace --role operator`
     Add {
         #[command(flatten)]
         new: New,
-        /// viewer: looks, and sees numbers masked. operator: retries, cancels, replays, holds.
+        /// viewer: reads, and sees numbers masked. operator: retries, cancels, replays, holds.
         /// admin: changes credentials as well.
         #[arg(long, value_parser = role)]
         role: Role,
     },
-    /// Lists who may come in.
+    /// Lists dashboard users.
     List,
-    /// Prints a new link that lets in once, to choose a password. Example: `herald users link ada`
+    /// Prints a new link that signs in once, to choose a password. Example: `herald users link ada`
     Link { name: String },
     /// Sets a password, and ends all sessions. Example: `herald users password ada --file -`
     Password {
@@ -51,43 +53,43 @@ enum Action {
         #[arg(long)]
         file: String,
     },
-    /// Changes what somebody may do. Example: `herald users role grace viewer`
+    /// Changes the role of a dashboard user. Example: `herald users role grace viewer`
     Role {
         name: String,
         #[arg(value_parser = role)]
         role: Role,
     },
-    /// Lets somebody in no more, at once.
+    /// Disables a dashboard user, and ends its sessions.
     Off { name: String },
-    /// Lets somebody in again.
+    /// Enables a dashboard user again.
     On { name: String },
-    /// Shows which staff is linked to a contact, and which is not: they get no messages.
+    /// Shows which staff members are linked to a contact. The others get no messages.
     Links {
-        /// Numbers in full.
+        /// Show numbers in full.
         #[arg(long)]
         show: bool,
         /// As JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Makes staff that is linked to nobody yet; prints Created or Exists.
-    /// Example: `herald users ensure asha ravi`
+    /// Creates staff members without contacts; prints Created or Exists. Example: `herald users
+    /// ensure asha ravi`
     Ensure {
         #[arg(required = true)]
         names: Vec<String>,
     },
-    /// Links staff to a contact; makes the user, if there is none.
-    /// Example: `herald users connect asha --to +12025550101`
+    /// Links a staff member to a contact, creating the staff member if needed. Example: `herald
+    /// users connect asha --to +12025550101`
     Connect {
         name: String,
         /// A number in E.164, or contact:NAME.
         #[arg(long)]
         to: String,
     },
-    /// Takes the link of staff to a contact away.
+    /// Removes the link of a staff member to a contact.
     Disconnect { name: String },
-    /// Deletes staff, out of all groups; refused while a route or a rule names them. A login of
-    /// this name stays: `herald users off` ends it.
+    /// Deletes staff members, also from all groups. Refused while a route or a rule names them. A
+    /// dashboard user of the same name stays: `herald users off` disables it.
     Delete {
         #[arg(required = true)]
         names: Vec<String>,
@@ -135,7 +137,7 @@ async fn print_link(config: &Config, store: &Store, actor: &str, name: &str) -> 
         .await
         .map_err(refused)?;
     say(format!(
-        "{}/dashboard/enter/{}\nThe link lets {name} in once, within an hour.",
+        "{}/dashboard/enter/{}\nThe link signs {name} in once, within an hour.",
         config.base_url(),
         token.expose_secret()
     ));
@@ -163,7 +165,7 @@ impl Users {
                 logins::set_password(&store, &actor, &name, password, now)
                     .await
                     .map_err(refused)?;
-                say("Set. All sessions of this login have ended.");
+                say("Set. All sessions of this user have ended.");
                 return Ok(());
             }
             Action::Role { name, role } => (name, Change::Role(role)),
@@ -192,7 +194,7 @@ async fn add(
     role: Role,
 ) -> anyhow::Result<()> {
     let now = Clock::System.now();
-    // Read first: a file that is missing leaves nobody behind without a password.
+    // Read first: a missing file must not leave a user without a password.
     let password = new
         .password_file
         .as_deref()
@@ -214,7 +216,7 @@ async fn add(
                 ),
             }
             say(format!(
-                "{} may come in at {}/dashboard",
+                "{} may sign in at {}/dashboard",
                 new.name,
                 config.base_url()
             ));
@@ -235,7 +237,7 @@ async fn list(store: &Store) -> anyhow::Result<()> {
             |at| Timestamp::from_micros(at).to_string(),
         );
         say(format!(
-            "{:<24} {:<9} {state:<12} last in: {last}",
+            "{:<24} {:<9} {state:<12} last sign-in: {last}",
             row.name, row.role
         ));
     }

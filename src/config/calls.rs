@@ -8,10 +8,10 @@ section! {
     /// How long a call to a provider may take.
     #[derive(Clone, Copy, Debug)]
     pub struct Calls {
-        /// A call without an answer is unknown after this.
+        /// After this time, the outcome of a call without a response is unknown.
         #[setting("HERALD_SEND_TIMEOUT_SECONDS" = "10", seconds(1, 120))]
         pub timeout: Duration,
-        /// A connection that is not made by then is not made.
+        /// Time limit for connecting to the provider.
         #[setting("HERALD_SEND_CONNECT_SECONDS" = "3", seconds(1, 60))]
         pub connect_timeout: Duration,
     }

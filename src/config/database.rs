@@ -21,8 +21,8 @@ section! {
         /// `true` when DATABASE_URL leads to PgBouncer in transaction mode, or a pooler like it.
         #[setting("HERALD_DATABASE_POOLED" = "false", flag)]
         pub pooled: bool,
-        /// No statement on PostgreSQL may take longer. A server that is silent for two seconds more
-        /// is taken to be gone.
+        /// No statement on PostgreSQL may take longer. A server that is silent for two seconds
+        /// longer is taken to be down.
         #[setting("HERALD_DATABASE_TIMEOUT_SECONDS" = "10", seconds(1, 300))]
         pub timeout: Duration,
     }

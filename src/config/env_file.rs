@@ -11,7 +11,7 @@
 //!
 //! Nothing is substituted: a `$` is a `$`. Of two lines with one name the later one counts.
 
-/// A line that sets something.
+/// A line with a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// From 1.
@@ -20,7 +20,7 @@ pub struct Line {
     pub value: String,
 }
 
-/// A line that says nothing: its number, from 1, and why. Never what stands in it.
+/// An invalid line: its number, from 1, and the reason, never its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     pub number: usize,
@@ -93,7 +93,7 @@ fn double_quoted(rest: &str) -> Result<String, &'static str> {
                 't' => value.push('\t'),
                 'r' => value.push('\r'),
                 escaped @ ('"' | '\\' | '$') => value.push(escaped),
-                // Not an escape: a path of Windows, a regular expression.
+                // Not an escape: a Windows path, or a regular expression.
                 other => value.extend(['\\', other]),
             },
             letter => value.push(letter),
@@ -112,7 +112,7 @@ fn nothing_more(rest: &str) -> Result<(), &'static str> {
     }
 }
 
-/// A `#` begins a comment after a blank only: secrets and addresses have it inside.
+/// A `#` begins a comment only after a blank: secrets and addresses may contain it.
 fn unquoted(value: &str) -> &str {
     let mut before = ' ';
     for (at, letter) in value.char_indices() {

@@ -1,4 +1,4 @@
-//! Where settings come from: the environment, a file beside it, and files that hold secrets.
+//! Sources of settings: the environment, a file beside it, and files that hold secrets.
 
 use std::{
     collections::HashMap,
@@ -7,10 +7,10 @@ use std::{
 
 use super::{Config, ConfigError, Setting, Strictness, env_file, setting, settings};
 
-/// The file of settings that fills in what the environment does not set.
+/// The file with settings that the environment does not set.
 const FILE: &str = ".env";
 
-/// Settings by name, and where those stand that came from a file.
+/// Settings by name, and the lines of those that came from a file.
 #[derive(Clone, Debug, Default)]
 pub struct Values {
     values: HashMap<String, String>,
@@ -33,7 +33,7 @@ impl DerefMut for Values {
 }
 
 impl Values {
-    /// Reads the settings; a mistake in one that stands in the file names its line.
+    /// Parses the settings; a mistake in a setting from the file names its line.
     pub fn config(&self, strictness: Strictness) -> Result<Config, ConfigError> {
         Config::read(&self.values, strictness).map_err(|error| {
             let located = error.0.into_iter().map(|mistake| self.located(mistake));
@@ -104,8 +104,8 @@ pub fn from_environment() -> Result<Values, ConfigError> {
     }
 }
 
-/// Who types, for the audit: the operating system's user, whatever the environment says; of root,
-/// who has become root by sudo.
+/// The operator for the audit log: the operating system's user, whatever the environment says; for
+/// root, the user who became root by sudo.
 pub fn operator() -> Result<String, ConfigError> {
     let values = from_environment()?;
     let uid = rustix::process::getuid().as_raw();

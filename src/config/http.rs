@@ -11,32 +11,32 @@ section! {
         /// Threads that answer HTTP.
         #[setting("HERALD_HTTP_WORKERS" = "2", number(1, 64))]
         pub workers: usize,
-        /// Addresses or networks of the reverse proxies before Herald, such as 127.0.0.1,
-        /// 10.0.0.0/8: their X-Forwarded-For (or Forwarded) says whose a request is. Behind a proxy
-        /// that is not listed all clients share one budget.
+        /// Addresses or networks of the reverse proxies in front of Herald, such as 127.0.0.1,
+        /// 10.0.0.0/8: their X-Forwarded-For (or Forwarded) gives the client's address. Behind a
+        /// proxy that is not listed, all clients share one rate limit.
         #[setting("HERALD_TRUSTED_PROXIES", parsed(
             Proxies::parse,
             "addresses or networks, such as 127.0.0.1, 10.0.0.0/8"
         ))]
         pub trusted_proxies: Proxies,
-        /// Open HTTP connections, at most; fewer where the limit of open files does not allow them
-        /// beside outgoing calls and the database. When all are taken, the oldest that waits for
-        /// its client ends, strangers' first.
+        /// Most open HTTP connections; fewer if the limit of open files does not allow them besides
+        /// outgoing calls and the database. When all are in use, the oldest that waits for its
+        /// client is closed, unknown clients' first.
         #[setting("HERALD_HTTP_CONNECTIONS" = "4096", number(4, 1_000_000))]
         pub connections: usize,
-        /// Connections of one IPv4 address or IPv6 /64 network that has not shown a good signature
-        /// or key within a day; trusted proxies have no such bound.
+        /// Most connections of one IPv4 address or IPv6 /64 network without a valid signature or
+        /// key within a day; trusted proxies have no such limit.
         #[setting("HERALD_HTTP_CONNECTIONS_PER_ADDRESS" = "256", number(1, 1_000_000))]
         pub connections_per_address: usize,
-        /// A connection is closed that says nothing for so long, takes longer over the head of a
-        /// request, or does not read its answer.
+        /// A connection is closed if it is silent for this long, takes longer for the head of a
+        /// request, or does not read its response.
         #[setting("HERALD_HTTP_WAIT_MILLISECONDS" = "5000", milliseconds(10, 600_000))]
         pub wait: Duration,
-        /// A body that has not arrived by then, or in what the least rate allows for its bytes
-        /// beyond, is answered 408.
+        /// A body that has not arrived within this time plus the time that the least rate allows
+        /// for its bytes is answered 408.
         #[setting("HERALD_HTTP_BODY_WAIT_MILLISECONDS" = "4000", milliseconds(10, 600_000))]
         pub body_wait: Duration,
-        /// The least rate at which a body arrives and an answer is read.
+        /// Least rate at which a body must arrive and a response must be read.
         // In bytes per second.
         #[setting("HERALD_HTTP_LEAST_BYTES_PER_SECOND" = "8192", number(1, i64::from(u32::MAX)))]
         pub least_rate: u32,

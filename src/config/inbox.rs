@@ -10,7 +10,7 @@ section! {
     /// What callbacks may take before they are stored.
     #[derive(Clone, Copy, Debug)]
     pub struct Inbox {
-        /// Callbacks waiting to be stored, in memory, at most.
+        /// Most memory for callbacks waiting to be stored.
         #[setting("HERALD_INBOX_MEGABYTES" = "32", times(MEBIBYTE, 4, 4096))]
         pub bytes: usize,
         /// A callback not stored by then is answered 503: Meta gives up at about 5 s.

@@ -1,5 +1,5 @@
-//! Every setting: its name, its default, what it means. The only place that
-//! reads the environment; all mistakes are reported together, by name.
+//! All settings: their names, defaults and meanings. The only place that reads the environment; all
+//! mistakes are reported together, by name.
 //!
 //! A setting is declared once, in its section: here when only a process needs it, in
 //! [`domain::settings`](crate::domain::settings) when rules or the engine decide by it.
@@ -32,7 +32,7 @@ pub use server::Server;
 use crate::domain::settings::{Reader, Section, Settings, WhatsApp, section};
 pub use crate::domain::settings::{Setting, Strictness};
 
-/// What is wrong with the settings, all of it.
+/// All mistakes in the settings.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError(pub Vec<String>);
 
@@ -100,7 +100,7 @@ pub fn setting(name: &str) -> Option<&'static Setting> {
 }
 
 impl Config {
-    /// Reads the settings out of `values`.
+    /// Parses the settings from `values`.
     pub fn read(
         values: &HashMap<String, String>,
         strictness: Strictness,
@@ -152,7 +152,7 @@ impl Config {
         })
     }
 
-    /// Where people find this server.
+    /// The address of this server for people.
     pub fn base_url(&self) -> String {
         self.server
             .public_url
@@ -160,7 +160,7 @@ impl Config {
             .unwrap_or_else(|| format!("http://{}", self.server.listen))
     }
 
-    /// What `serve` needs beyond what every command needs.
+    /// The settings that `serve` needs beyond those of every command.
     pub fn require_secret_key(&self) -> Result<SecretString, ConfigError> {
         self.secrets.key.clone().ok_or_else(|| {
             ConfigError(vec![

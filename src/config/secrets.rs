@@ -8,15 +8,15 @@ section! {
     /// What this installation is known by.
     #[derive(Clone, Debug)]
     pub struct Secrets {
-        /// 32 random bytes as 64 hex digits: encrypts what is secret at rest. Needed by `serve`.
+        /// 32 random bytes as 64 hex digits: encrypts secrets at rest. Needed by `serve`.
         #[setting("HERALD_SECRET_KEY", key)]
         pub key: Option<SecretString>,
-        /// The key used until now, while it is being replaced: what it encrypted is encrypted anew
-        /// at the start.
+        /// The previous key, while it is being replaced: what it encrypted is encrypted with the
+        /// new one at the start.
         #[setting("HERALD_SECRET_KEY_PREVIOUS", key)]
         pub previous_key: Option<SecretString>,
-        /// A file on another disk, or postgres://… of a second database: keeps a mark of how far
-        /// this installation has come, so that a database that was restored holds sending by itself.
+        /// A file on another disk, or postgres://… of a second database: stores a state mark, so
+        /// that a restored database holds sending automatically.
         #[setting("HERALD_STATE_MARK", secret)]
         pub state_mark: Option<SecretString>,
     }

@@ -11,8 +11,9 @@ section! {
         /// Address and port to listen on.
         #[setting("HERALD_LISTEN" = "127.0.0.1:8080", address)]
         pub listen: SocketAddr,
-        /// How people and Meta reach this server, such as `https://herald.example.org`: for links,
-        /// and for `herald check`. With https, the cookies of the pages are sent over nothing else.
+        /// The address at which people and Meta reach this server, such as
+        /// `https://herald.example.org`: for links, and for `herald check`. With https, the cookies
+        /// of the dashboard are sent over TLS only.
         #[setting("HERALD_PUBLIC_URL", address_of_pages)]
         pub public_url: Option<String>,
         /// Where the embedded database and the key of `herald dev` live.

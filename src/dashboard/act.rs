@@ -1,4 +1,4 @@
-//! Who looks, and what they send.
+//! Extractors: the current dashboard user, and a form protected against CSRF.
 
 use std::{collections::HashMap, future::Future, pin::Pin};
 
@@ -19,18 +19,19 @@ use crate::{
     store::login,
 };
 
-/// Somebody who is in.
+/// A signed-in dashboard user.
 #[derive(Clone, Debug)]
 pub struct Person {
     pub name: String,
     pub role: Role,
-    /// What the forms of this session carry.
+    /// The CSRF token of this session's forms.
     pub token: String,
 }
 
 impl Person {
     /// # Errors
-    /// [`Fault::Forbidden`] for who may less.
+    ///
+    /// [`Fault::Forbidden`] if the role is not sufficient.
     pub fn needs(&self, role: Role) -> Result<(), Fault> {
         if self.role >= role {
             Ok(())
@@ -39,12 +40,12 @@ impl Person {
         }
     }
 
-    /// Whether numbers and texts are shown.
+    /// Whether numbers and texts are shown to this user.
     pub fn sees_people(&self) -> bool {
         self.role >= Role::Operator
     }
 
-    /// Somebody's name or number, as this person may see it.
+    /// A person's name or number, masked unless this user may see it.
     pub fn sees(&self, whom: String) -> String {
         if self.sees_people() {
             whom
@@ -53,7 +54,7 @@ impl Person {
         }
     }
 
-    /// Who that is, for the audit.
+    /// The actor in the audit log.
     pub fn actor(&self) -> String {
         format!("login:{}", self.name)
     }
@@ -74,7 +75,7 @@ async fn who(request: HttpRequest) -> Result<Person, Fault> {
     ) else {
         return Err(Fault::LogIn(next));
     };
-    // Read each time: a role that is taken away is gone at once.
+    // Read for each request: a role that is taken away is gone at once.
     let found = login::find(state.engine.store.reader(), id).await?;
     match found.filter(|login| login.off_at.is_none()) {
         Some(login) => {
@@ -100,7 +101,7 @@ impl FromRequest for Person {
     }
 }
 
-/// A form that somebody who is in has sent from a page of this session.
+/// A form sent by a signed-in user from a page of this session.
 #[derive(Debug)]
 pub struct Form {
     pub person: Person,
@@ -108,7 +109,7 @@ pub struct Form {
 }
 
 impl Form {
-    /// A field without blanks around it; nothing, if it is empty.
+    /// A trimmed field; `None` if it is empty.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.fields
             .get(name)
@@ -116,13 +117,13 @@ impl Form {
             .filter(|value| !value.is_empty())
     }
 
-    /// Whether the form has this field, be it empty.
+    /// Whether the form has this field, even if it is empty.
     pub fn has(&self, name: &str) -> bool {
         self.fields.contains_key(name)
     }
 
-    /// The same form, sent twice from one showing of its page, is done once: a double
-    /// click must not send a message twice. `what` is what else it was about.
+    /// An idempotency key for this form: if it is sent twice from one display of its page, it takes
+    /// effect once, as a double click must not send a message twice. `what` identifies the action.
     pub fn once(&self, what: &str) -> Option<Key> {
         let once = self.text("once")?;
         Some(Key {
@@ -132,7 +133,7 @@ impl Form {
         })
     }
 
-    /// All of them, for what takes a whole filter.
+    /// Removes a field, for parsers that take a whole filter.
     pub fn take(&mut self, name: &str) -> Option<String> {
         self.fields
             .remove(name)
@@ -141,7 +142,7 @@ impl Form {
     }
 }
 
-/// The fields of a form. NUL, which PostgreSQL stores in no text, is replaced.
+/// The fields of a form. NUL, which PostgreSQL cannot store, is replaced.
 pub fn fields(form: web::Form<HashMap<String, String>>) -> HashMap<String, String> {
     let storable = |text: String| text.replace('\0', "\u{fffd}");
     let fields = form.into_inner().into_iter();
@@ -150,7 +151,7 @@ pub fn fields(form: web::Form<HashMap<String, String>>) -> HashMap<String, Strin
         .collect()
 }
 
-/// What is wrong with a form, in words.
+/// The errors of a form, in words.
 pub fn told(wrong: &[FieldError]) -> Vec<String> {
     wrong
         .iter()
@@ -174,7 +175,7 @@ impl FromRequest for Form {
         let request = request.clone();
         Box::pin(async move {
             let person = match who(request.clone()).await {
-                // What was sent is gone: back to where it was sent from.
+                // The form is lost: back to the page it was sent from.
                 Err(Fault::LogIn(_)) => return Err(Fault::LogIn("/dashboard".to_owned())),
                 person => person?,
             };

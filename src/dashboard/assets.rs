@@ -1,4 +1,4 @@
-//! Our own script, style and icon, out of the binary.
+//! Serves the embedded script, style sheet and icon.
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use rust_embed::RustEmbed;
@@ -31,7 +31,7 @@ pub async fn get(request: HttpRequest, name: web::Path<String>) -> Result<HttpRe
     response
         .content_type(kind)
         .insert_header((header::ETAG, tag))
-        // Asked for again each time, and answered with 304: a new version shows at once.
+        // Revalidated for each page, and answered with 304: a new version shows at once.
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
     Ok(if known {

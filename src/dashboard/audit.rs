@@ -1,4 +1,4 @@
-//! Who did what.
+//! Page of the audit log.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;

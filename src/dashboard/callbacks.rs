@@ -1,4 +1,4 @@
-//! What providers have told: the inbox, what could not be applied, and finding either.
+//! Pages of callbacks: the inbox, dead letters, and searching both.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
@@ -21,12 +21,12 @@ use crate::{
 /// Rows of each list.
 const SHOWN: u64 = 50;
 
-/// Callbacks that are replayed at once.
+/// Most callbacks replayed at once.
 const REPLAYED: u64 = 200;
 
 #[derive(Debug, Deserialize)]
 pub struct Search {
-    /// A wamid, a number in E.164, the id of a notification, or of a callback.
+    /// A wamid, a number in E.164, or the id of a notification or a callback.
     q: Option<String>,
     before: Option<Uuid>,
 }
@@ -76,7 +76,7 @@ pub async fn page(
     )?;
     let store = &state.engine.store;
     let q = search.q.unwrap_or_default().trim().replace('\0', "");
-    // Who may not see people may not find them either.
+    // A user who may not see people may not search for them either.
     let q = if person.sees_people() {
         q
     } else {
@@ -123,7 +123,7 @@ pub async fn page(
     shown(&page)
 }
 
-/// Applies dead letters again: of one callback, or of all that have any.
+/// Replays dead letters: of one callback, or of all.
 pub async fn replay(
     form: Form,
     request: HttpRequest,
@@ -160,12 +160,12 @@ pub async fn replay(
         ))
     } else {
         let older = if gone > 0 {
-            format!(" The bodies of {gone} callbacks are older than they are kept.")
+            format!(" The bodies of {gone} callbacks have been deleted.")
         } else {
             String::new()
         };
         Err(vec![format!(
-            "{items} items were applied, {dead} still cannot be: see their reasons.{older}"
+            "{items} items were applied, {dead} still cannot be applied: see their reasons.{older}"
         )])
     };
     answered(&request, "/dashboard/callbacks", said)
@@ -180,8 +180,8 @@ struct OnePage {
     body: Option<String>,
 }
 
-/// One callback; its body, with the numbers and texts in it, for admins only, and each
-/// look is in the audit.
+/// One callback. Its body, which contains numbers and texts, is for admins only, and each view is
+/// audited.
 pub async fn one(
     person: Person,
     request: HttpRequest,

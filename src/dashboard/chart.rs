@@ -1,23 +1,23 @@
-//! Small charts as SVG: colours and type are the style sheet's, so they fit both themes;
-//! lines keep their width and words their size however wide the page is.
+//! Small charts as SVG. Colours and type come from the style sheet, so they fit both themes; lines
+//! keep their width and words their size however wide the page is.
 
 use std::fmt::Write;
 
-/// What one place of a chart holds.
+/// The values of one position in a chart.
 pub struct Place {
-    /// When, as people say it.
+    /// The time, for people.
     pub label: String,
     /// A class of the style sheet, a name for people, and a count.
     pub parts: Vec<(&'static str, &'static str, i64)>,
 }
 
-/// Heights of a chart are of a hundred.
+/// Height of a chart.
 const HEIGHT: i64 = 100;
 
-/// The width of a place.
+/// Width of a position.
 const PLACE: i64 = 10;
 
-/// A least upper bound that reads well: 1, 2 or 5 times a power of ten.
+/// The smallest readable upper bound: 1, 2 or 5 times a power of ten.
 pub fn round_up(most: i64) -> i64 {
     let mut step = 1_i64;
     loop {
@@ -31,7 +31,7 @@ pub fn round_up(most: i64) -> i64 {
     }
 }
 
-/// Bars that stand on each other, one for each place.
+/// Stacked bars, one for each position.
 pub fn bars(places: &[Place]) -> String {
     let sum = |place: &Place| place.parts.iter().map(|(_, _, count)| count).sum::<i64>();
     let top = round_up(places.iter().map(sum).max().unwrap_or(0));
@@ -40,7 +40,7 @@ pub fn bars(places: &[Place]) -> String {
         let left = i64::try_from(at).unwrap_or(0) * PLACE;
         let mut said = place.label.clone();
         let mut drawn = String::new();
-        // In thousandths, so that what is little is seen at all.
+        // In thousandths, so that small values are visible.
         let mut under = HEIGHT * 1000;
         for (class, name, count) in &place.parts {
             let _ = write!(said, ", {count} {name}");
@@ -57,7 +57,7 @@ pub fn bars(places: &[Place]) -> String {
                 );
             }
         }
-        // The whole column answers to the pointer, however little is in it.
+        // The whole column reacts to the pointer, however small its bar is.
         let _ = write!(
             svg,
             r#"<g><title>{}</title><rect class="column" x="{left}" y="0" width="{PLACE}" height="{HEIGHT}"/>{drawn}</g>"#,
@@ -67,7 +67,7 @@ pub fn bars(places: &[Place]) -> String {
     svg + "</svg>"
 }
 
-/// Lines through percentages; a gap where there is nothing to be a part of.
+/// Lines of percentages; a gap where there is no value.
 pub fn lines(places: usize, series: &[(&'static str, Vec<Option<i64>>)]) -> String {
     let mut svg = open(places);
     for (class, values) in series {
@@ -80,7 +80,7 @@ pub fn lines(places: usize, series: &[(&'static str, Vec<Option<i64>>)]) -> Stri
             };
             let across = i64::try_from(at).unwrap_or(0) * PLACE + PLACE / 2;
             let up = HEIGHT - value.clamp(&0, &100);
-            // A lone value would have no length, and so not be seen.
+            // A single value would have no length, and so be invisible.
             if drawing {
                 let _ = write!(path, "L{across} {up}");
             } else {
@@ -93,7 +93,7 @@ pub fn lines(places: usize, series: &[(&'static str, Vec<Option<i64>>)]) -> Stri
     svg + "</svg>"
 }
 
-/// Decorative beside the table that says the same: hidden from those who listen.
+/// Decorative, as a table beside it has the same data: hidden from screen readers.
 fn open(places: usize) -> String {
     let width = i64::try_from(places).unwrap_or(1).max(1) * PLACE;
     format!(

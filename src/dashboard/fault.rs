@@ -1,4 +1,4 @@
-//! Why a page cannot be shown, for people.
+//! Errors of pages, for people.
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -11,7 +11,7 @@ use crate::{error::ErrorChain, store::StoreError};
 /// Why a page cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// Nobody is in: first the login, then back to this path.
+    /// Not signed in: first the login, then back to this path.
     #[error("not signed in")]
     LogIn(String),
     #[error("the role does not allow it")]

@@ -1,4 +1,4 @@
-//! What holds for every page: nobody else's scripts, and no form from elsewhere.
+//! Security rules of every page: no foreign scripts, and no form from another site.
 
 use actix_web::{
     Error, HttpRequest, ResponseError,
@@ -10,14 +10,14 @@ use actix_web::{
 
 use super::fault::Fault;
 
-/// Nothing but our own files, no inline script or style, no frame around us.
+/// Only our own files, no inline script or style, no framing.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 const HEADERS: [(HeaderName, &str); 6] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    // A form's origin is checked: it must be told to ourselves, and to nobody else.
+    // A form's origin is checked, so it must be sent to ourselves, and to no other site.
     (header::REFERRER_POLICY, "same-origin"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (
@@ -41,8 +41,8 @@ pub async fn headers(
     Ok(response)
 }
 
-/// Refuses what changes something and was sent by another site's page. The forms have a
-/// token besides; this holds for the login as well, which has none.
+/// Rejects changes requested by another site's page. Forms also have a token; this check covers the
+/// login as well, which has none.
 pub async fn only_from_here<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -50,12 +50,12 @@ pub async fn only_from_here<B: MessageBody>(
     let fault = if !request.method().is_safe() && !is_from_here(request.request()) {
         Some(Fault::Foreign)
     } else if has_nul(request.request()) {
-        // Nothing that is stored has such a name.
+        // No stored name contains it.
         Some(Fault::NotFound)
     } else {
         None
     };
-    // Answered, not failed: an answer gets the headers of all pages.
+    // Returned as a response, not as an error: a response gets the headers of all pages.
     if let Some(fault) = fault {
         return Ok(request
             .into_response(fault.error_response())
@@ -64,15 +64,15 @@ pub async fn only_from_here<B: MessageBody>(
     Ok(next.call(request).await?.map_into_left_body())
 }
 
-/// Whether an address has NUL, which PostgreSQL stores in no text.
+/// Whether an address contains NUL, which PostgreSQL cannot store.
 fn has_nul(request: &HttpRequest) -> bool {
     [request.path(), request.query_string()]
         .iter()
         .any(|part| part.contains("%00"))
 }
 
-/// By `Sec-Fetch-Site` (W3C Fetch Metadata), which no page can set; else by `Origin`,
-/// which older browsers send with every form.
+/// Checks `Sec-Fetch-Site` (W3C Fetch Metadata), which no page can set; otherwise `Origin`, which
+/// older browsers send with every form.
 fn is_from_here(request: &HttpRequest) -> bool {
     let text = |name: HeaderName| {
         request

@@ -1,4 +1,4 @@
-//! Sending on hold: why, what a release would send, and the release.
+//! Page of the hold of all sending: its reason, what a release would send, and the release.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
@@ -22,7 +22,7 @@ use crate::{
     state::AppState,
 };
 
-/// Where the page is.
+/// Address of the page.
 const ADDRESS: &str = "/dashboard/hold";
 
 /// Messages that are listed.
@@ -123,7 +123,7 @@ pub async fn act(
                 .text("reason")
                 .filter(|it| it.chars().count() <= LONGEST_REASON)
             else {
-                return refuse("Say why, in up to 200 characters: others will read it.");
+                return refuse("Enter a reason of up to 200 characters: others will read it.");
             };
             hold::begin(engine, by, Reason::Asked, Some(reason)).await?;
             answered(&request, ADDRESS, Ok("Sending is on hold.".to_owned()))
@@ -145,7 +145,7 @@ pub async fn act(
             let said = if dry_run {
                 format!("{counts} would be cancelled. Nothing was changed.")
             } else if released.was_held {
-                format!("Sending goes on. Cancelled: {counts}.")
+                format!("The hold is released. Cancelled: {counts}.")
             } else {
                 "Sending is not on hold.".to_owned()
             };

@@ -1,4 +1,4 @@
-//! Tells an open page that something has changed; it fetches itself again.
+//! Notifies an open page of changes; the page then reloads its content.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use futures_util::stream;
 use super::act::Person;
 use crate::state::AppState;
 
-/// A proxy that hears nothing for a minute closes the connection.
+/// A proxy closes a connection that is silent for a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// After this the page connects again, and is asked again who it is.
+/// After this time the page connects again, and its session is checked again.
 const LONGEST: Duration = Duration::from_mins(10);
 
-/// `GET /dashboard/live`: an event for each change, without what has changed.
+/// `GET /dashboard/live`: an event for each change, without its content.
 pub async fn stream(_person: Person, state: web::Data<AppState>) -> impl Responder {
     let changes = state.engine.live.listen();
     let until = tokio::time::Instant::now() + LONGEST;

@@ -1,4 +1,4 @@
-//! Coming in and leaving.
+//! Pages for signing in and out, and for one-time links.
 
 use std::collections::HashMap;
 
@@ -44,7 +44,7 @@ pub struct Next {
     next: Option<String>,
 }
 
-/// Where to go after the login: a page of ours, or the first one.
+/// The page to show after signing in: one of ours, or the first one.
 fn safe(next: Option<&str>) -> &str {
     next.filter(|next| {
         *next == "/dashboard" || next.starts_with("/dashboard/") || next.starts_with("/dashboard?")
@@ -61,7 +61,7 @@ pub async fn page(query: web::Query<Next>) -> Result<HttpResponse, Fault> {
     })
 }
 
-/// Begins a session of this person: with a key that nobody knew before.
+/// Starts a session of this user, with a new session key.
 fn begin(session: &Session, login: &entity::login::Model) -> Result<(), Fault> {
     let token: [u8; 32] = random_bytes().map_err(|error| Fault::Session(error.into()))?;
     session.clear();
@@ -77,7 +77,7 @@ fn again(page: &impl Template, status: StatusCode) -> Result<HttpResponse, Fault
     Ok(response)
 }
 
-/// Those who find no place among those who wait may come back after so many seconds.
+/// Retry time in seconds if too many sign-ins are waiting.
 const BUSY_SECONDS: i64 = 5;
 
 pub async fn enter(
@@ -118,13 +118,13 @@ pub async fn enter(
             StatusCode::TOO_MANY_REQUESTS,
             Some(seconds),
             format!(
-                "Too many tries: wait {seconds} seconds. If you have forgotten the password, an admin can make a link for you: herald users link."
+                "Too many failed attempts: wait {seconds} seconds. If you have forgotten the password, an admin can create a link for you: herald users link."
             ),
         ),
         Entry::Busy => (
             StatusCode::SERVICE_UNAVAILABLE,
             Some(BUSY_SECONDS),
-            "Too many log in at this moment: try again in some seconds.".to_owned(),
+            "Too many people are signing in: try again in a few seconds.".to_owned(),
         ),
     };
     let mut response = again(

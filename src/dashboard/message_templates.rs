@@ -1,4 +1,4 @@
-//! Templates: what people will read, and what Meta has decided of them.
+//! Pages of message templates: their preview, and their status at Meta.
 
 use std::collections::HashMap;
 
@@ -31,10 +31,10 @@ use crate::{
     },
 };
 
-/// Where the list is.
+/// Address of the list.
 const HERE: &str = "/dashboard/templates";
 
-/// What an account has decided.
+/// The status of a template in an account.
 struct Decided {
     account: String,
     status: String,
@@ -46,7 +46,7 @@ struct Decided {
     at: Option<Moment>,
 }
 
-/// How a status of Meta's is shown (Meta, "Template status").
+/// The style class of a status of Meta's (Meta, "Template status").
 fn class(status: &str) -> &'static str {
     match status {
         "APPROVED" => "good",
@@ -73,7 +73,7 @@ fn decided(row: &entity::template_sync::Model, shell: &Shell) -> Decided {
     }
 }
 
-/// A template of the list, in one language.
+/// A template in the list, in one language.
 struct Row {
     name: String,
     language: String,
@@ -82,7 +82,7 @@ struct Row {
     decided: Vec<Decided>,
 }
 
-/// A template that an account has and no catalogue.
+/// A template that is in an account but in no catalogue.
 struct Elsewhere {
     name: String,
     language: String,
@@ -139,7 +139,7 @@ pub async fn page(
     })
 }
 
-/// A bubble as WhatsApp shows it.
+/// A message bubble in WhatsApp's style.
 struct Bubble {
     header: Option<Above>,
     body: Vec<Span>,
@@ -148,10 +148,10 @@ struct Bubble {
     problem: Option<String>,
 }
 
-/// A parameter, and what the preview is filled with.
+/// A parameter, and its value in the preview.
 struct Parameter {
     name: String,
-    /// What is said of it.
+    /// Its declaration, in words.
     about: String,
     value: String,
 }
@@ -170,7 +170,7 @@ fn about(declared: &Declared) -> String {
 /// One translation.
 struct Translation {
     language: String,
-    /// The same as browsers write it (BCP 47).
+    /// The language tag for browsers (BCP 47).
     tag: String,
     category: String,
     version: i64,
@@ -190,7 +190,7 @@ struct OnePage {
     users: Vec<Use>,
 }
 
-/// What the preview is filled with: the examples, and what somebody has typed instead.
+/// The values of the preview: the examples, replaced by typed ones.
 fn values(layout: &Layout, typed: &HashMap<String, String>) -> Value {
     let mut context = layout.example_context();
     if let Some(context) = context.as_object_mut() {

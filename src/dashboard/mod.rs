@@ -1,4 +1,4 @@
-//! Pages for people: made on the server, live, and without anybody else's scripts.
+//! The dashboard: pages rendered on the server, updated live, without foreign scripts.
 
 mod act;
 mod assets;
@@ -32,10 +32,10 @@ use actix_web::{
 
 use crate::{domain::login::SESSION_SECONDS, state::AppState};
 
-/// How the pages are kept to those who may see them.
+/// Settings of sessions and cookies.
 #[derive(Clone)]
 pub struct Settings {
-    /// What cookies are sealed with.
+    /// Key that seals cookies.
     pub cookie_key: Key,
     /// Cookies travel over TLS only.
     pub secure: bool,
@@ -50,7 +50,7 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-/// Every page there is.
+/// Configures every page.
 pub fn configure(
     config: &mut web::ServiceConfig,
     state: &web::Data<AppState>,

@@ -1,4 +1,4 @@
-//! Instants in the zone of whoever looks.
+//! Formats times in the zone of the viewer.
 
 use actix_web::HttpRequest;
 use chrono::{DateTime, TimeZone, Utc};
@@ -6,10 +6,10 @@ use chrono_tz::Tz;
 
 use crate::domain::time::Timestamp;
 
-/// The cookie in which a browser names its zone.
+/// The cookie with the browser's time zone.
 const COOKIE: &str = "herald_zone";
 
-/// An instant for people, and for programs.
+/// A time for people, and for programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// RFC 3339, in UTC.
@@ -18,7 +18,7 @@ pub struct Moment {
     pub text: String,
 }
 
-/// Whose clock the times of a page are told by.
+/// The time zone of a page.
 #[derive(Clone, Copy, Debug)]
 pub struct Zone {
     zone: Tz,
@@ -26,7 +26,7 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The zone that the browser named; UTC until it has.
+    /// The zone from the cookie; UTC without one.
     pub fn of(request: &HttpRequest, now: Timestamp) -> Self {
         let named = request
             .cookie(COOKIE)
@@ -46,7 +46,7 @@ impl Zone {
         Some(self.zone.from_utc_datetime(&utc.naive_utc()))
     }
 
-    /// An instant; without its date, if it is of today.
+    /// Formats a time, without the date if it is today.
     pub fn moment(&self, at: Timestamp) -> Moment {
         let exact = at.to_string();
         let text = match (self.local(at), self.local(self.now)) {
@@ -63,7 +63,7 @@ impl Zone {
         self.moment(Timestamp::from_micros(at))
     }
 
-    /// One that is written as RFC 3339.
+    /// Formats a time given in RFC 3339.
     pub fn written(&self, at: &str) -> Moment {
         Timestamp::parse_rfc3339(at).map_or_else(
             || Moment {
@@ -74,7 +74,7 @@ impl Zone {
         )
     }
 
-    /// The hour of a point of a chart.
+    /// The hour of a point in a chart.
     pub fn hour(&self, at: &str) -> String {
         Timestamp::parse_rfc3339(at)
             .and_then(|at| self.local(at))
@@ -82,7 +82,7 @@ impl Zone {
     }
 }
 
-/// A length of time as people say it.
+/// A duration for people.
 pub fn span(seconds: i64) -> String {
     match seconds {
         ..=0 => "0 s".to_owned(),

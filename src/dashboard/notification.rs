@@ -1,4 +1,4 @@
-//! One notification: its story, its message, and what can be done.
+//! Page of one notification: its story, its message, and the possible actions.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
@@ -27,7 +27,7 @@ struct Page {
     shell: Shell,
     story: Story,
     class: &'static str,
-    /// The text as the person reads it.
+    /// The text as the recipient reads it.
     bubble: Option<String>,
     lines: Vec<(Moment, Option<Moment>, String, Option<Uuid>)>,
     calls: Vec<Call>,

@@ -1,4 +1,4 @@
-//! Who sends, whether, and with what; what opens doors is written, never read.
+//! Pages of senders: state, pace and credentials, which are write-only.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
@@ -175,7 +175,8 @@ pub async fn act(
                 .text("reason")
                 .filter(|it| it.chars().count() <= LONGEST_REASON)
             else {
-                let why = vec!["Say why, in up to 200 characters: others will read it.".to_owned()];
+                let why =
+                    vec!["Enter a reason of up to 200 characters: others will read it.".to_owned()];
                 return answered(&request, &address, Err(why));
             };
             (
@@ -192,14 +193,13 @@ pub async fn act(
             let (Some(kind), Some(value)) =
                 (form.text("kind").and_then(Kind::parse), form.text("value"))
             else {
-                let why = vec!["Choose what it is, and paste it.".to_owned()];
+                let why = vec!["Choose its kind, and paste it.".to_owned()];
                 return answered(&request, &address, Err(why));
             };
             let expires_at = match form.text("expires").map(day_or_instant) {
                 Some(None) => {
-                    let why = vec![
-                        "Expires: a day such as 2027-01-31, or an instant (RFC 3339).".to_owned(),
-                    ];
+                    let why =
+                        vec!["Expires: a day such as 2027-01-31, or a time (RFC 3339).".to_owned()];
                     return answered(&request, &address, Err(why));
                 }
                 expires => expires.flatten(),

@@ -1,4 +1,4 @@
-//! Sessions in the database: any process knows who is in, and a restart puts nobody out.
+//! Stores sessions in the database: any process knows them, and a restart ends none.
 
 use std::collections::HashMap;
 
@@ -11,14 +11,14 @@ use uuid::Uuid;
 
 use crate::{domain::time::Timestamp, state::AppState, store::session};
 
-/// Whose session it is, among what is kept of it.
+/// The field of a session with its dashboard user.
 pub const LOGIN: &str = "login";
 
-/// What the forms of a session carry.
+/// The field of a session with its CSRF token.
 pub const TOKEN: &str = "token";
 
-/// Sessions, as actix-session wants them kept. Of a key only the digest is stored: who
-/// reads the database is not in.
+/// The session store of actix-session. Only the digest of a session key is stored: reading the
+/// database does not give access.
 pub struct Kept {
     state: web::Data<AppState>,
 }
@@ -37,7 +37,7 @@ fn digest(key: &SessionKey) -> Vec<u8> {
     Sha256::digest(key.as_ref().as_bytes()).to_vec()
 }
 
-/// Values are JSON texts in their own right.
+/// Values are JSON texts themselves.
 fn login_of(state: &HashMap<String, String>) -> Option<Uuid> {
     serde_json::from_str(state.get(LOGIN)?).ok()
 }
@@ -91,7 +91,7 @@ impl SessionStore for Kept {
             .await
             .map_err(|error| UpdateError::Other(error.into()))?;
         if !there {
-            // It was ended meanwhile, and stays so: the key names nothing any more.
+            // The session was ended meanwhile, and stays so: the key is invalid.
             tracing::debug!(
                 event = "session.ended",
                 "a session was ended while it was used"

@@ -1,4 +1,4 @@
-//! What is around every page.
+//! The frame around every page: menu, user, and the result of the last form.
 
 use actix_session::SessionExt;
 use actix_web::{HttpRequest, HttpResponse};
@@ -12,20 +12,20 @@ use super::{
 };
 use crate::{domain::login::Role, engine::InputError, state::AppState};
 
-/// What is around every page.
+/// The frame around a page.
 pub struct Shell {
     pub title: String,
-    /// Which part of the menu this page belongs to.
+    /// The section of the menu that this page belongs to.
     pub at: &'static str,
     pub name: String,
     pub role: &'static str,
     pub token: String,
-    /// Of this showing of the page: a form that is sent twice from it is done once.
+    /// Identifies this display of the page: a form sent twice from it takes effect once.
     pub once: String,
     pub zone: Zone,
-    /// What came of the form that led here.
+    /// The result of the form that led here.
     pub done: Option<String>,
-    /// Why nothing came of it.
+    /// Why the form was refused.
     pub refused: Vec<String>,
     pub may_operate: bool,
     pub may_manage: bool,
@@ -75,33 +75,33 @@ impl Shell {
         })
     }
 
-    /// The parts of the menu that this person may see.
+    /// The sections of the menu that this user may see.
     pub fn menu(&self) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
         MENU.iter()
             .filter(|(address, _)| self.may_manage || *address != "/dashboard/audit")
     }
 }
 
-/// A page as an answer.
+/// Renders a page as a response.
 pub fn shown(page: &impl Template) -> Result<HttpResponse, Fault> {
     Ok(HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
         .body(page.render()?))
 }
 
-/// What a form came to, until the page is shown that it led to.
+/// The result of a form, until the next page shows it.
 #[derive(Debug, Deserialize, Serialize)]
 struct Said {
     path: String,
     result: Result<String, Vec<String>>,
 }
 
-/// What is kept of it in the session.
+/// Its field in the session.
 const SAID: &str = "said";
 
-/// What the page of this request is to say, once.
+/// Takes the result that this page has to show, once.
 fn said(request: &HttpRequest) -> Result<Option<Said>, Fault> {
-    // A page that fetches itself again leaves it to whoever was led here.
+    // A page that refreshes itself leaves it to the page that the user was led to.
     if request.headers().contains_key("X-Herald-Refresh") {
         return Ok(None);
     }
@@ -114,8 +114,8 @@ fn said(request: &HttpRequest) -> Result<Option<Said>, Fault> {
     Ok(said)
 }
 
-/// On to a page that says what came of a form: it can be loaded again, and the form is
-/// not sent a second time.
+/// Redirects to a page that shows the result of a form: it can be reloaded without sending the form
+/// again.
 pub fn answered(
     request: &HttpRequest,
     address: &str,
@@ -140,7 +140,7 @@ pub fn answered_change(
     answered(request, address, said)
 }
 
-/// On to another page.
+/// Redirects to another page.
 pub fn on_to(address: &str) -> HttpResponse {
     HttpResponse::SeeOther()
         .insert_header(("Location", address))

@@ -1,4 +1,4 @@
-//! Staff: who is linked to a contact, and who is told together.
+//! Pages of staff members: their contacts and groups.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
@@ -20,7 +20,7 @@ use crate::{
 /// Rows of a page.
 const SHOWN: usize = 50;
 
-/// Where the list is.
+/// Address of the list.
 const HERE: &str = "/dashboard/staff";
 
 #[derive(Debug, Deserialize)]
@@ -29,7 +29,7 @@ pub struct Search {
     after: Option<String>,
 }
 
-/// A member of staff of a list.
+/// A staff member in a list.
 struct Row {
     name: String,
     contact: Option<Uuid>,
@@ -48,7 +48,7 @@ fn row(person: &Person, link: Link) -> Row {
     }
 }
 
-/// A page of staff, and behind whom the next one begins.
+/// A page of staff members, and the cursor of the next one.
 async fn page_of(
     state: &AppState,
     person: &Person,
@@ -136,8 +136,8 @@ fn address_of(group: &str) -> String {
     format!("{HERE}/groups/{}", group.replace('+', "%20"))
 }
 
-/// Everything that is done to staff is an admin's matter: another number would lead what is
-/// for them to somebody else.
+/// Only an admin may change staff: another number would send messages for a staff member to another
+/// person.
 pub async fn act(
     form: Form,
     request: HttpRequest,

@@ -1,13 +1,13 @@
-//! What an API key may do, and which rows it may see.
+//! Scopes and bounds of API keys: what a key may do, and which rows it may see.
 
 use std::{fmt, sync::Arc};
 
 use uuid::Uuid;
 
-/// What a key is for.
+/// The purpose of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Posts events and notifications, and reads what became of them.
+    /// Posts events and notifications, and reads their results.
     Product,
     /// Administers this installation: senders and their credentials, staff, keys.
     Admin,
@@ -21,7 +21,7 @@ impl Role {
         }
     }
 
-    /// What a stored name means; what is not known may do little.
+    /// The role of a stored name; an unknown name gets the role with fewer rights.
     pub fn of(name: &str) -> Self {
         if name == "admin" {
             Self::Admin
@@ -31,7 +31,7 @@ impl Role {
     }
 }
 
-/// One thing that a key may do.
+/// One permission of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     EventsRead,
@@ -118,7 +118,7 @@ impl Scope {
         Self::ALL.into_iter().find(|scope| scope.name() == name)
     }
 
-    /// Whether only keys that administer may have it.
+    /// Whether only admin keys may have it.
     pub const fn is_of_admins(self) -> bool {
         matches!(
             self,
@@ -140,12 +140,12 @@ impl Scope {
     }
 }
 
-/// Everything that a key may do.
+/// The permissions of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scopes(u32);
 
 impl Scopes {
-    /// All that a key of this role may have.
+    /// All scopes that a key of this role may have.
     pub fn of(role: Role) -> Self {
         Scope::ALL
             .into_iter()
@@ -153,7 +153,7 @@ impl Scopes {
             .collect()
     }
 
-    /// What a key's row says; what is not known, of a later version, it may not do.
+    /// Parses the scopes of a key's row; an unknown scope of a later version is not granted.
     pub fn stored(words: Option<&str>, role: Role) -> Self {
         match words {
             None => Self::of(role),
@@ -165,7 +165,7 @@ impl Scopes {
         self.0 & scope.bit() != 0
     }
 
-    /// Whether it has all of these.
+    /// Whether it includes all of these.
     pub const fn covers(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
@@ -192,30 +192,30 @@ impl fmt::Display for Scopes {
     }
 }
 
-/// Which rows a caller may see and change. Every query that answers a caller takes it.
+/// The rows that a caller may see and change. Every query that answers a caller takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bounds {
-    /// All of them: a person, a worker, a key that was asked for without bounds.
+    /// All rows: for operators, workers, and keys created without bounds.
     All,
-    /// Those of one product, as far as the key's other bounds go.
+    /// The rows of one product, within the key's other bounds.
     Product(Arc<Product>),
 }
 
-/// A product and the bounds of one of its keys. What is absent is not bounded.
+/// A product and the bounds of one of its keys. An absent bound does not restrict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Product {
-    /// The name of its keys: what a product owns is owned by all of its keys.
+    /// Shared by all its keys: the product's rows belong to all of them.
     pub name: String,
-    /// It posts events of this source only, or of what begins with it.
+    /// It posts only events of this source, or of one that begins with it.
     pub source: Option<String>,
-    /// It sends with these senders only, and reads what is written to them.
+    /// It sends only with these senders, and reads messages to them.
     pub senders: Vec<Uuid>,
-    /// It uses what this catalogue defines only.
+    /// It uses only what this catalogue defines.
     pub catalogue: Option<String>,
 }
 
 impl Bounds {
-    /// Those of a key; without any of them it has none.
+    /// The bounds of a key; none if all are absent.
     pub fn of(product: Product) -> Self {
         let has_none =
             product.source.is_none() && product.senders.is_empty() && product.catalogue.is_none();
@@ -226,7 +226,7 @@ impl Bounds {
         }
     }
 
-    /// A product without the bounds of any of its keys.
+    /// A product without further bounds.
     pub fn of_product(name: Option<&str>) -> Self {
         match name {
             None => Self::All,
@@ -244,22 +244,22 @@ impl Bounds {
         }
     }
 
-    /// The product that owns the rows a caller makes; none for a caller without bounds.
+    /// The product that owns rows made by a caller; `None` for a caller without bounds.
     pub fn owner(&self) -> Option<&str> {
         self.product().map(|product| product.name.as_str())
     }
 
-    /// The catalogue that all it uses must be of.
+    /// The catalogue that everything it uses must belong to.
     pub fn catalogue(&self) -> Option<&str> {
         self.product()?.catalogue.as_deref()
     }
 
-    /// Whether it may use what a catalogue defines, or what belongs to no catalogue.
+    /// Whether it may use an entry of this catalogue, or of none.
     pub fn has_catalogue(&self, of: Option<&str>) -> bool {
         self.catalogue().is_none_or(|own| of == Some(own))
     }
 
-    /// The senders that it is bound to; none: any.
+    /// The senders that it is bound to; empty: any.
     pub fn senders(&self) -> &[Uuid] {
         self.product().map_or(&[], |product| &product.senders)
     }
@@ -277,8 +277,8 @@ impl Bounds {
     }
 }
 
-/// Whether a source is the one of a bound, or begins with it: `shop` has `shop`, `shop/orders`
-/// and `shop:1`, and not `shopping`.
+/// Whether a source is equal to a bound or below it: `shop` includes `shop`, `shop/orders` and
+/// `shop:1`, but not `shopping`.
 pub fn is_within(source: &str, bound: &str) -> bool {
     const SEPARATORS: [char; 4] = ['/', ':', '.', '#'];
     source.strip_prefix(bound).is_some_and(|rest| {
@@ -286,7 +286,7 @@ pub fn is_within(source: &str, bound: &str) -> bool {
     })
 }
 
-/// Whether some source is within both.
+/// Whether some source is within both bounds.
 pub fn overlap(one: &str, other: &str) -> bool {
     is_within(one, other) || is_within(other, one)
 }

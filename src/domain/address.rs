@@ -1,16 +1,16 @@
-//! Whose address a request counts for: the peer's, or, behind a trusted proxy, the client's
-//! that the proxy names.
+//! Determines the client address of a request: the peer's or, behind a trusted proxy, the one that
+//! the proxy reports.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
-/// Proxies whose statement about the client's address is believed (`HERALD_TRUSTED_PROXIES`).
+/// Proxies whose `X-Forwarded-For` or `Forwarded` header is trusted (`HERALD_TRUSTED_PROXIES`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies(Vec<IpNet>);
 
 impl Proxies {
-    /// Reads addresses and CIDR networks, separated by commas. `None` when one is neither.
+    /// Parses addresses and CIDR networks, separated by commas. `None` if one is neither.
     pub fn parse(text: &str) -> Option<Self> {
         text.split(',')
             .map(str::trim)
@@ -30,9 +30,9 @@ impl Proxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The client of a request: going from the peer backwards through the hops, the first
-    /// that is not a trusted proxy. `hops` are in the order of the header, the nearest last.
-    /// A hop that cannot be read ends the search at the proxy that passed it on.
+    /// The client of a request: the first hop, going backwards from the peer, that is not a trusted
+    /// proxy. `hops` are in the order of the header, the nearest last. A hop that cannot be parsed
+    /// ends the search at the proxy that passed it on.
     pub fn client<'a>(
         &self,
         peer: IpAddr,
@@ -63,7 +63,7 @@ fn read(hop: &str) -> Option<IpAddr> {
         .map(|address| address.to_canonical())
 }
 
-/// The `for=` of one element of a `Forwarded` header; empty where it has none.
+/// The `for=` of one element of a `Forwarded` header; empty if there is none.
 pub fn forwarded_for(element: &str) -> &str {
     element
         .split(';')
@@ -72,8 +72,8 @@ pub fn forwarded_for(element: &str) -> &str {
         .map_or("", |(_, value)| value.trim())
 }
 
-/// What budgets are counted by: an IPv4 address, or the /64 network of an IPv6 address,
-/// of which one subscriber has as many addresses as they like.
+/// The subject of rate limits: an IPv4 address, or the /64 network of an IPv6 address, of which one
+/// subscriber has as many addresses as they like.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -84,7 +84,7 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Whether an address is of this machine or of a private network, where proxies are.
+/// Whether an address belongs to this machine or a private network, where proxies are.
 pub fn is_private(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => {

@@ -55,8 +55,8 @@ impl AlarmKind {
     }
 }
 
-/// What is measured for an alarm. It is raised at one bound and cleared at a lower one,
-/// so that what wavers between them rings once.
+/// A measured value with its thresholds. An alarm is raised at one threshold and cleared at a lower
+/// one, so that a value that wavers between them raises it once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measure {
     pub value: i64,
@@ -66,7 +66,7 @@ pub struct Measure {
     pub clear_at: i64,
 }
 
-/// What becomes of an alarm.
+/// Change of an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     Raise,
@@ -75,7 +75,7 @@ pub enum Turn {
 }
 
 impl Measure {
-    /// Something that is or is not.
+    /// A condition that is true or false.
     pub const fn flag(is: bool) -> Self {
         Self {
             value: if is { 1 } else { 0 },
@@ -84,7 +84,7 @@ impl Measure {
         }
     }
 
-    /// What becomes of an alarm that is raised, or is not.
+    /// The change of an alarm in this state.
     pub const fn turn(self, raised: bool) -> Turn {
         if !raised && self.value >= self.raise_at {
             Turn::Raise
@@ -95,7 +95,7 @@ impl Measure {
         }
     }
 
-    /// Whether it is worth a person's look.
+    /// Whether it should be shown as a problem.
     pub const fn is_wrong(self, raised: bool) -> bool {
         matches!(
             (raised, self.turn(raised)),
@@ -104,7 +104,7 @@ impl Measure {
     }
 }
 
-/// A part in percent, of no fewer than `least`; zero, when there are too few to say.
+/// A share in percent, of at least `least`; zero if there are too few for a rate.
 pub fn percent(part: i64, of: i64, least: i64) -> i64 {
     if of < least.max(1) {
         return 0;

@@ -1,8 +1,8 @@
 //! Ids of attempts, which travel to the provider and come back with its statuses.
 //!
-//! The last 32 bits of an id are a digest of the others under the installation's id, so
-//! that an installation knows its own ids again, even after a restore took their rows. An
-//! id of another program has one chance in four thousand million to look like ours.
+//! The last 32 bits of an id are a digest of the others under the installation's id. So an
+//! installation recognizes its own ids even after a restore removed their rows. An id of another
+//! program looks like ours with a chance of one in four thousand million.
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 /// The bits of an id that are the digest.
 const MARK: u128 = 0xffff_ffff;
 
-/// Puts the installation's mark into an id.
+/// Adds the installation's mark to an id.
 pub fn marked(installation: Uuid, id: Uuid) -> Uuid {
     let id = id.as_u128() & !MARK;
     Uuid::from_u128(id | digest(installation, id))

@@ -1,31 +1,31 @@
-//! Callbacks that are stored and not applied yet: what follows from how long the oldest waits.
+//! Decides the reactions to a backlog of callbacks, from the age of the oldest one.
 
 use std::time::Duration;
 
 use super::{horizon, time::Timestamp};
 
-/// Applying is behind from this lag on, in seconds.
+/// Lag from which processing counts as behind, in seconds.
 pub const BEHIND_SECONDS: i64 = 10;
 
-/// At this lag an answer waits as long as it ever does, in seconds.
+/// Lag at which acknowledgements have their longest delay, in seconds.
 const SLOWEST_SECONDS: i64 = 30;
 
-/// So long an oldest callback may stay the oldest before it counts as stuck, in seconds.
+/// After so long at the head of the backlog, the oldest callback counts as stuck, in seconds.
 const STUCK_AFTER_SECONDS: i64 = 120;
 
-/// For how long the oldest callback has waited, in microseconds.
+/// Age of the oldest callback, in microseconds.
 pub fn lag_micros(oldest: Option<Timestamp>, now: Timestamp) -> i64 {
     oldest.map_or(0, |oldest| now.micros_since(oldest).max(0))
 }
 
-/// Whether applying is so far behind that something is done about it.
+/// Whether processing is so far behind that reactions begin.
 pub const fn is_behind(lag_micros: i64) -> bool {
     lag_micros >= BEHIND_SECONDS * 1_000_000
 }
 
-/// How long the answer to a callback that is stored waits: the provider, who has so many calls
-/// open and no more, sends less. Nothing until applying is behind, then more in proportion to
-/// the lag, up to `most`.
+/// Delay of the acknowledgement of a stored callback: a provider with a limited number of open
+/// calls then sends less. Zero until processing is behind, then in proportion to the lag, up to
+/// `most`.
 pub fn answer_delay(lag_micros: i64, most: Duration) -> Duration {
     let (from, until) = (BEHIND_SECONDS * 1_000_000, SLOWEST_SECONDS * 1_000_000);
     let beyond = lag_micros.saturating_sub(from).clamp(0, until - from);
@@ -34,7 +34,7 @@ pub fn answer_delay(lag_micros: i64, most: Duration) -> Duration {
     Duration::from_micros(u64::try_from(delay).unwrap_or(0))
 }
 
-/// The oldest callback that waits, and since when it has been the oldest.
+/// The oldest waiting callback, and since when it has been the oldest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Oldest {
     pub at: Timestamp,
@@ -42,7 +42,7 @@ pub struct Oldest {
 }
 
 impl Oldest {
-    /// What is known after one more look.
+    /// The state after one more measurement.
     pub fn next(known: Option<Self>, seen: Option<Timestamp>, now: Timestamp) -> Option<Self> {
         let at = seen?;
         match known {
@@ -51,16 +51,16 @@ impl Oldest {
         }
     }
 
-    /// Whether applying does not get past it; or it came by a clock that was ahead, and nothing
-    /// can be said.
+    /// Whether processing does not get past it. Also true if it was stored by a clock that was
+    /// ahead, as nothing is known then.
     pub fn is_stuck(self, now: Timestamp) -> bool {
         let patience = STUCK_AFTER_SECONDS * 1_000_000;
         horizon::is_ahead(self.at, now) || !horizon::is_recent(self.since, now, patience)
     }
 }
 
-/// What is due by this moment may fire. A receipt may be among the callbacks that wait, so what
-/// became due after the oldest of them waits with it, for as long as applying goes on.
+/// Timers that are due by this moment may fire. A receipt may be among the waiting callbacks, so a
+/// timer that became due after the oldest of them waits, as long as processing continues.
 pub fn timers_until(oldest: Option<Oldest>, now: Timestamp) -> Timestamp {
     match oldest {
         Some(oldest) if !oldest.is_stuck(now) => oldest.at.min(now),

@@ -1,5 +1,5 @@
-//! What applying a catalogue changes: a pure function of what it wants, what is there, and
-//! what it wrote the last time.
+//! Plans the changes of applying a catalogue: a pure function of the wanted, the present and the
+//! previously applied rows.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ impl Kind {
         Self::Rule,
     ];
 
-    /// As a catalogue's tables are called.
+    /// Its name in catalogue files.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Contact => "contact",
@@ -49,7 +49,7 @@ impl Kind {
     }
 }
 
-/// A row by its kind and name. A template's name has its language behind a space.
+/// A row by kind and name. The name of a template is followed by a space and its language.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
     pub kind: Kind,
@@ -62,7 +62,7 @@ impl Id {
         Self { kind, name }
     }
 
-    /// The name of a template without its language; of anything else, the whole name.
+    /// The name of a template without its language; otherwise the whole name.
     pub fn template(&self) -> &str {
         match self.kind {
             Kind::Template => self.name.split(' ').next().unwrap_or_default(),
@@ -71,8 +71,7 @@ impl Id {
     }
 }
 
-/// The rows that have one owner with this one, whoever that is: a template with all its
-/// translations.
+/// The rows that share an owner with this one: a template with all its translations.
 pub fn of_one_owner<'a, T>(
     rows: &'a BTreeMap<Id, T>,
     id: &Id,
@@ -89,23 +88,23 @@ impl std::fmt::Display for Id {
     }
 }
 
-/// What a row says, by field. A field that a catalogue leaves out is not its matter.
+/// The fields of a row. A field that a catalogue leaves out is not under its control.
 pub type Fields = Map<String, Value>;
 
-/// A row that is there.
+/// An existing row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Present {
-    /// The catalogue that it belongs to.
+    /// The catalogue that owns it.
     pub owner: Option<String>,
     pub fields: Fields,
 }
 
-/// What is to be done with a row.
+/// The change of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     Add,
     Change(Vec<Difference>),
-    /// It says what it is to say, and belonged to nobody.
+    /// It is as wanted, and had no owner.
     Adopt,
     Remove,
 }
@@ -118,32 +117,32 @@ pub struct Difference {
     pub after: Value,
 }
 
-/// A row that changes.
+/// A row to be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     pub id: Id,
     pub action: Action,
-    /// Somebody has changed it by hand since it was applied: that would be lost.
+    /// It was changed by hand since it was applied: that change would be lost.
     pub by_hand: bool,
 }
 
-/// What applying would do.
+/// The changes that applying would make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     pub steps: Vec<Step>,
-    /// Rows of that name which belong to another catalogue.
+    /// Rows of these names that belong to another catalogue.
     pub foreign: Vec<(Id, String)>,
     pub unchanged: usize,
 }
 
 impl Plan {
-    /// Steps that would undo what was done by hand.
+    /// Steps that would undo changes made by hand.
     pub fn conflicts(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| step.by_hand)
     }
 }
 
-/// Plans one catalogue: `applied` is what it wanted the last time, row by row.
+/// Plans one catalogue: `applied` is what it wanted last time, row by row.
 pub fn plan(
     catalogue: &str,
     wanted: &BTreeMap<Id, Fields>,
@@ -158,7 +157,7 @@ pub fn plan(
             continue;
         }
         let (action, by_hand) = match present.get(id) {
-            // What it once made is gone: somebody has removed it.
+            // The row that it once made was removed by hand.
             None => (Action::Add, before.is_some()),
             Some(there) => {
                 let differences = differences(fields, &there.fields);
@@ -180,7 +179,7 @@ pub fn plan(
             by_hand,
         });
     }
-    // What stands on others goes before them.
+    // Rows that depend on others are removed before them.
     for (id, there) in present.iter().rev() {
         if there.owner.as_deref() == Some(catalogue) && !wanted.contains_key(id) {
             plan.steps.push(Step {
@@ -195,7 +194,7 @@ pub fn plan(
     plan
 }
 
-/// The other catalogue that a row belongs to; a template with all its translations.
+/// The other catalogue that owns a row; for a template, any of its translations.
 fn other_owner<'a>(
     catalogue: &str,
     id: &Id,
@@ -208,8 +207,8 @@ fn other_owner<'a>(
     of_one_owner(present, id).find_map(|(_, there)| foreign(there))
 }
 
-/// What a catalogue said nothing of, and now does, is somebody's if they have set it: who is
-/// linked to whom, and who is in which group.
+/// Whether a field that the catalogue now sets for the first time was set by hand: links and group
+/// memberships.
 fn is_by_hand(
     id: &Id,
     there: &Present,
@@ -230,7 +229,7 @@ fn is_by_hand(
         || (is_of_people && differences_now.iter().any(was_unsaid))
 }
 
-/// The fields of `wanted` that `there` says otherwise.
+/// The fields of `wanted` that differ in `there`.
 fn differences(wanted: &Fields, there: &Fields) -> Vec<Difference> {
     wanted
         .iter()
@@ -307,7 +306,7 @@ mod tests {
             for (who, rows) in steps {
                 let before = present.clone();
                 if who == 3 {
-                    // By hand, whoever owns it.
+                    // A change by hand, whichever catalogue owns the row.
                     for (name, value) in rows {
                         let there = present.entry(id(name)).or_insert_with(|| Present {
                             owner: None, fields: fields(0),
@@ -356,9 +355,9 @@ mod tests {
         };
         assert!(!changes(&there(1)));
         assert!(changes(&there(3)));
-        // Somebody did by hand what the catalogue now says.
+        // Changed by hand to what the catalogue now says.
         assert!(plan("a", &wanted, &there(2), &applied).steps.is_empty());
-        // Somebody has removed it.
+        // Removed by hand.
         assert!(changes(&BTreeMap::new()));
     }
 }

@@ -69,6 +69,10 @@ impl FromStr for Channel {
 /// What a provider's channel can do and demands. The engine asks these, never which channel or
 /// provider it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is asked by itself, and any of them goes with any other"
+)]
 pub struct Capabilities {
     /// Templates are kept and approved by the provider, and named when a message is sent. Without
     /// this, a template is filled in by Herald and leaves as text.

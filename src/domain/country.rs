@@ -1,7 +1,7 @@
-//! The country of a number, as far as its calling code says so.
+//! The country of a phone number, as far as its calling code determines it.
 
-/// Calling codes with the country that most of their numbers are in (ITU-T E.164,
-/// list of assigned codes). What shares a code is priced alike by Meta, or rare.
+/// Calling codes with the country of most of their numbers (ITU-T E.164, list of assigned codes).
+/// Countries that share a code have the same price at Meta, or are rare.
 const CODES: &str = "1 US,20 EG,211 SS,212 MA,213 DZ,216 TN,218 LY,220 GM,221 SN,222 MR,223 ML,224 GN,225 CI,226 BF,227 NE,\
 228 TG,229 BJ,230 MU,231 LR,232 SL,233 GH,234 NG,235 TD,236 CF,237 CM,238 CV,239 ST,240 GQ,241 GA,242 CG,243 CD,244 AO,\
 245 GW,246 IO,248 SC,249 SD,250 RW,251 ET,252 SO,253 DJ,254 KE,255 TZ,256 UG,257 BI,258 MZ,260 ZM,261 MG,262 RE,263 ZW,\

@@ -1,12 +1,11 @@
-//! What opens doors: kinds of credentials, how much of one a person may see, and
-//! when one is to be replaced.
+//! Rules for credentials: kinds, masking, and when one should be replaced.
 
 use super::{settings::Ageing, time::Timestamp};
 
-/// What a credential is good for.
+/// The purpose of a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Sends, in the name of a sender.
+    /// Authorizes calls of a sender.
     AccessToken,
     /// Signs the callbacks of an app (Meta, "Webhooks: validate payloads").
     AppSecret,
@@ -30,10 +29,10 @@ impl Kind {
     }
 }
 
-/// No credential is longer, in characters.
+/// Longest credential, in characters.
 pub const MAX_CHARACTERS: usize = 4096;
 
-/// Secrets that stand in documents, and so protect nothing.
+/// Secrets that are published in documents, and so protect nothing.
 pub const PUBLISHED: &[&str] = &[
     "changeme",
     "secret",
@@ -45,7 +44,7 @@ pub const PUBLISHED: &[&str] = &[
     "example",
 ];
 
-/// The rule that a credential breaks, if any.
+/// The rule that a credential violates, if any.
 pub fn broken(secret: &str) -> Option<&'static str> {
     if secret.is_empty() {
         Some("it is empty")
@@ -55,15 +54,15 @@ pub fn broken(secret: &str) -> Option<&'static str> {
         .chars()
         .any(|letter| letter.is_whitespace() || letter.is_control())
     {
-        Some("it holds spaces or line breaks: paste it alone")
+        Some("it contains spaces or line breaks")
     } else if PUBLISHED.contains(&secret.to_lowercase().as_str()) {
-        Some("this value stands in documents and protects nothing")
+        Some("this value is published in documents and protects nothing")
     } else {
         None
     }
 }
 
-/// A token as people may see it: first 8 … last 3, and wholly masked when shorter than 24.
+/// A masked token: first 8 … last 3 characters, and completely masked if shorter than 24.
 pub fn masked(secret: &str) -> String {
     let length = secret.chars().count();
     if length < 24 {
@@ -77,12 +76,12 @@ pub fn masked(secret: &str) -> String {
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 impl Ageing {
-    /// Whether a credential of then is old by now.
+    /// Whether a credential created then is old now.
     pub const fn is_old(self, created_at: Timestamp, now: Timestamp) -> bool {
         now.micros_since(created_at) >= self.old_after_days * DAY_SECONDS * 1_000_000
     }
 
-    /// Whether one that expires then expires soon, or has.
+    /// Whether a credential has expired or will soon.
     pub fn expires_soon(self, expires_at: Option<Timestamp>, now: Timestamp) -> bool {
         expires_at.is_some_and(|at| {
             at.micros_since(now) <= self.warn_before_days * DAY_SECONDS * 1_000_000

@@ -1,9 +1,9 @@
-//! A value that may be changed, taken away, or left as it is.
+//! An optional change of a value: set, remove, or leave unchanged.
 
 use serde::{Deserialize, Deserializer};
 
-/// What becomes of a value. In a document: an absent field is left, `null` takes the
-/// value away.
+/// The change of a value. In JSON, an absent field leaves the value unchanged, and `null` removes
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Edit<T> {
     #[default]
@@ -12,7 +12,7 @@ pub enum Edit<T> {
 }
 
 impl<T> Edit<T> {
-    /// The value it is to have, if it is to have another.
+    /// The new value, if one is given.
     pub const fn given(&self) -> Option<&T> {
         match self {
             Self::To(Some(value)) => Some(value),

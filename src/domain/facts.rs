@@ -1,10 +1,10 @@
-//! What a provider has told us of one attempt. Facts are only ever added.
+//! Facts of one attempt, as its provider reported them. Facts are only ever added.
 
 use serde::Serialize;
 
 use super::time::Timestamp;
 
-/// One thing a provider can say of a message.
+/// One thing that a provider can report about a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fact {
@@ -37,8 +37,8 @@ impl Fact {
         }
     }
 
-    /// What must have happened before: `played` implies `read`, and so on down
-    /// to `accepted`. A `failed` told by a callback implies `accepted`.
+    /// The fact that must have happened before: `played` implies `read`, and so on down to
+    /// `accepted`. A `failed` from a callback implies `accepted`.
     const fn implies(self) -> &'static [Self] {
         match self {
             Self::Accepted => &[],
@@ -65,22 +65,21 @@ impl Fact {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
     pub at: Timestamp,
-    /// Nobody said so, but a later fact cannot be without it.
+    /// It was not reported, but a later fact implies it.
     pub implied: bool,
 }
 
 /// The facts of one attempt, each with its earliest time.
 ///
-/// Adding is commutative, associative and idempotent: a fact that was told
-/// beats one that was implied, and among equals the earlier time wins. The
-/// order in which callbacks arrive therefore never matters.
+/// Adding is commutative, associative and idempotent: a reported fact outranks an implied one, and
+/// among equals the earlier time wins. The order in which callbacks arrive therefore never matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     known: [Option<Known>; 6],
 }
 
 impl Facts {
-    /// Adds what a callback told, with all it implies. Says whether anything changed.
+    /// Adds a reported fact with everything it implies. Returns whether anything changed.
     pub fn add(&mut self, fact: Fact, at: Timestamp) -> bool {
         let before = *self;
         self.merge(fact, Known { at, implied: false });
@@ -90,12 +89,12 @@ impl Facts {
         *self != before
     }
 
-    /// Adds a refusal that came as the answer itself: nothing was accepted.
+    /// Adds a refusal that was the answer itself: nothing was accepted.
     pub fn add_refusal(&mut self, at: Timestamp) {
         self.merge(Fact::Failed, Known { at, implied: false });
     }
 
-    /// Puts back what was stored.
+    /// Restores a stored fact.
     pub fn restore(&mut self, fact: Fact, known: Option<Known>) {
         if let Some(slot) = self.known.get_mut(fact.index()) {
             *slot = known;
@@ -124,7 +123,7 @@ impl Facts {
         self.get(fact).is_some()
     }
 
-    /// Whether anything is known beyond that it was accepted.
+    /// Whether anything has been reported beyond acceptance.
     pub fn has_been_told(&self) -> bool {
         Fact::ALL
             .into_iter()
@@ -135,7 +134,7 @@ impl Facts {
         self.known.iter().all(Option::is_none)
     }
 
-    /// Which facts are implied only, as a stored bit mask (bit = position in [`Fact::ALL`]).
+    /// The facts that are only implied, as a stored bit mask (bit = position in [`Fact::ALL`]).
     pub fn implied_mask(&self) -> i64 {
         Fact::ALL
             .into_iter()

@@ -1,43 +1,43 @@
-//! Why a message failed, in the provider's words and in plain ones.
+//! Failures of messages: the provider's error, its class, its meaning and its remedy.
 
 use serde::{Deserialize, Serialize};
 
-/// What kind of trouble a provider's error code means, and so what to do about it.
+/// The class of a provider's error code, which decides the reaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
     /// Passes by itself: try again with back-off.
     Retry,
-    /// Too fast for the number, or for the account: slow down, the message is fine.
+    /// Too fast for the number or the account: slow down; the message is fine.
     #[serde(alias = "pace")]
     PaceNumber,
-    /// Too fast for this person: their messages wait, everybody else's do not.
+    /// Too fast for this recipient: their messages wait, the others do not.
     PacePair,
-    /// Passes after a time that is known: see [`Failure::wait_seconds`].
+    /// Passes after a known time: see [`Failure::wait_seconds`].
     WaitUntil,
-    /// The provider holds marketing back from this person for now.
+    /// The provider does not deliver marketing to this recipient for now.
     MarketingLimit,
     /// The number is reported as spam: its marketing stops, or it is blocked for good.
     Spam,
-    /// Outside the 24-hour window: only a template may be sent.
+    /// Outside the service window: only a template may be sent.
     NeedsTemplate,
     /// The request is wrong: trying again cannot help.
     FixRequest,
-    /// This person cannot be reached on WhatsApp.
+    /// The recipient cannot be reached on WhatsApp.
     RecipientGone,
-    /// This person does not want it.
+    /// The recipient has opted out.
     OptedOut,
-    /// The template may be sent again some day.
+    /// The template may become sendable again.
     TemplatePaused,
     /// The template may never be sent again.
     TemplateDisabled,
     /// The template is missing, or not fit to be sent.
     TemplateTrouble,
-    /// The token or its permissions: nothing can be sent until mended.
+    /// The token or its permissions: nothing can be sent until they are fixed.
     Token,
-    /// The account is restricted: nothing can be sent until mended.
+    /// The account is restricted: nothing can be sent until this is resolved.
     Account,
-    /// Not in the catalogue.
+    /// Not in the error catalogue.
     Unknown,
 }
 
@@ -61,8 +61,8 @@ impl FailureClass {
         Self::Unknown,
     ];
 
-    /// Whether an answer of this class is about the message, and so uses up one of
-    /// its tries; the others delay it and say nothing of it.
+    /// Whether an answer of this class concerns the message, and so uses up one of its tries; the
+    /// others only delay it.
     pub const fn is_about_the_message(self) -> bool {
         !matches!(
             self,
@@ -75,14 +75,12 @@ impl FailureClass {
         )
     }
 
-    /// What Herald does about it, in plain words.
+    /// Herald's reaction, in plain words.
     pub const fn action(self) -> &'static str {
         match self {
             Self::Retry => "It is tried again with growing pauses, a bounded number of times.",
             Self::PaceNumber => "The number sends more slowly for a while; the message waits.",
-            Self::PacePair => {
-                "What is for this person waits, longer each time; everybody else's goes on."
-            }
+            Self::PacePair => "Messages to this recipient wait, longer each time; others are sent.",
             Self::WaitUntil => "The message waits as long as the provider asks.",
             Self::MarketingLimit => {
                 "Marketing is tried once more after a day; anything else has failed."
@@ -91,28 +89,28 @@ impl FailureClass {
                 "Marketing of this number is held for a day; anything else is tried again, a bounded number of times."
             }
             Self::NeedsTemplate => {
-                "The fallback template goes out instead, once, if the request named one."
+                "The fallback template is sent instead, once, if the request named one."
             }
             Self::FixRequest => "It is not tried again: the same request would fail again.",
             Self::RecipientGone => "It is never tried again.",
-            Self::OptedOut => "It is never tried again, and the wish is kept.",
+            Self::OptedOut => "It is never tried again, and the opt-out is stored.",
             Self::TemplatePaused => {
                 "Everything that uses this template waits until it is approved again, or expires."
             }
             Self::TemplateDisabled => "Everything that uses this template fails with this reason.",
-            Self::TemplateTrouble => "It is not tried again; other templates go on.",
+            Self::TemplateTrouble => "It is not tried again; other templates are not affected.",
             Self::Token => {
-                "The sender is held with its queue intact; one call a minute looks whether it works again."
+                "The sender is held with its queue intact, and probed with one call a minute until it works again."
             }
             Self::Account => {
-                "The sender is held with its queue intact; one call a minute looks whether it is allowed again."
+                "The sender is held with its queue intact, and probed with one call a minute until it is allowed again."
             }
             Self::Unknown => "It is tried again a bounded number of times.",
         }
     }
 }
 
-/// One failure: the provider's whole error, its meaning, and what a person can do.
+/// One failure: the provider's complete error, its meaning, and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     pub class: FailureClass,
@@ -120,20 +118,20 @@ pub struct Failure {
     pub code: Option<i64>,
     pub title: String,
     pub details: Option<String>,
-    /// What it means, in plain words.
+    /// Its meaning, in plain words.
     pub meaning: String,
-    /// What a person can do about it.
+    /// The remedy.
     pub remedy: String,
     /// How long to wait, in seconds, when the provider's documentation says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_seconds: Option<i64>,
-    /// Everything the provider said, as it said it.
+    /// The provider's complete errors, unchanged.
     #[serde(default)]
     pub provider_errors: serde_json::Value,
 }
 
 impl Failure {
-    /// A failure that no provider reported, named by `title`.
+    /// A failure of our own, named by `title`.
     pub fn ours(title: &str, meaning: &str, remedy: &str) -> Self {
         Self {
             class: FailureClass::Unknown,
@@ -147,7 +145,7 @@ impl Failure {
         }
     }
 
-    /// How the failure is counted: its code, or its title when it has none.
+    /// The key under which it is counted: its code, or its title if it has none.
     pub fn counted_as(&self) -> String {
         self.code
             .map_or_else(|| self.title.clone(), |code| code.to_string())

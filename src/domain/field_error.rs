@@ -1,10 +1,10 @@
-//! What is wrong with a request.
+//! Errors in the fields of a request.
 
 use serde::Serialize;
 
 use super::content::Broken;
 
-/// A field of a request and the rule it breaks. Never the value.
+/// A field of a request and the rule it violates. Never the value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldError {
     /// JSON pointer into the request.

@@ -1,7 +1,7 @@
-//! Sending held for the whole installation: why, since when, and what goes on all the same.
+//! The hold of all sending: its reasons, and what may still be sent.
 //!
-//! After a restore the database does not know what was sent in the time it has lost, so
-//! whatever it would send now may have been sent already. Sending waits for a person.
+//! After a restore the database does not know what was sent in the lost time, so anything it sends
+//! now may have been sent already. Sending waits for an operator.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,20 +11,20 @@ use super::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// A person asked for it: `serve --hold`, `herald hold start`, the API or the dashboard.
+    /// An operator requested it: `serve --hold`, `herald hold start`, the API or the dashboard.
     Asked,
-    /// `herald restore` made this database out of a backup.
+    /// `herald restore` created this database from a backup.
     Restored,
-    /// The SQLite file is a copy: it is not the file that the last server used, or its log
-    /// is missing.
+    /// The SQLite file is a copy: it is not the file that the last server used, or its log is
+    /// missing.
     Copied,
     /// `HERALD_STATE_MARK` is newer than the database.
     NewerMark,
-    /// The database is older than it was when this process last looked.
+    /// The database is older than this process last saw it.
     WentBack,
-    /// A signed status names an attempt of this installation that this database never made.
+    /// A signed status names an attempt of this installation that is not in this database.
     LostAttempt,
-    /// PostgreSQL's system identifier is another than the last one seen.
+    /// PostgreSQL's system identifier differs from the last one seen.
     OtherCluster,
     /// PostgreSQL's timeline is older than the last one seen.
     OlderTimeline,
@@ -33,7 +33,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The word the API and the database use.
+    /// Its word in the API and the database.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Asked => "asked",
@@ -48,10 +48,10 @@ impl Reason {
         }
     }
 
-    /// The same for people.
+    /// As a phrase for people.
     pub const fn sentence(self) -> &'static str {
         match self {
-            Self::Asked => "a person asked for it",
+            Self::Asked => "an operator requested it",
             Self::Restored => "the database was restored from a backup",
             Self::Copied => {
                 "the database file is a copy: it is not the file that the last server used, or its log is missing"
@@ -68,12 +68,12 @@ impl Reason {
     }
 }
 
-/// Sending is held.
+/// The hold of all sending.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     pub reason: Reason,
     pub since: Timestamp,
-    /// What the person said, or the figures that led to it.
+    /// The operator's text, or the figures that led to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
@@ -88,7 +88,7 @@ impl Hold {
         }
     }
 
-    /// The same as a sentence of its own.
+    /// As a complete sentence.
     pub fn summary(&self) -> String {
         let sentence = self.sentence();
         let mut characters = sentence.chars();
@@ -97,20 +97,20 @@ impl Hold {
         format!("{sentence}.")
     }
 
-    /// What goes on while it is held.
+    /// What may be sent during the hold.
     pub const fn passing(&self) -> Passing {
         Passing { since: self.since }
     }
 }
 
-/// What goes on while sending is held: one-time passwords that were asked for since it
-/// began. They cannot have been sent before, and nobody can sign in without them.
+/// What may be sent during a hold: one-time passwords requested since it began. They cannot have
+/// been sent before, and users need them to sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passing {
     pub since: Timestamp,
 }
 
-/// How old what waits is, since it was asked for.
+/// Age class of waiting messages, since they were requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Age {
@@ -130,7 +130,7 @@ impl Age {
         Self::Older,
     ];
 
-    /// Below so many seconds; none: no bound.
+    /// Upper bound in seconds; `None`: unbounded.
     pub const fn below_seconds(self) -> Option<i64> {
         match self {
             Self::UnderTenMinutes => Some(10 * 60),
@@ -141,7 +141,7 @@ impl Age {
         }
     }
 
-    /// The word the API uses.
+    /// Its word in the API.
     pub const fn name(self) -> &'static str {
         match self {
             Self::UnderTenMinutes => "under_ten_minutes",
@@ -152,7 +152,7 @@ impl Age {
         }
     }
 
-    /// The same for people.
+    /// As a phrase for people.
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::UnderTenMinutes => "under 10 minutes",
@@ -163,7 +163,7 @@ impl Age {
         }
     }
 
-    /// The age of something so many microseconds old.
+    /// The class of an age in microseconds.
     pub fn of_micros(micros: i64) -> Self {
         Self::ALL
             .into_iter()

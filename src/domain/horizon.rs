@@ -1,48 +1,45 @@
-//! How far ahead of now an instant in a row can lie.
+//! Limits of how far in the future a stored timestamp can be.
 //!
-//! Clocks are put forward and back. An instant that was written by a clock that was hours
-//! ahead would hold up its row for hours after the clock is right again. Every kind of
-//! instant that is waited for has a bound on how far ahead a right clock can write it;
-//! what lies further ahead does not count as it stands.
+//! Clocks are changed in both directions. A timestamp written by a clock that was hours ahead would
+//! hold up its row for hours after the clock is right again. Every kind of timestamp that is waited
+//! for has a limit for how far ahead a correct clock can write it; a timestamp beyond the limit is
+//! not honoured.
 
 use super::{
     settings::{PairPace, Policy},
     time::Timestamp,
 };
 
-/// Clocks of one installation differ by so much without anything being wrong, in
-/// microseconds.
+/// Difference between the clocks of one installation that is normal, in microseconds.
 pub const TOLERANCE_MICROS: i64 = 2_000_000;
 
 const SECOND_MICROS: i64 = 1_000_000;
 
-/// Whether a row was written at an instant that is still to come: the clock was ahead
-/// then, or has been put back since.
+/// Whether a row was written at a time in the future: the clock was ahead then, or has been put
+/// back since.
 pub const fn is_ahead(written_at: Timestamp, now: Timestamp) -> bool {
     written_at.micros_since(now) > TOLERANCE_MICROS
 }
 
-/// An instant that is waited for: as it stands, or `now` when it lies further ahead than
-/// it can.
+/// The time to wait for: `at`, or `now` if it is further in the future than possible.
 pub fn until(at: Timestamp, now: Timestamp, furthest_micros: i64) -> Timestamp {
     let furthest = now.plus_micros(furthest_micros.saturating_add(TOLERANCE_MICROS));
     if at > furthest { now } else { at }
 }
 
-/// Whether an instant that is waited for has come, or lies further ahead than it can.
+/// Whether a time has come, or is further in the future than possible.
 pub fn has_come(at: Timestamp, now: Timestamp, furthest_micros: i64) -> bool {
     until(at, now, furthest_micros) <= now
 }
 
-/// Whether something happened less than `within_micros` ago. What lies ahead did not:
-/// when it happened is not known.
+/// Whether something happened less than `within_micros` ago. False for a time in the future: it is
+/// not known when that happened.
 pub const fn is_recent(at: Timestamp, now: Timestamp, within_micros: i64) -> bool {
     now.micros_since(at) < within_micros && !is_ahead(at, now)
 }
 
-/// By how much a clock was put forward (or back: negative) between two readings, in
-/// microseconds, if by more than the tolerance. `elapsed_micros` is what went by in
-/// between on a monotonic clock.
+/// By how much a clock was put forward (or back: negative) between two readings, in microseconds,
+/// if by more than the tolerance. `elapsed_micros` is the time in between on a monotonic clock.
 pub const fn step(before: Timestamp, now: Timestamp, elapsed_micros: i64) -> Option<i64> {
     let step = now.micros_since(before).saturating_sub(elapsed_micros);
     if step.unsigned_abs() > TOLERANCE_MICROS.unsigned_abs() {
@@ -52,30 +49,30 @@ pub const fn step(before: Timestamp, now: Timestamp, elapsed_micros: i64) -> Opt
     }
 }
 
-/// A kind of instant that a row keeps for later.
+/// A kind of stored timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// When a sender may make its next call, and since when it is slowed down.
+    /// Time of a sender's next call, and since when it is slowed down.
     Pace,
-    /// When a person may get the next message of a sender.
+    /// When a contact may get the next message of a sender.
     PairPace,
     /// When a held sender is probed, and since when it is held.
     Probe,
-    /// Since when no callback has come for a sender.
+    /// Since when a sender has had no callback.
     Silence,
-    /// Until when the marketing of a sender is held.
+    /// Until when a sender's marketing is held.
     MarketingHold,
-    /// Until when the process that makes a call has its message to itself.
+    /// End of the lease of a message whose call is being made.
     Lease,
-    /// When it is decided what becomes of a message whose answer was lost.
+    /// When an unknown outcome is decided.
     UnknownOutcome,
-    /// When a queued message is due that did not ask for a later time.
+    /// When a queued message is due that was not scheduled for later.
     Queue,
     /// When another attempt is due.
     Retry,
     /// When a message without any callback is stale.
     Stale,
-    /// Until when the process that applies a callback has it to itself.
+    /// End of the lease of a callback that is being applied.
     CallbackLease,
     /// When a follow-up fires.
     Timer,
@@ -83,15 +80,15 @@ pub enum Kind {
     ReadMark,
     /// Since when a template has its status.
     Template,
-    /// Since when a person wants messages, as noted by hand.
+    /// Time of an opt-in that was recorded by hand.
     OptIn,
-    /// When the last login failed.
+    /// Time of the last failed sign-in.
     LoginFailure,
-    /// Until when a one-time link lets in.
+    /// Expiry of a one-time link.
     LoginLink,
-    /// Until when a person is signed in.
+    /// End of a session.
     Session,
-    /// When a worker gave its last sign of life.
+    /// The last heartbeat of a worker.
     Heartbeat,
 }
 
@@ -118,7 +115,7 @@ impl Kind {
         Self::Heartbeat,
     ];
 
-    /// One word for logs, metrics and `herald check`.
+    /// Its word in logs, metrics and `herald check`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pace => "pace",
@@ -144,14 +141,14 @@ impl Kind {
     }
 }
 
-/// How far ahead instants can lie whose bound is a setting, in microseconds.
+/// Limits that depend on settings, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Horizon {
-    /// A full lease, of a call or a callback.
+    /// A full lease of a call or a callback.
     pub lease: i64,
-    /// The wait for what becomes of a message whose answer was lost.
+    /// The wait before an unknown outcome is decided.
     pub unknown: i64,
-    /// The wait for the first callback after a message was accepted.
+    /// The wait for the first callback after acceptance.
     pub stale: i64,
     /// A pair whose burst is used up.
     pub pair: i64,
@@ -168,7 +165,7 @@ impl Horizon {
         }
     }
 
-    /// A probe backs off up to a minute, and waits for the lease of the one before.
+    /// A probe backs off up to a minute, and waits for the lease of the previous one.
     pub fn probe(&self) -> i64 {
         self.lease.max(60 * SECOND_MICROS)
     }
@@ -193,7 +190,7 @@ mod tests {
             let kept = until(at, NOW, furthest);
             prop_assert!(kept.micros_since(NOW) <= furthest + TOLERANCE_MICROS);
             prop_assert_eq!(has_come(at, NOW, furthest), kept <= NOW);
-            // What a right clock wrote stays as it is.
+            // A time from a correct clock stays as it is.
             if ahead <= furthest {
                 prop_assert_eq!(kept, at);
             }

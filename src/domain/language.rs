@@ -1,12 +1,13 @@
-//! Languages, as WhatsApp writes them: `en`, `en_US`, `pt_BR` (Meta, "Supported languages").
+//! Language codes as WhatsApp writes them: `en`, `en_US`, `pt_BR` (Meta, "Supported languages"),
+//! and the choice of the best translation.
 
 use icu_locale::{Locale, LocaleCanonicalizer, LocaleExpander, subtags::language};
 
-/// What is taken when nothing that is wanted is there.
+/// The fallback if none of the wanted languages exists.
 const USUAL: [&str; 2] = ["en_US", "en"];
 
-/// A language with what it is written in, as CLDR tells: `zh_HK` is Chinese in traditional
-/// characters, `no` is Norwegian Bokmål, `iw` is Hebrew.
+/// A language with its script according to CLDR: `zh_HK` is Chinese in traditional characters, `no`
+/// is Norwegian Bokmål, `iw` is Hebrew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Known {
     language: String,
@@ -25,7 +26,7 @@ impl Known {
             };
         };
         LocaleCanonicalizer::new_common().canonicalize(&mut locale);
-        // What WhatsApp calls `nb`; CLDR does not call it an alias.
+        // WhatsApp's code for `nb`; CLDR does not call it an alias.
         if locale.id.language == language!("no") {
             locale.id.language = language!("nb");
         }
@@ -41,8 +42,8 @@ impl Known {
         }
     }
 
-    /// How far another is from it: 0 is the same, 1 of no country, 2 of another country, 3 in other
-    /// characters; none is another language.
+    /// Distance of another language: 0 the same, 1 without a country, 2 another country, 3 another
+    /// script; `None` for another language.
     fn distance(&self, other: &Self) -> Option<u8> {
         if self.language != other.language {
             return None;
@@ -56,8 +57,7 @@ impl Known {
     }
 }
 
-/// Whether a text is written as WhatsApp writes languages: two or three letters, and at most a
-/// country or script.
+/// Whether a text is in WhatsApp's form: two or three letters, and at most a country or script.
 pub fn is_written_well(text: &str) -> bool {
     let mut parts = text.split('_');
     let language = parts.next().unwrap_or_default();
@@ -70,11 +70,11 @@ pub fn is_written_well(text: &str) -> bool {
         && parts.next().is_none()
 }
 
-/// What is said of a text that cannot be.
+/// The rule for an invalid language.
 pub const RULE: &str = "a language is written en, en_US or pt-BR, in 2 to 16 characters";
 
-/// Whether a text can be the language that a person reads: `es-419`, `zh-Hant-TW`, however it is
-/// written. Which translation is nearest to it is found by [`nearest`].
+/// Whether a text can be a person's language: `es-419`, `zh-Hant-TW`, in any spelling. The best
+/// translation is found by [`nearest`].
 pub fn can_be_read(text: &str) -> bool {
     (2..=16).contains(&text.len())
         && text
@@ -88,9 +88,9 @@ pub fn is_akin(one: &str, other: &str) -> bool {
     distance.is_some_and(|distance| distance < 3)
 }
 
-/// The place of the translation that is nearest to what is wanted, in order of preference:
-/// each one as it is, or else of no country, of another country, in other characters; then
-/// American English, English, and what comes first. None if there is no translation at all.
+/// The index of the best translation for the wanted languages in order of preference: each one
+/// exactly, else without a country, of another country, in another script; then American English,
+/// English, and the first one. `None` if there is no translation at all.
 pub fn nearest(wanted: &[&str], there: &[&str]) -> Option<usize> {
     let known: Vec<Known> = there.iter().map(|it| Known::of(it)).collect();
     let closest = |wanted: &str| {

@@ -1,40 +1,39 @@
-//! How long things took, counted in classes: percentiles without keeping every value.
+//! Latency classes: percentiles without storing every value.
 
-/// Upper bounds of the classes, in milliseconds: 1, 2, 5 and so on, then the times that
-/// people think in. What took longer than the last is in a class of its own.
+/// Upper bounds of the classes, in milliseconds: 1, 2, 5 and so on, then times that people think
+/// in. Longer times have a class of their own.
 pub const BOUNDS_MILLIS: [i64; 20] = [
     10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000,
     900_000, 3_600_000, 10_800_000, 21_600_000, 43_200_000, 86_400_000,
 ];
 
-/// The classes there are.
+/// Number of classes.
 pub const CLASSES: usize = BOUNDS_MILLIS.len() + 1;
 
-/// The class of a time in microseconds. Clocks differ: less than nothing counts as nothing.
+/// The class of a time in microseconds. Clocks differ: a negative time counts as zero.
 pub fn class_of(micros: i64) -> usize {
     let millis = micros.max(0) / 1_000;
     BOUNDS_MILLIS.partition_point(|bound| *bound < millis)
 }
 
-/// How a class is written among the counters: in order as text, too.
+/// The code of a class in the counters; sorts as text, too.
 pub fn code(class: usize) -> String {
     format!("{class:02}")
 }
 
-/// Reads it again.
+/// Parses a code.
 pub fn class(code: &str) -> Option<usize> {
     code.parse().ok().filter(|class| *class < CLASSES)
 }
 
-/// The time in milliseconds that `permille` of all took at most, between the bounds of
-/// its class in proportion; what is beyond the last bound is said to be that bound.
-/// `None` when nothing was counted.
+/// The time in milliseconds that `permille` of all took at most, interpolated within its class;
+/// beyond the last bound it is that bound. `None` if nothing was counted.
 pub fn percentile_millis(counts: &[i64; CLASSES], permille: i64) -> Option<i64> {
     let total: i64 = counts.iter().map(|count| (*count).max(0)).sum();
     if total == 0 {
         return None;
     }
-    // The place of the wanted one among all, from 1.
+    // The rank of the wanted value, from 1.
     let wanted = ((total * permille.clamp(0, 1000) + 999) / 1000).max(1);
     let mut before = 0;
     let mut lower = 0;

@@ -1,13 +1,13 @@
-//! Who may do what in the pages, and how passwords are guarded.
+//! Rules for dashboard users: roles, passwords, and the throttling of failed sign-ins.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// What a person may do; each may all that the one before may.
+/// The role of a dashboard user; each includes the rights of the previous one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Looks; numbers and texts are masked.
+    /// Reads; numbers and texts are masked.
     Viewer,
-    /// Sees whom it is about, retries, cancels, replays, holds and releases.
+    /// Sees recipients, retries, cancels, replays, holds and releases.
     Operator,
     /// Changes credentials, and reads raw callbacks.
     Admin,
@@ -29,14 +29,14 @@ impl Role {
     }
 }
 
-/// A password is at least this long, in characters (NIST SP 800-63B, 3.1.1.2, asks for
-/// length and against rules of composition).
+/// Least length of a password, in characters (NIST SP 800-63B, 3.1.1.2, asks for length and against
+/// rules of composition).
 pub const SHORTEST_PASSWORD: usize = 12;
 
-/// Nothing longer is hashed, in bytes: hashing costs whoever is asked to do it.
+/// Most bytes that are hashed: hashing is expensive.
 pub const LONGEST_PASSWORD: usize = 256;
 
-/// Names are at most this long, in characters.
+/// Longest user name, in characters.
 const LONGEST_NAME: usize = 64;
 
 /// What is wrong with a name, if anything.
@@ -66,20 +66,20 @@ pub fn weak(password: &str, name: &str) -> Option<&'static str> {
     }
 }
 
-/// A session ends after so long, in seconds.
+/// Lifetime of a session, in seconds.
 pub const SESSION_SECONDS: i64 = 12 * 60 * 60;
 
-/// A one-time link lets in for so long, in seconds.
+/// Lifetime of a one-time link, in seconds.
 pub const LINK_SECONDS: i64 = 60 * 60;
 
-/// Tries that may fail in a row before anybody has to wait.
+/// Consecutive failures without a pause.
 const FREE_FAILURES: i64 = 5;
 
-/// Nobody waits longer, in seconds: who guesses gains nothing, who has forgotten may
-/// come back.
+/// Longest pause, in seconds: guessing gains nothing, and a user who forgot the password may come
+/// back.
 const LONGEST_WAIT: i64 = 15 * 60;
 
-/// How long nobody may try again after so many failures in a row, in seconds.
+/// Pause after so many consecutive failures, in seconds.
 pub fn wait_seconds(failures: i64) -> i64 {
     if failures < FREE_FAILURES {
         return 0;
@@ -88,17 +88,16 @@ pub fn wait_seconds(failures: i64) -> i64 {
     (30_i64 << doubled).min(LONGEST_WAIT)
 }
 
-/// Tries from one address that may fail in a row before it has to wait: several people may
-/// share it.
+/// Consecutive failures from one address without a pause: several people may share it.
 const FREE_ADDRESS_FAILURES: i64 = 20;
 
-/// How long nothing may be tried from an address after so many failures, in seconds.
+/// Pause for an address after so many failures, in seconds.
 pub fn address_wait_seconds(failures: i64) -> i64 {
     wait_seconds(failures.saturating_sub(FREE_ADDRESS_FAILURES - FREE_FAILURES))
 }
 
-/// Where failures are counted together: an address of IPv4, and a /64 of IPv6, of which a
-/// subscriber has all addresses.
+/// The address under which failures are counted: an IPv4 address, or the /64 of an IPv6 address, as
+/// a subscriber has all of it.
 pub fn subscriber(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

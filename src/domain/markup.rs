@@ -1,7 +1,7 @@
-//! How WhatsApp writes `*bold*`, `_italic_`, `~struck~` and `` `code` `` (WhatsApp Help Center,
-//! "How to format your messages").
+//! Parses WhatsApp's markup: `*bold*`, `_italic_`, `~struck~` and `` `code` `` (WhatsApp Help
+//! Center, "How to format your messages").
 
-/// A piece of a text, and how it is written.
+/// A piece of a text, and its styles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
     pub text: String,
@@ -9,7 +9,7 @@ pub struct Span {
     pub styles: Vec<Style>,
 }
 
-/// How a piece may be written.
+/// A style of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     Bold,
@@ -38,7 +38,7 @@ const MARKERS: [(&str, Style); 5] = [
     ("`", Style::Code),
 ];
 
-/// A text in pieces; what is not a pair of markers stands as it is.
+/// Splits a text into pieces; anything but a pair of markers stays as it is.
 pub fn spans(text: &str) -> Vec<Span> {
     let mut found = Vec::new();
     read(text, &[], &mut found);
@@ -67,13 +67,13 @@ fn read(text: &str, styles: &[Style], found: &mut Vec<Span>) {
     push(text.get(plain..).unwrap_or_default(), styles, found);
 }
 
-/// The style whose marker a text begins with, what stands between it and its second, and the rest.
+/// The style whose marker a text begins with, the text up to the second marker, and the rest.
 fn pair<'a>(before: &str, text: &'a str) -> Option<(Style, &'a str, &'a str)> {
     let (marker, style) = MARKERS
         .into_iter()
         .find(|(marker, _)| text.starts_with(marker))?;
     let inside = text.strip_prefix(marker)?;
-    // In the middle of a word it is a sign like any other: `2*3*4`.
+    // Within a word it is an ordinary character: `2*3*4`.
     let is_word = |sign: Option<char>| sign.is_some_and(char::is_alphanumeric);
     if is_word(before.chars().next_back()) || !begins(inside, marker) {
         return None;

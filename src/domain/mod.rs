@@ -1,7 +1,6 @@
-//! Rules, and nothing else: no async, no clock, no randomness, no I/O.
+//! The rules of Herald as pure functions: no async, no clock, no randomness, no I/O.
 //!
-//! What time it is and which number chance drew are arguments, so that a test
-//! walks through a day in a millisecond.
+//! The time and random numbers are arguments, so that a test walks through a day in a millisecond.
 
 pub mod access;
 pub mod address;

@@ -1,4 +1,4 @@
-//! What became of one call to a provider.
+//! The outcome of one call to a provider.
 
 use super::{failure::Failure, words::words};
 
@@ -16,24 +16,24 @@ words! {
     }
 }
 
-/// The result of one call, as far as the caller can know it.
+/// The outcome of one call, as far as the caller can know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The provider took the message. Not yet sent, not yet delivered.
+    /// The provider accepted the message. It is not yet sent or delivered.
     Accepted {
         provider_message_id: String,
         /// The recipient's `wa_id`, which may differ from the number dialled.
         wa_id: Option<String>,
         /// The recipient's business-scoped user id, if the answer names it.
         user_id: Option<String>,
-        /// Why it is not on its way yet, in words, if the provider keeps it.
+        /// Why the provider holds the message, in words, if it does.
         kept_back: Option<String>,
     },
-    /// The provider said no, with a reason that is about this message or our account.
+    /// The provider refused it, with a reason that concerns this message or our account.
     Refused(Failure),
     /// No connection was made: the message is certainly not sent.
     Unavailable { reason: String },
-    /// The request left and no usable answer came back: it may have been sent.
+    /// The request was sent and no usable answer came back: the message may have been sent.
     Unknown { reason: String },
 }
 
@@ -48,7 +48,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the provider itself was in trouble, which the breaker counts.
+    /// Whether the provider itself failed, which counts for the circuit breaker.
     pub const fn is_provider_trouble(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Unknown { .. })
     }

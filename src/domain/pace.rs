@@ -1,33 +1,30 @@
-//! How many messages may leave now: leaky buckets, each kept as one instant (the
-//! generic cell rate algorithm).
+//! Rate limits of senders and pairs: leaky buckets, each stored as one timestamp (the generic cell
+//! rate algorithm).
 
 use super::{horizon, retry, settings::PairPace, time::Timestamp};
 
-/// A claim never takes more than this much of the pace at once, so that what
-/// is claimed leaves soon (design: 250 ms).
+/// A claim never takes more than this much of the pace at once, so that claimed messages leave
+/// soon.
 pub const CLAIM_MICROS: i64 = 250_000;
 
-/// The calls of a second are spread over a little more than one: a limit is
-/// counted where they arrive, and not all are on their way equally long.
+/// Calls of one second are spread over slightly more than a second: the limit is counted where
+/// calls arrive, and their travel times differ.
 const SPACED_MICROS: i64 = 1_020_000;
 
-/// The first call of a claim is made so much later: until then the claim is
-/// committed, and its calls need not hurry after their moments.
+/// Delay of the first call of a claim: until then the claim is committed, and no call is late.
 const LEAD_MICROS: i64 = 25_000;
 
-/// A claim that would be smaller than this part of a full one waits until it is
-/// worth its transaction.
+/// Minimum batch: a claim smaller than 1/4 of a full one waits.
 const LEAST_PART: i64 = 4;
 
-/// So many calls of a claim are kept for one-time passwords: a backlog of other
-/// messages never takes them.
+/// Calls of a claim reserved for one-time passwords: a backlog of other messages never takes them.
 const KEPT_FOR_OTP: i64 = 2;
 
-/// What a number may send per second unless its provider says otherwise (Meta, "Throughput").
+/// Messages per second of a number unless its provider reports otherwise (Meta, "Throughput").
 pub const USUAL_PER_SECOND: i64 = 80;
 
-/// How many messages per second a sender may send: as a person set it for this sender,
-/// else for all of them, else as its provider reports it. 0 means unlimited.
+/// Messages per second of a sender: its own setting, else the setting for all, else as its provider
+/// reports. 0 means unlimited.
 pub fn allowed(of_sender: Option<i64>, of_all: Option<i64>, reported: Option<i64>) -> i64 {
     of_sender
         .or(of_all)
@@ -35,7 +32,7 @@ pub fn allowed(of_sender: Option<i64>, of_all: Option<i64>, reported: Option<i64
         .unwrap_or(USUAL_PER_SECOND)
 }
 
-/// Who says so: the sender itself, the setting for all, the provider, or nobody yet.
+/// The origin of the limit: the sender, the setting for all, the provider, or the default.
 pub const fn allowed_by(
     of_sender: Option<i64>,
     of_all: Option<i64>,
@@ -49,7 +46,7 @@ pub const fn allowed_by(
     }
 }
 
-/// Which share of the pace a request may take.
+/// The share of the pace that a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     /// One-time passwords: all of it.
@@ -58,29 +55,28 @@ pub enum Lane {
     Ordinary,
 }
 
-/// No right clock writes the instant of a sender's next call further ahead: a few claims
-/// of the slowest sender, that were late and got new moments.
+/// A correct clock writes the time of a sender's next call at most this far ahead: a few claims of
+/// the slowest sender that were late and rescheduled.
 pub const FURTHEST_MICROS: i64 = 15_000_000;
 
-/// What a request for call slots was granted.
+/// The calls granted to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// How many calls may be made.
+    /// Number of calls.
     pub calls: i64,
-    /// When the first may be made; each further one an interval later.
+    /// Time of the first call; each further one follows an interval later.
     pub first_at: Timestamp,
     pub interval_micros: i64,
-    /// The sender's new theoretical time of the next call: to be stored.
+    /// The sender's new time of the next call, to be stored.
     pub next_at: Timestamp,
-    /// When it is worth asking again, if nothing was granted.
+    /// When to ask again, if nothing was granted.
     pub again_at: Option<Timestamp>,
 }
 
 /// Grants up to `wanted` calls at `per_second`; 0 means unlimited.
 ///
-/// `next_at` is the instant at which the next call may be made. Calls may be
-/// granted up to [`CLAIM_MICROS`] ahead, and are to be made at their own times:
-/// so no second sees more than the pace.
+/// `next_at` is the time at which the next call may be made. Calls are granted up to
+/// [`CLAIM_MICROS`] ahead and must be made at their own times, so that no second exceeds the pace.
 pub fn take(next_at: Timestamp, now: Timestamp, per_second: i64, lane: Lane, wanted: i64) -> Grant {
     let next_at = horizon::until(next_at, now, FURTHEST_MICROS);
     if per_second <= 0 {
@@ -94,7 +90,7 @@ pub fn take(next_at: Timestamp, now: Timestamp, per_second: i64, lane: Lane, wan
     }
     // Rounded up: the pace is a limit.
     let interval = (SPACED_MICROS - 1 + per_second) / per_second;
-    // After a pause nothing has to be kept apart from what was before.
+    // After a pause, no distance to earlier calls is needed.
     let start = if now.micros_since(next_at) > CLAIM_MICROS {
         now
     } else {
@@ -134,13 +130,12 @@ pub fn take(next_at: Timestamp, now: Timestamp, per_second: i64, lane: Lane, wan
     }
 }
 
-/// Calls that are so much later than their moments, in microseconds, get new ones.
+/// Calls that are late by this much are rescheduled, in microseconds.
 const LATE_MICROS: i64 = 20_000;
 
-/// New moments for calls whose own have passed while their claim was committed:
-/// the next ones that are free, an interval apart. Returns the first of them, or
-/// `None` if they are not late. They were charged already, but made now they would
-/// come on top of those that are due now.
+/// Reschedules calls whose times have passed while their claim was committed: to the next free
+/// times, an interval apart. Returns the first time, or `None` if they are not late. They were
+/// charged already, but made now they would come on top of the calls that are due now.
 pub fn again(
     next_at: Timestamp,
     first_at: Timestamp,
@@ -151,24 +146,23 @@ pub fn again(
     late.then(|| horizon::until(next_at, now, FURTHEST_MICROS).max(now))
 }
 
-/// No two calls of a process that was held up follow each other closer than
-/// this, in microseconds: what is late is not made up for in a burst.
+/// Minimum distance between two calls of a delayed process, in microseconds: late calls are not
+/// made up for in a burst.
 pub const fn least_apart_micros(interval_micros: i64) -> i64 {
     interval_micros * 1_000_000 / SPACED_MICROS
 }
 
-/// After being asked to slow down, the whole pace is back after this.
+/// Time until the whole pace is back after a request to slow down.
 const RECOVERY_MICROS: i64 = 60_000_000;
 
-/// No request slows a sender down further than to so many thousandths.
+/// A sender is never slowed down below so many thousandths.
 const LEAST_PERMILLE: i64 = 100;
 
-/// Several requests of one moment are one.
+/// Requests to slow down within this time count as one.
 const SAME_MICROS: i64 = 1_000_000;
 
-/// How much of the pace may be used, in thousandths, after it was `slowed_to`
-/// some at `slowed_at`: it comes back bit by bit. A request of a time that is still to
-/// come slows nothing down.
+/// The usable share of the pace, in thousandths, after it was `slowed_to` a share at `slowed_at`:
+/// it recovers gradually. A time in the future slows nothing down.
 pub fn permille(slowed_to: i64, slowed_at: Timestamp, now: Timestamp) -> i64 {
     if horizon::is_ahead(slowed_at, now) {
         return 1000;
@@ -178,15 +172,15 @@ pub fn permille(slowed_to: i64, slowed_at: Timestamp, now: Timestamp) -> i64 {
     slowed_to + (1000 - slowed_to) * passed / RECOVERY_MICROS
 }
 
-/// What to slow down to, in thousandths, when a provider says that it was too
-/// fast: half of what is used now. None, when that was just done.
+/// The share to slow down to, in thousandths, when a provider reports a rate limit: half of the
+/// present one. `None` if that was just done.
 pub fn slower(slowed_to: i64, slowed_at: Timestamp, now: Timestamp) -> Option<i64> {
     let known = slowed_to < 1000 && horizon::is_recent(slowed_at, now, SAME_MICROS);
     (!known).then(|| (permille(slowed_to, slowed_at, now) / 2).max(LEAST_PERMILLE))
 }
 
-/// The pace that is left of one per second: at least one. Unlimited stays so
-/// until it is slowed down, and then starts from Meta's highest throughput.
+/// The reduced pace: at least one per second. Unlimited stays so until it is slowed down, and then
+/// starts from Meta's highest throughput.
 pub fn reduced(per_second: i64, permille: i64) -> i64 {
     match (per_second, permille) {
         (0, 1000..) => 0,
@@ -198,8 +192,8 @@ pub fn reduced(per_second: i64, permille: i64) -> i64 {
 }
 
 impl PairPace {
-    /// No right clock writes the instant of a pair further ahead: the burst, one message
-    /// more, and the pause that a provider asks for when it is too fast.
+    /// A correct clock writes the time of a pair at most this far ahead: the burst, one message
+    /// more, and the pause that a provider asks for when it was too fast.
     pub fn furthest_micros(self) -> i64 {
         let interval = self.interval_seconds.max(0).saturating_mul(1_000_000);
         self.ahead_micros()
@@ -211,7 +205,7 @@ impl PairPace {
         (self.burst.max(1) - 1) * self.interval_seconds * 1_000_000
     }
 
-    /// Takes one message to a person: the pair's new instant, or when to ask again.
+    /// Takes one message: the pair's new time, or when to ask again.
     pub fn take(self, next_at: Timestamp, now: Timestamp) -> Result<Timestamp, Timestamp> {
         let start = horizon::until(next_at, now, self.furthest_micros()).max(now);
         if start.micros_since(now) > self.ahead_micros() {
@@ -220,7 +214,7 @@ impl PairPace {
         Ok(start.plus_seconds(self.interval_seconds))
     }
 
-    /// How many messages may go to a person now, and when to ask again after them.
+    /// How many messages a contact may get now, and when to ask again after them.
     pub fn room(self, mut next_at: Timestamp, now: Timestamp) -> (i64, Timestamp) {
         let burst = self.burst.max(1);
         for room in 0..burst {
@@ -232,7 +226,7 @@ impl PairPace {
         (burst, next_at.plus_micros(-self.ahead_micros()))
     }
 
-    /// The pair's instant that lets nothing pass before a time.
+    /// The pair's time that allows nothing before a given time.
     pub fn closed_until(self, until: Timestamp) -> Timestamp {
         until.plus_micros(self.ahead_micros())
     }

@@ -1,22 +1,22 @@
-//! Phone numbers in E.164, the only form Meta does not reinterpret.
+//! Phone numbers in E.164, the only form that Meta does not reinterpret.
 
 use std::fmt;
 
 use rlibphonenumber::{PHONE_NUMBER_UTIL, ParseError, PhoneNumberFormat, ValidationError};
 
-/// A number in E.164: `+`, the code of a country, and as many digits as that country's numbers
-/// have. A trunk 0 after the country code is left out, as it is dialled within the country only.
+/// A number in E.164: `+`, a country code, and as many digits as that country's numbers have. A
+/// trunk 0 after the country code is dropped, as it is dialled within the country only.
 ///
-/// Which lengths there are is read from the numbering plans of libphonenumber. Whether a number is
-/// in use is not asked: numbers of tests and of documentation are not.
+/// The valid lengths come from the numbering plans of libphonenumber. Whether a number is in use is
+/// not checked: numbers for tests and documentation are not.
 ///
-/// Without the `+` Meta may put the sender's own country code in front (Meta,
-/// "Send messages"), so nothing else is ever written into a request. `Debug`
-/// and `Display` print it masked; [`Phone::e164`] is the number itself.
+/// Without the `+` Meta may put the sender's own country code in front (Meta, "Send messages"), so
+/// no other form is ever written into a request. `Debug` and `Display` print it masked;
+/// [`Phone::e164`] is the number itself.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Phone(String);
 
-/// Which rule a text breaks. The text itself is not repeated.
+/// The rule that a text violates. The text itself is not repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PhoneError {
     #[error("a phone number must start with + and its country code, such as +12025550123")]
@@ -39,17 +39,17 @@ pub enum PhoneError {
     Length,
 }
 
-/// No number is longer (ITU-T E.164).
+/// Longest number (ITU-T E.164).
 const MAX_DIGITS: usize = 15;
 
-/// Reads the numbering plans, which takes tens of milliseconds once: better before the first
+/// Loads the numbering plans, which takes tens of milliseconds once: better before the first
 /// request than during it.
 pub fn load_plans() {
     drop(Phone::parse("+12025550123"));
 }
 
 impl Phone {
-    /// Reads a number that is already in E.164; guesses nothing.
+    /// Parses a number that is in E.164 already; guesses nothing.
     pub fn parse(text: &str) -> Result<Self, PhoneError> {
         let digits = text.strip_prefix('+').ok_or(PhoneError::NoPlus)?;
         for character in digits.chars() {
@@ -92,7 +92,7 @@ impl Phone {
         if number.len() > MAX_DIGITS + 1 {
             return Err(PhoneError::TooLong);
         }
-        // One trunk 0 is left out at a time: what is kept must read as itself.
+        // One trunk 0 is dropped at a time: the stored number must parse as itself.
         if number.len() < text.len() {
             return Self::parse(&number);
         }
@@ -104,15 +104,16 @@ impl Phone {
         Self::parse(&format!("+{wa_id}"))
     }
 
-    /// Whether both are the same line, written in the two forms that its country has: with or
-    /// without the 9 of mobile numbers in Brazil and Argentina. WhatsApp knows a person by one of
-    /// them, whichever was sent to.
+    /// Whether both are the same line in the two forms of its country: with or without the 9 of
+    /// mobile numbers in Brazil and Argentina. WhatsApp knows a person by one of them, whichever
+    /// was sent to.
     pub fn is_variant_of(&self, other: &Self) -> bool {
         self == other || self.is_longer_form_of(other) || other.is_longer_form_of(self)
     }
 
     fn is_longer_form_of(&self, short: &Self) -> bool {
-        // The country, how many digits stand before the one that may be missing, and that digit.
+        // The country code, the number of digits before the one that may be missing, and that
+        // digit.
         [("+55", 2, '9'), ("+54", 0, '9')]
             .into_iter()
             .any(|(country, before, extra)| {
@@ -161,8 +162,8 @@ impl fmt::Display for Phone {
     }
 }
 
-/// A number, or an id made of digits, as it is shown to whoever need not know it: the
-/// country and the last two digits. What holds fewer than seven digits is no number.
+/// Masks a number, or an id of digits: the country code and the last two digits stay. A text with
+/// fewer than seven digits is no number.
 pub fn masked(text: &str) -> String {
     let digits = text.chars().filter(char::is_ascii_digit).count();
     if digits < 7 {
@@ -259,7 +260,7 @@ mod tests {
             // Seven digits in all, of Niue and Tokelau.
             ("+6834555", "+6834555"),
             ("+6905550", "+6905550"),
-            // Of documentation and of tests.
+            // Numbers for documentation and tests.
             ("+12025550123", "+12025550123"),
             ("+15550783881", "+15550783881"),
         ] {

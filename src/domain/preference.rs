@@ -1,4 +1,4 @@
-//! What a person wants to receive: opt-outs, and who may overrule them.
+//! Opt-outs and preferences of recipients, and which messages they stop.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use chrono_tz::Tz;
 
 use super::{category::Category, quiet::QuietHours, settings::Words, time::Timestamp};
 
-/// What is not wanted.
+/// The messages that a statement concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
-    /// Everything but authentication and what is required.
+    /// Everything except authentication and required kinds.
     All,
     Marketing,
 }
@@ -23,19 +23,18 @@ impl Scope {
     }
 }
 
-/// One wish of one person.
+/// An opt-out or opt-in of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
     pub scope: Scope,
-    /// False: no more of it.
+    /// False: an opt-out.
     pub wanted: bool,
-    /// Where it was heard: `word`, `user_preferences`, `131050`.
+    /// Its source: `word`, `user_preferences`, `131050`.
     pub source: &'static str,
     pub at: Timestamp,
 }
 
-/// Whether a person wants a kind of message on a channel. An empty kind or channel means
-/// all of them.
+/// Whether a person wants a kind of message on a channel. An empty kind or channel means all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preference {
     pub kind: String,
@@ -43,11 +42,11 @@ pub struct Preference {
     pub wanted: bool,
 }
 
-/// A message, as far as what its recipient wants decides about it.
+/// The properties of a message that decide whether its recipient wants it.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     pub category: Category,
-    /// Which kind of message, of those that people may turn off.
+    /// The kind of message, which recipients may turn off.
     pub kind: Option<&'a str>,
     /// Its kind cannot be turned off.
     pub required: bool,
@@ -57,35 +56,35 @@ pub struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// Whether nobody can turn it off.
+    /// Whether recipients cannot turn it off.
     pub fn insists(&self) -> bool {
         self.required || self.category == Category::Authentication
     }
 }
 
-/// Why nothing goes to somebody any more.
-pub const DELETED: &str = "the person was deleted";
+/// Why nothing is sent to a deleted contact.
+pub const DELETED: &str = "the contact was deleted";
 
-/// Everything one person wants.
+/// Opt-outs, preferences and quiet hours of one person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wishes {
-    /// Whoever was deleted gets nothing, whatever it is.
+    /// A deleted contact gets nothing at all.
     pub is_deleted: bool,
     pub refused: Vec<Scope>,
     pub preferences: Vec<Preference>,
     pub quiet: Option<Quiet>,
-    /// What products say that this person wants of them; it decides about their own messages only.
+    /// Preferences set by products; they apply only to their own messages.
     pub of_products: BTreeMap<String, OfProduct>,
 }
 
-/// What a product says that a person wants.
+/// Preferences that a product has set for a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OfProduct {
     pub preferences: Vec<Preference>,
     pub quiet: Option<Quiet>,
 }
 
-/// When a person sleeps, and where.
+/// Quiet hours and time zone of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quiet {
     pub hours: QuietHours,
@@ -93,8 +92,8 @@ pub struct Quiet {
 }
 
 impl Wishes {
-    /// Why a message may not be sent. Codes are sent whatever was refused; what is required
-    /// is stopped by nothing but the provider, which takes no marketing from us then.
+    /// Why a message may not be sent. Codes are sent whatever was refused; a required message is
+    /// stopped only by the provider, which then takes no marketing from us.
     pub fn refusal(&self, message: Message<'_>) -> Option<String> {
         if self.is_deleted {
             return Some(DELETED.to_owned());
@@ -120,7 +119,7 @@ impl Wishes {
         self.of_products.get(product?)
     }
 
-    /// Until when a message of a product, or of none, must wait, as its recipient sleeps.
+    /// Until when a message of a product, or of none, must wait for the recipient's quiet hours.
     pub fn quiet_until(&self, product: Option<&str>, now: Timestamp) -> Option<Timestamp> {
         let own = self.of_product(product).and_then(|own| own.quiet);
         [self.quiet, own]
@@ -131,13 +130,13 @@ impl Wishes {
     }
 }
 
-/// Why a message is not wanted, if preferences say so.
+/// Why preferences exclude a message, if they do.
 fn unwanted(preferences: &[Preference], message: Message<'_>) -> Option<String> {
     let decides = preferences
         .iter()
         .filter(|it| it.kind.is_empty() || message.kind == Some(it.kind.as_str()))
         .filter(|it| it.channel.is_empty() || it.channel == message.channel)
-        // What says more of the message decides, and its kind says more than its channel.
+        // The more specific preference decides, and kind outranks channel.
         .max_by_key(|it| (!it.kind.is_empty(), !it.channel.is_empty()))?;
     (!decides.wanted).then(|| {
         let what = match decides.kind.as_str() {
@@ -152,8 +151,8 @@ fn unwanted(preferences: &[Preference], message: Message<'_>) -> Option<String> 
 }
 
 impl Words {
-    /// Whether a text is such a word and nothing else: "please stop the noise"
-    /// is a message to somebody, not a wish.
+    /// The opt-out or opt-in in a text that is such a word and nothing else: "please stop the
+    /// noise" is an ordinary message.
     pub fn wish(&self, text: &str, at: Timestamp) -> Option<Wish> {
         let text = normal(text);
         let wanted = if self.stop.contains(&text) {

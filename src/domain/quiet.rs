@@ -1,4 +1,4 @@
-//! Quiet hours: when a person sleeps, in their own zone.
+//! Quiet hours of a person, in their own time zone.
 
 use chrono::{DateTime, LocalResult, NaiveDate, NaiveTime, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
@@ -8,7 +8,7 @@ use super::time::Timestamp;
 
 const MINUTES_A_DAY: i64 = 24 * 60;
 
-/// From a minute of the day until another, which may be of the next day.
+/// From a minute of the day until another, which may be on the next day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct QuietHours {
@@ -16,7 +16,7 @@ pub struct QuietHours {
     until: i64,
 }
 
-/// As people write them: `{ from = "21:00", until = "07:00" }`.
+/// As written in a catalogue: `{ from = "21:00", until = "07:00" }`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -24,7 +24,7 @@ struct Written {
     until: String,
 }
 
-/// Why hours cannot be read.
+/// The hours cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("quiet hours are written 21:00 and 07:00, and are not the same")]
 pub struct Unreadable;
@@ -55,7 +55,7 @@ impl std::fmt::Display for QuietHours {
 }
 
 impl QuietHours {
-    /// Reads `21:00` and `07:00`.
+    /// Parses `21:00` and `07:00`.
     pub fn parse(from: &str, until: &str) -> Result<Self, Unreadable> {
         let minutes = |text: &str| {
             let time =
@@ -73,7 +73,7 @@ impl QuietHours {
         Ok(Self { from, until })
     }
 
-    /// As two columns hold them.
+    /// From the two stored columns.
     pub fn stored(from: Option<i64>, until: Option<i64>) -> Option<Self> {
         Self::new(from?, until?).ok()
     }
@@ -83,8 +83,8 @@ impl QuietHours {
         (self.from, self.until)
     }
 
-    /// Until when nothing may disturb; `None`: it may now. An hour that a change of clocks
-    /// leaves out ends with it.
+    /// End of the quiet hours; `None` if it is none now. An hour that a clock change leaves out
+    /// ends with it.
     pub fn until(self, zone: Tz, now: Timestamp) -> Option<Timestamp> {
         let now = DateTime::<Utc>::from_timestamp_micros(now.micros())?;
         let local = now.with_timezone(&zone);
@@ -108,7 +108,7 @@ impl QuietHours {
 }
 
 fn end(zone: Tz, day: NaiveDate, minute: i64) -> Option<DateTime<Utc>> {
-    // Three hours later every clock has been put forward that is.
+    // Three hours later every clock change is over.
     (0..=180).find_map(|later| {
         let minute = minute + later;
         let day = day.checked_add_days(chrono::Days::new(
@@ -123,7 +123,7 @@ fn end(zone: Tz, day: NaiveDate, minute: i64) -> Option<DateTime<Utc>> {
     })
 }
 
-/// The zone of a name of the tz database.
+/// A time zone by its name in the tz database.
 pub fn zone(name: &str) -> Option<Tz> {
     name.parse().ok()
 }

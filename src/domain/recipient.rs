@@ -1,4 +1,4 @@
-//! Whom a message is for, as routes, rules and requests write it.
+//! Parses recipients as routes, rules and requests write them.
 
 use uuid::Uuid;
 
@@ -7,17 +7,17 @@ use super::phone::{Phone, PhoneError};
 /// One entry of a `to`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RecipientSpec {
-    /// The recipient of the notification a rule is about.
+    /// The recipient of the notification that a rule reacts to.
     Same,
     User(String),
     Group(String),
     Contact(String),
     Phone(Phone),
-    /// Somebody whose number nobody told us.
+    /// A person whose number is unknown.
     UserId(UserId),
 }
 
-/// Why an entry means nobody.
+/// Why an entry is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecipientError {
     #[error(
@@ -30,8 +30,8 @@ pub enum RecipientError {
     Phone(#[from] PhoneError),
 }
 
-/// The entries that one stands for: `groups:A,B` is two groups, so that a setting or an
-/// event may name several. An expression is left for when it is known.
+/// Splits an entry: `groups:A,B` is two groups, so that a setting or an event may name several. An
+/// expression stays as it is until it is evaluated.
 pub fn each(entry: &str) -> Vec<String> {
     match entry.strip_prefix("groups:") {
         Some(names) if !names.contains('{') => names
@@ -44,13 +44,13 @@ pub fn each(entry: &str) -> Vec<String> {
     }
 }
 
-/// Whether whom an entry means is known with its event only.
+/// Whether an entry can be evaluated only with its event.
 pub fn is_expression(entry: &str) -> bool {
     entry.contains("{{") || entry.contains("{%")
 }
 
 impl RecipientSpec {
-    /// Whether two entries mean one recipient: an id may be written in several ways.
+    /// Whether two entries mean the same recipient: an id has several spellings.
     pub fn is_the_same_as(&self, other: &Self) -> bool {
         let id = |spec: &Self| match spec {
             Self::Contact(name) => Uuid::parse_str(name).ok(),
@@ -93,7 +93,7 @@ impl RecipientSpec {
 pub struct UserId(String);
 
 impl UserId {
-    /// Reads one; `None` if it does not look like one.
+    /// Parses a user id; `None` if it does not look like one.
     pub fn parse(text: &str) -> Option<Self> {
         let (country, rest) = text.split_once('.')?;
         let id = rest.strip_prefix("ENT.").unwrap_or(rest);
@@ -108,7 +108,7 @@ impl UserId {
         &self.0
     }
 
-    /// Whether it is of several linked businesses.
+    /// Whether it belongs to several linked businesses.
     pub fn is_of_parent(&self) -> bool {
         self.0
             .get(2..)
@@ -116,7 +116,7 @@ impl UserId {
     }
 }
 
-/// Where a message goes.
+/// The address of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     Phone(Phone),

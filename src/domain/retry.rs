@@ -1,4 +1,4 @@
-//! What to do after a call: once more and when, or not.
+//! Decides after a call whether and when to try again.
 
 use super::{
     category::Category,
@@ -11,16 +11,16 @@ use super::{
 /// No delay of a message that failed is longer, in seconds.
 const CAP_SECONDS: i64 = 24 * 60 * 60;
 
-/// What follows a call.
+/// The next step after a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// The message is with the provider.
+    /// The provider has accepted the message.
     Accepted,
-    /// Once more at this time. `uses_try` when the answer was about the message.
+    /// Try again at this time. `uses_try` if the answer concerned the message.
     Again { at: Timestamp, uses_try: bool },
-    /// Nobody knows: wait for a callback, or for the policy.
+    /// The outcome is unknown: wait for a callback, or for the policy.
     Await,
-    /// It will not work.
+    /// Final failure.
     Fail(Failure),
 }
 
@@ -36,43 +36,43 @@ pub fn backoff_micros(policy: &RetryPolicy, tries: i64, jitter_permille: i64) ->
     full / 2 + full / 2000 * jitter_permille.clamp(0, 1000)
 }
 
-/// The pause of a message that is fine while the sender or the provider is not,
-/// in microseconds: two seconds, doubled for each trouble in a row, at most a
-/// quarter of an hour, spread over its upper half.
+/// Pause of a message that is fine while the sender or the provider is not, in microseconds: two
+/// seconds, doubled for each consecutive failure, at most a quarter of an hour, spread over its
+/// upper half.
 pub fn pause_micros(in_a_row: i64, jitter_permille: i64) -> i64 {
     let full = (2_000_000_i64 << in_a_row.clamp(0, 9)).min(900_000_000);
     full / 2 + full / 2000 * jitter_permille.clamp(0, 1000)
 }
 
-/// The pause of a message to somebody who gets too many, in microseconds: `4^x`
-/// seconds, `x` from 0 (Meta, "Pair rate limits"), at most an hour.
+/// Pause of a message whose recipient gets too many, in microseconds: `4^x` seconds, `x` from 0
+/// (Meta, "Pair rate limits"), at most an hour.
 pub fn pair_pause_micros(in_a_row: i64) -> i64 {
     (1_000_000_i64 << (2 * (in_a_row - 1).clamp(0, 6))).min(3_600_000_000)
 }
 
-/// Marketing that its provider holds back from a person is tried again after
-/// this many seconds (Meta, code 131049: not within 24 hours).
+/// Marketing that its provider does not deliver to a recipient is retried after this many seconds
+/// (Meta, code 131049: not within 24 hours).
 pub const MARKETING_AGAIN_SECONDS: i64 = 24 * 60 * 60;
 
-/// No pause after a `failed` callback is longer because of earlier ones.
+/// Longest pause after a `failed` callback that grew from earlier ones.
 const SETTLE_CAP_SECONDS: i64 = 24 * 60 * 60;
 
-/// Marketing of a number that is reported as spam is held so long, in seconds.
+/// Hold of marketing for a number reported as spam, in seconds.
 pub const SPAM_SECONDS: i64 = 24 * 60 * 60;
 
-/// What happened to a message so far, the present answer included.
+/// The history of a message, including the present answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tried {
-    /// Attempts of this generation that failed for a reason of the message.
+    /// Attempts of this generation that failed for a reason in the message.
     pub tries: i64,
     /// Attempts of this generation with a failure of the same class.
     pub of_this_class: i64,
-    /// The provider's own troubles since the last real answer.
+    /// Consecutive failures of the provider since the last real answer.
     pub in_a_row: i64,
     pub category: Category,
 }
 
-/// Decides after an answer.
+/// Decides the next step after an answer.
 pub fn after(
     outcome: &Outcome,
     tried: Tried,
@@ -85,7 +85,7 @@ pub fn after(
         Outcome::Unknown { .. } => return Next::Await,
         Outcome::Unavailable { .. } => {
             return Next::Again {
-                // The sender's hold paces an outage: its messages need not wait much longer.
+                // The sender's hold covers an outage: its messages need not wait much longer.
                 at: now.plus_micros(pause_micros(tried.in_a_row.min(5), jitter_permille)),
                 uses_try: false,
             };
@@ -106,7 +106,7 @@ pub fn after(
         FailureClass::MarketingLimit if marketing && tried.of_this_class <= 1 => {
             again(MARKETING_AGAIN_SECONDS * 1_000_000)
         }
-        // The message is fine; what is in its way is held or slowed down elsewhere.
+        // The message is fine; the obstacle is held or slowed down elsewhere.
         FailureClass::PaceNumber
         | FailureClass::Token
         | FailureClass::Account
@@ -129,8 +129,8 @@ pub fn after(
     }
 }
 
-/// After which pause, in seconds, a `failed` callback may be followed by another
-/// attempt; none: never. `settle_seconds` is the first and the least; it doubles each time, to a day.
+/// Pause before another attempt after a `failed` callback, in seconds; `None`: no retry.
+/// `settle_seconds` is the first and shortest pause; it doubles each time, up to a day.
 pub fn after_callback(failure: &Failure, tried: Tried, settle_seconds: i64) -> Option<i64> {
     let doublings = (tried.tries - 1).clamp(0, 20);
     let pause = settle_seconds
@@ -148,14 +148,14 @@ pub fn after_callback(failure: &Failure, tried: Tried, settle_seconds: i64) -> O
     }
 }
 
-/// How long the sender is held before one call probes the provider again, in
-/// microseconds: a second, doubled each time, at most a minute.
+/// How long a sender is held before a call probes the provider again, in microseconds: a second,
+/// doubled each time, at most a minute.
 pub fn probe_after_micros(failures_in_row: i64) -> i64 {
     let doublings = (failures_in_row - BREAKER_THRESHOLD).clamp(0, 6);
     (1_000_000_i64 << doublings).min(60_000_000)
 }
 
-/// So many provider troubles in a row hold the sender.
+/// So many consecutive provider failures hold the sender.
 pub const BREAKER_THRESHOLD: i64 = 5;
 
 #[cfg(test)]
@@ -337,7 +337,7 @@ mod tests {
         ] {
             assert_eq!(pause(tries), Some(seconds), "{tries}");
         }
-        // No cap makes a longer setting shorter.
+        // The cap does not shorten a longer setting.
         assert_eq!(
             after_callback(&failure, Tried::default(), 100_000),
             Some(100_000)

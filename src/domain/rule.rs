@@ -1,4 +1,4 @@
-//! Follow-up rules: what to do when a notification reaches a state.
+//! Follow-up rules: what to send when a notification reaches a state.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use super::{
     trigger::{Trigger, Triggers},
 };
 
-/// A rule never answers a chain of rules deeper than this.
+/// Longest chain of rules that react to each other.
 pub const MAX_DEPTH: i64 = 5;
 
-/// A timer whose delay has passed already fires no sooner than this after its
-/// trigger was applied, so that a backlog reminds nobody who has read.
+/// A timer that is already due fires no sooner than this after its trigger was applied, so that a
+/// backlog of callbacks does not cause reminders to people who have read the message.
 const SETTLING_SECONDS: i64 = 10 * 60;
 
-/// What a rule sends.
+/// The message of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Send {
@@ -31,11 +31,11 @@ pub struct Send {
     /// Parameter name → Jinja2 text over `notification`, `contact`, `event`, `failure`.
     #[serde(default)]
     pub params: BTreeMap<String, String>,
-    /// The name of a sender; absent: for `same` the one that the notification had,
-    /// else the default.
+    /// The name of a sender; absent: with `same` the sender of the notification, otherwise the
+    /// default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,
-    /// Which kind of message it is; absent: that of the notification.
+    /// The kind of message; absent: the notification's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// `template`, `auto` or `text`.
@@ -55,17 +55,17 @@ pub struct Rule {
     pub after_seconds: i64,
     pub unless: Triggers,
     pub send: Send,
-    /// Answers what rules have made, too.
+    /// Reacts to messages made by rules, too.
     pub chain: bool,
 }
 
-/// Why a rule did not start although its trigger came.
+/// Why a rule did not start although its trigger fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotStarted {
-    /// It would answer what a rule has made.
+    /// It would react to a message made by a rule.
     MadeByARule,
     TooDeep,
-    /// One of its `unless` is known already.
+    /// One of its `unless` has happened already.
     Unless,
 }
 
@@ -75,15 +75,15 @@ impl NotStarted {
             Self::MadeByARule => {
                 "a rule made this notification, and this rule does not say `chain = true`"
             }
-            Self::TooDeep => "the chain of rules is as deep as it may be",
-            Self::Unless => "one of its `unless` is known already",
+            Self::TooDeep => "the chain of rules has reached its maximum depth",
+            Self::Unless => "one of its `unless` has happened already",
         }
     }
 }
 
 impl Rule {
-    /// Whether the rule starts for a notification `depth` rules away from an
-    /// event, of which `reached` is known.
+    /// Whether the rule starts for a notification that is `depth` rules away from an event and has
+    /// reached `reached`.
     pub fn starts(&self, depth: i64, reached: Triggers) -> Result<(), NotStarted> {
         if depth >= MAX_DEPTH {
             Err(NotStarted::TooDeep)
@@ -96,9 +96,8 @@ impl Rule {
         }
     }
 
-    /// When it is due: `after` from the provider's time of the trigger, but no
-    /// sooner than min(`after`, 10 minutes) after it was applied. A provider
-    /// time in the future counts as now.
+    /// When it is due: `after` from the provider's time of the trigger, but no sooner than
+    /// min(`after`, 10 minutes) after it was applied. A provider time in the future counts as now.
     pub fn due(&self, trigger_at: Timestamp, now: Timestamp) -> Timestamp {
         let settled = now.plus_seconds(self.after_seconds.min(SETTLING_SECONDS));
         trigger_at
@@ -108,7 +107,7 @@ impl Rule {
     }
 }
 
-/// Reads `90s`, `30m`, `24h`, `7d`. Nothing else, so that no unit is guessed.
+/// Parses `90s`, `30m`, `24h`, `7d`, and nothing else, so that no unit is guessed.
 pub fn parse_duration_seconds(text: &str) -> Option<i64> {
     let text = text.trim();
     let unit_at = text.find(|character: char| !character.is_ascii_digit())?;

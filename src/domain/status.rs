@@ -1,22 +1,21 @@
-//! The status of a notification: a pure function of its attempts' facts and of
-//! what the engine has decided.
+//! The status of a notification: a pure function of its attempts' facts and the engine's state.
 
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Fact, Facts};
 
-/// What the engine has to do with a notification.
+/// The engine's state of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineState {
-    /// To be sent when due.
+    /// Will be sent when due.
     Queued,
-    /// Waits for something, out of the due queue; the reason says for what.
+    /// Waits outside the due queue; the reason says for what.
     Held,
     /// A call is being made, under a lease.
     Sending,
     /// Another attempt is due.
     Retrying,
-    /// A call was made and nobody knows with which result.
+    /// A call was made, and its outcome is unknown.
     Unknown,
     /// Nothing more to do.
     Settled,
@@ -26,7 +25,7 @@ pub enum EngineState {
     GaveUp,
 }
 
-/// What a person is told of a notification.
+/// The status shown to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -47,7 +46,7 @@ pub enum Status {
     Cancelled,
 }
 
-/// The four groups that people count in.
+/// The four groups of statuses in statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Group {
@@ -113,7 +112,7 @@ impl Status {
         Self::ALL.into_iter().find(|status| status.name() == name)
     }
 
-    /// Whether nothing more is sent of it, unless a person wants it.
+    /// Whether nothing more is sent unless an operator retries it.
     pub const fn is_final(self) -> bool {
         match self {
             Self::Queued
@@ -121,7 +120,7 @@ impl Status {
             | Self::Sending
             | Self::Retrying
             | Self::Unknown
-            // A failure that another attempt follows may still be told of.
+            // A failure that is followed by another attempt may still be reported.
             | Self::Accepted
             | Self::Sent => false,
             Self::Delivered
@@ -149,9 +148,9 @@ impl Status {
     }
 }
 
-/// The rule: `played`, `read` or `delivered` if any attempt has it; else by the
-/// newest attempt of the present generation, if that has a fact; else what the
-/// engine says.
+/// Computes the status: `played`, `read` or `delivered` if any attempt has that fact; otherwise
+/// from the newest attempt of the present generation, if it has a fact; otherwise from the engine's
+/// state.
 pub fn status<'a>(
     all: impl Iterator<Item = &'a Facts>,
     newest: Option<&Facts>,
@@ -178,7 +177,7 @@ pub fn status<'a>(
         return best;
     }
     if let Some(facts) = newest.filter(|facts| !facts.is_empty()) {
-        // Another attempt is to come, even if it is held back for now.
+        // Another attempt will follow, even if it is held for now.
         let more = matches!(
             engine,
             EngineState::Retrying | EngineState::Queued | EngineState::Held
@@ -186,7 +185,7 @@ pub fn status<'a>(
         return if more {
             Status::Retrying
         } else if engine == EngineState::Sending && facts.has(Fact::Failed) {
-            // Claimed for another attempt: this failure is not the end of it.
+            // Claimed for another attempt: this failure is not final.
             Status::Sending
         } else if facts.has(Fact::Failed) {
             Status::Failed
@@ -201,7 +200,7 @@ pub fn status<'a>(
         EngineState::Held => Status::Held,
         EngineState::Sending => Status::Sending,
         EngineState::Retrying => Status::Retrying,
-        // Nothing more to do, and no fact: only a settled answer without facts could do this.
+        // Nothing to do and no fact: only a settled answer without facts could lead here.
         EngineState::Unknown | EngineState::Settled => Status::Unknown,
         EngineState::Skipped => Status::Skipped,
         EngineState::Cancelled => Status::Cancelled,

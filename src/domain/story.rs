@@ -1,4 +1,4 @@
-//! What happened to a message, in sentences for people.
+//! Sentences for people about what happened to a message.
 
 use serde_json::Value;
 
@@ -6,43 +6,42 @@ use super::{
     outcome::AttemptOutcome, status::Status, timeline::TimelineKind as Kind, words::words,
 };
 
-/// How a notification stands, in a sentence. `reason` is why it waits, was skipped or
-/// failed; `until` is when it is looked at again.
+/// The state of a notification, as a sentence. `reason` is why it waits, was skipped or failed;
+/// `until` is when it is looked at again.
 pub fn standing(status: Status, reason: Option<&str>, until: Option<&str>) -> String {
     let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
     let until = until.map_or_else(String::new, |until| {
         format!(" It is looked at again at {until}.")
     });
     match status {
-        Status::Queued => format!("It waits for its turn{because}.{until}"),
+        Status::Queued => format!("It is queued{because}.{until}"),
         Status::Held => format!("It is held{because}.{until}"),
-        Status::Sending => "It is being sent at this moment.".to_owned(),
+        Status::Sending => "It is being sent now.".to_owned(),
         Status::Retrying => format!("An attempt failed and another is due{because}.{until}"),
         Status::Unknown => format!(
-            "A call was made and its answer was lost{because}. Nobody knows yet whether the person has it.{until}"
+            "A call was made and its response was lost{because}. It is not known yet whether it was delivered.{until}"
         ),
         Status::Accepted => {
-            format!("The provider has accepted it and has said nothing more{because}.")
+            format!("The provider has accepted it and has not reported anything since{because}.")
         }
-        Status::Sent => "It was sent, and has not arrived yet.".to_owned(),
-        Status::Delivered => "It has arrived, and was not read as far as is known.".to_owned(),
+        Status::Sent => "It was sent, and is not delivered yet.".to_owned(),
+        Status::Delivered => "It was delivered, and is not known to be read.".to_owned(),
         Status::Read => "It was read.".to_owned(),
         Status::Played => "It was played.".to_owned(),
         Status::Failed => format!("It failed{because}."),
-        Status::Expired => format!("It waited longer than it may and was not sent{because}."),
+        Status::Expired => format!("It expired before it was sent{because}."),
         Status::GaveUp => format!(
-            "Its answer was lost and no callback came. It may have arrived; it was not sent again{because}."
+            "Its response was lost and no callback came. It may have been delivered; it was not sent again{because}."
         ),
-        Status::Skipped => format!("It was not sent, on purpose{because}."),
+        Status::Skipped => format!("It was skipped{because}."),
         Status::Cancelled => format!("It was cancelled{because}."),
     }
 }
 
-/// What is to be said of a message that waits while sending is on hold.
-pub const ON_HOLD: &str =
-    " Sending is on hold: `herald hold show` says what waits, `herald hold release` lets it go.";
+/// The sentence for a message that waits while sending is on hold.
+pub const ON_HOLD: &str = " Sending is on hold: `herald hold show` lists what waits, `herald hold release` ends the hold.";
 
-/// What is to be said of an instant that lies further ahead than it can.
+/// The sentence for a time that is further in the future than possible.
 pub fn too_far_ahead(what: TooFar, until: &str) -> String {
     let so = match what {
         TooFar::Due => "It is treated as due",
@@ -53,17 +52,15 @@ pub fn too_far_ahead(what: TooFar, until: &str) -> String {
     };
     let which = match what {
         TooFar::Due => "It waits",
-        TooFar::Lease => "Its call has it to itself",
+        TooFar::Lease => "Its call has a lease",
         TooFar::Pace => "The pace of its sender is taken",
         TooFar::Probe => "Its sender is held without a probe",
         TooFar::Timer => "The rule waits",
     };
-    format!(
-        "{which} until {until}, which lies further ahead than it can: the clock was changed. {so}."
-    )
+    format!("{which} until {until}, which is too far in the future: the clock was changed. {so}.")
 }
 
-/// What lies further ahead than it can.
+/// A time that is further in the future than possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TooFar {
     /// The message, or another attempt.
@@ -95,17 +92,17 @@ fn sentence(kind: Kind, detail: &Value) -> String {
         Kind::Queued => match (word("route"), word("rule")) {
             (Some(route), _) => format!("The route {route} made it."),
             (None, Some(rule)) => format!("The rule {rule} made it."),
-            (None, None) => "It was asked for directly.".to_owned(),
+            (None, None) => "It was requested directly.".to_owned(),
         },
         Kind::Skipped | Kind::Suppressed => format!("It was skipped{}.", because("reason")),
         Kind::ValueUnread => format!(
-            "A value is shown as it came, at {}{}.",
+            "A value is shown unchanged, at {}{}.",
             word("place").unwrap_or("a parameter"),
             because("rule")
         ),
         Kind::Held => format!("It was held{}.", because("reason")),
         Kind::AddressChanged => {
-            "The person has another number or id now: it goes there.".to_owned()
+            "The contact has another number or id now: it is sent there.".to_owned()
         }
         Kind::NumberChangedHands => {
             "The contact that it was made for has another number now; it goes to the number that \
@@ -113,12 +110,12 @@ fn sentence(kind: Kind, detail: &Value) -> String {
                 .to_owned()
         }
         Kind::Accepted => "The provider accepted it.".to_owned(),
-        Kind::HeldByProvider => "The provider accepted it, and keeps it back for now.".to_owned(),
-        Kind::Sent => "The provider says that it was sent.".to_owned(),
+        Kind::HeldByProvider => "The provider accepted it, and holds it for now.".to_owned(),
+        Kind::Sent => "The provider reports that it was sent.".to_owned(),
         Kind::Delivered => "It arrived.".to_owned(),
         Kind::Read => "It was read.".to_owned(),
         Kind::Played => "It was played.".to_owned(),
-        Kind::Replied => "The person answered.".to_owned(),
+        Kind::Replied => "The recipient replied.".to_owned(),
         Kind::Failed => match (
             word("meaning").or_else(|| word("title")),
             detail.get("code").and_then(Value::as_i64),
@@ -129,23 +126,24 @@ fn sentence(kind: Kind, detail: &Value) -> String {
             (None, None) => "It failed.".to_owned(),
         },
         Kind::RetryScheduled => format!(
-            "The provider refused it{}. Another try is due.",
+            "The provider refused it{}. It will be tried again.",
             because("meaning")
         ),
         Kind::Deferred => format!(
-            "It could not be sent{}. It waits, and this costs no try.",
+            "It could not be sent{}. It waits; this does not count as a try.",
             word("reason")
                 .or_else(|| word("meaning"))
                 .map_or_else(String::new, |text| format!(": {text}"))
         ),
-        Kind::OutcomeUnknown => format!("The answer to the call was lost{}.", because("reason")),
+        Kind::OutcomeUnknown => format!("The response to the call was lost{}.", because("reason")),
         Kind::ClockChanged => format!(
             "The clock was changed: it waited until {}, further ahead than it can, and goes on \
              from here.",
             word("was").unwrap_or("a later time")
         ),
         Kind::LeaseExpired => {
-            "The process that was sending it is gone: whether it was sent is not known.".to_owned()
+            "The process that was sending it has ended: it is not known whether it was sent."
+                .to_owned()
         }
         Kind::GaveUp => {
             "No callback came: it may have been sent, and was not sent again.".to_owned()
@@ -153,16 +151,16 @@ fn sentence(kind: Kind, detail: &Value) -> String {
         Kind::ResendScheduled => {
             "No callback came: it is sent again, and may arrive twice.".to_owned()
         }
-        Kind::LateResponse => "An answer came after its attempt had been given up.".to_owned(),
-        Kind::DetailsAdded => "The provider repeated what was known, with more of it.".to_owned(),
-        Kind::Expired => "It had waited longer than it may.".to_owned(),
-        Kind::Stale => "Since it was accepted, nothing was heard of it for too long.".to_owned(),
+        Kind::LateResponse => "A response came after its attempt had been given up.".to_owned(),
+        Kind::DetailsAdded => "The provider repeated a known status, with more details.".to_owned(),
+        Kind::Expired => "It expired.".to_owned(),
+        Kind::Stale => "No status has come for too long since it was accepted.".to_owned(),
         Kind::Cancelled => format!("It was cancelled{}.", because("reason")),
         Kind::Superseded => "It was cancelled: an `unless` of its rule came first.".to_owned(),
-        Kind::RetryRequested => "A person asked for another try.".to_owned(),
-        Kind::SendNowRequested => "A person ended its waiting.".to_owned(),
+        Kind::RetryRequested => "An operator retried it.".to_owned(),
+        Kind::SendNowRequested => "An operator ended its wait.".to_owned(),
         Kind::Ignored => format!(
-            "{} was told and changed nothing{}.",
+            "{} was reported and changed nothing{}.",
             word("status").map_or_else(
                 || "Something".to_owned(),
                 |status| format!("\u{201c}{status}\u{201d}")
@@ -178,16 +176,16 @@ fn sentence(kind: Kind, detail: &Value) -> String {
             )
         }
         Kind::RecipientUnknown => {
-            format!("One who should get it is not known{}.", because("reason"))
+            format!("A recipient is unknown{}.", because("reason"))
         }
         Kind::RuleFired => format!("The rule {rule} fired."),
         Kind::RuleSkipped => format!(
-            "What the rule {rule} would have sent was skipped{}.",
+            "The message of the rule {rule} was skipped{}.",
             because("reason")
         ),
-        Kind::RuleCancelled => format!("What the rule {rule} had planned was cancelled."),
+        Kind::RuleCancelled => format!("The follow-up of the rule {rule} was cancelled."),
         Kind::RuleOverruled => format!(
-            "What the rule {rule} sent was overruled by what came later{}.",
+            "The message of the rule {rule} was superseded by a later status{}.",
             because("reason")
         ),
     }
@@ -197,7 +195,7 @@ fn sentence(kind: Kind, detail: &Value) -> String {
 /// `http_status` is absent where no call was made.
 pub fn attempt(outcome: Option<&str>, http_status: Option<i64>) -> String {
     let Some(word) = outcome else {
-        return "The call is being made, or the process that made it is gone.".to_owned();
+        return "The call is open, or its process has ended.".to_owned();
     };
     match (AttemptOutcome::parse(word), http_status) {
         (Some(AttemptOutcome::Accepted), _) => "The provider accepted it.".to_owned(),
@@ -211,37 +209,37 @@ pub fn attempt(outcome: Option<&str>, http_status: Option<i64>) -> String {
             "The provider could not be reached: it was not sent.".to_owned()
         }
         (Some(AttemptOutcome::Unknown), _) => {
-            "The answer was lost: whether it was sent is not known.".to_owned()
+            "The response was lost: it is not known whether it was sent.".to_owned()
         }
         (None, _) => format!("It ended as {word}."),
     }
 }
 
 words! {
-    /// What a person can do about a notification now.
+    /// An action that is possible on a notification.
     pub enum ManualAction {
         /// Send it again.
         Retry = "retry",
-        /// Send it again although it may have arrived.
+        /// Send it again although it may have been delivered.
         RetryInsisting = "retry_even_if_delivered",
-        /// End its waiting.
+        /// End its wait.
         SendNow = "send_now",
         Cancel = "cancel",
     }
 }
 
 impl ManualAction {
-    /// In words.
+    /// Its label.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Retry => "Retry it, when what stood in the way is fixed.",
-            Self::RetryInsisting => "Ask the person. Retry it if a second copy does no harm.",
-            Self::SendNow => "End its waiting; the pace is kept all the same.",
-            Self::Cancel => "Cancel it, if it matters no more.",
+            Self::Retry => "Retry it, once the cause is fixed.",
+            Self::RetryInsisting => "Ask the recipient. Retry it if a second copy does no harm.",
+            Self::SendNow => "End its wait; the pace still applies.",
+            Self::Cancel => "Cancel it, if it is no longer needed.",
         }
     }
 
-    /// The words of the command line after `herald`; the id follows.
+    /// The arguments of the `herald` command; the id follows.
     pub const fn command(self) -> &'static str {
         match self {
             Self::Retry => "retry",

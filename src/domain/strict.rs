@@ -1,5 +1,5 @@
-//! Documents in which an object is an object: what serde derives for a struct also takes a list of
-//! its fields in their order, which nobody means and which no contract says.
+//! A strict deserializer, in which an object must be an object: serde's derived code for a struct
+//! also accepts a list of its fields in their order, which no API contract allows.
 
 use std::fmt;
 
@@ -11,19 +11,19 @@ use serde::{
     },
 };
 
-/// A deserializer that reads structs out of objects only, however deep they stand. What serde
-/// buffers (`untagged` and `tag`) it does not reach: read those by hand.
+/// A deserializer that reads structs only from objects, at any depth. It does not reach what serde
+/// buffers (`untagged` and `tag`): read those by hand.
 #[derive(Debug)]
 pub struct Strict<D>(pub D);
 
-/// Reads a part strictly that serde has set aside.
+/// Strictly deserializes a part that serde has buffered.
 pub fn read<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     T::deserialize(Strict(deserializer))
 }
 
-/// The same for a part of it.
+/// Like [`read`], for a part of it.
 struct Part<T>(T);
 
 /// A visitor of a struct.

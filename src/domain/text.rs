@@ -1,19 +1,19 @@
-//! Texts of strangers: what is kept of them, and how a terminal is shown them.
+//! Limits and escaping of foreign texts: how much is stored, and how a terminal shows them.
 
 use std::{borrow::Cow, fmt::Write};
 
 use sha2::{Digest, Sha256};
 
-/// Names and titles are kept to this length, in characters; WhatsApp's own have up to 25.
+/// Most characters stored of names and titles; WhatsApp's own have up to 25.
 pub const MAX_NAME: usize = 256;
 
-/// Provider's ids are kept to this length, in characters; theirs have up to 140.
+/// Most characters stored of a provider's ids; they have up to 140.
 pub const MAX_ID: usize = 256;
 
-/// What somebody has written is kept to this length, in characters; WhatsApp takes no more.
+/// Most characters stored of an inbound text; WhatsApp takes no more.
 pub const MAX_TEXT: usize = 65_536;
 
-/// At most so many characters of a text.
+/// Cuts a text to so many characters.
 pub fn cut(text: &mut String, most: usize) {
     if text.len() > most
         && let Some((end, _)) = text.char_indices().nth(most)
@@ -22,7 +22,7 @@ pub fn cut(text: &mut String, most: usize) {
     }
 }
 
-/// A name: one line, at most [`MAX_NAME`] characters.
+/// Cuts a name: one line, at most [`MAX_NAME`] characters.
 pub fn cut_name(name: &mut String) {
     if name.chars().any(|it| it.is_control() || is_line_end(it)) {
         *name = name
@@ -39,8 +39,8 @@ pub fn cut_name(name: &mut String) {
     cut(name, MAX_NAME);
 }
 
-/// An id of at most [`MAX_ID`] characters. Two longer ones stay different: the end is a digest
-/// of the whole.
+/// Cuts an id to [`MAX_ID`] characters. Two longer ones stay different: the end is a digest of the
+/// whole.
 pub fn cut_id(id: &mut String) {
     if id.chars().count() > MAX_ID {
         let digest = hex::encode(Sha256::digest(id.as_bytes()));
@@ -53,8 +53,8 @@ const fn is_line_end(character: char) -> bool {
     matches!(character, '\u{2028}' | '\u{2029}')
 }
 
-/// What changes a terminal, or the order in which its text is read: C0 and C1 (Unicode 4.8),
-/// but for tabs and ends of lines, and the bidirectional controls (UAX #9, 2).
+/// Characters that change a terminal, or the order in which its text is read: C0 and C1 (Unicode
+/// 4.8), except tabs and line ends, and the bidirectional controls (UAX #9, 2).
 fn is_unsafe(character: char) -> bool {
     let harmless = matches!(character, '\n' | '\t');
     let bidirectional = matches!(
@@ -64,14 +64,14 @@ fn is_unsafe(character: char) -> bool {
     !harmless && (character.is_control() || bidirectional || is_line_end(character))
 }
 
-/// A text as a terminal may be shown it. Escapes are those of JSON, so that a document that
-/// is printed stays one.
+/// A text that is safe on a terminal. Escapes are those of JSON, so that a printed document stays
+/// one.
 pub fn for_terminal(text: &str) -> Cow<'_, str> {
     escaped(text, is_unsafe)
 }
 
-/// A line of a log as a terminal may be shown it. It stays one line, and ESC stays: it begins
-/// the formatter's own colours, and the formatter escapes that of values.
+/// A log line that is safe on a terminal. It stays one line, and ESC stays: it begins the
+/// formatter's own colours, and the formatter escapes ESC in values.
 pub fn for_log(line: &str) -> Cow<'_, str> {
     escaped(line, |it| it != '\u{1b}' && (it == '\n' || is_unsafe(it)))
 }
@@ -124,7 +124,8 @@ mod tests {
             ("\u{7f}\r\0", "\\u007f\\u000d\\u0000"),
             ("\u{202e}gpj.exe\u{2066}", "\\u202egpj.exe\\u2066"),
             ("a\u{200f}b\u{61c}", "a\\u200fb\\u061c"),
-            // What languages need stays: joiners of Hindi and of emoji, and our own lines.
+            // Characters that languages need stay: joiners of Hindi and of emoji, and our own
+            // lines.
             (
                 "क्\u{200d}ष 👩\u{200d}💻\tx\ny",
                 "क्\u{200d}ष 👩\u{200d}💻\tx\ny",

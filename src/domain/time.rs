@@ -1,4 +1,4 @@
-//! One instant, as it is stored: microseconds since 1970 in UTC.
+//! A timestamp as it is stored: microseconds since 1970 in UTC.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a follow-up rule can wait for, and sets of it.
+//! Triggers that a follow-up rule can react to, and sets of them.
 
 use serde::{Deserialize, Serialize};
 
@@ -91,7 +91,7 @@ pub struct Triggers(u16);
 impl Triggers {
     pub const NONE: Self = Self(0);
 
-    /// Reads a stored mask; bits that mean nothing are dropped.
+    /// From a stored mask; unknown bits are dropped.
     pub fn from_mask(mask: i64) -> Self {
         let mask = u16::try_from(mask).unwrap_or(0);
         Trigger::ALL
@@ -126,7 +126,7 @@ impl Triggers {
         Self(self.0 & other.0)
     }
 
-    /// What is in this set and not in `other`.
+    /// The triggers in this set that are not in `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)

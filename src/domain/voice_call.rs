@@ -1,14 +1,14 @@
-//! A voice call, told from what a provider reports of it, in whatever order that arrives
+//! The state of a voice call, computed from a provider's reports in whatever order they arrive
 //! (Meta, "Calling: webhooks"). It has nothing to do with calls of a provider's API.
 
 use serde::{Deserialize, Serialize};
 
 use super::time::Timestamp;
 
-/// Most reports kept of one call: a provider sends about five.
+/// Most reports stored of one call: a provider sends about five.
 pub const MAX_REPORTS: usize = 32;
 
-/// Who calls whom.
+/// The direction of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -16,7 +16,7 @@ pub enum Direction {
     BusinessInitiated,
 }
 
-/// What a report says has happened.
+/// The event that a report is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
@@ -25,7 +25,7 @@ pub enum Step {
     Accepted,
     Rejected,
     Terminate,
-    /// A word that this version does not know.
+    /// An event that this version does not know.
     Other,
 }
 
@@ -35,7 +35,7 @@ pub struct Report {
     pub step: Step,
     pub at: Timestamp,
     pub direction: Option<Direction>,
-    /// Of a call that has ended: whether anybody spoke.
+    /// Whether the call was answered, if it has ended.
     pub completed: Option<bool>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
@@ -45,43 +45,43 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether a person calls us: only that reaches us as a message would.
+    /// Whether a person called us: only such a call counts as contact, like a message.
     pub fn is_from_person(&self) -> bool {
         self.step == Step::Connect && self.direction != Some(Direction::BusinessInitiated)
     }
 }
 
-/// How a call stands.
+/// The state of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Ringing,
-    /// It was taken, and has not ended.
+    /// It was answered, and has not ended.
     Accepted,
     /// The person declined it.
     Rejected,
-    /// A person called, and it ended before anybody took it.
+    /// A person called, and it ended before it was answered.
     Missed,
     Completed,
-    /// We called, and it ended before the person took it.
+    /// We called, and it ended before the person answered.
     Failed,
 }
 
-/// Everything that is known of a call.
+/// The known facts of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     pub direction: Direction,
     pub state: State,
     /// When it was offered.
     pub offered_at: Option<Timestamp>,
-    /// When it was taken.
+    /// When it was answered.
     pub accepted_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
     pub duration_seconds: Option<i64>,
     pub recording: Option<String>,
 }
 
-/// Tells a call from its reports. Their order does not matter.
+/// Computes a call from its reports. Their order does not matter.
 pub fn summary(reports: &[Report]) -> Summary {
     let first = |step: Step| {
         let of_step = reports.iter().filter(|report| report.step == step);
@@ -91,7 +91,7 @@ pub fn summary(reports: &[Report]) -> Summary {
     let direction = reports
         .iter()
         .find_map(|report| report.direction)
-        // Only our own calls have the statuses of a call.
+        // Only our own calls have statuses.
         .unwrap_or(if reports.iter().any(|report| is_status(report.step)) {
             Direction::BusinessInitiated
         } else {

@@ -1,4 +1,4 @@
-//! The 24-hour customer-service window.
+//! The 24-hour service window.
 
 use super::time::Timestamp;
 
@@ -8,17 +8,17 @@ pub const WINDOW_SECONDS: i64 = 24 * 60 * 60;
 /// Free text stops this long before the end: clocks differ, and calls take time.
 pub const MARGIN_SECONDS: i64 = 60;
 
-/// How long messages are free after somebody came by an advertisement (Meta,
-/// "Free entry points").
+/// How long messages are free after a person came through an advertisement (Meta, "Free entry
+/// points").
 pub const FREE_ENTRY_SECONDS: i64 = 72 * 60 * 60;
 
-/// Whether a message of this kind opens a window: what people send to us does;
-/// notices about people, corrections, and what is said in a group do not.
+/// Whether an inbound message of this kind opens a window: notices about people, corrections, and
+/// messages in a group do not.
 pub fn opens(kind: &str, in_group: bool) -> bool {
     !in_group && !matches!(kind, "system" | "edit" | "revoke")
 }
 
-/// What is to be told of a window, and when.
+/// An event of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// It will close soon.
@@ -26,7 +26,7 @@ pub enum Moment {
     Closed,
 }
 
-/// What is due of a window that ends at `until`, and when to look again.
+/// The due event of a window that ends at `until`, and when to look again.
 pub fn due(
     until: Timestamp,
     closing_seconds: i64,
@@ -42,13 +42,13 @@ pub fn due(
     }
 }
 
-/// When a window that was just heard of must be looked at; never, when it is over.
+/// When a newly opened window must be looked at; never, if it is over.
 pub fn first_look(until: Timestamp, closing_seconds: i64, now: Timestamp) -> Option<Timestamp> {
     (until > now).then(|| until.plus_seconds(-closing_seconds))
 }
 
-/// When the window ends that a message of `sent_at` opens. By the message's own
-/// time, so that a week-late redelivery opens nothing.
+/// End of the window that a message of `sent_at` opens. By the message's own time, so that a
+/// redelivery after a week opens nothing.
 pub const fn until(sent_at: Timestamp) -> Timestamp {
     sent_at.plus_seconds(WINDOW_SECONDS)
 }

@@ -1,6 +1,6 @@
-//! One mechanism for everything that changes notifications: load under lock,
-//! apply, save, and write down what follows (timeline, follow-ups, counters) in
-//! the same transaction. A batch costs a handful of statements.
+//! Moves notifications from state to state: loads them under lock, applies changes, saves them, and
+//! writes what follows (timeline, follow-ups, counters) in the same transaction. A batch costs a
+//! handful of statements.
 
 use std::collections::BTreeMap;
 
@@ -27,18 +27,18 @@ use crate::{
     },
 };
 
-/// One change of one notification, and where it came from.
+/// One change of one notification, and its origin.
 #[derive(Clone, Debug)]
 pub struct Step {
     pub notification_id: Uuid,
     pub change: Change,
     pub attempt_id: Option<Uuid>,
     pub callback_id: Option<Uuid>,
-    /// For replies that name the message they answer: the inbound message.
+    /// For a reply that names the message it answers: the inbound message.
     pub occurrence: Option<String>,
     /// When it happened by the provider's clock.
     pub provider_at: Option<Timestamp>,
-    /// What a person may want to know, for the timeline.
+    /// Details for the timeline.
     pub detail: Option<Value>,
 }
 
@@ -56,19 +56,19 @@ impl Step {
     }
 }
 
-/// What came of a batch.
+/// Result of a batch.
 #[derive(Debug, Default)]
 pub struct Report {
     pub applied: u64,
     pub ignored: u64,
     pub triggered: BTreeMap<Trigger, u64>,
-    /// What became of which notification, for the log.
+    /// States that notifications have reached, for the log.
     pub reached: Vec<(Uuid, Trigger)>,
-    /// Messages of people: the callback each came in, and its kind.
+    /// Messages from people: the callback each came in, and its kind.
     pub received: Vec<(Uuid, String)>,
-    /// The effect of each step, in order; absent when there is no such notification.
+    /// The effect of each step, in order; absent if there is no such notification.
     pub effects: Vec<Option<Effect>>,
-    /// Of whom a provider has spoken for the first time, or of a failure.
+    /// Notifications that got their first update from the provider, or a failure.
     pub heard: BTreeMap<Uuid, Heard>,
     /// Something may be due at once.
     pub wake_sender: bool,
@@ -77,16 +77,16 @@ pub struct Report {
     pub wake_expansion: bool,
 }
 
-/// A message that its provider has spoken of.
+/// A notification that received a provider update.
 #[derive(Clone, Debug)]
 pub struct Heard {
-    /// For the first time: its provider's names of the person are news.
+    /// This was the first update: the names it reports for the person are new.
     pub first: bool,
     pub facets: Facets,
 }
 
 impl Report {
-    /// Notes whom a notification of which its provider has spoken is for.
+    /// Records the recipient of a notification that received a provider update.
     fn hear(&mut self, loaded: &notification::Loaded, first: bool) {
         let heard = self.heard.entry(loaded.state.id).or_insert_with(|| Heard {
             first: false,
@@ -95,7 +95,7 @@ impl Report {
         heard.first |= first;
     }
 
-    /// Takes in what came of another batch in the same transaction.
+    /// Adds the result of another batch in the same transaction.
     pub fn add(&mut self, other: Self) {
         self.applied += other.applied;
         self.ignored += other.ignored;
@@ -111,10 +111,11 @@ impl Report {
         self.wake_expansion |= other.wake_expansion;
     }
 
-    /// Counts, logs, and wakes whoever has work now. To be called after the commit.
+    /// Updates metrics, logs, and wakes the workers that have something to do. To be called after
+    /// the commit.
     pub fn publish(&self, engine: &Engine) {
         for (notification, trigger) in &self.reached {
-            // The answer to a call has its own line.
+            // The answer to a call has its own log line.
             if *trigger != Trigger::Accepted {
                 tracing::info!(event = trigger.event(), notification.id = %notification, "notification changed status");
             }
@@ -138,7 +139,7 @@ impl Report {
     }
 }
 
-/// Collects what follows from changes, to be written set-wise.
+/// Collects the consequences of changes, to be written as sets.
 struct Consequences<'a> {
     engine: &'a Engine,
     now: Timestamp,
@@ -149,7 +150,7 @@ struct Consequences<'a> {
     starts: Vec<Start<'a>>,
 }
 
-/// A rule whose trigger came.
+/// A rule whose trigger fired.
 struct Start<'a> {
     notification_id: Uuid,
     generation: i64,
@@ -194,7 +195,8 @@ impl<'a> Consequences<'a> {
             event_type: facets.event_type.clone().unwrap_or_default(),
             product: facets.product.clone().unwrap_or_default(),
         };
-        // By sender and channel only: there are many classes of time.
+        // Latencies are counted by sender, channel and product only: there are many latency
+        // classes.
         let of_all = counter::Class {
             sender_id: class.sender_id,
             channel: class.channel.clone(),
@@ -248,7 +250,7 @@ impl<'a> Consequences<'a> {
         }
     }
 
-    /// Decides which rules start, and writes everything down.
+    /// Decides which rules start, and writes everything.
     async fn write(
         mut self,
         tx: &DatabaseTransaction,
@@ -265,7 +267,7 @@ impl<'a> Consequences<'a> {
                 self.note(
                     fired.notification_id,
                     TimelineKind::RuleOverruled,
-                    Some(json!({ "rule": fired.rule_name, "reason": "it went out because of a failure, and the message arrived after all" })),
+                    Some(json!({ "rule": fired.rule_name, "reason": "it was sent because of a failure, but the message was delivered after all" })),
                 );
             }
         }
@@ -299,7 +301,8 @@ impl<'a> Consequences<'a> {
         for start in starts {
             let rule = &start.rule.rule;
             if let Err(why) = rule.starts(start.depth, start.reached) {
-                // A rule that never answers rules is not worth a line on each of their messages.
+                // A rule that never reacts to messages of rules is not worth a line on each of
+                // them.
                 if why != NotStarted::MadeByARule || rule.on == Trigger::Failed {
                     self.note(
                         start.notification_id,
@@ -366,8 +369,8 @@ impl<'a> Consequences<'a> {
     }
 }
 
-/// Applies a batch of changes. Facts of one notification may come in any order
-/// and any number of times.
+/// Applies a batch of changes. Facts of one notification may come in any order and any number of
+/// times.
 pub async fn run(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -380,7 +383,7 @@ pub async fn run(
     run_recorded(engine, tx, steps, &[], now).await
 }
 
-/// The same for answers to calls: with the record of each call.
+/// Like [`run`], for the answers to calls: also stores the record of each call.
 pub async fn run_recorded(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -392,7 +395,7 @@ pub async fn run_recorded(
     change(engine, tx, steps, records, now).await
 }
 
-/// The notifications of a batch, each once, in order of id.
+/// The notifications of a batch, each once, sorted by id.
 fn notifications(steps: &[Step]) -> Vec<Uuid> {
     let mut wanted: Vec<Uuid> = steps.iter().map(|step| step.notification_id).collect();
     wanted.sort_unstable();
@@ -400,8 +403,8 @@ fn notifications(steps: &[Step]) -> Vec<Uuid> {
     wanted
 }
 
-/// The same without waiting for others: [`StoreError::Conflict`], and nothing
-/// stays, if somebody changes one of the notifications meanwhile.
+/// Like [`run`], without waiting for locks: if another transaction changes one of the notifications
+/// meanwhile, it returns [`StoreError::Conflict`] and writes nothing.
 pub async fn run_unlocked(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -455,7 +458,7 @@ async fn change(
                 report.applied += 1;
                 (*kind, step.detail.clone())
             }
-            // Looking and finding nothing due is no event in a message's life.
+            // A timer that finds nothing due is not an event in a message's life.
             Effect::Ignored(_) if matches!(step.change, Change::TimerFired) => {
                 report.ignored += 1;
                 report.effects.push(Some(effect));
@@ -532,7 +535,7 @@ async fn change(
     Ok(report)
 }
 
-/// Skips what its recipient does not want, visibly.
+/// Skips notifications whose recipient has refused them, with a timeline entry.
 async fn without_refused(
     tx: &DatabaseTransaction,
     rules: &CatalogueSnapshot,
@@ -557,8 +560,8 @@ async fn without_refused(
     Ok(new)
 }
 
-/// Stores new notifications with their first line, what they count and what
-/// their being skipped starts. Gives back the ids of those that are new.
+/// Stores new notifications with their first timeline entry, their counters, and what skipping them
+/// starts. Returns the ids of those that are new.
 pub async fn introduce(
     engine: &Engine,
     tx: &DatabaseTransaction,

@@ -1,18 +1,18 @@
-//! Makes one change happen, in one transaction, out of domain, store and providers.
+//! The engine: each operation of Herald as one transaction, using domain, store and providers.
 //!
 //! Each module may use those above it in this list, and none below it:
 //!
 //! | module | what it does | not here |
 //! |---|---|---|
-//! | [`runtime`] | keys, caches, holds, what is under way | decisions about messages |
-//! | [`lifecycle`] | moves a notification to its next state, with all that follows | why it moves |
-//! | [`intake`] | events and requests become notifications | sending |
-//! | [`people`] | who is one person, what they want, staff | callbacks as they come |
-//! | [`delivery`] | claims, sends, settles; follow-ups, templates, windows | what providers post |
-//! | [`ingest`] | callbacks become facts | how their JSON is written (providers) |
-//! | [`admin`] | what operators do: to notifications, senders, a hold | pages and commands |
-//! | [`catalogue`] | plans and applies catalogues | reading them while messages are made (runtime) |
-//! | [`insight`] | statistics, stories, checks, alarms | changes |
+//! | [`runtime`] | keys, caches, holds, work in progress | decisions about messages |
+//! | [`lifecycle`] | moves a notification to its next state, with the consequences | the causes |
+//! | [`intake`] | turns events and requests into notifications | sending |
+//! | [`people`] | identity, consent, preferences, staff | parsing of callbacks |
+//! | [`delivery`] | claims, sends, settles; follow-ups, templates, windows | callbacks |
+//! | [`ingest`] | applies callbacks as facts | their JSON (providers) |
+//! | [`admin`] | operator actions on notifications, senders and the hold | pages and commands |
+//! | [`catalogue`] | plans and applies catalogues | reading them for messages (runtime) |
+//! | [`insight`] | statistics, stories, checks, alarms | changes of messages |
 
 pub mod admin;
 pub mod catalogue;

@@ -1,4 +1,4 @@
-//! Who may use the API: decided before anything else of a request is looked at.
+//! Authentication and authorization of the API, before anything else of a request is examined.
 //!
 //! [`authenticate`] stands before every address below `/api/v1`: without a good key nothing is
 //! said of a body, a parameter or an address. A handler then takes an [`Allowed`] first, which
@@ -33,17 +33,17 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Client {
     pub key_id: Uuid,
-    /// Whose idempotency keys these are: the product's, so that they outlive a key that is
-    /// replaced; of a key without bounds, its own.
+    /// The owner of its idempotency keys: the product, so that they outlive a key that is replaced;
+    /// for a key without bounds, the key itself.
     pub ledger: String,
-    /// Who that is, for the audit: `key:PREFIX`.
+    /// The actor in the audit log: `key:PREFIX`.
     pub actor: String,
     pub role: Role,
     pub scopes: Scopes,
     pub bounds: Bounds,
 }
 
-/// The key of a request, if it is good.
+/// The client of a request, if its key is valid.
 async fn client(request: &ServiceRequest) -> Result<Client, Problem> {
     let state = request.app_data::<web::Data<AppState>>();
     let digest = request
@@ -62,7 +62,7 @@ async fn client(request: &ServiceRequest) -> Result<Client, Problem> {
         .await?
         .ok_or(Problem::Unauthorized)?;
     state.engine.key_uses.note(key.id, now);
-    // Its address is no stranger's.
+    // The address counts as known from now on.
     let caller = request.extensions().get::<Caller>().cloned();
     caller.inspect(Caller::prove);
     let bounds = access::bounds(&key);
@@ -166,8 +166,8 @@ pub mod scope {
     ];
 }
 
-/// What a handler takes, of which the first is [`Allowed`]: it is asked first, so that a key
-/// that may not is refused before its request is checked.
+/// Arguments of a handler, of which the first is [`Allowed`]: it is extracted first, so that a key
+/// without the scope is refused before its request is checked.
 pub trait Guarded {
     /// What the caller's key needs.
     const SCOPE: Scope;

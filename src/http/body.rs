@@ -1,5 +1,4 @@
-//! JSON bodies of the API: objects, read strictly. What is wrong is said with its field, and never
-//! with its value.
+//! JSON bodies of the API: objects, parsed strictly. Errors name the field, never its value.
 
 use std::{future::Future, pin::Pin};
 
@@ -10,7 +9,7 @@ use serde_path_to_error::{Path, Segment};
 use super::{MAX_JSON_BYTES, problem::Problem};
 use crate::domain::strict::Strict;
 
-/// A body that was read.
+/// A parsed body.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
@@ -32,7 +31,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     }
 }
 
-/// Reads a document.
+/// Parses a document.
 pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut document = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(Strict(&mut document)).map_err(|error| {
@@ -70,7 +69,7 @@ fn pointer(path: &Path) -> String {
     pointer
 }
 
-/// What is wrong with a document and where, with quoted values left out.
+/// What is wrong with a document, and where; quoted values are left out.
 fn readable(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let hides_value = text.starts_with("invalid type") || text.starts_with("invalid value");

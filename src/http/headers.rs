@@ -1,4 +1,4 @@
-//! Headers that keep browsers safe, on every answer: errors of middleware included.
+//! Security headers on every response, including errors of middleware.
 
 use actix_web::{
     Error,
@@ -9,10 +9,10 @@ use actix_web::{
     middleware::Next,
 };
 
-/// A year over TLS only. This name and no other: what else the domain has is not ours to bind.
+/// For a year, over TLS only. Only this host name: the rest of the domain is not ours.
 const TLS_ONLY: [(HeaderName, &str); 1] = [(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000")];
 
-/// What the API answers is no page, and is not kept on the way: it is about people.
+/// API responses are no pages, and must not be cached: they contain personal data.
 const API: [(HeaderName, &str); 2] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::CACHE_CONTROL, "no-store"),

@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz`, `/metrics`.
+//! Health and metrics: `/livez`, `/readyz`, `/metrics`, and the list of problems.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     store::{StoreError, callback, migrate, notification, parked, template_sync},
 };
 
-/// The process answers. `proxy` says how this request came here, for `herald check`.
+/// The process answers. `proxy` says how this request arrived, for `herald check`.
 pub async fn live(state: web::Data<AppState>, caller: web::ReqData<Caller>) -> HttpResponse {
     HttpResponse::Ok().json(json!({
         "status": "ok",
@@ -21,8 +21,8 @@ pub async fn live(state: web::Data<AppState>, caller: web::ReqData<Caller>) -> H
     }))
 }
 
-/// The database answers, its schema is current, and it takes writes. Worker trouble is an
-/// alarm, not a reason to turn callbacks away.
+/// The database answers, its schema is current, and it accepts writes. A failing worker is an
+/// alarm, not a reason to reject callbacks.
 pub async fn ready(state: web::Data<AppState>) -> HttpResponse {
     let migrations = match migrate::is_current(&state.engine.store).await {
         Ok(true) if state.engine.store.is_writable().await => Ok(()),
@@ -49,14 +49,14 @@ fn uptime(state: &AppState) -> i64 {
     state.clock.now().micros_since(state.started_at) / 1_000_000
 }
 
-/// Reading the gauges may take no longer: metrics matter most when the database is away.
+/// Time limit for reading the gauges: metrics matter most when the database is unavailable.
 const GAUGES_WITHIN: Duration = Duration::from_secs(2);
 
-/// The gauges are of the whole process: who reads them for one answer lets nobody change them
-/// before it is written.
+/// The gauges are shared by the whole process: while one response is being written, no other
+/// request may change them.
 static GAUGES: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// Prometheus metrics. What "is now" is read here, when somebody asks.
+/// Prometheus metrics. Gauges are read at the time of the request.
 pub async fn metrics(state: web::Data<AppState>) -> HttpResponse {
     let _alone = GAUGES.lock().await;
     let read = tokio::time::timeout(GAUGES_WITHIN, read_gauges(&state)).await;
@@ -106,10 +106,10 @@ async fn read_gauges(state: &AppState) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Statuses of templates that are reported as 0 while there is none: alerts ask for them.
+/// Statuses of templates that are reported as 0 if there are none: alert rules refer to them.
 const TEMPLATE_STATUSES: [&str; 5] = ["approved", "pending", "rejected", "paused", "disabled"];
 
-/// Every problem the API can answer with.
+/// Every problem that the API can answer with.
 pub async fn problems() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "problems": Problem::CODES }))
 }

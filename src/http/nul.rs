@@ -1,5 +1,4 @@
-//! NUL (U+0000), which PostgreSQL stores in no text: the API refuses it in one place, alike on
-//! both databases.
+//! Rejects NUL (U+0000), which PostgreSQL cannot store, in one place and alike for both databases.
 
 use actix_web::{
     Error, ResponseError,
@@ -15,11 +14,11 @@ use crate::domain::field_error::FieldError;
 
 const RULE: &str = "no text may contain NUL (U+0000)";
 
-/// No more fields than this are named in one answer.
+/// Most fields named in one response.
 const MAX_NAMED: usize = 20;
 
-/// Refuses requests with NUL in the path, the query or the body.
-/// Reads the body: what comes after it reads from memory.
+/// Rejects requests with NUL in the path, the query or the body. Reads the body; later readers get
+/// it from memory.
 pub async fn refuse<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
@@ -34,7 +33,7 @@ pub async fn refuse<B: MessageBody>(
 
 async fn check(request: &mut ServiceRequest) -> Result<(), Problem> {
     if has_escaped_nul(request.path()) {
-        // Nothing that is stored has such a name.
+        // No stored name contains it.
         return Err(Problem::NotFound);
     }
     if let Some(pair) = request
@@ -62,7 +61,7 @@ async fn check(request: &mut ServiceRequest) -> Result<(), Problem> {
     }
 }
 
-/// Text of an address after percent-decoding.
+/// Whether the text of an address contains NUL after percent-decoding.
 fn has_escaped_nul(text: &str) -> bool {
     text.contains("%00")
 }
@@ -70,7 +69,7 @@ fn has_escaped_nul(text: &str) -> bool {
 /// The fields of a JSON document that contain NUL, or have it in their names.
 fn wrong_fields(body: &[u8]) -> Vec<FieldError> {
     let mut wrong = Vec::new();
-    // Unescaped it stands in no JSON; what is no JSON is refused for that.
+    // JSON contains no unescaped NUL; a body that is not JSON is rejected for that.
     let may_contain = body.windows(6).any(|window| window == b"\\u0000");
     if may_contain && let Ok(document) = serde_json::from_slice::<Value>(body) {
         find(&document, &mut String::new(), &mut wrong);
@@ -130,7 +129,7 @@ mod tests {
             named(r#"{"data": {"list": ["x", "\u0000"], "a/b": {"c\u0000": 1}}}"#),
             ["/data/a~1b/c", "/data/list/1"]
         );
-        // A backslash that is escaped itself begins no escape.
+        // An escaped backslash begins no escape.
         assert_eq!(named(r#"{"id": "a\\u0000b"}"#), [""; 0]);
         assert_eq!(named(r#"{"id": "a\u00000b"}"#), ["/id"]);
         assert_eq!(named("not JSON \\u0000"), [""; 0]);

@@ -1,4 +1,4 @@
-//! Everything the API can refuse: RFC 9457 documents from one closed enum.
+//! Every error of the API: RFC 9457 problem documents from one closed enum.
 //!
 //! A problem names the field and the rule, never the value.
 
@@ -22,40 +22,40 @@ use crate::{
 /// Why a request is refused.
 #[derive(Debug)]
 pub enum Problem {
-    /// The callback's signature is missing, malformed or wrong. Which, is not said.
+    /// The callback's signature is missing, malformed or wrong; the response does not say which.
     Signature,
     /// The webhook's verification failed.
     Verification,
-    /// A callback cannot be taken now: send it again.
+    /// A callback cannot be stored now: send it again.
     Busy(Busy),
-    /// No app secret is set: nothing can be verified, so nothing is taken.
+    /// No app secret is set: nothing can be verified, so nothing is stored.
     NoAppSecret,
     TooLarge,
     /// The body did not arrive in time.
     Late,
-    /// The caller's address has too many requests under way.
+    /// The client's address has too many concurrent requests.
     TooMany,
     Unauthorized,
-    /// The key is good, and not for this; the rule that it breaks.
+    /// The key is valid but lacks the permission; the rule that it violates.
     Forbidden(String),
     NotFound,
     MethodNotAllowed,
-    /// The body or a parameter cannot be read; this is what is wrong with it.
+    /// The body or a parameter cannot be parsed; the error.
     Malformed(String),
     Invalid(Vec<FieldError>),
     EventConflict,
     KeyReused,
-    /// The state of the thing does not allow it.
+    /// The state of the resource does not allow it.
     State(&'static str),
     Unavailable,
     Internal,
 }
 
-/// Callers may come back after this.
+/// Seconds after which clients may retry.
 const RETRY_AFTER_SECONDS: &str = "2";
 
 impl Problem {
-    /// Every identifier there is.
+    /// All problem codes.
     pub const CODES: [&'static str; 18] = [
         "signature",
         "verification",
@@ -198,7 +198,7 @@ impl From<SenderError> for Problem {
             SenderError::KeyReused => Self::KeyReused,
             SenderError::NoKey => Self::Internal,
             SenderError::KeyReplaced => {
-                Self::State("the secret key was replaced: this process has the one of before")
+                Self::State("the secret key was replaced: this process still has the previous one")
             }
             SenderError::Store(error) => error.into(),
         }
@@ -224,7 +224,7 @@ impl From<InputError> for Problem {
 }
 
 impl From<StoreError> for Problem {
-    /// The one place where a request's storage error is logged.
+    /// The only place where a request's storage error is logged.
     fn from(error: StoreError) -> Self {
         tracing::error!(event = "http.store_error", error = %ErrorChain(&error), "request failed with an internal error");
         if error.is_transient() {

@@ -1,5 +1,4 @@
-//! The HTTP server: connections that have a place and a deadline, and the application that
-//! answers on them.
+//! The HTTP server: limits and deadlines of connections, and the application that answers on them.
 
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
@@ -24,35 +23,35 @@ use super::{
     },
 };
 
-/// After an answer to a request whose body was not read, the rest is thrown away for so long:
-/// a peer that is still sending could not read the answer otherwise.
+/// After a response to a request whose body was not read, the rest is discarded for so long: a peer
+/// that is still sending could not read the response otherwise.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What the system keeps of an answer that is not read, in bytes. By itself it takes megabytes
-/// for each connection, and those of a thousand slow readers are made and copied at once.
+/// Most bytes that the system buffers of a response that is not read. The default takes megabytes
+/// per connection, and those of a thousand slow readers are allocated and copied at once.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Connections that may wait to be accepted; the system allows no more than its own
-/// `somaxconn`. The standard library asks for 128, and when a thousand come at once, others
-/// are tried again by their client's system, after a second.
+/// Connections that may wait to be accepted; the system allows no more than its own `somaxconn`.
+/// The standard library asks for 128; when a thousand come at once, the others are retried by their
+/// client's system after a second.
 const BACKLOG: i32 = 4096;
 
-/// Sets what all connections of a listener inherit, and how many may wait.
+/// Sets what all connections of a listener inherit, and the length of its queue.
 fn prepare(listener: &TcpListener) -> io::Result<()> {
     set_socket_send_buffer_size(listener, SEND_BUFFER_BYTES)?;
     // On a socket that listens already this changes the number.
     Ok(rustix::net::listen(listener, BACKLOG)?)
 }
 
-/// How a server listens.
+/// Settings of the listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Listening {
     pub workers: usize,
-    /// Connections that are accepted at once, by all workers together.
+    /// Connections accepted at once, by all workers together.
     pub open_at_once: usize,
-    /// How long requests may go on when the server stops.
+    /// How long requests may continue when the server stops.
     pub stopping_seconds: u64,
-    /// The public address is https: browsers are to use nothing else.
+    /// The public address is https: browsers must use nothing else.
     pub tls_only: bool,
 }
 
@@ -129,7 +128,7 @@ pub fn listen(
     Ok(builder.run())
 }
 
-/// A connection's place, given back when it is closed.
+/// A connection's place, released when it is closed.
 struct Place {
     limiter: web::Data<Limiter>,
     connection: Arc<Connection>,

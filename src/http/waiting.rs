@@ -1,5 +1,5 @@
-//! What is answered while the process waits for its database: 503, so that providers and
-//! products send again, and health checks see what it waits for.
+//! Answers while the process waits for its database: 503, so that providers and products retry, and
+//! health checks see the reason.
 
 use std::net::TcpListener;
 
@@ -12,7 +12,7 @@ use super::{
     server::{self, Listening},
 };
 
-/// A server that answers so.
+/// The server that answers this way.
 pub fn server(
     listener: TcpListener,
     open_at_once: usize,

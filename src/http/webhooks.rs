@@ -16,10 +16,10 @@ use crate::{
     state::{AppState, Caller, Ingest},
 };
 
-/// Meta sends up to 3 MB; a little more is let through, so that the limit is ours.
+/// Meta sends up to 3 MB; slightly more is accepted, so that the limit is ours.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
-/// No challenge is longer, in bytes.
+/// Longest challenge, in bytes.
 const MAX_CHALLENGE_BYTES: usize = 1024;
 
 /// Who takes the callbacks of an endpoint.
@@ -45,7 +45,7 @@ pub async fn verify(
                 .fold(false, |fits, expected| given.is_with(expected) | fits)
         })
     };
-    // A person waits for this at a form: a token given a moment ago must do.
+    // A person waits for this at a form: a token that was set a moment ago must work.
     let started = Instant::now();
     let token_fits =
         fits(&state.engine.keyring()) || fits(&*state.engine.look_again(started).await?);
@@ -90,7 +90,7 @@ pub async fn receive(
         .headers()
         .get(receiver.signature_header())
         .and_then(|value| value.to_str().ok());
-    // What is too large or cannot be signed at all is not even read.
+    // A body that is too large or cannot be signed at all is not read.
     let announced = announced(&request)?;
     if !receiver.is_well_formed(header) {
         return Err(refuse(&request, &caller, &limiter, started).await);
@@ -109,15 +109,15 @@ pub async fn receive(
     };
     let mut fitting = verify(&ring);
     if fitting.is_empty() {
-        // It may bear the signature of a secret that was given to another process.
+        // It may be signed with a secret that another process received.
         ring = state.engine.look_again(started).await?;
         fitting = verify(&ring);
     }
     if fitting.is_empty() {
-        // Who is slowed must not hold room meanwhile.
+        // A request that is slowed down must not hold memory meanwhile.
         drop((room, body));
         if ring.unreadable_secrets > 0 {
-            // It may be right, and we cannot tell: that is no reason to lose it.
+            // It may be genuine, and we cannot tell: that is no reason to lose it.
             return Err(no_secret());
         }
         return Err(refuse(&request, &caller, &limiter, started).await);
@@ -156,7 +156,7 @@ pub async fn receive(
     }
 }
 
-/// Counts a signature that does not fit, and slows whoever keeps sending such.
+/// Counts an invalid signature, and slows down an address that keeps sending them.
 async fn refuse(
     request: &HttpRequest,
     caller: &Caller,
@@ -172,7 +172,7 @@ async fn refuse(
     Problem::Signature
 }
 
-/// No signature can be checked: whatever comes is to come again later.
+/// No signature can be checked: callbacks are asked to come again later.
 fn no_secret() -> Problem {
     metrics::counter!("herald_callbacks_total", "result" => "no_secret").increment(1);
     tracing::error!(
@@ -182,13 +182,13 @@ fn no_secret() -> Problem {
     Problem::NoAppSecret
 }
 
-/// Counts why a callback was not taken.
+/// Counts why a callback was not stored.
 fn busy(reason: Busy) -> Problem {
     metrics::counter!("herald_callbacks_total", "result" => reason.name()).increment(1);
     Problem::Busy(reason)
 }
 
-/// The size a body announces; the largest there may be, when it says nothing.
+/// The announced size of a body; the largest possible if none is announced.
 fn announced(request: &HttpRequest) -> Result<usize, Problem> {
     let length = request
         .headers()
@@ -202,7 +202,7 @@ fn announced(request: &HttpRequest) -> Result<usize, Problem> {
     }
 }
 
-/// Reads a body, not further than it announced: so much is in memory as there is room for.
+/// Reads a body, up to its announced size: only as much is in memory as was reserved.
 async fn read(
     mut payload: web::Payload,
     announced: usize,
@@ -212,7 +212,7 @@ async fn read(
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| match error {
             PayloadError::Io(error) if error.kind() == ErrorKind::TimedOut => late(),
-            _ => Problem::Malformed("the body broke off".to_owned()),
+            _ => Problem::Malformed("the body was not complete".to_owned()),
         })?;
         let size = body.len() + chunk.len();
         if size > announced {
@@ -222,7 +222,7 @@ async fn read(
         body.extend_from_slice(&chunk);
     }
     room.grow(body.len()).await.map_err(busy)?;
-    // What waits must not hold more than it is.
+    // A waiting body must not hold more memory than its size.
     body.shrink_to_fit();
     Ok(body.into())
 }

@@ -14,7 +14,7 @@ pub enum Verdict {
     Ok,
     /// It could not be looked at; the finding says why.
     Skipped,
-    /// It works, and should be different.
+    /// It works, but should be changed.
     Warning,
     /// It does not work.
     Failed,
@@ -60,11 +60,11 @@ pub struct DiagnosisRequest<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeAnswer {
     Good,
-    /// Herald is there, and does not take it.
+    /// Herald answered, and rejected it.
     Refused,
     /// Another status than 200.
     Status(u16),
-    /// 200, and not what was asked for: something else answers at this address.
+    /// 200, but not the expected body: another server answers at this address.
     Foreign,
     Unreachable,
 }

@@ -1,4 +1,4 @@
-//! What callbacks say, in our words: one [`Item`] for each thing in a body.
+//! Items of callbacks in provider-independent types: one [`Item`] for each thing in a body.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use crate::domain::{
     voice_call,
 };
 
-/// One item of a callback, with where it stood in the body.
+/// One item of a callback, with its position in the body.
 #[derive(Clone, Debug)]
 pub struct Item {
     /// JSON pointer (RFC 6901) into the callback.
@@ -22,7 +22,7 @@ pub struct Item {
     pub account_id: Option<String>,
     /// What the provider calls the sender that the item is about. Meta: the phone-number id.
     pub endpoint_id: Option<String>,
-    /// The same as people write it, digits only.
+    /// The displayed number, digits only.
     pub display_number: Option<String>,
     pub kind: ItemKind,
 }
@@ -33,17 +33,17 @@ pub enum ItemKind {
     Update(Box<Update>),
     /// A message, a tap or a call of a person.
     Inbound(Box<Inbound>),
-    /// A person is known by other names from now on.
+    /// The ids of a person have changed.
     Identity(Box<Identity>),
-    /// Something about the account, a template or a person's wishes.
+    /// An update about the account, a template or a person's preferences.
     News(Box<News>),
-    /// Understood as far as it goes, and listed; nothing acts on it.
+    /// Understood as far as possible, and listed; it has no effect.
     Other(Box<Other>),
 }
 
 impl Item {
-    /// Keeps what others have written to the bounds of [`crate::domain::text`]: every receiver
-    /// of callbacks calls it.
+    /// Cuts foreign texts to the limits of [`crate::domain::text`]: every receiver of callbacks
+    /// calls it.
     pub fn cut(&mut self) {
         [
             &mut self.account_id,
@@ -100,11 +100,11 @@ impl Item {
     }
 }
 
-/// What a person is known by, as far as an item says so. Any of it may be missing:
-/// people with a username have no number (Meta, "Business-scoped user IDs").
+/// The ids of a person in an item. Any of them may be missing: people with a username have no
+/// number (Meta, "Business-scoped user IDs").
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonIds {
-    /// The number without its `+`, as WhatsApp knows it.
+    /// The number without its `+`, in WhatsApp's form.
     pub wa_id: Option<String>,
     /// The business-scoped id.
     pub user_id: Option<String>,
@@ -116,7 +116,7 @@ pub struct PersonIds {
 }
 
 impl PersonIds {
-    /// Nothing by which a person could be found.
+    /// Whether there is nothing by which the person could be found.
     pub const fn is_empty(&self) -> bool {
         self.wa_id.is_none() && self.user_id.is_none() && self.parent_user_id.is_none()
     }
@@ -133,7 +133,7 @@ impl PersonIds {
     }
 }
 
-/// What a provider says of a message we may have sent.
+/// A provider's status of a message that we may have sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Update {
     pub provider_message_id: String,
@@ -144,7 +144,7 @@ pub struct Update {
     pub at: Timestamp,
     pub failure: Option<Versioned<Failure>>,
     pub pricing: Option<Versioned<serde_json::Value>>,
-    /// Whom the message went to, in the provider's words.
+    /// The recipient, in the provider's form.
     #[serde(default)]
     pub recipient: PersonIds,
     /// The member of a group whose device this is about.
@@ -175,40 +175,41 @@ impl From<FactName> for Fact {
     }
 }
 
-/// What a person wrote, tapped or called.
+/// A message, a tap or a call from a person.
 #[derive(Clone, Debug)]
 pub struct Inbound {
     pub provider_message_id: String,
     /// The provider's word: `text`, `image`, `button`, …; `call` for a call.
     pub kind: String,
-    /// What is reported of a call, if this is of one.
+    /// The report of a call, if this is one.
     pub call: Option<voice_call::Report>,
-    /// Something else holds the conversation, such as Meta's agent: it is not answered, and not
-    /// marked as read.
+    /// Another party has the conversation, such as Meta's agent: the message is not answered, and
+    /// not marked as read.
     pub standby: bool,
     pub person: PersonIds,
     /// The group it was written in, instead of to us.
     pub group_id: Option<String>,
     pub at: Timestamp,
-    /// The provider said when; otherwise it is when we heard of it, and opens no window.
+    /// Whether the provider gave the time. Otherwise it is the time of receipt, and opens no
+    /// window.
     pub dated: bool,
-    /// What can be read of it: the text, a caption, the title of a tapped button.
+    /// Its readable text: the text, a caption, the title of a tapped button.
     pub text: Option<String>,
-    /// What a tapped button carries, or the answers of a form.
+    /// The payload of a tapped button, or the answers of a form.
     pub payload: Option<String>,
-    /// The message this one answers, reacts to, edits or takes back.
+    /// The message that this one answers, reacts to, edits or deletes.
     pub context_message_id: Option<String>,
     /// A file that can be fetched for some days.
     pub media_id: Option<String>,
-    /// The person's own number, as the card that answers a request for it says.
+    /// The person's own number from a card that answers our request.
     pub shared_phone: Option<String>,
-    /// It came by an advertisement: messages are free for 72 hours.
+    /// It came through an advertisement: messages are free for 72 hours.
     pub from_advertisement: bool,
-    /// The item as it came.
+    /// The JSON as received.
     pub raw: String,
 }
 
-/// Something that nothing acts on.
+/// An item that has no effect.
 #[derive(Clone, Debug)]
 pub struct Other {
     /// The provider's field, such as `history`.
@@ -217,7 +218,7 @@ pub struct Other {
     pub summary: String,
     /// When it happened by the provider's clock, if it says so.
     pub at: Option<Timestamp>,
-    /// The value as it came.
+    /// The JSON as received.
     pub raw: String,
 }
 
@@ -227,11 +228,11 @@ pub struct Identity {
     pub old: PersonIds,
     pub new: PersonIds,
     pub at: Timestamp,
-    /// The item as it came.
+    /// The JSON as received.
     pub raw: String,
 }
 
-/// Something that changed under us.
+/// An update about the account, a template or a preference.
 #[derive(Clone, Debug)]
 pub struct News {
     /// The provider's field, such as `account_update`.
@@ -243,24 +244,24 @@ pub struct News {
     /// The business account it is about.
     pub account_id: Option<String>,
     pub subject: Subject,
-    /// The value as it came.
+    /// The JSON as received.
     pub raw: String,
 }
 
-/// What news are about.
+/// The subject of an update.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Subject {
     Template(TemplateNews),
     /// A property of the account or of one of its numbers.
     Account(AccountNews),
-    /// What a person wants to receive.
+    /// A person's preference.
     Preference {
         person: PersonIds,
         wish: Wish,
     },
 }
 
-/// What became of a template.
+/// An update about a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateNews {
     pub name: String,
@@ -276,14 +277,14 @@ pub enum TemplateChange {
     Status {
         status: String,
         reason: Option<String>,
-        /// In lower case: what it was approved as may be another than was asked for.
+        /// In lower case: it may have been approved in another category than requested.
         category: Option<String>,
     },
     /// `GREEN`, `YELLOW`, `RED` or `UNKNOWN`.
     Quality(String),
     /// In lower case.
     Category(String),
-    /// It will get this category unless somebody objects.
+    /// It will get this category unless the owner objects.
     CategoryDue(String),
     Components,
 }
@@ -291,19 +292,19 @@ pub enum TemplateChange {
 /// A property with its newest value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccountNews {
-    /// Which number of the account, as people write it; absent for the account itself.
+    /// The number of the account, as displayed; absent for the account itself.
     pub number: Option<String>,
-    /// What the value is of, such as `quality` or `review`.
+    /// Name of the property, such as `quality` or `review`.
     pub property: String,
     pub value: serde_json::Value,
     pub effect: AccountEffect,
 }
 
-/// What an account's news mean for sending.
+/// The effect of an account update on sending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountEffect {
     None,
-    /// Nothing can be sent, until the time that is named if one is.
+    /// Nothing can be sent, until the given time if there is one.
     Hold {
         reason: String,
         until: Option<Timestamp>,
@@ -318,7 +319,7 @@ pub struct Dead {
     pub reason: String,
 }
 
-/// Everything one callback says.
+/// Everything in one callback.
 #[derive(Clone, Debug, Default)]
 pub struct Parsed {
     pub items: Vec<Item>,

@@ -4,16 +4,16 @@ use uuid::Uuid;
 
 use crate::domain::{content, outcome::Outcome, recipient::Address, template::layout::Filled};
 
-/// What a provider says of a number.
+/// A provider's facts about a number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NumberFacts {
-    /// How many messages per second it may send; absent: it does not say.
+    /// Messages per second that it may send; absent if not reported.
     pub per_second: Option<i64>,
-    /// How people write it, digits only.
+    /// The displayed number, digits only.
     pub display_number: Option<String>,
 }
 
-/// One message, ready to be written for a provider.
+/// One message, ready to be sent by a provider.
 #[derive(Clone, Debug)]
 pub struct Message {
     /// Travels with the message and comes back in its callbacks.
@@ -22,7 +22,7 @@ pub struct Message {
     pub content: Content,
     /// The message that it answers.
     pub reply_to: Option<String>,
-    /// The parameters hold a code: they are not kept in the record of the request.
+    /// The parameters contain a code: they are left out of the stored request.
     pub sensitive: bool,
 }
 
@@ -54,7 +54,7 @@ pub struct Media {
     pub content: bytes::Bytes,
 }
 
-/// Why a provider did not give what was asked for.
+/// Why a provider did not answer a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
     #[error("this provider cannot do it")]

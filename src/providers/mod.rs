@@ -1,4 +1,4 @@
-//! How providers write their JSON, headers, signatures and error codes.
+//! Providers: their JSON, headers, signatures and error codes.
 //!
 //! A [`Provider`] implements the traits of `port.rs` that it can; [`Registry`] lists them. It turns
 //! a [`Message`] into a call and the response into an `Outcome`; its callbacks become [`Update`]s

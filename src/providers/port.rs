@@ -138,7 +138,7 @@ pub trait MessageSender: Send + Sync + Debug {
         true
     }
 
-    /// What it says of the number.
+    /// The facts about the number.
     async fn number(&self) -> Result<NumberFacts, AskError> {
         Err(AskError::Unsupported)
     }
@@ -157,7 +157,7 @@ pub trait MessageInbox: Send + Sync {
         Err(AskError::Unsupported)
     }
 
-    /// Shows a person that their message, and all before it, were read.
+    /// Marks a message, and all before it, as read for the person.
     async fn mark_read(&self, _provider_message_id: &str) -> Result<(), AskError> {
         Err(AskError::Unsupported)
     }
@@ -211,7 +211,7 @@ pub trait Receiver: Send + Sync {
     fn parse(&self, body: &[u8], received_at: Timestamp) -> Parsed;
 }
 
-/// Stands where nothing can send, with the reason: no call is made, and none is lost.
+/// Stands in where nothing can be sent, with the reason: no call is made.
 #[derive(Clone, Debug)]
 pub struct UnavailableSender(pub String);
 

@@ -20,7 +20,7 @@ pub struct TemplateDefinition<'a> {
     pub named: bool,
     pub ttl_seconds: Option<i64>,
     pub layout: &'a Layout,
-    /// Of a header that is a file: the sample that was uploaded for it.
+    /// For a media header: the uploaded sample.
     pub sample: Option<&'a str>,
 }
 
@@ -73,7 +73,7 @@ pub struct Sample {
     pub bytes: Vec<u8>,
 }
 
-/// A template as a catalogue writes it.
+/// A template in the form of a catalogue.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PulledTemplate {
     pub name: String,

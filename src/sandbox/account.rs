@@ -1,5 +1,5 @@
-//! What the sandbox says of its account when it is asked how it is doing, and how that
-//! can be broken: `POST /sandbox/account` with any of the keys of [`healthy`].
+//! The sandbox's account: its state, and how to break it with `POST /sandbox/account` and any of
+//! the keys of [`healthy`].
 
 use std::sync::PoisonError;
 
@@ -11,10 +11,10 @@ use super::{World, graph_error, number};
 /// Meta's documented sample id of a business account.
 pub const ACCOUNT_ID: &str = "102290129340398";
 
-/// The app that the sandbox's callbacks are signed by.
+/// The app that signs the sandbox's callbacks.
 pub const APP_ID: &str = "111222333444555";
 
-/// The templates of the demo catalogue, which it has.
+/// The templates of the demo catalogue, which the account has.
 const DEMO: [&str; 5] = [
     "results_update",
     "jaspers_market_plain_text_v1",
@@ -23,9 +23,9 @@ const DEMO: [&str; 5] = [
     "hanna_message_send_failure",
 ];
 
-/// An account with which all is well. `callback_of_number` and `callback_of_account` are
-/// overrides; `clock_seconds` is by how much its clock is ahead; `error` is what stands in
-/// the way of sending: `{"entity", "code", "description"}`.
+/// A healthy account. `callback_of_number` and `callback_of_account` are overrides; `clock_seconds`
+/// is by how much its clock is ahead; `error` is an obstacle to sending: `{"entity", "code",
+/// "description"}`.
 pub(super) fn healthy(callback_url: Option<&str>) -> Value {
     json!({
         "scopes": ["whatsapp_business_messaging", "whatsapp_business_management"],
@@ -45,15 +45,15 @@ pub(super) fn healthy(callback_url: Option<&str>) -> Value {
         "error": null,
         "templates": DEMO.iter().map(|name| ((*name).to_owned(), json!("APPROVED")))
             .collect::<serde_json::Map<_, _>>(),
-        // What is decided of templates by name: see `templates`.
+        // Review decisions by template name: see `templates`.
         "reviews": {},
-        // Names that are left out of the list: they were made after it was read.
+        // Names that are left out of the list, as if created after it was read.
         "hidden": [],
         "clock_seconds": 0,
     })
 }
 
-/// Says what is otherwise from now on.
+/// Changes the state of the account.
 pub(super) async fn change(world: web::Data<World>, body: web::Json<Value>) -> HttpResponse {
     let mut account = world.account.lock().unwrap_or_else(PoisonError::into_inner);
     let (Some(known), Some(given)) = (account.as_object_mut(), body.as_object()) else {
@@ -65,7 +65,7 @@ pub(super) async fn change(world: web::Data<World>, body: web::Json<Value>) -> H
                 .json(json!({ "error": format!("{key} is not known") }));
         }
         match (known.get_mut(key).and_then(Value::as_object_mut), value) {
-            // Templates are named one by one; `null` takes one away.
+            // Templates are set one by one; `null` removes one.
             (Some(all), Value::Object(some)) => all.extend(some.clone()),
             _ => drop(known.insert(key.clone(), value.clone())),
         }
@@ -78,7 +78,7 @@ pub(super) fn said(world: &World, key: &str) -> Value {
     account.get(key).cloned().unwrap_or(Value::Null)
 }
 
-/// An answer with the date of the sandbox's clock in its head.
+/// A response with the sandbox's clock in its header.
 pub(super) fn answer(world: &World, body: &Value) -> HttpResponse {
     let seconds =
         super::unix_micros() / 1_000_000 + said(world, "clock_seconds").as_i64().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! What the sandbox posts: signed, over HTTP, again until it is taken.
+//! The sandbox's callbacks: signed, posted over HTTP, and repeated until accepted.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use super::{
 /// Meta repeats for seven days; the sandbox for a little over a minute.
 const TRIES: u32 = 8;
 
-/// A message was accepted: what its recipient does happens later.
+/// A message was accepted: its recipient reacts later.
 pub(super) fn message_goes(
     world: Arc<World>,
     to: String,
@@ -56,7 +56,7 @@ pub(super) fn message_goes(
                 let all: Vec<Value> = ["sent", "delivered", "read"]
                     .map(|name| status(name, None))
                     .to_vec();
-                // The second copies say a little less, as Meta's do.
+                // The second copies have fewer fields, as Meta's do.
                 let bare: Vec<Value> = all
                     .iter()
                     .cloned()
@@ -97,7 +97,7 @@ pub(super) fn message_goes(
     });
 }
 
-/// What somebody does who has read a message.
+/// The reaction of a person who has read a message.
 async fn answer(world: Arc<World>, to: String, wamid: String, behaviour: Behaviour) {
     let thanks = json!({ "type": "text", "text": { "body": "Thank you!" } });
     let content = match behaviour {
@@ -131,7 +131,7 @@ async fn answer(world: Arc<World>, to: String, wamid: String, behaviour: Behavio
     person_writes(world, to, content, Some(wamid)).await;
 }
 
-/// A call that nobody takes, and the recording that follows it under the same id.
+/// A call that is not answered, and the recording that follows it under the same id.
 async fn voicemail(world: &World, from: &str) {
     let whom = world.whom(from);
     let id = format!("wacid.{}", uuid::Uuid::new_v4().simple());
@@ -226,7 +226,7 @@ impl World {
         self.post_change("messages", self.of_number(value)).await;
     }
 
-    /// What a change of the field `messages` says beside its items.
+    /// Wraps a value of the field `messages` with its metadata.
     fn of_number(&self, mut value: Value) -> Value {
         if let Some(object) = value.as_object_mut() {
             object.insert("messaging_product".to_owned(), json!("whatsapp"));
@@ -238,7 +238,7 @@ impl World {
         value
     }
 
-    /// Statuses in several entries and changes, with news of another kind between them.
+    /// Statuses in several entries and changes, with other updates between them.
     fn mixed(&self, statuses: &[Value]) -> Value {
         let change = |statuses: &[&Value]| json!({ "field": "messages", "value": self.of_number(json!({ "statuses": statuses })) });
         let news = json!({ "field": "flows", "value": {
@@ -254,7 +254,7 @@ impl World {
         ])
     }
 
-    /// The same of any field.
+    /// Like `post_value`, for any field.
     pub(super) async fn post_change(&self, field: &str, value: Value) {
         let changes = json!([{ "field": field, "value": value }]);
         self.post_entries(&json!([entry(&changes)])).await;
@@ -265,7 +265,7 @@ impl World {
             return;
         };
         let body = json!({ "object": "whatsapp_business_account", "entry": entries });
-        // The signature is of the bytes, escapes included.
+        // The signature covers the bytes, escapes included.
         let body = ascii(&body.to_string());
         let Some(signature) = sign(&self.config.app_secret, body.as_bytes()) else {
             return;

@@ -1,17 +1,17 @@
-//! A bad day at the provider: answers are lost, calls fail, callbacks come twice
-//! and in any order.
+//! Simulated failures of the provider: answers are lost, calls fail, callbacks come twice and in
+//! any order.
 
 use std::time::Duration;
 
 use super::Behaviour;
 
-/// What happens to one call.
+/// The fate of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Answered,
     /// Accepted, and the answer is lost.
     AnswerLost,
-    /// Not accepted: this HTTP status and code.
+    /// Refused with this HTTP status and code.
     Refused(u16, i64),
 }
 
@@ -48,7 +48,7 @@ pub(super) fn day(seed: u64, call: u64) -> Day {
     }
 }
 
-/// `SplitMix64`: a number that looks like chance.
+/// `SplitMix64`: a pseudo-random number.
 pub(super) const fn mix(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

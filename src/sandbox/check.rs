@@ -1,4 +1,4 @@
-//! What Meta refuses of a message at once (Meta, "Messages", "Interactive messages").
+//! Checks messages against Meta's rules (Meta, "Messages", "Interactive messages").
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ fn missing(what: &str) -> Refusal {
     (131_008, format!("{what} is missing"))
 }
 
-/// A text that must be there, of 1 to `most` characters.
+/// A required text of 1 to `most` characters.
 fn bounded(value: &Value, pointer: &str, most: usize) -> Result<(), Refusal> {
     let found = text(value, pointer).ok_or_else(|| missing(pointer))?;
     if found.is_empty() || found.chars().count() > most {
@@ -22,7 +22,7 @@ fn bounded(value: &Value, pointer: &str, most: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What is wrong with a message.
+/// Checks a message.
 ///
 /// # Errors
 /// The code and the details that Meta would answer with.
@@ -157,7 +157,7 @@ fn check_template(message: &Value) -> Result<(), Refusal> {
         return Err((131_008, "template.language.code is missing".to_owned()));
     }
     for component in list(message, "/template/components") {
-        // Meta's own examples write the words of templates in either case.
+        // Meta's own examples write these words in either case.
         let word = |pointer: &str| text(component, pointer).map(str::to_ascii_lowercase);
         match word("/type").as_deref() {
             Some("header" | "body") => {}

@@ -1,8 +1,7 @@
-//! A stateful stand-in for Meta's Graph API and for the people behind the phones.
+//! A stateful simulator of Meta's Graph API and of the people behind the phones.
 //!
-//! It checks requests as Meta does, answers like Meta, then posts signed
-//! callbacks over HTTP. It shares no type with the rest: whoever talks to it
-//! talks HTTP.
+//! It checks requests as Meta does, answers like Meta, then posts signed callbacks over HTTP. It
+//! shares no type with the other modules: they talk to it over HTTP only.
 
 mod account;
 mod callbacks;
@@ -35,49 +34,49 @@ pub use account::{ACCOUNT_ID, APP_ID};
 use number::Number;
 pub use people::{BEHAVIOURS, Behaviour};
 
-/// How the sandbox behaves.
+/// Settings of the sandbox.
 #[derive(Clone, Debug)]
 pub struct SandboxConfig {
     pub phone_number_id: String,
     pub access_token: String,
     pub app_secret: String,
-    /// Where callbacks go; absent: none are posted.
+    /// Address for callbacks; if absent, none are posted.
     pub callback_url: Option<String>,
     pub sent_after: Duration,
     pub delivered_after: Duration,
     pub read_after: Duration,
-    /// How long an answer takes, on average: each its own, from half of it to half as much again.
+    /// Average time of an answer: each has its own, from half of it to half as much again.
     pub takes: Duration,
-    /// What was accepted is written here, one JSON object a line.
+    /// File to which accepted messages are written, one JSON object a line.
     pub ledger: Option<PathBuf>,
     pub workers: usize,
-    /// A bad day, drawn from this seed: see `chaos`.
+    /// Seed of simulated failures: see `chaos`.
     pub chaos: Option<u64>,
 }
 
-/// What the sandbox remembers.
+/// The state of the sandbox.
 struct World {
     config: SandboxConfig,
     http: reqwest::Client,
     tasks: TaskTracker,
     ledger: Option<Mutex<File>>,
-    /// Unix seconds of each person's last message: their window.
+    /// Time of each person's last message in Unix seconds, for the service window.
     last_inbound: Mutex<HashMap<String, i64>>,
     /// How often the user id of each number has changed.
     user_ids: Mutex<HashMap<String, u32>>,
     /// Calls of each person so far: some behave differently the second time.
     calls: Mutex<HashMap<String, u32>>,
-    /// Calls of everybody.
+    /// Number of all calls.
     total: AtomicU64,
     number: Mutex<Number>,
-    /// What it says of its account: see `account`.
+    /// The state of its account: see `account`.
     account: Mutex<Value>,
-    /// Templates that were made here: see `templates`.
+    /// Templates created here: see `templates`.
     templates: Mutex<Vec<templates::Kept>>,
 }
 
 impl World {
-    /// How long this call takes.
+    /// Duration of this call.
     fn takes(&self) -> Duration {
         if self.config.takes.is_zero() {
             return Duration::ZERO;
@@ -254,8 +253,8 @@ async fn reply(world: web::Data<World>, body: web::Json<Value>) -> HttpResponse 
     HttpResponse::Ok().json(json!({ "success": true }))
 }
 
-/// `GET /{version}/{id}`: the number itself, or where a file is. The sandbox has every file whose
-/// id begins with `media`; one that begins with `medialarge` is larger than it says.
+/// `GET /{version}/{id}`: the number itself, or the address of a file. The sandbox has every file
+/// whose id begins with `media`; one that begins with `medialarge` is larger than announced.
 async fn media_place(
     world: web::Data<World>,
     request: HttpRequest,

@@ -1,5 +1,5 @@
-//! What WhatsApp calls people: not always by the number that was dialled, and not always by a
-//! number at all (Meta, "Business-scoped user IDs").
+//! WhatsApp's ids of people: not always the number that was dialled, and not always a number at all
+//! (Meta, "Business-scoped user IDs").
 
 use std::sync::PoisonError;
 
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::{World, chaos, people, people::Behaviour};
 
-/// How a person is named in answers and callbacks.
+/// The ids of a person in answers and callbacks.
 #[derive(Clone, Debug)]
 pub(super) struct Whom {
     /// The number that was dialled, or that the person writes from.
     pub number: Option<String>,
-    /// What WhatsApp calls it; none, if the person hides it.
+    /// WhatsApp's form of the number; `None` if the person hides it.
     pub wa_id: Option<String>,
     pub user_id: String,
     name: String,
@@ -57,9 +57,9 @@ pub(super) fn set(object: &mut Value, key: &str, value: Value) {
     }
 }
 
-/// What WhatsApp calls a number: in three countries and behind a trunk 0 something else.
+/// WhatsApp's form of a number: in three countries and behind a trunk 0 it differs.
 pub(super) fn wa_id(digits: &str) -> String {
-    // The country, how many digits before the one that is left out, and that digit.
+    // The country code, the number of digits before the one that is left out, and that digit.
     for (country, before, extra) in [("55", 2, '9'), ("44", 0, '0'), ("263", 0, '0')] {
         let Some(rest) = digits.strip_prefix(country) else {
             continue;
@@ -79,7 +79,7 @@ pub(super) fn wa_id(digits: &str) -> String {
 }
 
 impl World {
-    /// How whoever has this number or user id is named now.
+    /// The present ids of the owner of this number or user id.
     pub(super) fn whom(&self, to: &str) -> Whom {
         let mut ids = self.user_ids.lock().unwrap_or_else(PoisonError::into_inner);
         if to.contains('.') {
@@ -106,7 +106,7 @@ impl World {
         }
     }
 
-    /// Gives whoever has a number another user id. Gives back both.
+    /// Gives the owner of a number another user id. Returns the old and the new one.
     pub(super) fn rotate(&self, number: &str) -> (String, String) {
         let mut ids = self.user_ids.lock().unwrap_or_else(PoisonError::into_inner);
         let known = wa_id(number);

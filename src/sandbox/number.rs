@@ -1,4 +1,4 @@
-//! The number: its token, which may be replaced, and what it may send.
+//! The sandbox's number: its token, which may be replaced, and its throughput.
 
 use std::sync::PoisonError;
 
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::{World, graph_error};
 
-/// What can be changed while the sandbox runs.
+/// Settings that can be changed while the sandbox runs.
 #[derive(Clone, Debug)]
 pub(super) struct Number {
-    /// The token that is taken.
+    /// The accepted token.
     pub token: String,
-    /// The one before it, which has expired.
+    /// The previous token, which has expired.
     pub expired: Option<String>,
     /// `STANDARD`, `HIGH` or `NOT_APPLICABLE`.
     pub throughput: String,
@@ -20,7 +20,7 @@ pub(super) struct Number {
     pub on_business_app: bool,
 }
 
-/// The answer to a request without the right token, as Meta gives it; none if it has it.
+/// Meta's error for a request without the right token; `None` if it has it.
 pub(super) fn refusal(world: &World, request: &HttpRequest) -> Option<HttpResponse> {
     let given = request
         .headers()
@@ -50,8 +50,8 @@ pub(super) fn refusal(world: &World, request: &HttpRequest) -> Option<HttpRespon
     ))
 }
 
-/// `POST /sandbox/number {"token": "…", "throughput": "HIGH", "on_business_app": true}`:
-/// another token (the one before has expired), another throughput.
+/// `POST /sandbox/number {"token": "…", "throughput": "HIGH", "on_business_app": true}`: sets
+/// another token (the previous one expires) or another throughput.
 pub(super) async fn change(world: web::Data<World>, body: web::Json<Value>) -> HttpResponse {
     let mut number = world.number.lock().unwrap_or_else(PoisonError::into_inner);
     let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -67,7 +67,7 @@ pub(super) async fn change(world: web::Data<World>, body: web::Json<Value>) -> H
     HttpResponse::Ok().json(json!({ "success": true }))
 }
 
-/// `GET /{version}/{phone-number-id}`: what the number is.
+/// `GET /{version}/{phone-number-id}`: the data of the number.
 pub(super) fn object(world: &World) -> HttpResponse {
     let number = world
         .number

@@ -1,6 +1,6 @@
-//! The people of the fictional 555-01xx range, and how each behaves.
+//! The simulated people of the fictional 555-01xx range, and their behaviour.
 
-/// What a person's phone does with a message.
+/// The behaviour of a person's phone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     /// Sent, delivered, read.
@@ -9,7 +9,7 @@ pub enum Behaviour {
     Fails(i64),
     /// The call itself is refused with this HTTP status and code.
     Refuses(u16, i64),
-    /// The first call is refused so; later ones are taken.
+    /// The first call is refused this way; later ones are accepted.
     RefusesFirst(u16, i64),
     /// HTTP 500 without a body; nothing was accepted.
     BreaksDown,
@@ -23,7 +23,7 @@ pub enum Behaviour {
     Taps,
     /// Accepted, but the answer is lost; callbacks come.
     LosesAnswer,
-    /// Accepted, the answer is lost, and nothing is ever heard again.
+    /// Accepted, the answer is lost, and no callback ever comes.
     Vanishes,
     /// Every callback twice, newest first.
     Confuses,
@@ -39,7 +39,7 @@ pub enum Behaviour {
     LeavesVoicemail,
 }
 
-/// The last two digits of a 555-01xx number, and what they mean.
+/// The last two digits of a 555-01xx number, and their behaviour.
 pub const BEHAVIOURS: &[(u8, Behaviour, &str)] = &[
     (
         10,
@@ -124,7 +124,7 @@ pub const BEHAVIOURS: &[(u8, Behaviour, &str)] = &[
     ),
 ];
 
-/// How a number behaves. Numbers outside 555-01xx read.
+/// The behaviour of a number. Numbers outside 555-01xx read.
 pub fn behaviour(to: &str) -> Behaviour {
     let Some((_, last)) = to.rsplit_once("55501") else {
         return Behaviour::Reads;

@@ -13,7 +13,7 @@ use super::{
     people::Behaviour,
 };
 
-/// Takes a message.
+/// Accepts or refuses a message.
 pub(super) async fn messages(
     world: web::Data<World>,
     request: HttpRequest,
@@ -52,7 +52,7 @@ pub(super) async fn messages(
         return graph_error(400, code, "Invalid parameter", &details);
     }
     let given = |key: &str| message.get(key).and_then(Value::as_str).map(str::to_owned);
-    // The number wins when both are there.
+    // The number has precedence if both are present.
     let (to, user_id) = match (given("to"), given("recipient")) {
         (Some(to), _) => (to, None),
         (None, user_id) => (user_id.clone().unwrap_or_default(), user_id),
@@ -61,7 +61,7 @@ pub(super) async fn messages(
         Some(user_id) => user_id.clone(),
         None => to.chars().filter(char::is_ascii_digit).collect(),
     };
-    // Whoever is named by a user id behaves as their number does.
+    // A user id behaves as its number does.
     let number = world.whom(&digits).number.unwrap_or_else(|| digits.clone());
     let behaviour = people::behaviour(&number);
     let call = world.count_call(&digits);
@@ -131,7 +131,7 @@ pub(super) async fn messages(
     }))
 }
 
-/// A message id: like Meta's, it gives the number away to whoever decodes it.
+/// A message id: like Meta's, it contains the number in encoded form.
 fn new_wamid(digits: &str) -> String {
     let mut content = vec![0x1d, 0x18, 0x0b];
     content.extend_from_slice(digits.as_bytes());

@@ -1,8 +1,8 @@
-//! The account's templates: made over the API, reviewed a moment later, changed by hand.
+//! The sandbox's templates: created over the API, reviewed a moment later, changed by hand.
 //!
 //! A review ends with approval unless `POST /sandbox/account {"reviews": {"NAME": "…"}}` says
-//! otherwise: `REJECTED:INVALID_FORMAT`, `PENDING` (it never ends), or `MARKETING` (approved,
-//! in another category).
+//! otherwise: `REJECTED:INVALID_FORMAT`, `PENDING` (it never ends), or `MARKETING` (approved, in
+//! another category).
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{ACCOUNT_ID, World, account::said, graph_error, number};
 
-/// A template that was made here.
+/// A template created here.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     id: String,
@@ -46,7 +46,7 @@ fn refused(subcode: i64, message: &str) -> HttpResponse {
     } }))
 }
 
-/// What Meta refuses of components at once (Meta, "Template components").
+/// Meta's error for invalid components (Meta, "Template components").
 fn wrong(components: &Value) -> Option<HttpResponse> {
     let parts: Vec<&Value> = components.as_array().into_iter().flatten().collect();
     let body = parts
@@ -80,13 +80,13 @@ fn wrong(components: &Value) -> Option<HttpResponse> {
     None
 }
 
-/// What stands for an uploaded file.
+/// Prefix of the handle of an uploaded file.
 const HANDLE: &str = "4::sandbox:";
 
-/// An upload under way.
+/// Prefix of an upload session.
 const SESSION: &str = "upload:sandbox-";
 
-/// `POST /{version}/{app}/uploads?file_length=…`: a file is about to come.
+/// `POST /{version}/{app}/uploads?file_length=…`: announces a file.
 pub(super) async fn begin_upload(world: web::Data<World>, request: HttpRequest) -> HttpResponse {
     if let Some(refused) = number::refusal(&world, &request) {
         return refused;
@@ -99,7 +99,7 @@ pub(super) async fn begin_upload(world: web::Data<World>, request: HttpRequest) 
     }
 }
 
-/// The bytes of a file that was announced: all of them, in one piece.
+/// The bytes of an announced file: all of them, in one piece.
 fn take_upload(request: &HttpRequest, session: &str, bytes: &[u8]) -> HttpResponse {
     let header = |name: &str| request.headers().get(name).and_then(|it| it.to_str().ok());
     let announced = session.parse::<usize>().ok();
@@ -216,7 +216,7 @@ pub(super) async fn change(
     HttpResponse::Ok().json(json!({ "success": true }))
 }
 
-/// The review ends a moment later, and is told; at once, where nothing takes time.
+/// The review ends a moment later, and is reported; at once, where nothing takes time.
 async fn review(world: Arc<World>, id: String) {
     let pause = world.config.sent_after;
     if pause.is_zero() {
@@ -284,7 +284,7 @@ async fn decide(world: &World, id: &str, decision: &str) {
         .await;
 }
 
-/// `POST /sandbox/templates/{name} {"decision": "PAUSED"}`: a decision about one that was made.
+/// `POST /sandbox/templates/{name} {"decision": "PAUSED"}`: decides about a created template.
 pub(super) async fn by_hand(
     world: web::Data<World>,
     path: web::Path<String>,
@@ -343,14 +343,14 @@ pub(super) async fn list(
             let all = hidden.as_array();
             all.is_some_and(|all| all.iter().any(|it| it == name))
         };
-        // Who asks for a name finds what was made after the list was read.
+        // A query by name also finds what was created after the list was read.
         let shown = |it: &&Kept| named.is_some() || !is_hidden(&it.name);
         data.extend(all.iter().filter(shown).map(Kept::shown));
     }
     if let Some(named) = &named {
         data.retain(|it| it.get("name").and_then(Value::as_str) == Some(named));
     }
-    // In pages of two, whatever was asked for: whoever reads a list must follow it.
+    // In pages of two, whatever was requested: clients must follow the pages.
     let after: usize = asked
         .get("after")
         .and_then(|after| after.parse().ok())

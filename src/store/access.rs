@@ -1,4 +1,4 @@
-//! API keys: only their digests are kept.
+//! API keys and their bounds. Only digests of keys are stored.
 
 use entity::api_key;
 use sea_orm::{
@@ -21,7 +21,7 @@ use crate::{
     store::DatabaseTransaction,
 };
 
-/// A key to be kept.
+/// A key to be stored.
 #[derive(Clone, Debug)]
 pub struct New<'a> {
     pub role: Role,
@@ -76,7 +76,7 @@ pub fn bounds(row: &api_key::Model) -> Bounds {
     })
 }
 
-/// What a key's row says that it may do.
+/// The scopes in a key's row.
 pub fn scopes(row: &api_key::Model) -> Scopes {
     Scopes::stored(row.scopes.as_deref(), Role::of(&row.role))
 }
@@ -130,7 +130,7 @@ pub async fn key_of_prefix(
         .await?)
 }
 
-/// Revokes a key. Says whether it was not revoked before.
+/// Revokes a key. Returns whether it was active before.
 pub async fn revoke_key(
     tx: &DatabaseTransaction,
     id: Uuid,
@@ -145,7 +145,7 @@ pub async fn revoke_key(
     Ok(revoked.rows_affected() > 0)
 }
 
-/// Notes when keys were used last; never earlier than what is known.
+/// Stores when keys were last used; never earlier than the stored time.
 pub async fn note_uses(
     tx: &DatabaseTransaction,
     uses: &[(Uuid, Timestamp)],

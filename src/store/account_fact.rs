@@ -24,8 +24,8 @@ pub struct New<'a> {
     pub hold: Option<(&'a str, Option<Timestamp>)>,
 }
 
-/// Notes a value unless a newer one is known. Says whether it is the newest.
-/// Of two values of one moment the greater text wins, whichever came first.
+/// Stores a value unless a newer one is known. Returns whether it is the newest. Of two values with
+/// the same time the greater text wins, whichever came first.
 pub async fn set(
     tx: &DatabaseTransaction,
     new: New<'_>,
@@ -68,9 +68,9 @@ pub async fn all(store: &Store) -> Result<Vec<account_fact::Model>, StoreError> 
         .await?)
 }
 
-/// Why, and until when, a number of an account may not send; none, when it may. What is said of the
-/// whole account is said of each of its numbers, unless the account may send and something newer is
-/// said of the number. A number is named as people write it, or by its id.
+/// Why, and until when, a number of an account may not send; `None` if it may. A value of the whole
+/// account applies to each of its numbers, unless the account may send and the number has a newer
+/// value. A number is given as displayed, or by its id.
 pub async fn standing(
     tx: &DatabaseTransaction,
     account_id: &str,

@@ -19,7 +19,7 @@ pub async fn raised(store: &Store) -> Result<Vec<alarm::Model>, StoreError> {
         .await?)
 }
 
-/// Raises an alarm; false: somebody else has.
+/// Raises an alarm; false if another process has already raised it.
 pub async fn raise(
     tx: &DatabaseTransaction,
     kind: AlarmKind,
@@ -43,7 +43,7 @@ pub async fn raise(
     Ok(raised.rows_affected() > 0)
 }
 
-/// Clears an alarm; false: somebody else has.
+/// Clears an alarm; false if another process has already cleared it.
 pub async fn clear(
     tx: &DatabaseTransaction,
     kind: AlarmKind,

@@ -1,4 +1,4 @@
-//! Who has an alias, and which contacts may be one person.
+//! Aliases of contacts, and conflicts: contacts that may be one person.
 
 use entity::{contact_alias, contact_conflict};
 use sea_orm::{ConnectionTrait, EntityTrait, Statement};
@@ -36,7 +36,7 @@ pub async fn of_contact(
         .await?)
 }
 
-/// Whose an alias is today.
+/// The current owner of an alias.
 pub async fn owner(
     connection: &impl ConnectionTrait,
     alias: &Alias,
@@ -50,7 +50,7 @@ pub async fn owner(
         .map(|row| row.contact_id))
 }
 
-/// Whose an alias is today, if the caller knows them by it.
+/// The current owner of an alias, if the caller knows the contact by it.
 pub async fn owner_known(
     connection: &impl ConnectionTrait,
     bounds: &Bounds,
@@ -69,7 +69,8 @@ pub async fn owner_known(
     Ok(is_known.then_some(owner))
 }
 
-/// Gives a contact an alias that it has not, or that its owner has lost: by a person or a product.
+/// Gives a contact an alias that it does not have, or that its owner has lost: set by a person or a
+/// product.
 pub async fn give(
     tx: &DatabaseTransaction,
     contact: Uuid,
@@ -95,7 +96,7 @@ pub async fn give(
     Ok(())
 }
 
-/// Notes that a number is its owner's only until `at`.
+/// Ends the ownership of a number at `at`.
 pub async fn supersede(
     tx: &DatabaseTransaction,
     contact: Uuid,
@@ -117,7 +118,7 @@ pub async fn supersede(
     Ok(())
 }
 
-/// Takes an alias away from whoever has it.
+/// Removes an alias from its owner.
 pub async fn remove(tx: &DatabaseTransaction, alias: &Alias) -> Result<(), StoreError> {
     execute(
         tx,
@@ -136,7 +137,7 @@ pub enum ConflictState {
     Question,
     /// Evidence that cannot be true together, or against what a person decided.
     Contradiction,
-    /// They are one person, and what people say of them differs: they act as one.
+    /// They are one person, but names given by hand differ: they act as one.
     Linked,
 }
 
@@ -183,7 +184,7 @@ struct Row<'a> {
     due_at: Option<i64>,
 }
 
-/// Puts what is open between these contacts in the place of what was.
+/// Replaces the open conflicts between these contacts.
 pub async fn write_conflicts(
     tx: &DatabaseTransaction,
     contacts: &[Uuid],
@@ -275,7 +276,7 @@ pub async fn count_conflicts(store: &Store, most: u64) -> Result<i64, StoreError
     row.map_or(Ok(0), |row| column(&row, "count"))
 }
 
-/// What is open about one contact, as far as the caller knows the other one.
+/// The open conflicts of one contact, as far as the caller knows the other contact.
 pub async fn conflicts_of(
     store: &Store,
     bounds: &Bounds,
@@ -296,7 +297,7 @@ pub async fn conflicts_of(
         .await?)
 }
 
-/// Who was seen at a contact's number last, while it is not decided whose it is.
+/// The contact last seen at a contact's number, while the owner is undecided.
 pub async fn claimant(
     connection: &impl ConnectionTrait,
     contact: Uuid,

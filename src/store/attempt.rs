@@ -245,7 +245,7 @@ struct FactsRow {
     failed: Option<i64>,
 }
 
-/// What happens once in an attempt's life: it is answered.
+/// Written once for an attempt, when its answer arrives.
 #[derive(Serialize)]
 struct AnsweredRow<'a> {
     #[serde(flatten)]
@@ -273,8 +273,7 @@ const FACTS: [(&str, Type); 10] = [
 const SET_FACTS: &str = "implied = r.implied, failure = r.failure, pricing = r.pricing, accepted_at = r.accepted, sent_at = r.sent, \
      delivered_at = r.delivered, read_at = r.read_time, played_at = r.played, failed_at = r.failed";
 
-/// Saves the attempts that changed, and keeps what was asked and answered of those that
-/// have a record.
+/// Saves the attempts that changed, and stores request and response of those that have a record.
 pub(super) async fn save(
     tx: &DatabaseTransaction,
     changed: &[(&NotificationState, &NotificationState)],
@@ -348,7 +347,7 @@ pub(super) async fn save(
         )
         .await?;
     }
-    // What came too late to change anything is kept all the same.
+    // Records that came too late to change anything are stored all the same.
     let rest: Vec<&Record> = records
         .iter()
         .filter(|record| answered.iter().all(|row| row.facts.id.0 != record.id.0))
@@ -388,7 +387,7 @@ pub struct Record {
     pub answer: Option<String>,
 }
 
-/// Keeps what was asked and answered.
+/// Stores request and response.
 async fn record(
     tx: &DatabaseTransaction,
     records: &[&Record],

@@ -1,4 +1,4 @@
-//! Who did what.
+//! The audit log: who did what.
 
 use entity::audit;
 use sea_orm::{
@@ -10,14 +10,14 @@ use uuid::Uuid;
 use super::{Store, StoreError, new_id};
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
-/// Something done. `detail` never holds a secret.
+/// An audit entry. `detail` never holds a secret.
 #[derive(Clone, Debug)]
 pub struct New<'a> {
     /// Such as `key:herald_Ab3dEf9h` or `cli:root`.
     pub actor: &'a str,
     /// Such as `sender.held`.
     pub action: &'a str,
-    /// What it was done to.
+    /// The object of the action.
     pub subject: &'a str,
     /// JSON.
     pub detail: String,

@@ -1,4 +1,4 @@
-//! Which rows a caller may see, as conditions of SQL: written here, and nowhere else.
+//! Bounds of a caller as SQL conditions: the only place that decides which rows an API key may see.
 
 use sea_orm::{
     ColumnTrait, Condition, Value,
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{StoreError, dialect::query_one};
 use crate::domain::access::Bounds;
 
-/// Columns of a table, each with the values that it may have; none: every row.
+/// Columns of a table, each with its allowed values; empty: every row.
 #[derive(Clone, Debug, Default)]
 pub struct Limits(Vec<(&'static str, Vec<Value>)>);
 
@@ -22,7 +22,7 @@ pub struct Piece {
 }
 
 impl Limits {
-    /// For a statement that is built.
+    /// For a statement from the query builder.
     pub fn condition(self) -> Condition {
         self.0
             .into_iter()
@@ -31,7 +31,7 @@ impl Limits {
             })
     }
 
-    /// For a statement that is written out and has `used` parameters before this.
+    /// For a statement written as text that has `used` parameters before this.
     pub fn piece(self, alias: &str, used: usize) -> Piece {
         let mut piece = Piece::default();
         for (column, values) in self.0 {
@@ -43,7 +43,7 @@ impl Limits {
     }
 }
 
-/// So many parameters behind those that are used.
+/// So many placeholders after those in use.
 fn numbered(used: usize, count: usize) -> String {
     let places: Vec<String> = (used + 1..=used + count)
         .map(|place| format!("${place}"))
@@ -66,12 +66,12 @@ fn values(ids: &[Uuid]) -> Vec<Value> {
     ids.iter().copied().map(Value::from).collect()
 }
 
-/// What a product posted.
+/// Events that the product posted.
 pub fn of_events(bounds: &Bounds) -> Limits {
     of_product(bounds, None)
 }
 
-/// What belongs to a product, and goes out by the caller's senders.
+/// Notifications of the product, sent by the caller's senders.
 pub fn of_notifications(bounds: &Bounds) -> Limits {
     of_product(bounds, Some("sender_id"))
 }
@@ -81,7 +81,7 @@ pub fn of_counters(bounds: &Bounds) -> Limits {
     of_product(bounds, Some("sender_id"))
 }
 
-/// What catalogues define: of the caller's catalogue.
+/// Definitions in the caller's catalogue.
 pub fn of_catalogue(bounds: &Bounds) -> Limits {
     match bounds.catalogue() {
         None => Limits::default(),
@@ -89,7 +89,7 @@ pub fn of_catalogue(bounds: &Bounds) -> Limits {
     }
 }
 
-/// What people wrote: to the caller's senders, or in answer to its notifications.
+/// Inbound messages to the caller's senders, or in answer to its notifications.
 pub fn of_messages(bounds: &Bounds) -> Condition {
     if bounds.product().is_none() {
         return Condition::all();
@@ -185,7 +185,7 @@ pub fn wrote_to(bounds: &Bounds, used: usize) -> Piece {
     }
 }
 
-/// Who has written to senders.
+/// Contacts that have written to senders.
 fn written(senders: &str, condition: &str) -> String {
     format!(
         "SELECT v.contact_id FROM conversation v WHERE v.sender_id IN ({senders}) AND {condition} \
@@ -230,8 +230,8 @@ pub fn contacts_after(bounds: &Bounds, after: usize, limit: usize, used: usize) 
     }
 }
 
-/// Names `a` of the contact `c` that the caller knows: those that its product has used or
-/// given, what WhatsApp calls them, and all of who has written to its senders, or is of its
+/// Aliases `a` of the contact `c` that the caller knows: those that its product has used or given,
+/// the provider's ids, and all aliases of a contact that has written to its senders or is in its
 /// catalogue.
 pub fn of_aliases(bounds: &Bounds, used: usize) -> Piece {
     let Some(product) = bounds.product() else {
@@ -239,14 +239,14 @@ pub fn of_aliases(bounds: &Bounds, used: usize) -> Piece {
     };
     let mut values = vec![Value::from(product.name.as_str())];
     let mut ways = vec![format!(
-        // Not what WhatsApp calls the same number: that would tell that others know it.
+        // Not the provider's form of the same number: it would reveal that others know the number.
         "EXISTS (SELECT 1 FROM product_address k WHERE k.product = ${} AND k.contact_id = a.contact_id \
          AND k.address = a.value)",
         used + 1
     )];
     if !product.senders.is_empty() {
         let places = numbered(used + values.len(), product.senders.len());
-        // A number that another product has given them is not shown to one that only receives from them.
+        // A number from another product is not shown for a contact that the caller only sends to.
         ways.push(format!(
             "((a.kind <> 'phone' OR a.seen_at IS NOT NULL) AND EXISTS ({}))",
             written(&places, "v.contact_id = a.contact_id")

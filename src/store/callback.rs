@@ -1,4 +1,4 @@
-//! The inbox: bodies, the ledger of digests, ownership and leases.
+//! The inbox of callbacks: bodies, the ledger of digests, ownership and leases.
 
 use std::borrow::Cow;
 
@@ -23,16 +23,16 @@ pub struct NewCallback {
     pub endpoint: &'static str,
     pub digest: [u8; 32],
     pub body: bytes::Bytes,
-    /// How often it stands in this batch.
+    /// How often it occurs in this batch.
     pub copies: i64,
-    /// Whose signature it bore, where there are several apps.
+    /// Labels of the secrets that signed it, if there are several apps.
     pub signed_by: Option<String>,
-    /// It is applied before what is not.
+    /// Urgent bodies are applied before the others.
     pub urgent: bool,
 }
 
-/// Until when the bodies of a batch belong to who stores them; what is left for the process that looks
-/// first is leased until now.
+/// How long the bodies of a batch belong to the process that stores them; one left to the first
+/// process that looks is leased until now.
 #[derive(Clone, Copy, Debug)]
 pub struct Leases {
     pub owner: Uuid,
@@ -47,9 +47,9 @@ pub struct Body {
     /// Whose callback it is: the last part of the webhook's path.
     pub endpoint: Cow<'static, str>,
     pub body: bytes::Bytes,
-    /// How often it was taken up: more than once means that a process died over it.
+    /// How often it was claimed: more than once means that a process died while applying it.
     pub tries: i64,
-    /// Whose signature it bore, where there are several apps.
+    /// Labels of the secrets that signed it, if there are several apps.
     pub signed_by: Option<String>,
 }
 
@@ -65,12 +65,12 @@ struct DigestRow {
     signed_by: Option<String>,
 }
 
-/// Stands before the bodies of a batch: were all of them empty, SQLite would take the
-/// parameter that carries them for a NULL, and refuse it for ever.
+/// Prefix of the bodies of a batch: if all of them were empty, SQLite would take the parameter that
+/// carries them for a NULL, and refuse it for ever.
 const PAD: &[u8] = b"-";
 
-/// Stores a batch, sorted by digest, in one transaction: the digests first, then
-/// the bodies that were not known. Gives back the digests that were known.
+/// Stores a batch, sorted by digest, in one transaction: the digests first, then the new bodies.
+/// Returns the digests that were known.
 pub async fn store_batch(
     tx: &DatabaseTransaction,
     batch: &[NewCallback],
@@ -194,7 +194,7 @@ pub async fn store_batch(
     Ok(repeats)
 }
 
-/// Counts bodies that had come before.
+/// Counts bodies that were stored before.
 async fn count_repeats(
     tx: &DatabaseTransaction,
     endpoint: &str,
@@ -243,7 +243,7 @@ async fn count_repeats(
     Ok(())
 }
 
-/// Which bodies are taken over.
+/// Which bodies are claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
     Urgent,
@@ -251,7 +251,7 @@ pub enum Which {
     All,
 }
 
-/// How much is taken over at once.
+/// How much is claimed at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Most {
     pub bodies: i64,
@@ -259,7 +259,7 @@ pub struct Most {
     pub bytes: i64,
 }
 
-/// Takes over unprocessed bodies whose lease has run out, oldest first.
+/// Claims unprocessed bodies whose lease has run out, oldest first.
 pub async fn claim(
     tx: &DatabaseTransaction,
     which: Which,
@@ -360,7 +360,7 @@ pub async fn claim(
     Ok(bodies)
 }
 
-/// What a processed body held.
+/// Content of a processed body.
 #[derive(Clone, Debug, Serialize)]
 pub struct Processed {
     pub id: Id,
@@ -368,8 +368,8 @@ pub struct Processed {
     pub dead_items: i64,
 }
 
-/// Marks bodies processed that were not. Gives back those that another process
-/// has processed meanwhile: the caller must leave them alone.
+/// Marks bodies as processed. Returns those that another process has processed meanwhile: the
+/// caller must leave them alone.
 pub async fn mark_processed(
     tx: &DatabaseTransaction,
     batch: &[Processed],
@@ -416,7 +416,7 @@ pub async fn mark_processed(
     Ok(done_elsewhere)
 }
 
-/// Counts items that turned out dead while they were applied, one for each entry.
+/// Counts items that became dead letters while they were applied, one for each entry.
 pub async fn count_dead(tx: &DatabaseTransaction, callbacks: &[Uuid]) -> Result<(), StoreError> {
     for id in callbacks {
         execute(
@@ -429,7 +429,7 @@ pub async fn count_dead(tx: &DatabaseTransaction, callbacks: &[Uuid]) -> Result<
     Ok(())
 }
 
-/// Keeps the leases of bodies that are still being worked on.
+/// Renews the leases of bodies that are still being processed.
 pub async fn renew(
     tx: &DatabaseTransaction,
     bodies: &[Uuid],
@@ -455,8 +455,8 @@ pub async fn renew(
     Ok(())
 }
 
-/// On SQLite the process that holds the file's lock is the only one: whoever
-/// else holds a lease is dead.
+/// On SQLite the process that holds the file's lock is the only one: any other owner of a lease is
+/// dead.
 pub async fn release_all(tx: &DatabaseTransaction, owner: Uuid) -> Result<u64, StoreError> {
     let released = execute(
         tx,
@@ -500,7 +500,7 @@ pub async fn oldest(store: &Store) -> Result<Option<Timestamp>, StoreError> {
     nullable(&row, "oldest")
 }
 
-/// The body of one callback, for replay and for people, and whose signature it bore.
+/// The body of one callback, for replay and for people, with the labels of its signature.
 pub async fn body(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<Body>, StoreError> {
     let row = query_one(
         connection,
@@ -565,11 +565,11 @@ pub async fn before(
     found.iter().map(read_row).collect()
 }
 
-/// Callbacks that spoke of something, newest first: of a wamid, of the messages to or
-/// from a number, of a notification; or the one of this id.
+/// Callbacks that concern an object, newest first: a wamid, the messages to or from a number, a
+/// notification; or the callback of this id.
 pub async fn about(store: &Store, what: &str, limit: i64) -> Result<Vec<Listed>, StoreError> {
     let id = Uuid::parse_str(what).unwrap_or_default();
-    // Of a number, only the newest messages are looked at.
+    // For a number, only the newest messages are searched.
     let found = query(
         store.reader(),
         format!(

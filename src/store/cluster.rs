@@ -1,4 +1,4 @@
-//! The servers of one PostgreSQL database: which of them can be written to.
+//! The servers of one PostgreSQL database, and the choice of the one that accepts writes.
 
 use std::{
     str::FromStr,
@@ -35,7 +35,7 @@ pub(super) struct Cluster {
     /// Only a server that takes writes will do.
     writable: bool,
     session: Session,
-    /// What a transaction begins with.
+    /// The statement that begins a transaction.
     begin: String,
     /// The server that was good last.
     last_good: AtomicUsize,
@@ -81,7 +81,7 @@ fn servers_of(url: &str) -> Result<(Vec<String>, bool), sqlx::Error> {
         .into_iter()
         .map(|host| format!("{scheme}://{user}{host}/{path}{query}"))
         .collect();
-    // Of several servers all but one are standbys: what cannot be written to is of no use.
+    // With several servers, all but one are standbys, which accept no writes.
     Ok((servers, writable.unwrap_or(several)))
 }
 
@@ -164,7 +164,7 @@ impl Cluster {
             .ok_or(sqlx::Error::PoolClosed)
     }
 
-    /// What a transaction begins with.
+    /// The statement that begins a transaction.
     pub(super) fn begin(&self) -> &str {
         &self.begin
     }

@@ -1,4 +1,4 @@
-//! Opening the database: durability is set here, and nowhere weaker.
+//! Opens the database. Durability is set here, and nowhere weaker.
 
 use std::{
     fs::File,
@@ -68,7 +68,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Why the first connection was not made.
+    /// Why the first connection failed.
     fn of_connecting(error: DbErr) -> Self {
         match sqlx_error(&error) {
             // PgBouncer says so with the code of a protocol violation.
@@ -96,8 +96,8 @@ impl OpenError {
         }
     }
 
-    /// The database may come, or come back, without anything being put right here: it is
-    /// unreachable, starting, full or read-only.
+    /// The cause may pass without anything being fixed here: the database is unreachable, starting,
+    /// full or read-only.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Address(_) | Self::Pooler(_) | Self::InUse | Self::Damaged(_) => false,
@@ -126,12 +126,12 @@ impl OpenError {
     }
 }
 
-/// Who opens the database.
+/// The kind of process that opens the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// A server: the only one on a SQLite file.
     Serve,
-    /// A command beside it.
+    /// A command beside a server.
     Command,
 }
 
@@ -186,7 +186,7 @@ pub async fn open(
 const OPENING: (u32, Duration) = (50, Duration::from_millis(100));
 
 /// Opens a file that another process may be opening at this moment: the first ones switch it to
-/// its write-ahead log, and for that lock SQLite waits for nobody, whatever its time-out is.
+/// its write-ahead log, and SQLite does not wait for that lock, whatever its timeout is.
 async fn open_unlocked(
     path: &str,
     purpose: Purpose,
@@ -308,7 +308,7 @@ fn refused(path: &str, error: DbErr) -> OpenError {
 /// A command may hold the lock for a moment: it is asked for so often.
 const LOCK_TRIES: u32 = 10;
 
-/// The lock of a server. It ends with the process, however it ends.
+/// The lock of a server. It ends with the process, however that ends.
 async fn lock(path: &Path) -> Result<File, OpenError> {
     for _ in 0..LOCK_TRIES {
         if let Some(lock) = lock_file(path)? {
@@ -319,7 +319,7 @@ async fn lock(path: &Path) -> Result<File, OpenError> {
     Err(OpenError::InUse)
 }
 
-/// The same for a command, if no server has it.
+/// Like [`lock`], for a command, if no server has it.
 pub(super) fn try_lock(path: &Path) -> Option<File> {
     lock_file(path).ok().flatten()
 }
@@ -331,8 +331,8 @@ fn lock_file(path: &Path) -> Result<Option<File>, OpenError> {
     Ok(file.try_lock().is_ok().then_some(file))
 }
 
-/// What writes finds its rows by key. Statistics of a table that has just filled
-/// call it empty, and the planner would read all of it for every batch.
+/// Planner settings that force lookups by key. The statistics of a table that has just filled call
+/// it empty, and the planner would read all of it for every batch.
 const BY_KEY: [(&str, &str); 5] = [
     ("enable_material", "off"),
     ("enable_seqscan", "off"),
@@ -341,23 +341,23 @@ const BY_KEY: [(&str, &str); 5] = [
     ("enable_mergejoin", "off"),
 ];
 
-/// A prepared plan stays as long as its connection, and planning anew each time costs
-/// more than most statements (measured: 900 ms of 1,600 in six seconds of immediate
-/// sends). What was planned while a table was empty is forgotten after this.
+/// A prepared plan stays as long as its connection, and planning again each time costs more than
+/// most statements (measured: 900 ms of 1,600 in six seconds of immediate sends). A plan made while
+/// a table was empty is dropped after this time.
 const CONNECTION_LIVES: Duration = Duration::from_mins(5);
 
-/// Pages and the API ask for little at a time and for much: each statement is planned for what it
-/// asks for, and for the tables as large as they are. What is asked all the time has its place
-/// where plans are kept ([`Store::by_index`]).
+/// The dashboard and the API ask for few rows or many: each statement is planned for its values and
+/// the current size of the tables. Frequent statements of the workers keep their plans
+/// ([`Store::by_index`]).
 const PLANNED_EACH_TIME: (&str, &str) = ("plan_cache_mode", "force_custom_plan");
 
-/// A server that is there says so itself when a statement takes too long; one that says nothing
-/// for so much longer is gone.
+/// A server that is alive reports a statement that takes too long; one that is silent for so much
+/// longer is gone.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// What every session begins with: no statement takes longer than `timeout` or waits longer for a
-/// lock than most of it. And none is worth compiling: the cost of a forbidden plan would ask
-/// for it (38 ms each).
+/// Settings of every session: no statement takes longer than `timeout`, or waits longer for a lock
+/// than most of it. JIT is off: the cost of a forbidden plan would trigger a compilation (38 ms
+/// each).
 fn session_settings(timeout: Duration) -> Vec<(&'static str, String)> {
     let milliseconds = timeout.as_millis();
     vec![

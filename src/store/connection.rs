@@ -1,5 +1,5 @@
-//! One connection to the database. Every call on it has a deadline, and an error says
-//! whether the connection can be used again.
+//! One connection to the database. Every call on it has a deadline, and an error says whether the
+//! connection can be used again.
 
 use std::{future::Future, io, time::Duration};
 
@@ -124,7 +124,7 @@ impl Connection {
         }
     }
 
-    /// Whether a transaction is what a statement must stand in to have its settings.
+    /// Whether statements need a transaction to get the session's settings.
     pub(super) const fn is_pooled(&self) -> bool {
         matches!(self, Self::Postgres { pooled: true, .. })
     }
@@ -227,7 +227,7 @@ impl Connection {
 
     /// Ends the connection in order, when nothing is wrong with it.
     pub(super) async fn close(self) {
-        // What a server that is being left says of it changes nothing.
+        // An error of a server that is being left does not matter.
         match self {
             Self::Sqlite(connection) => drop(connection.close().await),
             Self::Postgres {

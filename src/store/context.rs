@@ -1,4 +1,4 @@
-//! What rule conditions and parameters may look at: notification, contact, event, failure.
+//! Loads the context of rule conditions and parameters: notification, contact, event, failure.
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
-/// The context of each notification, by id. For rules that ask; a batch without
-/// such rules loads nothing.
+/// The context of each notification, by id. Only for rules that use it; a batch without such rules
+/// loads nothing.
 pub async fn load(
     tx: &DatabaseTransaction,
     wanted: &[Uuid],
@@ -62,7 +62,8 @@ pub async fn load(
                     "generation": row.generation,
                     "created_at": Timestamp::from_micros(row.created_at).to_string(),
                 },
-                // Of who was deleted nothing is known: an alert that would name them is sent all the same.
+                // Nothing is known about a deleted contact: an alert that would name it is sent all
+                // the same.
                 "contact": row.contact_id.map(|_| json!({
                     "name": person.as_ref().map(|it| &it.name),
                     "phone": person.as_ref().map(|it| &it.phone),
@@ -73,7 +74,7 @@ pub async fn load(
                     "source": event.source,
                     "type": event.event_type,
                     "subject": event.subject,
-                    // What is secret is for the message alone.
+                    // Sealed data are for the message alone.
                     "data": if event.sealed { json!({}) } else { text(&event.data) },
                 })),
                 "failure": failure.map(|failure| json!({
@@ -89,7 +90,7 @@ pub async fn load(
     Ok(contexts)
 }
 
-/// Leaves of a person what the product of a message knows of them.
+/// Reduces a person's data to those that the message's product knows.
 async fn as_known(
     tx: &DatabaseTransaction,
     product: &str,

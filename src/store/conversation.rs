@@ -1,4 +1,4 @@
-//! What passed between a sender and a contact: the 24-hour window.
+//! Conversations of a sender and a contact: the service window.
 
 use std::collections::HashSet;
 
@@ -20,21 +20,21 @@ use crate::{
     store::DatabaseTransaction,
 };
 
-/// A message or a call of a person.
+/// A message or a call from a person.
 #[derive(Clone, Copy, Debug)]
 pub struct Heard {
     pub sender: Uuid,
     pub contact: Uuid,
     pub at: Timestamp,
-    /// When the window ends that it opens.
+    /// End of the service window that it opens.
     pub until: Timestamp,
-    /// When that must be told; none, when the window was over before we heard of it.
+    /// When the window is to be reported; `None` if it was over before the message arrived.
     pub wake_at: Option<Timestamp>,
-    /// Until when messages are free, if it came by an advertisement.
+    /// End of the free period, if the message came through an advertisement.
     pub free_until: Option<Timestamp>,
 }
 
-/// Notes it: the window only ever moves forward.
+/// Records it: the window only ever moves forward.
 pub async fn heard(
     tx: &DatabaseTransaction,
     heard: Heard,
@@ -74,7 +74,7 @@ pub async fn heard(
 /// How a conversation of the sender `$2` is found.
 pub(super) const PAIR: &str = "c.sender_id = $2 AND c.contact_id = r.id";
 
-/// When the window of a contact ends.
+/// End of a contact's window.
 pub async fn window_until(
     connection: &impl ConnectionTrait,
     sender: Uuid,
@@ -89,7 +89,7 @@ pub async fn window_until(
     row.map_or(Ok(None), |row| nullable(&row, "window_until"))
 }
 
-/// Of these people: who may be sent free text at a time, asked in one statement.
+/// The contacts among these that may get free text at a time, in one statement.
 pub async fn open_at(
     connection: &impl ConnectionTrait,
     sender: Uuid,
@@ -114,7 +114,7 @@ pub async fn open_at(
     Ok(open)
 }
 
-/// Whether a window is to be told of.
+/// Whether the closing or the end of a window is due to be reported.
 pub async fn any_woken(store: &Store, now: Timestamp) -> Result<bool, StoreError> {
     Ok(query_one(
         store.by_index(),
@@ -133,7 +133,7 @@ pub struct Woken {
     pub until: Timestamp,
 }
 
-/// Locks windows that are to be told of, longest due first.
+/// Locks windows that are due to be reported, longest due first.
 pub async fn woken(
     tx: &DatabaseTransaction,
     now: Timestamp,
@@ -194,7 +194,7 @@ pub async fn closing(
     found.iter().map(read_row).collect()
 }
 
-/// Notes when a window is to be told of next.
+/// Sets when a window is to be reported next.
 pub async fn set_wake(
     tx: &DatabaseTransaction,
     sender: Uuid,
@@ -223,7 +223,7 @@ pub async fn of_contact(
     Ok(conversation::Entity::find()
         .filter(conversation::Column::ContactId.eq(contact))
         .filter(of_windows(bounds, contact))
-        // Without one, only the pace of what we send is known.
+        // Without a window, the row only holds the pair pace.
         .filter(conversation::Column::WindowUntil.is_not_null())
         .order_by_asc(conversation::Column::SenderId)
         .all(store.reader())

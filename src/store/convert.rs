@@ -1,5 +1,5 @@
-//! Stored enums to decided ones, by matches without wildcard: a new variant on
-//! either side does not compile until it is placed.
+//! Converts stored enums to domain enums, by matches without wildcard: a new variant on either side
+//! does not compile until it is handled.
 
 use entity::{follow_up, notification};
 use sea_orm::{ColIdx, QueryResult, TryGetError, TryGetable};

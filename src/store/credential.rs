@@ -1,4 +1,4 @@
-//! Credentials, encrypted: what they are worth is known to the engine alone.
+//! Stores credentials, encrypted: only the engine can open them.
 
 use entity::credential;
 use sea_orm::{
@@ -16,11 +16,11 @@ use crate::{
 /// The table's name: every ciphertext is bound to it and to its row.
 pub const TABLE: &str = "credential";
 
-/// A credential to be kept.
+/// A credential to be stored.
 #[derive(Clone, Debug)]
 pub struct New {
     pub id: Uuid,
-    /// `sender:ID`, or `app:ID` for what the numbers of an app share.
+    /// `sender:ID`, or `app:ID` for credentials shared by the numbers of an app.
     pub scope: String,
     pub kind: Kind,
     pub sealed: String,
@@ -65,7 +65,7 @@ pub async fn find(
     Ok(credential::Entity::find_by_id(id).one(connection).await?)
 }
 
-/// Those in use of one kind and owner, newest first.
+/// The active ones of one kind and scope, newest first.
 pub async fn active_of(
     connection: &impl ConnectionTrait,
     scope: &str,
@@ -80,7 +80,7 @@ pub async fn active_of(
         .await?)
 }
 
-/// Puts a credential into use, or out of it.
+/// Activates or deactivates a credential.
 pub async fn set_active(
     tx: &DatabaseTransaction,
     id: Uuid,
@@ -96,13 +96,13 @@ pub async fn set_active(
     Ok(())
 }
 
-/// Forgets a credential for good.
+/// Deletes a credential for good.
 pub async fn remove(tx: &DatabaseTransaction, id: Uuid) -> Result<(), StoreError> {
     execute(tx, "DELETE FROM credential WHERE id = $1", [id.into()]).await?;
     Ok(())
 }
 
-/// Replaces what is encrypted by the same, encrypted anew.
+/// Replaces a ciphertext by the same text, sealed anew.
 pub async fn reseal(tx: &DatabaseTransaction, id: Uuid, sealed: &str) -> Result<(), StoreError> {
     execute(
         tx,
@@ -113,7 +113,7 @@ pub async fn reseal(tx: &DatabaseTransaction, id: Uuid, sealed: &str) -> Result<
     Ok(())
 }
 
-/// Gives what a sender has, its token excepted, to its app.
+/// Moves a sender's credentials, except its token, to its app.
 pub async fn move_to_app(
     tx: &DatabaseTransaction,
     sender_scope: &str,
@@ -128,14 +128,14 @@ pub async fn move_to_app(
     Ok(())
 }
 
-/// What people were told of.
+/// A warning that was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Warning {
     Age,
     Expiry,
 }
 
-/// Notes that people were told, unless they had been. Says whether this is news.
+/// Records that a warning was given. Returns whether it is the first time.
 pub async fn tell(
     tx: &DatabaseTransaction,
     id: Uuid,

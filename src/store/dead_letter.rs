@@ -1,4 +1,4 @@
-//! Items of callbacks that cannot be applied.
+//! Dead letters: items of callbacks that could not be applied.
 
 use entity::dead_letter;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -19,8 +19,7 @@ pub struct New {
     pub reason: String,
 }
 
-/// Keeps what could not be applied. What is known already gets the new reason,
-/// and is open again.
+/// Stores dead letters. A known one gets the new reason, and is open again.
 pub async fn insert(
     tx: &DatabaseTransaction,
     new: &[New],
@@ -67,7 +66,7 @@ pub async fn open(
     Ok(select.all(store.reader()).await?)
 }
 
-/// Notes that the dead letters of a callback were replayed.
+/// Marks the dead letters of a callback as replayed.
 pub async fn replayed(
     tx: &DatabaseTransaction,
     callback: Uuid,

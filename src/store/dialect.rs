@@ -1,4 +1,4 @@
-//! What SQLite and PostgreSQL say differently, and lists as one parameter.
+//! Differences between the SQL of SQLite and PostgreSQL, and lists as one parameter.
 
 use sea_orm::{
     ConnectionTrait, DbBackend, ExecResult, FromQueryResult, QueryResult, Statement, TryGetError,
@@ -107,7 +107,7 @@ pub fn listed(backend: DbBackend, column: &str) -> String {
     among(backend, column, &format!("SELECT r.id FROM {given}"))
 }
 
-/// Whether whoever writes here writes alone.
+/// Whether the database has a single writer.
 pub fn is_sqlite(connection: &impl ConnectionTrait) -> bool {
     connection.get_database_backend() == DbBackend::Sqlite
 }

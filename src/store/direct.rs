@@ -1,5 +1,5 @@
-//! Statements outside of a transaction of ours: reads, and single writes that are a
-//! transaction of their own.
+//! Statements outside of our transactions: reads, and single writes that are a transaction of their
+//! own.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,4 @@
-//! Events, their expansion cursor, and the ledgers that keep things once.
+//! Events, their expansion cursor, and the ledgers of idempotency and deduplication keys.
 
 use entity::event;
 use sea_orm::{
@@ -88,7 +88,7 @@ pub async fn find(
     Ok(event::Entity::find_by_id(id).one(connection).await?)
 }
 
-/// Locks an event of the caller's, to change what has become of it.
+/// Locks an event within the caller's bounds, to change its results.
 pub async fn lock(
     tx: &DatabaseTransaction,
     bounds: &Bounds,
@@ -125,14 +125,14 @@ pub struct Only {
     pub unrouted: bool,
 }
 
-/// The routes of an event to whose type none listens.
+/// The stored routes of an event whose type has no route.
 const NO_ROUTES: &str = "[]";
 
 /// Newest events that are looked at for types without a route.
 const LOOKED_AT: i64 = 10_000;
 
-/// Types of events of others that no route listened to since then, with how many there were, the
-/// most frequent first.
+/// Types of other sources' events since then that have no route, with their counts, the most
+/// frequent first.
 pub async fn unrouted_types(
     store: &Store,
     own_source: &str,
@@ -187,7 +187,7 @@ pub async fn newest(
         .await?)
 }
 
-/// Locks one event that is not expanded to its end. Another process's are left to it.
+/// Locks one event that is not fully expanded. Events locked by another process are skipped.
 pub async fn next_unexpanded(tx: &DatabaseTransaction) -> Result<Option<event::Model>, StoreError> {
     let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
     let row = query_one(
@@ -202,7 +202,7 @@ pub async fn next_unexpanded(tx: &DatabaseTransaction) -> Result<Option<event::M
     }
 }
 
-/// Notes how far the expansion has come.
+/// Stores the progress of an expansion.
 pub async fn set_progress(
     tx: &DatabaseTransaction,
     id: Uuid,
@@ -219,7 +219,7 @@ pub async fn set_progress(
     Ok(())
 }
 
-/// Of these contacts: who has a notification of this event and route already.
+/// The contacts among these that already have a notification of this event and route.
 pub async fn reached_already(
     tx: &DatabaseTransaction,
     event: Uuid,
@@ -240,8 +240,7 @@ pub async fn reached_already(
     found.iter().map(|row| column(row, "id")).collect()
 }
 
-/// Of these recipients, who are nobody that is known: who has a notification of this event and
-/// route already.
+/// The unknown recipients among these that already have a notification of this event and route.
 pub async fn named_already(
     tx: &DatabaseTransaction,
     event: Uuid,
@@ -252,8 +251,8 @@ pub async fn named_already(
     heard_already(tx, event, route, recipients, condition).await
 }
 
-/// Of these addresses: at which somebody who was deleted since has a notification of this event
-/// and route.
+/// The addresses among these at which a contact that has been deleted since has a notification of
+/// this event and route.
 pub async fn reached_as_deleted(
     tx: &DatabaseTransaction,
     event: Uuid,
@@ -303,8 +302,8 @@ pub struct DedupeClaim {
     pub notification_id: Id,
 }
 
-/// Claims dedupe keys of a route for a product, each of which has its own. Gives back, for those that are taken, who has
-/// them: (recipient, notification).
+/// Claims deduplication keys of a route within a product. For keys that are taken it returns their
+/// owners: (recipient, notification).
 pub async fn claim_dedupe(
     tx: &DatabaseTransaction,
     product: Option<&str>,
@@ -366,17 +365,17 @@ pub async fn claim_dedupe(
         .collect()
 }
 
-/// What an `Idempotency-Key` was used for.
+/// The request that an `Idempotency-Key` was used for.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Used {
     pub fingerprint: Vec<u8>,
     pub resource_id: Uuid,
-    /// What was answered, where that cannot be found out again.
+    /// The answer, where it cannot be computed again.
     pub answer: Option<String>,
 }
 
-/// Takes an idempotency key, in the effect's own transaction. The loser of a
-/// race waits here for the winner's commit, and gets what it was used for.
+/// Takes an idempotency key within the transaction of the effect. The loser of a race waits here
+/// for the winner's commit, and gets the winner's request.
 pub async fn take_idempotency_key(
     tx: &DatabaseTransaction,
     client: &str,
@@ -405,7 +404,7 @@ pub async fn take_idempotency_key(
     idempotency_key(tx, client, key, operation).await
 }
 
-/// What a key was used for, if it was.
+/// The earlier request of a key, if any.
 pub async fn idempotency_key(
     tx: &DatabaseTransaction,
     client: &str,
@@ -421,7 +420,7 @@ pub async fn idempotency_key(
     row.as_ref().map(read_row).transpose()
 }
 
-/// Keeps what was answered to the request of a key, for its repeats.
+/// Stores the answer to the request of a key, for its repeats.
 pub async fn keep_answer(
     tx: &DatabaseTransaction,
     client: &str,
@@ -457,8 +456,8 @@ pub async fn notifications(
     found.iter().map(|row| column(row, "id")).collect()
 }
 
-/// An event's own messages that are the caller's, by stored status: not those that rules made of
-/// them.
+/// Counts an event's own messages within the caller's bounds by stored status, without those that
+/// rules made from them.
 pub async fn messages_by_status(
     store: &Store,
     bounds: &Bounds,
@@ -500,7 +499,7 @@ pub async fn skipped(
     found.iter().map(|row| column(row, "id")).collect()
 }
 
-/// Events that came by then and are not expanded to their end, oldest first.
+/// Events received by then that are not fully expanded, oldest first.
 pub async fn unexpanded_before(store: &Store, before: Timestamp) -> Result<Vec<Uuid>, StoreError> {
     let found = query(
         store.reader(),

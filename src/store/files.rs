@@ -1,5 +1,5 @@
-//! Who may read what is kept in files: the user that Herald runs as, and nobody else. The
-//! database has the numbers and the texts of people, and a backup of it is worth as much.
+//! Permissions of files: only the user that Herald runs as may read them. The database holds
+//! numbers and texts of people, and so does a backup of it.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions, Permissions},
@@ -14,14 +14,14 @@ const FILE: u32 = 0o600;
 /// Entered and listed by its owner.
 const FOLDER: u32 = 0o700;
 
-/// What others may do.
+/// The permissions of others.
 const OTHERS: u32 = 0o077;
 
-/// What stands beside a SQLite file: SQLite itself makes the first two with the permissions of
-/// the database.
+/// Files beside a SQLite file: SQLite itself makes the first two with the permissions of the
+/// database.
 const BESIDE: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
 
-/// Makes a folder, and those it is in, for their owner alone. What is there stays as it is.
+/// Creates a folder and its parents for their owner alone. Existing ones stay as they are.
 pub fn make_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)
@@ -29,8 +29,8 @@ pub fn make_folder(folder: &Path) -> io::Result<()> {
         .create(folder)
 }
 
-/// The same of a folder that is Herald's own (`HERALD_DATA_DIR`): others are kept out of one
-/// that was there before, too.
+/// The same for a folder of Herald's own (`HERALD_DATA_DIR`): an existing one is closed to others,
+/// too.
 pub fn own_folder(folder: &Path) -> io::Result<()> {
     make_folder(folder)?;
     close(folder, FOLDER)
@@ -46,8 +46,8 @@ pub fn open_private(path: &Path) -> io::Result<fs::File> {
         .open(path)
 }
 
-/// Makes a SQLite file, if there is none, and keeps others out of it and what stands beside it.
-/// An empty file is an empty database.
+/// Creates a SQLite file if there is none, and closes it and the files beside it to others. An
+/// empty file is an empty database.
 pub fn own_database(path: &Path) -> io::Result<()> {
     if !path.try_exists()? {
         open_private(path)?;
@@ -58,8 +58,8 @@ pub fn own_database(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The files of a SQLite database that others may read or write, and its folder, if others may
-/// change what is in it.
+/// The files of a SQLite database that others may read or write, and its folder if others may
+/// change its entries.
 pub fn open_to_others(path: &Path) -> Vec<PathBuf> {
     let mode = |path: &Path| fs::metadata(path).map_or(0, |found| found.permissions().mode());
     let mut open: Vec<PathBuf> = files(path)
@@ -86,7 +86,7 @@ fn files(path: &Path) -> Vec<PathBuf> {
     [path.to_owned()].into_iter().chain(beside).collect()
 }
 
-/// Takes from others what they may do; what is not there, or a stranger's, stays.
+/// Removes the permissions of others; a file that is missing or not ours stays as it is.
 fn close(path: &Path, mode: u32) -> io::Result<()> {
     let permissions = match fs::metadata(path) {
         Ok(found) => found.permissions(),

@@ -78,14 +78,14 @@ pub async fn insert(
     Ok(())
 }
 
-/// What a notification has newly reached.
+/// A state that a notification has newly reached.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Reached {
     pub id: Id,
     pub mask: i64,
 }
 
-/// A follow-up that was cancelled, or whose time has come.
+/// A follow-up that was cancelled or is due.
 #[derive(Clone, Debug, FromQueryResult)]
 pub struct Touched {
     pub id: Uuid,
@@ -93,8 +93,8 @@ pub struct Touched {
     pub rule_name: String,
 }
 
-/// Cancels pending follow-ups by what has been reached. What has gone out in part keeps saying
-/// so, by its cursor.
+/// Cancels pending follow-ups because of reached states. The cursor of one that was partly sent
+/// stays, and shows it.
 pub async fn cancel(
     tx: &DatabaseTransaction,
     reached: &[Reached],
@@ -109,7 +109,7 @@ pub async fn cancel(
     let cancelled = query(
         tx,
         format!(
-            "UPDATE follow_up SET state = 'cancelled', due_at = NULL, settled_at = $2, reason = 'one of its unless came' \
+            "UPDATE follow_up SET state = 'cancelled', due_at = NULL, settled_at = $2, reason = 'one of its `unless` happened' \
              FROM {given} WHERE {of_the_list} AND follow_up.state = 'pending' \
              AND (follow_up.unless_mask & r.mask) <> 0 RETURNING follow_up.id, follow_up.notification_id, follow_up.rule_name"
         ),
@@ -119,7 +119,7 @@ pub async fn cancel(
     cancelled.iter().map(read_row).collect()
 }
 
-/// A follow-up whose time has come.
+/// A due follow-up.
 #[derive(Clone, Debug, FromQueryResult)]
 pub struct Due {
     pub id: Uuid,
@@ -145,8 +145,8 @@ pub async fn due(
     let backend = tx.get_database_backend();
     let skip = locking(backend, "FOR UPDATE OF f SKIP LOCKED");
     let given = rows(backend, &[("id", Type::Uuid)]);
-    // What is locked is looked for here, so that nothing else is; as an expression, so that the
-    // index of what is due, which may hold a backlog, is not walked for each notification.
+    // Only the rows to be locked are searched here. The condition is an expression, so that the
+    // index of due follow-ups, which may hold a backlog, is not walked for each notification.
     let due = matching(
         backend,
         &given,
@@ -201,7 +201,7 @@ pub async fn settle(
     Ok(())
 }
 
-/// Notes how far a follow-up has come that is not at its end, and since when it is due again.
+/// Stores the cursor of an unfinished follow-up, and since when it is due again.
 pub async fn set_cursor(
     tx: &DatabaseTransaction,
     id: Uuid,
@@ -217,7 +217,7 @@ pub async fn set_cursor(
     Ok(())
 }
 
-/// Of these contacts: who has a message of this follow-up already.
+/// The contacts among these that already have a message of this follow-up.
 pub async fn reached_already(
     tx: &DatabaseTransaction,
     id: Uuid,
@@ -236,7 +236,7 @@ pub async fn reached_already(
     found.iter().map(|row| column(row, "id")).collect()
 }
 
-/// Of children about to be sent: those whose parent has reached an `unless` meanwhile.
+/// The messages among these whose parent has reached an `unless` meanwhile.
 pub async fn overtaken(
     tx: &DatabaseTransaction,
     children: &[Uuid],
@@ -264,7 +264,7 @@ pub async fn overtaken(
     found.iter().map(|row| column(row, "id")).collect()
 }
 
-/// What has gone out because of a failure, wholly or in part.
+/// Follow-ups that were sent because of a failure, wholly or in part.
 pub async fn fired(
     tx: &DatabaseTransaction,
     notifications: &[Uuid],

@@ -1,4 +1,4 @@
-//! Signs of life of workers.
+//! Heartbeats of workers.
 
 use entity::heartbeat;
 use sea_orm::{EntityTrait, QueryOrder};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Store, StoreError, dialect::execute};
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
-/// Notes that a worker is at work, and forgets those of processes that are long gone.
+/// Stores a heartbeat, and deletes those of processes that have been gone for long.
 pub async fn beat(
     tx: &DatabaseTransaction,
     process: Uuid,
@@ -25,7 +25,7 @@ pub async fn beat(
     forget(tx, forget_before).await
 }
 
-/// Forgets the workers that gave their last sign of life before this.
+/// Deletes heartbeats older than this.
 pub async fn forget(tx: &DatabaseTransaction, before: Timestamp) -> Result<(), StoreError> {
     execute(
         tx,
@@ -36,7 +36,7 @@ pub async fn forget(tx: &DatabaseTransaction, before: Timestamp) -> Result<(), S
     Ok(())
 }
 
-/// Takes the sign of a worker that stops in order: it is not dead, it has gone.
+/// Deletes the heartbeat of a worker that stops in order: it is not dead.
 pub async fn gone(tx: &DatabaseTransaction, process: Uuid, worker: &str) -> Result<(), StoreError> {
     execute(
         tx,

@@ -1,5 +1,4 @@
-//! Sending held for the whole installation: stored, so that every process obeys it and a
-//! restart does not end it.
+//! The hold of all sending: stored, so that every process obeys it and a restart does not end it.
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use uuid::Uuid;
@@ -17,8 +16,7 @@ use crate::domain::{
 /// The setting that holds sending.
 const HOLD: &str = "hold";
 
-/// Attempts made until then that this database does not know are accounted for: a person
-/// has released a hold since.
+/// Unknown attempts made until then are accepted: an operator has released a hold since.
 const LOST_UNTIL: &str = "lost_until";
 
 /// The hold, if sending is held.
@@ -35,7 +33,7 @@ pub async fn get(connection: &impl ConnectionTrait) -> Result<Option<Hold>, Stor
         })
 }
 
-/// Holds sending; false: it is held already, and the first reason stays.
+/// Holds sending; false if it is held already, and the first reason stays.
 pub async fn begin(
     tx: &DatabaseTransaction,
     hold: &Hold,
@@ -63,7 +61,7 @@ fn written(hold: &Hold) -> Result<String, StoreError> {
         .map_err(|error| StoreError::Refused(sea_orm::DbErr::Json(error.to_string())))
 }
 
-/// Ends the hold, and accounts for what was sent elsewhere until now.
+/// Ends the hold, and accepts unknown attempts made until now.
 pub async fn end(tx: &DatabaseTransaction, now: Timestamp) -> Result<(), StoreError> {
     setting::remove(tx, HOLD).await?;
     setting::put(tx, LOST_UNTIL, &now.micros().to_string(), now).await
@@ -74,7 +72,7 @@ pub async fn withdraw(tx: &DatabaseTransaction) -> Result<(), StoreError> {
     setting::remove(tx, HOLD).await
 }
 
-/// Until when unknown attempts are accounted for.
+/// Until when unknown attempts are accepted.
 pub async fn lost_until(tx: &DatabaseTransaction) -> Result<Timestamp, StoreError> {
     setting::number(tx, LOST_UNTIL)
         .await
@@ -89,7 +87,7 @@ pub fn passes(passing: Passing) -> String {
     )
 }
 
-/// What a release would send: it is due, or was taken out of the queue to wait.
+/// Messages that a release would send: due ones, and those held outside the queue.
 const WAITING: &str = "open_status IN ('queued', 'held', 'retrying') \
      AND (due_at IS NULL OR due_at <= $1) AND (expires_at IS NULL OR expires_at > $1)";
 
@@ -97,13 +95,13 @@ const WAITING: &str = "open_status IN ('queued', 'held', 'retrying') \
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     pub category: String,
-    /// The template's name; empty for what has none.
+    /// The template's name; empty for a message without one.
     pub template: String,
     pub age: Age,
     pub count: i64,
 }
 
-/// What a release would send, by kind and age.
+/// Messages that a release would send, by kind and age.
 pub async fn waiting(store: &Store, now: Timestamp) -> Result<Vec<Waiting>, StoreError> {
     let cases: Vec<String> = Age::ALL
         .iter()

@@ -1,4 +1,4 @@
-//! What people wrote or tapped.
+//! Inbound messages: what people wrote or tapped.
 
 use std::borrow::Cow;
 
@@ -18,8 +18,8 @@ use crate::{
     store::DatabaseTransaction,
 };
 
-/// A provider's id with the name space that it is from: the id of a voice call may be that of a
-/// message as well, such as of the voicemail that the call ends with.
+/// A provider's id with its name space: the id of a voice call may also be that of a message, such
+/// as of the voicemail that the call ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProviderId<'a> {
     Message(&'a str),
@@ -50,7 +50,7 @@ impl<'a> ProviderId<'a> {
         }
     }
 
-    /// What the provider calls it.
+    /// The provider's id.
     pub const fn id(self) -> &'a str {
         match self {
             Self::Message(id) | Self::Call(id) => id,
@@ -85,7 +85,7 @@ pub struct New<'a> {
     pub free_until: Option<Timestamp>,
 }
 
-/// Stores a message once. Says whether it is new.
+/// Stores a message once. Returns whether it is new.
 pub async fn insert(
     tx: &DatabaseTransaction,
     new: New<'_>,
@@ -149,7 +149,7 @@ pub async fn lock(
     Ok(found.one(tx).await?)
 }
 
-/// Replaces what is kept of a call.
+/// Replaces the stored record of a call.
 pub async fn set_call(
     tx: &DatabaseTransaction,
     id: Uuid,
@@ -173,7 +173,7 @@ pub async fn set_call(
     Ok(())
 }
 
-/// Messages by what their provider calls them, that a caller may read.
+/// Messages by the provider's ids, within the caller's bounds.
 pub async fn of_provider_ids(
     store: &Store,
     bounds: &Bounds,
@@ -251,7 +251,7 @@ pub async fn to_be_read(
         .await?)
 }
 
-/// Notes when a message is to be marked as read next; never, when that was done or is given up.
+/// Sets when a message is to be marked as read next; never, once that is done or given up.
 pub async fn set_read_due(
     tx: &DatabaseTransaction,
     id: Uuid,
@@ -266,7 +266,7 @@ pub async fn set_read_due(
     Ok(())
 }
 
-/// Notes until when a message or call has opened the service window.
+/// Stores until when a message or call opened the service window.
 pub async fn set_window(
     tx: &DatabaseTransaction,
     id: Uuid,

@@ -1,5 +1,5 @@
-//! Whether this database is the one that was left: its installation, a mark that only
-//! grows, and the PostgreSQL cluster it is in.
+//! The installation's id, its state mark, which only grows, and the PostgreSQL cluster last seen:
+//! they show whether the database is in the state it was left in.
 
 use sea_orm::FromQueryResult;
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,7 @@ pub async fn mark(connection: &impl ConnectionTrait) -> Result<i64, StoreError> 
     setting::number(connection, MARK).await
 }
 
-/// Moves the mark on by one, and gives it back.
+/// Increments the mark, and returns it.
 pub async fn advance(tx: &DatabaseTransaction, now: Timestamp) -> Result<i64, StoreError> {
     let row = query_one(
         tx,
@@ -60,7 +60,7 @@ pub async fn advance(tx: &DatabaseTransaction, now: Timestamp) -> Result<i64, St
     row.map_or(Ok(0), |row| column(&row, "mark"))
 }
 
-/// Moves the mark on to at least this: what is newer elsewhere is accounted for.
+/// Advances the mark to at least this value: a newer mark elsewhere is accepted.
 pub async fn advance_to(
     tx: &DatabaseTransaction,
     least: i64,

@@ -1,4 +1,4 @@
-//! Whether anything has changed that a page may show.
+//! Detects changes that a dashboard page may show.
 
 use uuid::Uuid;
 
@@ -9,8 +9,8 @@ use super::{
 };
 use crate::domain::{horizon::TOLERANCE_MICROS, time::Timestamp};
 
-/// The newest of everything that makes a difference; equal as long as nothing new came.
-/// The newest up to now: what a clock that was ahead has made would hide all that comes.
+/// The newest ids of everything that a page may show; equal as long as nothing new came. Ids in the
+/// future are left out: rows made by a clock that was ahead would hide all later ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cursor([Option<Uuid>; NEWEST.len()], i64, i64);
 

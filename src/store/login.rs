@@ -1,4 +1,4 @@
-//! Logins, their failures and their one-time links.
+//! Dashboard users, their failed sign-ins and their one-time links.
 
 use entity::login;
 use sea_orm::{
@@ -67,7 +67,7 @@ pub async fn all(store: &Store) -> Result<Vec<login::Model>, StoreError> {
 pub async fn lock_all(tx: &DatabaseTransaction) -> Result<Vec<login::Model>, StoreError> {
     let lock = locking(tx.get_database_backend(), "FOR UPDATE");
     query(tx, format!("SELECT id FROM login ORDER BY id {lock}"), []).await?;
-    // Read after the lock: what somebody else has committed meanwhile is seen.
+    // Read after the lock, so that concurrent commits are seen.
     Ok(login::Entity::find().all(tx).await?)
 }
 
@@ -95,7 +95,7 @@ pub async fn set_password(
     Ok(())
 }
 
-/// Lets a login in no more, or again.
+/// Disables or enables a dashboard user.
 pub async fn set_off(
     tx: &DatabaseTransaction,
     id: Uuid,
@@ -120,7 +120,7 @@ pub async fn note_in(tx: &DatabaseTransaction, id: Uuid, now: Timestamp) -> Resu
     Ok(())
 }
 
-/// Tries that failed in a row, and when the last was. Locked until the transaction ends.
+/// Consecutive failures, and the time of the last. Locked until the transaction ends.
 pub async fn failures(
     tx: &DatabaseTransaction,
     subject: &str,
@@ -145,7 +145,7 @@ pub async fn failures(
         .transpose()
 }
 
-/// The same as far as it is known, without a lock.
+/// Like [`failures`], without a lock.
 pub async fn known_failures(
     connection: &impl ConnectionTrait,
     subject: &str,
@@ -160,7 +160,7 @@ pub async fn known_failures(
         .transpose()
 }
 
-/// One less: it was no failure.
+/// Takes one failure back.
 pub async fn forgive(tx: &DatabaseTransaction, subject: &str) -> Result<(), StoreError> {
     execute(
         tx,
@@ -198,7 +198,7 @@ pub async fn any_old(store: &Store, before: Timestamp) -> Result<bool, StoreErro
     Ok(row.is_some())
 }
 
-/// One more.
+/// Adds a failure.
 pub async fn failed(
     tx: &DatabaseTransaction,
     subject: &str,
@@ -214,7 +214,7 @@ pub async fn failed(
     Ok(())
 }
 
-/// Notes when the last failure was, without another one.
+/// Sets the time of the last failure without adding one.
 pub async fn set_last(
     tx: &DatabaseTransaction,
     subject: &str,
@@ -239,7 +239,7 @@ pub async fn forget_failures(tx: &DatabaseTransaction, subject: &str) -> Result<
     Ok(())
 }
 
-/// Keeps a link; those of before let in no more.
+/// Stores a link; earlier ones become invalid.
 pub async fn insert_link(
     tx: &DatabaseTransaction,
     digest: &[u8],
@@ -262,7 +262,7 @@ pub async fn insert_link(
     Ok(())
 }
 
-/// Whom a link lets in, if it still does.
+/// The dashboard user of a link, if it is valid.
 pub async fn by_link(
     connection: &impl ConnectionTrait,
     digest: &[u8],
@@ -280,7 +280,7 @@ pub async fn by_link(
     Ok(found.filter(|login| login.off_at.is_none()))
 }
 
-/// Links of this login let in no more.
+/// Invalidates the links of this user.
 pub async fn forget_links(tx: &DatabaseTransaction, login: Uuid) -> Result<(), StoreError> {
     execute(
         tx,
@@ -291,7 +291,7 @@ pub async fn forget_links(tx: &DatabaseTransaction, login: Uuid) -> Result<(), S
     Ok(())
 }
 
-/// Uses a link up. False: somebody else has.
+/// Uses a link up. False if it has been used already.
 pub async fn use_link(tx: &DatabaseTransaction, digest: &[u8]) -> Result<bool, StoreError> {
     let used = execute(
         tx,

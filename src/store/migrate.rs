@@ -1,4 +1,4 @@
-//! Bringing the schema up to date, under a lock.
+//! Applies migrations of the schema, under a lock.
 
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{
@@ -53,8 +53,8 @@ pub async fn is_current(store: &Store) -> Result<bool, StoreError> {
         .is_empty())
 }
 
-/// Applies what is missing, in one transaction on a connection of its own. Two processes
-/// may do this at once: one waits.
+/// Applies missing migrations in one transaction on a connection of its own. Two processes may do
+/// this at once: one waits.
 ///
 /// PostgreSQL: an advisory lock of the transaction. SQLite: its write lock.
 pub async fn up(store: &Store) -> Result<(), StoreError> {

@@ -1,9 +1,9 @@
-//! Every query. Functions by kind of row, no traits.
+//! All database access: functions grouped by kind of row, without traits.
 //!
-//! One function, [`Store::write`], opens every write transaction. Inside it
-//! only SQL is awaited, tables are touched in one order (callback,
-//! conversation, notification, attempt, follow-up, counter) and rows by key.
-//! Lists travel as one JSON parameter ([`dialect::rows`]), not as thousands.
+//! One function, [`Store::write`], opens every write transaction. Inside it only SQL is awaited,
+//! tables are touched in one order (callback, conversation, notification, attempt, follow-up,
+//! counter) and rows in the order of their keys. Lists travel as one JSON parameter
+//! ([`dialect::rows`]), not as thousands.
 
 pub mod access;
 pub mod account_fact;
@@ -81,17 +81,17 @@ use proof::{Proof, Verdict};
 
 use crate::domain::time::Timestamp;
 
-/// No write transaction should last longer (design: the 50 ms rule).
+/// No write transaction should last longer: storing callbacks waits for it.
 const LONG_WRITE: Duration = Duration::from_millis(50);
 
-/// How often a transaction is repeated that lost against another.
+/// How often a transaction is tried that loses to a concurrent one.
 const WRITE_TRIES: u32 = 6;
 
 /// What can go wrong with storage.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Passes by itself, or is mended without changing the request: connection,
-    /// lock, deadlock, full disk. Never a reason to give up an item.
+    /// Passes by itself, or is fixed without changing the request: connection, lock, deadlock, full
+    /// disk. Never a reason to give up an item.
     #[error("the database cannot do it now")]
     Transient(#[source] DbErr),
     /// The same statement with the same values will fail again.
@@ -104,10 +104,10 @@ pub enum StoreError {
         row: String,
         column: &'static str,
     },
-    /// A row was changed by somebody else since it was read: the work is done again.
+    /// A concurrent transaction changed a row since it was read: the work is repeated.
     #[error("another process was faster")]
     Conflict,
-    /// The work itself decided that nothing of it may stay.
+    /// The work itself decided to roll back.
     #[error("rolled back on request")]
     RolledBack,
 }
@@ -197,8 +197,8 @@ fn database_code(error: &DbErr) -> Option<String> {
 }
 
 impl From<DbErr> for StoreError {
-    /// Only what surely lies in the values counts as refused; everything else
-    /// may pass, and must never cost an item.
+    /// Only errors that certainly lie in the values count as refused; everything else may pass, and
+    /// must never cost an item.
     fn from(error: DbErr) -> Self {
         let refused = match (&error, sqlx_error(&error)) {
             (_, Some(sqlx::Error::Database(inner))) => match inner.code().as_deref() {
@@ -376,7 +376,7 @@ impl Store {
     {
         let pool = &self.writer.pool;
         let before = self.proof.as_ref().map_or(0, |proof| proof.highest());
-        // Whatever hinders a transaction from beginning does not lie in what it would do.
+        // An error in beginning a transaction does not concern its content.
         let tx = DatabaseTransaction::begin(pool, &self.writer.statements)
             .await
             .map_err(StoreError::Transient)?;

@@ -1,4 +1,4 @@
-//! What a provider told us that is no message and no status.
+//! Notices: items from a provider that are neither a message nor a status.
 
 use entity::notice;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -10,10 +10,10 @@ use crate::{
     store::DatabaseTransaction,
 };
 
-/// The outcome of what nothing acts on.
+/// Outcome of an item that has no effect.
 pub const NOT_APPLIED: &str = "not_applied";
 
-/// The outcome of what was not kept, because something else has its id.
+/// Outcome of an item that was not stored because something else has its id.
 pub const DUPLICATE_DIFFERS: &str = "duplicate_differs";
 
 /// A longer value stays with its callback only, in bytes: lists hold many notices.
@@ -74,8 +74,8 @@ pub async fn insert(
     Ok(())
 }
 
-/// The newest notices, of one field if it is named. They speak of whole accounts, and belong to no
-/// product: a caller with bounds gets none.
+/// The newest notices, of one field if given. They concern whole accounts and belong to no product:
+/// a caller with bounds gets none.
 pub async fn newest(
     store: &Store,
     bounds: &Bounds,

@@ -1,4 +1,4 @@
-//! The pace of one sender and one person, and whose turn it is of what waits for it.
+//! The pair pace of one sender and one contact, and the turns of messages that wait for it.
 
 use sea_orm::ConnectionTrait;
 use serde::Serialize;
@@ -11,8 +11,8 @@ use super::{
 };
 use crate::domain::time::Timestamp;
 
-/// Locks what passed between a sender and these people, in order of contact, and
-/// says when each may get the next message.
+/// Locks the pairs of a sender with these contacts, in order of contact, and returns when each may
+/// get the next message.
 pub async fn lock_pairs(
     tx: &DatabaseTransaction,
     sender: Uuid,
@@ -39,7 +39,7 @@ pub async fn lock_pairs(
         .collect()
 }
 
-/// Notes when each of these people may get the next message.
+/// Stores when each of these contacts may get the next message.
 pub async fn take_pairs(
     tx: &DatabaseTransaction,
     sender: Uuid,
@@ -78,8 +78,7 @@ pub async fn take_pairs(
     Ok(())
 }
 
-/// Lets nothing pass to a person before `next_at` allows it, if that is later
-/// than what is known.
+/// Closes a pair until `next_at`, if that is later than the stored time.
 pub async fn close_pair(
     tx: &DatabaseTransaction,
     sender: Uuid,
@@ -103,8 +102,8 @@ pub async fn close_pair(
     Ok(())
 }
 
-/// Notes when the next of the messages that wait for each of these people may leave, unless an
-/// earlier turn is known.
+/// Sets when the next waiting message of each of these contacts may leave, unless an earlier turn
+/// is stored.
 pub async fn set_turns(
     tx: &DatabaseTransaction,
     sender: Uuid,
@@ -144,7 +143,7 @@ pub async fn set_turns(
     Ok(())
 }
 
-/// A pair for which messages wait, and whose turn has come.
+/// A pair with waiting messages whose turn has come.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn {
     pub contact: Uuid,
@@ -184,7 +183,7 @@ pub async fn turns(
         .collect()
 }
 
-/// Says when the turn of a pair comes next; none: nothing waits for it.
+/// Sets the next turn of a pair; `None`: nothing waits for it.
 pub async fn set_turn(
     tx: &DatabaseTransaction,
     sender: Uuid,

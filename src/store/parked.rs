@@ -1,4 +1,4 @@
-//! Statuses whose message is not known (yet).
+//! Parked statuses: their message is not known (yet).
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use serde::Serialize;
@@ -70,7 +70,7 @@ pub struct Parked {
     pub endpoint_id: Option<String>,
 }
 
-/// What an attempt is known by.
+/// The ids of an attempt.
 #[derive(Clone, Debug, Serialize)]
 pub struct Known {
     pub our_id: Id,
@@ -96,7 +96,7 @@ pub async fn of(tx: &DatabaseTransaction, known: &[Known]) -> Result<Vec<Parked>
     found.iter().map(read_row).collect()
 }
 
-/// Says of parked statuses that they are not ours.
+/// Marks parked statuses as not ours.
 pub async fn disown(tx: &DatabaseTransaction, parked: &[Uuid]) -> Result<(), StoreError> {
     if parked.is_empty() {
         return Ok(());
@@ -196,8 +196,8 @@ pub async fn joinable(
     found.iter().map(read_row).collect()
 }
 
-/// Says of what has waited too long that it is not ours: it is kept, and counted
-/// apart. Says how many.
+/// Marks parked statuses that have waited too long as not ours: they are kept, and counted apart.
+/// Returns the number.
 pub async fn expire(
     tx: &DatabaseTransaction,
     before: Timestamp,

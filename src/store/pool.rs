@@ -1,6 +1,6 @@
-//! Connections that are lent one at a time. A connection comes back only when its borrower says
-//! that it is as it was; every other one is closed. So a connection whose transaction
-//! state is unknown is never used again.
+//! A connection pool that lends connections one at a time. A connection returns to the pool only
+//! when its borrower declares it unchanged; every other one is closed. So a connection whose
+//! transaction state is unknown is never used again.
 
 use std::{
     sync::{
@@ -29,7 +29,7 @@ use super::{
 /// How long a statement waits for a connection.
 const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
 
-/// A connection to PostgreSQL that has rested so long is asked whether it still answers.
+/// A PostgreSQL connection that was idle for so long is pinged before use.
 const ASKED_AFTER: Duration = Duration::from_secs(5);
 
 /// And must answer within this.
@@ -202,7 +202,7 @@ impl Pool {
                 _slot: slot,
             });
         }
-        // Before connecting: what is given up meanwhile includes this one.
+        // Read before connecting: a renewal meanwhile includes this connection.
         let generation = shared.generation.now();
         let connection = shared
             .source

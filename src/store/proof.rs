@@ -1,7 +1,7 @@
-//! Proof that a commit on SQLite is there: a separate connection finds its number.
+//! Verifies commits on SQLite: a separate connection must find the number that a commit wrote.
 //!
-//! A COMMIT that returned is believed only when a reader has seen what it left behind.
-//! Those who commit at the same time share one look.
+//! A COMMIT that returned is trusted only after a reader has seen its effect. Concurrent commits
+//! share one look.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
@@ -19,7 +19,7 @@ const LOOK_WITHIN: Duration = Duration::from_secs(1);
 
 const NUMBER: &str = "SELECT number FROM commit_marker";
 
-/// What a reader says of a commit.
+/// What a reader found of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It is there.

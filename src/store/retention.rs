@@ -1,7 +1,7 @@
-//! What is old enough is deleted by key, oldest first.
+//! Deletes old rows by key, oldest first.
 //!
-//! Ids are UUIDs of version 7: their order is that of time, so the primary key
-//! finds what is old without an index of its own.
+//! Ids are UUIDs of version 7, in order of time: the primary key finds old rows without an index of
+//! its own.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ pub enum What {
     Timeline,
     Notices,
     Inbound,
-    /// Notifications with attempts, labels and follow-ups. What is still open stays.
+    /// Notifications with attempts, labels and follow-ups. Open ones stay.
     Notifications,
     Events,
     Idempotency,
@@ -71,7 +71,7 @@ impl What {
         }
     }
 
-    /// Tables whose rows go, with the column that names what they belong to.
+    /// Tables from which rows are deleted, with the column of their owner.
     const fn tables(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Bodies => &[
@@ -99,8 +99,8 @@ impl What {
     fn bounds(self, before: Timestamp, limit: i64) -> Vec<Value> {
         match self {
             Self::Digests | Self::Idempotency => vec![before.micros().into(), limit.into()],
-            // An old notification whose last attempt is young is still spoken of: a status of
-            // an attempt that is gone would look as if it had been lost.
+            // An old notification with a recent attempt stays: a status of a deleted attempt would
+            // look as if the database had lost it.
             Self::Notifications => vec![
                 first_id(before).into(),
                 limit.into(),
@@ -120,8 +120,8 @@ pub async fn any(store: &Store, what: What, before: Timestamp) -> Result<bool, S
 /// Keys that are deleted between two looks at the clock.
 pub const STEP: i64 = 10;
 
-/// Deletes up to `most` of what is older, with everything that belongs to it, and
-/// begins nothing more when `time` is over. Says how many rows went.
+/// Deletes up to `most` older rows with everything that belongs to them, and starts nothing more
+/// after `time`. Returns the number of deleted rows.
 pub async fn delete(
     tx: &DatabaseTransaction,
     what: What,

@@ -1,4 +1,4 @@
-//! What is secret goes when nobody needs it any more.
+//! Wipes secrets that are not needed any more.
 
 use super::{
     Store, StoreError,
@@ -6,19 +6,19 @@ use super::{
 };
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
-/// Secrets of messages that have expired, whatever their state: nobody told us more of them.
+/// Secrets of messages that have expired, whatever their state: no further update has come.
 const OF_NOTIFICATIONS: &str =
     "SELECT id FROM notification WHERE sealed <> '' AND expires_at <= $1 LIMIT $2";
 
-/// Data of events whose messages are all at their end. A route that could not be
-/// evaluated may be mended, and may be tried again until the event is older than `$1`.
+/// Data of events whose messages are all finished. A route that failed may be corrected and run
+/// again until the event is older than `$1`.
 const OF_EVENTS: &str = "SELECT e.id FROM event e WHERE e.sealed AND e.state <> 'expanding' \
      AND (e.created_at <= $1 OR e.routes NOT LIKE '%\"outcome\":\"error\"%') \
      AND NOT EXISTS (SELECT 1 FROM notification n WHERE n.event_id = e.id AND (n.sealed <> '' OR n.open_status IS NOT NULL)) \
      LIMIT $2";
 
-/// Whether anything is to be wiped: events older than `events_before` are, whatever became
-/// of their routes.
+/// Whether there is anything to wipe: events older than `events_before` are wiped whatever the
+/// state of their routes.
 pub async fn any(
     store: &Store,
     now: Timestamp,
@@ -41,7 +41,7 @@ pub async fn wipe(
     most: i64,
 ) -> Result<u64, StoreError> {
     let mut wiped = 0;
-    // The conditions stand twice: whoever waits for a row's lock looks at them again.
+    // The conditions are repeated: a transaction that waits for a row's lock evaluates them again.
     for (change, found, still, at) in [
         (
             "UPDATE notification SET sealed = '' WHERE id IN",

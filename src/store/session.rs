@@ -1,4 +1,4 @@
-//! Sessions of people in the pages, by the digest of what their browsers hold.
+//! Dashboard sessions, by the digest of the browser's session id.
 
 use uuid::Uuid;
 
@@ -23,7 +23,7 @@ pub async fn load(
     row.map(|row| column(&row, "state")).transpose()
 }
 
-/// Begins a session, and forgets some that are over.
+/// Starts a session, and deletes some that are over.
 pub async fn insert(
     tx: &DatabaseTransaction,
     digest: &[u8],
@@ -54,7 +54,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// Changes what is kept; false: it is over.
+/// Updates a session; false if it is over.
 pub async fn update(
     tx: &DatabaseTransaction,
     digest: &[u8],
@@ -94,7 +94,7 @@ pub async fn end(tx: &DatabaseTransaction, digest: &[u8]) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Ends all of one person: after a new password, or when they are let in no more.
+/// Ends all sessions of one dashboard user: after a new password, or when the user is disabled.
 pub async fn end_all(tx: &DatabaseTransaction, login: Uuid) -> Result<u64, StoreError> {
     let ended = execute(
         tx,

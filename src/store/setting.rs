@@ -1,4 +1,4 @@
-//! Facts about the installation.
+//! Settings of the installation, stored as name and value.
 
 use sea_orm::ConnectionTrait;
 
@@ -88,8 +88,8 @@ pub async fn remove(tx: &DatabaseTransaction, name: &str) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Adds one to a number that starts at nothing: whoever keeps a copy of something
-/// sees by it that the copy is old.
+/// Increments a counter that starts at zero: owners of a cached copy compare it to see whether the
+/// copy is old.
 pub async fn count_up(
     tx: &DatabaseTransaction,
     name: &str,

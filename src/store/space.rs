@@ -1,4 +1,4 @@
-//! How much room the database has left.
+//! Free space of the database's file system.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use super::{
     dialect::{column, query},
 };
 
-/// Free bytes of the file system that holds the SQLite file, for who is not root. None on
-/// PostgreSQL, whose disk is another machine's, and when the system does not say.
+/// Free bytes of the file system with the SQLite file, for an unprivileged user. `None` on
+/// PostgreSQL, whose disk is another machine's, and if the system does not report it.
 pub async fn free_bytes(store: &Store) -> Result<Option<i64>, StoreError> {
     if !store.is_sqlite() {
         return Ok(None);

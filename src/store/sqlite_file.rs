@@ -1,7 +1,8 @@
-//! The SQLite file as a file: whether its server closed it in order, and whether it is whole.
+//! Checks the SQLite file before use: whether its server closed it in order, and whether it is
+//! complete.
 //!
-//! The database says of itself whether a server uses it. A copy that is taken with `cp`
-//! meanwhile says so, too, and has no write-ahead log beside it, or a torn one.
+//! The database records whether a server uses it. A copy taken with `cp` meanwhile contains this
+//! record, too, and has no write-ahead log beside it, or a torn one.
 
 use std::{
     fs,
@@ -26,7 +27,7 @@ const USE: &str = "server_state";
 /// The setting that says which file a server has used last.
 const FILE: &str = "server_file";
 
-/// Findings of a check that are told, at most.
+/// Most findings of a check that are reported.
 const FINDINGS: usize = 5;
 
 /// Whether a server uses the file, as the file says.
@@ -69,7 +70,7 @@ pub struct Damaged {
     pub finding: String,
 }
 
-/// Why a file was not taken into use.
+/// Why a file was not used.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     #[error(transparent)]
@@ -86,7 +87,7 @@ pub fn path_of(url: &SecretString) -> Option<PathBuf> {
     Some(PathBuf::from(path))
 }
 
-/// What lay there before it was opened: to open it makes a log, or takes one in.
+/// The files as they were before opening: opening creates a log, or applies one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Before {
     /// There was a database.
@@ -112,7 +113,7 @@ pub fn log_of(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// What a check before the start has found.
+/// The result of a check before the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     Sound,
@@ -126,7 +127,7 @@ pub async fn check(store: &Store, path: &Path, before: Before) -> Result<Conditi
     if !before.has_data {
         return Ok(Condition::Sound);
     }
-    // What cannot be read is found out below.
+    // Unreadable parts are found below.
     let state = stored_use(store.reader()).await.ok().flatten();
     let is_other = is_other_file(store.reader(), path).await;
     if state == Some(Use::Stopped) {
@@ -200,7 +201,7 @@ pub fn is_damage_at_open(error: &sea_orm::sqlx::Error) -> bool {
         .is_some_and(|code| matches!(code & 0xff, 11 | 26))
 }
 
-/// What tells a file from its copies: the number of its inode, and when that was made. None
+/// Tells a file from its copies: its inode number and the time that the inode was created. `None`
 /// where the file system does not keep that time: there, numbers may change by themselves.
 fn identity(path: &Path) -> Option<String> {
     let file = fs::metadata(path).ok()?;
@@ -216,7 +217,7 @@ async fn is_other_file(connection: &impl ConnectionTrait, path: &Path) -> bool {
     }
 }
 
-/// Writes down which file a server uses, for the next start.
+/// Stores which file a server uses, for the next start.
 pub async fn put_identity(store: &Store, path: &Path, now: Timestamp) -> Result<(), StoreError> {
     // Where there is no identity, an older one must not be taken for this file's.
     let identity = identity(path).unwrap_or_default();
@@ -250,7 +251,7 @@ async fn stored(
     setting::get(connection, name).await
 }
 
-/// Writes down whether a server uses the file, in the file itself and not only its log.
+/// Stores whether a server uses the file, in the file itself and not only in its log.
 pub async fn put_use(store: &Store, state: Use, now: Timestamp) -> Result<(), StoreError> {
     if !store.is_sqlite() {
         return Ok(());
@@ -270,8 +271,8 @@ pub(super) async fn put_use_in(
     setting::put(connection, USE, state.name(), now).await
 }
 
-/// Says that a command was the first to open the file after its server had died: it writes
-/// the log back, and the next server must not take the file for a copy without one.
+/// Records that a command was the first to open the file after its server had died: it applies the
+/// log, and the next server must not take the file for a copy without one.
 pub(super) async fn note_recovery(
     store: &Store,
     path: &Path,

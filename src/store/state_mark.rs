@@ -1,6 +1,6 @@
-//! The mark outside of the database (`HERALD_STATE_MARK`): a file, or a table in a second
-//! PostgreSQL database. The database's own mark is always committed first, so that this
-//! one is never ahead of a database that has lost nothing.
+//! The external state mark (`HERALD_STATE_MARK`): a file, or a table in a second PostgreSQL
+//! database. The database's own mark is always committed first, so that the external one is never
+//! ahead of a database that has lost nothing.
 
 use std::{
     fs,
@@ -29,8 +29,7 @@ const HEAD: &str = "herald state mark 1";
 /// The second database may take this long to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
-/// What became of reading or writing the mark. Says nothing of the address, which may
-/// hold a password.
+/// Why the mark could not be read or written. The address is left out: it may hold a password.
 #[derive(Debug, thiserror::Error)]
 pub enum MarkError {
     #[error("HERALD_STATE_MARK: the address of the database cannot be understood")]
@@ -143,7 +142,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 async fn make_table(connection: &impl ConnectionTrait) -> Result<(), StoreError> {
-    // Asked first: to make what is there needs a right and takes a lock.
+    // Checked first: creating what exists needs a privilege and takes a lock.
     let there = query_one(
         connection,
         "SELECT to_regclass('herald_state_mark') IS NOT NULL AS present",

@@ -1,4 +1,4 @@
-//! Opt-outs and opt-ins: the newest wish of a person for each scope.
+//! Opt-outs and opt-ins: the newest statement of a contact for each scope.
 
 use entity::suppression;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Statement};
@@ -14,8 +14,8 @@ use crate::{
     store::DatabaseTransaction,
 };
 
-/// Notes a wish unless a newer one is known. Says whether it is the newest. Of
-/// two wishes of one moment the refusal wins, whichever came first.
+/// Stores a statement unless a newer one is known. Returns whether it is the newest. Of two
+/// statements with the same time the opt-out wins, whichever came first.
 pub async fn set(
     tx: &DatabaseTransaction,
     contact: Uuid,
@@ -44,7 +44,7 @@ pub async fn set(
     Ok(set.rows_affected() > 0)
 }
 
-/// Of the caller's contacts, who refuses something, newest wish first.
+/// Opt-outs of contacts within the caller's bounds, newest first.
 pub async fn list(
     store: &Store,
     bounds: &Bounds,
@@ -66,7 +66,7 @@ pub async fn list(
         .await?)
 }
 
-/// The wishes of one person.
+/// The opt-outs and opt-ins of one person.
 pub async fn of_contact(
     store: &Store,
     contact: Uuid,
@@ -78,7 +78,7 @@ pub async fn of_contact(
         .await?)
 }
 
-/// What these contacts want, or no more.
+/// The opt-outs and opt-ins of these contacts.
 pub async fn of_these(
     tx: &DatabaseTransaction,
     contacts: &[Uuid],

@@ -1,5 +1,4 @@
-//! What accounts say of templates: status, quality and category, each by its
-//! newest word.
+//! Status, quality and category of templates as accounts report them, each with its newest value.
 
 use entity::template_sync;
 use sea_orm::{ConnectionTrait, EntityTrait, FromQueryResult, QueryOrder};
@@ -10,15 +9,15 @@ use super::{
 };
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
-/// Which part of a template is spoken of.
+/// The reported property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     Status,
     Quality,
     Category,
-    /// What the category is going to be.
+    /// The future category.
     CategoryDue,
-    /// The digest of what was said of its text and buttons.
+    /// The digest of the reported text and buttons.
     Components,
 }
 
@@ -67,8 +66,8 @@ pub async fn ensure(
     Ok(())
 }
 
-/// Notes a part's value unless a newer one is known. Says whether it is the newest.
-/// Of two values of one moment the greater word wins, whichever came first.
+/// Stores a property unless a newer value is known. Returns whether it is the newest. Of two values
+/// with the same time the greater text wins, whichever came first.
 pub async fn set(
     tx: &DatabaseTransaction,
     template: Name<'_>,
@@ -105,7 +104,7 @@ pub async fn set(
     Ok(set.rows_affected() > 0)
 }
 
-/// What an account has said of a template.
+/// A template as reported by an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, FromQueryResult)]
 pub struct Said {
     pub status: Option<String>,
@@ -113,7 +112,7 @@ pub struct Said {
     pub quality: Option<String>,
 }
 
-/// What this account has said of this template; `None`: nothing.
+/// What this account has reported about this template; `None`: nothing.
 pub async fn said(
     connection: &impl ConnectionTrait,
     template: Name<'_>,
@@ -131,7 +130,7 @@ pub async fn said(
     row.as_ref().map(read_row).transpose()
 }
 
-/// What is known of a template's standing.
+/// The state of a template.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Standing {
     pub status: Option<String>,
@@ -140,8 +139,8 @@ pub struct Standing {
     pub category: Option<String>,
 }
 
-/// The standing of a template in the account of a sender; when that is not known, in
-/// the only account there is. None: nobody has said anything.
+/// The state of a template in the account of a sender; if that is unknown, in the only account
+/// there is. `None`: nothing has been reported.
 pub async fn standing(
     connection: &impl ConnectionTrait,
     account_id: Option<&str>,
@@ -160,7 +159,7 @@ pub async fn standing(
     row.as_ref().map(read_row).transpose()
 }
 
-/// Everything that was said of templates.
+/// All reported templates.
 pub async fn all(store: &Store) -> Result<Vec<template_sync::Model>, StoreError> {
     Ok(template_sync::Entity::find()
         .order_by_asc(template_sync::Column::Name)

@@ -1,4 +1,4 @@
-//! Everything that happened to a notification.
+//! The timeline of a notification: everything that happened to it.
 
 use entity::timeline;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
@@ -14,7 +14,7 @@ use crate::{
     store::DatabaseTransaction,
 };
 
-/// One line of the story.
+/// One entry of the timeline.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
     pub notification_id: Id,
@@ -31,7 +31,7 @@ pub struct Entry {
     pub detail: Option<String>,
 }
 
-/// Adds lines.
+/// Adds entries.
 pub async fn insert(
     tx: &DatabaseTransaction,
     entries: &[Entry],
@@ -64,7 +64,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// Adds one line that stands for itself.
+/// Adds one entry.
 pub async fn note(
     tx: &DatabaseTransaction,
     notification: Uuid,
@@ -84,7 +84,7 @@ pub async fn note(
     insert(tx, &[line], now).await
 }
 
-/// Notes the same of each of these.
+/// Adds the same entry to each of these notifications.
 pub async fn note_all(
     tx: &DatabaseTransaction,
     notifications: &[Uuid],
@@ -107,7 +107,7 @@ pub async fn note_all(
     insert(tx, &lines, now).await
 }
 
-/// The story of one notification, first to last.
+/// The timeline of one notification, first to last.
 pub async fn of_notification(
     store: &Store,
     notification: Uuid,

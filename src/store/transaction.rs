@@ -1,10 +1,10 @@
-//! A write transaction on a connection of its own.
+//! A write transaction on a connection of its own, begun and ended in plain SQL.
 //!
-//! sqlx counts how deep a connection is in transactions, and a ROLLBACK that fails leaves the count
-//! where it was: SQLite ends a transaction by itself when the disk is full, the ROLLBACK finds
-//! none, and what is then taken for COMMIT releases a savepoint inside of a transaction that
-//! is never ended. So transactions are begun and ended here, in SQL, and a connection goes back to
-//! its pool only when the database has said that no transaction is open on it.
+//! sqlx counts the depth of transactions on a connection, and a ROLLBACK that fails leaves the
+//! count unchanged: SQLite ends a transaction by itself when the disk is full, the ROLLBACK finds
+//! none, and the next COMMIT then only releases a savepoint inside a transaction that is never
+//! ended. A connection therefore returns to its pool only when the database has reported that no
+//! transaction is open on it.
 
 use std::sync::{
     Arc,
@@ -28,7 +28,7 @@ const COMMIT_SQLITE: &str = "UPDATE commit_marker SET number = number + 1 RETURN
 /// The same for a transaction of which nothing stays.
 const ROLLBACK_SQLITE: &str = "ROLLBACK; PRAGMA synchronous = FULL";
 
-/// What a commit left behind for a reader to find. On SQLite only.
+/// The trace of a commit that a reader can find. On SQLite only.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Committed {
     pub number: i64,
@@ -85,8 +85,7 @@ impl Transaction {
         })
     }
 
-    /// Makes what was written durable. After an error it may be there or not, and the connection
-    /// is closed.
+    /// Commits. After an error the changes may be there or not, and the connection is closed.
     pub(super) async fn commit(self) -> Result<Option<Committed>, DbErr> {
         let mut state = self.state.into_inner();
         if state.failed {

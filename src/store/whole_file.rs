@@ -1,5 +1,5 @@
-//! Files that must be whole or not there: written beside, synced, renamed, and their folder
-//! synced (a rename is durable only with its folder).
+//! Writes files atomically: beside their target, synced, renamed, and with their folder synced (a
+//! rename is durable only with its folder).
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -23,7 +23,7 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// An empty file that nobody else may read, whatever was there.
+/// An empty file that only its owner may read, replacing an existing one.
 pub fn create_private(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

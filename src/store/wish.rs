@@ -1,4 +1,4 @@
-//! What people want: opt-outs, preferences and quiet hours, read in one statement.
+//! Opt-outs, preferences and quiet hours, read in one statement.
 
 use std::collections::HashMap;
 
@@ -39,7 +39,8 @@ struct WishRow {
     quiet_until: i64,
 }
 
-/// What these people want. Who is not in it wants everything, at any time.
+/// Opt-outs, preferences and quiet hours of these contacts. A contact that is missing wants
+/// everything, at any time.
 pub async fn of(
     connection: &impl ConnectionTrait,
     contacts: &[Uuid],
@@ -122,7 +123,7 @@ pub async fn of(
     Ok(all)
 }
 
-/// Whose preferences are kept: a product's, or those that all share.
+/// The owner of preferences: a product, or the shared ones.
 fn owner(bounds: &Bounds) -> &str {
     bounds.owner().unwrap_or_default()
 }
@@ -162,7 +163,7 @@ pub async fn replace_preferences(
     Ok(())
 }
 
-/// Notes one preference of a person, in the place of the same one before.
+/// Stores one preference of a contact, replacing an earlier one.
 pub async fn set_preference(
     tx: &DatabaseTransaction,
     bounds: &Bounds,

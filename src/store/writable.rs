@@ -1,4 +1,4 @@
-//! Whether the database takes writes, by writing: a disk that is full is seen in no other way.
+//! Checks whether the database accepts writes, by writing: a full disk is detected in no other way.
 
 use std::{
     sync::{Mutex, PoisonError},

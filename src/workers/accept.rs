@@ -1,4 +1,4 @@
-//! Stores direct requests, until nobody can ask any more.
+//! Worker that stores direct requests, until the channel is closed.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{
     state::Clock,
 };
 
-/// Stores what has gathered, again and again.
+/// Stores requests as they gather.
 pub async fn run(engine: Arc<Engine>, mut queue: Queue, clock: Clock) {
     let mut begun_at = None;
     while queue.ready().await {

@@ -1,4 +1,4 @@
-//! Looks how far applying is behind.
+//! Worker that measures how far processing is behind.
 
 use std::{sync::Arc, time::Duration};
 

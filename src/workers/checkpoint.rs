@@ -1,4 +1,4 @@
-//! Keeps SQLite's write-ahead log short.
+//! Worker that checkpoints SQLite's write-ahead log.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use super::Turn;
 use crate::{engine::Engine, store::checkpoint};
 
-/// Between two turns under load: often enough that the file system has little to
-/// write at once, for which a commit beside it would wait.
+/// Pause between two turns under load: short, so that the file system has little to write at once,
+/// for which a concurrent commit would wait.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Checkpoints until stopped. PostgreSQL does this by itself.

@@ -1,4 +1,4 @@
-//! Deletes what is old enough, beside everything else.
+//! Worker that deletes rows past their retention time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,22 +12,22 @@ use crate::{
     store::StoreError,
 };
 
-/// When there was nothing to delete, it is looked again after this.
+/// Pause after a turn without anything to delete.
 const NAP: Duration = Duration::from_mins(10);
 
-/// After the clock was changed, nothing is deleted for so long.
+/// How long nothing is deleted after a clock change.
 const KEPT_AFTER_A_CHANGE: Duration = Duration::from_hours(1);
 
-/// Between two chunks: ingest goes first.
+/// Pause between two chunks: ingest has priority.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Deletes a chunk of everything that is old enough.
+/// Deletes a chunk of every kind of row that is old enough.
 pub async fn turn(
     cleaner: &mut Cleaner,
     engine: &Engine,
     now: Timestamp,
 ) -> Result<Turn, StoreError> {
-    // A clock that was put forward by months can be put right before it costs anything.
+    // A clock that was put forward by months can be corrected before any data are lost.
     if engine.clock.within(KEPT_AFTER_A_CHANGE).is_some() {
         return Ok(Turn::Idle);
     }

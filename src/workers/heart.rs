@@ -1,4 +1,4 @@
-//! Signs of life of the thread it runs on, and of the keys that are used.
+//! Worker that writes heartbeats of its thread, and the last uses of API keys.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     state::Clock,
 };
 
-/// Gives a sign of life again and again; when stopped in order, takes it back.
+/// Writes heartbeats; when stopped in order, deletes the last one.
 pub async fn run(engine: Arc<Engine>, worker: &'static str, clock: Clock, stop: CancellationToken) {
     let every = Duration::from_secs(EVERY_SECONDS.unsigned_abs());
     super::run("heart", stop, every, None, async || {

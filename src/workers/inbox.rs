@@ -1,4 +1,4 @@
-//! Stores what arrives, and processes what is stored.
+//! Workers that store callbacks, and process stored ones.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,16 +21,16 @@ use crate::{
     },
 };
 
-/// The table is looked at this often even while memory has work.
+/// The table is polled this often even while there is work in memory.
 const LOOK_MICROS: i64 = 1_000_000;
 
 /// While busy, a turn waits this long for half a batch.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// Bodies of one turn have at most this many bytes: their items are all in memory.
+/// Most bytes of bodies per turn: their items are all in memory.
 const MAX_TURN_BYTES: usize = 4 * 1024 * 1024;
 
-/// Stores until the inbox is closed and empty: whoever waits gets an answer.
+/// Stores callbacks until the inbox is closed and empty: every waiting client gets an answer.
 pub async fn store(
     engine: Arc<Engine>,
     mut intake: Intake,
@@ -43,19 +43,19 @@ pub async fn store(
     {}
 }
 
-/// Nor does a claim take more out of the table.
+/// Most bytes that a claim takes from the table.
 const MAX_CLAIM_BYTES: i64 = 4 * 1024 * 1024;
 
-/// The processor's memory between turns.
+/// State of the processor between turns.
 #[derive(Debug, Default)]
 pub struct Processor {
-    /// What was taken up and not finished: a transient error repeats it.
+    /// Bodies that were taken and not finished: a transient error repeats them.
     unfinished: Vec<Body>,
     next_look: Timestamp,
 }
 
 impl Processor {
-    /// Takes a batch, fresh from memory or left in the table, and applies it.
+    /// Takes a batch, from memory or from the table, and applies it.
     pub async fn turn(
         &mut self,
         engine: &Engine,
@@ -95,9 +95,8 @@ impl Processor {
 }
 
 impl Processor {
-    /// Takes up what is to be applied next: what is urgent, wherever it waits, then what has
-    /// waited longest. What is in memory is older than what was left in the table for want of
-    /// room.
+    /// Takes the next bodies: urgent ones first, wherever they wait, then the oldest. Bodies in
+    /// memory are older than those left in the table for lack of memory.
     async fn gather(
         &mut self,
         engine: &Engine,
@@ -106,9 +105,9 @@ impl Processor {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let limit = ingest::batch_size(&engine.store);
-        // A part of every batch is for the others, as in a claim.
+        // A part of every batch is reserved for the others, as in a claim.
         self.unfinished = handover.take_urgent(limit - limit / 4);
-        // What is known to wait in the table is taken up as soon as memory has nothing before it.
+        // Bodies that wait in the table are claimed as soon as memory has nothing older.
         let is_next = handover.is_table_first() && !handover.has_ordinary();
         let is_time = horizon::has_come(self.next_look, now, LOOK_MICROS);
         if (is_next || is_time) && engine.may_claim() {

@@ -1,4 +1,4 @@
-//! Looks whether the database is still the one that was left.
+//! Worker that checks whether the database is in the state it was left in.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,8 +10,8 @@ use crate::{
     state::Clock,
 };
 
-/// What loses commits behind our back is noticed after this, even if nothing is sent; with
-/// the next claim, if something is.
+/// Lost commits are noticed after at most this time even if nothing is sent, and otherwise at the
+/// next claim.
 const NAP: Duration = Duration::from_secs(5);
 
 /// Compares until stopped.

@@ -1,4 +1,4 @@
-//! Tells open pages of changes, while there are any.
+//! Worker that notifies open dashboard pages of changes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,10 +10,10 @@ use crate::{
     state::Clock,
 };
 
-/// Pages are told no more often.
+/// Least time between two notifications.
 const NAP: Duration = Duration::from_secs(1);
 
-/// Looks until stopped; then lets all listeners go.
+/// Checks until stopped; then ends all subscriptions.
 pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     super::run("live", stop, NAP, Some(&engine.live.opened), async || {
         live_pages::turn(&engine, clock.now()).await?;

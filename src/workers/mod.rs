@@ -1,4 +1,4 @@
-//! What runs without a request. A worker is a loop over a turn: tests call the turn.
+//! Background workers. A worker is a loop around a turn: tests call the turn.
 
 pub mod accept;
 pub mod backlog;
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{error::ErrorChain, store::StoreError};
 
-/// What a turn found.
+/// The result of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// There may be more at once.
@@ -29,11 +29,11 @@ pub enum Turn {
     Idle,
 }
 
-/// The pause after a turn that failed: it doubles up to this.
+/// Longest pause after failed turns; the pause doubles up to this.
 const MAX_TROUBLE: Duration = Duration::from_secs(5);
 
-/// Transactions of one kind begin at least so far apart: the first at once, what comes after
-/// it together, as a transaction for each message is what a busy database has no time for.
+/// Minimum time between the starts of two transactions of one kind: the first starts at once, later
+/// items share one, as a busy database has no time for a transaction per message.
 const MIN_TRANSACTION_INTERVAL: Duration = Duration::from_millis(6);
 
 /// How long the next transaction of a kind must wait.
@@ -43,7 +43,7 @@ fn still_apart(begun_at: Option<Instant>, now: Instant) -> Duration {
     })
 }
 
-/// A panic beside a loop is one of the loop: it ends the process.
+/// Resumes the panic of a task in its loop: it ends the process.
 fn resume_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && let Ok(panic) = error.try_into_panic()
@@ -110,7 +110,7 @@ mod tests {
             still_apart(Some(begun), begun + MIN_TRANSACTION_INTERVAL * 2),
             Duration::ZERO
         );
-        // A clock that is asked out of order makes nobody wait longer.
+        // Reading the clock out of order makes no wait longer.
         assert_eq!(still_apart(Some(later), begun), MIN_TRANSACTION_INTERVAL);
     }
 }

@@ -1,4 +1,5 @@
-//! Keeps the call slots of one sender full: claims, calls, settles.
+//! Worker of one sender: claims messages, makes calls and settles the results, keeping the call
+//! slots full.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,23 +25,23 @@ use crate::{
     store::StoreError,
 };
 
-/// Without a signal, the queue is looked at this often.
+/// The queue is polled this often without a signal.
 const NAP: Duration = Duration::from_secs(1);
 
-/// Batches of answers that are written down at the same time. With more, what is
-/// answered and not yet written would grow without bound.
+/// Batches of answers being settled at the same time. Without a limit, unsettled answers could grow
+/// without bound.
 const SETTLED_AT_ONCE: usize = 2;
 
-/// Calls that are so much late are made up for, as a timer is never exact; what is
-/// later was held up, and a burst of it would pass the limit.
+/// Calls that are late by up to this are made at once, as timers are inexact; later ones were held
+/// up, and a burst of them would exceed the limit.
 const MADE_UP_FOR: Duration = Duration::from_millis(8);
 
-/// One-time passwords have calls of their own beside the others: one for four.
+/// Extra slots for one-time passwords: one for every four ordinary slots.
 const fn otp_slots(slots: usize) -> usize {
     if slots < 8 { 2 } else { slots / 4 }
 }
 
-/// The calls that are being made, by lane.
+/// The calls in progress, by lane.
 #[derive(Default)]
 struct Calls {
     /// When the next ordinary call may be made, however late it is.
@@ -54,14 +55,14 @@ impl Calls {
     fn start(&mut self, provider: &Arc<dyn MessageSender>, clock: &Clock, job: Job) {
         *self.of(job.lane) += 1;
         let provider = Arc::clone(provider);
-        // However the clock was changed since, nothing is kept back for longer.
+        // No call is delayed longer than this, even if the clock was changed.
         let now = clock.now();
         let not_before = horizon::until(job.not_before, now, pace::FURTHEST_MICROS);
         let wait = not_before.micros_since(now).max(0);
         let apart = Arc::clone(&self.apart);
         let least = pace::least_apart_micros(job.interval_micros).unsigned_abs();
         self.set.spawn(async move {
-            // Each call has its own moment, so that no second sees more than the pace.
+            // Each call has its own time, so that no second exceeds the pace.
             if wait > 0 {
                 tokio::time::sleep(Duration::from_micros(wait.unsigned_abs())).await;
             }
@@ -90,12 +91,12 @@ impl Calls {
             answers.push(answer);
         }
         if self.set.is_empty() {
-            // A call that ended without an answer is counted no more.
+            // A call that ended without an answer is no longer counted.
             (self.otp, self.ordinary) = (0, 0);
         }
     }
 
-    /// A claim costs a transaction: some slots must be free, unless nothing is being sent.
+    /// A claim costs a transaction: some slots must be free, unless no call is in progress.
     const fn has_room(&self, slots: usize) -> bool {
         self.ordinary == 0 || slots.saturating_sub(self.ordinary) >= slots / 4
     }
@@ -109,7 +110,7 @@ impl Calls {
     }
 }
 
-/// Answers on their way into the database, beside the loop.
+/// Answers being settled beside the loop.
 #[derive(Default)]
 struct Desk {
     answers: Vec<Answer>,
@@ -118,8 +119,8 @@ struct Desk {
 }
 
 impl Desk {
-    /// Starts to write down what has come back, if it is time; at once, if nothing more
-    /// is on its way.
+    /// Starts to settle the answers that have arrived, if it is time; at once if no further call is
+    /// in progress.
     fn settle(&mut self, engine: &Arc<Engine>, sender: Uuid, clock: &Clock, last: bool) {
         let urgent = last || self.answers.iter().any(|it| it.lane() == Lane::Otp);
         let due = urgent || still_apart(self.settled_at, Instant::now()).is_zero();
@@ -140,8 +141,8 @@ impl Desk {
     }
 }
 
-/// Sends for one sender until stopped; then finishes the calls that are being made.
-/// To be run beside others on one thread: answers are written down beside the loop.
+/// Sends for one sender until stopped; then finishes the calls in progress. Several run on one
+/// thread: answers are settled beside the loop.
 pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: CancellationToken) {
     let (engine, clock, stop) = (&engine, &clock, &stop);
     let mut queued = engine.queued.subscribe();
@@ -154,7 +155,7 @@ pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: Cancella
     loop {
         if stop.is_cancelled() {
             if calls.set.is_empty() && desk.is_empty() {
-                // It is logged; the statuses of these messages say it again.
+                // Errors are logged; the statuses of these messages repeat the evidence.
                 drop(identity::learn_answered(engine, clock.now()).await);
                 return;
             }
@@ -184,7 +185,7 @@ pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: Cancella
                 }
             }
         } else {
-            // New work may be claimed while slots are free; otherwise wait for an answer.
+            // New messages may be claimed while slots are free; otherwise wait for an answer.
             let room = calls.set.len() < most && !stop.is_cancelled();
             let ended = tokio::select! {
                 biased;
@@ -209,13 +210,13 @@ pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: Cancella
         }
         desk.settle(engine, sender, clock, calls.set.is_empty());
         if calls.set.is_empty() && desk.is_empty() {
-            // What fails is logged, and tried again.
+            // Errors are logged, and it is tried again.
             drop(identity::learn_due(engine, clock.now()).await);
         }
     }
 }
 
-/// No rest is longer, in microseconds: it is a nap, or a pause after trouble.
+/// Longest rest, in microseconds: a nap, or a pause after an error.
 const LONGEST_REST_MICROS: i64 = 5_000_000;
 
 /// Whether a rest is over: its end has come, or the clock was put back since.
@@ -223,38 +224,38 @@ fn has_come(until: Timestamp, now: Timestamp) -> bool {
     horizon::has_come(until, now, LONGEST_REST_MICROS)
 }
 
-/// Until when there is nothing to ask the database for.
+/// Until when there is no need to query the database.
 #[derive(Default)]
 struct Rest {
     until: Timestamp,
-    /// The pace has nothing for ordinary messages before this, however many come.
+    /// The pace allows no ordinary messages before this, however many arrive.
     ordinary_until: Timestamp,
-    /// Nothing was asked for because the slots were taken.
+    /// Nothing was claimed because the slots were taken.
     crowded: bool,
     /// When the last claim began.
     claimed_at: Option<Instant>,
 }
 
 impl Rest {
-    /// Whether it is time to ask.
+    /// Whether it is time to claim.
     fn is_over(&self, now: Timestamp, has_room: bool) -> bool {
         self.apart().is_zero() && (has_come(self.until, now) || (self.crowded && has_room))
     }
 
-    /// How long there is nothing to do.
+    /// Time until the next claim.
     fn left(&self, now: Timestamp) -> Duration {
         let left = horizon::until(self.until, now, LONGEST_REST_MICROS);
         let left = left.micros_since(now).max(0).unsigned_abs();
         Duration::from_micros(left).max(self.apart())
     }
 
-    /// How long until another claim may begin.
+    /// Time until another claim may begin.
     fn apart(&self) -> Duration {
         still_apart(self.claimed_at, Instant::now())
     }
 }
 
-/// Claims as much as slots are free and the pace allows, and starts its calls.
+/// Claims as much as the free slots and the pace allow, and starts the calls.
 async fn fill(
     engine: &Arc<Engine>,
     sender: Uuid,
@@ -269,7 +270,7 @@ async fn fill(
         return Ok(());
     }
     let mut free = calls.free(engine.settings.sending.slots);
-    // One-time passwords never wait for the slots of the others.
+    // One-time passwords never wait for the slots of other messages.
     rest.crowded = !calls.has_room(engine.settings.sending.slots);
     if rest.crowded {
         free.ordinary = 0;
@@ -283,7 +284,7 @@ async fn fill(
     }
     let claiming = async {
         let (mut claim, provider) = delivery::claim_current(engine, sender, free, now).await?;
-        // They are committed and must be made: without new moments, at their old ones.
+        // They are committed and must be made: without new times, at their old ones.
         if let Err(error) = delivery::catch_up(engine, sender, &mut claim.jobs, clock.now()).await {
             tracing::warn!(event = "worker.late", worker = "sender", error = %ErrorChain(&error), "late calls keep their moments");
         }
@@ -294,7 +295,7 @@ async fn fill(
         tokio::select! {
             biased;
             claimed = &mut claiming => break claimed?,
-            // What comes back does not wait for a claim.
+            // Answers do not wait for a claim.
             Some(answer) = calls.set.join_next() => {
                 calls.ended(answer.ok(), &mut desk.answers);
                 desk.settle(engine, sender, clock, calls.set.is_empty());

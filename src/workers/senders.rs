@@ -1,5 +1,5 @@
-//! Watches over the senders: one loop for each that can send; what waits for the
-//! others is out of the queue and says what for.
+//! Supervises the senders: runs a loop for each that can send, and holds the messages of the others
+//! with a reason.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -18,10 +18,10 @@ use crate::{
     store::StoreError,
 };
 
-/// Another process may change a sender: this often it is looked for.
+/// Another process may change a sender: changes are polled this often.
 const NAP: Duration = Duration::from_secs(1);
 
-/// Held messages are looked for this often: another process may have held them.
+/// Held messages are checked this often: another process may have held them.
 const RELEASE_SECONDS: i64 = 10;
 
 /// A sender's loop.
@@ -30,8 +30,7 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-/// Sends with every sender that can until stopped; then finishes the calls that are
-/// being made.
+/// Sends with every sender that can send until stopped; then finishes the calls in progress.
 pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     LocalSet::new()
         .run_until(watch_over(&engine, &clock, &stop))
@@ -67,7 +66,7 @@ async fn watch_over(engine: &Arc<Engine>, clock: &Clock, stop: &CancellationToke
                 let task = spawn_local(loops);
                 running.insert(account.id, Running { stop, task });
             } else if !able && let Some(other) = running.get(&account.id) {
-                // It finishes its calls; until then it is not started again.
+                // It finishes its calls, and is not started again before.
                 other.stop.cancel();
             }
         }
@@ -104,7 +103,8 @@ async fn watch_over(engine: &Arc<Engine>, clock: &Clock, stop: &CancellationToke
     }
 }
 
-/// Looks at who can send, and moves what waits. Says whether anybody cannot.
+/// Determines which senders can send, and holds or releases messages. Returns whether any cannot
+/// send.
 async fn turn(
     engine: &Engine,
     seen: &mut Arc<Keyring>,
@@ -116,7 +116,7 @@ async fn turn(
     if !engine.may_claim() {
         return Ok(false);
     }
-    // What was held when a sender could not send goes on at once when it can.
+    // Messages held while a sender could not send are released at once when it can.
     let is_time = horizon::has_come(*next_release, now, RELEASE_SECONDS * 1_000_000);
     if is_time || !Arc::ptr_eq(seen, &ring) {
         if sweeper::release(engine, now).await? > 0 {
@@ -137,7 +137,7 @@ async fn turn(
     Ok(blocked)
 }
 
-/// Moves what cannot be sent out of the queue.
+/// Holds messages that cannot be sent.
 pub async fn hold_turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
     Ok(if sweeper::hold_blocked(engine, now).await? > 0 {
         engine.wake_senders();
@@ -147,7 +147,7 @@ pub async fn hold_turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreErr
     })
 }
 
-/// Marks what people write as read, until stopped.
+/// Marks inbound messages as read, until stopped.
 pub async fn mark_read(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     if !engine.settings.people.mark_read {
         return;
@@ -167,7 +167,7 @@ pub async fn mark_read(engine: Arc<Engine>, clock: Clock, stop: CancellationToke
     .await;
 }
 
-/// Tells of credentials that expire or are old, and asks what numbers may send, until
+/// Warns of credentials that expire or are old, and queries the throughput of numbers, until
 /// stopped.
 pub async fn look_after(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     let nap = Duration::from_secs(30);

@@ -1,5 +1,5 @@
-//! Asks the accounts what has been decided of their templates: callbacks tell of it, too, but
-//! not of what happened before we listened.
+//! Worker that polls the accounts for the status of their templates: callbacks report it, too, but
+//! not what happened before we were subscribed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,10 +12,10 @@ use crate::{
     state::Clock,
 };
 
-/// Meta counts these calls by the hour: 200 for an account, and each process asks.
+/// Meta limits these calls: 200 an hour for an account, and each process polls.
 const NAP: Duration = Duration::from_mins(30);
 
-/// Asks until stopped.
+/// Polls until stopped.
 pub async fn run(engine: Arc<Engine>, http: HttpClient, clock: Clock, stop: CancellationToken) {
     super::run("templates", stop, NAP, None, async || {
         for (sender, why) in templates::refresh(&engine, &http, clock.now())

@@ -1,4 +1,4 @@
-//! Fires follow-ups, and works through events with many recipients.
+//! Workers that fire follow-ups, and expand events with many recipients.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     store::StoreError,
 };
 
-/// Fires what is due.
+/// Fires due follow-ups.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
     Ok(
         if engine.may_claim() && follow_up::turn(engine, now).await? > 0 {

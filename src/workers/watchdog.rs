@@ -1,4 +1,5 @@
-//! Looks at what time brings: leases, decisions, expiry, and at the clock itself.
+//! Workers for what becomes due with time: leases, decisions, expiry, service windows, alarms, and
+//! changes of the clock.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +20,7 @@ use crate::{
     store::StoreError,
 };
 
-/// Looks once.
+/// Runs the sweeper once.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
     Ok(
         if engine.may_claim() && sweeper::turn(engine, now).await? > 0 {
@@ -30,25 +31,25 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
     )
 }
 
-/// What was put wrong by a clock is looked for this often.
+/// Interval of the search for rows written by a wrong clock.
 const MEND_EVERY: Duration = Duration::from_secs(30);
 
-/// The watch over the clock itself: how it goes beside a monotonic one.
+/// Watches the clock by comparing it with a monotonic one.
 #[derive(Debug, Default)]
 pub struct Watchdog {
-    /// What both clocks said last.
+    /// The last readings of both clocks.
     last: Option<(Timestamp, Duration)>,
-    /// When rows were looked over last, on the monotonic clock.
+    /// When rows were last repaired, on the monotonic clock.
     mended_at: Option<Duration>,
     /// Until then, on the monotonic clock, nothing is decided because time has passed.
     calm_until: Option<Duration>,
 }
 
 impl Watchdog {
-    /// Looks once. `monotonic` is the time since some moment.
+    /// Runs one turn. `monotonic` is the time since an arbitrary moment.
     ///
-    /// When the clock was changed, rows are put right first. For one full lease nothing is
-    /// decided then: the holder of a lease, here or elsewhere, may be at work.
+    /// After a clock change rows are repaired first. For one full lease nothing is decided then:
+    /// the holder of a lease, here or elsewhere, may be active.
     pub async fn turn(
         &mut self,
         engine: &Engine,
@@ -90,7 +91,7 @@ impl Watchdog {
     }
 }
 
-/// Looks until stopped.
+/// Runs until stopped.
 pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     let began = Instant::now();
     let mut watchdog = Watchdog::default();
@@ -100,7 +101,7 @@ pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     .await;
 }
 
-/// Follows the database's clock until stopped. SQLite's is ours.
+/// Follows the database's clock until stopped. With SQLite it is the machine's.
 pub async fn run_clock(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     let Some(reference) = clock.reference().filter(|_| !engine.store.is_sqlite()) else {
         return;
@@ -112,7 +113,7 @@ pub async fn run_clock(engine: Arc<Engine>, clock: Clock, stop: CancellationToke
     .await;
 }
 
-/// Tells of windows that are closing, and of senders of which nothing is heard.
+/// Reports closing service windows and silent senders.
 pub async fn run_windows(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     super::run("windows", stop, Duration::from_secs(30), None, async || {
         if !engine.may_claim() {
@@ -140,7 +141,7 @@ pub async fn run_alarms(engine: Arc<Engine>, clock: Clock, stop: CancellationTok
     .await;
 }
 
-/// Looks at parked statuses until stopped.
+/// Joins parked statuses until stopped.
 pub async fn run_parked(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     super::run("parked", stop, Duration::from_secs(5), None, async || {
         let joined = sweeper::parked_turn(&engine, clock.now()).await?;

@@ -425,7 +425,7 @@ async fn an_event_the_database_refuses_stops_no_other(database: Database) {
     assert_eq!(route["outcome"], "error", "{route}");
     assert_eq!(
         route["reason"],
-        "not everybody was reached: the database refuses it"
+        "not every recipient was reached: the database refuses it"
     );
     assert_eq!(
         route["notifications"],

@@ -126,7 +126,7 @@ async fn what_would_happen_is_told_and_not_done(database: Database) {
         answer,
         json!({
             "dry_run": true, "matched": 2, "changed": 1, "next": null,
-            "left_alone": { "it was delivered, or may have been: say so to send it again": 1 }
+            "left_alone": { "it was or may have been delivered: confirm to send it again": 1 }
         })
     );
     assert_eq!(app.status_of(&gone).await, "failed");
@@ -146,7 +146,7 @@ async fn waiting_messages_are_cancelled_and_sent_now(database: Database) {
     assert_eq!(code, 202, "{detail}");
     let (code, problem) = app.post(&path, &json!({})).await;
     assert_eq!(code, 409);
-    assert_eq!(problem["detail"], "it is due already: the pace decides");
+    assert_eq!(problem["detail"], "it is due already: the pace applies");
     assert_eq!(app.send().await, 1);
     assert_eq!(app.status_of(&id).await, "accepted");
     assert_eq!(app.post(&path, &json!({})).await.0, 409);
@@ -398,7 +398,7 @@ async fn the_command_line_does_it_to_many(database: Database) {
     let (code, said) = run(&["send-now", "--all"]);
     assert_eq!(code, 0, "{said}");
     assert!(
-        said.contains("3 left alone: it is not waiting any more"),
+        said.contains("3 left unchanged: it is not waiting any more"),
         "{said}"
     );
     let (code, said) = run(&["retry"]);

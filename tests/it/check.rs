@@ -126,8 +126,8 @@ async fn all_is_well_and_nothing_secret_is_printed(database: Database) {
     for words in [
         "sandbox-…890",
         "The access token is valid and does not expire.",
-        "The webhook is reached, and takes the verify token.",
-        "The webhook is reached, and takes the app secret.",
+        "The webhook can be reached, and accepts the verify token.",
+        "The webhook can be reached, and accepts the app secret.",
         "This app gets the account's callbacks.",
         "The app secret is this app's.",
         "All 5 templates of the catalogues are approved.",
@@ -189,7 +189,7 @@ async fn what_is_wrong_at_meta_is_told_apart(database: Database) {
         (
             json!({ "callback_of_app": null }),
             4,
-            "callback: Meta knows no address",
+            "callback: Meta has no address",
         ),
         (
             json!({ "fields": ["message_template_status_update", "template_category_update", "phone_number_quality_update", "account_update"] }),
@@ -229,12 +229,12 @@ async fn what_is_wrong_at_meta_is_told_apart(database: Database) {
         (
             json!({ "can_send": "BLOCKED", "error": { "entity": "WABA", "code": 141_000, "description": "The account is restricted" } }),
             4,
-            "account: Meta says of the waba: The account is restricted (code 141000)",
+            "account: Meta reports for the waba: The account is restricted (code 141000)",
         ),
         (
             json!({ "can_send": "LIMITED", "error": { "entity": "BUSINESS", "code": 131_042, "description": "No payment method" } }),
             5,
-            "payment: Meta says of the business: No payment method",
+            "payment: Meta reports for the business: No payment method",
         ),
         (
             json!({ "can_send": "BLOCKED" }),
@@ -317,8 +317,8 @@ async fn what_is_wrong_here_is_told_apart(database: Database) {
             vec![("WHATSAPP_APP_SECRET", "another-app-secret-1234")],
             3,
             vec![
-                "signed_post: The webhook is reached, and refuses the app secret",
-                "app_secret: Meta does not take the app secret",
+                "signed_post: The webhook can be reached, but refuses the app secret",
+                "app_secret: Meta does not accept the app secret",
             ],
         ),
         (
@@ -329,7 +329,7 @@ async fn what_is_wrong_here_is_told_apart(database: Database) {
         (
             vec![("WHATSAPP_WEBHOOK_VERIFY_TOKEN", "another-verify-token-1")],
             3,
-            vec!["handshake: The webhook is reached, and refuses the verify token"],
+            vec!["handshake: The webhook can be reached, but refuses the verify token"],
         ),
         (
             vec![("WHATSAPP_WEBHOOK_VERIFY_TOKEN", "short")],
@@ -376,7 +376,7 @@ async fn what_is_wrong_here_is_told_apart(database: Database) {
     assert!(
         wrong
             .iter()
-            .any(|row| row.starts_with("signed_post: Something else than Herald answers")),
+            .any(|row| row.starts_with("signed_post: Another server than Herald answers")),
         "{wrong:?}"
     );
     let (code, wrong) = checked.wrong(&[("HERALD_PUBLIC_URL", "")]).await;
@@ -393,7 +393,7 @@ async fn what_is_wrong_here_is_told_apart(database: Database) {
     let (code, wrong) = checked.wrong(&[]).await;
     assert_eq!(code, 3);
     assert!(
-        wrong.len() == 1 && wrong[0].starts_with("workers: It has given no sign of life for 12"),
+        wrong.len() == 1 && wrong[0].starts_with("workers: It has had no heartbeat for 12"),
         "{wrong:?}"
     );
     heartbeat::gone(&checked.app.engine, "apply").await.unwrap();
@@ -475,7 +475,10 @@ async fn a_token_that_was_replaced_has_expired(database: Database) {
     assert_eq!(wrong, ["token: The access token has expired."]);
     checked.app.process().await;
     let (_, answer) = checked.check(&[], &[]);
-    assert!(answer.contains("Test tokens live 60 minutes"), "{answer}");
+    assert!(
+        answer.contains("Test tokens are valid for 60 minutes"),
+        "{answer}"
+    );
     let failed = match database {
         Database::Sqlite => "NOT VALID: 1 thing fails, 0 warnings.",
         Database::Postgres => "NOT VALID: 2 things fail, 0 warnings.",
@@ -696,7 +699,7 @@ async fn a_send_looks_at_its_own_sender_only(database: Database) {
     let (_, senders) = played.app.get("/api/v1/senders").await;
     let good = senders[0]["name"].as_str().unwrap();
     let said = send(good);
-    assert!(said.contains("nothing that stands in the way"), "{said}");
+    assert!(said.contains("no problems with sending"), "{said}");
     assert!(said.contains("Queued as"), "{said}");
     let said = send("broken");
     assert!(

@@ -101,7 +101,7 @@ async fn a_deleted_person_is_gone_and_hears_nothing_more(database: Database) {
     let cancelled = app.notification(&waiting).await;
     assert_eq!(
         (&cancelled["status"], &cancelled["reason"]),
-        (&json!("cancelled"), &json!("the person was deleted"))
+        (&json!("cancelled"), &json!("the contact was deleted"))
     );
     assert_eq!(app.send().await, 0);
     assert_eq!(app.get(&path).await.0, 404);
@@ -237,7 +237,7 @@ send = {{ to = "user:head", template = "alarm", params = {{ name = "{{{{ contact
         let kept = app.notification(id).await;
         assert_eq!(
             (&kept["status"], &kept["reason"]),
-            (&json!(status), &json!("the person was deleted")),
+            (&json!(status), &json!("the contact was deleted")),
             "{kept}"
         );
     }
@@ -257,7 +257,7 @@ send = {{ to = "user:head", template = "alarm", params = {{ name = "{{{{ contact
         .unwrap();
     assert_eq!(
         (all.len(), &reminder["status"], &reminder["reason"]),
-        (4, &json!("skipped"), &json!("the person was deleted"))
+        (4, &json!("skipped"), &json!("the contact was deleted"))
     );
     // The head alone is told of the one that no rule has sent.
     app.follow_up().await;
@@ -445,10 +445,7 @@ template = "about"
     assert_eq!(app.send().await, 2);
     let (_, events) = app.get("/api/v1/events?type=shop.alert").await;
     let said = events.to_string();
-    assert!(
-        said.contains("whom it is about: there is no contact"),
-        "{said}"
-    );
+    assert!(said.contains("its subject: there is no contact"), "{said}");
     // What can never name anybody is refused when it is applied.
     for (about, rule) in [
         ("mina", "must start with +"),

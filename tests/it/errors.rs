@@ -182,7 +182,7 @@ async fn marketing_of_a_number_reported_as_spam_is_held_for_a_day(database: Data
     assert_eq!(waits["status"], "queued");
     let reason = waits["reason"].as_str().unwrap();
     assert!(
-        reason.starts_with("marketing of this number is held: people have reported it"),
+        reason.starts_with("marketing of this number is held: recipients have reported it as spam"),
         "{reason}"
     );
     assert_eq!(waits["waits_until"], "2026-01-02T00:00:00.000000Z");

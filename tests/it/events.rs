@@ -123,7 +123,7 @@ async fn what_cannot_be_run_again_says_why(database: Database) {
         (code, &problem["detail"]),
         (
             409,
-            &json!("its data were secret, and have been wiped: post it anew")
+            &json!("its data were sealed, and have been wiped: post it again")
         )
     );
     app.sql("UPDATE event SET data = '{}', state = 'expanding'")
@@ -256,7 +256,7 @@ async fn an_event_that_names_an_unknown_group_makes_nothing(database: Database) 
         assert_eq!(made["notifications"], json!([]), "{made}");
         for (route, said) in [
             (0, "nothing of it was sent"),
-            (1, "nothing of the event was sent"),
+            (1, "no message of the event was sent"),
         ] {
             let result = &made["routes"][route];
             assert_eq!(result["outcome"], "error", "{made}");

@@ -146,7 +146,7 @@ async fn a_receipt_cancels_the_timer_even_at_the_last_moment(database: Database)
     assert!(children(&app, "order_reminder").await.is_empty());
     let states = app.notification(&early).await["follow_ups"].to_string();
     assert!(
-        states.contains("cancelled") && states.contains("one of its unless came"),
+        states.contains("cancelled") && states.contains("one of its `unless` happened"),
         "{states}"
     );
     assert!(
@@ -375,7 +375,7 @@ async fn a_follow_up_the_database_refuses_stops_no_other(database: Database) {
         follow_up["reason"]
             .as_str()
             .unwrap()
-            .starts_with("it cannot be made")
+            .starts_with("it cannot be created")
     );
 }
 
@@ -490,7 +490,7 @@ async fn a_rule_for_many_ends_where_its_unless_came(database: Database) {
     assert!(
         story
             .to_string()
-            .contains("The rule tell-everybody is at work"),
+            .contains("The rule tell-everybody is firing"),
         "{story}"
     );
     app.told(&id, "read", None).await;
@@ -509,7 +509,7 @@ async fn a_rule_for_many_ends_where_its_unless_came(database: Database) {
     );
     let follow_ups = &app.notification(&id).await["follow_ups"];
     assert_eq!(follow_ups[0]["state"], "cancelled", "{follow_ups}");
-    assert_eq!(follow_ups[0]["reason"], "one of its unless came");
+    assert_eq!(follow_ups[0]["reason"], "one of its `unless` happened");
 }
 
 async fn many_rules_that_are_due_are_fired_a_chunk_at_a_time(database: Database) {
@@ -569,7 +569,7 @@ async fn a_rule_for_many_lets_others_pass_and_says_when_it_was_overruled(databas
     assert!(
         story
             .to_string()
-            .contains("was cancelled after some of its messages had been made"),
+            .contains("was cancelled after some of its messages had been created"),
         "{story}"
     );
 }

@@ -83,7 +83,7 @@ async fn an_expired_token(database: Database) {
         &page,
         &[
             "does not send: Token expired",
-            "Make a new access token at Meta and give it to Herald: herald senders set",
+            "Create a new access token at Meta and set it with herald senders set",
             ">held</span>",
         ],
     );
@@ -115,7 +115,7 @@ async fn a_paused_template(database: Database) {
         &page,
         &[
             "The template order_confirmation is paused",
-            "Mend the template in WhatsApp Manager",
+            "Fix the template in WhatsApp Manager",
         ],
     );
     says(
@@ -143,8 +143,8 @@ async fn a_closed_window(database: Database) {
     says(
         &page,
         &[
-            "The person has not written in the last 24 hours",
-            "Send a template, or wait until the person writes.",
+            "The recipient has not written in the last 24 hours",
+            "Send a template, or wait until the recipient writes.",
         ],
     );
     says(&story(&app, &id).await, &["24 hours", "emplate"]);
@@ -160,7 +160,7 @@ async fn a_person_who_has_opted_out(database: Database) {
     says(
         &page,
         &[
-            "Not sent on purpose</span> <span class=\"count \">1</span>",
+            "Skipped</span> <span class=\"count \">1</span>",
             "the person has opted out",
         ],
     );
@@ -204,12 +204,12 @@ async fn a_lost_answer(database: Database) {
         &page,
         &[
             "?status=unknown",
-            "the answer was lost: a callback will tell, or the policy decides",
+            "the response was lost: a callback or the policy will decide",
         ],
     );
     says(
         &story(&app, &id).await,
-        &["The answer was lost: whether it was sent is not known."],
+        &["The response was lost: it is not known whether it was sent."],
     );
 }
 
@@ -225,7 +225,7 @@ async fn a_parked_status(database: Database) {
     says(
         &page,
         &[
-            "1 statuses wait for a message that is not known here.",
+            "1 statuses wait for an unknown message.",
             "Another program sends from the same number",
         ],
     );
@@ -244,7 +244,7 @@ async fn a_dead_worker(database: Database) {
     says(
         &page,
         &[
-            "The worker work has given no sign of life for 400 seconds.",
+            "The worker work has had no heartbeat for 400 seconds.",
             "Nothing is sent, and no follow-up fires.",
             "A message has been due for 400 seconds and is not sent.",
             "Start herald serve again",
@@ -259,8 +259,8 @@ async fn a_dead_worker(database: Database) {
     };
     let rows = check::run(&app.engine, &asked, app.now()).await.unwrap();
     let dead = rows.iter().find(|row| row.name == "workers").unwrap();
-    says(&dead.found, &["no sign of life for 400 seconds"]);
-    says(&story(&app, &id).await, &["It waits for its turn"]);
+    says(&dead.found, &["no heartbeat for 400 seconds"]);
+    says(&story(&app, &id).await, &["It is queued"]);
     assert!(Clock::System.now() > app.now());
 }
 

@@ -427,11 +427,11 @@ async fn what_the_provider_keeps_back_says_so(database: Database) {
     for (number, (status, reason)) in [
         (
             "held_for_quality_assessment",
-            "the provider keeps it until the template's quality is assessed",
+            "the provider holds it until the template's quality is assessed",
         ),
         (
             "paused",
-            "the provider keeps it: the template is paused for its quality",
+            "the provider holds it: the template is paused for its quality",
         ),
     ]
     .into_iter()

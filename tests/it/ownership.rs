@@ -368,7 +368,7 @@ async fn two_files_of_one_name_are_refused(database: Database) {
     assert_eq!(refused.status.code(), Some(1));
     let said = text(&refused);
     assert!(
-        said.contains("b.toml: name: another of these files is the catalogue shop"),
+        said.contains("b.toml: name: another of these files has the catalogue name shop"),
         "{said}"
     );
     assert_eq!(app.number("SELECT count(*) FROM message_kind").await, 0);

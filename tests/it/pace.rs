@@ -47,7 +47,7 @@ async fn one_person_gets_a_burst_and_then_one_in_six_seconds(database: Database)
         if found["status"] == "queued" {
             let reason = found["reason"].as_str().unwrap();
             assert!(
-                reason.starts_with("this person has got many messages"),
+                reason.starts_with("this recipient has got many messages"),
                 "{reason}"
             );
             assert_eq!(found["attempts"], json!([]), "no attempt was used up");

@@ -87,7 +87,7 @@ async fn a_parameter_of_another_kind_is_refused_by_name(database: Database) {
             "/params/amount: a number is written 1250 or 1250.50",
             "/params/color: the template has no such parameter",
             "/params/due: a date is written 2026-02-01, 2026-02-01T09:30:00 or 2026-02-01T09:30:00Z",
-            "/params/link: an address begins with https:// and has no spaces",
+            "/params/link: an address starts with https:// and has no spaces",
             "/params/plan: empty: Meta refuses empty parameters",
         ]
     );
@@ -201,15 +201,15 @@ async fn a_catalogue_says_everything_of_its_parameters_or_nothing(database: Data
             "name = \"plan\"\n",
             "name = \"plans\"\n",
             vec![
-                "line 8: template bill: parameter plan: it is used, and not declared",
-                "line 15: template bill: parameter plans: nothing asks for it",
+                "line 8: template bill: parameter plan: it is used, but not declared",
+                "line 15: template bill: parameter plans: it is not used",
             ],
         ),
         (
             "name = \"plan\"\n",
             "name = \"contact\"\n",
             vec![
-                "line 8: template bill: parameter plan: it is used, and not declared",
+                "line 8: template bill: parameter plan: it is used, but not declared",
                 "line 15: template bill: parameter contact: Herald fills it in",
             ],
         ),
@@ -224,7 +224,7 @@ async fn a_catalogue_says_everything_of_its_parameters_or_nothing(database: Data
             "default = \"https://example.org/pay\"",
             "default = \"pay here\"",
             vec![
-                "line 25: template bill: parameter link: default: an address begins with https:// and has no spaces",
+                "line 25: template bill: parameter link: default: an address starts with https:// and has no spaces",
             ],
         ),
         (
@@ -238,7 +238,7 @@ async fn a_catalogue_says_everything_of_its_parameters_or_nothing(database: Data
             "default = \"your plan\"",
             "default = \"your plan\"\nrequired = true",
             vec![
-                "line 17: template bill: parameter plan: required: it has a default, which would never stand in",
+                "line 17: template bill: parameter plan: required: it has a default, which would never be used",
             ],
         ),
         (

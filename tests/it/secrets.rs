@@ -190,7 +190,7 @@ async fn what_is_secret_is_wiped_when_the_message_is_final_and_is_not_sent_again
     assert_eq!(status, 409, "{problem}");
     assert_eq!(
         problem["detail"],
-        "what was secret in it has been wiped: send it anew"
+        "its secrets have been wiped: send it as a new message"
     );
     // A card without a secret may be sent again.
     let plain = ask(

@@ -78,7 +78,7 @@ async fn a_failure_is_told_with_meaning_remedy_and_what_rules_did(database: Data
     }
     assert_eq!(
         failed["origin"]["text"],
-        "The event A-1 of tests (demo.order.created) came, and the route demo-order made it."
+        "The event A-1 of tests (demo.order.created) was posted, and the route demo-order created it."
     );
     assert_eq!(failed["origin"]["messages"], json!({ "failed": 1 }));
     let lines = texts(&failed, "lines");
@@ -105,7 +105,7 @@ async fn a_failure_is_told_with_meaning_remedy_and_what_rules_did(database: Data
     let alert = story(&app, alerts["notifications"][0]["id"].as_str().unwrap()).await;
     assert_eq!(
         alert["origin"]["text"],
-        format!("The rule demo-tell-technical-admin made it because of the notification {id}.")
+        format!("The rule demo-tell-technical-admin created it because of the notification {id}.")
     );
 }
 
@@ -164,7 +164,7 @@ async fn who_was_left_out_is_named_with_the_reason(database: Database) {
     let skipped = story(&app, left_out[0]["notification"].as_str().unwrap()).await;
     assert_eq!(
         skipped["standing"],
-        "It was not sent, on purpose: the user is not linked to a contact."
+        "It was skipped: the user is not linked to a contact."
     );
 }
 
@@ -176,7 +176,7 @@ async fn what_waits_says_for_what_and_until_when(database: Database) {
     let queued = story(&app, &id).await;
     assert_eq!(
         queued["standing"].as_str().unwrap().split('.').next(),
-        Some("It waits for its turn")
+        Some("It is queued")
     );
     assert_eq!(
         queued["can_do"][0]["command"],
@@ -192,7 +192,7 @@ async fn what_waits_says_for_what_and_until_when(database: Database) {
     );
     let lines = texts(&waits, "lines");
     assert!(
-        lines.last().unwrap().ends_with("Another try is due."),
+        lines.last().unwrap().ends_with("It will be tried again."),
         "{lines:?}"
     );
     let commands: Vec<&str> = waits["can_do"]
@@ -220,7 +220,7 @@ async fn a_lost_answer_is_explained_and_may_be_repeated_by_hand(database: Databa
         lost["standing"]
             .as_str()
             .unwrap()
-            .contains("its answer was lost"),
+            .contains("its response was lost"),
         "{lost}"
     );
     app.pass(901);

@@ -408,7 +408,7 @@ async fn an_account_that_cannot_be_asked_says_why(database: Database) {
     let (code, said) = it.run(&["sync"]).await;
     assert_eq!(code, 1, "{said}");
     assert!(
-        said.contains("cannot be looked at: Meta refused it (code 190"),
+        said.contains("cannot be read: Meta refused it (code 190"),
         "{said}"
     );
     let http = providers::http_client(Duration::from_secs(5), Duration::from_secs(2)).unwrap();
@@ -426,7 +426,7 @@ async fn an_account_that_cannot_be_asked_says_why(database: Database) {
         let (code, said) = it.run(words).await;
         assert_eq!(code, 1, "what is printed is old: {said}");
         assert!(
-            said.contains("cannot be looked at: Meta refused it (code 190"),
+            said.contains("cannot be read: Meta refused it (code 190"),
             "{said}"
         );
     }

@@ -229,7 +229,7 @@ async fn a_turn_is_shown_with_what_goes_first(database: Database) {
         assert_eq!(found["status"], "queued");
         assert_eq!(
             found["reason"],
-            "this person has got many messages in a short time"
+            "this recipient has got many messages in a short time"
         );
         assert_eq!(
             found["waits_until"],
@@ -243,13 +243,13 @@ async fn a_turn_is_shown_with_what_goes_first(database: Database) {
     assert_eq!(
         first["standing"],
         format!(
-            "It waits for its turn: this person has got many messages in a short time. It is looked at again at {until}."
+            "It is queued: this recipient has got many messages in a short time. It is looked at again at {until}."
         )
     );
     let (_, third) = app.get(&story(&ids[4])).await;
     assert_eq!(
         third["standing"],
-        "It waits for its turn: this person has got many messages in a short time, and 2 others go first."
+        "It is queued: this recipient has got many messages in a short time, and 2 others go first."
     );
 }
 

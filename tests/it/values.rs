@@ -292,7 +292,7 @@ async fn a_number_is_compared_with_a_number_only(database: Database) {
     assert_eq!(
         answer["routes"][0]["reason"],
         "its condition: cannot be rendered: invalid operation: a number is compared with a text: \
-         | number reads a text, | string writes a number"
+         `| number` parses a text, `| string` formats a number"
     );
 }
 
@@ -363,10 +363,10 @@ async fn what_cannot_be_read_is_shown_as_it_came_and_the_story_says_why(database
     assert_eq!(
         said,
         [
-            format!("A value is shown as it came, at its label month: {date}."),
-            "A value is shown as it came, at phone: a number in E.164, such as +12025550123.".to_owned(),
-            format!("A value is shown as it came, at day | date: {date}."),
-            "A value is shown as it came, at amount | money(currency): a number is written 1250 or 1250.50."
+            format!("A value is shown unchanged, at its label month: {date}."),
+            "A value is shown unchanged, at phone: a number in E.164, such as +12025550123.".to_owned(),
+            format!("A value is shown unchanged, at day | date: {date}."),
+            "A value is shown unchanged, at amount | money(currency): a number is written 1250 or 1250.50."
                 .to_owned(),
         ]
     );

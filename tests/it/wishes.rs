@@ -202,7 +202,7 @@ async fn quiet_hours_defer_what_may_wait_and_nothing_else(database: Database) {
     assert_eq!(waits["status"], "queued");
     assert_eq!(
         waits["reason"],
-        "the person has quiet hours (not before 2026-01-01T01:30:00.000000Z)"
+        "the recipient has quiet hours (not before 2026-01-01T01:30:00.000000Z)"
     );
     assert_eq!(
         app.status_of(recall["id"].as_str().unwrap()).await,
@@ -301,7 +301,7 @@ async fn what_cannot_be_text_says_so(database: Database) {
     assert_eq!(shown["status"], "skipped");
     assert_eq!(
         shown["reason"],
-        "the template has buttons, a file or something secret: it is no text"
+        "the template has buttons, a file or a secret: it cannot be sent as text"
     );
     let wrong = CATALOGUE.replace("kind = \"orders\"\nparams", "kind = \"gossip\"\nparams");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Why somebody is one person, for a terminal.
+//! `herald contacts identity|conflicts`: prints identities on a terminal.
 
 use anyhow::anyhow;
 use uuid::Uuid;
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// An alias as somebody types it.
+/// Parses an alias.
 pub(super) fn alias(text: &str) -> anyhow::Result<Alias> {
     if let Some(user_id) = UserId::parse(text) {
         return Ok(Alias::of_user_id(&user_id));
@@ -88,8 +88,8 @@ pub(super) async fn conflicts(store: &Store, limit: u64, show: bool) -> anyhow::
     for row in found {
         let what = match ConflictState::parse(&row.state) {
             Some(ConflictState::Question) => "a new user id was seen at",
-            Some(ConflictState::Linked) => "one person, who is called differently:",
-            Some(ConflictState::Contradiction) | None => "what was said does not fit together:",
+            Some(ConflictState::Linked) => "one person with different names:",
+            Some(ConflictState::Contradiction) | None => "contradicting evidence:",
         };
         let value = masked(Some(&row.value), show).unwrap_or_default();
         say(format!(

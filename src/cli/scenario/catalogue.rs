@@ -1,5 +1,5 @@
-//! A catalogue is played: every event that it declares, once as it should be, once again, once
-//! for people without a number, and once for somebody whom no message reaches.
+//! Plays a catalogue: every event that it declares, once normally, once repeated, once for people
+//! without a number, and once for a person who cannot be reached.
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -9,11 +9,11 @@ use super::{Story, say};
 /// The sandbox's number that is not on WhatsApp.
 const UNREACHABLE: &str = "+12025550110";
 
-/// States in which nothing more is to come of a message.
+/// States of a finished message.
 const ENDED: [&str; 5] = ["read", "skipped", "failed", "expired", "cancelled"];
 
 impl Story<'_> {
-    /// Plays every event type that is declared.
+    /// Plays every declared event type.
     pub(super) async fn catalogues(&mut self) -> anyhow::Result<()> {
         let known = self.get("/api/v1/event-types").await?;
         let kinds: Vec<Value> = known["event_types"].as_array().cloned().unwrap_or_default();
@@ -21,17 +21,19 @@ impl Story<'_> {
         for kind in &kinds {
             self.once(kind).await?;
         }
-        self.tell("The same events again: nobody is told twice.");
+        self.tell("The same events again: no one is notified twice.");
         for kind in &kinds {
             let (name, data) = parts(kind)?;
             let again = self.event(name, name, data.clone()).await?;
             ensure!(again["duplicate"] == true, "{name} was not known: {again}");
         }
-        self.tell("The same for people without a number: each is skipped, and says why.");
+        self.tell(
+            "The same for people without a number: each message is skipped, with the reason.",
+        );
         self.without_numbers(&kinds).await?;
-        self.tell("The same for a number that is not on WhatsApp: it fails, with its meaning, and who must know is told.");
+        self.tell("The same for a number that is not on WhatsApp: it fails, with its meaning, and an alert is sent.");
         self.unreachable(&kinds).await?;
-        self.tell("In the end, nothing waits.");
+        self.tell("In the end, nothing is waiting.");
         let stats = self.get("/api/v1/stats?hours=1").await?;
         ensure!(stats["pending_now"] == 0, "something waits: {stats}");
         say(format!(
@@ -46,7 +48,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// Posts the example of an event type and follows what it makes to its end.
+    /// Posts the example of an event type and follows its messages to the end.
     async fn once(&mut self, kind: &Value) -> anyhow::Result<()> {
         let (name, data) = parts(kind)?;
         self.tell(&format!(
@@ -63,14 +65,14 @@ impl Story<'_> {
         for shown in self.ended(&answer).await? {
             ensure!(
                 shown["status"] == "read" || shown["status"] == "skipped",
-                "it did not arrive: {shown:#}"
+                "it was not delivered: {shown:#}"
             );
             tell_of(&shown);
         }
         Ok(())
     }
 
-    /// What an event has made, each at its end.
+    /// The messages of an event, each finished.
     async fn ended(&self, answer: &Value) -> anyhow::Result<Vec<Value>> {
         let mut all = Vec::new();
         for id in answer["notifications"].as_array().into_iter().flatten() {
@@ -124,7 +126,7 @@ impl Story<'_> {
                 );
                 for child in shown["follow_ups"].as_array().into_iter().flatten() {
                     say(format!(
-                        "   {} has failed: the rule {} tells of it",
+                        "   {} has failed: the rule {} sends an alert",
                         shown["template"].as_str().unwrap_or(""),
                         child["rule"].as_str().unwrap_or("")
                     ));
@@ -142,8 +144,8 @@ fn parts(kind: &Value) -> anyhow::Result<(&str, &Value)> {
     Ok((name, &kind["example"]))
 }
 
-/// An example with another number for everybody in it; what tells one order from another is
-/// another, too, so that no ledger knows it.
+/// An example with another number for everyone in it, and with other identifiers, so that no ledger
+/// knows it.
 fn with(example: &Value, phone: &Value) -> Value {
     match example {
         Value::Object(fields) => fields

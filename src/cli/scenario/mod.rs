@@ -1,4 +1,4 @@
-//! `herald dev --scenario`: a story, played over HTTP, step by step.
+//! `herald dev --scenario`: plays a scripted story over HTTP, step by step.
 
 #![expect(
     clippy::indexing_slicing,
@@ -18,7 +18,7 @@ mod catalogue;
 use super::{built_in::DEMO, dev::Running, say};
 use crate::domain::timeline::TimelineKind;
 
-/// Nothing in the story takes longer.
+/// Longest duration of a step.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The demo catalogue with its day shortened to two seconds.
@@ -33,7 +33,7 @@ struct Story<'a> {
     step: u32,
 }
 
-/// Plays the story. An error is the step that was not true.
+/// Plays the story. An error is the step that failed.
 pub(super) async fn play(running: &Running, catalogue: &str) -> anyhow::Result<()> {
     let http = crate::providers::http_client(Duration::from_secs(10), Duration::from_secs(3))?;
     let run = uuid::Uuid::new_v4().simple().to_string();
@@ -106,7 +106,7 @@ impl Story<'_> {
         ))
     }
 
-    /// Posts an event and gives back the answer.
+    /// Posts an event and returns the answer.
     async fn event(&self, id: &str, kind: &str, data: Value) -> anyhow::Result<Value> {
         let id = format!("{id}-{}", self.run);
         let body = json!({ "id": id, "source": "scenario", "type": kind, "data": data });
@@ -121,7 +121,7 @@ impl Story<'_> {
         first_notification(&answer)
     }
 
-    /// Looks at a notification until it is as expected.
+    /// Polls a notification until it is as expected.
     async fn wait(
         &self,
         id: &str,
@@ -196,7 +196,7 @@ impl Story<'_> {
     }
 
     async fn never_twice(&mut self) -> anyhow::Result<()> {
-        self.tell("The same event again, and the same class and test under another id: nobody is told twice.");
+        self.tell("The same event again, and the same class and test under another id: no one is notified twice.");
         let class = format!("10C-{}", self.run);
         let data = json!({ "status": "Successful", "phone": "+12025550101", "educator": "Asha", "test_name": "Unit 3",
             "class_id": class, "test_num": "3" });
@@ -228,7 +228,7 @@ impl Story<'_> {
     }
 
     async fn not_final(&mut self) -> anyhow::Result<()> {
-        self.tell("A result that is not final notifies nobody, and says why.");
+        self.tell("A result that is not final notifies no one, with the reason.");
         let data = json!({ "status": "Processing", "phone": "+12025550101", "educator": "Asha", "test_name": "Unit 4",
             "class_id": "10C", "test_num": "4" });
         let answer = self.event("not-final", "demo.test.processed", data).await?;
@@ -269,14 +269,14 @@ impl Story<'_> {
             } else {
                 let found = self.wait_status(alert, "read").await?;
                 say(format!(
-                    "   {} was told: {}",
+                    "   {} was notified: {}",
                     text(&found, "recipient"),
                     text(&found, "text")
                 ));
                 read += 1;
             }
         }
-        ensure!(read == 1, "{read} members were told instead of one");
+        ensure!(read == 1, "{read} members were notified instead of one");
         Ok(())
     }
 
@@ -316,7 +316,7 @@ impl Story<'_> {
     }
 
     async fn unread_is_reminded(&mut self) -> anyhow::Result<()> {
-        self.tell("Delivered and not read: after the timer (shortened to two seconds) a reminder goes out.");
+        self.tell("Delivered and not read: after the timer (shortened to two seconds) a reminder is sent.");
         let id = self.order("unread", "20").await?;
         self.wait_status(&id, "delivered").await?;
         let reminders = self.children(&id, "demo-unread-order").await?;
@@ -337,14 +337,14 @@ impl Story<'_> {
     }
 
     async fn lost_answer(&mut self) -> anyhow::Result<()> {
-        self.tell("The provider's answer is lost: the attempt is unknown, not repeated, and resolved by its callback.");
+        self.tell("The provider's response is lost: the attempt is unknown, not repeated, and resolved by its callback.");
         let id = self.order("lost", "40").await?;
         let found = self.wait_status(&id, "read").await?;
         let attempts = found["attempts"].as_array().map_or(0, Vec::len);
         ensure!(attempts == 1, "{attempts} calls were made instead of one");
         ensure!(
             found["attempts"][0]["outcome"] == "unknown",
-            "the answer was not lost: {}",
+            "the response was not lost: {}",
             found["attempts"][0]
         );
         show(&found);
@@ -352,7 +352,7 @@ impl Story<'_> {
     }
 
     async fn reply_opens_the_window(&mut self) -> anyhow::Result<()> {
-        self.tell("A person answers: the reply is kept, opens the window, and free text goes out.");
+        self.tell("A person replies: the reply is stored, opens the service window, and free text is sent.");
         let id = self.order("reply", "30").await?;
         self.wait(&id, "it was replied to", |found| {
             found["timeline"].as_array().is_some_and(|lines| {
@@ -380,7 +380,7 @@ impl Story<'_> {
     }
 
     async fn unsigned_is_refused(&mut self) -> anyhow::Result<()> {
-        self.tell("A callback without a valid signature is refused; with one it is taken, and a repeat is harmless.");
+        self.tell("A callback without a valid signature is refused; with one it is accepted, and a repeat is harmless.");
         let body = json!({ "object": "whatsapp_business_account", "entry": [] }).to_string();
         let send = |signature: Option<String>| {
             let mut request = self

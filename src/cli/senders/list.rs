@@ -1,4 +1,4 @@
-//! `herald senders list`
+//! `herald senders list`: prints senders and their masked credentials.
 
 use super::super::say;
 use crate::{
@@ -91,7 +91,7 @@ pub(super) async fn list(engine: &Engine, json: bool) -> anyhow::Result<()> {
                 "sender" => "its own limit",
                 "setting" => "HERALD_SEND_PER_SECOND",
                 "provider" => "as the provider reports",
-                _ => "until the provider is asked",
+                _ => "until the provider reports it",
             };
             format!("{pace} messages per second ({by})")
         };

@@ -1,4 +1,4 @@
-//! `herald senders list|add|set|default|hold|release`
+//! `herald senders list|add|set|default|hold|release`: manages senders.
 
 mod list;
 
@@ -22,11 +22,11 @@ use crate::{
     store::sender::{self, Changes, New},
 };
 
-/// The accounts that send: their credentials, the default, holding and releasing.
+/// Senders: their credentials, the default, holding and releasing.
 ///
-/// Credentials are read from files, or from `-` (standard input), never from the
-/// command line, where others could see them. They are encrypted with HERALD_SECRET_KEY
-/// and never shown again. Running servers use what is changed from the next call on.
+/// Credentials are read from files, or from `-` (standard input), never from the command line,
+/// where others could see them. They are encrypted with HERALD_SECRET_KEY and never shown again.
+/// Running servers use changes from the next call on.
 #[derive(Debug, Args)]
 pub(super) struct Senders {
     #[command(subcommand)]
@@ -43,7 +43,7 @@ enum Action {
     },
     /// Adds a sender. Example: `herald senders add shop --phone-number-id 106540352242922 --access-token-file token.txt`
     Add {
-        /// What people call it.
+        /// Its name.
         name: String,
         /// Meta's id of the number.
         #[arg(long)]
@@ -52,7 +52,7 @@ enum Action {
         details: Details,
         #[command(flatten)]
         given: Given,
-        /// Use it when none is named.
+        /// Make it the default sender.
         #[arg(long)]
         default: bool,
     },
@@ -67,17 +67,17 @@ enum Action {
         details: Details,
         #[command(flatten)]
         given: Given,
-        /// Take a credential out of use; `list` shows the ids.
+        /// Deactivate a credential; `list` shows the ids.
         #[arg(long, value_name = "ID")]
         deactivate: Vec<Uuid>,
-        /// Put a credential into use again.
+        /// Activate a credential again.
         #[arg(long, value_name = "ID")]
         activate: Vec<Uuid>,
-        /// Forget a credential for good.
+        /// Delete a credential for good.
         #[arg(long, value_name = "ID")]
         remove: Vec<Uuid>,
     },
-    /// Makes a sender the one that is used when none is named. Example: `herald senders default shop`
+    /// Makes a sender the default. Example: `herald senders default shop`
     Default {
         /// Its name or its id.
         sender: String,
@@ -86,24 +86,24 @@ enum Action {
     Hold {
         /// Its name or its id.
         sender: String,
-        /// Shown with everything that waits.
+        /// Shown with every waiting message.
         #[arg(long)]
         reason: String,
     },
-    /// Lets a held sender go on. Example: `herald senders release shop --discard-older-than 2h`
+    /// Releases a held sender. Example: `herald senders release shop --discard-older-than 2h`
     Release {
         /// Its name or its id.
         sender: String,
-        /// What was asked for longer ago is not sent any more: a number and s, m, h or d.
+        /// Discard messages requested longer ago than this: a number and s, m, h or d.
         #[arg(long, value_name = "DURATION")]
         discard_older_than: Option<String>,
-        /// Only say what would be discarded.
+        /// Only report what would be discarded.
         #[arg(long, requires = "discard_older_than")]
         dry_run: bool,
     },
 }
 
-/// What a sender is. An empty text takes a value away.
+/// Settings of a sender. An empty text removes a value.
 #[derive(Debug, Args)]
 struct Details {
     /// Meta's id of the business account.
@@ -115,7 +115,7 @@ struct Details {
     /// Such as v26.0.
     #[arg(long)]
     api_version: Option<String>,
-    /// Where its Graph API is, if not where WHATSAPP_API_BASE says.
+    /// Address of its Graph API, if it differs from WHATSAPP_API_BASE.
     #[arg(long)]
     api_base: Option<String>,
     /// A number; 0: unlimited; `auto`: as the provider reports it.
@@ -123,7 +123,7 @@ struct Details {
     messages_per_second: Option<String>,
 }
 
-/// Credentials to be given to a sender.
+/// Credentials to add to a sender.
 #[derive(Debug, Args)]
 struct Given {
     /// A file with the access token, or `-`.
@@ -132,10 +132,10 @@ struct Given {
     /// When the access token expires (RFC 3339).
     #[arg(long, value_name = "INSTANT", requires = "access_token_file")]
     access_token_expires: Option<String>,
-    /// A file with an app secret, or `-`. Those before stay in use.
+    /// A file with an app secret, or `-`. Earlier ones stay active.
     #[arg(long, value_name = "FILE")]
     app_secret_file: Option<PathBuf>,
-    /// A file with a verify token, or `-`. Those before stay in use.
+    /// A file with a verify token, or `-`. Earlier ones stay active.
     #[arg(long, value_name = "FILE")]
     verify_token_file: Option<PathBuf>,
 }
@@ -186,17 +186,17 @@ impl Given {
     }
 }
 
-/// What is said, unless it is nothing.
+/// A text, unless it is empty.
 fn some(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-/// An option that is not given changes nothing; an empty one takes away.
+/// An absent option changes nothing; an empty one removes the value.
 fn edit(text: Option<String>) -> Edit<String> {
     text.map_or(Edit::Keep, |text| Edit::To(some(Some(text))))
 }
 
-/// A limit in words.
+/// Parses a limit.
 fn per_second(text: Option<&str>) -> anyhow::Result<Option<i64>> {
     match text {
         None | Some("auto") => Ok(None),
@@ -207,7 +207,7 @@ fn per_second(text: Option<&str>) -> anyhow::Result<Option<i64>> {
     }
 }
 
-/// What was refused, in words, with the options' names.
+/// A refusal in words, with the names of the options.
 fn refused(error: SenderError) -> anyhow::Error {
     match error {
         SenderError::Fields(fields) => {
@@ -316,12 +316,12 @@ impl Senders {
                     senders::remove(&engine, by, row.id, id)
                         .await
                         .map_err(refused)?;
-                    say(format!("{id} is forgotten."));
+                    say(format!("{id} is deleted."));
                 }
                 match engine.obstacle(Some(row.id)) {
                     Some(obstacle) => say(format!("It cannot send: {obstacle}")),
                     None => say(
-                        "It has all that it needs to send. Whether Meta takes it: herald check.",
+                        "It has everything that it needs to send. Check whether Meta accepts it: herald check.",
                     ),
                 }
                 Ok(())
@@ -336,7 +336,7 @@ impl Senders {
             }
             Action::Hold { sender, reason } => {
                 let row = found(&engine, &sender).await?;
-                ensure!(!reason.trim().is_empty(), "--reason: say why");
+                ensure!(!reason.trim().is_empty(), "--reason: a reason is needed");
                 senders::hold(&engine, by, row.id, reason.trim())
                     .await
                     .map_err(refused)?;

@@ -1,4 +1,4 @@
-//! `herald templates plan|sync|status|show|pull`
+//! `herald templates plan|sync|status|show|pull`: templates at Meta.
 
 mod pull;
 mod show;
@@ -21,8 +21,8 @@ use crate::{
     store::{catalogue as rows, template_sync},
 };
 
-/// Templates at Meta: what differs from the catalogues, making and changing them, and what
-/// has been decided of them.
+/// Templates at Meta: compares them with the catalogues, creates and changes them, and shows their
+/// status.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit codes: 0 all is as wanted · 1 something failed or was refused · \
@@ -35,18 +35,18 @@ pub(super) struct Templates {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Shows what sync would do. Changes nothing. Example: `herald templates plan`
+    /// Shows what sync would do, and changes nothing. Example: `herald templates plan`
     Plan(Which),
-    /// Makes the templates that an account has not, changes those that differ, and reports on
-    /// each; what fails does not stop the rest. Example: `herald templates sync --template welcome_message`
+    /// Creates templates that an account lacks, changes those that differ, and reports on each; a
+    /// failure does not stop the rest. Example: `herald templates sync --template welcome_message`
     Sync {
         #[command(flatten)]
         which: Which,
-        /// Only print the templates as Meta wants them, to make them by hand: no account is
-        /// asked.
+        /// Only print the templates as Meta wants them, for creating them by hand; no account is
+        /// read.
         #[arg(long)]
         display_only: bool,
-        /// Only ask what has been decided of them.
+        /// Only read their status.
         #[arg(long)]
         check_status: bool,
         /// A picture, video or document that Meta's reviewers see as the header of a template.
@@ -54,15 +54,17 @@ enum Action {
         #[arg(long = "sample", value_name = "TEMPLATE=FILE")]
         samples: Vec<String>,
     },
-    /// What has been decided of the templates, as last heard. Example: `herald templates status --check-status`
+    /// Shows the last known status of the templates. Example: `herald templates status
+    /// --check-status`
     Status {
         #[command(flatten)]
         which: Which,
-        /// Ask Meta first.
+        /// Read it from Meta first.
         #[arg(long)]
         check_status: bool,
     },
-    /// Shows a template with its examples, as WhatsApp would. Example: `herald templates show order_confirmation`
+    /// Shows a template with its examples, as WhatsApp would. Example: `herald templates show
+    /// order_confirmation`
     Show {
         name: String,
         /// One translation; all, if absent.
@@ -71,16 +73,16 @@ enum Action {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
-    /// Writes templates that were made elsewhere, and that no catalogue has, as a catalogue.
-    /// Example: `herald templates pull --into pulled.toml`
+    /// Writes templates that are in no catalogue as a catalogue. Example: `herald templates pull
+    /// --into pulled.toml`
     Pull {
-        /// One template, as Meta calls it.
+        /// One template, by Meta's name.
         #[arg(long)]
         template: Option<String>,
         /// The name of the catalogue.
         #[arg(long, default_value = "pulled")]
         catalogue: String,
-        /// A file that is not there yet; else it is printed.
+        /// A new file; without it, the catalogue is printed.
         #[arg(long)]
         into: Option<PathBuf>,
     },
@@ -88,7 +90,7 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct Which {
-    /// One template, as its catalogue calls it.
+    /// One template, by its name in the catalogue.
     #[arg(long)]
     template: Option<String>,
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -101,7 +103,7 @@ enum Format {
     Json,
 }
 
-/// Where there are differences, `plan` ends with this.
+/// Exit code of `plan` if there are differences.
 const DIFFERENCES: u8 = 3;
 
 impl Templates {
@@ -169,7 +171,7 @@ impl Templates {
     }
 }
 
-/// A name that no catalogue has is a mistake, not an empty answer.
+/// A name that is in no catalogue is a mistake, not an empty result.
 async fn known(engine: &Engine, name: Option<&str>) -> anyhow::Result<()> {
     let Some(name) = name else { return Ok(()) };
     if rows::translations(engine.store.reader(), name)
@@ -248,7 +250,7 @@ fn print(all: &[Looked], format: Format) {
     for looked in all {
         say(format!("sender {}", looked.account));
         match &looked.reports {
-            Err(reason) => say(format!("  cannot be looked at: {reason}")),
+            Err(reason) => say(format!("  cannot be read: {reason}")),
             Ok(reports) => {
                 for report in reports {
                     line(report);
@@ -333,7 +335,7 @@ fn as_json(looked: &Looked) -> Value {
     })
 }
 
-/// The templates as Meta wants them.
+/// Prints the templates as Meta wants them.
 async fn display(engine: &Engine, which: &Which) -> anyhow::Result<()> {
     let all = templates::definitions(engine, which.template.as_deref()).await?;
     let mut impossible = false;
@@ -367,7 +369,7 @@ async fn display(engine: &Engine, which: &Which) -> anyhow::Result<()> {
                 Err(why) => {
                     impossible = true;
                     say(format!(
-                        "{name} ({language}) cannot be made over the API: {why}"
+                        "{name} ({language}) cannot be created over the API: {why}"
                     ));
                 }
             }
@@ -380,8 +382,8 @@ async fn display(engine: &Engine, which: &Which) -> anyhow::Result<()> {
     }
 }
 
-/// What has been decided, as each account says now. One that does not say makes it a failure:
-/// what is printed of it is old.
+/// The status as each account reports it now. If an account does not answer, it is a failure: what
+/// is printed of it is old.
 async fn asked_status(
     engine: &Engine,
     http: &providers::HttpClient,
@@ -389,7 +391,7 @@ async fn asked_status(
 ) -> anyhow::Result<()> {
     let done = templates::refresh(engine, http, Clock::System.now()).await?;
     for (sender, why) in &done.unread {
-        complain(&format!("sender {sender} cannot be looked at: {why}"));
+        complain(&format!("sender {sender} cannot be read: {why}"));
     }
     status(engine, which).await?;
     if done.unread.is_empty() {
@@ -399,7 +401,7 @@ async fn asked_status(
     }
 }
 
-/// What has been decided, as last heard.
+/// The last known status.
 async fn status(engine: &Engine, which: &Which) -> anyhow::Result<()> {
     let said = template_sync::all(&engine.store).await?;
     let names = rows::template_names(&engine.store).await?;
@@ -432,7 +434,7 @@ async fn status(engine: &Engine, which: &Which) -> anyhow::Result<()> {
         for it in &documents {
             let text = |key: &str| it.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
             let status = match text("status") {
-                status if status.is_empty() => "never heard of".to_owned(),
+                status if status.is_empty() => "never reported".to_owned(),
                 status => status.to_lowercase(),
             };
             let whole = format!("{} ({})", text("name"), text("language"));

@@ -1,4 +1,4 @@
-//! `herald templates pull`: what was made elsewhere becomes a catalogue.
+//! `herald templates pull`: writes templates made elsewhere as a catalogue.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::{
     store::catalogue,
 };
 
-/// Writes the catalogue to a file that is not there yet, or prints it.
+/// Writes the catalogue to a new file, or prints it.
 pub(super) async fn pull(
     engine: &Engine,
     http: &HttpClient,
@@ -30,17 +30,17 @@ pub(super) async fn pull(
     }
     let found = templates::pull(engine, http, only, Clock::System.now()).await?;
     for (sender, why) in &found.unread {
-        complain(&format!("sender {sender} cannot be looked at: {why}"));
+        complain(&format!("sender {sender} cannot be read: {why}"));
     }
     for (name, language, why) in &found.left {
-        complain(&format!("{name} ({language}) is left: {why}"));
+        complain(&format!("{name} ({language}) is skipped: {why}"));
     }
     let is_whole = found.unread.is_empty() && found.left.is_empty();
     if found.templates.is_empty() {
         if let (Some(only), true) = (only, is_whole) {
             bail!("no account has a template {only} that no catalogue has");
         }
-        complain("nothing to pull: every template that can be is in a catalogue");
+        complain("nothing to pull: all templates that can be pulled are in a catalogue");
     } else {
         let count = found.templates.len();
         let pulled = PulledCatalogue {
@@ -66,7 +66,7 @@ pub(super) async fn pull(
     }
 }
 
-/// What somebody has edited is not written over.
+/// An existing file, which may have been edited, is not overwritten.
 fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
     use std::io::Write;
     let mut file = std::fs::File::create_new(path)

@@ -1,4 +1,4 @@
-//! `herald templates show`: a template as people read it.
+//! `herald templates show`: shows a template as its recipients read it.
 
 use anyhow::bail;
 use entity::template::Model;
@@ -42,7 +42,7 @@ pub(super) async fn show(
     for row in found {
         let mut standing = heard(&row).join(", ");
         if standing.is_empty() {
-            "never heard of".clone_into(&mut standing);
+            "never reported".clone_into(&mut standing);
         }
         say(format!(
             "{} ({}), {}, version {}: {standing}",
@@ -83,7 +83,7 @@ fn document(row: &Model, heard: &[String]) -> Value {
     document
 }
 
-/// How wide a bubble is, in characters.
+/// Width of a bubble, in characters.
 const WIDTH: usize = 56;
 
 fn bubble(layout: &Layout) {
@@ -115,7 +115,7 @@ fn bubble(layout: &Layout) {
     }
 }
 
-/// A line, broken at spaces.
+/// Wraps a line at spaces.
 fn wrapped(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();

@@ -1,4 +1,4 @@
-//! One person: names, windows, wishes, and what may be changed.
+//! Page of one contact: aliases, service windows, opt-outs, preferences, and changes.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
@@ -21,21 +21,21 @@ use crate::{
     store::{alias, conversation, identity::parts, people as rows, sender, suppression, wish},
 };
 
-/// A name that a person is known by.
+/// An alias of the contact.
 struct Alias {
     kind: String,
     value: String,
     is_old: bool,
 }
 
-/// The 24-hour window with a sender.
+/// The service window with a sender.
 struct Window {
     sender: String,
     open: bool,
     until: Option<Moment>,
 }
 
-/// Something that a person has said about messages.
+/// An opt-out or opt-in.
 struct Wish {
     scope: &'static str,
     wanted: bool,
@@ -43,7 +43,7 @@ struct Wish {
     at: Moment,
 }
 
-/// Whether a kind of message is wanted on a channel.
+/// A preference: whether a kind of message is wanted on a channel.
 struct Kept {
     kind: String,
     channel: String,
@@ -56,7 +56,7 @@ struct Page {
     shell: Shell,
     name: String,
     number: String,
-    /// How the list of notifications finds this person.
+    /// The search text that finds this contact's notifications.
     finds: Option<String>,
     details: rows::Details,
     quiet: Option<(String, String)>,
@@ -65,13 +65,13 @@ struct Page {
     windows: Vec<Window>,
     wishes: Vec<Wish>,
     preferences: Vec<Kept>,
-    /// Kinds of message, and whether they cannot be turned off.
+    /// Kinds of message, and whether they are required.
     kinds: Vec<(String, bool)>,
-    /// Who may be the same person.
+    /// Contacts that may be the same person.
     open: Vec<identity::Open>,
-    /// When another contact has become a part of this one.
+    /// Times at which contacts were merged into this one.
     merged: Vec<Moment>,
-    /// What can be another person's: aliases of today, if there are several.
+    /// Aliases that can be split off: the present ones, if there are several.
     parts: Vec<String>,
 }
 
@@ -81,7 +81,7 @@ impl Page {
     }
 }
 
-/// Quiet hours as a form holds them.
+/// Quiet hours as fields of a form.
 fn written(hours: QuietHours) -> Option<(String, String)> {
     let value = serde_json::to_value(hours).ok()?;
     let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
@@ -217,7 +217,7 @@ pub async fn act(
                 Ok(changes) => changes,
                 Err(why) => return answered(&request, &address, Err(vec![why])),
             };
-            // Another number or handle would lead messages elsewhere.
+            // Another number or handle would send messages to another person.
             let is_renamed = changes.phone.is_some() || changes.user_id.is_some();
             if is_renamed || changes.handle != Edit::Keep {
                 form.person.needs(Role::Admin)?;
@@ -256,7 +256,7 @@ pub async fn act(
             let deleted = people::delete_contact(&state.engine, by, id).await;
             return match deleted {
                 Ok(Deleted { kept_as: Some(kept), .. }) => answered(&request, &format!("{HERE}/{kept}"), Ok(
-                    "They are deleted, but for their number and what they refuse, which this contact without a name has now: without these, the next message to this number would go out.".to_owned(),
+                    "Contact deleted. Its number and opt-outs are kept on this unnamed contact: without them, the next message to this number would be sent.".to_owned(),
                 )),
                 Ok(deleted) => answered(&request, HERE, Ok(gone(deleted.cancelled))),
                 Err(error) => answered_change(&request, &address, Err(error)),
@@ -270,14 +270,14 @@ pub async fn act(
 fn gone(cancelled: u64) -> String {
     match cancelled {
         0 => "Contact deleted; no messages were waiting.".to_owned(),
-        1 => "They are deleted, and a message that waited for them is cancelled.".to_owned(),
+        1 => "Contact deleted, and one waiting message cancelled.".to_owned(),
         many => {
-            format!("They are deleted, and {many} messages that waited for them are cancelled.")
+            format!("Contact deleted, and {many} waiting messages cancelled.")
         }
     }
 }
 
-/// What a form says of a person: an empty field takes the value away, an absent one keeps it.
+/// The changes in a form: an empty field removes the value, an absent one keeps it.
 fn changes(form: &Form) -> Result<ContactChanges, String> {
     let edit = |name: &str| match (form.has(name), form.text(name)) {
         (false, _) => Edit::Keep,

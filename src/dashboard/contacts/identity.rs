@@ -1,4 +1,4 @@
-//! Contacts that may be one person, for whoever decides it.
+//! Section about contacts that may be one person, for deciding it.
 
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// A pair of contacts of which somebody should say whether they are one person.
+/// A pair of contacts whose identity is undecided.
 pub(super) struct Open {
     pub contact: Uuid,
     pub other: Uuid,
@@ -33,10 +33,10 @@ pub(super) struct Open {
     pub due: Option<Moment>,
 }
 
-/// So many pairs are shown.
+/// Most pairs shown.
 const SHOWN: u64 = 20;
 
-/// Pairs of the newest, or of one contact.
+/// The newest pairs, or those of one contact.
 pub(super) async fn open(
     store: &Store,
     person: &Person,
@@ -69,8 +69,8 @@ pub(super) async fn open(
             other_name: name(other).await?,
             what: match ConflictState::parse(&row.state) {
                 Some(ConflictState::Question) => "A new user id was seen at",
-                Some(ConflictState::Linked) => "They are one person and are called differently:",
-                Some(ConflictState::Contradiction) | None => "What was said does not fit together:",
+                Some(ConflictState::Linked) => "One person with different names:",
+                Some(ConflictState::Contradiction) | None => "Contradicting evidence:",
             },
             alias: person.sees(row.value),
             due: row.due_at.map(|at| shell.zone.micros(at)),
@@ -132,7 +132,7 @@ pub(super) async fn decide(
         }
         Decision::Split { alias } => {
             identity::split(engine, by, contact, &[alias]).await?;
-            "That alias is another person's. What came by it has gone along."
+            "The alias is another person's now, and messages from it moved along."
         }
     })
 }

@@ -1,4 +1,4 @@
-//! People: who is known, by which names, and what they want.
+//! Pages of contacts: the list, and creating one.
 
 mod contact;
 mod identity;
@@ -25,10 +25,10 @@ use crate::{
 /// Rows of a page.
 const SHOWN: usize = 50;
 
-/// Where the list is.
+/// Address of the list.
 const HERE: &str = "/dashboard/contacts";
 
-/// Stands for a name that a viewer does not see.
+/// Replaces a name that a viewer does not see.
 const HIDDEN: &str = "••••••";
 
 #[derive(Debug, Deserialize)]
@@ -37,7 +37,7 @@ pub struct Search {
     after: Option<Uuid>,
 }
 
-/// A person of a list.
+/// A contact in a list.
 struct Row {
     id: Uuid,
     name: String,
@@ -45,7 +45,7 @@ struct Row {
     language: String,
 }
 
-/// A person's name, number or id, as somebody may see it.
+/// A contact's name and its number or id, masked unless the user may see them.
 fn named(person: &Person, found: &rows::Person) -> (String, String) {
     let number = found.phone.clone().or_else(|| found.user_id.clone());
     let number = number.map_or_else(|| "—".to_owned(), |it| person.sees(it));
@@ -77,7 +77,7 @@ pub async fn page(
     let shell = Shell::new(&request, &state, &person, "Contacts", HERE)?;
     let text = search.text.clone().unwrap_or_default();
     let text = text.trim().replace('\0', "");
-    // Who may not see people may not find them either: a guess would be confirmed.
+    // A user who may not see people may not search for them either: a guess would be confirmed.
     if !text.is_empty() {
         person.needs(Role::Operator)?;
     }
@@ -119,8 +119,8 @@ pub async fn page(
     shown(&page)
 }
 
-/// Adds somebody. Of a number that is known it is that person, whose name is then this one:
-/// only an admin renames somebody by a number.
+/// Creates a contact. A known number selects its contact, which gets this name: only an admin may
+/// rename a contact by its number.
 pub async fn add(
     form: Form,
     request: HttpRequest,

@@ -1,4 +1,4 @@
-//! Doing something to all that were found, after a preview.
+//! Page for an action on all notifications that match a search, after a preview.
 
 use std::fmt::Write;
 
@@ -21,7 +21,7 @@ use crate::{
     state::AppState,
 };
 
-/// Chunks that are changed before the page says how far it is.
+/// Chunks that are changed before the page reports its progress.
 const CHUNKS: u64 = 20;
 
 #[derive(Template)]
@@ -35,12 +35,12 @@ struct BulkPage {
     said: Vec<(&'static str, String)>,
     query: String,
     even_if_delivered: bool,
-    /// Nothing was changed yet.
+    /// Only a preview: nothing was changed yet.
     preview: bool,
     matched: u64,
     changed: u64,
     left_alone: Vec<(String, u64)>,
-    /// Where it goes on; none: it is done.
+    /// Cursor of the next chunk; `None` when finished.
     next: Option<Uuid>,
 }
 
@@ -53,19 +53,19 @@ const fn verb(action: Action) -> &'static str {
     }
 }
 
-/// What is to be done to many, as the address says it.
+/// An action on many notifications, from the address.
 #[derive(Debug, Deserialize)]
 pub struct Planned {
     action: String,
     even_if_delivered: Option<String>,
-    /// How far it has come: then nothing is looked at before it goes on.
+    /// Progress so far; if present, there is no preview before it continues.
     matched: Option<u64>,
     changed: Option<u64>,
     #[serde(flatten)]
     search: Search,
 }
 
-/// Does it to the next chunks of what matches; or says what would happen.
+/// Changes the next chunks, or reports what would happen.
 async fn chunks(
     state: &AppState,
     search: &Search,
@@ -76,7 +76,7 @@ async fn chunks(
     let preview = form.is_none();
     let now = state.clock.now();
     let (Ok(mut filter), false) = (search.filter(now), search.said().is_empty()) else {
-        // All there are is not what anybody means by a page without a filter.
+        // A page without a filter does not mean all notifications.
         return Err(Fault::Form);
     };
     let mut all = Batch {
@@ -105,7 +105,7 @@ async fn chunks(
         let batch = match done {
             Ok(batch) => batch,
             Err(BatchError::KeyReused) => return Err(Fault::Form),
-            // What was done is done and noted; the page says where it goes on.
+            // Finished chunks are done and audited; the page offers to continue.
             Err(BatchError::Store(error)) if all.matched > 0 && all.next.is_some() => {
                 tracing::error!(event = "dashboard.error", error = %ErrorChain(&error), "bulk operation stopped");
                 break;
@@ -120,7 +120,7 @@ async fn chunks(
     Ok(all)
 }
 
-/// What would happen, or how far it has come.
+/// The preview, or the progress.
 pub async fn planned(
     person: Person,
     request: HttpRequest,
@@ -167,7 +167,7 @@ pub async fn planned(
     shown(&page)
 }
 
-/// Does it, some thousands at a time.
+/// Performs the action, some thousands at a time.
 pub async fn bulk(
     mut form: Form,
     request: HttpRequest,
@@ -207,7 +207,7 @@ pub async fn bulk(
     }
     let mut done = format!("{changed} of {matched} were {}.", verb(action));
     for (reason, count) in &batch.left_alone {
-        let _ = write!(done, " {count} were left as they are: {reason}.");
+        let _ = write!(done, " {count} were left unchanged: {reason}.");
     }
     answered(
         &request,

@@ -1,4 +1,4 @@
-//! Finding notifications.
+//! Page that lists and searches notifications.
 
 mod bulk;
 mod search;
@@ -29,7 +29,7 @@ use crate::{
 /// Rows of a page.
 const SHOWN: u64 = 50;
 
-/// A notification of a list.
+/// A notification in a list.
 pub struct Listed {
     pub id: String,
     pub at: Moment,
@@ -41,7 +41,7 @@ pub struct Listed {
     pub reference: String,
 }
 
-/// The colour of a status.
+/// The style class of a status.
 pub const fn class(status: Status) -> &'static str {
     match status.group() {
         Group::Pending => "wait",
@@ -72,7 +72,7 @@ impl Page {
 fn listed(row: &entity::notification::Model, person: &Person, shell: &Shell) -> Listed {
     let status = convert::status(row.status);
     let whom = row.recipient.clone().or_else(|| row.address.clone());
-    let whom = whom.unwrap_or_else(|| "somebody".to_owned());
+    let whom = whom.unwrap_or_else(|| "unknown recipient".to_owned());
     let failure = notifications::read_failure(row.failure.as_deref());
     Listed {
         id: row.id.to_string(),
@@ -111,7 +111,7 @@ pub async fn page(
     )?;
     let mut search = search.into_inner();
     let cursor = search.cursor.take();
-    // Who may not see people may not find them either: a guess would be confirmed.
+    // A user who may not see people may not search for them either: a guess would be confirmed.
     let named = search
         .recipient
         .as_ref()

@@ -1,4 +1,4 @@
-//! What is looked for, as an address says it.
+//! Parses a search from the address of a page.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -14,10 +14,10 @@ use crate::{
     store::notification as notifications,
 };
 
-/// How far back is looked for what has no index of its own.
+/// Default period of a search without an index of its own.
 const LOOKED_BACK: &str = "7d";
 
-/// What is looked for, as the address says it: an address can be passed on.
+/// A search as in an address, so that it can be shared.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Search {
     pub(super) status: Option<String>,
@@ -32,7 +32,7 @@ pub struct Search {
     pub(super) cursor: Option<Uuid>,
 }
 
-/// Hours or days before now, or an instant.
+/// Hours or days before now, or a time.
 fn instant(text: &str, now: Timestamp) -> Option<Timestamp> {
     let hours = match text.split_at_checked(text.len().saturating_sub(1)) {
         Some((number, "h")) => number.parse::<i64>().ok(),
@@ -76,7 +76,7 @@ impl Search {
         }
     }
 
-    /// What was said, without what was left empty.
+    /// The fields that are not empty.
     pub(super) fn said(&self) -> Vec<(&'static str, String)> {
         self.fields()
             .into_iter()
@@ -89,8 +89,8 @@ impl Search {
             .collect()
     }
 
-    /// What has no index of its own is looked for in the last days, unless something else
-    /// is said: the page shows it.
+    /// Limits a search without an index of its own to the last days, unless a period is given; the
+    /// page shows the limit.
     pub(super) fn bound(&mut self) {
         let said =
             |value: &Option<String>| value.as_ref().is_some_and(|text| !text.trim().is_empty());
@@ -116,7 +116,7 @@ impl Search {
         }
     }
 
-    /// The same as the end of an address.
+    /// The query string of the search.
     pub(super) fn query(&self) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         for (name, value) in self.said() {

@@ -1,4 +1,4 @@
-//! How it goes: numbers, rates, charts.
+//! Section of the overview with figures, rates and charts.
 
 use crate::{
     dashboard::{
@@ -34,7 +34,7 @@ pub(super) struct Row {
 pub(super) struct Took {
     pub(super) name: &'static str,
     pub(super) count: i64,
-    /// A name, a length of time, and its place on a scale of a hundred.
+    /// A name, a duration, and its position on a scale of a hundred.
     pub(super) marks: [(&'static str, String, i64); 3],
 }
 
@@ -66,7 +66,7 @@ pub(super) fn groups(told: &Statistics) -> [Figure; 5] {
             class: "bad",
         },
         Figure {
-            name: "Not sent on purpose",
+            name: "Skipped",
             count: group("not_sent"),
             link: "/dashboard/notifications?since=24h&status=not_sent",
             class: "",
@@ -153,7 +153,7 @@ pub(super) fn rows(series: &[Point], shell: &Shell) -> Vec<Row> {
         .collect()
 }
 
-/// A length of time on a scale that grows by powers, from 0.1 s to a day: a hundred.
+/// The position of a duration on a logarithmic scale from 0.1 s to a day, in hundredths.
 fn on_scale(millis: i64) -> i64 {
     let bounds = [
         100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000,

@@ -1,4 +1,4 @@
-//! The first page: what needs a person, and how it goes.
+//! The overview, the first page: problems that need attention, and figures.
 
 mod figures;
 mod trouble;
@@ -39,7 +39,7 @@ use crate::{
 struct Page {
     shell: Shell,
     attention: Vec<Attention>,
-    /// What a release would send while sending is on hold: kind, age, how many.
+    /// What a release of the hold would send: kind, age, number.
     held_back: Vec<(String, &'static str, i64)>,
     groups: [Figure; 5],
     rates: [Rate; 3],
@@ -50,7 +50,7 @@ struct Page {
     latencies: Vec<Took>,
     failures: Vec<FailureRow>,
     failed: Vec<Failed>,
-    /// Why messages wait, and why some were not sent, of the newest.
+    /// Why messages wait, and why some were not sent, for the newest.
     waits: Vec<Reason>,
     not_sent: Vec<Reason>,
     queue: Vec<(String, i64)>,
@@ -79,7 +79,7 @@ struct Window {
 /// Windows that close within this time are shown, in seconds.
 const WINDOWS_SECONDS: i64 = 2 * 60 * 60;
 
-/// Of each list, so many.
+/// Most entries of each list.
 const SHOWN: i64 = 8;
 
 pub async fn page(
@@ -186,6 +186,6 @@ fn pace(all: Option<i64>, row: &entity::sender::Model) -> String {
     match pace {
         Some(0) => "unlimited".to_owned(),
         Some(pace) => format!("{pace}/s"),
-        None => "80/s, until Meta has said".to_owned(),
+        None => "80/s, until Meta reports it".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! What failed, waits or was not sent, and why.
+//! Section of the overview with failures and waiting messages, and their reasons.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub(super) struct FailureRow {
 
 pub(super) struct Reason {
     pub(super) text: String,
-    /// What helps, if something does.
+    /// The remedy, if there is one.
     pub(super) remedy: String,
     pub(super) count: i64,
     pub(super) link: String,
@@ -47,10 +47,10 @@ pub(super) struct Failed {
     pub(super) reason: String,
 }
 
-/// Of those that wait or were not sent, so many are looked at.
+/// Most waiting or unsent messages examined.
 const LOOKED_AT: u64 = 100;
 
-/// What waits for something, not for its turn.
+/// Statuses of messages that wait for more than their turn.
 pub(super) const WAITING: [Status; 3] = [Status::Retrying, Status::Unknown, Status::Held];
 
 pub(super) fn noted(finding: Finding, shell: &Shell) -> Attention {
@@ -79,7 +79,7 @@ pub(super) fn noted(finding: Finding, shell: &Shell) -> Attention {
     }
 }
 
-/// Why the newest of these are as they are, the most frequent reason first.
+/// The reasons of the newest of these, the most frequent first.
 pub(super) async fn reasons(
     state: &AppState,
     statuses: &[Status],
@@ -125,7 +125,7 @@ pub(super) fn failures(told: &Statistics, providers: &Registry) -> Vec<FailureRo
                 .parse()
                 .ok()
                 .and_then(|code| providers.known_error(code));
-            // What has no code has its reason with each message.
+            // Failures without a code have their reason in each message.
             let newest = told
                 .failed_newest
                 .iter()
@@ -149,11 +149,11 @@ pub(super) fn failures(told: &Statistics, providers: &Registry) -> Vec<FailureRo
     rows
 }
 
-/// What failed without an error of the provider.
+/// The meaning of a failure of our own.
 fn ours(code: &str) -> &'static str {
     match code {
-        "expired" => "It waited longer than it was of use.",
-        "gave_up" => "Its answer was lost, and no callback told what became of it.",
+        "expired" => "It expired before it was sent.",
+        "gave_up" => "Its response was lost, and no callback reported the outcome.",
         _ => "See the messages.",
     }
 }
@@ -163,7 +163,7 @@ pub(super) fn failed(told: &Statistics, person: &Person, shell: &Shell) -> Vec<F
         .iter()
         .map(|failed| {
             let whom = failed.recipient.clone().or_else(|| failed.address.clone());
-            let whom = whom.unwrap_or_else(|| "somebody".to_owned());
+            let whom = whom.unwrap_or_else(|| "unknown recipient".to_owned());
             Failed {
                 id: failed.id.to_string(),
                 at: shell.zone.written(&failed.created_at),

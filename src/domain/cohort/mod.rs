@@ -1,5 +1,5 @@
-//! Cohorts: the notifications that were created in one stretch of time, and how a longer
-//! time is made of such stretches.
+//! Cohorts: the notifications created in one period, and how a longer period is composed of counted
+//! ones.
 
 mod span;
 
@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 
 use crate::domain::time::Timestamp;
 
-/// How long a counted stretch is.
+/// The length of a counted period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Grain {
     Quarter,
@@ -18,15 +18,15 @@ pub enum Grain {
     Hour,
     /// A day in UTC.
     Day,
-    /// Seven days in UTC, from a Thursday on: 1970 began with one.
+    /// Seven days in UTC, starting on a Thursday, as 1970 did.
     Week,
 }
 
 impl Grain {
     pub const ALL: [Self; 5] = [Self::Quarter, Self::Half, Self::Hour, Self::Day, Self::Week];
 
-    /// Whether it knows templates, types of events and codes; those that do not are what
-    /// charts of all are drawn from.
+    /// Whether it is counted by template, event type and code; the other grains only serve charts
+    /// of totals.
     pub const fn is_whole(self) -> bool {
         matches!(self, Self::Quarter | Self::Day | Self::Week)
     }
@@ -47,13 +47,13 @@ impl Grain {
         self.seconds() * 1_000_000
     }
 
-    /// The start of the stretch that an instant lies in.
+    /// The start of the period that contains a time.
     pub const fn start(self, at: Timestamp) -> Timestamp {
         let seconds = self.seconds();
         Timestamp::from_unix_seconds(at.unix_seconds().div_euclid(seconds) * seconds)
     }
 
-    /// The first start that is not before an instant.
+    /// The first start at or after a time.
     pub fn start_from(self, at: Timestamp) -> Timestamp {
         let start = self.start(at);
         if start < at {
@@ -64,8 +64,7 @@ impl Grain {
     }
 }
 
-/// A stretch of time that is read from counters of one grain: from its start, up to and
-/// without its end.
+/// A period that is read from counters of one grain: from its start up to, but excluding, its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
     pub grain: Grain,
@@ -73,9 +72,8 @@ pub struct Piece {
     pub until: Timestamp,
 }
 
-/// Takes a time apart into as few counters as can be: whole weeks, days before and after
-/// them, and quarters of an hour before and after those. Both ends are taken to the start
-/// of their quarter.
+/// Splits a period into as few counters as possible: whole weeks, days before and after them, and
+/// quarters of an hour before and after those. Both ends are rounded down to a quarter.
 pub fn pieces(since: Timestamp, until: Timestamp) -> Vec<Piece> {
     let mut pieces = Vec::new();
     cover(
@@ -87,7 +85,7 @@ pub fn pieces(since: Timestamp, until: Timestamp) -> Vec<Piece> {
     pieces
 }
 
-/// What lies whole in a time of the first grain, and around it of the next ones.
+/// Whole periods of the first grain, surrounded by those of the finer grains.
 fn cover(grains: &[Grain], since: Timestamp, until: Timestamp, pieces: &mut Vec<Piece>) {
     let Some((grain, finer)) = grains.split_first() else {
         return;
@@ -109,17 +107,17 @@ fn cover(grains: &[Grain], since: Timestamp, until: Timestamp, pieces: &mut Vec<
     }
 }
 
-/// What a chart has one point for.
+/// The length of a chart's points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Quarter,
     Hour,
-    /// A day in the zone that is asked for: 23 or 25 hours when clocks change.
+    /// A day in the requested zone: 23 or 25 hours when clocks change.
     Day,
 }
 
 impl Step {
-    /// Reads `quarter`, `hour` and `day`.
+    /// Parses `quarter`, `hour` and `day`.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "quarter" => Some(Self::Quarter),
@@ -129,14 +127,14 @@ impl Step {
         }
     }
 
-    /// The start of the point that an instant belongs to, in this zone.
+    /// The start of the point that contains a time, in this zone.
     pub fn start(self, at: Timestamp, zone: Tz) -> Timestamp {
         let Some(utc) = DateTime::<Utc>::from_timestamp(at.unix_seconds(), 0) else {
             return at;
         };
         let local = utc.with_timezone(&zone);
         match self {
-            // Zones lie whole quarters of an hour apart.
+            // Offsets between zones are whole quarters of an hour.
             Self::Quarter => Grain::Quarter.start(at),
             Self::Hour => {
                 let past = i64::from(chrono::Timelike::minute(&local)) * 60
@@ -162,7 +160,7 @@ impl Step {
     }
 }
 
-/// When a day begins: at midnight, or when clocks jump over it, right after.
+/// The start of a day: midnight, or right after it if clocks jump over midnight.
 fn midnight(date: chrono::NaiveDate, zone: Tz) -> Option<Timestamp> {
     let mut at = date.and_time(NaiveTime::MIN);
     for _quarter in 0..12 {

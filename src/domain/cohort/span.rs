@@ -1,9 +1,9 @@
-//! Which counters the points of a chart are read from.
+//! Chooses the counters that the points of a chart are read from.
 
 use super::Grain;
 use crate::domain::time::Timestamp;
 
-/// Points of one length beside each other.
+/// Consecutive points of the same length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     pub since: Timestamp,
@@ -18,11 +18,11 @@ pub struct Reading {
     pub buckets: Buckets,
 }
 
-/// Which buckets of a grain.
+/// The buckets of a grain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Buckets {
-    /// All from `since` and before `until`, but those that a point begins within: the one at
-    /// `split`, and each that is a multiple of the span's length after it.
+    /// All from `since` and before `until`, except those within which a point begins: the one at
+    /// `split`, and every one that is a multiple of the span's length after it.
     All {
         since: Timestamp,
         until: Timestamp,
@@ -33,9 +33,9 @@ pub enum Buckets {
 }
 
 impl Span {
-    /// Reads as few counters as can be: of the first of `coarse` that fits into a point, and
-    /// finer ones where a point begins or the time ends within a counter of it. So a day in
-    /// Kolkata is 23 hours and two halves.
+    /// Reads as few counters as possible: the first of `coarse` that fits into a point, and finer
+    /// ones where a point begins or the period ends within a counter. So a day in Kolkata is 23
+    /// hours and two halves.
     pub fn readings(self, coarse: &[Grain]) -> Vec<Reading> {
         let all = |grain, since, until, split| Reading {
             grain,
@@ -76,7 +76,7 @@ impl Span {
         readings
     }
 
-    /// The finer counters of those that a point begins within, of those before `last`.
+    /// The finer counters in place of those within which a point begins, before `last`.
     fn parts_of_split(
         self,
         grain: Grain,
@@ -120,7 +120,7 @@ mod tests {
         }
     }
 
-    /// What is read, as quarters, and the point that each is added to.
+    /// The quarters that are read, with the point that each is added to.
     fn quarters(span: Span, coarse: &[Grain]) -> Vec<(i64, i64)> {
         let place = |at: i64| (at - span.since.micros()).div_euclid(span.length_micros);
         let mut read = Vec::new();
@@ -159,7 +159,7 @@ mod tests {
         let Buckets::Each(each) = &readings[1].buckets else {
             panic!("{readings:?}");
         };
-        // One of the first hour is before the time; that of the last is told as its rest.
+        // One half of the first hour is before the period; that of the last is read as its rest.
         assert_eq!(readings[1].grain, Grain::Half);
         assert_eq!(each.len(), 365 * 2 - 1);
     }

@@ -1,4 +1,4 @@
-//! Messages that are answered by a tap (Meta, "Interactive messages").
+//! Interactive messages, which are answered by a tap (Meta, "Interactive messages").
 
 use std::{collections::BTreeSet, fmt};
 
@@ -22,7 +22,7 @@ const MAX_ROW_ID: usize = 200;
 const MAX_ROW_TITLE: usize = 24;
 const MAX_ROW_DESCRIPTION: usize = 72;
 
-/// What can be tapped.
+/// The interactive element.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(
     tag = "type",
@@ -33,7 +33,7 @@ const MAX_ROW_DESCRIPTION: usize = 72;
 pub enum Interactive {
     /// One to three buttons.
     Buttons {
-        // What has a tag is set aside before it is read: lists would pass for objects.
+        // Tagged values are buffered before they are parsed: lists would pass for objects.
         #[serde(
             default,
             skip_serializing_if = "Option::is_none",
@@ -54,14 +54,14 @@ pub enum Interactive {
         body: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         footer: Option<String>,
-        /// What opens it.
+        /// Label of the button that opens it.
         button: String,
         #[serde(deserialize_with = "strict::read")]
         sections: Vec<Section>,
     },
     /// One button that opens an address.
     Link {
-        // What has a tag is set aside before it is read: lists would pass for objects.
+        // Tagged values are buffered before they are parsed: lists would pass for objects.
         #[serde(
             default,
             skip_serializing_if = "Option::is_none",
@@ -71,11 +71,11 @@ pub enum Interactive {
         body: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         footer: Option<String>,
-        /// On the button.
+        /// Label of the button.
         text: String,
         url: String,
     },
-    /// Asks where the person is.
+    /// Asks for the person's location.
     LocationRequest { body: String },
     /// Asks for the person's number.
     ContactRequest { body: String },
@@ -105,7 +105,7 @@ impl<'de> Deserialize<'de> for Interactive {
     }
 }
 
-/// What stands above: a text of at most 60 characters, or a picture, video or document.
+/// Above the text: a text of at most 60 characters, or a picture, video or document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Header {
@@ -116,7 +116,7 @@ pub enum Header {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reply {
-    /// Comes back when it is tapped; at most 256 characters.
+    /// Returned when it is tapped; at most 256 characters.
     pub id: String,
     /// At most 20 characters.
     pub title: String,
@@ -125,7 +125,7 @@ pub struct Reply {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Section {
-    /// Needed when there are several; at most 24 characters.
+    /// Required if there are several; at most 24 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     pub rows: Vec<Row>,
@@ -134,7 +134,7 @@ pub struct Section {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
-    /// Comes back when it is chosen; at most 200 characters.
+    /// Returned when it is chosen; at most 200 characters.
     pub id: String,
     /// At most 24 characters.
     pub title: String,
@@ -144,7 +144,7 @@ pub struct Row {
 }
 
 impl Interactive {
-    /// What the person reads.
+    /// The text that the person reads.
     pub fn body(&self) -> &str {
         match self {
             Self::Buttons { body, .. }

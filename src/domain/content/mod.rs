@@ -1,4 +1,4 @@
-//! What a message says when no template says it, and Meta's limits for that.
+//! Content of messages that are not templates, and Meta's limits for it.
 
 mod interactive;
 
@@ -7,15 +7,15 @@ pub use interactive::{Header, Interactive, Reply, Row, Section};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A field and the rule it breaks. Never the value.
+/// A field and the rule it violates. Never the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// JSON pointer into what was checked.
+    /// JSON pointer into the checked content.
     pub pointer: String,
     pub rule: String,
 }
 
-/// Collects what is broken.
+/// Collects violations.
 #[derive(Debug, Default)]
 struct Check(Vec<Broken>);
 
@@ -44,7 +44,7 @@ fn grouped(number: usize) -> String {
     }
 }
 
-/// A message that is not a template: it arrives only while the window is open.
+/// A message that is not a template: deliverable only while the service window is open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
@@ -68,12 +68,12 @@ const MAX_FILENAME: usize = 240;
 pub struct Text {
     /// 1 to 4,096 characters.
     pub body: String,
-    /// Whether the first link in it is shown with a picture.
+    /// Whether its first link is shown with a preview.
     #[serde(default)]
     pub preview_url: bool,
 }
 
-/// A file: uploaded to the provider before (`id`) or fetched by it (`link`).
+/// A file: uploaded to the provider before (`id`), or fetched by it (`link`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Media {
@@ -86,7 +86,7 @@ pub struct Media {
     /// At most 1,024 characters; not with audio and stickers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caption: Option<String>,
-    /// Of a document.
+    /// For documents.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filename: Option<String>,
 }
@@ -113,17 +113,17 @@ impl MediaKind {
     }
 }
 
-/// Where a file is.
+/// The location of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// At the provider, for 30 days after it was uploaded.
     Id(String),
-    /// Anywhere the provider can fetch it from.
+    /// An address from which the provider can fetch it.
     Link(String),
 }
 
 impl Source {
-    /// Exactly one of the two; an error names the rule.
+    /// Exactly one of the two; the error names the rule.
     pub fn new(id: Option<String>, link: Option<String>) -> Result<Self, &'static str> {
         match (id, link) {
             (Some(id), None) if !id.is_empty() => Ok(Self::Id(id)),
@@ -144,7 +144,7 @@ fn is_address(link: &str) -> bool {
 }
 
 impl Content {
-    /// The kind of a notification that says this.
+    /// The kind of a notification with this content.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Text(_) => "text",
@@ -153,7 +153,7 @@ impl Content {
         }
     }
 
-    /// What a person reads of it.
+    /// The readable text of it.
     pub fn readable(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(&text.body),
@@ -162,7 +162,7 @@ impl Content {
         }
     }
 
-    /// What the provider would refuse of it; pointers start at the content itself.
+    /// What the provider would refuse; pointers start at the content itself.
     pub fn check(&self) -> Vec<Broken> {
         let mut check = Check::default();
         match self {
@@ -196,7 +196,7 @@ impl Media {
         }
     }
 
-    /// Where it is, of one that was checked.
+    /// The location of the file, for checked content.
     pub fn source(&self) -> Option<Source> {
         Source::new(self.id.clone(), self.link.clone()).ok()
     }

@@ -1,4 +1,4 @@
-//! Of all that a person has said about what they want, what holds.
+//! Decides which of a person's statements of opt-out and consent are in force.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ pub struct Statement {
     pub scope: Scope,
     /// By the provider's clock.
     pub at: Timestamp,
-    /// False: no more of it.
+    /// False: an opt-out.
     pub is_wanted: bool,
-    /// Where it came from: `word`, `user_preferences`, `131050`.
+    /// Its source: `word`, `user_preferences`, `131050`.
     pub source: String,
 }
 
-/// The newest statement for each scope; of two of one moment, the refusal.
+/// The newest statement for each scope; of two with the same time, the opt-out.
 pub fn newest<'a>(
     statements: impl IntoIterator<Item = &'a Statement>,
 ) -> BTreeMap<Scope, &'a Statement> {

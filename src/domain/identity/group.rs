@@ -1,19 +1,19 @@
-//! Contacts of one person: which of them become one, and which stay two that act as one.
+//! Groups the contacts of one person: which are merged, and which stay separate and act as one.
 
 use uuid::Uuid;
 
-/// What people and catalogues say of a contact. Two contacts that say different things stay two.
+/// Data of a contact given by hand or by a catalogue. Contacts with different data stay separate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given {
     pub name: Option<String>,
     pub handle: Option<String>,
     pub catalogue: Option<String>,
-    /// The name and the handle that each product has given, by product.
+    /// Name and handle from each product, by product.
     pub products: Vec<(String, Option<String>, Option<String>)>,
 }
 
 impl Given {
-    /// Whether what both say can stand on one contact.
+    /// Whether the data of both fit on one contact.
     fn agrees_with(&self, other: &Self) -> bool {
         let both = |one: &Option<String>, other: &Option<String>| match (one, other) {
             (Some(one), Some(other)) => one == other,
@@ -40,7 +40,7 @@ impl Given {
         self.products.extend(other.products.iter().cloned());
     }
 
-    /// How much a contact is somebody's work: the others come to it.
+    /// How much work by hand a contact contains: the others are merged into it.
     const fn weight(&self) -> (bool, bool, bool, bool) {
         (
             self.catalogue.is_some(),
@@ -54,14 +54,14 @@ impl Given {
 /// The contacts of one person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Who stays: from a catalogue, then with a handle or a name, then the oldest.
+    /// The contact that stays: from a catalogue, then with a handle or a name, then the oldest.
     pub survivor: Uuid,
     pub absorbed: Vec<Uuid>,
-    /// What is given of these differs: they stay contacts of their own, and act as one.
+    /// Contacts whose data differ: they stay separate, and act as one.
     pub linked: Vec<Uuid>,
 }
 
-/// Sorts the contacts of one person. None for no contacts.
+/// Groups the contacts of one person. `None` for no contacts.
 pub fn group(mut contacts: Vec<(Uuid, Given)>) -> Option<Group> {
     contacts.sort_by(|(one, given), (other, theirs)| {
         theirs.weight().cmp(&given.weight()).then(one.cmp(other))

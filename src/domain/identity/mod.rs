@@ -1,9 +1,9 @@
-//! Which aliases belong to one person.
+//! Identity: which aliases belong to one person.
 //!
-//! A contact is a row; a person is whoever the provider says it is. What the provider says is kept
-//! as [`evidence`](Observation), and who is who is [computed](replay::replay) from all of it: any
-//! order, repetition and batching of the same evidence gives the same persons. Nothing of a
-//! product, a catalogue or a database is known here.
+//! A contact is a row; a person is whoever the provider says it is. What the provider reports is
+//! stored as [`evidence`](Observation), and identities are [computed](replay::replay) from all of
+//! it: any order, repetition and batching of the same evidence gives the same persons. Nothing
+//! about products, catalogues or databases is known here.
 
 pub mod consent;
 pub mod group;
@@ -14,14 +14,14 @@ use uuid::Uuid;
 
 use super::{phone::Phone, recipient::UserId, time::Timestamp};
 
-/// What an alias is.
+/// The kind of an alias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum AliasKind {
-    /// A phone number in E.164. It can pass to somebody else.
+    /// A phone number in E.164. It can pass to another person.
     #[serde(rename = "phone")]
     Phone,
     /// A business-scoped user id. It is regenerated when its owner changes their number, and is
-    /// never given to anybody else (Meta, "Business-scoped user IDs").
+    /// never given to another person (Meta, "Business-scoped user IDs").
     #[serde(rename = "bsuid")]
     UserId,
     /// A user id of several linked portfolios.
@@ -32,7 +32,7 @@ pub enum AliasKind {
 impl AliasKind {
     pub const ALL: [Self; 3] = [Self::Phone, Self::UserId, Self::ParentUserId];
 
-    /// As it is stored and shown.
+    /// Its stored and displayed name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Phone => "phone",
@@ -41,7 +41,7 @@ impl AliasKind {
         }
     }
 
-    /// Reads [`AliasKind::name`].
+    /// Parses [`AliasKind::name`].
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
@@ -63,7 +63,7 @@ impl Alias {
         }
     }
 
-    /// A number as WhatsApp writes it, without the `+`.
+    /// A number in WhatsApp's form, without the `+`.
     pub fn of_wa_id(wa_id: &str) -> Self {
         Phone::from_wa_id(wa_id).map_or_else(
             // Whatever it is, it is always the same for the same person.
@@ -92,28 +92,28 @@ impl Alias {
     }
 }
 
-/// What a provider has said about aliases, or we have done to them.
+/// A fact about aliases, reported by a provider or resulting from our own actions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fact {
-    /// Somebody known by this wrote or called.
+    /// The person with this alias wrote or called.
     Seen(Alias),
-    /// A number and a user id stood side by side in one signed item.
+    /// A number and a user id appeared together in one signed item.
     Together { phone: Alias, id: Alias },
-    /// A user id and one of linked portfolios stood side by side.
+    /// A user id and one of linked portfolios appeared together.
     Parent { id: Alias, parent: Alias },
     /// A user id was replaced: the same person (`user_changed_user_id`).
     Replaced { old: Alias, new: Alias },
-    /// The user id at a number was replaced by this one; which it was is not said.
+    /// The user id at a number was replaced by this one; the old id was not named.
     Rotated { phone: Alias, id: Alias },
     /// A person gave up one number for another (`user_changed_number`).
     Moved { from: Alias, to: Alias },
-    /// A number is another spelling of the same line: an answer to a send wrote what we had sent
-    /// to in the other form of its country.
+    /// A number is a variant of the same line: the answer to a send named the other form that its
+    /// country has.
     Variant { sent: Alias, answered: Alias },
 }
 
 impl Fact {
-    /// As it is stored and shown.
+    /// Its stored and displayed name.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Seen(_) => "seen",
@@ -126,7 +126,7 @@ impl Fact {
         }
     }
 
-    /// The aliases that it names.
+    /// The aliases in it.
     pub const fn aliases(&self) -> (&Alias, Option<&Alias>) {
         match self {
             Self::Seen(alias) => (alias, None),
@@ -139,18 +139,18 @@ impl Fact {
     }
 }
 
-/// A fact, and when it was first and last observed by the provider's clock.
+/// A fact, with the first and last time it was observed by the provider's clock.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Observation {
     pub fact: Fact,
-    /// The account that it was observed in. User ids are good in one portfolio only, and which
-    /// accounts are of one portfolio shows in the ids that they have in common.
+    /// The account in which it was observed. User ids are valid within one portfolio; accounts
+    /// belong to one portfolio if they have user ids in common.
     pub scope: String,
     pub first: Timestamp,
     pub last: Timestamp,
 }
 
-/// What a person has decided about aliases.
+/// An operator's decision about aliases.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Decision {
     pub at: Timestamp,
@@ -159,12 +159,12 @@ pub struct Decision {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// Both are of one person.
+    /// Both belong to one person.
     Link(Alias, Alias),
-    /// They are of two persons, whatever evidence says.
+    /// They belong to two persons, whatever the evidence says.
     Apart(Alias, Alias),
-    /// From then on it is of somebody else, together with all of the same `group`: an address was
-    /// corrected, and what the provider said of it goes with it.
+    /// From then on it belongs to another person, together with all of the same `group`: an address
+    /// was corrected, and the provider's evidence about it goes with it.
     Cut { alias: Alias, group: Uuid },
 }
 

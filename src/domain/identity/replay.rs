@@ -1,9 +1,9 @@
-//! Who is who, computed from all evidence about some aliases.
+//! Computes identities from all evidence about a set of aliases.
 //!
 //! The evidence is replayed in the order of the provider's time. A phone number has *epochs*: in
 //! each it belongs to one person, and a new one begins when it changes hands. A user id has one
-//! epoch, unless a person has cut it off. Epochs are tied together to persons; what ties nothing
-//! together is a question or a contradiction, and both are results.
+//! epoch, unless an operator has cut it off. Epochs are united to persons; evidence that does not
+//! fit becomes a question or a contradiction, and both are results.
 
 mod events;
 mod same;
@@ -21,19 +21,19 @@ use self::{
 use super::{Alias, Decision, Fact, Observation, Verdict};
 use crate::domain::time::Timestamp;
 
-/// Before everything.
+/// Before all times.
 const ALWAYS: Timestamp = Timestamp::from_micros(i64::MIN);
 
-/// Everything that is known about some aliases.
+/// All evidence about some aliases.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     pub observations: Vec<Observation>,
     pub decisions: Vec<Decision>,
-    /// Aliases about which nothing else is known.
+    /// Aliases without any other evidence.
     pub others: Vec<Alias>,
 }
 
-/// A person, good within one [`Identities`].
+/// A person, valid within one [`Identities`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PersonIndex(usize);
 
@@ -42,26 +42,27 @@ pub struct PersonIndex(usize);
 pub struct Holding {
     pub alias: Alias,
     pub since: Timestamp,
-    /// A number that was given up, or a user id that was replaced. The id is still this person's.
+    /// End of a number that was given up, or of a user id that was replaced. The id still belongs
+    /// to this person.
     pub until: Option<Timestamp>,
 }
 
-/// An unexplained new user id at a known number: the same person with a new id, or somebody who
-/// has got the number.
+/// An unexplained new user id at a known number: the same person with a new id, or another person
+/// who got the number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Question {
     pub phone: Alias,
-    /// Whose the number was.
+    /// The person the number belonged to.
     pub owner: PersonIndex,
-    /// Who was seen with it.
+    /// The person seen with it.
     pub claimant: PersonIndex,
     pub since: Timestamp,
     /// From then on it counts as a move.
     pub due: Timestamp,
 }
 
-/// A number that counts as moved because nothing has explained the new user id in time: what
-/// either had refused by then holds for both.
+/// A number that counts as moved because no evidence explained the new user id in time: opt-outs of
+/// either person up to then apply to both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Inheritance {
     pub owner: PersonIndex,
@@ -69,7 +70,7 @@ pub struct Inheritance {
     pub until: Timestamp,
 }
 
-/// Evidence that cannot be true together with other evidence, or with what a person decided.
+/// Evidence that contradicts other evidence, or an operator's decision.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Contradiction {
     pub alias: Alias,
@@ -77,10 +78,10 @@ pub struct Contradiction {
     pub other: PersonIndex,
 }
 
-/// Who is who.
+/// The computed identities.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identities {
-    /// Of each alias: from when on it is whose, the oldest first.
+    /// For each alias: its owners with their start times, the oldest first.
     epochs: BTreeMap<Alias, Vec<(Timestamp, PersonIndex)>>,
     persons: BTreeMap<PersonIndex, Vec<Holding>>,
     pub questions: Vec<Question>,
@@ -89,7 +90,7 @@ pub struct Identities {
 }
 
 impl Identities {
-    /// Whose an alias was at a time; none: nothing is known of it.
+    /// The owner of an alias at a time; `None` if nothing is known.
     pub fn person_at(&self, alias: &Alias, at: Timestamp) -> Option<PersonIndex> {
         let epochs = self.epochs.get(alias)?;
         epochs
@@ -99,24 +100,24 @@ impl Identities {
             .map(|(_, person)| *person)
     }
 
-    /// The person of an item that names some aliases, the surest first.
+    /// The person of an item that names some aliases, the most reliable first.
     pub fn person_of(&self, aliases: &[Alias], at: Timestamp) -> Option<PersonIndex> {
         aliases.iter().find_map(|alias| self.person_at(alias, at))
     }
 
-    /// From when on an alias is whose, the oldest first.
+    /// The owners of an alias with their start times, the oldest first.
     pub fn epochs(&self, alias: &Alias) -> &[(Timestamp, PersonIndex)] {
         self.epochs.get(alias).map_or(&[], Vec::as_slice)
     }
 
-    /// Every person with what it is, or was, known by, in order of alias and time.
+    /// Every person with their present and former aliases, in order of alias and time.
     pub fn persons(&self) -> impl Iterator<Item = (PersonIndex, &[Holding])> {
         self.persons
             .iter()
             .map(|(person, held)| (*person, held.as_slice()))
     }
 
-    /// Every alias that something is known of.
+    /// Every alias with evidence.
     pub fn aliases(&self) -> impl Iterator<Item = &Alias> {
         self.epochs.keys()
     }
@@ -132,17 +133,17 @@ pub fn replay(evidence: &Evidence, patience_seconds: i64, now: Timestamp) -> Ide
     replay.finish(evidence)
 }
 
-/// A part of a person: united with others as the evidence goes.
+/// A part of a person, united with others by the evidence.
 type Node = usize;
 
-/// In which a number, or an id that was cut off, belongs to one person.
+/// A period in which a number, or an id that was cut off, belongs to one person.
 #[derive(Clone, Debug)]
 struct Epoch {
     since: Timestamp,
     node: Node,
-    /// Ids that were seen with it, with their portfolio.
+    /// User ids seen with it, with their portfolio.
     ids: BTreeSet<(String, Alias)>,
-    /// Somebody was seen with it, if without an id.
+    /// A person was seen with it, with or without an id.
     is_seen: bool,
 }
 
@@ -160,13 +161,13 @@ impl Epoch {
 #[derive(Debug)]
 struct Replay {
     parents: Vec<Node>,
-    /// Of the first spelling of each alias.
+    /// By the first variant of each alias.
     epochs: BTreeMap<Alias, Vec<Epoch>>,
-    /// The first spelling of numbers that have several.
+    /// The first variant of numbers that have several.
     spellings: BTreeMap<Alias, Alias>,
     /// The portfolio of each account.
     portfolios: BTreeMap<String, String>,
-    /// When somebody last said so, of each two.
+    /// When two aliases were last decided to be two persons.
     apart: BTreeMap<(Alias, Alias), Timestamp>,
     groups: BTreeMap<Uuid, Node>,
     /// When each user id was last seen.
@@ -257,7 +258,7 @@ impl Replay {
         self.root(one) == self.root(other)
     }
 
-    /// Unites two persons, unless somebody has said that they are two. Says whether they are one.
+    /// Unites two persons, unless they were decided to be two. Returns whether they are one.
     fn unite(&mut self, one: Node, other: Node) -> bool {
         let (one, other) = (self.root(one), self.root(other));
         if one == other {
@@ -266,7 +267,7 @@ impl Replay {
         if self.are_apart(one, other) {
             return false;
         }
-        // The lower number, so that the result does not depend on the order of arguments.
+        // The lower index, so that the result does not depend on the order of arguments.
         if let Some(parent) = self.parents.get_mut(one.max(other)) {
             *parent = one.min(other);
         }
@@ -280,7 +281,7 @@ impl Replay {
                 .any(|alias| self.parted_from(other, alias).is_some())
     }
 
-    /// When somebody last said that an alias, in its first spelling, is not of this person.
+    /// When an alias, in its first variant, was last decided not to belong to this person.
     fn parted_from(&self, node: Node, alias: &Alias) -> Option<Timestamp> {
         if self.apart.is_empty() {
             return None;
@@ -290,7 +291,7 @@ impl Replay {
             .max()
     }
 
-    /// The aliases that a person has, or had.
+    /// The present and former aliases of a person.
     fn members(&self, node: Node) -> impl Iterator<Item = &Alias> {
         let root = self.root(node);
         self.epochs
@@ -299,8 +300,9 @@ impl Replay {
             .map(|(alias, _)| alias)
     }
 
-    /// A number that evidence gives to a person of whom somebody has said that it is not theirs: it
-    /// stays where it is, and whoever had it when that was said is somebody else than before.
+    /// Evidence gives a number to a person although it was decided not to be theirs: the number
+    /// stays where it is, and its holder at the time of the decision is another person from then
+    /// on.
     fn refuse(&mut self, phone: &Alias, at: Timestamp, decided_at: Timestamp) {
         if at < decided_at {
             let somebody = self.node();
@@ -308,7 +310,7 @@ impl Replay {
         }
     }
 
-    /// When somebody said that two aliases, in their first spellings, are two persons'.
+    /// When two aliases, in their first variants, were decided to be two persons.
     fn apart_since(&self, one: &Alias, other: &Alias) -> Option<Timestamp> {
         self.apart.get(&(one.clone(), other.clone())).copied()
     }
@@ -339,7 +341,7 @@ impl Replay {
             .and_then(|epochs| epochs.last_mut())
     }
 
-    /// Lets an alias be somebody else's from then on.
+    /// Starts an epoch: the alias belongs to this person from then on.
     fn begin(&mut self, alias: &Alias, since: Timestamp, node: Node) {
         let first = self.first_spelling(alias).clone();
         let epochs = self.epochs.entry(first).or_default();
@@ -358,7 +360,7 @@ impl Replay {
         self.begin(alias, at, node);
     }
 
-    /// What needs no order: user ids that were replaced, or stand beside each other.
+    /// Evidence that needs no order: user ids that were replaced or appear together.
     fn tie_for_good(&mut self, evidence: &Evidence) {
         let mut ties: BTreeSet<(&Alias, &Alias, Timestamp)> = BTreeSet::new();
         for Observation {
@@ -389,7 +391,7 @@ impl Replay {
                 }
                 _ => None,
             });
-        // What a person has decided comes first.
+        // Operator decisions come first.
         let linked: BTreeSet<_> = linked.collect();
         for (one, other, at) in linked.into_iter().chain(ties) {
             self.tie(one, other, at);
@@ -449,13 +451,13 @@ impl Replay {
             self.refuse(to, at, decided_at);
             return;
         }
-        // Nobody was ever seen at it: it was written down before the person had moved.
+        // No one was ever seen at it: it was recorded before the person had moved.
         if is_somebodys || !self.unite(taken, owner) {
             self.begin(to, at, owner);
         }
     }
 
-    /// A number and an id stood side by side.
+    /// A number and a user id appeared together.
     fn together(&mut self, phone: &Alias, id: &Alias, scope: &str, is_first: bool, at: Timestamp) {
         let portfolio = self
             .portfolios
@@ -472,7 +474,7 @@ impl Replay {
             .map(|(_, id)| id.clone())
             .collect();
         if !self.are_one(owner, claimant) && before.is_empty() {
-            // The first id that is seen at this number says whose it is.
+            // The first user id seen at this number determines its owner.
             if !self.unite(owner, claimant) {
                 self.contradictions.insert((phone.clone(), owner, claimant));
                 return;
@@ -512,7 +514,7 @@ impl Replay {
             self.inheritances.insert((owner, claimant, due));
         }
         if !is_first {
-            // It went back and forth: whoever was seen last has it, and somebody should look.
+            // It went back and forth: the person seen last has it, and an operator should check.
             self.contradictions.insert((phone.clone(), owner, claimant));
         }
         self.begin(phone, at, claimant);

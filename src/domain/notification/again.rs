@@ -1,4 +1,4 @@
-//! Whether a message gets another attempt, as far as its history decides.
+//! Decides whether a message gets another attempt, from its history.
 
 use super::{NotificationState, Policy};
 use crate::domain::{
@@ -9,11 +9,11 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// What a message is given unless somebody says otherwise.
+/// Default time to live.
 const A_DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 
 impl NotificationState {
-    /// Attempts of this generation that failed for a reason of the message.
+    /// Attempts of this generation that failed for a reason in the message.
     pub(super) fn tries(&self) -> i64 {
         let tried = self
             .attempts
@@ -25,7 +25,7 @@ impl NotificationState {
         i64::try_from(tried).unwrap_or(i64::MAX)
     }
 
-    /// Attempts of this generation that failed like this one.
+    /// Attempts of this generation that failed with this class.
     pub(super) fn of_class(&self, class: FailureClass) -> i64 {
         let alike = self
             .attempts
@@ -41,8 +41,8 @@ impl NotificationState {
         i64::try_from(alike).unwrap_or(i64::MAX)
     }
 
-    /// Whether the message may wait until then. One that was given a day or more is
-    /// still wanted a day later: its expiry moves with it.
+    /// Whether the message may wait until then. A message with a time to live of a day or more is
+    /// still wanted a day later: its expiry moves along.
     pub(super) fn may_wait_until(&mut self, at: Timestamp) -> bool {
         let Some(expires_at) = self.expires_at.filter(|expires_at| *expires_at <= at) else {
             return true;
@@ -54,8 +54,8 @@ impl NotificationState {
         lasts
     }
 
-    /// Attempts of this generation since the last that said something about the
-    /// message: throttled, or not even connected.
+    /// Attempts of this generation since the last answer about the message itself: throttled, or
+    /// not even connected.
     pub(super) fn troubles_in_a_row(&self) -> i64 {
         let troubled = self
             .attempts
@@ -66,8 +66,8 @@ impl NotificationState {
         i64::try_from(troubled).unwrap_or(i64::MAX)
     }
 
-    /// Whether a template takes the place of what was refused outside the window
-    /// (Meta, code 131047).
+    /// Whether a template replaces a message that was refused outside the window (Meta, code
+    /// 131047).
     pub(super) fn falls_back(&self, now: Timestamp) -> bool {
         let refused = self.newest().is_some_and(|attempt| {
             attempt.facts.has(Fact::Failed)
@@ -79,8 +79,8 @@ impl NotificationState {
         self.has_fallback && refused && self.expires_at.is_none_or(|at| at > now)
     }
 
-    /// P4's named exception: a retry after a `failed` callback, which waits,
-    /// looks again, can be turned off, and is never made for authentication.
+    /// The pause before a retry after a `failed` callback, in seconds. It waits, checks again, can
+    /// be turned off, and is never made for authentication.
     pub(super) fn retry_after_callback(&self, policy: &Policy) -> Option<i64> {
         if policy.settle_after_failed_seconds < 0
             || self.category == Category::Authentication

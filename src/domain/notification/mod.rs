@@ -1,9 +1,9 @@
-//! The state of a notification and everything that can change it.
+//! The state machine of a notification.
 //!
-//! [`NotificationState::on`] takes one change and [`NotificationState::finish`]
-//! says what came of all of them: status, triggers, what to count. Callbacks
-//! only add facts, so their order never matters; the engine's own changes
-//! (claims, answers, time) come one at a time under the row's lock.
+//! [`NotificationState::on`] applies one change, and [`NotificationState::finish`] returns the
+//! result of all of them: status, triggers, counters. Callbacks only add facts, so their order
+//! never matters; the engine's own changes (claims, answers, timers) come one at a time under the
+//! row's lock.
 
 mod again;
 mod tally;
@@ -29,8 +29,8 @@ use super::{
     trigger::{Trigger, Triggers},
 };
 
-/// A value that may come in several versions, of which the newest counts:
-/// by the provider's time, then by the digest of its content.
+/// A value that may come in several versions, of which the newest counts: by the provider's time,
+/// then by the digest of its content.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Versioned<T> {
     pub at: Timestamp,
@@ -50,7 +50,7 @@ impl<T> Versioned<T> {
     }
 }
 
-/// One attempt, as far as decisions need it.
+/// The state of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptState {
     pub id: Uuid,
@@ -67,7 +67,7 @@ pub struct AttemptState {
     pub pricing: Option<Versioned<serde_json::Value>>,
 }
 
-/// One notification, as far as decisions need it.
+/// The state of one notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotificationState {
     pub id: Uuid,
@@ -77,39 +77,39 @@ pub struct NotificationState {
     pub generation: i64,
     pub triggered: Triggers,
     pub replied: bool,
-    /// A person has said that a second copy is welcome.
+    /// An operator has accepted that the recipient may get a second copy.
     pub insists: bool,
     pub reason: Option<String>,
-    /// A failure of ours, when no attempt has one.
+    /// A failure of our own, if no attempt has one.
     pub failure: Option<Failure>,
     pub due_at: Option<Timestamp>,
     pub leased_until: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
-    /// When the row says that it must be looked at again.
+    /// The stored time of its timer.
     pub stored_wake_at: Option<Timestamp>,
-    /// A template may take its place, once, should the window be closed.
+    /// A template may replace it, once, if the window is closed.
     pub has_fallback: bool,
     pub secrets: Secrets,
     pub attempts: Vec<AttemptState>,
 }
 
-/// What is secret in a message, where there is anything.
+/// The secrets of a message, if it has any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Secrets {
     #[default]
     Kept,
-    /// It is gone: the message cannot be sent again.
+    /// They have been wiped: the message cannot be sent again.
     Wiped,
 }
 
 impl Secrets {
-    /// As a row says it: whether there is nothing left of them.
+    /// From the stored flag: whether they have been wiped.
     pub const fn stored(wiped: bool) -> Self {
         if wiped { Self::Wiped } else { Self::Kept }
     }
 }
 
-/// Something that happened.
+/// An event in the life of a notification.
 #[derive(Clone, Debug)]
 pub enum Change {
     /// A provider's status of one attempt.
@@ -119,7 +119,7 @@ pub enum Change {
         at: Timestamp,
         failure: Option<Versioned<Failure>>,
         pricing: Option<Versioned<serde_json::Value>>,
-        /// The message id the status came under, learned if the answer is not here yet.
+        /// The message id in the status, learned if the answer is not here yet.
         provider_message_id: String,
     },
     /// The call of an attempt came back.
@@ -130,33 +130,33 @@ pub enum Change {
         provider_in_a_row: i64,
         jitter_permille: i64,
     },
-    /// The person answered.
+    /// The recipient replied.
     Replied,
     /// A lease, a decision or an expiry may be due.
     TimerFired,
-    /// A person asks for another try. `even_if_delivered` is the explicit word
-    /// that sending twice is acceptable.
+    /// An operator asks for another try. `even_if_delivered` accepts that the message may arrive
+    /// twice.
     RetryRequested {
         even_if_delivered: bool,
     },
     Cancelled {
         reason: String,
     },
-    /// A person ends its wait for a time.
+    /// An operator ends its scheduled wait.
     SendNow,
-    /// Claimed, and before its call was made an `unless` of its follow-up came.
+    /// Claimed, but an `unless` of its follow-up happened before its call.
     Superseded,
-    /// Claimed, and it may not be sent to this person any more.
+    /// Claimed, but it may not be sent to this recipient any more.
     Suppressed {
         reason: String,
     },
 }
 
-/// What a change did, for the timeline.
+/// The effect of a change, for the timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     Applied(TimelineKind),
-    /// Nothing changed; this is why.
+    /// Nothing changed, with the reason.
     Ignored(&'static str),
 }
 
@@ -176,12 +176,13 @@ impl NotificationState {
         )
     }
 
-    /// Any attempt of any generation has this fact.
+    /// Whether any attempt of any generation has this fact.
     pub fn has(&self, fact: Fact) -> bool {
         self.attempts.iter().any(|attempt| attempt.facts.has(fact))
     }
 
-    /// The earliest time of a fact, clamped to now: a provider's clock decides nothing in the future.
+    /// The earliest time of a fact, limited to now: a provider's clock decides nothing in the
+    /// future.
     pub fn first_at(&self, fact: Fact, now: Timestamp) -> Timestamp {
         self.attempts
             .iter()
@@ -196,7 +197,7 @@ impl NotificationState {
             .min(now)
     }
 
-    /// What to say of a failure: the newest attempt's, or ours.
+    /// The failure to show: the newest attempt's, or our own.
     pub fn present_failure(&self) -> Option<&Failure> {
         self.newest()
             .and_then(|attempt| attempt.failure.as_ref())
@@ -355,7 +356,7 @@ impl NotificationState {
             && newest == Some(id)
             && attempt.lease_token == lease_token;
         if !holds_lease {
-            // Who lost the lease may add facts but schedules nothing.
+            // A process that lost its lease may add facts but schedules nothing.
             return Effect::Applied(TimelineKind::LateResponse);
         }
         self.leased_until = None;
@@ -370,7 +371,7 @@ impl NotificationState {
             category: self.category,
         };
         let next = match retry::after(outcome, tried, now, jitter_permille, &policy.retry) {
-            // Only a day-long wait is longer than what most messages are given.
+            // Only a wait of a day exceeds the usual time to live.
             Next::Again {
                 at, uses_try: true, ..
             } if class == FailureClass::MarketingLimit && !self.may_wait_until(at) => match outcome
@@ -410,9 +411,8 @@ impl NotificationState {
             Next::Await => {
                 self.engine = EngineState::Unknown;
                 self.leased_until = Some(now.plus_seconds(policy.unknown_after_seconds));
-                self.reason = Some(
-                    "the answer was lost: a callback will tell, or the policy decides".to_owned(),
-                );
+                self.reason =
+                    Some("the response was lost: a callback or the policy will decide".to_owned());
                 Effect::Applied(TimelineKind::OutcomeUnknown)
             }
             Next::Fail(_) => {
@@ -435,7 +435,10 @@ impl NotificationState {
                 }
                 self.engine = EngineState::Unknown;
                 self.leased_until = Some(now.plus_seconds(policy.unknown_after_seconds));
-                self.reason = Some("the process that was sending is gone: a callback will tell, or the policy decides".to_owned());
+                self.reason = Some(
+                    "the process that was sending has ended: a callback or the policy will decide"
+                        .to_owned(),
+                );
                 Effect::Applied(TimelineKind::LeaseExpired)
             }
             EngineState::Unknown if due(self.leased_until) => {
@@ -449,7 +452,7 @@ impl NotificationState {
                         );
                         self.failure = Some(Failure::ours(
                             "gave_up",
-                            "The answer to the call was lost and no callback has told what became of the message.",
+                            "The response to the call was lost and no callback has reported the outcome.",
                             "Ask the recipient, or retry it if a second copy does no harm.",
                         ));
                         Effect::Applied(TimelineKind::GaveUp)
@@ -471,8 +474,8 @@ impl NotificationState {
                 self.due_at = None;
                 self.failure = Some(Failure::ours(
                     "expired",
-                    "The message waited longer than it may.",
-                    "See what it waited for; retry it if it still matters.",
+                    "The message expired before it was sent.",
+                    "See what it waited for; retry it if it is still needed.",
                 ));
                 Effect::Applied(TimelineKind::Expired)
             }
@@ -485,10 +488,10 @@ impl NotificationState {
         }
     }
 
-    /// Accepted, and nothing heard of it since.
+    /// Accepted, without any status since.
     fn is_stale(&self, now: Timestamp, policy: &Policy) -> bool {
-        // Accepted at an instant that is still to come, by a clock that was ahead: then it
-        // counts when the row is looked at.
+        // Accepted at a time in the future, by a clock that was ahead: then it counts when the
+        // timer fires.
         let looked_at = self.stored_wake_at.is_some_and(|at| at <= now);
         self.stale_at(policy).is_some_and(|at| {
             at <= now || (looked_at && horizon::is_ahead(self.accepted_at().unwrap_or(now), now))
@@ -515,7 +518,7 @@ impl NotificationState {
             return Effect::Ignored("it is still on its way");
         }
         if self.secrets == Secrets::Wiped {
-            return Effect::Ignored("what was secret in it has been wiped: send it anew");
+            return Effect::Ignored("its secrets have been wiped: send it as a new message");
         }
         let allowed = match self.status() {
             Status::Failed | Status::Expired | Status::Skipped | Status::Cancelled => true,
@@ -529,7 +532,7 @@ impl NotificationState {
             Status::Queued | Status::Held | Status::Sending | Status::Retrying => false,
         };
         if !allowed {
-            return Effect::Ignored("it was delivered, or may have been: say so to send it again");
+            return Effect::Ignored("it was or may have been delivered: confirm to send it again");
         }
         self.generation += 1;
         self.engine = EngineState::Queued;
@@ -563,15 +566,15 @@ impl NotificationState {
                 Effect::Applied(TimelineKind::SendNowRequested)
             }
             (EngineState::Queued | EngineState::Retrying, _) => {
-                Effect::Ignored("it is due already: the pace decides")
+                Effect::Ignored("it is due already: the pace applies")
             }
             (EngineState::Held, _) => Effect::Ignored("it is held: release what holds it"),
             _ => Effect::Ignored("it is not waiting any more"),
         }
     }
 
-    /// It has reached its recipient, as far as another copy is concerned: any copy
-    /// counts, unless a person wants one more.
+    /// Whether it was delivered, so that no further copy is sent: any copy counts, unless an
+    /// operator wants one more.
     fn has_arrived(&self) -> bool {
         if self.insists {
             self.attempts.iter().any(|attempt| {
@@ -582,7 +585,7 @@ impl NotificationState {
         }
     }
 
-    /// Brings the engine in line with what is known by now.
+    /// Updates the engine's state from the facts known by now.
     fn settle(&mut self, now: Timestamp, policy: &Policy) {
         let arrived = self.has_arrived();
         let newest = self
@@ -596,7 +599,7 @@ impl NotificationState {
                 self.reason = None;
                 self.failure = None;
             }
-            // It went out after all: another attempt would be a second copy.
+            // It was sent after all: another attempt would be a second copy.
             EngineState::Queued | EngineState::Held | EngineState::Retrying
                 if arrived || (newest.has(Fact::Accepted) && !newest.has(Fact::Failed)) =>
             {
@@ -604,14 +607,14 @@ impl NotificationState {
                 self.due_at = None;
                 self.reason = None;
             }
-            // Whatever the provider kept it back for is over.
+            // The provider no longer holds it.
             EngineState::Settled if self.reason.is_some() && newest.has_been_told() => {
                 self.reason = None;
             }
             _ => {}
         }
         if self.engine == EngineState::Settled && !arrived && self.falls_back(now) {
-            // The window is closed for good: nothing of it can still arrive.
+            // The window is closed for good: the free text cannot arrive any more.
             self.has_fallback = false;
             self.engine = EngineState::Retrying;
             self.due_at = Some(now);
@@ -628,7 +631,7 @@ impl NotificationState {
         }
     }
 
-    /// The triggers that hold now.
+    /// The triggers reached now.
     fn reached(&self, before: &Self, now: Timestamp, policy: &Policy) -> Triggers {
         let mut reached = Triggers::NONE;
         for (fact, trigger) in [
@@ -642,7 +645,7 @@ impl NotificationState {
                 .attempts
                 .iter()
                 .any(|attempt| attempt.generation == self.generation && attempt.facts.has(fact));
-            // A late callback of an earlier generation is news in this one.
+            // A late callback of an earlier generation is new in this one.
             if in_generation || (self.has(fact) && !before.has(fact)) {
                 reached.insert(trigger);
             }
@@ -667,14 +670,14 @@ impl NotificationState {
         reached
     }
 
-    /// Notes the triggers that fire now, each once in a generation, and gives them back.
+    /// Records the triggers that fire now, each once in a generation, and returns them.
     pub fn finish(&mut self, before: &Self, now: Timestamp, policy: &Policy) -> Triggers {
         let new = self.reached(before, now, policy).without(self.triggered);
         self.triggered = self.triggered.union(new);
         new
     }
 
-    /// When somebody must look at it again although nothing happens.
+    /// When its timer is due if nothing else happens.
     pub fn wake_at(&self, policy: &Policy) -> Option<Timestamp> {
         match self.engine {
             EngineState::Queued | EngineState::Held | EngineState::Retrying => self.expires_at,

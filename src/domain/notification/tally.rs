@@ -1,4 +1,4 @@
-//! What a notification adds to the counters.
+//! The contribution of a notification to the counters.
 
 use super::{AttemptState, NotificationState};
 use crate::domain::{
@@ -9,19 +9,19 @@ use crate::domain::{
     trigger::Trigger,
 };
 
-/// Counted of what went out and has not failed: the group of the statuses `accepted` to
+/// Counts messages that were sent and have not failed: the group of the statuses `accepted` to
 /// `played`.
 pub const OUT: &str = "out";
 
-/// Counted of what was accepted and of which nothing has been heard for too long.
+/// Counts messages that were accepted and had no status for too long.
 pub const STALE: &str = "stale";
 
-/// From acceptance to what the provider calls sent, and on: see [`NotificationState::took`].
+/// From acceptance to `sent`, and on: see [`NotificationState::took`].
 pub const TOOK: [&str; 3] = ["took_sent", "took_delivered", "took_read"];
 
 impl NotificationState {
-    /// How long it took from acceptance to `sent`, on to `delivered`, and on to `read`, as
-    /// classes of [`latency`]: of the first attempt that was told both ends.
+    /// The time from acceptance to `sent`, on to `delivered`, and on to `read`, as classes of
+    /// [`latency`]: of the first attempt for which both ends were reported.
     pub fn took(&self) -> Vec<(&'static str, usize)> {
         let told = |attempt: &AttemptState, fact| {
             let known = attempt.facts.get(fact).filter(|known| !known.implied)?;
@@ -42,12 +42,12 @@ impl NotificationState {
             .collect()
     }
 
-    /// What was billed for it, by category and type: once for each message that
-    /// went out, however often and on whichever status its price was told.
+    /// The billed price, by category and type: once for each message that was sent, however often
+    /// and with whichever status its price was reported.
     pub fn prices(&self) -> Vec<(String, String)> {
         let word = |pricing: &serde_json::Value, key: &str| {
             let word = pricing.get(key).and_then(serde_json::Value::as_str);
-            // What PostgreSQL cannot store is no word of a price list.
+            // A word that PostgreSQL cannot store is not from a price list.
             word.unwrap_or("unknown")
                 .to_lowercase()
                 .replace('\0', "\u{fffd}")
@@ -64,9 +64,8 @@ impl NotificationState {
             .collect()
     }
 
-    /// What this notification adds to the counters: a pure function of its
-    /// state, so that a difference of two tallies never depends on order and
-    /// no rate of a cohort exceeds 100 %.
+    /// What this notification adds to the counters: a pure function of its state, so that a
+    /// difference of two tallies never depends on order and no rate of a cohort exceeds 100 %.
     pub fn tally(&self) -> Vec<(&'static str, String)> {
         let mut tally = vec![("created", String::new())];
         for fact in [

@@ -1,13 +1,13 @@
-//! What becomes of messages whose fate nobody knows.
+//! Policies for unknown outcomes: calls whose answer was lost.
 
 use crate::domain::category::Category;
 
-/// What becomes of a message whose fate nobody knows after the set time.
+/// The reaction to an unknown outcome after the configured time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownPolicy {
-    /// May be lost, visibly.
+    /// The message may be lost, visibly.
     GiveUp,
-    /// May arrive twice.
+    /// The message may arrive twice.
     Resend,
 }
 
@@ -28,7 +28,7 @@ impl Default for UnknownPolicies {
 }
 
 impl UnknownPolicies {
-    /// The same for all.
+    /// The same policy for all categories.
     pub const fn all(usual: UnknownPolicy) -> Self {
         Self {
             usual,
@@ -39,8 +39,8 @@ impl UnknownPolicies {
         }
     }
 
-    /// Reads `give_up`, or `give_up, utility=resend`: the first is everybody's but
-    /// for the categories that are named. `None` when it cannot be read.
+    /// Parses `give_up`, or `give_up, utility=resend`: the first applies to all categories that are
+    /// not named. `None` if it cannot be parsed.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(',').map(str::trim);
         let mut policies = Self::all(UnknownPolicy::parse(parts.next()?)?);
@@ -57,7 +57,7 @@ impl UnknownPolicies {
         Some(policies)
     }
 
-    /// What holds for a category.
+    /// The policy of a category.
     pub fn of(&self, category: Category) -> UnknownPolicy {
         let own = match category {
             Category::Authentication => self.authentication,

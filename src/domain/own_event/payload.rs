@@ -125,7 +125,7 @@ pub struct CredentialDue {
 
 impl CredentialDue {
     /// What helps.
-    pub const REMEDY: &'static str = "Make a new one at the provider and give it to Herald: `herald senders set`. The old one goes on working meanwhile.";
+    pub const REMEDY: &'static str = "Create a new one at the provider and set it with `herald senders set`. The old one stays valid meanwhile.";
 }
 
 /// What became of a template at its provider.

@@ -33,12 +33,12 @@ pub use whatsapp::WhatsApp;
 use super::horizon::Horizon;
 
 section! {
-    /// Settings that the engine decides by.
+    /// Settings of the engine.
     #[derive(Clone, Debug)]
     pub struct Settings {
         /// Whether messages leave, and how many at a time.
         pub sending: Sending,
-        /// How many messages one person may get.
+        /// The pair pace.
         pub pair: PairPace,
         /// Retries, leases, and what follows when nothing is heard.
         pub policy: Policy,
@@ -48,9 +48,9 @@ section! {
         pub backlog: BacklogLimits,
         /// What is done about what people write, and about who they are.
         pub people: People,
-        /// When people are alarmed.
+        /// Thresholds of alarms.
         pub alarms: Alarms,
-        /// When people are warned of old credentials.
+        /// When operators are warned of old credentials.
         pub ageing: Ageing,
         /// Appended to the names of templates at Meta, such as v1_02.
         #[setting("META_SYNC_VERSION_SUFFIX", optional_text)]
@@ -61,7 +61,7 @@ section! {
 }
 
 impl Settings {
-    /// How far ahead instants in rows can lie.
+    /// How far in the future timestamps in rows can be.
     pub fn horizon(&self) -> Horizon {
         Horizon::of(&self.policy, self.pair)
     }

@@ -7,16 +7,16 @@ section! {
     /// What is done about what people write, and about who they are.
     #[derive(Clone, Debug)]
     pub struct People {
-        /// STOP, START and the like.
+        /// The words for STOP and START.
         pub words: Words,
         /// `herald.window.closing` is raised this long before a 24-hour window is closed.
         #[setting("HERALD_WINDOW_CLOSING_MINUTES" = "60", times(MINUTE_SECONDS, 1, 23 * 60))]
         pub window_closing_seconds: i64,
         /// How long an unexplained new user id at a known number is undecided. Then it counts as
-        /// another person's, and what either had refused holds for both.
+        /// another person's, and opt-outs of either apply to both.
         #[setting("HERALD_NEW_ID_DECIDED_DAYS" = "30", times(DAY_SECONDS, 1, 365))]
         pub identity_patience_seconds: i64,
-        /// `true` marks what people write as read (blue ticks).
+        /// `true` marks inbound messages as read (blue ticks).
         #[setting("WHATSAPP_MARK_READ" = "false", flag)]
         pub mark_read: bool,
     }
@@ -26,10 +26,11 @@ section! {
     /// The words by which people stop and start, in capitals and without punctuation.
     #[derive(Clone, Debug)]
     pub struct Words {
-        /// Words, separated by commas, by which a person stops all messages but one-time passwords.
+        /// Words, separated by commas, by which a person opts out of all messages except one-time
+        /// passwords.
         #[setting("HERALD_STOP_WORDS" = "STOP, UNSUBSCRIBE, STOPALL, ARRET, ARRÊT, BAJA, PARAR, SAIR, CANCELAR, रोकें, बंद करें, இனி வேண்டாம், IMA, MISA", words)]
         pub stop: Vec<String>,
-        /// Words by which a person wants messages again.
+        /// Words by which a person opts in again.
         #[setting("HERALD_START_WORDS" = "START, SUBSCRIBE, UNSTOP, ALTA, VOLTAR, शुरू करें", words)]
         pub start: Vec<String>,
     }

@@ -7,7 +7,7 @@ section! {
     /// How often and how fast to try again.
     #[derive(Clone, Copy, Debug)]
     pub struct RetryPolicy {
-        /// Attempts that may fail for a reason of the message.
+        /// Most attempts that may fail for a reason in the message itself.
         #[setting("HERALD_SEND_TRIES" = "3", number(1, 20))]
         pub max_tries: i64,
         /// Delay before the second attempt; it doubles each time.
@@ -22,10 +22,10 @@ section! {
     pub struct Policy {
         /// How often and how fast to try again.
         pub retry: RetryPolicy,
-        /// After this another process takes over what a dead one was doing.
+        /// After this time another process takes over the work of a dead one.
         #[setting("HERALD_LEASE_SECONDS" = "60", number(2, 3600))]
         pub lease_seconds: i64,
-        /// How long a callback may resolve a lost answer before the policy decides.
+        /// How long to wait for a callback to resolve an unknown outcome before the policy applies.
         #[setting("HERALD_UNKNOWN_AFTER_SECONDS" = "900", number(1, 7 * DAY_SECONDS))]
         pub unknown_after_seconds: i64,
         /// `give_up`: may be lost, visibly. `resend`: may arrive twice. By category:
@@ -35,7 +35,7 @@ section! {
             "give_up or resend, perhaps with categories: give_up, utility=resend"
         ))]
         pub unknown: UnknownPolicies,
-        /// Accepted and nothing heard for this long is stale.
+        /// A message that was accepted and has had no status for this long is stale.
         #[setting("HERALD_STALE_AFTER_SECONDS" = "1800", number(1, 30 * DAY_SECONDS))]
         pub stale_after_seconds: i64,
         /// Wait before a retry after a `failed` callback; it doubles each time, to a day; -1 turns

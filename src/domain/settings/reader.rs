@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    /// 32 bytes in hex. A key that anybody would try protects nothing.
+    /// 32 bytes in hex. A key that anyone would try protects nothing.
     pub fn key(&mut self, setting: Setting) -> Option<SecretString> {
         let text = self.secret_text(setting)?;
         match hex::decode(text).as_deref() {

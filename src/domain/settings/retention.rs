@@ -9,13 +9,13 @@ section! {
     /// How long rows are kept, in days.
     #[derive(Clone, Copy, Debug)]
     pub struct Retention {
-        /// Raw callbacks are kept so long; Meta repeats for 7 days.
+        /// Retention of raw callbacks; Meta repeats for 7 days.
         #[setting("HERALD_KEEP_BODIES_DAYS" = "14", number(LEAST_DAYS, 3650))]
         pub bodies_days: i64,
-        /// The story of each notification is kept so long.
+        /// Retention of the timelines of notifications.
         #[setting("HERALD_KEEP_TIMELINE_DAYS" = "180", number(LEAST_DAYS, 3650))]
         pub timeline_days: i64,
-        /// Notifications, events and inbound messages are kept so long; counters stay.
+        /// Retention of notifications, events and inbound messages; counters stay.
         #[setting("HERALD_KEEP_NOTIFICATIONS_DAYS" = "400", number(LEAST_DAYS, 3650))]
         pub notifications_days: i64,
     }

@@ -6,29 +6,28 @@ section! {
     /// Whether messages leave, and how many at a time.
     #[derive(Clone, Copy, Debug)]
     pub struct Sending {
-        /// `false` holds every message; accepting goes on.
+        /// `false` holds every message; requests are still accepted.
         #[setting("WHATSAPP_ENABLED" = "true", flag)]
         pub enabled: bool,
-        /// Calls to the provider at the same time, at most; a message takes its place up to 0.3
-        /// seconds before its call.
+        /// Most concurrent calls to the provider; a message occupies its slot up to 0.3 seconds
+        /// before its call.
         #[setting("HERALD_SEND_SLOTS" = "512", number(1, 1000))]
         pub slots: usize,
         /// Messages per second and number; 0 means unlimited. Default: what Meta reports for the
-        /// number, 80 until it has. A sender's own limit goes first.
+        /// number, 80 until then. A sender's own limit has precedence.
         #[setting("HERALD_SEND_PER_SECOND", optional_number(0, 10_000))]
         pub per_second: Option<i64>,
     }
 }
 
 section! {
-    /// How many messages one person may get from one number.
+    /// The pair pace: how many messages one contact may get from one number.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct PairPace {
-        /// One person gets one message in so many seconds from one number (Meta's limit); 0 means
-        /// unlimited.
+        /// Seconds per message to one recipient from one number (Meta's limit); 0 means unlimited.
         #[setting("HERALD_PAIR_SECONDS" = "6", number(0, 3600))]
         pub interval_seconds: i64,
-        /// So many messages to one person may go at once, borrowed from the time to come.
+        /// Messages that one recipient may get at once, borrowed from the future.
         // Meta: 45.
         #[setting("HERALD_PAIR_BURST" = "45", number(1, 1000))]
         pub burst: i64,

@@ -29,7 +29,7 @@ section! {
         /// Version of the Graph API.
         #[setting("WHATSAPP_API_VERSION" = "v26.0", text)]
         pub api_version: String,
-        /// Where the Graph API is; a simulator's address for tests.
+        /// Address of the Graph API; a simulator's for tests.
         #[setting("WHATSAPP_API_BASE" = "https://graph.facebook.com", url)]
         pub api_base: String,
     }

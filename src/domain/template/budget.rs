@@ -1,9 +1,9 @@
-//! What one rendering may make: the memory of a template is bounded, whatever a catalogue
-//! writes and whatever the `data` of an event holds.
+//! Bounds the memory of one rendering, whatever a catalogue contains and whatever the `data` of an
+//! event holds.
 //!
-//! Every filter, function and operator that makes a new value is charged with an upper bound of
-//! its size before it runs; what would go over [`MAX_MADE_BYTES`] is an error. Nothing is given
-//! back when a value is dropped, so the sum bounds the time, too.
+//! Every filter, function and operator that makes a new value is charged with an upper bound of its
+//! size before it runs; exceeding [`MAX_MADE_BYTES`] is an error. Nothing is given back when a
+//! value is dropped, so the sum bounds the time, too.
 
 use std::fmt::{self, Write};
 
@@ -14,19 +14,19 @@ use minijinja::{
 
 use super::value;
 
-/// Bytes of all texts and lists that one rendering makes, together.
+/// Bytes of all texts and lists that one rendering may make, in total.
 pub(super) const MAX_MADE_BYTES: usize = 1024 * 1024;
 
-/// Bytes that an element of a list takes beside its text.
+/// Bytes of an element of a list, besides its text.
 pub(super) const ITEM_BYTES: usize = 32;
 
-/// Lists in lists; the JSON of a request goes to 128.
+/// Deepest nesting of lists; the JSON of a request goes to 128.
 const MAX_DEPTH: usize = 160;
 
 /// A character of a text in a list is at most this much longer when printed (`\u0001`).
 const ESCAPE_FACTOR: usize = 6;
 
-/// A rendering makes more than it may.
+/// A rendering exceeds its budget.
 #[derive(Debug, thiserror::Error)]
 #[error("it makes more than {MAX_MADE_BYTES} bytes of texts and lists")]
 pub(super) struct TooLarge;
@@ -35,7 +35,7 @@ pub(super) fn too_large() -> Error {
     Error::new(ErrorKind::InvalidOperation, "it makes too much").with_source(TooLarge)
 }
 
-/// What a rendering may still make.
+/// The remaining budget of a rendering.
 struct Budget {
     left: usize,
 }
@@ -46,7 +46,7 @@ fn budget<'state>(state: &'state mut State<'_, '_>) -> &'state mut Budget {
     })
 }
 
-/// Takes `bytes` from the budget; `None` is more than any budget.
+/// Charges `bytes`; `None` exceeds any budget.
 pub(super) fn charge(state: &mut State<'_, '_>, bytes: Option<usize>) -> Result<(), Error> {
     let budget = budget(state);
     let left = bytes.and_then(|bytes| budget.left.checked_sub(bytes));
@@ -57,13 +57,13 @@ pub(super) fn charge(state: &mut State<'_, '_>, bytes: Option<usize>) -> Result<
 /// The size of a value.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Weight {
-    /// With [`ITEM_BYTES`] for each value in it.
+    /// Includes [`ITEM_BYTES`] for each value in it.
     pub(super) bytes: usize,
     pub(super) items: usize,
     pub(super) depth: usize,
 }
 
-/// Weighs a value; `None` if it is more than any budget or too deep.
+/// Weighs a value; `None` if it exceeds any budget or is too deep.
 pub(super) fn weigh(value: &Value) -> Option<Weight> {
     let mut weight = Weight::default();
     add(value, 0, &mut weight)?;
@@ -96,7 +96,7 @@ fn add(value: &Value, depth: usize, weight: &mut Weight) -> Option<()> {
     Some(())
 }
 
-/// The most bytes that a value has as text.
+/// The most bytes that a value takes as text.
 pub(super) fn text_bytes(value: &Value) -> Option<usize> {
     match value.as_str() {
         Some(text) => Some(text.len()),
@@ -104,7 +104,7 @@ pub(super) fn text_bytes(value: &Value) -> Option<usize> {
     }
 }
 
-/// The bytes of a list of what a value holds; a text holds its characters.
+/// The bytes of a list of a value's elements; for a text, of its characters.
 pub(super) fn list_bytes(value: &Value) -> Option<usize> {
     match value.as_str() {
         Some(text) => text.chars().count().checked_mul(ITEM_BYTES + 4),
@@ -132,7 +132,7 @@ pub(super) fn print(
     value: &Value,
 ) -> Result<(), Error> {
     if value::is_no_number(value) {
-        let rule = "it is no number: it was divided by zero, or is too large";
+        let rule = "it is not a number: a division by zero, or too large";
         return Err(Error::new(ErrorKind::InvalidOperation, rule));
     }
     let left = budget(state).left;
@@ -142,7 +142,7 @@ pub(super) fn print(
     Ok(())
 }
 
-/// Prints a value that must say something.
+/// Prints a value that must not be empty.
 pub(super) fn print_something(
     output: &mut Output<'_>,
     state: &mut State<'_, '_>,

@@ -1,7 +1,7 @@
-//! The filters, tests and functions of texts, each with a bound of what it makes.
+//! The filters, tests and functions available in templates, each with a bound of its output.
 //!
-//! The engine's own defaults are not loaded: what is not in these tables does not exist, and
-//! what is in [`FILTERS`] has a [`Cost`], which is charged before it runs.
+//! The template engine's own defaults are not loaded: only the functions in these tables exist, and
+//! each of [`FILTERS`] has a [`Cost`], which is charged before it runs.
 
 use minijinja::{
     Environment, Error, ErrorKind, State, filters as engine, functions, tests,
@@ -13,16 +13,16 @@ use super::{
     filters, text, value,
 };
 
-/// The most bytes that a filter makes of its arguments; `None` is more than any budget.
+/// The most bytes that a filter makes of its arguments; `None` exceeds any budget.
 type Cost = fn(&[Value]) -> Option<usize>;
 
 /// Makes a filter or a test.
 type Function = fn() -> Value;
 
-/// Charges a value as often as it is put into a new one. No text can name it.
+/// Charges a value whenever it becomes part of a new one. No template can name it.
 pub(super) const CHARGED: &str = "#";
 
-/// The same of a value that is put in as text.
+/// Like [`CHARGED`], for a value that is inserted as text.
 pub(super) const CHARGED_TEXT: &str = "#text";
 
 /// The operator `*`.
@@ -31,10 +31,10 @@ pub(super) const PRODUCT: &str = "*";
 /// `==`, `!=`, `<`, `<=`, `>`, `>=`.
 pub(super) const COMPARISON: &str = "<";
 
-/// A value that is reckoned with.
+/// A value that is used in arithmetic.
 pub(super) const NUMBER: &str = "#number";
 
-/// What can be called.
+/// The functions that can be called.
 pub(super) const FUNCTIONS: [&str; 2] = ["range", "dict"];
 
 /// Name, bound, and the function.
@@ -155,18 +155,18 @@ pub(super) const TESTS: &[(&str, Function)] = &[
     ("upper", || Value::from_function(tests::is_upper)),
 ];
 
-/// How a filter is given what it is used on.
+/// How a filter takes its input.
 #[derive(Clone, Copy)]
 enum Taking {
-    /// As it is.
+    /// Unchanged.
     Value,
-    /// As text, if it is none: written as [`value::write`] says.
+    /// As text: other values are written as [`value::write`] does.
     Text,
-    /// What `number` made, as a number.
+    /// The result of `number` as a number.
     Number,
-    /// The same, and what is no number as text: of `%s` and the like.
+    /// Like `Number`, and other values as text: for `%s` and the like.
     Printed,
-    /// Nothing, if it is none: null is absent.
+    /// Null counts as absent.
     Present,
 }
 
@@ -183,7 +183,7 @@ fn taking(filter: &str) -> Taking {
     }
 }
 
-/// What a filter is called with.
+/// The arguments that a filter is called with.
 fn given(taking: Taking, args: Vec<Value>) -> Result<Vec<Value>, Error> {
     match taking {
         Taking::Value => Ok(args),
@@ -239,7 +239,7 @@ const COMPARING: [&str; 15] = [
     "ne",
 ];
 
-/// Adds everything that a text can name.
+/// Adds everything that a template can name.
 pub(super) fn add(environment: &mut Environment<'_>) {
     for (name, cost, function) in FILTERS {
         let function = function();
@@ -283,7 +283,7 @@ pub(super) fn add(environment: &mut Environment<'_>) {
     );
 }
 
-/// Null is absent: what is one is the other.
+/// Null counts as absent.
 fn is_none(value: &Value) -> bool {
     value::is_absent(value)
 }
@@ -307,7 +307,7 @@ fn comparison(first: &Value, steps: Rest<Value>) -> Result<bool, Error> {
     value::compare(first, &steps)
 }
 
-/// Numbers only: a text or a list times a number is as long as anybody wants.
+/// Numbers only: a text or a list times a number could be of any length.
 fn product(left: Value, right: Value) -> Result<Value, Error> {
     let (left, right) = (&value::plain(left), &value::plain(right));
     let wrong = |what: &'static str| Error::new(ErrorKind::InvalidOperation, what);
@@ -320,7 +320,7 @@ fn product(left: Value, right: Value) -> Result<Value, Error> {
             .zip(whole(right))
             .and_then(|(left, right)| left.checked_mul(right))
             .ok_or_else(|| wrong("the product is too large"))?;
-        // As the engine's own numbers are, so that they compare equal.
+        // In the template engine's own representation, so that they compare equal.
         return Ok(i64::try_from(product).map_or_else(|_large| product.into(), Value::from));
     }
     let real = |value: &Value| f64::try_from(value.clone());
@@ -342,7 +342,7 @@ fn range(
     functions::range(narrow(lower), upper.map(narrow), step.map(narrow))
 }
 
-/// A number, a truth, or a part of what is there.
+/// A number, a truth value, or a part of the input.
 #[expect(clippy::unnecessary_wraps, reason = "all costs have one type")]
 const fn nothing(_args: &[Value]) -> Option<usize> {
     Some(0)
@@ -359,22 +359,22 @@ fn sum(args: &[Value], bytes: fn(&Value) -> Option<usize>) -> Option<usize> {
         .try_fold(0_usize, |sum, value| sum.checked_add(bytes(value)?))
 }
 
-/// As much as is given.
+/// As much as the input.
 fn weights(args: &[Value]) -> Option<usize> {
     sum(args, |value| Some(weigh(value)?.bytes))
 }
 
-/// As many values as are given; a text gives its characters.
+/// As many values as the input; a text gives its characters.
 fn lists(args: &[Value]) -> Option<usize> {
     sum(args, list_bytes)
 }
 
-/// Each value given twice, or with a key or a group.
+/// Each value twice, or with a key or a group.
 fn pairs(args: &[Value]) -> Option<usize> {
     lists(args)?.checked_mul(3)
 }
 
-/// As much text as is given.
+/// As much text as the input.
 fn texts(args: &[Value]) -> Option<usize> {
     sum(args, text_bytes)
 }
@@ -384,7 +384,7 @@ fn changed(args: &[Value]) -> Option<usize> {
     texts(args)?.checked_mul(3)
 }
 
-/// As much text as is given, and what stands for the rest.
+/// As much text as the input, plus the marker for the rest.
 fn cut(args: &[Value]) -> Option<usize> {
     texts(args)?.checked_mul(2)
 }
@@ -443,14 +443,14 @@ fn indented(args: &[Value]) -> Option<usize> {
         .checked_add(length)
 }
 
-/// Rows of as many as are asked for, filled up with what is given.
+/// Rows of the requested length, padded with the given value.
 fn rows(args: &[Value]) -> Option<usize> {
     largest(args.get(1..)?)?
         .checked_mul(ITEM_BYTES)?
         .checked_add(lists(args)?.checked_mul(2)?)
 }
 
-/// Lines, each with spaces for every list that it stands in.
+/// Lines, each indented for every list around it.
 fn laid_out(args: &[Value]) -> Option<usize> {
     let (value, rest) = args.split_first()?;
     let weight = weigh(value)?;
@@ -465,7 +465,7 @@ fn laid_out(args: &[Value]) -> Option<usize> {
         .checked_add(weight.bytes.checked_mul(6)?)
 }
 
-/// `"%5.2f"`: every field may be as wide as the largest number that stands anywhere.
+/// `"%5.2f"`: every field may be as wide as the largest number in the format.
 fn formatted(args: &[Value]) -> Option<usize> {
     let (value, rest) = args.split_first()?;
     let text = value.as_str()?;
@@ -483,14 +483,14 @@ fn formatted(args: &[Value]) -> Option<usize> {
         .checked_add(text.len())
 }
 
-/// The largest whole number among arguments, named ones, too; `None` if no memory has room
-/// for so many.
+/// The largest whole number among the arguments, including named ones; `None` if it exceeds any
+/// memory.
 fn largest(args: &[Value]) -> Option<usize> {
     let mut largest = 0;
     for value in args {
         if value.is_number() {
             let size = f64::try_from(value.clone()).unwrap_or(f64::INFINITY).abs();
-            // Far more than any budget, and far less than where the cast could lose anything.
+            // Far more than any budget, and far less than where the cast would lose anything.
             if size > 1e9 {
                 return None;
             }

@@ -1,9 +1,9 @@
-//! Compiles the Jinja2 of catalogues so that a rendering keeps to its budget.
+//! Compiles the Jinja2 of catalogues so that a rendering stays within its budget.
 //!
-//! The engine bounds the instructions of a rendering but not what each of them makes: doubling
-//! a text thirty times takes sixty. So what was parsed is rebuilt ([`super::rebuild`]) before it
-//! is compiled. That takes the engine's parser and code generator, whose names may change with
-//! any of its versions: its version is pinned in `Cargo.toml`.
+//! The template engine bounds the instructions of a rendering but not their output: doubling a text
+//! thirty times takes sixty instructions. So the parsed template is rebuilt ([`super::rebuild`])
+//! before it is compiled. That uses the engine's parser and code generator, whose names may change
+//! with any version: its version is pinned in `Cargo.toml`.
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
@@ -21,7 +21,7 @@ use super::{
     rebuild::Rebuild,
 };
 
-/// Instructions one rendering may execute.
+/// Most instructions of one rendering.
 const FUEL: u64 = 20_000;
 
 fn new_environment() -> Environment<'static> {
@@ -38,7 +38,7 @@ fn environment() -> &'static Environment<'static> {
     ENVIRONMENT.get_or_init(new_environment)
 }
 
-/// Of texts in which an expression that says nothing is an error.
+/// For texts in which an empty expression is an error.
 fn environment_of_keys() -> &'static Environment<'static> {
     static ENVIRONMENT: OnceLock<Environment<'static>> = OnceLock::new();
     ENVIRONMENT.get_or_init(|| {
@@ -51,7 +51,7 @@ fn environment_of_keys() -> &'static Environment<'static> {
 /// A text or an expression, ready to be rendered.
 pub(super) struct Compiled<'source> {
     instructions: Instructions<'source>,
-    /// The names that it asks for, sorted.
+    /// The variables it uses, sorted.
     pub(super) names: Vec<String>,
 }
 
@@ -97,7 +97,7 @@ impl<'source> Compiled<'source> {
         Ok(self.run(environment(), context)?.1)
     }
 
-    /// A text, rendered, in which every expression says something.
+    /// Renders a text in which no expression may be empty.
     pub(super) fn render_full(&self, context: &Context) -> Result<String, TemplateError> {
         Ok(self.run(environment_of_keys(), context)?.1)
     }
@@ -123,7 +123,7 @@ impl<'source> Compiled<'source> {
     }
 }
 
-/// What went wrong, without the values that were being rendered.
+/// The error, without the values that were being rendered.
 fn failed(error: &minijinja::Error, kind: fn(String) -> TemplateError) -> TemplateError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(inner) = cause {
@@ -149,7 +149,7 @@ mod tests {
         CHARGED, CHARGED_TEXT, COMPARISON, FILTERS, NUMBER, PRODUCT,
     };
 
-    /// What a product may send: 200,000 bytes of text, and a list.
+    /// Data that a product may send: 200,000 bytes of text, and a list.
     fn context() -> Value {
         json!({
             "text": "x ".repeat(100_000),
@@ -162,8 +162,8 @@ mod tests {
         })
     }
 
-    /// For each filter: a text that makes the most of it. A filter that makes nothing larger
-    /// than its argument is tried in a loop whose results all stay in use.
+    /// For each filter: a text that maximizes its output. A filter whose output is no larger than
+    /// its argument is tried in a loop whose results all stay in use.
     fn hostile(filter: &str) -> String {
         let own = match filter {
             PRODUCT => "text * n",
@@ -214,8 +214,8 @@ mod tests {
         format!("{{{{ {own} }}}}")
     }
 
-    /// Runs a test in a process of its own and looks how much memory that has taken at most:
-    /// other tests run beside this one.
+    /// Runs a test in a process of its own and measures its peak memory: other tests run beside
+    /// this one.
     fn alone(test: &str, body: fn(&Value)) {
         const ALONE: &str = "HERALD_TEST_ALONE";
         if env::var_os(ALONE).is_some() {
@@ -329,7 +329,7 @@ mod tests {
                 "{source}: {error}"
             );
         }
-        // What stands between the expressions counts, too.
+        // Text between the expressions counts, too.
         let long = "y".repeat(10_000);
         let source = format!("{{% for i in range(4000) %}}{long}{{% endfor %}}");
         assert_eq!(render_text(&source, context), Err(TemplateError::TooLarge));

@@ -1,4 +1,4 @@
-//! What a text is rendered with, and what a filter could not read of it.
+//! The context of a rendering, and the values that its filters could not read.
 
 use std::{
     cell::RefCell,
@@ -15,15 +15,15 @@ use serde::{Deserialize, Serialize};
 
 use super::value::{self, Origin};
 
-/// The variable that lets filters show what they cannot read; no caller can name it.
+/// The variable that makes filters show unreadable values; no caller can name it.
 const LENIENT: &str = "_lenient";
 
-/// A value that a filter could not read, and that is shown as it came.
+/// A value that a filter could not read, shown unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unread {
-    /// The parameter or the expression that it stands in.
+    /// The parameter or expression that contains it.
     pub place: String,
-    /// The rule that it breaks. Never the value.
+    /// The rule that it violates. Never the value.
     pub rule: String,
 }
 
@@ -33,17 +33,17 @@ impl fmt::Display for Unread {
     }
 }
 
-/// The rules that were broken in one rendering.
+/// The rules violated in one rendering.
 #[derive(Default)]
 struct Broken(Vec<&'static str>);
 
-/// What texts are rendered with.
+/// The context of a rendering.
 pub struct Context {
     root: Value,
     unread: RefCell<Vec<&'static str>>,
 }
 
-/// Answers whatever it is asked for.
+/// Answers every name it is asked for.
 #[derive(Debug)]
 struct Probe(Arc<Mutex<BTreeSet<String>>>);
 
@@ -53,7 +53,7 @@ impl Object for Probe {
         if name == LENIENT {
             return Some(Value::from(true));
         }
-        // What Herald itself gives.
+        // Herald's own variables.
         if name.starts_with('_') {
             return None;
         }
@@ -64,17 +64,17 @@ impl Object for Probe {
 }
 
 impl Context {
-    /// Of a route or a rule. A value that a filter cannot read is an error.
+    /// For a route or a rule. A value that a filter cannot read is an error.
     pub fn strict(json: &serde_json::Value) -> Self {
         Self::new(json, Origin::Ours, true)
     }
 
-    /// Of a route or a rule. A value that a filter cannot read is shown as it came.
+    /// For a route or a rule. A value that a filter cannot read is shown unchanged.
     pub fn lenient(json: &serde_json::Value) -> Self {
         Self::new(json, Origin::Ours, false)
     }
 
-    /// Of a template: its parameters.
+    /// For a template: its parameters.
     pub(super) fn of_params(json: &serde_json::Value, is_strict: bool) -> Self {
         Self::new(json, Origin::Theirs, is_strict)
     }
@@ -97,7 +97,7 @@ impl Context {
         }
     }
 
-    /// Writes down the names that are asked for, and gives every one a text.
+    /// Records the names that are asked for, and gives each a text.
     pub(super) fn probe(asked: Arc<Mutex<BTreeSet<String>>>) -> Self {
         Self {
             root: Value::from_object(Probe(asked)),
@@ -109,14 +109,14 @@ impl Context {
         self.root.clone()
     }
 
-    /// Keeps what could not be read in a rendering.
+    /// Records the values that could not be read in a rendering.
     pub(super) fn note(&self, state: &State<'_, '_>) {
         if let Some(broken) = state.get_extension::<Broken>() {
             self.unread.borrow_mut().extend(&broken.0);
         }
     }
 
-    /// The rules that were broken since this was asked, of what stands at a place.
+    /// Moves the rules violated at a place since the last call to `unread`.
     pub(super) fn take_unread(&self, place: &str, unread: &mut Vec<Unread>) {
         for rule in self.unread.take() {
             let unread_here = Unread {
@@ -130,7 +130,7 @@ impl Context {
     }
 }
 
-/// What stands in for a value that a filter cannot read: the value as it came, or the error.
+/// The replacement for a value that a filter cannot read: the value unchanged, or the error.
 pub(super) fn as_it_came(
     state: &mut State<'_, '_>,
     value: &Value,

@@ -1,9 +1,8 @@
-//! Template bodies and the small Jinja2 texts of routes and rules.
+//! Renders template bodies and the small Jinja2 texts of routes and rules.
 //!
-//! A body that goes to Meta may contain `{{ expression }}` and nothing else:
-//! each distinct expression becomes one parameter, in order of first
-//! appearance. Rendering is strict about what is undefined and bounded in
-//! fuel, in output and in all that it makes on the way.
+//! A body that goes to Meta may contain `{{ expression }}` and nothing else: each distinct
+//! expression becomes one parameter, in order of first appearance. Rendering is strict about
+//! undefined variables, and bounded in fuel, in output and in memory.
 
 use std::{
     collections::BTreeSet,
@@ -24,13 +23,13 @@ mod value;
 
 pub use context::{Context, Unread};
 
-/// No rendered text is longer, in bytes (Meta allows 4,096 characters).
+/// Longest rendered text, in bytes (Meta allows 4,096 characters).
 const MAX_RENDERED_BYTES: usize = 16 * 1024;
 
-/// No source is longer, in bytes.
+/// Longest source, in bytes.
 const MAX_SOURCE_BYTES: usize = 16 * 1024;
 
-/// What is wrong with a template or its parameters.
+/// An error in a template or its parameters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     #[error("a template for Meta may contain {{{{ expression }}}} only: no {{% %}} and no {{# #}}")]
@@ -53,7 +52,7 @@ pub enum TemplateError {
     EmptyParameter(String),
     #[error("cannot be rendered: {0}")]
     Render(String),
-    /// The same, of an expression.
+    /// Like `Render`, for an expression.
     #[error("cannot be rendered: {1}")]
     Expression(String, String),
     #[error("{0}: {1}")]
@@ -71,7 +70,7 @@ pub enum TemplateError {
     TooLarge,
 }
 
-/// A template body, taken apart.
+/// A parsed template body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body {
     pieces: Vec<Piece>,
@@ -86,7 +85,7 @@ enum Piece {
 }
 
 impl Body {
-    /// Reads a body under Meta's rules.
+    /// Parses a body under Meta's rules.
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
         check_source(source)?;
         if source.contains("{%") || source.contains("{#") {
@@ -126,13 +125,14 @@ impl Body {
         })
     }
 
-    /// The value of every expression, as Meta's parameters. Each is one line. A value that a
-    /// filter cannot read is an error.
+    /// The values of all expressions as Meta's parameters, each on one line. A value that a filter
+    /// cannot read is an error.
     pub fn parameters(&self, context: &serde_json::Value) -> Result<Vec<String>, TemplateError> {
         self.values(&Context::of_params(context, true), &mut Vec::new())
     }
 
-    /// The same; what a filter could not read, and is shown as it came, is added to `unread`.
+    /// Like [`Self::parameters`]; values that a filter could not read are shown unchanged and added
+    /// to `unread`.
     fn values(
         &self,
         context: &Context,
@@ -157,7 +157,7 @@ impl Body {
             .collect()
     }
 
-    /// The names a caller must provide, each once, in order.
+    /// The variables that a caller must provide, each once, in order.
     pub fn variables(&self) -> Vec<String> {
         let mut names = Vec::new();
         for expression in &self.expressions {
@@ -170,7 +170,7 @@ impl Body {
         names
     }
 
-    /// `begins with` or `ends with`, if an expression stands at an edge.
+    /// `begins with` or `ends with`, if there is an expression at an edge.
     pub fn edge(&self) -> Option<&'static str> {
         let mut written = self
             .pieces
@@ -185,7 +185,7 @@ impl Body {
         }
     }
 
-    /// Whether two expressions stand side by side, with nothing or only spaces between them.
+    /// Whether two expressions follow each other, with nothing or only spaces between them.
     pub fn has_neighbours(&self) -> bool {
         let written = self
             .pieces
@@ -214,12 +214,12 @@ impl Body {
     }
 }
 
-/// The names that an expression asks for, sorted.
+/// The variables that an expression uses, sorted.
 fn names_in(expression: &str) -> Vec<String> {
     compile::expression(expression).map_or_else(|_unreadable| Vec::new(), |it| it.names)
 }
 
-/// Where the expression ends: the first `}}` outside a string.
+/// The end of an expression: the first `}}` outside a string.
 fn expression_end(text: &str) -> Option<usize> {
     let mut quote = None;
     let mut previous = ' ';
@@ -239,8 +239,8 @@ fn expression_end(text: &str) -> Option<usize> {
     None
 }
 
-/// Newlines, tabs and runs of spaces become one space: Meta refuses them in a parameter. Spaces
-/// at which no line breaks stay: they hold an amount together.
+/// Turns newlines, tabs and runs of spaces into one space: Meta refuses them in a parameter.
+/// Non-breaking spaces stay: they hold an amount together.
 pub fn one_line(text: &str) -> String {
     const NO_BREAK: [char; 3] = ['\u{a0}', '\u{2007}', '\u{202f}'];
     let breaks = |it: char| it.is_whitespace() && !NO_BREAK.contains(&it);
@@ -255,19 +255,19 @@ fn check_source(source: &str) -> Result<(), TemplateError> {
     Ok(())
 }
 
-/// Whether a text is a readable Jinja2 expression.
+/// Checks the syntax of a Jinja2 expression.
 pub fn check_expression(expression: &str) -> Result<(), TemplateError> {
     check_source(expression)?;
     compile::expression(expression).map(drop)
 }
 
-/// Whether a text is a readable Jinja2 template.
+/// Checks the syntax of a Jinja2 template.
 pub fn check_text(source: &str) -> Result<(), TemplateError> {
     check_source(source)?;
     compile::text(source).map(drop)
 }
 
-/// Whether a condition holds. Undefined is an error, not false.
+/// Whether a condition holds. An undefined variable is an error, not false.
 pub fn holds(condition: &str, context: &serde_json::Value) -> Result<bool, TemplateError> {
     check_source(condition)?;
     let value = compile::expression(condition)?.value(&Context::strict(context))?;
@@ -290,14 +290,14 @@ fn value_of(expression: &str, context: &Context) -> Result<String, TemplateError
     bounded(text)
 }
 
-/// The names that a text asks for when it is rendered, which must be among [`variables_of`] it.
-/// What stands in a branch that is not taken is not among them.
+/// The variables that a text uses while it is rendered, a subset of [`variables_of`]: branches that
+/// are not taken do not count.
 fn asked_by(source: &str, asked: &Arc<Mutex<BTreeSet<String>>>) {
-    // Whether it can be rendered with texts alone is another question.
+    // Whether it can be rendered with texts alone does not matter here.
     let _unrendered = render_in(source, &Context::probe(Arc::clone(asked)));
 }
 
-/// The names that a text asks for, sorted.
+/// The variables that a text uses, sorted.
 pub fn variables_of(source: &str) -> Result<Vec<String>, TemplateError> {
     Ok(compile::text(source)?.names)
 }
@@ -307,8 +307,8 @@ pub fn render_text(source: &str, context: &serde_json::Value) -> Result<String, 
     render_in(source, &Context::strict(context))
 }
 
-/// Renders a text such as a parameter, which stands at `place`. What a filter could not read, and
-/// is shown as it came, is added to `unread`.
+/// Renders a text such as a parameter, at `place`. Values that a filter could not read are shown
+/// unchanged and added to `unread`.
 pub fn render_for_people(
     source: &str,
     context: &Context,
@@ -320,8 +320,8 @@ pub fn render_for_people(
     Ok(text)
 }
 
-/// Renders a key. Two keys in which nothing is said where something should be are not one: an
-/// expression that is empty is an error.
+/// Renders a key. An empty expression is an error: two keys with a missing part must not be taken
+/// for the same key.
 pub fn render_key(source: &str, context: &serde_json::Value) -> Result<String, TemplateError> {
     check_source(source)?;
     let key = bounded(compile::text(source)?.render_full(&Context::strict(context))?)?;
@@ -339,7 +339,7 @@ fn render_in(source: &str, context: &Context) -> Result<String, TemplateError> {
     bounded(compile::text(source)?.render(context)?)
 }
 
-/// Bounded in length, and without NUL, which PostgreSQL stores in no text.
+/// Bounded in length, and without NUL, which PostgreSQL cannot store.
 fn bounded(mut text: String) -> Result<String, TemplateError> {
     text.retain(|character| character != '\0');
     if text.len() > MAX_RENDERED_BYTES {

@@ -1,7 +1,7 @@
-//! A template's name at Meta: ours, with the suffix of a version if one is set
-//! (`META_SYNC_VERSION_SUFFIX`), so that a new version is made beside the old one.
+//! A template's name at Meta: ours, with a version suffix if one is set
+//! (`META_SYNC_VERSION_SUFFIX`), so that a new version is created beside the old one.
 
-/// What a template of ours is called at Meta.
+/// The name at Meta of one of our templates.
 pub fn at_meta(name: &str, suffix: Option<&str>) -> String {
     match suffix {
         Some(suffix) => format!("{name}_{suffix}"),
@@ -9,8 +9,8 @@ pub fn at_meta(name: &str, suffix: Option<&str>) -> String {
     }
 }
 
-/// What we call a template of Meta's. Where there is a suffix, one without it is an old
-/// version, or somebody else's: what is said of it is not said of ours.
+/// Our name of a template at Meta. If a suffix is set, a template without it is an old version or
+/// not ours: its status does not concern our template.
 pub fn ours<'a>(name: &'a str, suffix: Option<&str>) -> Option<&'a str> {
     match suffix {
         None => Some(name),

@@ -1,5 +1,5 @@
-//! What a template says of its parameters: their kind, what stands in when one is not
-//! given, and an example, which Meta's reviewers see.
+//! Declarations of a template's parameters: kind, default, and an example, which Meta's reviewers
+//! see.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,20 +14,20 @@ pub struct Declared {
     pub name: String,
     #[serde(default)]
     pub kind: Kind,
-    /// Whether it must be given. Unsaid: by requests, if it has no default. Where the text has a
-    /// `default(…)` of its own, false lets requests leave it out, and true makes routes give it.
+    /// Whether it must be given. If unset: in requests, unless it has a default. If the text has
+    /// its own `default(…)`, false lets requests leave it out, and true makes routes provide it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
-    /// Stands in when nothing is given.
+    /// Used if nothing is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
     pub example: String,
-    /// Sealed where it is stored, shown to nobody, wiped when the message is final.
+    /// Sealed where it is stored, never shown, and wiped when the message is final.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sensitive: bool,
 }
 
-/// What a parameter may be.
+/// The kind of a parameter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -35,9 +35,9 @@ pub enum Kind {
     Text,
     /// An amount or a count: `1250` or `1250.50`.
     Number,
-    /// `2026-02-01`, or an instant in RFC 3339.
+    /// `2026-02-01`, or a time in RFC 3339.
     Date,
-    /// An address of the web.
+    /// A web address.
     Url,
     /// In E.164.
     Phone,
@@ -53,8 +53,8 @@ impl Declared {
 }
 
 impl Kind {
-    /// Whether a value of another kind can be shown as it came: it is read by people only. An
-    /// address or a code that is none is of no use, and may do harm.
+    /// Whether a value of another kind can be shown unchanged, because only people read it. An
+    /// invalid address or code is useless, and may do harm.
     pub const fn is_shown(self) -> bool {
         match self {
             Self::Text | Self::Number | Self::Date | Self::Phone => true,
@@ -62,7 +62,7 @@ impl Kind {
         }
     }
 
-    /// The rule that a value breaks, without the value.
+    /// The rule that a value violates, without the value.
     pub fn check(self, value: &Value) -> Result<(), &'static str> {
         let text = match value {
             Value::String(text) => text.trim().to_owned(),
@@ -85,7 +85,7 @@ impl Kind {
                             && !rest.contains(char::is_whitespace)
                     })
                 }),
-                "an address begins with https:// and has no spaces",
+                "an address starts with https:// and has no spaces",
             ),
             Self::Phone => (
                 Phone::parse(&text).is_ok(),

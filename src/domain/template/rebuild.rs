@@ -1,9 +1,10 @@
-//! Rebuilds what was parsed so that every value it makes is charged for ([`super::budget`]).
+//! Rebuilds parsed templates so that every value they make is charged to the budget
+//! ([`super::budget`]).
 //!
-//! What an operator, a slice or a list puts into a new value goes through a filter that charges
-//! for it; text between expressions is printed as a value is; statements and calls whose size
-//! nothing can tell beforehand are refused. Rebuilt before it is compiled, because the compiler
-//! computes what is constant.
+//! Every value that an operator, a slice or a list puts into a new one goes through a filter that
+//! charges for it; text between expressions is printed like a value; statements and calls whose
+//! size cannot be known beforehand are refused. This happens before compilation, because the
+//! compiler evaluates constant expressions.
 
 use std::collections::BTreeSet;
 
@@ -24,16 +25,16 @@ use super::{
     builtins::{CHARGED, CHARGED_TEXT, COMPARISON, FILTERS, FUNCTIONS, NUMBER, PRODUCT, TESTS},
 };
 
-/// Rebuilds what was parsed, and notes the names that it asks for.
+/// Rebuilds a parsed template, and records the variables it uses.
 #[derive(Default)]
 pub(super) struct Rebuild<'source> {
-    /// Names that the text itself gives a value, by block.
+    /// Variables that the text itself defines, by block.
     declared: Vec<Vec<&'source str>>,
     names: BTreeSet<String>,
 }
 
 impl<'source> Rebuild<'source> {
-    /// The names that it asks for, sorted.
+    /// The variables it uses, sorted.
     pub(super) fn into_names(self) -> Vec<String> {
         self.names.into_iter().collect()
     }
@@ -60,7 +61,7 @@ impl<'source> Rebuild<'source> {
                 let expr = self.expr(&it.expr)?;
                 Stmt::EmitExpr(Spanned::new(EmitExpr { expr }, it.span()))
             }
-            // Printed as a value is, so that what a loop repeats is charged each time.
+            // Printed like a value, so that repetitions in a loop are charged each time.
             Stmt::EmitRaw(it) => {
                 let value = Value::from(it.raw);
                 let expr = Expr::Const(Spanned::new(Const { value }, it.span()));
@@ -104,7 +105,7 @@ impl<'source> Rebuild<'source> {
         })
     }
 
-    /// What a loop or a `set` gives values to: names, or tuples of them.
+    /// The target of a loop or a `set`: names, or tuples of them.
     fn target(&mut self, target: &Expr<'source>) -> Result<Expr<'source>, TemplateError> {
         match target {
             Expr::Var(it) => {
@@ -146,14 +147,14 @@ impl<'source> Rebuild<'source> {
             .collect()
     }
 
-    /// An expression whose value is put into a new one.
+    /// An expression whose value becomes part of a new one.
     fn charged(
         &mut self,
         expr: &Expr<'source>,
         name: &'static str,
     ) -> Result<Expr<'source>, TemplateError> {
         let rebuilt = self.expr(expr)?;
-        // Charged in loops, too, but not what can be no larger than the source.
+        // Charged in loops, too, except what cannot be larger than the source.
         if matches!(&rebuilt, Expr::Const(it) if it.value.is_number()) {
             return Ok(rebuilt);
         }
@@ -322,8 +323,8 @@ impl<'source> Rebuild<'source> {
         Ok(Expr::BinOp(Spanned::new(rebuilt, span)))
     }
 
-    /// Values are compared with their own kind only ([`super::value::compare`]); whether a list
-    /// holds something is the engine's own question.
+    /// Values are compared only with their own kind ([`super::value::compare`]); whether a list
+    /// contains something is left to the engine.
     fn comparison(
         &mut self,
         it: &Compare<'source>,
@@ -334,7 +335,7 @@ impl<'source> Rebuild<'source> {
         if it.ops.iter().any(is_membership) {
             if it.ops.len() > 1 {
                 return Err(TemplateError::Unsupported(
-                    "in stands alone in a comparison: write `and` between two",
+                    "`in` cannot be chained with another comparison: write `and` between them",
                 ));
             }
             let mut ops = Vec::with_capacity(it.ops.len());
@@ -356,7 +357,7 @@ impl<'source> Rebuild<'source> {
         Ok(filter(COMPARISON, first, args, span))
     }
 
-    /// An expression that is reckoned with.
+    /// An expression that is used in arithmetic.
     fn number(&mut self, expr: &Expr<'source>) -> Result<Expr<'source>, TemplateError> {
         let rebuilt = self.expr(expr)?;
         if matches!(&rebuilt, Expr::Const(_)) {
@@ -394,7 +395,7 @@ fn constant<'source>(text: &'static str, span: Span) -> Expr<'source> {
     Expr::Const(Spanned::new(Const { value }, span))
 }
 
-/// How a comparison of two values is written.
+/// The symbol of a comparison of two values.
 const fn symbol_of_one(operator: BinOpKind) -> Option<&'static str> {
     match operator {
         BinOpKind::Eq => Some("=="),
@@ -407,7 +408,7 @@ const fn symbol_of_one(operator: BinOpKind) -> Option<&'static str> {
     }
 }
 
-/// How a step of a longer comparison is written; `in` and `not in` are none.
+/// The symbol of a step of a longer comparison; `in` and `not in` have none.
 const fn symbol(operator: CompareOpKind) -> Option<&'static str> {
     match operator {
         CompareOpKind::Eq => Some("=="),
@@ -420,7 +421,7 @@ const fn symbol(operator: CompareOpKind) -> Option<&'static str> {
     }
 }
 
-/// What is seen to be a text or a list without running it.
+/// Whether an expression is visibly a text or a list.
 fn is_repeated(expr: &Expr<'_>) -> bool {
     match expr {
         Expr::List(_) | Expr::Tuple(_) | Expr::Map(_) => true,

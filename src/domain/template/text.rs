@@ -1,4 +1,4 @@
-//! Filters of texts that Jinja2 has and the engine has not, or not as we need them.
+//! Text filters of Jinja2 that the template engine lacks, or has in another form.
 
 use minijinja::{
     Error, ErrorKind,
@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::value;
 
-/// What is written otherwise in an address: all but RFC 3986's unreserved characters and `/`.
+/// Characters that are encoded in an address: all but RFC 3986's unreserved characters and `/`.
 const ENCODED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -16,10 +16,10 @@ const ENCODED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// Jinja2's length of `truncate`.
+/// Jinja2's default length of `truncate`.
 const USUAL_LENGTH: usize = 255;
 
-/// `{{ items | join(", ") }}`: the items that are there, each written as anything is.
+/// `{{ items | join(", ") }}`: the items that are present, each written like any value.
 pub(super) fn join(items: &Value, between: Option<&str>) -> Result<String, Error> {
     if items.is_undefined() {
         return Err(Error::from(ErrorKind::UndefinedError));
@@ -49,8 +49,8 @@ pub(super) fn join(items: &Value, between: Option<&str>) -> Result<String, Error
 }
 
 /// `{{ text | truncate(20) }}`: at most so many characters, cut after a word, with `...` at the
-/// end. `killwords`, `end` and `leeway` are Jinja2's, but no leeway is given unless it is asked
-/// for: a limit is a limit.
+/// end. `killwords`, `end` and `leeway` are Jinja2's, but the default leeway is zero: a limit is a
+/// limit.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "the template engine hands arguments over"
@@ -80,12 +80,12 @@ pub(super) fn truncate(text: &str, args: Rest<Value>, kwargs: Kwargs) -> Result<
     Ok(format!("{}{end}", kept.trim_end()))
 }
 
-/// `{{ reference | urlencode }}`: as a part of an address; slashes stay, as in Jinja2.
+/// `{{ reference | urlencode }}`: as part of an address; slashes stay, as in Jinja2.
 pub(super) fn urlencode(text: &str) -> String {
     utf8_percent_encode(text, &ENCODED).to_string()
 }
 
-/// How many words there are.
+/// Number of words.
 pub(super) fn wordcount(text: &str) -> usize {
     text.split_whitespace().count()
 }

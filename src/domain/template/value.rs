@@ -1,9 +1,9 @@
-//! The values of texts: what is absent, how a value that is no text is written, and which
-//! values can be compared.
+//! Values in templates: what counts as absent, how non-text values are written, and which values
+//! can be compared.
 //!
-//! One rule for all texts, filters included. `null` is absent: a field that is null is like one
-//! that is not there. A truth is written `true` or `false`, a number in plain digits (never with
-//! an exponent, and without `.0`), a list as its items and a map as `name: value`, separated by
+//! One rule for all texts, filters included. `null` is absent: a field that is null is like a
+//! missing one. A truth value is written `true` or `false`, a number in plain digits (never with an
+//! exponent, and without `.0`), a list as its items and a map as `name: value`, separated by
 //! commas.
 
 use std::{
@@ -18,21 +18,21 @@ use minijinja::{
     value::{Object, ObjectRepr, Value, ValueKind},
 };
 
-/// Lists in lists; the JSON of a request goes to 128.
+/// Deepest nesting of lists; the JSON of a request goes to 128.
 const MAX_DEPTH: usize = 160;
 
-/// Whose a value of JSON is.
+/// The origin of a JSON value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// A product's, or a person's: a field that is null is like one that is not there, and an
-    /// item of a list that is null keeps its place, undefined.
+    /// A product's, or a person's: a field that is null is like a missing one, and an item of a
+    /// list that is null keeps its place, undefined.
     Theirs,
-    /// Herald's own, whose fields are known: null is none, and can be asked for. What a product
-    /// has given is in its `data` and `params`.
+    /// Herald's own, whose fields are known: null is none, and can be tested for. Data from a
+    /// product are in its `data` and `params`.
     Ours,
 }
 
-/// A value of JSON.
+/// Converts a JSON value.
 pub(super) fn from_json(json: &serde_json::Value, origin: Origin) -> Value {
     match json {
         serde_json::Value::Null if origin == Origin::Ours => Value::from(()),
@@ -53,7 +53,7 @@ pub(super) fn from_json(json: &serde_json::Value, origin: Origin) -> Value {
     }
 }
 
-/// The fields of an object that are there.
+/// The fields of an object that are present.
 pub(super) fn fields_of(
     fields: &serde_json::Map<String, serde_json::Value>,
     origin: Origin,
@@ -71,7 +71,7 @@ pub(super) fn fields_of(
     found
 }
 
-/// What `number` makes: a number that is written as its reader writes it.
+/// The result of `number`: a number in the form of the reader's language.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) number: Value,
@@ -92,7 +92,7 @@ impl Object for Written {
     }
 }
 
-/// The number of what `number` made; other values as they are.
+/// The plain number of a result of `number`; other values unchanged.
 pub(super) fn plain(value: Value) -> Value {
     match value.downcast_object_ref::<Written>() {
         Some(written) => written.number.clone(),
@@ -100,7 +100,7 @@ pub(super) fn plain(value: Value) -> Value {
     }
 }
 
-/// Whether there is nothing.
+/// Whether a value is absent.
 pub(super) fn is_absent(value: &Value) -> bool {
     value.is_undefined() || value.is_none()
 }
@@ -152,7 +152,7 @@ fn write_at(out: &mut impl Write, value: &Value, depth: usize) -> fmt::Result {
     }
 }
 
-/// Whether it is the result of a division by zero, or larger than numbers can be.
+/// Whether it is the result of a division by zero, or exceeds the range of numbers.
 pub(super) fn is_no_number(value: &Value) -> bool {
     value.is_number()
         && !value.is_integer()
@@ -164,7 +164,7 @@ fn write_number(out: &mut impl Write, value: &Value) -> fmt::Result {
         return write!(out, "{value}");
     }
     match f64::try_from(value.clone()) {
-        // Rust writes no exponents; minus zero is zero.
+        // Rust writes no exponents; minus zero becomes zero.
         Ok(number) if number.is_finite() => write!(out, "{}", number + 0.0),
         _ => Err(fmt::Error),
     }
@@ -181,7 +181,7 @@ pub(super) fn text(value: &Value) -> Result<String, Error> {
     Ok(text)
 }
 
-/// What can be compared with its own kind only.
+/// Kinds that can be compared only with themselves.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Truth,
@@ -203,15 +203,15 @@ fn kind(value: &Value) -> Kind {
     }
 }
 
-/// Refuses a comparison that no value of the two kinds makes true: it is a mistake, and would
-/// quietly hold or not hold for every event.
+/// Refuses a comparison that can never be true for the two kinds: it is a mistake, and would
+/// silently have the same result for every event.
 pub(super) fn comparable(left: &Value, right: &Value) -> Result<(), Error> {
     let (left, right) = (kind(left), kind(right));
     let both = |one, other| (left, right) == (one, other) || (left, right) == (other, one);
     let rule = if both(Kind::Number, Kind::Text) {
-        "a number is compared with a text: | number reads a text, | string writes a number"
+        "a number is compared with a text: `| number` parses a text, `| string` formats a number"
     } else if left != right {
-        "values of two kinds are compared"
+        "values of different kinds are compared"
     } else {
         return Ok(());
     };
@@ -233,7 +233,7 @@ pub(super) fn compare(first: &Value, steps: &[Value]) -> Result<bool, Error> {
 }
 
 fn holds(left: &Value, operator: &str, right: &Value) -> Result<bool, Error> {
-    // What is none is like nothing else, and like what is absent.
+    // None is equal to nothing else but absent values.
     if left.is_none() || right.is_none() {
         let both = is_absent(left) && is_absent(right);
         match operator {

@@ -1,4 +1,4 @@
-//! What operators do: to notifications, to senders, to a hold. Each change is written down.
+//! Operator actions on notifications, senders and the hold of sending. Every change is audited.
 
 pub mod operator_actions;
 pub mod release;

@@ -1,4 +1,4 @@
-//! What people do by hand: to one notification, or to all that match.
+//! Operator actions on one notification, or on all that match a filter.
 
 use std::collections::BTreeMap;
 
@@ -25,16 +25,16 @@ use crate::{
     },
 };
 
-/// What a person asks for.
+/// The action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Another try, in a new generation. `even_if_delivered`: a second copy is welcome.
+    /// Another try, in a new generation. `even_if_delivered`: the recipient may get a second copy.
     Retry { even_if_delivered: bool },
-    /// Never mind: out of the queue, for good.
+    /// Removes it from the queue for good.
     Cancel,
-    /// The same, because it has waited too long: its sender was held, or all sending.
+    /// Like `Cancel`, because it has waited too long while its sender or all sending was held.
     Discard,
-    /// Ends a back-off or a wait for a time; the pace is kept.
+    /// Ends a back-off or a scheduled wait; the pace still applies.
     SendNow,
 }
 
@@ -75,28 +75,28 @@ impl Action {
         match self {
             Self::Retry { even_if_delivered } => Change::RetryRequested { even_if_delivered },
             Self::Cancel => Change::Cancelled {
-                reason: "cancelled by a person".to_owned(),
+                reason: "cancelled by an operator".to_owned(),
             },
             Self::Discard => Change::Cancelled {
-                reason: "discarded: it waited too long before sending went on".to_owned(),
+                reason: "discarded: it waited too long before sending was released".to_owned(),
             },
             Self::SendNow => Change::SendNow,
         }
     }
 }
 
-/// What came of a manual change.
+/// Result of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
     Yes,
-    /// The state does not allow it; this is why.
+    /// The state does not allow it, with the reason.
     No(&'static str),
     NotFound,
-    /// The idempotency key was used for something else.
+    /// The idempotency key was used for a different action.
     KeyReused,
 }
 
-/// Writes down who did it: to one, or to all that match.
+/// Writes an audit entry for one notification or for all that match.
 pub async fn note(
     engine: &Engine,
     actor: &str,
@@ -109,7 +109,7 @@ pub async fn note(
     write_down(engine, actor, &action, subject, changed, now).await
 }
 
-/// Writes down who replayed callbacks.
+/// Writes an audit entry for replayed callbacks.
 pub async fn note_replay(
     engine: &Engine,
     actor: &str,
@@ -146,7 +146,7 @@ async fn write_down(
         .await
 }
 
-/// Does it to one notification of the caller's; with a key, once.
+/// Performs an action on one notification within the caller's bounds; with a key, once.
 pub async fn one(
     engine: &Engine,
     bounds: &Bounds,
@@ -155,7 +155,7 @@ pub async fn one(
     key: Option<&Key>,
     now: Timestamp,
 ) -> Result<Done, StoreError> {
-    // What belongs to whom never changes.
+    // The owner of a notification never changes.
     if notification::find(&engine.store, bounds, id)
         .await?
         .is_none()
@@ -222,23 +222,23 @@ async fn run(
     lifecycle::run(engine, tx, &steps, now).await
 }
 
-/// Notifications that are changed in one transaction.
+/// Notifications changed per transaction.
 pub const CHUNK: u64 = 100;
 
-/// What came of one chunk of those that match.
+/// Result of one chunk of matching notifications.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     pub matched: u64,
-    /// Changed, or to be changed if it was only asked what would happen.
+    /// Number changed, or that would be in a dry run.
     pub changed: u64,
-    /// Why the others were left as they are, and how many they are.
+    /// Reasons for which the others were left unchanged, with their counts.
     pub left_alone: BTreeMap<String, u64>,
-    /// Where to go on; absent when nothing is left.
+    /// Cursor of the next chunk; absent after the last.
     pub next: Option<Uuid>,
 }
 
 impl Batch {
-    /// Both together; the later one says where to go on.
+    /// Adds a later batch; its cursor counts.
     pub fn add(&mut self, later: Self) {
         self.matched += later.matched;
         self.changed += later.changed;
@@ -259,7 +259,7 @@ impl Batch {
     }
 }
 
-/// Why a chunk was not done.
+/// Error of a chunk whose idempotency key was used for something else.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
     #[error("the idempotency key was used for something else")]
@@ -277,9 +277,9 @@ impl WorkError for BatchError {
     }
 }
 
-/// Does it to the next [`CHUNK`] notifications of the caller's that match, newest first; with
-/// `dry_run` it only says what would happen. With a key, a repeat is answered like
-/// the first and does nothing.
+/// Performs an action on the next [`CHUNK`] matching notifications within the caller's bounds,
+/// newest first; with `dry_run` it only reports. With a key, a repeat gets the first answer and
+/// does nothing.
 pub async fn chunk(
     engine: &Engine,
     bounds: &Bounds,
@@ -305,7 +305,7 @@ pub async fn chunk(
         ..Batch::default()
     };
     if dry_run {
-        // Nothing is written, so no lock is taken.
+        // A dry run writes nothing, so it takes no lock.
         let mut batch = batch;
         for loaded in notification::load(engine.store.reader(), &ids).await? {
             let mut state = loaded.state;

@@ -1,4 +1,4 @@
-//! Sending goes on after a hold: what waits is shown first, and cancelled where a person says so.
+//! Releases the hold of all sending: shows what waits, and cancels old messages on request.
 
 use serde_json::json;
 
@@ -18,21 +18,21 @@ use crate::{
     },
 };
 
-/// What a hold keeps from being sent.
+/// What is waiting because of a hold.
 #[derive(Clone, Debug)]
 pub struct Standing {
     pub hold: Option<Hold>,
     /// By kind and age.
     pub waiting: Vec<Waiting>,
-    /// Those that wait longest.
+    /// The messages that have waited longest.
     pub messages: Vec<Message>,
-    /// Follow-ups that are due, and fire when sending goes on.
+    /// Due follow-ups, which fire after the release.
     pub follow_ups: i64,
-    /// Events whose recipients are not all known yet.
+    /// Events that are not fully expanded.
     pub events: i64,
 }
 
-/// How it stands, with up to `limit` messages.
+/// What is waiting, with up to `limit` messages.
 pub async fn standing(engine: &Engine, limit: i64, now: Timestamp) -> Result<Standing, StoreError> {
     let store = &engine.store;
     let (follow_ups, events) = hold::postponed(store, now).await?;
@@ -48,19 +48,18 @@ pub async fn standing(engine: &Engine, limit: i64, now: Timestamp) -> Result<Sta
 /// What a release cancelled, or would cancel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Released {
-    /// Whether there was a hold to end.
+    /// Whether there was a hold.
     pub was_held: bool,
     pub messages: u64,
     pub follow_ups: u64,
     pub events: u64,
 }
 
-/// Why what was asked for before a release's bound is not sent.
-const CANCELLED: &str = "sending was on hold, and a person released it without what was older";
+/// Reason of messages that were older than the bound of a release.
+const CANCELLED: &str = "sending was on hold, and older messages were cancelled at its release";
 
-/// Lets sending go on. What was asked for before `cancel_before`, follow-ups that were due
-/// before it and events of before it are cancelled first, a chunk at a time. With `dry_run`
-/// it only says what would be cancelled.
+/// Releases the hold. Messages requested, follow-ups due and events received before `cancel_before`
+/// are cancelled first, in chunks. With `dry_run` it only reports what would be cancelled.
 pub async fn release(
     engine: &Engine,
     by: By<'_>,
@@ -125,7 +124,7 @@ async fn cancel_messages(
     let mut filter = Filter {
         statuses: vec![Status::Queued, Status::Held, Status::Retrying],
         until: Some(before),
-        // What is to leave on Friday has not been sent.
+        // A message scheduled for Friday has not been due yet.
         due_by: Some(now),
         ..Filter::default()
     };

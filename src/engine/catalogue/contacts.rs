@@ -1,12 +1,12 @@
-//! Many contacts are applied apart from the rest of their files.
+//! Applies a large number of contacts separately from the rest of their catalogue.
 //!
-//! A catalogue is applied in one transaction, or not at all. One with 100,000 contacts would
-//! hold the writer for minutes, so above [`MANY`] contacts this is what "all or none" means:
-//! everything is read and checked before anything is written, and what is refused leaves
-//! nothing behind; then contacts that no user, route or rule of the files names are written in
-//! small transactions, and the rest of all files in one; contacts that are no longer wanted go
-//! last. What ends in between (a lost connection, a signal) leaves contacts, whole ones, and
-//! nothing that uses them: applied again, it goes on where it ended.
+//! A catalogue is applied in one transaction, or not at all. With 100,000 contacts that transaction
+//! would hold the writer for minutes. Above [`MANY`] contacts "all or none" therefore means:
+//! everything is read and checked before anything is written, and a refused catalogue leaves
+//! nothing behind. Then contacts that no staff member, route or rule of the files names are written
+//! in small transactions, then the rest of all files in one; contacts that are no longer wanted are
+//! removed last. An interruption (a lost connection, a signal) leaves complete contacts and nothing
+//! that uses them: applying again continues there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,19 +27,19 @@ use crate::{
     },
 };
 
-/// A catalogue with more contacts than this has them written apart.
+/// A catalogue with more contacts than this has them written separately.
 pub const MANY: usize = 500;
 
-/// New contacts that one transaction writes, in three statements.
+/// New contacts per transaction, in three statements.
 const NEW: usize = 200;
 
-/// Contacts that one transaction changes, in some eight statements each.
+/// Changed contacts per transaction, in about eight statements each.
 const CHANGED: usize = 20;
 
-/// The contacts of one catalogue that are applied apart; of most catalogues, none.
+/// The contacts of one catalogue that are applied separately; for most catalogues none.
 #[derive(Debug, Default)]
 pub(super) struct Apart {
-    /// Whether there are so many that only those that are named belong to the rest.
+    /// Whether there are so many contacts that the main part covers only those that are named.
     pub(super) is_large: bool,
     wanted: BTreeMap<Id, Fields>,
     applied: BTreeMap<Id, Fields>,
@@ -47,7 +47,7 @@ pub(super) struct Apart {
 }
 
 impl Apart {
-    /// What the rest looks at.
+    /// The scope of the main part.
     pub(super) fn scope(&self) -> Scope {
         if self.is_large {
             Scope::Rest
@@ -56,12 +56,12 @@ impl Apart {
         }
     }
 
-    /// Whether this contact is applied apart.
+    /// Whether this contact is applied separately.
     pub(super) fn has(&self, id: &Id) -> bool {
         self.wanted.contains_key(id)
     }
 
-    /// The whole plan of a catalogue: contacts come first, and go last.
+    /// The complete plan of a catalogue: contacts are written first and removed last.
     pub(super) fn join(&self, rest: Plan) -> Plan {
         let (removed, written): (Vec<_>, Vec<_>) = self
             .plan
@@ -77,7 +77,7 @@ impl Apart {
     }
 }
 
-/// Finds the contacts that are to be applied apart, and what is to be done with them.
+/// Finds the contacts to be applied separately, and plans them.
 pub(super) async fn find(store: &Store, catalogues: &[Parsed]) -> Result<Vec<Apart>, StoreError> {
     let named = named(catalogues);
     let files: BTreeSet<&str> = catalogues
@@ -100,7 +100,7 @@ pub(super) async fn find(store: &Store, catalogues: &[Parsed]) -> Result<Vec<Apa
         let mut wanted = wanted_contacts(&parsed.catalogue);
         let scope = Scope::Contacts;
         let mut present = catalogue::present(store.reader(), name, wanted.keys(), scope).await?;
-        // What goes from one of these files to another is handed over, in one transaction.
+        // An entry that moves from one of these files to another is handed over in one transaction.
         let moves = present.iter().any(|(id, there)| match &there.owner {
             Some(owner) if owner == name => {
                 !wanted.contains_key(id) && entries.contains(id.name.as_str())
@@ -125,7 +125,7 @@ pub(super) async fn find(store: &Store, catalogues: &[Parsed]) -> Result<Vec<Apa
     Ok(all)
 }
 
-/// Contacts that users, routes and rules of these files name.
+/// Contacts that are named by staff members, routes and rules of these files.
 fn named(catalogues: &[Parsed]) -> BTreeSet<String> {
     let mut named = BTreeSet::new();
     let mut texts: Vec<String> = Vec::new();
@@ -147,7 +147,7 @@ fn named(catalogues: &[Parsed]) -> BTreeSet<String> {
     named
 }
 
-/// What is wrong with contacts that are applied apart, by catalogue.
+/// The mistakes in contacts that are applied separately, by catalogue.
 pub(super) async fn mistakes(
     store: &Store,
     catalogues: &[Parsed],
@@ -166,7 +166,7 @@ pub(super) async fn mistakes(
         for (name, kind) in many::claimed(store.reader(), &steps).await? {
             wrong.push(parsed.mistake(Kind::Contact, &name, field(&kind), RULE));
         }
-        // Twice among the files.
+        // The same alias twice in the files.
         for (name, row) in rows(apart, apart.wanted.keys()) {
             for (field, alias) in many::aliases(&row) {
                 if !claims.insert(alias) {
@@ -179,7 +179,7 @@ pub(super) async fn mistakes(
     Ok(all)
 }
 
-/// A catalogue's field of an alias.
+/// The catalogue field of an alias kind.
 fn field(kind: &str) -> &'static str {
     match kind {
         "phone" => "phone",
@@ -187,7 +187,7 @@ fn field(kind: &str) -> &'static str {
     }
 }
 
-/// Contacts that are written, and whether each is new.
+/// The contacts that are created or changed.
 fn written(apart: &Apart) -> impl Iterator<Item = &Id> {
     let steps = apart.plan.steps.iter();
     steps
@@ -204,8 +204,8 @@ fn rows<'a>(apart: &'a Apart, ids: impl Iterator<Item = &'a Id>) -> Vec<Wanted<'
     .collect()
 }
 
-/// Writes the contacts of one catalogue. What cannot be written any more, because somebody was
-/// faster, comes back.
+/// Writes the contacts of one catalogue. Returns mistakes for contacts that a concurrent change
+/// made impossible to write.
 pub(super) async fn write(
     store: &Store,
     parsed: &Parsed,
@@ -244,7 +244,7 @@ pub(super) async fn write(
             Err(ContactsError::Store(error)) => return Err(error),
         }
     }
-    // Those that say already what they are to say, for other reasons.
+    // Rows that already have the wanted values without this catalogue having written them.
     let steps: BTreeSet<&Id> = new.into_iter().chain(changed).collect();
     let unnoted: Vec<&Id> = apart
         .wanted
@@ -264,7 +264,7 @@ fn noted<'a>(apart: &'a Apart, ids: &'a [&'a Id]) -> impl Iterator<Item = (&'a I
     ids.iter().filter_map(|id| apart.wanted.get_key_value(*id))
 }
 
-/// Lets go of contacts that a catalogue no longer has.
+/// Releases the contacts that a catalogue no longer has.
 pub(super) async fn remove(
     store: &Store,
     parsed: &Parsed,
@@ -282,7 +282,7 @@ pub(super) async fn remove(
         .filter(|step| step.action == Action::Remove)
         .map(|step| step.id.name.as_str())
         .collect();
-    // What it once wrote, and others have removed.
+    // Contacts that this catalogue wrote and that were removed by other means.
     let gone = apart
         .applied
         .keys()

@@ -1,4 +1,4 @@
-//! What a catalogue file may contain.
+//! The format of catalogue files.
 
 use std::collections::BTreeMap;
 
@@ -28,10 +28,10 @@ pub struct Catalogue {
     pub user: Vec<UserEntry>,
     #[serde(default)]
     pub group: Vec<GroupEntry>,
-    /// Kinds of message that people may turn off, or may not.
+    /// Kinds of message; recipients may turn off those that are not required.
     #[serde(default)]
     pub kind: Vec<KindEntry>,
-    /// What products post; none, or all that routes are for.
+    /// The events that products post; none, or all that routes use.
     #[serde(default)]
     pub event: Vec<EventEntry>,
     #[serde(default)]
@@ -41,7 +41,7 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// The names of its entries of a kind, in their order.
+    /// The names of the entries of a kind, in their order.
     pub fn names(&self, kind: Kind) -> Vec<String> {
         match kind {
             Kind::Contact => self.contact.iter().map(|it| it.name.clone()).collect(),
@@ -59,7 +59,7 @@ impl Catalogue {
         }
     }
 
-    /// The place of an entry among those of its kind.
+    /// The index of an entry among those of its kind.
     pub fn index(&self, kind: Kind, name: &str) -> Option<usize> {
         self.names(kind).iter().position(|it| it == name)
     }
@@ -79,27 +79,27 @@ pub struct TemplateEntry {
     pub footer: Option<String>,
     #[serde(default)]
     pub button: Vec<Button>,
-    /// What is said of its parameters: nothing, or of every one.
+    /// Declarations of its parameters: of none or of all.
     #[serde(default)]
     pub parameter: Vec<Declared>,
-    /// How long the provider tries to deliver it; its notifications expire no later
-    /// unless they say otherwise.
+    /// How long the provider tries to deliver it; its notifications expire no later unless they say
+    /// otherwise.
     pub message_send_ttl_seconds: Option<i64>,
-    /// Of an authentication template: how long its code is good, as Meta writes below it.
+    /// Authentication templates: how long the code is valid, as Meta writes below it.
     pub code_expiration_minutes: Option<u8>,
-    /// Of an authentication template: Meta adds that the code is for nobody else.
+    /// Authentication templates: Meta adds the advice not to share the code.
     #[serde(default)]
     pub add_security_recommendation: bool,
-    /// A value that cannot be read (an amount that is no number, …) keeps it from being sent,
-    /// instead of being shown as it came.
+    /// A value that a filter cannot read (an amount that is no number, …) prevents sending, instead
+    /// of being shown unchanged.
     #[serde(default)]
     pub strict: bool,
-    /// Of times that are given without a zone; UTC, if absent.
+    /// Zone of times without one; UTC, if absent.
     pub time_zone: Option<String>,
 }
 
 impl TemplateEntry {
-    /// What it has beside its body, if anything.
+    /// Its parts besides the body, if any.
     pub fn extras(&self) -> Option<Extras> {
         let extras = Extras {
             header: self.header.clone(),
@@ -126,17 +126,17 @@ fn positional() -> String {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContactEntry {
-    /// What `contact:NAME` means.
+    /// The name in `contact:NAME`.
     pub name: String,
-    /// What a person calls them, if another.
+    /// The person's name, if it differs.
     pub display_name: Option<String>,
     pub phone: Option<String>,
-    /// What WhatsApp calls somebody whose number may be unknown.
+    /// WhatsApp's user id of a person whose number may be unknown.
     pub user_id: Option<String>,
     pub language: Option<String>,
-    /// As in the tz database; UTC, if absent.
+    /// Name in the tz database; UTC, if absent.
     pub time_zone: Option<String>,
-    /// In which nothing disturbs but codes, what is required, and what is of high priority.
+    /// When only codes, required kinds and messages of high priority are sent.
     pub quiet_hours: Option<QuietHours>,
 }
 
@@ -144,7 +144,7 @@ pub struct ContactEntry {
 #[serde(deny_unknown_fields)]
 pub struct UserEntry {
     pub name: String,
-    /// The name of a contact; a user without one is skipped, visibly.
+    /// The name of a contact; messages to a staff member without one are skipped, with the reason.
     pub contact: Option<String>,
 }
 
@@ -153,7 +153,7 @@ pub struct UserEntry {
 pub struct GroupEntry {
     pub name: String,
     pub description: Option<String>,
-    /// Names of users; absent: they are managed by hand.
+    /// Names of staff members; absent: members are managed by hand.
     pub members: Option<Vec<String>>,
 }
 
@@ -162,7 +162,7 @@ pub struct GroupEntry {
 pub struct KindEntry {
     pub name: String,
     pub description: Option<String>,
-    /// It cannot be turned off, not even by STOP.
+    /// Recipients cannot turn it off, not even by STOP.
     #[serde(default)]
     pub required: bool,
 }
@@ -172,10 +172,10 @@ pub struct KindEntry {
 pub struct EventEntry {
     pub r#type: String,
     pub description: Option<String>,
-    /// Its data are sealed, shown to nobody, and wiped in the end.
+    /// Its data are sealed, never shown, and wiped in the end.
     #[serde(default)]
     pub sensitive: bool,
-    /// Data as a product posts them: every route must be able to use them.
+    /// Example data: every route must be able to use them.
     pub example: Option<toml::Table>,
 }
 
@@ -204,7 +204,7 @@ pub struct RouteEntry {
     pub event: String,
     pub when: Option<String>,
     pub to: OneOrMany,
-    /// Whom the message is about, when that is not its recipient.
+    /// The subject of the message, if it is not the recipient.
     pub about: Option<String>,
     pub template: String,
     pub language: Option<String>,
@@ -221,12 +221,12 @@ pub struct RouteEntry {
     pub expires_after: Option<String>,
     /// The name of a sender; absent: the default.
     pub sender: Option<String>,
-    /// Which kind of message it is, of those that people may turn off.
+    /// The kind of message, which recipients may turn off.
     pub kind: Option<String>,
-    /// `template`; `auto`: its text while the window is open; `text`: never a template.
+    /// `template`; `auto`: free text while the service window is open; `text`: never a template.
     #[serde(default = "template")]
     pub mode: String,
-    /// The template outside the window, instead of its own.
+    /// The template for a closed service window, instead of its own.
     pub fallback_template: Option<String>,
 }
 
@@ -267,12 +267,12 @@ pub struct SendEntry {
     pub channel: String,
     #[serde(default)]
     pub params: BTreeMap<String, String>,
-    /// The name of a sender; absent: for `same` the one that the notification had,
-    /// else the default.
+    /// The name of a sender; absent: with `same` the sender of the notification, otherwise the
+    /// default.
     pub sender: Option<String>,
-    /// Which kind of message it is; absent: that of the notification.
+    /// The kind of message; absent: the notification's.
     pub kind: Option<String>,
-    /// `template`, if absent; `auto` or `text`, as of a route.
+    /// `template`, if absent; `auto` or `text` as in a route.
     pub mode: Option<String>,
     pub fallback_template: Option<String>,
 }

@@ -1,8 +1,8 @@
-//! Catalogues: TOML files with templates, people, events, routes and rules.
+//! Plans and applies catalogues: TOML files with templates, people, events, routes and rules.
 //!
-//! `plan` says what would change, `apply` changes it in one transaction; of files with many
-//! contacts [`contacts`] says what that means. Both touch only rows of the catalogues they are given: a name that another one owns is refused, and what
-//! was changed by hand since is a conflict.
+//! `plan` reports the changes and `apply` makes them in one transaction; for files with many
+//! contacts see [`contacts`]. Both touch only rows of the given catalogues: a name that another
+//! catalogue owns is refused, and a change made by hand since is a conflict.
 
 mod check;
 pub mod contacts;
@@ -38,26 +38,26 @@ use crate::{
     },
 };
 
-/// Why catalogues were not applied: the mistakes of each, in the order in which they were given.
+/// Why catalogues were not applied: the mistakes of each, in the given order.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     #[error("the catalogues have mistakes")]
     Mistakes(Vec<Mistakes>),
-    /// What was done by hand would be lost.
+    /// Changes made by hand would be lost.
     #[error("rows were changed by hand")]
     Conflicts(Vec<Plan>),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What applying is to do about rows that were changed by hand.
+/// How to treat rows that were changed by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByHand {
     Keep,
     Overwrite,
 }
 
-/// Applies catalogues, all of them in one transaction or none. Says what changed.
+/// Applies catalogues, all in one transaction or none. Returns the changes.
 pub async fn apply(
     store: &Store,
     catalogues: &[Parsed],
@@ -67,7 +67,7 @@ pub async fn apply(
     run(store, catalogues, Some(by_hand), now).await
 }
 
-/// What applying would change.
+/// The changes that applying would make.
 pub async fn plan(
     store: &Store,
     catalogues: &[Parsed],
@@ -86,7 +86,7 @@ async fn run(
     if !apart.iter().any(|it| it.is_large) {
         return together(store, catalogues, (&apart, &[]), by_hand, now).await;
     }
-    // All of it is read and checked before anything is written.
+    // Everything is read and checked before anything is written.
     let wrong = contacts::mistakes(store, catalogues, &apart).await?;
     let plans = together(store, catalogues, (&apart, &wrong), None, now).await?;
     let Some(by_hand) = by_hand else {
@@ -114,8 +114,8 @@ async fn run(
     Ok(plans)
 }
 
-/// Plans and writes everything but the contacts that are applied apart, of which it is known
-/// what is wrong.
+/// Plans and writes everything except the contacts that are applied separately, whose mistakes are
+/// known already.
 async fn together(
     store: &Store,
     catalogues: &[Parsed],
@@ -136,7 +136,7 @@ async fn together(
                 plans.push(plan);
                 wrong.push(Mistakes(mistakes));
             }
-            // One file may name what another brings.
+            // A file may refer to entries of another.
             for ((parsed, plan), wrong) in catalogues.iter().zip(&plans).zip(&mut wrong) {
                 if !plan.foreign.is_empty() {
                     continue;
@@ -164,10 +164,10 @@ async fn together(
     }
 }
 
-/// Why nothing of it stays.
+/// Why the transaction is rolled back.
 #[derive(Debug, thiserror::Error)]
 enum Stopped {
-    /// It was only to be seen.
+    /// It was only a plan.
     #[error("it was only planned")]
     Planned(Vec<Plan>),
     #[error(transparent)]
@@ -189,8 +189,8 @@ impl WorkError for Stopped {
     }
 }
 
-/// What one of these catalogues has let go of, and another now wants, goes over as it is: who is
-/// linked, and who is in it, stays.
+/// Hands entries that one of these catalogues drops and another wants over unchanged: links and
+/// memberships stay.
 async fn hand_over(
     tx: &DatabaseTransaction,
     catalogues: &[Parsed],
@@ -207,7 +207,7 @@ async fn hand_over(
         let applied = catalogue::applied(tx, from, kept.keys(), apart.scope()).await?;
         let had = applied.into_keys();
         for id in had.filter(|id| !kept.contains_key(id)) {
-            // A template goes over with the translations that nobody wants any more.
+            // A template is handed over with the translations that no file wants any more.
             let takes = |(_, wanted): &&(&str, BTreeMap<Id, Fields>)| {
                 of_one_owner(wanted, &id).next().is_some()
             };
@@ -224,19 +224,19 @@ async fn hand_over(
     Ok(())
 }
 
-/// Files that call themselves alike would remove each other's rows.
+/// Two files with the same catalogue name would remove each other's rows.
 fn twice(catalogues: &[Parsed], place: usize) -> Option<Mistake> {
     let name = &catalogues.get(place)?.catalogue.name;
     let before = catalogues.iter().take(place);
     let is_twice = before.into_iter().any(|it| it.catalogue.name == *name);
     is_twice.then(|| {
         Mistake::anywhere(format!(
-            "name: another of these files is the catalogue {name}"
+            "name: another of these files has the catalogue name {name}"
         ))
     })
 }
 
-/// Plans one catalogue and writes it; what is wrong with it comes back.
+/// Plans and writes one catalogue; returns its mistakes.
 async fn one(
     tx: &DatabaseTransaction,
     parsed: &Parsed,
@@ -398,7 +398,7 @@ fn route_row(entry: &RouteEntry) -> RouteRow {
     }
 }
 
-/// The entry was checked: an unreadable part would have been reported.
+/// The entry has been checked: an invalid part would have been reported.
 fn rule_row(entry: &RuleEntry) -> Option<RuleRow> {
     let unless = |name: &String| Trigger::parse(name);
     let mut unless: Vec<Trigger> = entry.unless.iter().filter_map(unless).collect();

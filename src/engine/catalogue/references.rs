@@ -1,4 +1,4 @@
-//! What routes and rules name must be there: templates, kinds of message, people.
+//! Checks that everything named by routes and rules exists: templates, kinds of message, people.
 
 use std::collections::BTreeSet;
 
@@ -75,7 +75,7 @@ pub(super) async fn missing(
             wrong.push(parsed.mistake(kind, name, field, &rule));
         }
     }
-    // What it has just removed, too: its groups and users would be without it.
+    // Checks against what this catalogue has just removed, too.
     for entry in &catalogue.group {
         for member in entry.members.iter().flatten() {
             if people::user(tx, &Bounds::All, member).await?.is_none() {
@@ -101,7 +101,8 @@ pub(super) async fn missing(
     Ok(wrong)
 }
 
-/// Which of these recipients nobody is. What an expression means is known with its event only.
+/// The recipients among these that do not exist. An expression can be evaluated only with its
+/// event.
 async fn nobody(tx: &DatabaseTransaction, to: &[String]) -> Result<Vec<String>, StoreError> {
     let mut nobody = Vec::new();
     for entry in to.iter().filter(|entry| !is_expression(entry)) {
@@ -115,8 +116,8 @@ async fn nobody(tx: &DatabaseTransaction, to: &[String]) -> Result<Vec<String>, 
     Ok(nobody)
 }
 
-/// Whether somebody has this name, and keeps them from being deleted until this transaction
-/// ends; whoever is reached by a number is there.
+/// Whether a recipient of this name exists; locks it against deletion until this transaction ends.
+/// A recipient given by number always exists.
 async fn is_there(tx: &DatabaseTransaction, spec: &RecipientSpec) -> Result<bool, StoreError> {
     Ok(match spec {
         RecipientSpec::Group(name) => people::keep_staff(tx, StaffKind::Group, name).await?,
@@ -131,7 +132,7 @@ async fn is_there(tx: &DatabaseTransaction, spec: &RecipientSpec) -> Result<bool
     })
 }
 
-/// What a plan has removed, and routes or rules of other catalogues still name.
+/// Entries that a plan has removed although routes or rules of other catalogues name them.
 pub(super) async fn left_without(
     tx: &DatabaseTransaction,
     parsed: &Parsed,
@@ -153,7 +154,7 @@ pub(super) async fn left_without(
         .collect();
     let mut wrong = Vec::new();
     for id in removed {
-        // Another translation of it may do.
+        // Another translation of it is enough.
         if id.kind == Kind::Template
             && !catalogue::translations(tx, id.template()).await?.is_empty()
         {
@@ -182,7 +183,7 @@ fn needs(it: &uses::Use, id: &Id) -> bool {
     }
 }
 
-/// What routes and rules call somebody of a catalogue.
+/// How routes and rules refer to a person or group of a catalogue.
 fn recipient(id: &Id) -> Option<RecipientSpec> {
     let name = id.name.clone();
     match id.kind {

@@ -1,13 +1,13 @@
-//! `${NAME:-default}` in a catalogue: filled from settings, from those that are meant for it.
+//! Replaces `${NAME:-default}` in a catalogue by settings that are meant for it.
 
 use std::collections::BTreeMap;
 
 use super::check::{Mistake, line_at};
 
-/// Settings that a catalogue may use, by name; without a value when they are not set.
+/// Settings that a catalogue may use, by name; `None` if they are not set.
 pub type Values = BTreeMap<&'static str, Option<String>>;
 
-/// Fills in what stands for settings.
+/// Replaces the placeholders.
 pub fn fill(text: &str, values: &Values) -> Result<String, Vec<Mistake>> {
     let mut filled = String::with_capacity(text.len());
     let mut wrong = Vec::new();
@@ -38,7 +38,7 @@ pub fn fill(text: &str, values: &Values) -> Result<String, Vec<Mistake>> {
             }
             Some(value) => match value.as_deref().or(default) {
                 None => refuse(format!("${{{name}}}: it is not set, and has no default")),
-                // What would end the text that it stands in.
+                // Characters that would end the surrounding TOML string.
                 Some(value)
                     if value.contains(|c: char| {
                         c == '"' || c == '\'' || c == '\\' || c.is_control()

@@ -1,5 +1,5 @@
-//! Where a message goes is decided when it leaves: people get other numbers, numbers other people,
-//! and users are linked to others.
+//! Resolves the address of a claimed message at the moment of sending: numbers change hands,
+//! contacts get new numbers, and dashboard users are linked to other contacts.
 
 use std::collections::HashMap;
 
@@ -16,15 +16,15 @@ use crate::{
     },
 };
 
-/// Why a message waits whose recipient has no address.
-const NO_ADDRESS: &str =
-    "the person has no number any more: it waits until they are given another one";
+/// Hold reason of a message whose recipient has no address.
+const NO_ADDRESS: &str = "the contact has no number any more: it waits until another one is set";
 
-/// Looks where each message goes now, and takes out of a claim what goes nowhere: it waits until
-/// its recipient has an address again.
+/// Resolves the current address of each claimed message. A message without one leaves the claim and
+/// is held until its recipient has an address again.
 ///
-/// A recipient that was named gets it wherever they are now. A number stays that number, and a user
-/// id that id: whoever has it now is who gets it, with what they want and do not want.
+/// A message to a named recipient goes to that contact's current address. A message to a phone
+/// number or a user id goes to exactly that number or id: its current holder receives it, and that
+/// holder's opt-outs and preferences apply.
 pub(super) async fn resolve(
     tx: &DatabaseTransaction,
     sender: Uuid,
@@ -53,7 +53,7 @@ pub(super) async fn resolve(
         let held = address(message).and_then(|alias| holders.get(&alias));
         let is_theirs =
             held.is_some_and(|holder| holder.contact == contact && holder.superseded_at.is_none());
-        // Nothing goes to who was deleted, wherever they are; that is seen where refusals are.
+        // Nothing is sent to a deleted contact at any address: the check for refusals sees to that.
         if is_theirs || people::is_deleted(tx, contact).await? {
             continue;
         }
@@ -108,7 +108,7 @@ pub(super) async fn resolve(
     Ok(())
 }
 
-/// What was for a user is for whomever the user is now.
+/// A message for a staff member follows the link to the contact the staff member has now.
 async fn relink(tx: &DatabaseTransaction, claimed: &mut [Claimed]) -> Result<(), StoreError> {
     for message in claimed {
         let Some(contact) = message.linked_contact_id else {
@@ -134,7 +134,7 @@ async fn note(
     timeline::note(tx, notification, kind, Some(detail.to_string()), now).await
 }
 
-/// Whether it is a user id that has another one in its place.
+/// Whether the alias is a user id that has been replaced by another one.
 fn is_replaced(holder: &Holder) -> bool {
     !holder.alias.is_phone() && holder.superseded_at.is_some()
 }

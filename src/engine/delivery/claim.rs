@@ -1,4 +1,4 @@
-//! Takes due messages of a sender out of the queue, and commits an attempt for each.
+//! Claims a sender's due messages from the queue and commits an attempt for each.
 
 use std::sync::Arc;
 
@@ -29,22 +29,22 @@ use crate::{
     },
 };
 
-/// What a claim found.
+/// The result of a claim.
 #[derive(Debug, Default)]
 pub struct Claim {
     pub jobs: Vec<Job>,
-    /// How many were taken, those that were held back included.
+    /// Number of messages taken, including those that were held back.
     pub taken: usize,
-    /// When it is worth asking again, if the pace or a hold said no.
+    /// When to try again, if the pace or a hold allowed nothing.
     pub again_at: Option<Timestamp>,
     /// A held sender must pass a reachability probe first.
     needs_probe: bool,
-    /// What the sender sends with has changed since this process last looked.
+    /// The sender's credentials or settings have changed since this process last read them.
     outdated: bool,
 }
 
-/// Which lane goes first, claim after claim: all get their turn, the important
-/// ones more often.
+/// Order of the lanes in successive claims: every lane gets its turn, the important ones more
+/// often.
 const TURNS: [[i64; 3]; 8] = [
     [1, 2, 3],
     [2, 1, 3],
@@ -56,8 +56,8 @@ const TURNS: [[i64; 3]; 8] = [
     [3, 1, 2],
 ];
 
-/// Takes due messages of a sender out of the queue, as many as there are slots
-/// and its pace allows, and commits an attempt for each.
+/// Claims a sender's due messages, as many as the free slots and the pace allow, and commits an
+/// attempt for each.
 pub async fn claim(
     engine: &Engine,
     sender: Uuid,
@@ -67,8 +67,8 @@ pub async fn claim(
     claim_as(engine, sender, slots, true, now).await
 }
 
-/// The same, and a message is risked on a held sender only when its provider answers
-/// at all: one that times out would leave an unknown outcome behind each probe.
+/// Like [`claim`], but probes the provider of a held sender before a message is risked on it: a
+/// provider that times out would otherwise leave an unknown outcome at every attempt to resume.
 pub async fn claim_with(
     engine: &Engine,
     provider: &dyn MessageSender,
@@ -89,8 +89,8 @@ pub async fn claim_with(
     }
 }
 
-/// The same with what the sender sends with, looked up again if that has changed: its
-/// calls are made with the newest credentials there were when they were claimed.
+/// Like [`claim_with`], with the sender's current provider client, which is reloaded if the claim
+/// found it outdated: calls use the newest credentials known when they were claimed.
 pub async fn claim_current(
     engine: &Engine,
     sender: Uuid,
@@ -102,7 +102,7 @@ pub async fn claim_current(
     if !claim.outdated {
         return Ok((claim, provider));
     }
-    // It is committed: a database that fails now must not take it from us.
+    // The claim is committed: a database failure from here on must not lose it.
     if let Err(error) = engine.refresh_keyring().await {
         tracing::error!(event = "sender.outdated", error = %ErrorChain(&error), "sender credentials changed but could not be reloaded");
     }
@@ -116,7 +116,7 @@ async fn claim_as(
     is_probed: bool,
     now: Timestamp,
 ) -> Result<Claim, StoreError> {
-    // The pace is charged for what will be sent, not for every free slot.
+    // The pace is charged for the messages that will be sent, not for every free slot.
     let most = slots.otp.max(slots.ordinary);
     let ring = engine.keyring();
     let known = ring.account(sender);
@@ -171,7 +171,7 @@ async fn claim_as(
         .iter()
         .filter_map(|permit| permit.grant.again_at)
         .min();
-    // Lanes without anything due are not asked.
+    // Lanes without due messages are not queried.
     let turn = TURNS.get(engine.next_claim(sender) % TURNS.len());
     let lanes: Vec<i64> = turn
         .into_iter()
@@ -189,7 +189,8 @@ async fn claim_as(
         let made = found.jobs.iter().filter(|job| job.lane == lane).count();
         i64::try_from(made).unwrap_or(i64::MAX)
     };
-    // The claim is committed: what cannot be given back is only waited for.
+    // The claim is committed. If unused pace cannot be given back, the sender only waits a little
+    // longer.
     if let Err(error) = give_back(engine, sender, &permits, made).await {
         tracing::warn!(event = "sender.pace_not_given_back", error = %ErrorChain(&error), "unused send permits could not be returned: the sender is slower for a moment");
     }
@@ -204,14 +205,14 @@ async fn claim_as(
     })
 }
 
-/// What one claim's transaction found.
+/// What the transaction of one claim found.
 struct Found {
     jobs: Vec<Job>,
     taken: usize,
     report: Report,
-    /// Of what the sender sends with.
+    /// Revision of the sender's settings.
     revision: i64,
-    /// What became of the database's mark.
+    /// Result of advancing the database's state mark.
     advance: Advance,
 }
 
@@ -226,7 +227,7 @@ async fn claim_in(
 ) -> Result<Found, StoreError> {
     let advance = lineage::advance(engine, tx, now).await?;
     let row = match advance {
-        // Its attempts may have been made before: nothing is claimed.
+        // The attempts may have been made before, so nothing is claimed.
         Advance::WentBack { .. } => None,
         Advance::NotDue | Advance::To(_) => sender::find(tx, sender).await?,
     };

@@ -1,4 +1,4 @@
-//! A claimed notification becomes a message, judged at the moment of sending.
+//! Composes the provider's message from a claimed notification, at the moment of sending.
 
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
@@ -37,8 +37,8 @@ pub(super) enum ComposeError {
     Store(#[from] StoreError),
 }
 
-/// Writes the message at the moment of sending: the window and the template are
-/// judged now, not when it was queued.
+/// Composes the message. The service window and the template are checked now, not as they were when
+/// the notification was queued.
 pub(super) async fn compose(
     tx: &DatabaseTransaction,
     catalogue_snapshot: &CatalogueSnapshot,
@@ -67,15 +67,15 @@ pub(super) async fn compose(
         return Err(fix(
             "needs_phone",
             NEEDS_PHONE,
-            "Ask the person for their number, then send it anew.",
+            "Ask the person for their number, then send it as a new message.",
         ));
     }
     let mut params: Value = serde_json::from_str(&claimed.params).unwrap_or(Value::Null);
     if claimed.kind != "template" {
         let until = match claimed.contact_id {
             Some(contact) => {
-                // While it is not decided whose a number is, whoever was seen there last is who
-                // would read it: theirs is the window.
+                // While it is undecided who owns a number, the contact last seen there would read
+                // the message: that contact's window counts.
                 let address = claimed.address.as_deref().unwrap_or_default();
                 let reader = alias::claimant(tx, contact, address).await?;
                 conversation::window_until(tx, sender, reader.unwrap_or(contact)).await?
@@ -87,12 +87,12 @@ pub(super) async fn compose(
                 class: FailureClass::NeedsTemplate,
                 ..Failure::ours(
                     "window_closed",
-                    "The person has not written in the last 24 hours: free text may not be sent.",
-                    "Send a template, or wait until the person writes.",
+                    "The recipient has not written in the last 24 hours: free text may not be sent.",
+                    "Send a template, or wait until the recipient writes.",
                 )
             })));
         }
-        // What was queued by an older version has its text only.
+        // A notification queued by an older version has only its text.
         let content = serde_json::from_value(params).unwrap_or_else(|_older| {
             content::Content::Text(content::Text {
                 body: claimed.body.clone().unwrap_or_default(),
@@ -127,7 +127,7 @@ pub(super) async fn compose(
             return Err(fix(
                 "template_unreadable",
                 error,
-                "Mend the template in its catalogue, then retry.",
+                "Fix the template in its catalogue, then retry.",
             ));
         }
     };
@@ -140,15 +140,15 @@ pub(super) async fn compose(
         Err(Lost::Wiped) => {
             return Err(fix(
                 "secrets_wiped",
-                "What was secret in this message has been wiped, because it was final or had expired.",
-                "Send it anew.",
+                "The secrets of this message have been wiped, because it was final or had expired.",
+                "Send it as a new message.",
             ));
         }
         Err(Lost::Sealed) => {
             return Err(fix(
                 "secrets_sealed",
-                "What is secret in this message was sealed with another HERALD_SECRET_KEY.",
-                "Start every process with the same keys, then send it anew.",
+                "The secrets of this message were sealed with another HERALD_SECRET_KEY.",
+                "Start every process with the same keys, then send it as a new message.",
             ));
         }
     }
@@ -189,7 +189,7 @@ pub(super) async fn compose(
         Err(error) => Err(fix(
             "parameters",
             &format!("The template cannot be filled: {error}."),
-            "Mend the parameters, then send it anew.",
+            "Fix the parameters, then send it as a new message.",
         )),
     }
 }
@@ -206,7 +206,7 @@ fn as_text(layout: &Layout, params: &Value) -> Result<String, TemplateError> {
     Ok(parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n"))
 }
 
-/// Why the secrets of a message are not to be had.
+/// Why the secret parameters of a message cannot be read.
 enum Lost {
     Wiped,
     Sealed,

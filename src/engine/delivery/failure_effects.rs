@@ -1,5 +1,5 @@
-//! What a failure says about more than its message: a wish, a template, a number,
-//! a pair. The same for an answer and for a `failed` callback.
+//! Effects of a failure beyond its own message: an opt-out, a paused template, a slower sender, a
+//! closed pair. The same for the response to a call and for a `failed` callback.
 
 use uuid::Uuid;
 
@@ -24,19 +24,19 @@ use crate::{
     },
 };
 
-/// What a failed message was.
+/// The failed message.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct About<'a> {
     pub sender: Uuid,
     pub contact: Option<Uuid>,
     pub recipient: Recipient<'a>,
-    /// The account that it is said in.
+    /// The account (portfolio) that reported the failure.
     pub scope: &'a str,
-    /// Name and language, if it was made of a template.
+    /// Name and language of its template, if it has one.
     pub template: Option<(&'a str, &'a str)>,
 }
 
-/// Notes what a failure of `at` means for others.
+/// Records the effects of a failure that happened at `at`.
 pub(in crate::engine) async fn of_failure(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -55,8 +55,8 @@ pub(in crate::engine) async fn of_failure(
                 at,
             };
             let aliases = about.recipient.aliases();
-            // Of somebody who was deleted meanwhile, it is of whoever has the number: the next
-            // message to it would go out.
+            // If the contact was deleted meanwhile, the opt-out applies to the current holder of
+            // the number: the next message to it would otherwise go out.
             let person = |alias: &Alias| Sighting {
                 aliases: vec![alias.clone()],
                 facts: Vec::new(),
@@ -72,7 +72,7 @@ pub(in crate::engine) async fn of_failure(
             let sightings: Vec<Sighting> =
                 tie.into_iter().chain(aliases.iter().map(person)).collect();
             let met = identity::meet(engine, tx, &sightings, now).await?;
-            // Each alias for itself: whether they are one person may not be known.
+            // Each alias separately: it may be undecided whether they belong to one person.
             for (sighting, met) in sightings.iter().zip(met) {
                 if let ([_], Some(met)) = (sighting.aliases.as_slice(), met) {
                     let aliases = &sighting.aliases;

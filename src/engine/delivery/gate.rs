@@ -1,4 +1,4 @@
-//! The last look before a call: does the person still want it, may the template be sent?
+//! Last check before a call: opt-outs, preferences, quiet hours and the state of the template.
 
 use uuid::Uuid;
 
@@ -27,30 +27,30 @@ use crate::{
     },
 };
 
-/// What is of this priority, or higher, disturbs.
+/// Messages of this priority or a higher one are sent in quiet hours.
 const HIGH: i64 = Priority::High.lane();
 
-/// The failure of a template that will not be sent.
+/// The failure of a message whose template can never be sent.
 pub(super) fn never(reason: &str) -> Failure {
     Failure {
         class: FailureClass::TemplateTrouble,
         ..Failure::ours(
             "template_unusable",
             reason,
-            "Send another template, or mend this one at the provider, then retry.",
+            "Send another template, or fix this one at the provider, then retry.",
         )
     }
 }
 
-/// What the last look found, beside what may be sent.
+/// Result of the last check, besides the messages that may be sent.
 #[derive(Default)]
 pub(super) struct HeldBack {
     pub report: Report,
-    /// Messages that can never be sent, and why.
+    /// Messages that can never be sent, with the reason.
     pub never: Vec<(Uuid, String)>,
     /// Messages that wait for their templates.
     pub held: Vec<Held>,
-    /// Whether any of them was put off until later.
+    /// Whether any message was delayed.
     pub is_any_late: bool,
 }
 
@@ -58,13 +58,13 @@ pub(super) struct HeldBack {
 pub(super) struct Held {
     pub id: Uuid,
     pub template: String,
-    /// Empty: it has none.
+    /// Empty if the template has no language.
     pub language: String,
     pub reason: String,
 }
 
-/// Takes out of a claim what may not be sent: opted out is skipped, what waits for its template is
-/// the caller's to put aside. What is left may be composed.
+/// Removes from a claim what may not be sent. Opted-out recipients are skipped; messages that wait
+/// for a template are returned, and the caller puts them aside. The rest may be composed.
 pub(super) async fn hold_back(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -118,7 +118,7 @@ pub(super) async fn hold_back(
                     continue;
                 }
             }
-            // What the account calls it decides, whatever the catalogue says.
+            // The category that the account reports outranks the catalogue's.
             if let Some(told) = standing.and_then(|standing| standing.category) {
                 category = Category::counted_as(&told);
             }
@@ -137,13 +137,17 @@ pub(super) async fn hold_back(
         if let Some(reason) = wishes.and_then(|wishes| wishes.refusal(asked)) {
             steps.push(Step::new(message.id, Change::Suppressed { reason }));
         } else if let Some(until) = quiet_until {
-            delays.push(Delay::new(message.id, until, "the person has quiet hours"));
+            delays.push(Delay::new(
+                message.id,
+                until,
+                "the recipient has quiet hours",
+            ));
         } else if let Some(until) = marketing_held_until.filter(|_| category == Category::Marketing)
         {
             delays.push(Delay::new(
                 message.id,
                 until,
-                "marketing of this number is held: people have reported it",
+                "marketing of this number is held: recipients have reported it as spam",
             ));
         }
     }

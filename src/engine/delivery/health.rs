@@ -1,4 +1,4 @@
-//! What a batch of answers says of a sender: it is held, or can send again.
+//! Derives a sender's health from a batch of answers: holds the sender or releases it.
 
 use uuid::Uuid;
 
@@ -22,11 +22,11 @@ use crate::{
     },
 };
 
-/// A sender whose credentials or account are in trouble is probed after so many seconds.
+/// Seconds until a sender is probed whose credentials or account are refused.
 const TROUBLE_PROBE_SECONDS: i64 = 60;
 
-/// Asks the provider of a held sender whether it answers at all. One process does so
-/// at a time. `None`: it does; else when to ask again.
+/// Probes the provider of a held sender, in one process at a time. `None`: it answers; otherwise
+/// when to probe again.
 pub(super) async fn probe(
     engine: &Engine,
     provider: &dyn MessageSender,
@@ -53,7 +53,7 @@ pub(super) async fn probe(
         })
         .await?;
     let Some(health) = failures else {
-        // Another process was first, or it is released.
+        // Another process was first, or the sender has been released.
         return Ok(Some(now.plus_seconds(1)));
     };
     let reachable = provider.is_reachable().await;
@@ -75,16 +75,16 @@ pub(super) async fn probe(
     Ok((!reachable).then_some(again_at))
 }
 
-/// What a batch of answers says of its provider.
+/// What a batch of answers says about the provider.
 #[derive(Debug)]
 pub(super) struct Seen<'a> {
-    /// The provider's own troubles since the last real answer.
+    /// Consecutive provider failures since the last real answer.
     pub in_a_row: i64,
-    /// Something was said of the provider at all.
+    /// At least one answer says something about the provider's availability.
     spoken: bool,
-    /// Something was answered that was about a message.
+    /// At least one answer concerned the message itself.
     pub good_answer: bool,
-    /// Credentials or account are refused.
+    /// The provider refuses the credentials or the account.
     trouble: Option<&'a Failure>,
     /// When the first of these calls began.
     began: Timestamp,
@@ -97,28 +97,28 @@ impl<'a> Seen<'a> {
             spoken: false,
             good_answer: false,
             trouble: None,
-            // An attempt's id says when its call began.
+            // An attempt's id contains the time at which its call began.
             began: answers
                 .iter()
                 .map(|answer| made_at(answer.job.attempt_id))
                 .min()
                 .unwrap_or(now)
-                // By a clock that was ahead it would have begun after whatever comes next.
+                // With a clock that was ahead, the call would seem to begin after later ones.
                 .min(now),
         }
     }
 
-    /// Takes one answer in.
+    /// Takes one answer into account.
     pub(super) fn note(&mut self, answer: &'a Answer) {
         match &answer.exchange.outcome {
-            // No call was made: it says nothing about the provider.
+            // No call was made: this says nothing about the provider.
             _ if answer.job.message.is_err() => {}
             outcome if outcome.is_provider_trouble() => {
                 self.in_a_row += 1;
                 self.spoken = true;
             }
             Outcome::Refused(failure) => match failure.class {
-                // Asked to wait: no trouble, and no sign that trouble is over.
+                // A request to wait is not a failure, and no sign that one is over.
                 FailureClass::PaceNumber | FailureClass::PacePair | FailureClass::WaitUntil => {}
                 FailureClass::Token | FailureClass::Account => self.trouble = Some(failure),
                 _ => self.good(),
@@ -133,7 +133,7 @@ impl<'a> Seen<'a> {
         self.good_answer = true;
     }
 
-    /// What is to be written down of a sender in this state, if anything.
+    /// The health to store for a sender in this state, if it changes.
     fn health(&self, row: &entity::sender::Model, now: Timestamp) -> Option<Health> {
         let held = |reason, probe_at| {
             Some(Health {
@@ -161,7 +161,7 @@ impl<'a> Seen<'a> {
             })
     }
 
-    /// Writes it down, and tells whoever listens when the sender is held or released.
+    /// Stores the health, and raises an event when the sender is held or released.
     pub(super) async fn write(
         &self,
         engine: &Engine,
@@ -196,11 +196,11 @@ impl<'a> Seen<'a> {
         sender: Uuid,
         now: Timestamp,
     ) -> Result<(Option<Change>, Report), StoreError> {
-        // Looked at again under its lock: another process may have said the same.
+        // Checked again under the row's lock: another process may have stored the same.
         let Some(row) = sender::lock(tx, sender).await? else {
             return Ok((None, Report::default()));
         };
-        // With other credentials since then, refused ones say nothing.
+        // A refusal of credentials that have been replaced since says nothing.
         let replaced = self.trouble.is_some() && row.credentials_at > self.began.micros();
         let Some(health) = self.health(&row, now).filter(|_| !replaced) else {
             return Ok((None, Report::default()));
@@ -235,7 +235,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// What became of a sender.
+/// Change of a sender's state.
 enum Change {
     Held(String),
     Released,

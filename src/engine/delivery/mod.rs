@@ -1,8 +1,8 @@
-//! Claim, send, settle.
+//! Sends notifications: claims them from the queue, calls the provider and settles the results.
 //!
-//! A claim commits an attempt for a free call slot; the request is written at
-//! once; answers are settled in batches. A crash between the two leaves the
-//! attempt without an answer, and its lease runs out.
+//! A claim commits one attempt per free call slot, the call follows at once, and answers are
+//! settled in batches. A crash in between leaves an attempt without an answer, and its lease runs
+//! out.
 
 mod address;
 mod claim;
@@ -36,21 +36,21 @@ use crate::{
     store::StoreError,
 };
 
-/// A claimed attempt whose call is to be made at its time.
+/// A claimed attempt whose call is made at a given time.
 #[derive(Debug)]
 pub struct Job {
     pub notification_id: Uuid,
     pub attempt_id: Uuid,
-    /// When the sender's pace lets it go.
+    /// Earliest time at which the sender's pace allows the call.
     pub not_before: Timestamp,
-    /// How far its sender's calls lie apart, in microseconds.
+    /// Interval between the sender's calls, in microseconds.
     pub interval_micros: i64,
     pub lane: Lane,
     contact_id: Option<Uuid>,
     template: Option<(String, String)>,
-    /// What to send, or why nothing can be.
+    /// The message, or why it cannot be sent.
     message: Result<Message, Failure>,
-    /// Held until what came of the call is written down.
+    /// Marks the call as open until its result is stored.
     _open: OpenCall,
 }
 
@@ -63,7 +63,7 @@ impl Job {
     }
 }
 
-/// A job whose call has come back.
+/// A job whose call has returned.
 #[derive(Debug)]
 pub struct Answer {
     job: Job,
@@ -76,16 +76,16 @@ impl Answer {
     }
 }
 
-/// Calls that may be made at the same time, still.
+/// Free slots for concurrent calls.
 #[derive(Clone, Copy, Debug)]
 pub struct Slots {
-    /// For one-time passwords.
+    /// Slots for one-time passwords.
     pub otp: i64,
     pub ordinary: i64,
 }
 
 impl Slots {
-    /// As many for each.
+    /// The same number of slots for each lane.
     pub const fn each(slots: i64) -> Self {
         Self {
             otp: slots,
@@ -110,7 +110,7 @@ pub async fn call(provider: &dyn MessageSender, job: Job) -> Answer {
     Answer { job, exchange }
 }
 
-/// Claims, calls and settles once, one batch, with what the sender sends with.
+/// Claims, calls and settles one batch, with the sender's current credentials.
 pub async fn turn_of(
     engine: &Engine,
     sender: Uuid,
@@ -130,7 +130,7 @@ pub async fn turn_of(
     .await
 }
 
-/// The same with a given provider: for tests.
+/// Like [`turn_of`], with a given provider: for tests.
 pub async fn turn(
     engine: &Engine,
     provider: &dyn MessageSender,

@@ -1,4 +1,5 @@
-//! One person gets only so many messages from one number; the rest waits for its turn, and says so.
+//! Enforces the pair pace: how many messages one contact may get from one sender in a time. The
+//! rest waits for its turn, with a reason.
 
 use std::collections::HashMap;
 
@@ -14,16 +15,17 @@ use crate::{
     },
 };
 
-/// Why a message waits for its turn.
-pub(super) const ITS_TURN: &str = "this person has got many messages in a short time";
+/// Hold reason of a message that waits for its turn.
+pub(super) const ITS_TURN: &str = "this recipient has got many messages in a short time";
 
-/// Pairs whose turns one claim gives out, at most.
+/// Most pairs that get a turn in one claim.
 const TURNS: i64 = 50;
 
-/// Messages of one pair that one claim puts back, where nothing limits them.
+/// Most messages of one pair that one claim puts back while no pace is set.
 const UNLIMITED: i64 = 200;
 
-/// Takes what has to wait for its recipient's pace out of a claim. Says whose turn comes later.
+/// Removes from a claim the messages that exceed their recipient's pace. Returns the contacts whose
+/// turn comes later.
 pub(super) async fn keep_pace(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -84,7 +86,8 @@ pub(super) async fn keep_pace(
     Ok(turns.into_iter().map(|(contact, _)| contact).collect())
 }
 
-/// Puts back what waits for people whose turn has come, as much as their pace allows now.
+/// Puts waiting messages back into the queue for contacts whose turn has come, as many as the pace
+/// allows now.
 pub(super) async fn give_turns(
     engine: &Engine,
     sender: Uuid,

@@ -1,4 +1,4 @@
-//! What a sender's pace allows: how many calls, and when each may be made.
+//! Grants calls from a sender's pace: how many, and when each may be made.
 
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// How many calls of a lane a sender may make, and when.
+/// The calls that a sender may make in one lane, and when.
 pub(super) struct Permit {
     pub lane: Lane,
     pub grant: Grant,
@@ -33,8 +33,8 @@ pub(super) enum Pace {
 
 /// Takes of a sender's pace, one-time passwords first.
 ///
-/// The pace is shared by all processes. One statement takes of it, if nobody has since
-/// the row was read; else it is taken again under the row's lock.
+/// All processes share the pace. One compare-and-set statement takes from it if the row is
+/// unchanged since it was read; otherwise the row is locked and read again.
 pub(super) async fn take_pace(
     engine: &Engine,
     row: &entity::sender::Model,
@@ -78,7 +78,7 @@ async fn take_locked(
         if !is_probed {
             return Ok(Pace::ProbeFirst);
         }
-        // One probe at a time: the next may go when this one's lease has run out.
+        // One probe at a time: the next one may go when the lease of this one has run out.
         let health = Health {
             state: "held",
             reason: row.state_reason.clone(),
@@ -96,8 +96,8 @@ async fn take_locked(
     Ok(Pace::Granted(permits))
 }
 
-/// When a held sender may be probed. Only a provider that holds the whole account says
-/// when itself.
+/// When a held sender may be probed. The stored time is exact only if the provider holds the whole
+/// account; otherwise it is limited, in case a clock was wrong.
 pub(super) fn probe_at(engine: &Engine, row: &entity::sender::Model, now: Timestamp) -> Timestamp {
     let probe_at = row.probe_at.map_or(now, Timestamp::from_micros);
     if row.account_held_at.is_some() {
@@ -106,8 +106,7 @@ pub(super) fn probe_at(engine: &Engine, row: &entity::sender::Model, now: Timest
     horizon::until(probe_at, now, engine.settings.horizon().probe())
 }
 
-/// What a sender's pace allows of what is wanted, and when the next call may be made
-/// after it.
+/// How many of the wanted calls the pace allows, and when the next call may follow.
 fn weigh(
     engine: &Engine,
     row: &entity::sender::Model,
@@ -134,8 +133,8 @@ fn weigh(
     (permits, next_at)
 }
 
-/// The sender's instant without those of its permits that were not used, if it can go back: they
-/// are the last ones. `used` counts the calls of a lane.
+/// The sender's next instant with unused permits taken back, if possible: only the last ones can
+/// be. `used` counts the calls made in a lane.
 fn unused(permits: &[Permit], used: impl Fn(Lane) -> i64) -> Option<Timestamp> {
     let mut back = None;
     for permit in permits.iter().rev() {
@@ -154,8 +153,8 @@ fn unused(permits: &[Permit], used: impl Fn(Lane) -> i64) -> Option<Timestamp> {
     back
 }
 
-/// Gives back what a claim took of the pace and did not use, because what it found has to wait.
-/// Not if another process has taken of the pace since.
+/// Gives back pace that a claim took and did not use, because its messages have to wait. Does
+/// nothing if another process has taken from the pace since.
 pub(super) async fn give_back(
     engine: &Engine,
     sender: Uuid,
@@ -169,9 +168,8 @@ pub(super) async fn give_back(
     Ok(())
 }
 
-/// Gives new moments to claimed messages whose own have passed, because the claim
-/// was held up: two processes that make up for it together would pass the limit.
-/// One-time passwords are left as they are.
+/// Reschedules claimed messages whose times have passed because the claim was delayed: two
+/// processes that catch up at once would exceed the limit. One-time passwords keep their times.
 pub async fn catch_up(
     engine: &Engine,
     id: Uuid,
@@ -214,7 +212,7 @@ pub async fn catch_up(
     Ok(())
 }
 
-/// The times that were granted, given out one after the other.
+/// Hands out the granted times one after the other.
 pub(super) struct Times<'a> {
     permits: &'a [Permit],
     given: [i64; 2],

@@ -1,4 +1,4 @@
-//! Service windows that are closing or closed: an event for each, once.
+//! Raises an event when a service window is about to close and when it has closed, once each.
 
 use crate::{
     domain::{
@@ -11,14 +11,13 @@ use crate::{
     store::{DatabaseTransaction, StoreError, catalogue, conversation, people, sender},
 };
 
-/// Windows that go into one transaction.
+/// Windows per transaction.
 const BATCH: i64 = 100;
 
-/// Tells of windows whose moment has come. Says how many were looked at.
+/// Raises the events that are due. Returns the number of windows examined.
 ///
-/// Of a window that was both closing and closed while nobody looked, only the
-/// end is told. An event is made only if some route listens to it: there are as
-/// many windows as conversations.
+/// If a window has both neared its end and closed since the last run, only the end is reported. An
+/// event is made only if a route listens to it: there are as many windows as conversations.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
     if !conversation::any_woken(&engine.store, now).await? {
         return Ok(0);

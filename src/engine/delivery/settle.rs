@@ -1,4 +1,4 @@
-//! Stores the results of calls, in batches.
+//! Stores the results of calls in batches.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -25,8 +25,8 @@ use crate::{
     },
 };
 
-/// Writes down what the calls brought, joins statuses that came before, and
-/// notes the provider's health.
+/// Stores the results of calls, joins statuses that arrived before them, and updates the sender's
+/// health.
 pub async fn settle(
     engine: &Engine,
     sender: Uuid,
@@ -37,7 +37,7 @@ pub async fn settle(
     if answers.is_empty() {
         return Ok(());
     }
-    // Where all was accepted, how it was before decides nothing about the messages.
+    // If everything was accepted, earlier failures do not affect the messages.
     let all_accepted = answers
         .iter()
         .all(|answer| matches!(answer.exchange.outcome, Outcome::Accepted { .. }));
@@ -145,8 +145,8 @@ pub async fn settle(
     note_health(engine, sender, &seen, now).await
 }
 
-/// Tells those who wait for these notifications what became of them: read once, for all
-/// of them. They look for themselves when they are not told.
+/// Notifies requests that wait for these notifications; the rows are read once for all of them. A
+/// waiter that is not notified polls.
 async fn tell(engine: &Engine, answers: &[Answer], now: Timestamp) {
     let ids = answers.iter().map(|answer| answer.job.notification_id);
     let wanted = engine.send_waiters.waited_for(ids);
@@ -170,8 +170,8 @@ async fn tell(engine: &Engine, answers: &[Answer], now: Timestamp) {
     }));
 }
 
-/// What the answers say of their sender. Nobody waits for this; a crash before it costs
-/// what the next answer says again.
+/// Updates the sender's health from the answers. Nothing waits for this; after a crash the next
+/// answer repeats it.
 async fn note_health(
     engine: &Engine,
     sender: Uuid,
@@ -181,7 +181,7 @@ async fn note_health(
     let Some(row) = sender::find(engine.store.by_index(), sender).await? else {
         return Ok(());
     };
-    // Written once: a sender's row is everybody's.
+    // Written once only: all processes share the sender's row.
     if seen.good_answer && row.unheard_since.is_none() {
         engine
             .store
@@ -191,7 +191,7 @@ async fn note_health(
     seen.write(engine, &row, now).await
 }
 
-/// One line for each call that was made: ids and codes, never a number or a text.
+/// Logs one line per call: ids and codes, never a number or a text.
 fn say(answer: &Answer) {
     let (notification, attempt) = (answer.job.notification_id, answer.job.attempt_id);
     match &answer.exchange.outcome {
@@ -222,7 +222,7 @@ fn describe(exchange: &Exchange) -> Option<Value> {
     }
 }
 
-/// Statuses that came before the answer, with the attempts they are about.
+/// Parked statuses that belong to these answers, with their attempts.
 fn join_parked<'a>(
     parked: &[parked::Parked],
     answers: &'a [Answer],
@@ -241,7 +241,7 @@ fn join_parked<'a>(
         .collect()
 }
 
-/// Whom the provider says a call went to.
+/// The recipient as the provider reports it for a call.
 fn recipient(answer: &Answer) -> Recipient<'_> {
     let (wa_id, user_id) = match &answer.exchange.outcome {
         Outcome::Accepted { wa_id, user_id, .. } => (wa_id.as_deref(), user_id.as_deref()),
@@ -255,8 +255,8 @@ fn recipient(answer: &Answer) -> Recipient<'_> {
     }
 }
 
-/// Which id and which form of its number a person is known by is learned from the answer, never
-/// guessed. The answer does not wait for it.
+/// Learns from the answer which user id and which form of the number belong to the recipient; never
+/// guessed. Settling does not wait for it.
 async fn learn_names(engine: &Engine, scope: &str, answers: &[Answer], now: Timestamp) {
     let sightings = answers
         .iter()
@@ -266,13 +266,13 @@ async fn learn_names(engine: &Engine, scope: &str, answers: &[Answer], now: Time
         })
         .collect();
     if engine.pending_sightings.add(sightings, now) {
-        // It is logged, and tried again.
+        // An error is logged inside, and the sightings are tried again later.
         drop(identity::learn_answered(engine, now).await);
     }
 }
 
-/// Settles until the database takes it: an answer that is dropped would be an
-/// unknown outcome for nothing.
+/// Settles with retries until the database accepts it: a dropped answer would become an unknown
+/// outcome without need.
 pub async fn settle_surely(
     engine: &Engine,
     sender: Uuid,

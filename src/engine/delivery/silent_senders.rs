@@ -1,4 +1,4 @@
-//! Senders of which nothing is heard although they accept.
+//! Raises an alarm for senders that accept messages but receive no callbacks.
 
 use crate::{
     domain::{
@@ -9,9 +9,9 @@ use crate::{
     store::{StoreError, sender},
 };
 
-/// Raises `herald.silence` for a sender that has accepted messages for some time
-/// while no callback came: the webhook is not registered, or does not arrive.
-/// Raised once, until something is heard. Says how many.
+/// Raises `herald.silence` for a sender that has accepted messages for some time without any
+/// callback: the webhook is not registered, or callbacks do not arrive. Raised once until a
+/// callback comes. Returns the number of events.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
     let since = now.plus_seconds(-engine.settings.alarms.silent_after_seconds);
     if !sender::any_silent(&engine.store, since).await? {

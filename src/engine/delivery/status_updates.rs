@@ -1,4 +1,4 @@
-//! A provider's statuses of messages that are known, and what they say about people.
+//! Applies a provider's statuses of known messages, and learns from them about contacts.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -15,17 +15,18 @@ use crate::{
     store::{DatabaseTransaction, StoreError, identity::Source, made_at},
 };
 
-/// A status of a message of ours.
+/// A status of one of our messages.
 pub(in crate::engine) struct KnownStatus<'a> {
     pub notification_id: Uuid,
     pub attempt_id: Uuid,
     pub callback_id: Uuid,
-    /// The account that it was said in.
+    /// The account (portfolio) that reported it.
     pub scope: &'a str,
     pub update: &'a Update,
 }
 
-/// A status of a known attempt as a change. A status this version does not know is none.
+/// Converts a status of a known attempt to a change. `None` for a status this version does not
+/// know.
 pub(in crate::engine) fn step(
     update: &Update,
     notification_id: Uuid,
@@ -48,13 +49,14 @@ pub(in crate::engine) fn step(
         occurrence: None,
         provider_at: Some(update.at),
         detail: update.participant.as_ref().map(|participant| {
-            // Of a group: one status for each member, all of one message.
+            // In a group: one status per member, all for the same message.
             json!({ "participant": participant.user_id.as_ref().or(participant.wa_id.as_ref()) })
         }),
     })
 }
 
-/// What statuses say about people: which id goes with a number, and who wants no more marketing.
+/// Learns from statuses about contacts: which user id belongs to which number, and who opted out of
+/// marketing.
 pub(in crate::engine) async fn learn(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -89,7 +91,7 @@ pub(in crate::engine) async fn learn(
             failure_effects::of_failure(engine, tx, about, &failure.value, at, callback, now)
                 .await?;
         }
-        // When the call was made: the same for all statuses of a message, whichever comes first.
+        // The time of the call: equal for all statuses of a message, whichever comes first.
         let at = made_at(told.attempt_id);
         if let Some(mut sighting) = recipient.sighting(told.scope, at, Source::Status) {
             sighting.callback_id = Some(told.callback_id);

@@ -1,5 +1,5 @@
-//! What happens because time passes: leases that run out, decisions about
-//! unknown outcomes, expiry, staleness, queues that are held or released.
+//! Handles what becomes due with time: expired leases, decisions about unknown outcomes, expiry,
+//! and held or released queues.
 
 use uuid::Uuid;
 
@@ -22,10 +22,10 @@ use crate::{
     },
 };
 
-/// Rows that go into one transaction.
+/// Rows per transaction.
 const BATCH: i64 = 200;
 
-/// Looks at what is due to be looked at. Says how many.
+/// Processes notifications whose timer has fired. Returns the number.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
     if !notification::any_woken(&engine.store, now).await? {
         return Ok(0);
@@ -34,7 +34,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
         .store
         .write(async |tx| {
             let woken = notification::woken(tx, now, BATCH).await?;
-            // While its call is open here, nothing is decided, whatever the clock says.
+            // While the call is open in this process nothing is decided, whatever the clock says.
             let open = engine.open_calls.of(&woken);
             let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
             let waiting = notification::await_open_calls(tx, &open, lease).await?;
@@ -51,9 +51,9 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     Ok(count)
 }
 
-/// Joins parked statuses whose message has become known, and forgets those of
-/// nobody. Says how many. An answer and its status may be committed at the same
-/// time by two processes, neither seeing the other's: this is who looks again.
+/// Joins parked statuses whose message has become known, and drops those that have waited too long.
+/// Returns the number joined. Two processes may commit an answer and its status at the same time
+/// without seeing each other's rows: this is the second look.
 pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
     if !parked::any(&engine.store).await? {
         return Ok(0);
@@ -116,14 +116,14 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
     Ok(count)
 }
 
-/// A parked status and what it is about.
+/// The rows that a parked status belongs to.
 struct Joined {
     notification: Uuid,
     attempt: Uuid,
     callback: Uuid,
 }
 
-/// Moves due messages out of the queue while they cannot be sent. Says how many.
+/// Moves due messages out of the queue while they cannot be sent. Returns the number.
 pub async fn hold(
     engine: &Engine,
     whose: SenderScope,
@@ -140,7 +140,7 @@ pub async fn hold(
         .await
 }
 
-/// Moves out of the queue what waits because sending is on hold. Says how many.
+/// Moves messages out of the queue because sending is on hold. Returns the number.
 async fn hold_all(engine: &Engine, ring: &Keyring, now: Timestamp) -> Result<u64, StoreError> {
     let Some(hold_now) = engine.refresh_hold().await? else {
         return Ok(0);
@@ -153,9 +153,9 @@ async fn hold_all(engine: &Engine, ring: &Keyring, now: Timestamp) -> Result<u64
     Ok(held)
 }
 
-/// Moves out of the queue what cannot be sent now, sender by sender, each with its
-/// reason. Says how many. A token that cannot be read here may be read elsewhere: that
-/// is no reason to take the queue from others.
+/// Holds messages that cannot be sent now, sender by sender, each with its reason. Returns the
+/// number. A token that this process cannot read may be readable elsewhere: that is no reason to
+/// take the queue from other processes.
 pub async fn hold_blocked(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
     let ring = engine.keyring();
     let readable = |account: &Account| !matches!(account.token, Token::Unreadable);
@@ -180,7 +180,7 @@ pub async fn hold_blocked(engine: &Engine, now: Timestamp) -> Result<u64, StoreE
     Ok(held)
 }
 
-/// Puts back what was held for senders that can send again. Says how many.
+/// Puts held messages back for senders that can send again. Returns the number.
 pub async fn release(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
     let ring = engine.refresh_keyring().await?;
     let mut able: Vec<SenderScope> = ring
@@ -195,7 +195,7 @@ pub async fn release(engine: &Engine, now: Timestamp) -> Result<u64, StoreError>
     let passing = engine.refresh_hold().await?.map(|hold| hold.passing());
     let mut released = 0;
     for whose in able {
-        // Read before anything is written: mostly nothing waits.
+        // Read before writing: usually nothing waits.
         while notification::any_held(&engine.store, whose, passing).await? {
             let chunk = engine
                 .store
@@ -211,8 +211,8 @@ pub async fn release(engine: &Engine, now: Timestamp) -> Result<u64, StoreError>
     Ok(released + release_templates(engine, &ring, now).await?)
 }
 
-/// Puts back what waited for a template that waits no more: it may be sent, or
-/// never, and then the claim says why. Says how many.
+/// Puts back what waited for a template that is decided: it may be sent, or it never may, and then
+/// the claim records why. Returns the number.
 async fn release_templates(
     engine: &Engine,
     ring: &Keyring,
@@ -223,10 +223,10 @@ async fn release_templates(
     while let Some(awaited) = notification::awaited_after(&engine.store, last.as_ref()).await? {
         let awaited = last.insert(awaited);
         let (sender, template, language) = (awaited.sender, &awaited.template, &awaited.language);
-        // The word of its own account counts, and no other's.
+        // Only the status in the sender's own account counts.
         let account = ring.account(sender);
         let account_id = account.and_then(|account| account.account_id.as_deref());
-        // Read before anything is written: most of them still have to wait.
+        // Read before writing: most of them still have to wait.
         let reader = engine.store.by_index();
         let standing = template_sync::standing(reader, account_id, template, language).await?;
         if matches!(sendable(template, standing.as_ref()), Sendable::Later(_)) {

@@ -1,8 +1,8 @@
-//! Takes due messages out of the queue: what may leave is made ready, what has to wait is put aside.
+//! Takes due messages from the queue, prepares those that may be sent, and puts the others aside.
 //!
-//! A message that waits for its turn with one person, or for its template, costs other messages
-//! nothing: what waits for the same and is next goes aside with it, and the claim looks for others
-//! from the other end of the queue.
+//! A message that waits for its pair pace or its template must not hold up others: the next
+//! messages with the same reason are put aside with it, and the claim continues from the other end
+//! of the queue.
 
 use std::collections::{HashMap, HashSet};
 
@@ -35,10 +35,10 @@ use crate::{
 /// The lane of one-time passwords; the others follow by importance.
 const OTP: i64 = Priority::Otp.lane();
 
-/// Messages that are looked at, beside those that are claimed, for more that waits for the same.
+/// How many further messages are examined for the same reason to wait, besides those claimed.
 const AHEAD: i64 = 500;
 
-/// Whose messages a claim takes, and which.
+/// The scope of a claim: sender, lanes, permits, lease.
 pub(super) struct Claiming<'a> {
     pub engine: &'a Engine,
     pub tx: &'a DatabaseTransaction,
@@ -46,35 +46,35 @@ pub(super) struct Claiming<'a> {
     pub sender: &'a entity::sender::Model,
     pub capabilities: Capabilities,
     pub permits: &'a [Permit],
-    /// Lanes that are not of one-time passwords, in the order in which they are asked.
+    /// Lanes other than one-time passwords, in the order in which they are claimed.
     pub ordinary: &'a [i64],
-    /// What goes on while sending is on hold.
+    /// What may be sent while sending is on hold.
     pub passing: Option<Passing>,
     pub lease: Timestamp,
     pub now: Timestamp,
 }
 
-/// What was taken.
+/// The messages that were taken.
 #[derive(Default)]
 pub(super) struct Taken {
-    /// What may leave.
+    /// Messages that may be sent.
     pub ready: Vec<(Lane, Claimed)>,
-    /// Why a message can never be sent: of those that are ready.
+    /// For messages in `ready` that can never be sent: the reason.
     pub never: HashMap<Uuid, String>,
-    /// How many were looked at.
+    /// Number of messages examined.
     pub count: usize,
     pub report: Report,
 }
 
 impl Taken {
-    /// How many calls of a lane are to be made.
+    /// Number of calls to be made in a lane.
     pub(super) fn ready_in(&self, lane: Lane) -> i64 {
         let ready = self.ready.iter().filter(|(of, _)| *of == lane).count();
         i64::try_from(ready).unwrap_or(i64::MAX)
     }
 }
 
-/// What the messages wait for that were put aside.
+/// What the messages that were put aside wait for.
 #[derive(Default)]
 struct Waits {
     contacts: HashSet<Uuid>,
@@ -187,7 +187,8 @@ impl Claiming<'_> {
         Ok((lanes_of, claimed))
     }
 
-    /// Read with the sender, not remembered: the default may have been switched a moment ago.
+    /// Read with the sender's row, not from the cache: the default sender may have changed a moment
+    /// ago.
     fn whose(&self) -> SenderScope {
         if self.sender.is_default {
             SenderScope::SenderOrUnassigned(
@@ -199,7 +200,7 @@ impl Claiming<'_> {
         }
     }
 
-    /// Follow-ups whose reason is gone are not sent.
+    /// Skips follow-ups whose reason no longer holds.
     async fn drop_overtaken(&self, claimed: &mut Vec<Claimed>) -> Result<Report, StoreError> {
         let children: Vec<Uuid> = claimed
             .iter()
@@ -252,7 +253,7 @@ impl Claiming<'_> {
         .await
     }
 
-    /// What waits for the same as those that were just put aside, and would be claimed next.
+    /// Puts aside the next messages that wait for the same reasons and would be claimed next.
     async fn set_more_aside(&self, end: End, waits: &Waits) -> Result<(), StoreError> {
         if waits.is_empty() {
             return Ok(());

@@ -1,5 +1,5 @@
-//! What changed under us: ids, wishes, templates and accounts. Each only moves
-//! forward in the provider's time; what is older is kept and acts on nothing.
+//! Applies changed ids, preferences, templates and accounts. Each only moves forward in the
+//! provider's time; an older item is kept and has no effect.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -34,10 +34,10 @@ use crate::{
     },
 };
 
-/// The outcome of news that are older than what is known.
-const OLDER: &str = "ignored: something newer is known";
+/// Outcome of an item that is older than the known state.
+const OLDER: &str = "ignored: a newer value is known";
 
-/// Applies changed numbers and ids.
+/// Applies changed numbers and user ids.
 pub(super) async fn identities(turn: Turn<'_>, work: &[&Work]) -> Result<(), StoreError> {
     let Turn { tx, now, .. } = turn;
     for work in work {
@@ -91,7 +91,7 @@ async fn change_identity(
         });
     }
     let is_of = |all: &[Alias], kind| all.iter().find(|alias| alias.kind == kind).cloned();
-    // Which id was replaced is not said, but whose: the one at this number.
+    // The item does not say which user id was replaced, but at which number.
     let number = is_of(&new, AliasKind::Phone).or_else(|| is_of(&old, AliasKind::Phone));
     if let (Some(phone), None, Some(id)) = (
         number,
@@ -111,7 +111,7 @@ async fn change_identity(
         profile_name: None,
         username: None,
     };
-    // Nobody was seen: it is said of them.
+    // The contact did not write: no `Seen` facts.
     let side_by_side = |aliases: &[Alias]| {
         let mut facts = identity::facts(aliases);
         facts.retain(|fact| !matches!(fact, Fact::Seen(_)));
@@ -124,11 +124,11 @@ async fn change_identity(
     Ok(if met.into_iter().any(|met| met.is_some()) {
         "applied"
     } else {
-        "nobody we know: kept, should we meet them"
+        "unknown contact: kept for later"
     })
 }
 
-/// Applies everything that is about wishes, templates and accounts.
+/// Applies items about preferences, templates and accounts.
 pub(super) async fn apply(turn: Turn<'_>, work: &[&Work]) -> Result<Report, StoreError> {
     let Turn { tx, now, .. } = turn;
     let mut report = Report::default();
@@ -148,7 +148,7 @@ pub(super) async fn apply(turn: Turn<'_>, work: &[&Work]) -> Result<Report, Stor
         let outcome = match &news.subject {
             Subject::Preference { person, wish } => {
                 match people::of_preference(turn, person, work, at).await? {
-                    None => "ignored: nobody is named".to_owned(),
+                    None => "ignored: no person is named".to_owned(),
                     Some(met) => {
                         let about = (met, person);
                         let newest =
@@ -180,7 +180,7 @@ pub(super) async fn apply(turn: Turn<'_>, work: &[&Work]) -> Result<Report, Stor
     Ok(report)
 }
 
-/// Lists something that nothing acts on.
+/// Lists an item that has no effect.
 async fn list(turn: Turn<'_>, work: &Work, other: &Other) -> Result<(), StoreError> {
     let kept = notice::New {
         callback_id: work.callback_id,
@@ -206,7 +206,7 @@ async fn apply_template(
     let Turn { engine, tx, now } = turn;
     let suffix = engine.settings.template_suffix.as_deref();
     let Some(called) = ours(&template.name, suffix) else {
-        return Ok("applied: it has not the suffix of ours".to_owned());
+        return Ok("applied: it lacks the suffix of our templates".to_owned());
     };
     let name = Name {
         account_id: news.account_id.as_deref().unwrap_or(""),

@@ -1,4 +1,5 @@
-//! What people write: kept, answered to what it answers, windows opened, wishes heard.
+//! Processes inbound messages: stores them, matches replies, opens service windows and applies STOP
+//! and START.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -37,10 +38,10 @@ use crate::{
     },
 };
 
-/// A reply without a quote answers what was sent in this time before it.
+/// A reply without a quote answers messages sent at most this long before it.
 const ANSWERS_SECONDS: i64 = 7 * 24 * 60 * 60;
 
-/// Stores what people wrote, opens their windows, and finds what they answered.
+/// Stores inbound messages, opens service windows, and finds the notifications they answer.
 pub(super) async fn steps(
     turn: Turn<'_>,
     work: &[&Work],
@@ -59,7 +60,7 @@ pub(super) async fn steps(
     }
     let mut people = people::of_messages(turn, &messages).await?;
     let quoted = find_quoted(engine, tx, &messages).await?;
-    // An event for each message only if some route listens to it.
+    // One event per message, but only if a route listens to it.
     let received = OwnEventType::MessageReceived.name();
     let routes = catalogue::routes(tx, &Bounds::All, received).await?;
     let listened = !routes.is_empty();
@@ -149,7 +150,7 @@ pub(super) async fn steps(
         }
         let mut answers: Vec<Uuid> = answered.into_iter().collect();
         if let (Some(until), Some(sender_id), Some(met)) = (window_until, sender_id, met) {
-            // Contacts that act as one hear it together.
+            // The message counts for all contacts that act as one.
             for contact in identity::together(tx, met).await? {
                 let heard = Heard {
                     sender: sender_id,
@@ -165,7 +166,8 @@ pub(super) async fn steps(
                 };
                 conversation::heard(tx, heard, now).await?;
                 let not_before = at.plus_seconds(-ANSWERS_SECONDS);
-                // Whole seconds: a reply in the second of the send is after it.
+                // Provider times are whole seconds: a reply within the second of the send comes
+                // after it.
                 let until = at.plus_seconds(1);
                 answers.extend(
                     notification::answerable(tx, sender_id, contact, until, not_before, now)
@@ -198,8 +200,8 @@ pub(super) async fn steps(
     Ok(steps)
 }
 
-/// Keeps a message or a report of a call. Says whether a person has reached us with it for the
-/// first time: nothing else opens a window or answers anything.
+/// Stores a message or a report of a call. Returns whether it is a person's first contact with us
+/// by it: only then does it open a window or answer anything.
 async fn keep(
     tx: &DatabaseTransaction,
     work: &Work,
@@ -215,7 +217,7 @@ async fn keep(
             let known = inbound::lock(tx, id, number).await?;
             let same = known.is_none_or(|known| is_same(&known.item, &message.raw));
             if !same {
-                let summary = "a message whose id another message has, with another content";
+                let summary = "a message with the id of another message, and different content";
                 dropped(tx, work, message, summary, now).await?;
             }
         }
@@ -232,7 +234,7 @@ async fn keep(
     match record.add(report, &message.raw) {
         Added::Known => return Ok(false),
         Added::Full => {
-            let summary = "a report of a call of which too many are known";
+            let summary = "a report of a call that has too many reports";
             dropped(tx, work, message, summary, now).await?;
             return Ok(false);
         }
@@ -253,7 +255,7 @@ fn is_same(one: &str, other: &str) -> bool {
     one == other || value(one) == value(other)
 }
 
-/// Lists an item that is not kept because of what is known already.
+/// Lists an item that is not stored because it is known already.
 async fn dropped(
     tx: &DatabaseTransaction,
     work: &Work,
@@ -288,7 +290,7 @@ async fn dropped(
     notice::insert(tx, kept, now).await
 }
 
-/// STOP and START, as a text or on a button.
+/// Recognizes STOP and START, as text or as a button.
 fn wish(engine: &Engine, message: &Inbound) -> Option<Wish> {
     if message.group_id.is_some() {
         return None;
@@ -304,7 +306,7 @@ fn wish(engine: &Engine, message: &Inbound) -> Option<Wish> {
         .find_map(|said| words.wish(said, message.at))
 }
 
-/// The notification each message quotes.
+/// The notification that each message quotes.
 async fn find_quoted(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -328,7 +330,7 @@ async fn find_quoted(
     let ring = engine.keyring();
     Ok(found
         .into_iter()
-        // Nobody answers what another number has said.
+        // A message to one number cannot answer what another number sent.
         .filter(|found| {
             messages.get(found.position).is_some_and(|(work, _)| {
                 ring.speaks_for(work.item.endpoint_id.as_deref(), found.sender_id)

@@ -1,6 +1,6 @@
-//! Callbacks become facts: a batch of bodies is parsed, matched and applied in
-//! one transaction. What fails for a reason of its own is narrowed down to the
-//! item; what fails for a passing reason is repeated as a whole.
+//! Applies stored callbacks: parses, matches and applies a batch of bodies in one transaction. A
+//! permanent failure is narrowed down to the item, which becomes a dead letter; a transient failure
+//! repeats the whole batch.
 
 mod account_updates;
 mod inbound;
@@ -31,19 +31,19 @@ use crate::{
     },
 };
 
-/// Bodies that go into one transaction: many, because a batch costs little more
-/// than one; fewer on SQLite, where whoever stores callbacks waits meanwhile.
+/// Bodies per transaction: many, because a batch costs little more than one body; fewer on SQLite,
+/// where storing callbacks has to wait meanwhile.
 pub fn batch_size(store: &Store) -> usize {
     if store.is_sqlite() { 100 } else { 500 }
 }
 
-/// Items that go into one transaction, at most.
+/// Most items per transaction.
 const MOST_TOGETHER: usize = 2_000;
 
 /// Items that a replay takes at a time.
 const REPLAYED: usize = 500;
 
-/// A body that was being processed at this many crashes is processed alone.
+/// A body that was being processed during this many crashes is processed alone.
 const ALONE_AFTER_TRIES: i64 = 3;
 
 /// One item, and the callback it came in.
@@ -52,7 +52,7 @@ struct Work {
     item: Item,
 }
 
-/// What came of a batch.
+/// Result of a batch.
 #[derive(Debug, Default)]
 pub struct Applied {
     pub bodies: usize,
@@ -60,8 +60,8 @@ pub struct Applied {
     pub dead: usize,
 }
 
-/// Processes bodies. Transient errors come back and nothing is dead-lettered:
-/// the caller repeats the turn.
+/// Processes bodies. A transient error is returned, and nothing becomes a dead letter: the caller
+/// repeats the turn.
 pub async fn process(
     engine: &Engine,
     bodies: &[Body],
@@ -113,8 +113,8 @@ async fn batch(
     marks.sort_by_key(|mark| mark.id.0);
     let all: Vec<&Work> = work.iter().collect();
     let (most, rest) = all.split_at(all.len() - all.len() % MOST_TOGETHER);
-    // No transaction of unbounded size: the marks come with the last piece, and
-    // applying a piece twice changes nothing.
+    // No transaction of unbounded size: the bodies are marked with the last piece, and applying a
+    // piece twice changes nothing.
     let mut foreign = Vec::new();
     let mut together = Ok(());
     for piece in most.chunks(MOST_TOGETHER) {
@@ -134,7 +134,7 @@ async fn batch(
         Ok(()) => {}
         Err(error) if error.is_transient() => return Err(error),
         Err(_) => {
-            // Something in it cannot be applied: find it, and spare the others.
+            // Some item cannot be applied: bisects to find it and spares the others.
             let mut pieces: Vec<Vec<&Work>> = all
                 .chunks(MOST_TOGETHER)
                 .rev()
@@ -174,7 +174,7 @@ async fn batch(
     foreign.sort_by(|one, other| (one.0, &one.1.pointer).cmp(&(other.0, &other.1.pointer)));
     foreign.dedup();
     if !foreign.is_empty() {
-        // Rare, and only a number for people.
+        // Rare, and only a figure for people.
         let callbacks: Vec<Uuid> = foreign.iter().map(|(callback, _)| *callback).collect();
         engine
             .store
@@ -195,8 +195,8 @@ async fn batch(
     Ok(())
 }
 
-/// What stands in a body, and what of it cannot be applied. A signature is good for
-/// the numbers and accounts of its own app, and for no other's.
+/// The items of a body, and those that cannot be applied. A signature is valid only for the numbers
+/// and accounts of its own app.
 fn read(engine: &Engine, body: &Body) -> (Vec<Work>, Vec<Dead>) {
     let Some(receiver) = engine.providers().receiver(&body.endpoint) else {
         let unread = Dead {
@@ -230,10 +230,10 @@ fn read(engine: &Engine, body: &Body) -> (Vec<Work>, Vec<Dead>) {
     (work.collect(), dead)
 }
 
-/// Why a word of another app is not applied.
-const FOREIGN: &str = "signed by another app than that of the number it speaks of";
+/// Reason of a dead letter that another app has signed.
+const FOREIGN: &str = "signed by a different app than the one its number belongs to";
 
-/// A body over which processes died again and again, the last time alone.
+/// Sets aside a body during which processes crashed repeatedly, the last time alone.
 async fn isolate(engine: &Engine, body: &Body, now: Timestamp) -> Result<(), StoreError> {
     let mark = Processed {
         id: Id(body.id),
@@ -248,7 +248,7 @@ async fn isolate(engine: &Engine, body: &Body, now: Timestamp) -> Result<(), Sto
     Ok(())
 }
 
-/// Dead letters as they are kept.
+/// Dead letters as rows.
 fn letters<'a>(
     dead: impl Iterator<Item = &'a (Uuid, Dead)>,
     now: Timestamp,
@@ -262,8 +262,8 @@ fn letters<'a>(
     .collect()
 }
 
-/// One transaction: marks, inbound messages, updates, dead letters. Gives back what
-/// was not believed: words about another sender's messages.
+/// Writes one transaction: processed marks, inbound messages, updates, dead letters. Returns the
+/// rejected items: statuses of messages that another sender sent.
 async fn commit(
     engine: &Engine,
     work: &[&Work],
@@ -271,8 +271,8 @@ async fn commit(
     dead: &[(Uuid, Dead)],
     now: Timestamp,
 ) -> Result<Vec<(Uuid, Dead)>, StoreError> {
-    // Rarely does anybody else touch the same notifications at the same moment,
-    // and locking them costs as much as changing them: only the loser locks.
+    // Concurrent changes of the same notifications are rare, and locking costs as much as changing:
+    // only a retry locks.
     let mut tries = 0;
     let (report, foreign) = engine
         .store
@@ -291,7 +291,7 @@ async fn commit(
                 .iter()
                 .filter(|(callback, _)| !elsewhere.contains(callback));
             dead_letter::insert(tx, &letters(dead, now), now).await?;
-            // Who somebody is comes before what they say.
+            // Identities come first: the other items refer to them.
             let turn = Turn { engine, tx, now };
             account_updates::identities(turn, &work).await?;
             let mut report = account_updates::apply(turn, &work).await?;

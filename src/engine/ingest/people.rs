@@ -1,4 +1,4 @@
-//! Whom items are about, and what people say that they want.
+//! Resolves the contacts that items are about, and applies their opt-outs and preferences.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ use crate::{
     store::{StoreError, identity::Source},
 };
 
-/// Whom each message is from, by position.
+/// The sender contact of each message, by position.
 pub(super) async fn of_messages(
     Turn { engine, tx, now }: Turn<'_>,
     messages: &[(&Work, &Inbound)],
@@ -44,7 +44,7 @@ fn of_message(work: &Work, message: &Inbound) -> Sighting {
         Source::Message,
         work.callback_id,
     );
-    // A card that answers our request is the verified link of a number and an id.
+    // A card that answers our request is verified evidence for the number and the user id.
     if let (Some(shared), Some(user_id)) = (&message.shared_phone, &message.person.user_id) {
         let phone = Alias::of_wa_id(shared);
         let id = Alias {
@@ -57,7 +57,7 @@ fn of_message(work: &Work, message: &Inbound) -> Sighting {
     sighting
 }
 
-/// Whom somebody's preferences are of; absent when nobody is named.
+/// The contact that a preference belongs to; absent if the item names none.
 pub(super) async fn of_preference(
     Turn { engine, tx, now }: Turn<'_>,
     person: &PersonIds,
@@ -75,7 +75,7 @@ pub(super) async fn of_preference(
     Ok(met.into_iter().next().flatten())
 }
 
-/// Notes what somebody wants, and raises the event of it, if it is news.
+/// Stores an opt-out or preference, and raises its event if it is new.
 pub(super) async fn note_wish(
     turn: Turn<'_>,
     (met, person): (Met, &PersonIds),

@@ -1,4 +1,4 @@
-//! Blue ticks: what people write is marked as read, if that is switched on.
+//! Marks inbound messages as read (blue ticks), if that is switched on.
 
 use uuid::Uuid;
 
@@ -15,13 +15,13 @@ use crate::{
 /// Messages marked in one turn.
 const BATCH: u64 = 20;
 
-/// A provider that cannot be reached is asked again after this; nobody waits for a tick.
+/// Seconds until an unreachable provider is tried again; nothing waits for a tick.
 const AGAIN_SECONDS: i64 = 60;
 
-/// A message older than this is not worth a tick any more.
+/// Messages older than this are not marked any more.
 const GIVE_UP_SECONDS: i64 = 60 * 60;
 
-/// Marks what is due. Says how many messages were looked at.
+/// Marks due messages. Returns the number processed.
 pub async fn turn(
     engine: &Engine,
     provider: &dyn MessageSender,
@@ -29,7 +29,8 @@ pub async fn turn(
     now: Timestamp,
 ) -> Result<usize, StoreError> {
     let due = inbound::to_be_read(&engine.store, sender, now, BATCH).await?;
-    // While sending is on hold, no call is made: a restored database does not know which were.
+    // While sending is on hold, no call is made: a restored database does not know which calls were
+    // made before.
     if due.is_empty() || engine.refresh_hold().await?.is_some() {
         return Ok(0);
     }

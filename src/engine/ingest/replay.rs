@@ -1,4 +1,4 @@
-//! Items that could not be applied, once more.
+//! Replays dead letters: applies items again that could not be applied.
 
 use uuid::Uuid;
 
@@ -10,8 +10,8 @@ use crate::{
     store::{StoreError, callback, dead_letter, dialect::Id, new_id},
 };
 
-/// Applies the dead letters of one callback again. Everything else in it was
-/// applied; applying it twice changes nothing.
+/// Applies the dead letters of one callback again. Its other items have been applied; applying them
+/// twice changes nothing.
 pub async fn replay(
     engine: &Engine,
     callback_id: Uuid,
@@ -50,7 +50,7 @@ pub async fn replay(
             reason: dead.reason,
         })
         .collect();
-    // Last, and together: what broke off in between is still listed.
+    // Last, and in one transaction: dead letters of an interrupted replay stay listed.
     engine
         .store
         .write(async |tx| {

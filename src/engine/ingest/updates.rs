@@ -1,4 +1,4 @@
-//! Statuses become facts of attempts; what is of nobody we know is parked.
+//! Matches statuses to attempts as facts; statuses of unknown messages are parked.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! What is kept of a voice call: every report of it, as it came and as we read it.
+//! The stored record of a voice call: every report of it, raw and parsed.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::domain::{
     voice_call::{MAX_REPORTS, Report, Summary, summary},
 };
 
-/// The reports of a call, in the order of the provider's time.
+/// The reports of a call, ordered by the provider's time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Record {
     reports: Vec<Kept>,
@@ -18,22 +18,22 @@ pub struct Record {
 struct Kept {
     #[serde(flatten)]
     report: Report,
-    /// As it came.
+    /// The JSON as received.
     raw: Value,
 }
 
-/// What became of a report.
+/// Result of adding a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
     New,
-    /// It is known, word for word.
+    /// The same report is stored already.
     Known,
-    /// More is known of this call than any call has.
+    /// The call has more reports than any real call: this one is not stored.
     Full,
 }
 
 impl Record {
-    /// Reads what is kept; nothing, if it cannot be read.
+    /// Parses a stored record; empty if it cannot be parsed.
     pub fn read(item: &str) -> Self {
         serde_json::from_str(item).unwrap_or_default()
     }
@@ -51,13 +51,13 @@ impl Record {
             report: report.clone(),
             raw,
         });
-        // The same text, in whatever order they came.
+        // The same text, in whatever order the reports came.
         self.reports
             .sort_by_cached_key(|kept| (kept.report.at, kept.raw.to_string()));
         Added::New
     }
 
-    /// Whether it is known that a person has called.
+    /// Whether a report says that a person called.
     pub fn is_from_person(&self) -> bool {
         self.reports.iter().any(|kept| kept.report.is_from_person())
     }
@@ -66,7 +66,7 @@ impl Record {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// When it was first reported.
+    /// Time of the first report.
     pub fn first_at(&self) -> Option<Timestamp> {
         self.reports.iter().map(|kept| kept.report.at).min()
     }
@@ -80,7 +80,7 @@ impl Record {
         summary(&reports)
     }
 
-    /// The reports as they came.
+    /// The reports as received.
     pub fn raw(&self) -> Vec<&Value> {
         self.reports.iter().map(|kept| &kept.raw).collect()
     }

@@ -1,4 +1,4 @@
-//! Raises and clears alarms, once each, as events that routes can answer.
+//! Raises and clears alarms, once each, as events that routes can use.
 
 use super::attention::{self, Finding};
 use crate::{
@@ -11,10 +11,10 @@ use crate::{
     store::{StoreError, alarm},
 };
 
-/// Measures everything, raises `herald.alarm.raised` for what has become wrong and
-/// `herald.alarm.cleared` for what is right again. Says how many.
+/// Measures everything, raises `herald.alarm.raised` for new problems and `herald.alarm.cleared`
+/// for those that are over. Returns the number of events.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
-    // Whose clock is wrong measures wrong.
+    // With a wrong clock the measurements would be wrong.
     if !engine.may_claim() {
         return Ok(0);
     }
@@ -28,7 +28,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
         })
         .filter(|(_, turn)| *turn != Turn::Stay)
         .collect();
-    // What is gone is wrong no more: a removed credential, a template that was deleted.
+    // The subject is gone: a removed credential, a deleted template.
     for row in alarm::raised(&engine.store).await? {
         let known = found
             .iter()
@@ -82,17 +82,13 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
         if *word == "raised" {
             tracing::warn!(event = "alarm.raised", kind = kind.name(), "alarm raised");
         } else {
-            tracing::info!(
-                event = "alarm.cleared",
-                kind = kind.name(),
-                "it is right again"
-            );
+            tracing::info!(event = "alarm.cleared", kind = kind.name(), "it is over");
         }
     }
     Ok(told.len())
 }
 
-/// An alarm of something that is not there any more.
+/// The finding that clears an alarm whose subject no longer exists.
 fn gone(kind: AlarmKind, row: &entity::alarm::Model) -> Finding {
     Finding {
         kind,
@@ -107,7 +103,7 @@ fn gone(kind: AlarmKind, row: &entity::alarm::Model) -> Finding {
     }
 }
 
-/// One gauge for each kind: how many are raised.
+/// Sets one gauge per kind: the number of raised alarms.
 fn tell_metrics(found: &[Finding], changed: &[(Finding, Turn)]) {
     for kind in AlarmKind::ALL
         .iter()

@@ -1,4 +1,4 @@
-//! What is read for people: statistics, stories, checks, alarms. Nothing here changes a message.
+//! Reads for people: statistics, stories, checks and alarms. Nothing here changes a message.
 
 pub mod alarms;
 pub mod attention;

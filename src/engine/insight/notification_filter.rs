@@ -1,4 +1,4 @@
-//! Which notifications are meant: of a list, or of something done to many.
+//! Filters that select notifications, for a list or for an action on many.
 
 use std::fmt;
 
@@ -17,10 +17,10 @@ use crate::{
     store::notification::Filter,
 };
 
-/// A notification has no more labels.
+/// Most labels of a notification.
 const MAX_LABELS: usize = 8;
 
-/// Labels that must all hold.
+/// Labels that must all match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Labels(pub Vec<String>);
 
@@ -29,7 +29,7 @@ impl Labels {
         self.0.is_empty()
     }
 
-    /// Reads several that stand in one text, separated by commas. A value may have commas, too.
+    /// Parses several labels separated by commas. A value may contain commas, too.
     pub fn of_text(text: &str) -> Self {
         let mut labels: Vec<String> = Vec::new();
         for part in text.split(',') {
@@ -46,7 +46,7 @@ impl Labels {
     }
 }
 
-/// One as a text, or several in a list.
+/// Accepts one label as a string, or several in a list.
 impl<'de> Deserialize<'de> for Labels {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Either;
@@ -73,18 +73,19 @@ impl<'de> Deserialize<'de> for Labels {
     }
 }
 
-/// What notifications have in common.
+/// Common properties of the notifications to select.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Match {
-    /// Statuses, separated by commas. The words of the statistics mean what is counted there: `pending`,
-    /// `sent` (also what was delivered or read since), `failed` (also expired and given up) and `not_sent`;
-    /// `status:sent` and `status:failed` mean these statuses alone. `retried` is whatever was tried again.
+    /// Statuses, separated by commas. The words of the statistics mean what is counted there:
+    /// `pending`, `sent` (including delivered or read since), `failed` (including expired and given
+    /// up) and `not_sent`; `status:sent` and `status:failed` mean exactly these statuses. `retried`
+    /// means more than one try.
     pub status: Option<String>,
     /// An event type.
     pub r#type: Option<String>,
     pub template: Option<String>,
-    /// `name=value`, or several of them in a list: all must hold.
+    /// `name=value`, or several in a list: all must match.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub label: Labels,
@@ -98,7 +99,7 @@ pub struct Match {
 }
 
 impl Match {
-    /// Whether it says nothing: all notifications there are.
+    /// Whether nothing is set, so that all notifications match.
     pub const fn is_empty(&self) -> bool {
         self.status.is_none()
             && self.r#type.is_none()
@@ -110,10 +111,10 @@ impl Match {
             && self.until.is_none()
     }
 
-    /// As the store understands it; pointers of what is wrong begin with `at`.
+    /// Converts it to the store's filter; pointers of invalid fields begin with `at`.
     ///
     /// # Errors
-    /// Every field that cannot be read.
+    /// Every field that cannot be parsed.
     pub fn read(self, at: &str) -> Result<Filter, Vec<FieldError>> {
         let mut wrong = Vec::new();
         let mut refuse = |field: &str, rule: String| {

@@ -1,5 +1,5 @@
-//! The story of one message, for people: what it came from, what happened to it, what it
-//! waits for, and what can be done now.
+//! The story of one message for people: its origin, what happened to it, what it waits for, and
+//! what can be done now.
 
 use std::collections::BTreeMap;
 
@@ -23,10 +23,10 @@ use crate::{
     },
 };
 
-/// Whatever the settings, no probe of a sender is so far ahead, in microseconds.
+/// Limit of a sender's next probe whatever the settings, in microseconds.
 const LATEST_PROBE_MICROS: i64 = 3_600_000_000;
 
-/// Of those who were left out, so many are named.
+/// Number of left-out recipients that are named.
 const LEFT_OUT: i64 = 20;
 
 /// The story of a message.
@@ -36,32 +36,32 @@ pub struct Story {
     pub status: &'static str,
     #[schema(value_type = String)]
     pub group: Group,
-    /// How it stands, in a sentence.
+    /// Its state, as a sentence.
     pub standing: String,
     pub recipient: Option<String>,
-    /// The template that it was made with.
+    /// The template it was made with.
     pub template: Option<String>,
-    /// The template that took its place, if one did.
+    /// The template that replaced it, if any.
     pub fallback_template: Option<String>,
     pub sender: Option<Uuid>,
     pub created_at: String,
     pub expires_at: Option<String>,
     pub origin: Origin,
-    /// Oldest first. Lines older than they are kept are gone.
+    /// Oldest first. Entries past their retention time are gone.
     pub lines: Vec<Line>,
     pub attempts: Vec<Attempt>,
-    /// What rules have planned, done or left.
+    /// Follow-ups that rules have planned, fired or skipped.
     pub follow_ups: Vec<FollowUp>,
-    /// What went wrong and what helps, if anything went wrong.
+    /// The failure and its remedy, if there was one.
     pub failure: Option<Trouble>,
-    /// What a person can do now.
+    /// Actions that are possible now.
     pub can_do: Vec<CanDo>,
 }
 
-/// What a message came from.
+/// The origin of a message.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Origin {
-    /// In a sentence.
+    /// As a sentence.
     pub text: String,
     pub event: Option<Uuid>,
     pub event_type: Option<String>,
@@ -71,13 +71,13 @@ pub struct Origin {
     pub rule: Option<String>,
     /// What each route of the event did, or why it did nothing.
     pub routes: Vec<RouteResult>,
-    /// The event's messages by status, this one included.
+    /// The event's messages by status, including this one.
     pub messages: BTreeMap<String, i64>,
-    /// Who gets none of them, and why: the first 20.
+    /// Recipients that get no message, and why: the first 20.
     pub left_out: Vec<LeftOut>,
 }
 
-/// A person who was left out.
+/// A recipient that was left out.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct LeftOut {
     pub notification: Uuid,
@@ -85,7 +85,7 @@ pub struct LeftOut {
     pub reason: Option<String>,
 }
 
-/// One line of a story.
+/// One entry of a story.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Line {
     pub at: String,
@@ -105,14 +105,14 @@ pub struct Attempt {
     pub number: i64,
     pub at: String,
     pub text: String,
-    /// What was asked; secrets and codes are not in it.
+    /// The request, without secrets and codes.
     #[schema(value_type = Option<Object>)]
     pub request: Option<Value>,
     pub answer: Option<String>,
     pub provider_message_id: Option<String>,
 }
 
-/// What a rule decided.
+/// The decision of a rule.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct FollowUp {
     pub rule: String,
@@ -122,7 +122,7 @@ pub struct FollowUp {
     pub text: String,
 }
 
-/// What went wrong.
+/// A failure.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Trouble {
     pub code: Option<i64>,
@@ -134,7 +134,7 @@ pub struct Trouble {
     pub remedy: String,
 }
 
-/// Something that can be done.
+/// A possible action.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CanDo {
     pub action: ManualAction,
@@ -143,8 +143,7 @@ pub struct CanDo {
 }
 
 impl Story {
-    /// Takes out what not everybody may see: numbers, and the calls, which hold numbers
-    /// and texts.
+    /// Removes what not everyone may see: numbers, and the calls, which contain numbers and texts.
     pub fn mask(&mut self) {
         self.recipient = self.recipient.as_deref().map(phone::masked);
         for left_out in &mut self.origin.left_out {
@@ -159,7 +158,7 @@ impl Story {
     }
 }
 
-/// Tells the story of a notification of the caller's; none, if there is no such.
+/// The story of a notification within the caller's bounds; `None` if there is none.
 pub async fn of(
     store: &Store,
     bounds: &Bounds,
@@ -192,7 +191,7 @@ pub async fn of(
         Status::Queued | Status::Held | Status::Retrying => hold::get(store.reader()).await?,
         _ => None,
     };
-    // Said once: not as if it could be waited for.
+    // Mentioned once: it is not something that can be waited for.
     let until = waits_until
         .filter(|_| status != Status::Held || hold.is_none())
         .filter(|_| {
@@ -216,7 +215,7 @@ pub async fn of(
         .into_iter()
         .map(|line| {
             let mut detail = read(line.detail.as_deref());
-            // A callback's failure is kept with its attempt.
+            // A callback's failure is stored with its attempt.
             if line.kind == TimelineKind::Failed.name() && detail.is_null() {
                 let of_line = attempts.iter().find(|it| Some(it.id) == line.attempt_id);
                 let failure = of_line.map(|it| read(it.failure.as_deref()));
@@ -275,7 +274,7 @@ pub async fn of(
     }))
 }
 
-/// What of a message that is on its way lies further ahead than it can, and where.
+/// Times of a pending message that lie further in the future than possible, and where.
 async fn too_far(
     store: &Store,
     row: &entity::notification::Model,
@@ -285,7 +284,7 @@ async fn too_far(
 ) -> Result<Vec<(TooFar, Timestamp)>, StoreError> {
     let mut found = Vec::new();
     let at = Timestamp::from_micros;
-    // Asked for at a later time, and never claimed: that time is right.
+    // Scheduled for later and never claimed: that time is right.
     let asked_for = row.lease_owner.is_none() && row.due_at > Some(row.updated_at);
     match (status, waits_until) {
         (Status::Queued | Status::Retrying, Some(until))
@@ -346,19 +345,19 @@ async fn origin(
         left_out: Vec::new(),
     };
     if let (Some(rule), Some(parent)) = (&row.rule, row.parent_id) {
-        origin.text = format!("The rule {rule} made it because of the notification {parent}.");
+        origin.text = format!("The rule {rule} created it because of the notification {parent}.");
         return Ok(origin);
     }
-    // What was asked for directly has the request's id where others have their event's.
+    // A direct request has its own id in the place of an event's.
     let event = match row.event_id {
         Some(event) => event::shown(store, bounds, event).await?,
         None => None,
     };
     let Some(event) = event else {
         origin.text = if row.route.is_some() {
-            "The event that it came from is not kept any more.".to_owned()
+            "Its event has been deleted.".to_owned()
         } else {
-            "It was asked for directly.".to_owned()
+            "It was requested directly.".to_owned()
         };
         return Ok(origin);
     };
@@ -366,7 +365,7 @@ async fn origin(
     origin.event_type = Some(event.event_type.clone());
     origin.routes = serde_json::from_str(&event.routes).unwrap_or_default();
     origin.text = format!(
-        "The event {} of {} ({}) came, and the route {} made it.",
+        "The event {} of {} ({}) was posted, and the route {} created it.",
         event.external_id,
         event.source,
         event.event_type,
@@ -416,16 +415,16 @@ fn planned(row: entity::follow_up::Model, now: Timestamp) -> FollowUp {
             story::too_far_ahead(TooFar::Timer, due_at)
         ),
         ("pending", _) if row.cursor_at.is_some() => {
-            format!("The rule {} is at work: it sends to many.", row.rule_name)
+            format!("The rule {} is firing for many recipients.", row.rule_name)
         }
         ("pending", Some(due_at)) => format!(
-            "The rule {} will fire at {due_at}, unless something it waits for comes before.",
+            "The rule {} will fire at {due_at}, unless one of its `unless` happens before.",
             row.rule_name
         ),
         ("pending", None) => format!("The rule {} is about to fire.", row.rule_name),
         ("fired", _) => format!("The rule {} fired{because}.", row.rule_name),
         ("cancelled", _) if row.cursor_at.is_some() => format!(
-            "The rule {} was cancelled after some of its messages had been made{because}.",
+            "The rule {} was cancelled after some of its messages had been created{because}.",
             row.rule_name
         ),
         ("cancelled", _) => format!("The rule {} was cancelled{because}.", row.rule_name),

@@ -1,4 +1,4 @@
-//! Events: stored once, answered at once.
+//! Accepts events: stores each once and answers without waiting for a provider.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ pub struct RouteResult {
     pub outcome: RouteOutcome,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// How many notifications it made, skipped ones included.
+    /// Number of notifications made, including skipped ones.
     #[serde(default)]
     pub notifications: usize,
     #[serde(default)]
@@ -51,13 +51,13 @@ pub struct RouteResult {
 }
 
 impl RouteResult {
-    /// Whether nothing came of it, and nothing says why.
+    /// Whether the route made nothing and gave no reason.
     pub(super) const fn is_empty(&self) -> bool {
         self.notifications == 0 && self.duplicates.is_empty() && self.reason.is_none()
     }
 }
 
-/// A notification that was not made, because its key was used before.
+/// A notification that was not made because its deduplication key was used before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Duplicate {
     /// The notification that was made by it.
@@ -67,20 +67,20 @@ pub struct Duplicate {
     pub hint: String,
 }
 
-/// What became of an event.
+/// Result of posting an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
     pub id: Uuid,
     pub duplicate: bool,
-    /// More recipients are being worked through.
+    /// Further recipients are still being expanded.
     pub expanding: bool,
     pub routes: Vec<RouteResult>,
 }
 
-/// Who posts an event: its bounds hold for whatever is made of it.
+/// The API client that posts an event: its bounds apply to everything made from it.
 #[derive(Clone, Copy, Debug)]
 pub struct Poster<'a> {
-    /// The key that it is posted with.
+    /// The API key it was posted with.
     pub key: Uuid,
     pub bounds: &'a Bounds,
 }
@@ -88,13 +88,13 @@ pub struct Poster<'a> {
 /// Why an event is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
-    /// Its (source, id) is taken by another content.
+    /// Its (source, id) exists with different content.
     #[error("an event of this source and id has another content")]
     Content,
-    /// Its idempotency key was used for another request.
+    /// Its idempotency key was used for a different request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
-    /// Its data are secret, and there is no key to seal them with.
+    /// Its data are secret, and no key is configured to seal them.
     #[error("there is no key to seal what the event says with")]
     NoKey,
     #[error(transparent)]
@@ -172,11 +172,11 @@ fn stored<'a>(
     }
 }
 
-/// Whose idempotency keys these are.
+/// Scope of these idempotency keys.
 const OPERATION: &str = "POST /api/v1/events";
 
-/// Stores an event and expands its first recipients, in one transaction.
-/// Nothing here waits for a provider, and no route's trouble fails the producer.
+/// Stores an event and expands its first recipients in one transaction. It never waits for a
+/// provider, and a failing route does not fail the producer.
 pub async fn event(
     engine: &Engine,
     new: &NewEvent,
@@ -233,8 +233,8 @@ pub async fn event(
                 }
             }
             if !fresh {
-                // Another product's is not mentioned; what was posted before keys had bounds is
-                // this product's by its source.
+                // An event of another product is not mentioned. One that was posted before keys had
+                // bounds belongs to this product by its source.
                 let is_other = row.product.is_some()
                     && poster.bounds.owner().is_some()
                     && row.product.as_deref() != poster.bounds.owner();

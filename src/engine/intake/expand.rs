@@ -1,4 +1,5 @@
-//! An event's routes become notifications, a chunk of recipients at a time.
+//! Expands an event: evaluates its routes and makes notifications, one chunk of recipients at a
+//! time.
 
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -37,24 +38,24 @@ use crate::{
     },
 };
 
-/// No list of duplicates in an answer is longer.
+/// Most duplicates listed in an answer.
 const MAX_DUPLICATES: usize = 20;
 
-/// Where the expansion of an event stands.
+/// Progress of an expansion.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Cursor {
-    /// Routes before this name are done.
+    /// Routes before this name are finished.
     route: String,
-    /// Of the route's recipients.
+    /// Position among the route's recipients.
     #[serde(flatten)]
     place: Place,
-    /// Routes that had fired before the event was run again.
+    /// Routes that had fired before the event was replayed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     done: Vec<String>,
 }
 
 impl Cursor {
-    /// From the beginning, but for routes that are done.
+    /// The start, without the routes that have fired already.
     pub(super) fn without(done: Vec<String>) -> Self {
         Self {
             done,
@@ -62,17 +63,17 @@ impl Cursor {
         }
     }
 
-    /// Whether nothing has been made of the event, or of another run of it.
+    /// Whether nothing has been made of the event, nor of an earlier run.
     const fn is_fresh(&self) -> bool {
         self.route.is_empty()
     }
 
-    /// Whether a route is still to be run.
+    /// Whether a route has still to run.
     fn wants(&self, route: &StoredRoute) -> bool {
         route.name >= self.route && !self.done.contains(&route.name)
     }
 
-    /// The beginning of another route.
+    /// The start of another route.
     fn at(self, route: String) -> Self {
         Self {
             route,
@@ -82,12 +83,12 @@ impl Cursor {
     }
 }
 
-/// Works through one more chunk of one event that is not finished. Says whether there was one.
+/// Expands one more chunk of one unfinished event. Returns whether there was one.
 pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<bool, StoreError> {
     if !event::any_unexpanded(&engine.store).await? {
         return Ok(false);
     }
-    // While sending is on hold they wait: whom they would reach may have been reached before.
+    // They wait while sending is on hold: their recipients may have been reached before.
     if engine.refresh_hold().await?.is_some() {
         return Ok(false);
     }
@@ -107,7 +108,7 @@ pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<bool, StoreE
             report.publish(engine);
             Ok(found)
         }
-        // One event that the database refuses must not keep the others waiting.
+        // An event that the database refuses must not hold up the others.
         (Err(error), Some(id)) if !error.is_transient() => {
             tracing::error!(event = "event.refused", event.id = %id, %error, "an event cannot be expanded further");
             engine
@@ -120,7 +121,7 @@ pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<bool, StoreE
     }
 }
 
-/// Ends the expansion of the events that came by then. Says how many.
+/// Ends the expansion of the events received by then. Returns the number.
 pub(in crate::engine) async fn end_expansion(
     engine: &Engine,
     before: Timestamp,
@@ -142,7 +143,7 @@ pub(in crate::engine) async fn end_expansion(
     }
 }
 
-/// Ends the expansion of an event that does not go on, and says so on the event.
+/// Ends the expansion of an event that cannot continue, and records the reason on the event.
 async fn refuse(tx: &DatabaseTransaction, id: Uuid, reason: &str) -> Result<(), StoreError> {
     let Some(row) = event::find(tx, id).await? else {
         return Ok(());
@@ -153,12 +154,12 @@ async fn refuse(tx: &DatabaseTransaction, id: Uuid, reason: &str) -> Result<(), 
     if let Some(route) = routes.iter().find(|route| cursor.wants(route)) {
         let result = of_route(&mut results, &route.name);
         result.outcome = RouteOutcome::Error;
-        result.reason = Some(format!("not everybody was reached: {reason}"));
+        result.reason = Some(format!("not every recipient was reached: {reason}"));
     }
     event::set_progress(tx, id, "refused", row.cursor_at, json!(results).to_string()).await
 }
 
-/// How far an event has come.
+/// Results and cursor of an event.
 fn progress(row: &entity::event::Model) -> (Vec<RouteResult>, Cursor) {
     let results = serde_json::from_str(&row.routes).unwrap_or_default();
     let cursor = row
@@ -169,7 +170,7 @@ fn progress(row: &entity::event::Model) -> (Vec<RouteResult>, Cursor) {
     (results, cursor)
 }
 
-/// The result of a route, made if there is none.
+/// The result of a route, created if absent.
 fn of_route<'a>(results: &'a mut Vec<RouteResult>, route: &str) -> &'a mut RouteResult {
     let place = results.iter().position(|result| result.route == route);
     let result = match place {
@@ -183,7 +184,7 @@ fn of_route<'a>(results: &'a mut Vec<RouteResult>, route: &str) -> &'a mut Route
             duplicates: Vec::new(),
         },
     };
-    // The route at work is the last.
+    // The route in progress is the last.
     results.push_mut(result)
 }
 
@@ -205,7 +206,8 @@ pub(super) async fn expand(
     let mut report = Report::default();
     if cursor.is_fresh() {
         let unknown = unknown_names(tx, &bounds, &routes, &cursor, &context).await?;
-        // What the event itself names wrongly stops all of it; a route's own mistake, that route.
+        // An unknown name in the event itself stops all of it; an unknown name in a route stops
+        // only that route.
         let chosen = unknown.iter().find(|unknown| unknown.is_chosen);
         let all = chosen.map(|unknown| (unknown.route.clone(), unknown.reason.clone()));
         for route in routes.iter().filter(|route| cursor.wants(route)) {
@@ -213,7 +215,7 @@ pub(super) async fn expand(
             let reason = match (own, &all) {
                 (Some(own), _) => format!("{}: nothing of it was sent", own.reason),
                 (None, Some((of, reason))) => {
-                    format!("nothing of the event was sent, because of the route {of}: {reason}")
+                    format!("no message of the event was sent, because of the route {of}: {reason}")
                 }
                 (None, None) => continue,
             };
@@ -272,7 +274,7 @@ pub(super) async fn expand(
                         }
                         Err(ExpandError::Store(error)) => return Err(error),
                         Err(refused) => {
-                            // One unknown group must not keep the others from hearing.
+                            // One unknown group must not keep the others from being notified.
                             result.outcome = RouteOutcome::Error;
                             result.reason = Some(refused.to_string());
                             cursor.place.pass(None);
@@ -283,7 +285,7 @@ pub(super) async fn expand(
             },
         };
         if done {
-            // The least name after this one.
+            // The smallest name after this one.
             cursor = cursor.at(format!("{}\u{1}", route.name));
         }
     }
@@ -299,16 +301,16 @@ pub(super) async fn expand(
     Ok(report)
 }
 
-/// Somebody that is named and unknown.
+/// A name in `to` that does not exist.
 struct UnknownName {
     route: String,
     reason: String,
-    /// The event has named it, not the route.
+    /// The event named it, not the route.
     is_chosen: bool,
 }
 
-/// Looks for unknown groups, users and contacts before anything is made: half of an event must not
-/// go out before the mistake is found.
+/// Finds unknown groups, staff members and contacts before anything is made: half of an event must
+/// not go out before the mistake is found.
 async fn unknown_names(
     tx: &DatabaseTransaction,
     bounds: &Bounds,
@@ -339,17 +341,17 @@ async fn unknown_names(
     Ok(unknown)
 }
 
-/// Whom an entry may name: what the catalogue has written may name anybody.
+/// The bounds of an entry: a catalogue's own entries may name anyone.
 const fn nameable(is_chosen: bool, bounds: &Bounds) -> &Bounds {
     if is_chosen { bounds } else { &Bounds::All }
 }
 
-const NOBODY: &str = "it reached nobody: nobody is in its groups, or all had it before";
+const NOBODY: &str = "it reached no one: its groups are empty, or all had the message before";
 
 const UNREADABLE: &str =
-    "what the event says has been wiped, or is sealed with another HERALD_SECRET_KEY";
+    "the event's data have been wiped, or are sealed with another HERALD_SECRET_KEY";
 
-/// What an event says; `None`: it is sealed, and does not open.
+/// The event's data; `None` if they are sealed and cannot be opened.
 fn data_of(engine: &Engine, row: &entity::event::Model) -> Option<Value> {
     if row.data.is_empty() {
         return None;
@@ -401,7 +403,7 @@ struct Expansion<'a> {
     engine: &'a Engine,
     tx: &'a DatabaseTransaction,
     row: &'a entity::event::Model,
-    /// Of the key that the event was posted with.
+    /// Bounds of the API key that posted the event.
     bounds: &'a Bounds,
     route: &'a StoredRoute,
     plan: &'a Plan,
@@ -409,7 +411,7 @@ struct Expansion<'a> {
 }
 
 impl Expansion<'_> {
-    /// Makes the notifications of one entry of `to`. Gives back how many, and where to go on.
+    /// Makes the notifications of one entry of `to`. Returns their number, and where to continue.
     async fn recipient(
         &self,
         planned: &Planned,
@@ -447,8 +449,8 @@ impl Expansion<'_> {
             .collect();
         let reached =
             event::reached_already(self.tx, self.row.id, &self.route.name, &contacts).await?;
-        // A number whose contact was deleted since is of somebody new, who has heard of it.
-        // An event of an instant that is still to come says nothing of who is younger.
+        // A number whose former contact was deleted has a new contact that has had this message.
+        // For an event dated in the future, age says nothing.
         let is_ahead = horizon::is_ahead(Timestamp::from_micros(self.row.created_at), self.now);
         let fresh: Vec<&str> = targets
             .iter()
@@ -477,9 +479,9 @@ impl Expansion<'_> {
         let about = match self.about().await {
             Ok(about) => about,
             Err(error @ ExpandError::Store(_)) => return Err(error),
-            // Whoever it is for must hear of it, even if nobody knows any more whom it is about.
+            // The recipient must be notified even if the subject no longer exists.
             Err(unknown) => {
-                result.reason = Some(format!("whom it is about: {unknown}"));
+                result.reason = Some(format!("its subject: {unknown}"));
                 None
             }
         };
@@ -529,7 +531,7 @@ impl Expansion<'_> {
             now: self.now,
         };
         let made = compose(turn, reading, &draft, targets).await?;
-        // Whoever posted it was answered already: the event says what is wrong with its data.
+        // The producer has been answered already: the event records what is wrong with its data.
         let unfilled = made.iter().find(|made| made.unfilled.is_some());
         if let Some(reason) = unfilled.and_then(|made| made.new.skipped.clone()) {
             result.reason.get_or_insert(reason);
@@ -546,8 +548,8 @@ impl Expansion<'_> {
         Ok((new.len(), next))
     }
 
-    /// Whose the route's messages are: the event's product's; of an event of Herald's own, that of
-    /// the catalogue that the route is of.
+    /// The product of the route's messages: the event's; for one of Herald's own events, that of
+    /// the route's catalogue.
     async fn product(&self) -> Result<Option<String>, StoreError> {
         match (&self.row.product, &self.route.catalogue) {
             (None, Some(catalogue)) if self.row.source == SOURCE => {
@@ -557,7 +559,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// Whom the route's messages are about, or why that is nobody.
+    /// The subject of the route's messages, or why there is none.
     async fn about(&self) -> Result<Option<Target>, ExpandError> {
         let entry = self.plan.about.as_deref().unwrap_or_default();
         if entry.trim().is_empty() {
@@ -570,7 +572,8 @@ impl Expansion<'_> {
         Ok(page.targets.into_iter().next())
     }
 
-    /// The ledger is asked for every row that is to be sent; a taken key makes none.
+    /// Drops targets whose deduplication key is taken; the ledger is asked for every notification
+    /// that would be sent.
     async fn drop_duplicates(
         &self,
         product: Option<&str>,
@@ -607,7 +610,7 @@ impl Expansion<'_> {
         .await?;
         for (recipient, of) in taken {
             new.retain(|new| who(new) != recipient);
-            // Somebody in two groups is one duplicate.
+            // A contact in two groups is one duplicate.
             let is_known = result.duplicates.iter().any(|known| known.of == of);
             if is_known || result.duplicates.len() >= MAX_DUPLICATES {
                 continue;

@@ -1,5 +1,5 @@
-//! Direct requests that come together are stored together: one transaction, one look
-//! at each template, and nobody is told that it is accepted before it has committed.
+//! Batches direct requests: those that arrive together are stored in one transaction, with one
+//! lookup per template, and are acknowledged only after it has committed.
 
 use std::collections::HashSet;
 
@@ -21,23 +21,22 @@ use crate::{
     store::{DatabaseTransaction, StoreError, notification::NewNotification},
 };
 
-/// One transaction stores no more requests than this.
+/// Most requests per transaction.
 const MOST_TOGETHER: usize = 64;
 
-/// Nor more recipients: no transaction may last long.
+/// Most recipients per transaction: none may last long.
 const MOST_RECIPIENTS: usize = 200;
 
-/// So many requests may wait at the door; more is told to come again.
+/// Most waiting requests; further ones are told to retry later.
 const WAITING: usize = 1024;
 
 /// A stored request.
 #[derive(Debug)]
 pub struct Stored {
     pub ids: Vec<Uuid>,
-    /// It was not asked before: nothing can be known of it yet.
+    /// It is new, not a repeat: it has no result yet.
     pub fresh: bool,
-    /// A place in the row of those who wait for the provider's answer, taken before
-    /// anybody could have sent it.
+    /// Waiter for the provider's answer, registered before the message could be sent.
     pub waiter: Waiter,
 }
 
@@ -46,7 +45,7 @@ pub struct Stored {
 pub enum AskError {
     #[error("the request is refused")]
     Refused(Refusal),
-    /// Too much is waiting, or the database is away: come again.
+    /// Too many are waiting, or the database is unavailable: retry later.
     #[error("the database cannot do it now")]
     Later,
     /// The database refuses it.
@@ -54,7 +53,7 @@ pub enum AskError {
     Never,
 }
 
-/// What came of a request.
+/// Result of a request.
 pub type Answer = Result<Stored, AskError>;
 
 #[derive(Debug)]
@@ -63,15 +62,15 @@ struct Waiting {
     answer: oneshot::Sender<Answer>,
 }
 
-/// The way in.
+/// The sending end.
 #[derive(Debug)]
 pub struct Door(mpsc::Sender<Waiting>);
 
-/// The other end, owned by the worker that stores.
+/// The receiving end, owned by the worker that stores.
 #[derive(Debug)]
 pub struct Queue {
     receiver: mpsc::Receiver<Waiting>,
-    /// The first in the row, if it was looked for.
+    /// The first request, if it has been taken from the channel already.
     first: Option<Waiting>,
 }
 
@@ -86,7 +85,7 @@ pub fn open() -> (Door, Queue) {
 }
 
 impl Door {
-    /// Waits until a request is stored, or refused.
+    /// Submits a request and waits until it is stored or refused.
     pub async fn ask(&self, asked: Asked) -> Answer {
         let (answer, stored) = oneshot::channel();
         if self.0.try_send(Waiting { asked, answer }).is_err() {
@@ -97,7 +96,7 @@ impl Door {
 }
 
 impl Queue {
-    /// Waits until there is something; false when the door is closed.
+    /// Waits for a request; false when the channel is closed.
     pub async fn ready(&mut self) -> bool {
         if self.first.is_none() {
             self.first = self.receiver.recv().await;
@@ -105,7 +104,7 @@ impl Queue {
         self.first.is_some()
     }
 
-    /// Stores what has gathered. Waits until there is something; `None` when the door is
+    /// Stores the requests that have gathered. Waits for at least one; `None` when the channel is
     /// closed.
     pub async fn turn(&mut self, engine: &Engine, clock: impl Fn() -> Timestamp) -> Option<usize> {
         self.ready().await;
@@ -125,17 +124,17 @@ impl Queue {
             .map(|waiting| (waiting.asked, waiting.answer))
             .unzip();
         for (result, answer) in many(engine, &asked, clock()).await.into_iter().zip(answers) {
-            // Whoever has hung up changes nothing: it is stored.
+            // A client that has hung up changes nothing: the request is stored.
             let _ = answer.send(result);
         }
         Some(count)
     }
 }
 
-/// Stores requests together; one that cannot be stored spares the others.
+/// Stores requests together; one that cannot be stored does not affect the others.
 pub async fn many(engine: &Engine, all: &[Asked], now: Timestamp) -> Vec<Answer> {
     let mut answers: Vec<Option<Answer>> = all.iter().map(|_| None).collect();
-    // The second of a key must find what the first has stored.
+    // A second request with the same key must find what the first one stored.
     let mut keys = HashSet::new();
     let (together, later): (Vec<usize>, Vec<usize>) = (0..all.len()).partition(|position| {
         all.get(*position)
@@ -155,7 +154,7 @@ pub async fn many(engine: &Engine, all: &[Asked], now: Timestamp) -> Vec<Answer>
                     }
                 }
             }
-            // Alone, each of them: one of them is the reason.
+            // Each alone: one of them is the reason.
             Err(error) if !error.is_transient() && piece.len() > 1 => {
                 pieces.extend(piece.into_iter().rev().map(|position| vec![position]));
             }
@@ -183,17 +182,16 @@ pub async fn many(engine: &Engine, all: &[Asked], now: Timestamp) -> Vec<Answer>
 /// What came of requests of one transaction, each by itself.
 type Together = Vec<Result<Stored, Refusal>>;
 
-/// What a good request came to.
+/// A valid request.
 enum Which {
-    /// It was asked before: these are its notifications.
+    /// A repeat: these are its notifications.
     Before(Vec<Uuid>),
-    /// To be stored, under the id of the request.
+    /// New, to be stored under this request id.
     New(Uuid),
 }
 
-/// Stores requests in one transaction. One that is refused after it has written
-/// something takes the others with it, when there are others: they are stored again,
-/// each alone.
+/// Stores requests in one transaction. If one is refused after it has written something, the whole
+/// transaction is rolled back, and each is stored again alone.
 async fn transaction(
     engine: &Engine,
     asked: &[&Asked],
@@ -261,7 +259,7 @@ async fn store(
         fresh,
     };
     if spoilt {
-        // Of use only to a request that is alone, and was not new.
+        // Only used by a request that is alone and was not new.
         let results = checked.into_iter().map(|result| {
             result.map(|which| match which {
                 Which::Before(ids) => place(ids, false),

@@ -1,6 +1,6 @@
-//! Keys by which a repeated request is recognised.
+//! Idempotency keys, by which a repeated request is recognized.
 
-/// An `Idempotency-Key`, whose it is, and a digest of what it came with.
+/// An `Idempotency-Key`, its scope, and a digest of the request.
 #[derive(Clone, Debug)]
 pub struct Key {
     pub client: String,

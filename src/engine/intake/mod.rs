@@ -1,4 +1,4 @@
-//! Events and requests become notifications.
+//! Turns events and direct requests into notifications; it does not send them.
 
 mod event;
 mod expand;
@@ -49,7 +49,7 @@ use crate::{
     },
 };
 
-/// Everything about a message but whom it is for.
+/// A message without its recipient.
 #[derive(Clone, Debug)]
 pub struct Draft {
     pub event_id: Option<Uuid>,
@@ -60,34 +60,35 @@ pub struct Draft {
     pub rule: Option<String>,
     pub depth: i64,
     pub channel: String,
-    /// The sender that is named; none: the default, when it is sent.
+    /// The named sender; `None`: the default at the time of sending.
     pub sender_id: Option<Uuid>,
     pub template: String,
-    /// This translation, whoever reads it.
+    /// This translation, whatever language the recipient reads.
     pub language: Option<String>,
-    /// For who reads no language that there is a translation in, or whose is not known.
+    /// For recipients whose language is unknown or has no translation.
     pub default_language: Option<String>,
     pub params: Value,
     pub subject_contact_id: Option<Uuid>,
-    /// What stands for that person's name if nothing else is known of them, as of one who was
-    /// deleted: an alert about them must be sent all the same.
+    /// Stands in for the subject's name if nothing else is known, as after a deletion: an alert
+    /// about that person must be sent all the same.
     pub subject_address: Option<String>,
     pub reference: Option<String>,
     pub labels: BTreeMap<String, String>,
     pub priority: Priority,
     pub expires_after_seconds: Option<i64>,
-    /// Not before then.
+    /// Earliest time of sending.
     pub send_at: Option<Timestamp>,
-    /// The provider's id of the message that it answers.
+    /// The provider's id of the message being answered.
     pub reply_to: Option<String>,
-    /// Which kind of message it is, of those that people may turn off.
+    /// The kind of message, which recipients may turn off.
     pub message_kind: Option<String>,
     pub mode: Mode,
-    /// Outside the window, instead of its own; it may show the whole text as `message`.
+    /// Template for a closed service window, instead of the message's own; it may show the text as
+    /// `message`.
     pub fallback_template: Option<String>,
-    /// The product that it belongs to.
+    /// The product that the message belongs to.
     pub product: Option<String>,
-    /// What a filter could not read of its parameters, and is shown as it came.
+    /// Parameters that a filter could not read; they are shown unchanged.
     pub unread: Vec<Unread>,
 }
 
@@ -95,7 +96,7 @@ pub struct Draft {
 pub const NEEDS_PHONE: &str =
     "A one-time password cannot be sent to a user id: a phone number is needed.";
 
-/// One target a person, however many groups they are in.
+/// One target per person, however many groups contain them.
 pub fn unique(targets: Vec<Target>) -> Vec<Target> {
     let mut seen = BTreeSet::new();
     targets
@@ -104,17 +105,17 @@ pub fn unique(targets: Vec<Target>) -> Vec<Target> {
         .collect()
 }
 
-/// A notification that was made of a draft.
+/// A notification made from a draft.
 pub struct Made {
     pub new: NewNotification,
-    /// Why its template could not be filled, if it could not: it is skipped.
+    /// Why its template could not be filled, in which case it is skipped.
     pub unfilled: Option<Unfilled>,
 }
 
 /// Why a template could not be filled.
 #[derive(Clone, Debug)]
 pub struct Unfilled {
-    /// The parameter that it is for, if it is one.
+    /// The parameter at fault, if it is one.
     pub parameter: Option<String>,
     pub error: TemplateError,
 }
@@ -206,12 +207,12 @@ pub async fn compose(
         } else {
             engine.settings.expiry.ordinary_seconds
         };
-        // It is of no use here when the provider would have given it up.
+        // It expires here no later than the provider would drop it.
         let usual = found.ttl_seconds.map_or(usual, |ttl| ttl.min(usual));
         let lifetime = draft.expires_after_seconds.unwrap_or(usual);
         let mut params = draft.params.clone();
         if let Some(object) = params.as_object_mut() {
-            // What a secret event says and no template asks for is not kept in clear.
+            // Parameters of a secret event that the template does not use are not stored in clear.
             if of_secret_event {
                 let asked = layout.variables();
                 object.retain(|name, _| asked.contains(name));
@@ -222,7 +223,7 @@ pub async fn compose(
                 object.entry("related_contact_name").or_insert(json!(name));
             }
         }
-        // One person without a name must not keep the others from hearing.
+        // A recipient without a name must not keep the others from getting the message.
         let mut unread = draft.unread.clone();
         let (rendered, unfilled) = match layout.fill(&params) {
             Ok(filled) => {
@@ -298,7 +299,7 @@ pub async fn compose(
     Ok(new)
 }
 
-/// What the product of a draft calls whom it is for, and whom it is about.
+/// The names by which the draft's product knows recipient and subject.
 async fn own_names(
     tx: &DatabaseTransaction,
     draft: &Draft,
@@ -312,8 +313,9 @@ async fn own_names(
     people::own_names(tx, product, &contacts).await
 }
 
-/// What a product calls a person. What others call them is theirs, but for staff and whom a
-/// catalogue defines: a caller that may name them may know their names.
+/// The name by which a product knows a person. Another product's name for them is not used, except
+/// for staff members and contacts in a catalogue: a caller that may address them may know their
+/// names.
 fn own_name(
     own: &HashMap<Uuid, OwnName>,
     contact: Uuid,
@@ -327,7 +329,7 @@ fn own_name(
         .or_else(|| common.filter(|_| is_shared))
 }
 
-/// Leaves of a target what the product of the message knows.
+/// Replaces a target's name by the one that the message's product uses.
 fn as_known(own: &HashMap<Uuid, OwnName>, target: &mut Target) {
     let Some(contact) = target.contact_id else {
         return;
@@ -342,7 +344,7 @@ fn as_known(own: &HashMap<Uuid, OwnName>, target: &mut Target) {
     target.time_zone = known.and_then(|known| known.time_zone.clone()).or(common);
 }
 
-/// Takes what is secret out of the parameters, and seals it for a notification.
+/// Removes secret values from the parameters and seals them for a notification.
 fn seal(
     engine: &Engine,
     layout: &Layout,
@@ -358,8 +360,8 @@ fn seal(
     vault.seal_row(&of_notification(id), &text).map(Some)
 }
 
-/// What is known of who receives it: what is not known is not there, so that `default`
-/// stands in for it.
+/// What is known about the recipient. Unknown fields are left out, so that the `default` filter
+/// applies.
 fn known(target: &Target) -> Value {
     let known = [
         ("name", &target.name),

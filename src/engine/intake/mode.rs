@@ -1,4 +1,4 @@
-//! How a message leaves: as its template or, while the window is open, as text.
+//! Decides the form of a message: its template or, while the service window is open, free text.
 
 use std::collections::HashSet;
 
@@ -20,14 +20,14 @@ use crate::{
     },
 };
 
-/// How a template is to leave.
+/// The requested form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     #[default]
     Template,
-    /// Its text while the window is open, which costs nothing; else a template.
+    /// Free text while the window is open, which costs nothing; otherwise a template.
     Auto,
-    /// Its text; outside the window what takes its place, or nothing.
+    /// Free text; outside the window its fallback template, or nothing.
     Text,
 }
 
@@ -42,7 +42,7 @@ impl Mode {
     }
 }
 
-/// Of these people: whose window is open when the message is to leave.
+/// The contacts among these whose service window is open when the message is sent.
 pub(super) async fn open_windows(
     tx: &DatabaseTransaction,
     reading: &mut Reading,
@@ -66,9 +66,9 @@ pub(super) async fn open_windows(
     }
 }
 
-/// Gives a message that was composed as its template the form of its mode. What has
-/// buttons, a file or something secret is a template whatever was asked for, but for `text`,
-/// which says what is in its way.
+/// Converts a message that was composed as a template to the form of its mode. A template with
+/// buttons, a file or a secret value stays a template in every mode but `text`, where the message
+/// is skipped with the reason.
 pub(super) async fn apply(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -86,7 +86,7 @@ pub(super) async fn apply(
         .filter(|_| new.sealed.is_none());
     let Some(text) = text else {
         if draft.mode == Mode::Text {
-            let reason = "the template has buttons, a file or something secret: it is no text";
+            let reason = "the template has buttons, a file or a secret: it cannot be sent as text";
             new.skipped = Some(reason.to_owned());
         }
         return Ok(new);
@@ -126,8 +126,8 @@ pub(super) async fn apply(
     Ok(new)
 }
 
-/// The template that is named for outside the window, filled with what the message was
-/// given, and with its text as `message`. One that cannot be filled is none.
+/// The named fallback template for a closed window, filled with the message's parameters and with
+/// its text as `message`; `None` if it cannot be filled.
 async fn named_fallback(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -147,7 +147,7 @@ async fn named_fallback(
         return Ok(None);
     };
     let mut params = new.params.clone();
-    // What is secret in it would be stored beside the text: such a template is none.
+    // Its secret values would be stored beside the text: such a template cannot be a fallback.
     let holds_secrets = template
         .layout
         .as_ref()

@@ -1,4 +1,4 @@
-//! What was read in one transaction, read once, however many requests are in it.
+//! Per-transaction cache of rows that several requests need.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// What was read so far.
+/// The rows read so far.
 #[derive(Debug, Default)]
 pub struct Reading {
     catalogue_snapshot: Option<Arc<CatalogueSnapshot>>,
@@ -26,7 +26,7 @@ pub struct Reading {
     standings: HashMap<(Option<String>, String, String), Option<Standing>>,
     senders: HashMap<String, Option<entity::sender::Model>>,
     people: HashMap<String, Person>,
-    /// Looked for, and found or not.
+    /// At most one entry: the default sender, which may be absent.
     default_senders: Vec<Option<Uuid>>,
 }
 
@@ -45,7 +45,7 @@ impl Reading {
         Ok(found)
     }
 
-    /// A template of a name, in the language that is nearest to those that are wanted.
+    /// A template by name, in the best match for the wanted languages.
     pub async fn template(
         &mut self,
         engine: &Engine,
@@ -57,7 +57,7 @@ impl Reading {
         catalogue_snapshot.template(tx, name, wanted).await
     }
 
-    /// The sender of what names none.
+    /// The default sender.
     pub async fn default_sender(
         &mut self,
         tx: &DatabaseTransaction,
@@ -70,8 +70,9 @@ impl Reading {
         Ok(found)
     }
 
-    /// The sender of what names none, for a caller that is bound to some: the default if that is
-    /// one of them, else the first; for others none, so that it is chosen when it is sent.
+    /// The sender of a message that names none. For a caller that is bound to senders: the default
+    /// if it is one of them, else the first. For other callers `None`: it is chosen at the time of
+    /// sending.
     pub async fn own_sender(
         &mut self,
         tx: &DatabaseTransaction,
@@ -84,7 +85,7 @@ impl Reading {
         Ok(default.filter(|id| bounds.has_sender(*id)).or(Some(first)))
     }
 
-    /// The account of a sender, or of the default.
+    /// The account of a sender, or of the default sender.
     pub async fn account(
         &mut self,
         tx: &DatabaseTransaction,
@@ -102,7 +103,7 @@ impl Reading {
         Ok(account)
     }
 
-    /// What an account says of a template.
+    /// An account's status of a template.
     pub async fn standing(
         &mut self,
         tx: &DatabaseTransaction,
@@ -123,7 +124,7 @@ impl Reading {
         Ok(found)
     }
 
-    /// The sender of a name or an id.
+    /// A sender by name or id.
     pub async fn sender(
         &mut self,
         tx: &DatabaseTransaction,
@@ -137,7 +138,7 @@ impl Reading {
         Ok(found)
     }
 
-    /// Looks for everybody at once; whoever is not there is made when needed.
+    /// Looks up all recipients at once; missing contacts are created when they are needed.
     pub async fn look_for(
         &mut self,
         tx: &DatabaseTransaction,
@@ -149,7 +150,7 @@ impl Reading {
         Ok(())
     }
 
-    /// The contact of a number, made if there is none.
+    /// The contact of a number, created if there is none.
     pub async fn person(
         &mut self,
         tx: &DatabaseTransaction,

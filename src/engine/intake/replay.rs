@@ -1,4 +1,4 @@
-//! An event is run again, after its routes were mended.
+//! Replays an event after its routes were corrected.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -13,19 +13,19 @@ use crate::{
     store::{StoreError, audit, catalogue, event},
 };
 
-/// What came of asking for it.
+/// Result of a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Replayed {
-    /// What its routes have done now; those that had fired before were left alone.
+    /// Results of the routes that ran now; routes that had fired before were left out.
     Yes(Vec<RouteResult>),
     NotFound,
-    /// This is why not.
+    /// Refused, with the reason.
     No(&'static str),
 }
 
-/// Runs the routes of an event of the caller's that have not fired. No recipient gets it twice: a route that
-/// has fired is left alone, and one that reached some people before it failed goes on with
-/// the others.
+/// Runs the routes of an event that have not fired, within the caller's bounds. No recipient gets a
+/// message twice: a route that has fired is left out, and one that failed after some recipients
+/// continues with the others.
 pub async fn replay(
     engine: &Engine,
     bounds: &Bounds,
@@ -41,10 +41,10 @@ pub async fn replay(
                 return Ok((Replayed::NotFound, nothing()));
             };
             if row.state == "expanding" {
-                return Ok((Replayed::No("it is still being worked through"), nothing()));
+                return Ok((Replayed::No("it is still being expanded"), nothing()));
             }
             if row.data.is_empty() {
-                let why = "its data were secret, and have been wiped: post it anew";
+                let why = "its data were sealed, and have been wiped: post it again";
                 return Ok((Replayed::No(why), nothing()));
             }
             let before: Vec<RouteResult> = serde_json::from_str(&row.routes).unwrap_or_default();
@@ -56,8 +56,8 @@ pub async fn replay(
             let mut done: Vec<String> = fired.iter().map(|it| it.route.clone()).collect();
             let own = access::bounds_of_key(tx, row.key_id, row.product.as_deref()).await?;
             let routes = catalogue::routes(tx, &own, &row.event_type).await?;
-            // A route that has fired and is gone may have another name now: nobody is to
-            // hear of it again by that.
+            // A route that fired and is gone may have been renamed: its recipients must not get the
+            // message again under the new name.
             let is_gone = |name: &String| !routes.iter().any(|route| route.name == *name);
             if done.iter().any(is_gone) {
                 let unheard = routes.iter().map(|route| route.name.clone());

@@ -1,4 +1,4 @@
-//! A route, evaluated for one event: whom it is for, and what it says.
+//! Evaluates a route for one event: its recipients and its parameters.
 
 use std::collections::BTreeMap;
 
@@ -21,19 +21,19 @@ pub(super) struct Plan {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) reference: Option<String>,
     pub(super) dedupe_key: Option<String>,
-    /// What a filter could not read, and is shown as it came.
+    /// Values that a filter could not read; they are shown unchanged.
     pub(super) unread: Vec<Unread>,
 }
 
-/// An entry that says whom a route's messages are for.
+/// One entry of a route's recipients.
 pub(super) struct Planned {
     pub(super) entry: String,
-    /// The event has chosen it: it may name only whom its product may name.
+    /// The entry comes from the event: it may name only contacts of its product.
     pub(super) is_chosen: bool,
 }
 
-/// Evaluates a route for a catalogue's example: its parameters, nothing if its condition
-/// does not hold, or what is wrong.
+/// Evaluates a route for a catalogue's example: its parameters, `None` if its condition is false,
+/// or the error.
 pub fn try_route(route: &RouteRow, context: &Value) -> Result<Option<Value>, String> {
     match plan(route, context) {
         Ok(plan) => Ok(Some(plan.params)),
@@ -69,11 +69,11 @@ pub(super) fn plan(route: &RouteRow, context: &Value) -> Result<Plan, (RouteOutc
         recipients.extend(entries.map(|entry| Planned { entry, is_chosen }));
     }
     let about = route.about.as_deref();
-    let about = about.map(|source| render("whom it is about", source));
+    let about = about.map(|source| render("its subject", source));
     let dedupe_key = route.dedupe_key.as_deref().map(|source| {
         template::render_key(source, context).map_err(|problem| error("its dedupe key", &problem))
     });
-    // What people read is shown as it came where a filter cannot read it.
+    // Texts for people show a value unchanged if a filter cannot read it.
     let mut unread = Vec::new();
     let lenient = Context::lenient(context);
     let mut show = |what: String, source: &str| {
@@ -88,7 +88,7 @@ pub(super) fn plan(route: &RouteRow, context: &Value) -> Result<Plan, (RouteOutc
     let mut labels = BTreeMap::new();
     for (name, source) in &route.labels {
         let value = show(format!("its label {name}"), source)?;
-        // What is absent is no label.
+        // An empty value is no label.
         if !value.trim().is_empty() {
             labels.insert(name.clone(), value);
         }

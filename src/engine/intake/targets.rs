@@ -1,4 +1,4 @@
-//! From a `to` to people: who receives, at which address, and who cannot and why.
+//! Resolves entries of `to` to targets: recipient, address, or why a recipient cannot be reached.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -17,23 +17,23 @@ use crate::{
     },
 };
 
-/// Recipients that one transaction expands: of a group no more, of a list of people at least so
-/// many. On SQLite whoever stores callbacks waits meanwhile (`bench fanout`).
+/// Recipients expanded in one transaction: at most so many of a group, at least so many of a list.
+/// On SQLite, storing callbacks has to wait meanwhile (`bench fanout`).
 pub fn recipients_at_once(connection: &impl ConnectionTrait) -> usize {
     if is_sqlite(connection) { 64 } else { 100 }
 }
 
-/// How far a list of recipients has been worked through, as a row keeps it.
+/// Cursor in a list of recipients, as stored in a row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// Recipients before this one are done.
+    /// Recipients before this index are done.
     pub recipient: usize,
-    /// Members of the group up to this one are done.
+    /// Group members up to and including this one are done.
     pub after: Option<Uuid>,
 }
 
 impl Place {
-    /// Goes on behind a page: within the same group, if it has a next one.
+    /// Moves past a page: within the same group if it has another page.
     pub fn pass(&mut self, next: Option<Uuid>) {
         self.after = next;
         if next.is_none() {
@@ -42,24 +42,24 @@ impl Place {
     }
 }
 
-/// One person a message is for.
+/// One recipient of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Target {
-    /// In words: `user:NAME`, `contact:NAME` or the number.
+    /// As text: `user:NAME`, `contact:NAME` or the number.
     pub recipient: String,
     pub contact_id: Option<Uuid>,
     pub address: Option<String>,
     pub name: Option<String>,
-    /// What this person reads, if it is known.
+    /// The recipient's language, if known.
     pub language: Option<String>,
-    /// Where this person's days begin and end, if it is known.
+    /// The recipient's time zone, if known.
     pub time_zone: Option<String>,
-    /// Why this person cannot receive.
+    /// Why the recipient cannot receive messages.
     pub skipped: Option<String>,
 }
 
 impl Target {
-    /// What makes two targets one person.
+    /// Two targets with the same key are one person.
     pub fn key(&self) -> String {
         self.contact_id
             .map_or_else(|| self.recipient.clone(), |contact| contact.to_string())
@@ -92,7 +92,7 @@ impl Target {
         }
     }
 
-    /// A person at a number: the one asked for, not another one of the same person.
+    /// A contact at this number, even if it also has others.
     pub fn at(phone: &Phone, person: Person) -> Self {
         Self {
             recipient: phone.e164().to_owned(),
@@ -114,11 +114,11 @@ impl Target {
     }
 }
 
-/// Who is meant by one entry, from a position on.
+/// The targets of one entry, from a position on.
 #[derive(Debug)]
 pub struct Page {
     pub targets: Vec<Target>,
-    /// Where to go on, when a group has more members.
+    /// Cursor, if the group has more members.
     pub next: Option<Uuid>,
 }
 
@@ -142,7 +142,7 @@ pub enum ResolveError {
     Store(#[from] StoreError),
 }
 
-/// Finds whom one entry means, of those that the caller may name. `same` is `original`.
+/// Resolves one entry within the caller's bounds. `same` is `original`.
 pub async fn resolve(
     tx: &DatabaseTransaction,
     bounds: &Bounds,
@@ -171,7 +171,7 @@ pub async fn resolve(
         RecipientSpec::Group(name) => {
             let most = i64::try_from(recipients_at_once(tx)).unwrap_or(i64::MAX);
             let members = people::members(tx, name, after, most).await?;
-            // Of a group that has members nobody need be asked whether it is there.
+            // A group that has members is known to exist.
             let is_known = !members.is_empty() && bounds.catalogue().is_none();
             if !is_known && !people::group_exists(tx, bounds, name).await? {
                 return Err(Unknown::of("group", name).into());
@@ -194,8 +194,8 @@ pub async fn resolve(
     })
 }
 
-/// Whether a group, user or contact is there, of those that the caller may name. Whoever else is
-/// meant is made when a message is.
+/// Whether a group, staff member or contact exists within the caller's bounds. Other recipients are
+/// created with their message.
 pub async fn find_unknown(
     tx: &DatabaseTransaction,
     bounds: &Bounds,
@@ -226,7 +226,7 @@ async fn by_phone(
     Ok(Target::at(phone, person))
 }
 
-/// A person whose number may be unknown.
+/// A contact whose number may be unknown.
 pub async fn by_user_id(
     tx: &DatabaseTransaction,
     user_id: &UserId,
@@ -236,7 +236,7 @@ pub async fn by_user_id(
     Ok(Target {
         recipient: user_id.as_str().to_owned(),
         contact_id: Some(person.contact_id),
-        // The one that is good now.
+        // The current user id.
         address: Some(
             person
                 .user_id

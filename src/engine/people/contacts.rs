@@ -1,4 +1,4 @@
-//! Contacts: who somebody is, and what they want.
+//! Creates, changes and lists the preferences of contacts, for operators and API clients.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -25,30 +25,30 @@ use crate::{
     },
 };
 
-/// No name is longer, in characters.
+/// Longest name, in characters.
 const MAX_NAME: usize = 200;
 
-/// Preferences of one person, at most.
+/// Most preferences of one contact.
 const MAX_PREFERENCES: usize = 200;
 
-/// What is said of a contact.
+/// Changes to a contact.
 #[derive(Clone, Debug, Default)]
 pub struct ContactChanges {
     pub name: Edit<String>,
-    /// What catalogues and requests call it: `contact:HANDLE`.
+    /// Its name in catalogues and requests: `contact:HANDLE`.
     pub handle: Edit<String>,
     /// In E.164.
     pub phone: Option<String>,
-    /// What WhatsApp calls somebody whose number may be unknown: a business-scoped user id.
+    /// WhatsApp's business-scoped user id of a person whose number may be unknown.
     pub user_id: Option<String>,
     pub language: Edit<String>,
-    /// As in the tz database.
+    /// Name in the tz database.
     pub time_zone: Edit<String>,
     pub quiet_hours: Edit<QuietHours>,
 }
 
 impl ContactChanges {
-    /// Somebody's number, or what WhatsApp calls them.
+    /// Changes that name only a number or a user id.
     pub fn of(address: &str) -> Self {
         let (phone, user_id) = match UserId::parse(address) {
             Some(user_id) => (None, Some(user_id.as_str().to_owned())),
@@ -61,7 +61,7 @@ impl ContactChanges {
         }
     }
 
-    /// The numbers and user ids among them that read.
+    /// The valid numbers and user ids among them.
     pub fn aliases(&self) -> Vec<Alias> {
         aliases(self).map_or_else(
             |_wrong| Vec::new(),
@@ -70,7 +70,7 @@ impl ContactChanges {
     }
 }
 
-/// Changes a contact, or makes one: of a number or user id that is known already it is that one.
+/// Changes a contact or creates one. A known number or user id selects its contact.
 pub async fn save_contact(
     store: &Store,
     by: By<'_>,
@@ -102,7 +102,7 @@ pub async fn save_contact(
             }
             let contact = match known {
                 Some(known) if people::lock(tx, known).await? => known,
-                // Whoever was asked for by id is gone; a name is free for somebody new.
+                // A contact given by id is gone; a handle is free for a new contact.
                 Some(known) if id == Some(known) => return Err(gone()),
                 Some(_) => return Err(StoreError::Conflict.into()),
                 None => people::insert_contact(tx, None, &[], by.now).await?,
@@ -132,7 +132,7 @@ pub(super) fn gone() -> InputError {
     InputError::field("", "there is no such contact")
 }
 
-/// The names that are said of a contact, each with its field.
+/// The aliases in the changes, each with its field.
 fn aliases(changes: &ContactChanges) -> Result<Vec<(&'static str, Alias)>, InputError> {
     let mut aliases = Vec::new();
     if let Some(text) = &changes.phone {
@@ -190,7 +190,7 @@ pub(super) fn merge(details: &mut Details, changes: &ContactChanges) {
     }
 }
 
-/// The fields that are changed, without what they say: the audit holds nobody's number.
+/// The names of the changed fields without their values: the audit log contains no numbers.
 pub(super) fn named(changes: &ContactChanges) -> Vec<&'static str> {
     [
         ("name", changes.name != Edit::Keep),
@@ -206,8 +206,8 @@ pub(super) fn named(changes: &ContactChanges) -> Vec<&'static str> {
     .collect()
 }
 
-/// Puts these preferences in the place of whatever a person had. A kind that nobody has,
-/// or that cannot be turned off, is refused.
+/// Replaces all preferences of a contact. A kind that does not exist or cannot be turned off is
+/// rejected.
 pub async fn set_preferences(
     store: &Store,
     by: By<'_>,
@@ -231,7 +231,7 @@ pub async fn set_preferences(
         .await
 }
 
-/// Keeps one preference; the others stay as they are, whatever they are of.
+/// Stores one preference and leaves the others unchanged.
 pub async fn prefer(
     store: &Store,
     by: By<'_>,
@@ -254,7 +254,7 @@ pub async fn prefer(
         .await
 }
 
-/// Takes one preference away, be it of a kind that no catalogue has any more.
+/// Deletes one preference, even of a kind that no catalogue has any more.
 pub async fn forget_preference(
     store: &Store,
     by: By<'_>,
@@ -301,14 +301,14 @@ async fn check_preferences(
         if !it.channel.is_empty()
             && let Err(rule) = it.channel.parse::<Channel>()
         {
-            return Err(InputError::field(&at(index, "channel"), &rule.to_string()));
+            return Err(InputError::field(&at(index, "channel"), rule.to_string()));
         }
         let twice = wanted
             .iter()
             .take(index)
             .any(|other| other.kind == it.kind && other.channel == it.channel);
         if twice {
-            let rule = "stands twice with this channel";
+            let rule = "occurs twice with this channel";
             return Err(InputError::field(&at(index, "kind"), rule));
         }
     }

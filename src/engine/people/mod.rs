@@ -1,5 +1,5 @@
-//! People as somebody manages them: contacts and what they want, staff and groups. Each
-//! change is written down.
+//! Manages people: contacts with their identity and preferences, staff members and groups. Every
+//! change is audited.
 
 mod contacts;
 pub mod identity;
@@ -20,16 +20,16 @@ use crate::{
     store::{DatabaseTransaction, StoreError, audit},
 };
 
-/// Who does it, and when.
+/// The actor of a change, and its time.
 #[derive(Clone, Copy, Debug)]
 pub struct By<'a> {
     pub actor: &'a str,
     pub now: Timestamp,
-    /// Which contacts they may see and change.
+    /// The contacts that the actor may see and change.
     pub bounds: &'a Bounds,
 }
 
-/// Writes down who did what to whom.
+/// Writes an audit entry.
 pub(super) async fn note(
     tx: &DatabaseTransaction,
     by: By<'_>,

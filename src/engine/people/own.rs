@@ -1,5 +1,5 @@
-//! Contacts as a product keeps them: what it says of a person is its own, and the number that
-//! others know them by is not its to change.
+//! Contacts as one product maintains them: its data about a person are its own, and it cannot
+//! change a number by which other products know that person.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -19,8 +19,9 @@ use crate::{
     },
 };
 
-/// Changes what a product says of a contact of its own, or makes one. A number or user id that
-/// is known already, of whomever, leads to that contact; what others say of it stays unseen.
+/// Changes a product's data about a contact, or creates the contact. A number or user id that
+/// exists already selects its contact, whoever created it; other products' data about it stay
+/// hidden.
 pub(super) async fn save(
     store: &Store,
     by: By<'_>,
@@ -73,7 +74,7 @@ pub(super) async fn save(
         .await
 }
 
-/// The contact that is meant.
+/// The contact to be changed.
 struct Target {
     contact: Uuid,
     /// No other product knows this contact: its numbers may be changed.
@@ -94,7 +95,7 @@ async fn target(
         if owner.is_some() && owner == id {
             continue;
         }
-        // Two contacts that it knows stay two; others are not mentioned.
+        // Two contacts that the product knows stay two; those of others are not mentioned.
         let known = alias::owner_known(tx, by.bounds, alias).await?;
         let meant = id.or(leads_to);
         if known.is_some() && meant.is_some() && known != meant {

@@ -1,4 +1,4 @@
-//! People, staff and groups are deleted.
+//! Deletes contacts, staff members and groups.
 
 use serde::Serialize;
 use serde_json::json;
@@ -24,25 +24,25 @@ use crate::{
     },
 };
 
-/// What became of somebody who was deleted.
+/// Result of deleting a contact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Deleted {
-    /// Messages that were waiting for them, and are cancelled.
+    /// Number of waiting messages that were cancelled.
     pub cancelled: u64,
-    /// They refuse something: their number and that refusal are kept, or else the next message
-    /// to this number would go out.
+    /// The contact has an opt-out: number and opt-out are kept, otherwise the next message to this
+    /// number would go out.
     pub refusal_kept: bool,
-    /// The contact that has the number and the refusal from now on.
+    /// The contact that has the number and the opt-out from now on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept_as: Option<Uuid>,
 }
 
-/// Notifications that are cancelled in one transaction.
+/// Notifications cancelled per transaction.
 const CHUNK: u64 = 100;
 
-/// Deletes a contact: its names, what it wants, its windows. What waits for it is cancelled;
-/// what it was sent stays in the record for as long as records are kept. Refused for somebody
-/// whom staff, a route or a rule is linked to.
+/// Deletes a contact with its aliases, preferences and service windows. Waiting messages are
+/// cancelled; the record of sent messages stays for its retention time. Refused while a staff
+/// member, a route or a rule is linked to it.
 pub async fn delete_contact(
     engine: &Engine,
     by: By<'_>,
@@ -55,7 +55,8 @@ pub async fn delete_contact(
             let all = identity::together(tx, contact).await?;
             let mut kept_as = None;
             for contact in &all {
-                // What is being written about them at this moment is seen: a refusal, a link.
+                // Locked, so that an opt-out or a link that is being written at this moment is
+                // seen.
                 people::lock(tx, *contact).await?;
                 may_delete(tx, *contact).await?;
                 let refuses = people::refuses_something(tx, *contact).await?;
@@ -67,7 +68,8 @@ pub async fn delete_contact(
             Ok((all, kept_as))
         })
         .await?;
-    // Nothing goes to them any more: what waits is told so now, not at its turn.
+    // Nothing is sent to the contact any more: waiting messages are cancelled now, not at their
+    // turn.
     let mut cancelled = 0;
     for contact in all {
         cancelled += cancel(engine, by, contact).await?;
@@ -89,7 +91,7 @@ async fn may_delete(connection: &impl ConnectionTrait, contact: Uuid) -> Result<
         let rule = format!("the user {user} is this person: unlink or delete the user first");
         return Err(InputError::field("", rule));
     }
-    // Routes and rules name people by what a catalogue calls them, or by id.
+    // Routes and rules name contacts by handle or by id.
     let names = details.handle.into_iter().chain([contact.to_string()]);
     let recipients: Vec<RecipientSpec> = names.map(RecipientSpec::Contact).collect();
     is_unused(connection, &recipients).await
@@ -116,7 +118,7 @@ async fn is_unused(
     Err(InputError::field("", rule))
 }
 
-/// Cancels what waits for a person. What is being sent at this moment goes out.
+/// Cancels a contact's waiting messages. A message whose call is open is still sent.
 async fn cancel(engine: &Engine, by: By<'_>, contact: Uuid) -> Result<u64, StoreError> {
     let mut cancelled = 0;
     let mut filter = Filter {
@@ -147,7 +149,7 @@ async fn cancel(engine: &Engine, by: By<'_>, contact: Uuid) -> Result<u64, Store
     }
 }
 
-/// Deletes a user, out of all groups. A login of this name stays.
+/// Deletes a staff member, and removes it from all groups. A dashboard user of the same name stays.
 pub async fn delete_user(store: &Store, by: By<'_>, name: &str) -> Result<(), InputError> {
     delete(store, by, StaffKind::User, name).await
 }
@@ -169,7 +171,7 @@ async fn delete(store: &Store, by: By<'_>, kind: StaffKind, name: &str) -> Resul
     };
     store
         .write_or_refuse(async |tx| {
-            // A route that is being applied at this moment is seen.
+            // Locked, so that a route that is being applied at this moment is seen.
             if !people::lock_staff(tx, kind, name).await? {
                 return Err(absent());
             }

@@ -1,4 +1,4 @@
-//! Staff and groups: who is linked to which contact, and who is in which group.
+//! Manages staff members and groups: links to contacts, and membership.
 
 use serde_json::json;
 
@@ -12,16 +12,16 @@ use crate::{
     },
 };
 
-/// Which contact a user is to be linked to.
+/// The contact that a staff member is linked to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whom {
-    /// Of this number; made, if there is none.
+    /// The contact of this number; created if there is none.
     Phone(Phone),
     Handle(String),
 }
 
 impl Whom {
-    /// Reads a number or `contact:NAME`.
+    /// Parses a number or `contact:NAME`.
     pub fn parse(text: &str) -> Result<Self, String> {
         match RecipientSpec::parse(text).map_err(|error| error.to_string())? {
             RecipientSpec::Phone(phone) => Ok(Self::Phone(phone)),
@@ -31,7 +31,7 @@ impl Whom {
     }
 }
 
-/// A group, and whether it was there.
+/// A group, and whether it existed before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     pub created: bool,
@@ -48,7 +48,7 @@ fn unusable() -> InputError {
     InputError::field("/name", format!("1 to {MAX_NAME} characters"))
 }
 
-/// Makes a user who is linked to nobody, unless there is one of this name. Says whether it did.
+/// Creates a staff member without a contact, unless the name exists. Returns whether it did.
 pub async fn ensure_user(store: &Store, by: By<'_>, user: &str) -> Result<bool, InputError> {
     if bad_name(user) {
         return Err(unusable());
@@ -65,7 +65,8 @@ pub async fn ensure_user(store: &Store, by: By<'_>, user: &str) -> Result<bool, 
         .await
 }
 
-/// Links a user to a contact; makes the user, if there is none. Says whether it did.
+/// Links a staff member to a contact, creating the staff member if needed. Returns whether it was
+/// created.
 pub async fn connect(
     store: &Store,
     by: By<'_>,
@@ -94,7 +95,7 @@ pub async fn connect(
         .await
 }
 
-/// Takes the link of a user away: what is for them is skipped, visibly.
+/// Removes the link of a staff member: messages for it are then skipped, with the reason.
 pub async fn disconnect(store: &Store, by: By<'_>, user: &str) -> Result<(), InputError> {
     if bad_name(user) {
         return Err(InputError::field("/name", "there is no user of this name"));
@@ -111,7 +112,7 @@ pub async fn disconnect(store: &Store, by: By<'_>, user: &str) -> Result<(), Inp
         .await
 }
 
-/// Makes a group unless there is one of this name.
+/// Creates a group unless the name exists.
 pub async fn ensure_group(
     store: &Store,
     by: By<'_>,
@@ -133,7 +134,7 @@ pub async fn ensure_group(
         .await
 }
 
-/// Puts a user into a group. Says whether they were not in it.
+/// Adds a staff member to a group. Returns whether it was added.
 pub async fn add_member(
     store: &Store,
     by: By<'_>,
@@ -143,7 +144,7 @@ pub async fn add_member(
     membership(store, by, group, user, true).await
 }
 
-/// Takes a user out of a group. Says whether they were in it.
+/// Removes a staff member from a group. Returns whether it was removed.
 pub async fn remove_member(
     store: &Store,
     by: By<'_>,

@@ -1,4 +1,4 @@
-//! API keys: made, listed, revoked, and when they were used.
+//! Manages API keys: creates, lists and revokes them, and records their last use.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -25,20 +25,20 @@ use crate::{
 
 const KEY_PREFIX: &str = "herald_";
 
-/// No name of a product is longer, in characters.
+/// Longest name of a product, in characters.
 const MAX_NAME: usize = 100;
 
-/// No source is longer, in bytes.
+/// Longest source, in bytes.
 const MAX_SOURCE: usize = 512;
 
-/// A new API key. The text is shown once and kept nowhere.
+/// A new API key. Its text is shown once and not stored.
 #[derive(Debug)]
 pub struct NewKey {
     pub text: SecretString,
     pub prefix: String,
 }
 
-/// Makes a key: 32 random bytes.
+/// Makes a key from 32 random bytes.
 pub fn new_key(random: &[u8; 32]) -> NewKey {
     let text = format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
     let prefix = prefix_of(&text);
@@ -48,12 +48,12 @@ pub fn new_key(random: &[u8; 32]) -> NewKey {
     }
 }
 
-/// By what people know a key.
+/// The prefix by which people recognize a key.
 pub fn prefix_of(text: &str) -> String {
     text.chars().take(KEY_PREFIX.len() + 8).collect()
 }
 
-/// What is kept of a key. A key has 256 random bits: a plain digest suffices.
+/// The stored form of a key. A key has 256 random bits, so a plain digest suffices.
 pub fn key_digest(text: &str) -> Vec<u8> {
     Sha256::digest(text.as_bytes()).to_vec()
 }
@@ -61,12 +61,12 @@ pub fn key_digest(text: &str) -> Vec<u8> {
 /// A key to be created.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// The product that it is for: all keys of a name see the same.
+    /// The product it belongs to: all keys of a product see the same.
     pub product: String,
     pub role: Role,
-    /// Absent: all that its role may have.
+    /// Absent: all scopes that its role allows.
     pub scopes: Option<Vec<Scope>>,
-    /// It has no bounds, which must be said.
+    /// The key has no bounds, which must be stated explicitly.
     pub all: bool,
     pub source: Option<String>,
     /// Names or ids.
@@ -94,7 +94,7 @@ impl Wanted {
         self.source.is_some() || !self.senders.is_empty() || self.catalogue.is_some()
     }
 
-    /// What it may do.
+    /// The scopes of the key.
     pub fn scopes(&self) -> Scopes {
         self.scopes.as_ref().map_or_else(
             || Scopes::of(self.role),
@@ -102,7 +102,7 @@ impl Wanted {
         )
     }
 
-    /// What is wrong with it, as far as that takes no database.
+    /// The errors that can be found without the database.
     fn wrong(&self, now: Timestamp) -> Vec<FieldError> {
         let mut wrong = Vec::new();
         let mut refuse = |pointer: &str, rule: String| {
@@ -167,24 +167,24 @@ impl Wanted {
             _ => {}
         }
         if self.expires_at.is_some_and(|at| at <= now) {
-            refuse("/expires_at", "an instant that is still to come".to_owned());
+            refuse("/expires_at", "a time in the future".to_owned());
         }
         wrong
     }
 }
 
-/// What is said to who asks for a key without bounds and does not say so.
+/// Error for a key without bounds that does not say so explicitly.
 pub const NO_BOUNDS: &str = "a key without bounds sees and changes what belongs to every product: give it a source, senders \
      or a catalogue, or say that it is for all";
 
-/// A key that was made, with its row.
+/// A created key with its row.
 #[derive(Debug)]
 pub struct Made {
     pub key: NewKey,
     pub row: entity::api_key::Model,
 }
 
-/// Keeps a new key, and writes down who made it.
+/// Stores a new key, with an audit entry.
 pub async fn create_key(
     store: &Store,
     actor: &str,
@@ -221,7 +221,7 @@ pub async fn create_key(
     Ok(Made { key, row })
 }
 
-/// The bounds that are asked for, if they are there and no other product's.
+/// The requested bounds, if they exist and belong to no other product.
 async fn bounds(
     tx: &DatabaseTransaction,
     wanted: &Wanted,
@@ -246,7 +246,7 @@ async fn bounds(
         let rule = "no catalogue of this name was applied";
         refuse("/catalogue".to_owned(), rule.to_owned());
     }
-    // Several keys of a product have the same bounds: each is said once.
+    // Several keys of a product have the same bounds: each is named once.
     let others: BTreeSet<_> = access::bounds_of_others(tx, &wanted.product, now)
         .await?
         .into_iter()
@@ -278,7 +278,7 @@ async fn bounds(
     })
 }
 
-/// Revokes a key, and writes down who did. Says whether there was one in use.
+/// Revokes a key, with an audit entry. Returns whether there was an active one.
 pub async fn revoke_key(
     store: &Store,
     actor: &str,
@@ -316,7 +316,7 @@ async fn note(
     audit::note(tx, entry, now).await
 }
 
-/// The bounds of the key that something was posted with.
+/// The bounds of the key that posted something.
 pub async fn bounds_of_key(
     tx: &DatabaseTransaction,
     key: Option<Uuid>,
@@ -329,11 +329,11 @@ pub async fn bounds_of_key(
     Ok(row.map_or_else(|| Bounds::of_product(product), |row| access::bounds(&row)))
 }
 
-/// That a key was used is written down once in so many microseconds.
+/// Minimum time between two stored uses of a key, in microseconds.
 const AGAIN_MICROS: i64 = 60_000_000;
 
-/// When keys were used last: in memory, and written down now and then by a worker, so that
-/// no request waits for it.
+/// Last use of each API key: kept in memory and written by a worker, so that no request waits for
+/// it.
 #[derive(Debug, Default)]
 pub struct LastUses(Mutex<HashMap<Uuid, Use>>);
 
@@ -344,7 +344,7 @@ struct Use {
 }
 
 impl LastUses {
-    /// Notes that a key is being used.
+    /// Records a use.
     pub fn note(&self, key: Uuid, now: Timestamp) {
         let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = uses.entry(key).or_insert(Use {
@@ -354,7 +354,7 @@ impl LastUses {
         known.last = known.last.max(now);
     }
 
-    /// What is to be written down now.
+    /// The uses to be written now.
     fn due(&self, now: Timestamp) -> Vec<(Uuid, Timestamp)> {
         let uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         uses.iter()
@@ -376,7 +376,7 @@ impl LastUses {
     }
 }
 
-/// Writes down which keys were used, each once a minute at most. Says how many.
+/// Writes the last uses, at most once a minute for each key. Returns the number.
 pub async fn write_uses(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
     let due = engine.key_uses.due(now);
     if due.is_empty() {

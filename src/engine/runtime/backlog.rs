@@ -1,5 +1,6 @@
-//! How far applying is behind what is stored, and what follows: answers to callbacks wait, timers
-//! wait, and ordinary callbacks are refused before they take the room that applying them needs.
+//! Measures how far processing is behind the stored callbacks, and reacts: acknowledgements are
+//! delayed, timers wait, and ordinary callbacks are refused before they take the disk space that
+//! processing needs.
 
 use std::{
     sync::{
@@ -23,17 +24,17 @@ use crate::{
     },
 };
 
-/// What waits is measured this often, in microseconds.
+/// Interval of measurements, in microseconds.
 const LOOK_MICROS: i64 = 1_000_000;
 
-/// And no more than this part of the time is spent on it, however much waits.
+/// At most one part in so many of the time is spent measuring, however large the backlog.
 const PAUSE_PER_LOOK: u32 = 20;
 
-/// Up to so many callbacks, timers ask the database for the oldest: more are not looked at each
-/// time, and the last measure does.
+/// With up to so many callbacks, timers ask the database for the oldest one; beyond that they use
+/// the last measurement.
 const FEW: i64 = 10_000;
 
-/// What is known of the backlog.
+/// The last measurement of the backlog.
 #[derive(Debug)]
 pub struct Backlog {
     limits: BacklogLimits,
@@ -60,7 +61,7 @@ impl Backlog {
         }
     }
 
-    /// How long the answer to a callback that was stored waits.
+    /// How long to delay the acknowledgement of a stored callback.
     pub fn answer_delay(&self) -> Duration {
         backlog::answer_delay(
             self.lag_micros.load(Ordering::Acquire),
@@ -68,7 +69,7 @@ impl Backlog {
         )
     }
 
-    /// Whether an ordinary callback would take the room that applying needs.
+    /// Whether an ordinary callback would take the space that processing needs.
     pub fn is_full(&self) -> bool {
         self.is_full.load(Ordering::Acquire)
     }
@@ -80,17 +81,17 @@ impl Backlog {
     }
 }
 
-/// Measures the backlog, when it is time to.
+/// Measures the backlog if it is due.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
     let last = engine.backlog.change(|_| {});
-    // A clock that was put back makes a measure due.
+    // A clock that was put back makes a measurement due.
     if now < last.next_at && now >= last.at {
         return Ok(());
     }
     measure(engine, now).await
 }
 
-/// Measures the backlog, and decides what follows from it.
+/// Measures the backlog, and derives the reactions.
 pub async fn measure(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
     let started = Instant::now();
     let waiting = callback::waiting(engine.store.by_index()).await?;
@@ -143,7 +144,7 @@ pub async fn measure(engine: &Engine, now: Timestamp) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Whether the backlog has reached the room that is kept for applying it.
+/// Whether the backlog has reached the space reserved for processing it.
 pub(in crate::engine) async fn is_full(
     engine: &Engine,
     waiting: &Waiting,

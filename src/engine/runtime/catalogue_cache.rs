@@ -21,51 +21,51 @@ use crate::{
     },
 };
 
-/// No more templates are kept, with all their translations.
+/// Most templates cached, each with all its translations.
 const MOST_TEMPLATES: usize = 1000;
 
-/// A template, taken apart.
+/// A parsed template.
 #[derive(Debug)]
 pub struct Template {
     pub row: entity::template::Model,
-    /// Or what is wrong with it, in words.
+    /// The layout, or why it cannot be parsed.
     pub layout: Result<Layout, String>,
 }
 
 /// A kind of message.
 #[derive(Debug)]
 struct Kind {
-    /// It cannot be turned off.
+    /// Recipients cannot turn it off.
     required: bool,
     catalogue: Option<String>,
 }
 
-/// What is in force as of one revision of the catalogues.
+/// The catalogues as of one revision.
 #[derive(Debug, Default)]
 pub struct CatalogueSnapshot {
     revision: i64,
     by_trigger: BTreeMap<Trigger, Vec<StoredRule>>,
-    /// What any version of any rule names as its `unless`.
+    /// The triggers that any version of any rule names in `unless`.
     unless_ever: Triggers,
     /// Types of events whose data are secret.
     sensitive_events: BTreeSet<String>,
     message_kinds: BTreeMap<String, Kind>,
-    /// Templates that were asked for, in all their languages.
+    /// Templates used so far, in all their languages.
     templates: Mutex<HashMap<String, Arc<[Arc<Template>]>>>,
 }
 
 impl CatalogueSnapshot {
-    /// Whether a pending follow-up may be waiting for one of these not to come.
+    /// Whether one of these triggers may cancel a pending follow-up.
     pub const fn may_cancel(&self, reached: Triggers) -> bool {
         !self.unless_ever.intersection(reached).is_empty()
     }
 
-    /// Whether the data of such events are secret.
+    /// Whether the data of this event type are secret.
     pub fn is_sensitive(&self, event_type: &str) -> bool {
         self.sensitive_events.contains(event_type)
     }
 
-    /// Whether there is such a kind of message, of the caller's catalogue.
+    /// Whether this kind of message exists in the caller's catalogue.
     pub fn knows_kind(&self, bounds: &Bounds, kind: &str) -> bool {
         self.message_kinds
             .get(kind)
@@ -83,7 +83,7 @@ impl CatalogueSnapshot {
         self.by_trigger.get(&trigger).map_or(&[], Vec::as_slice)
     }
 
-    /// A template of a name, in the language that is nearest to those that are wanted.
+    /// A template by name, in the best match for the wanted languages.
     pub async fn template(
         &self,
         connection: &impl ConnectionTrait,
@@ -117,7 +117,7 @@ impl CatalogueSnapshot {
                 Arc::new(Template { row, layout })
             })
             .collect();
-        // Names that people ask for are theirs to choose: what is not there is not kept.
+        // Callers choose the names: a name that does not exist is not cached.
         if !all.is_empty() {
             let mut known = self
                 .templates
@@ -131,7 +131,7 @@ impl CatalogueSnapshot {
         Ok(all)
     }
 
-    /// How many templates are kept.
+    /// Number of cached templates.
     pub fn templates_kept(&self) -> usize {
         self.templates
             .lock()
@@ -141,7 +141,7 @@ impl CatalogueSnapshot {
 }
 
 impl Engine {
-    /// What is in force; read again only when a catalogue has changed.
+    /// The current snapshot; read again only when a catalogue has changed.
     pub async fn catalogue_snapshot(
         &self,
         connection: &impl ConnectionTrait,

@@ -1,8 +1,8 @@
-//! The time that this process works by, and what becomes of rows when a clock was changed.
+//! The time of this process, and the repair of rows after a clock change.
 //!
-//! On PostgreSQL it is the database's: how far that is from this machine's is measured
-//! again and again, and in between a monotonic clock counts. So processes agree, and a
-//! machine whose clock is wrong harms nothing. On SQLite it is the machine's.
+//! On PostgreSQL it is the database's time: its offset from this machine is measured regularly, and
+//! a monotonic clock counts in between. So processes agree, and a machine whose clock is wrong does
+//! no harm. On SQLite it is the machine's time.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use crate::{
     store::{Store, StoreError, horizon, setting, timeline},
 };
 
-/// What the machine's clock says.
+/// The time of the machine's clock.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one place that asks what time it is"
@@ -30,10 +30,10 @@ pub fn machine_now() -> Timestamp {
     Timestamp::from_micros(chrono::Utc::now().timestamp_micros())
 }
 
-/// What goes on evenly between two measures.
+/// The clock that counts between two measurements.
 #[derive(Debug)]
 enum Local {
-    /// The machine's monotonic clock, from when it was first asked.
+    /// The machine's monotonic clock, from its first use.
     Machine,
     /// Stands still until it is set: for tests.
     Fixed(Arc<AtomicI64>),
@@ -52,7 +52,7 @@ impl Local {
         }
     }
 
-    /// The same as others see it, who may set it.
+    /// The same clock as a shared value that a test can set.
     fn machine(&self) -> Timestamp {
         match self {
             Self::Machine => machine_now(),
@@ -65,12 +65,11 @@ fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// The database's time, as far as it is known; before it was asked for the first time,
-/// the machine's.
+/// The database's time as last measured; before the first measurement, the machine's.
 #[derive(Debug)]
 pub struct Reference {
     local: Local,
-    /// How far the database's clock is ahead of the local one, in microseconds.
+    /// Offset of the database's clock from the local one, in microseconds; positive if ahead.
     ahead: AtomicI64,
     is_measured: AtomicBool,
 }
@@ -87,7 +86,7 @@ impl Reference {
         }
     }
 
-    /// One of a machine whose clock says this: for tests.
+    /// A reference for a machine whose clock has this value: for tests.
     pub const fn of(machine: Arc<AtomicI64>) -> Self {
         Self::new(Local::Fixed(machine))
     }
@@ -105,8 +104,8 @@ impl Reference {
         self.local.now().plus_micros(ahead)
     }
 
-    /// Measures how far the database's clock is ahead. What is within the round trip is
-    /// no difference. An error leaves what was measured before.
+    /// Measures the offset of the database's clock. An offset within the round-trip time counts as
+    /// none. On an error the last measurement stays.
     pub async fn follow(&self, store: &Store) -> Result<(), StoreError> {
         let Some(more) = setting::clock_ahead_micros(store, || self.reckoned()).await? else {
             return Ok(());
@@ -120,24 +119,23 @@ impl Reference {
     }
 }
 
-/// After a change of the clock, what was written by the clock before is looked for again
-/// and again for so long.
+/// For so long after a clock change, rows written by the wrong clock are searched for repeatedly.
 const SETTLING: Duration = Duration::from_mins(5);
 
-/// What this process has seen of changed clocks.
+/// The clock changes that this process has noticed.
 #[derive(Debug, Default)]
 pub struct Changes(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// The last step: when, on the monotonic clock, and by how much.
+    /// The last step: its time on the monotonic clock, and its size.
     step: Option<(Instant, i64)>,
-    /// Of what was made by a clock that was ahead, everything up to here is put right.
+    /// Rows from a clock that was ahead have been repaired up to here.
     mended: horizon::Traces,
 }
 
 impl Changes {
-    /// Notes that the clock was put forward, or back (negative).
+    /// Records that the clock was put forward, or back (negative).
     pub fn note(&self, step_micros: i64) {
         *self.lock() = Seen {
             step: Some((Instant::now(), step_micros)),
@@ -145,7 +143,7 @@ impl Changes {
         };
     }
 
-    /// By how much the clock was changed within this time, in microseconds, if it was.
+    /// The change of the clock within this time, in microseconds, if there was one.
     pub fn within(&self, time: Duration) -> Option<i64> {
         self.lock()
             .step
@@ -158,13 +156,13 @@ impl Changes {
     }
 }
 
-/// Puts right what a clock that was ahead has left behind: see [`horizon`]. Says how many
-/// instants that were.
+/// Repairs timestamps written by a clock that was ahead: see [`horizon`]. Returns the number
+/// repaired.
 pub async fn mend_turn(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
     let bounds = engine.settings.horizon();
     let traces = horizon::traces(&engine.store, &bounds, now).await?;
     let known = traces == engine.clock.lock().mended;
-    // What was being written when the clock was changed comes a little later.
+    // Rows that were being written during the change appear a little later.
     let lately = engine.clock.within(SETTLING).is_some();
     if !traces.any() || (known && !lately) {
         return Ok(0);
@@ -195,7 +193,7 @@ pub async fn mend_turn(engine: &Engine, now: Timestamp) -> Result<u64, StoreErro
             })
             .await?;
         if chunk.counts.is_empty() {
-            // What another transaction is changing at this moment is looked at again.
+            // Rows that another transaction is changing are checked again.
             break found.is_empty();
         }
         for (kind, count) in chunk.counts {

@@ -1,4 +1,4 @@
-//! Signs of life: who works, and who has stopped.
+//! Heartbeats of workers: which are alive, and which have stopped.
 
 use crate::{
     domain::{horizon, time::Timestamp},
@@ -6,19 +6,19 @@ use crate::{
     store::{StoreError, heartbeat},
 };
 
-/// The workers of a process: those that apply callbacks, and all others.
+/// The workers of a process: the one that applies callbacks, and all others.
 pub const WORKERS: [&str; 2] = ["apply", "work"];
 
-/// A worker gives a sign of life so often, in seconds.
+/// Interval of heartbeats, in seconds.
 pub const EVERY_SECONDS: i64 = 15;
 
-/// Whoever has given none for so long is dead, in seconds.
+/// A worker without a heartbeat for so long is dead, in seconds.
 pub const DEAD_AFTER_SECONDS: i64 = 60;
 
-/// What is left of a dead process is forgotten after this, in seconds.
+/// Rows of dead processes are deleted after this, in seconds.
 const FORGOTTEN_AFTER_SECONDS: i64 = 24 * 60 * 60;
 
-/// Gives a sign of life.
+/// Writes a heartbeat.
 pub async fn beat(engine: &Engine, worker: &str, now: Timestamp) -> Result<(), StoreError> {
     let before = now.plus_seconds(-FORGOTTEN_AFTER_SECONDS);
     engine
@@ -27,8 +27,8 @@ pub async fn beat(engine: &Engine, worker: &str, now: Timestamp) -> Result<(), S
         .await
 }
 
-/// Forgets workers that died before this process starts: its own are about to begin, and
-/// that others were dead meanwhile is no alarm any more.
+/// Deletes the heartbeats of workers that died before this process starts: its own workers are
+/// about to begin, and the outage of the others is no longer an alarm.
 pub async fn forget_dead(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
     let before = now.plus_seconds(-DEAD_AFTER_SECONDS);
     engine
@@ -37,7 +37,7 @@ pub async fn forget_dead(engine: &Engine, now: Timestamp) -> Result<(), StoreErr
         .await
 }
 
-/// Says that a worker of this process stops in order.
+/// Records that a worker of this process stops in order.
 pub async fn gone(engine: &Engine, worker: &str) -> Result<(), StoreError> {
     engine
         .store
@@ -45,18 +45,18 @@ pub async fn gone(engine: &Engine, worker: &str) -> Result<(), StoreError> {
         .await
 }
 
-/// How a worker does.
+/// State of a kind of worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pulse {
-    /// Some process has been seen at it.
+    /// Some process has a recent heartbeat.
     Alive,
-    /// Nobody has, for so many seconds.
+    /// No recent heartbeat, for so many seconds.
     Dead(i64),
-    /// Nobody ever was: there is no server, or it has stopped in order.
+    /// No heartbeat at all: there is no server, or it was stopped in order.
     Nobody,
 }
 
-/// How each kind of worker does, over all processes.
+/// State of each kind of worker over all processes.
 pub async fn pulses(
     engine: &Engine,
     now: Timestamp,
@@ -66,7 +66,7 @@ pub async fn pulses(
         let last = all
             .iter()
             .filter(|beat| beat.worker == worker)
-            // By a clock that was ahead: it says nothing of now.
+            // Written by a clock that was ahead: it says nothing about now.
             .filter(|beat| !horizon::is_ahead(Timestamp::from_micros(beat.seen_at), now))
             .map(|beat| beat.seen_at)
             .max();

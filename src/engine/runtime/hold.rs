@@ -1,5 +1,5 @@
-//! Sending held for the whole installation: it begins by hand or by itself, and is ended by a
-//! person (`admin::release`).
+//! The hold of all sending: it begins by hand or automatically, and an operator ends it
+//! (`admin::release`).
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -38,7 +38,7 @@ impl Engine {
         self.current_hold.get()
     }
 
-    /// Reads whether sending is held. One statement; whoever is about to send asks.
+    /// Reads the hold in one statement. Called before anything is sent.
     pub async fn refresh_hold(&self) -> Result<Option<Arc<Hold>>, StoreError> {
         let stored = hold::get(self.store.reader()).await?;
         let before = self.current_hold.get();
@@ -59,14 +59,14 @@ impl Engine {
     }
 }
 
-/// Who does it, and when.
+/// The actor of a change, and its time.
 #[derive(Clone, Copy, Debug)]
 pub struct By<'a> {
     pub actor: &'a str,
     pub now: Timestamp,
 }
 
-/// Holds sending; false: it is held already, and the first reason stays.
+/// Holds sending. Returns false if it is held already; the first reason stays.
 pub async fn begin(
     engine: &Engine,
     by: By<'_>,
@@ -81,7 +81,7 @@ pub async fn begin(
     Ok(begun)
 }
 
-/// The same in a transaction that does more.
+/// Like [`begin`], within an open transaction.
 pub(in crate::engine) async fn begin_in(
     tx: &DatabaseTransaction,
     by: By<'_>,
@@ -106,16 +106,16 @@ pub(in crate::engine) async fn begin_in(
     Ok(true)
 }
 
-/// Statuses of attempts may come so long after them and still say something: a provider
-/// repeats for seven days, and no attempt so young is deleted.
+/// Age up to which a status about an unknown attempt counts: a provider repeats for seven days, and
+/// no attempt so young is deleted.
 const SPEAKS_FOR_SECONDS: i64 = 7 * 24 * 60 * 60;
 
-/// An id from further ahead was made by a wrong clock, and proves nothing.
+/// An id from further in the future was made by a wrong clock, and proves nothing.
 const AHEAD_SECONDS: i64 = 5 * 60;
 
-/// Holds sending when a status names an attempt of this installation that this database
-/// never made: somebody sent with a later state of it. Ids of other programs, and of
-/// before the last release, are no reason.
+/// Holds sending when a status names an attempt of this installation that is not in this database:
+/// it was made in a later state of it. Ids of other programs, and of before the last release of a
+/// hold, are no reason.
 pub(in crate::engine) async fn on_unknown_attempts(
     engine: &Engine,
     tx: &DatabaseTransaction,

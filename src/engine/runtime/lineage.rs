@@ -1,13 +1,14 @@
-//! Whether this database is the one that was left. A restored backup, a rewound replica or
-//! a copied file looks healthy and does not know what was sent since; sending holds by
-//! itself where that can be seen.
+//! Detects that the database is not in the state it was left in. A restored backup, a rewound
+//! replica or a copied file looks healthy and does not know what was sent since; where this can be
+//! detected, sending is held automatically.
 //!
-//! - A **mark** grows in the database while messages are sent, at most once a second, in
-//!   the transaction of a claim, before any call of it is made. `HERALD_STATE_MARK` is told
-//!   after the commit. So the database's own mark is never behind, unless it lost commits.
+//! - A **mark** in the database grows while messages are sent, at most once a second, in the
+//!   transaction of a claim and before any of its calls. The file or address in
+//!   `HERALD_STATE_MARK` gets it after the commit. So the database's own mark is never behind,
+//!   unless it has lost commits.
 //! - On PostgreSQL, the **cluster** and its timeline are compared with those last seen.
-//! - Ids of **attempts** bear the installation's mark (`domain::attempt_id`), so that a
-//!   status of one that is not known here is known to be of a lost time.
+//! - Ids of **attempts** contain the installation's mark (`domain::attempt_id`): a status about an
+//!   unknown attempt of this installation must come from a lost state.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -30,13 +31,13 @@ use crate::{
     },
 };
 
-/// The mark grows at most so often.
+/// Minimum time between two increments of the mark.
 const EVERY_MICROS: i64 = 1_000_000;
 
 /// The bits of an id that count within a process ([`new_id`]).
 const SEQUENCE_BITS: u128 = 0x3fff_ffff << 32;
 
-/// What this process knows of where it is.
+/// What this process knows about the state of its database.
 #[derive(Debug, Default)]
 pub struct Lineage {
     installation: Uuid,
@@ -49,24 +50,24 @@ struct Seen {
     mark: i64,
     marked_at: Option<Timestamp>,
     cluster: Option<Cluster>,
-    /// What is wrong with the mark outside.
+    /// What is wrong with the external mark.
     trouble: Option<String>,
 }
 
-/// What became of the mark in a claim.
+/// Result of advancing the mark in a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advance {
-    /// It has grown a moment ago.
+    /// The mark was advanced a moment ago.
     NotDue,
     To(i64),
-    /// It is behind what this process has seen of it: nothing may be claimed.
+    /// The mark is behind the value that this process has seen: nothing may be claimed.
     WentBack {
         seen: i64,
     },
 }
 
 impl Lineage {
-    /// Of an installation, with the place of its mark outside.
+    /// The lineage of an installation, with the location of its external mark.
     pub fn new(installation: Uuid, outside: Option<StateMark>) -> Self {
         Self {
             installation,
@@ -79,25 +80,25 @@ impl Lineage {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether an attempt's id was made by this installation, in this state of its
-    /// database or another.
+    /// Whether an attempt's id was made by this installation, in this or another state of its
+    /// database.
     pub fn is_ours(&self, attempt: Uuid) -> bool {
         !self.installation.is_nil() && attempt_id::is_ours(self.installation, attempt)
     }
 
-    /// What is wrong with the mark outside, if anything.
+    /// What is wrong with the external mark, if anything.
     pub fn trouble(&self) -> Option<String> {
         self.seen().trouble.clone()
     }
 
     fn is_due(&self, now: Timestamp) -> bool {
-        // A clock that was put back makes no mark wait.
+        // A clock that was put back does not delay the mark.
         self.seen()
             .marked_at
             .is_none_or(|at| now < at || now.micros_since(at) >= EVERY_MICROS)
     }
 
-    /// Says once what is wrong, and once that it is right again.
+    /// Logs a problem once, and its end once.
     fn note<T>(&self, result: Result<T, MarkError>) -> Option<T> {
         let mut seen = self.seen();
         match result {
@@ -120,16 +121,16 @@ impl Lineage {
 }
 
 impl Engine {
-    /// The id of a new attempt, which this installation knows again.
+    /// The id of a new attempt, which this installation recognizes.
     pub fn attempt_id(&self, now: Timestamp) -> Uuid {
-        // Without random bits at the end, processes are kept apart by their own.
+        // There are no random bits at the end: each process uses bits of its own.
         let own = (self.process.as_u128() << 32) & SEQUENCE_BITS;
         let id = Uuid::from_u128(new_id(now).as_u128() ^ own);
         attempt_id::marked(self.lineage.installation, id)
     }
 }
 
-/// Moves the mark on, if it is time. To be asked first in a claim's transaction.
+/// Advances the mark if it is due. To be called first in a claim's transaction.
 pub async fn advance(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -147,8 +148,8 @@ pub async fn advance(
     })
 }
 
-/// What follows when a claim's transaction is committed and before its calls are made: the
-/// mark is written outside, or sending is held.
+/// Completes a claim after its commit and before its calls: writes the external mark, or holds
+/// sending.
 pub async fn advanced(engine: &Engine, advance: Advance, now: Timestamp) -> Result<(), StoreError> {
     let lineage = &engine.lineage;
     match advance {
@@ -158,7 +159,7 @@ pub async fn advanced(engine: &Engine, advance: Advance, now: Timestamp) -> Resu
                 let mut seen = lineage.seen();
                 seen.mark = seen.mark.max(mark);
                 seen.marked_at = Some(now);
-                // The worker tries again; claims do not wait for what is broken.
+                // The worker tries again; claims do not wait for a broken mark.
                 if seen.trouble.is_some() {
                     return Ok(());
                 }
@@ -178,8 +179,8 @@ async fn went_back(engine: &Engine, seen: i64, now: Timestamp) -> Result<(), Sto
     hold_for(engine, Reason::WentBack, &detail, seen, now).await
 }
 
-/// Holds sending, and accounts for a mark that is newer than the database's: after the
-/// release it must not hold again.
+/// Holds sending, and accepts an external mark that is newer than the database's: after the release
+/// it must not cause another hold.
 async fn hold_for(
     engine: &Engine,
     reason: Reason,
@@ -218,10 +219,10 @@ pub async fn begin(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Compares again, and writes a mark that could not be written.
+/// Compares again, and writes a mark that could not be written before.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
     compare_cluster(engine, now).await?;
-    // In this order: a claim may move both on meanwhile.
+    // In this order: a claim may advance both meanwhile.
     let seen = engine.lineage.seen().mark;
     let mark = lineage::mark(engine.store.reader()).await?;
     if mark < seen {
@@ -237,7 +238,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Compares the mark outside with the database's. False: there is none that can be read.
+/// Compares the external mark with the database's. False if no external mark can be read.
 async fn compare_mark(engine: &Engine, now: Timestamp) -> Result<bool, StoreError> {
     let lineage = &engine.lineage;
     let Some(outside) = &lineage.outside else {
@@ -247,7 +248,7 @@ async fn compare_mark(engine: &Engine, now: Timestamp) -> Result<bool, StoreErro
         return Ok(false);
     };
     let theirs = theirs.unwrap_or(0);
-    // Read after it: another process may have moved both on.
+    // Read second: another process may have advanced both.
     let ours = lineage::mark(engine.store.reader()).await?;
     if theirs > ours {
         let detail = format!("the mark is {theirs}, the database's {ours}");
@@ -256,7 +257,7 @@ async fn compare_mark(engine: &Engine, now: Timestamp) -> Result<bool, StoreErro
     Ok(true)
 }
 
-/// Ends the hold of a mark that could not be read at the start, now that it can be.
+/// Ends the hold that an unreadable mark caused at the start, once it is readable.
 async fn readable_again(engine: &Engine) -> Result<(), StoreError> {
     let unreadable = |hold: &Hold| hold.reason == Reason::MarkUnreadable;
     if !engine.hold().is_some_and(|hold| unreadable(&hold)) {
@@ -273,8 +274,8 @@ async fn readable_again(engine: &Engine) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Compares PostgreSQL's cluster with the one last seen, by this process or in this
-/// database. A promoted standby has a newer timeline of the same cluster: that is no reason.
+/// Compares PostgreSQL's cluster with the one last seen, by this process or in this database. A
+/// promoted standby has a newer timeline of the same cluster: that is no reason for a hold.
 async fn compare_cluster(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
     let Some(found) = lineage::cluster(&engine.store).await? else {
         return Ok(());

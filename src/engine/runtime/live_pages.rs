@@ -1,4 +1,4 @@
-//! Tells open pages that something has changed.
+//! Notifies open dashboard pages of changes.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -13,13 +13,13 @@ use crate::{
     },
 };
 
-/// What open pages listen to.
+/// The subscription of open pages.
 #[derive(Debug)]
 pub struct LivePages {
-    /// Counts changes; none: the process stops.
+    /// Counts changes; `None` when the process stops.
     changes: watch::Sender<Option<u64>>,
     seen: Mutex<Cursor>,
-    /// Rung when somebody begins to listen.
+    /// Notified when a page subscribes.
     pub opened: Notify,
 }
 
@@ -34,7 +34,7 @@ impl Default for LivePages {
 }
 
 impl LivePages {
-    /// Listens from now on.
+    /// Subscribes to changes from now on.
     pub fn listen(&self) -> watch::Receiver<Option<u64>> {
         let mut receiver = self.changes.subscribe();
         receiver.mark_unchanged();
@@ -42,7 +42,7 @@ impl LivePages {
         receiver
     }
 
-    /// Ends it for all who listen.
+    /// Ends all subscriptions.
     pub fn end(&self) {
         self.changes.send_replace(None);
     }
@@ -60,7 +60,7 @@ impl LivePages {
     }
 }
 
-/// Looks whether something has changed, if anybody listens. Says whether it has.
+/// Checks for changes if a page is subscribed. Returns whether there were any.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<bool, StoreError> {
     if engine.live.changes.receiver_count() == 0 {
         return Ok(false);

@@ -1,4 +1,4 @@
-//! People who may look and act: letting them in, and keeping others out.
+//! Dashboard users: signing in, links, passwords, and throttling of failed attempts.
 
 use std::net::IpAddr;
 
@@ -21,28 +21,28 @@ use crate::{
 /// Failures of a name are forgotten after this, in seconds.
 pub const FORGOTTEN_AFTER: i64 = 24 * 60 * 60;
 
-/// Those of an address, behind which a whole office may sit.
+/// Failures of an address, which a whole office may share, are forgotten after this, in seconds.
 const ADDRESS_FORGOTTEN_AFTER: i64 = 60 * 60;
 
-/// Rows that names which nobody has share.
+/// Number of rows for failures of unknown user names (hash buckets).
 const UNKNOWN_ROWS: u16 = 4096;
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    #[error("there is no login of this name")]
+    #[error("there is no dashboard user of this name")]
     NotFound,
-    #[error("there is a login of this name already")]
+    #[error("there is a dashboard user of this name already")]
     Taken,
     #[error("the name: {0}")]
     Name(&'static str),
     #[error("the password: {0}")]
     Weak(&'static str),
-    #[error("the link is used up, or too old: ask for a new one")]
+    #[error("the link has been used or has expired: ask for a new one")]
     Link,
     #[error("the password could not be hashed")]
     Hash,
-    #[error("too many log in at this moment: try again in some seconds")]
+    #[error("too many people are signing in: try again in a few seconds")]
     Busy,
     #[error("this is the last admin")]
     LastAdmin,
@@ -59,27 +59,27 @@ impl WorkError for LoginError {
     }
 }
 
-/// What came of a name and a password.
+/// Result of signing in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     In(entity::login::Model),
     Wrong,
-    /// Too many failures: nothing was compared. In so many seconds, it may be tried again.
+    /// Too many failures: the password was not checked. Seconds until the next try.
     Wait(i64),
-    /// Too many wait for their passwords to be compared: nothing was compared or counted.
+    /// Too many passwords are waiting to be checked: this one was neither checked nor counted.
     Busy,
 }
 
-/// A try to log in.
+/// An attempt to sign in.
 #[derive(Clone, Copy, Debug)]
 pub struct Try<'a> {
     pub name: &'a str,
     pub password: &'a SecretString,
-    /// Where it comes from, if that is known.
+    /// The client's address, if known.
     pub address: Option<IpAddr>,
 }
 
-/// Whose failures are counted, and by which rule.
+/// A subject of failure counting, with its rule.
 struct Counted {
     subject: String,
     forgotten_after: i64,
@@ -95,7 +95,7 @@ impl Counted {
         }
     }
 
-    /// Of an address, or a /64 of IPv6, which one subscriber has. It is kept as a digest.
+    /// Counts by address, or by /64 of IPv6, which one subscriber has. Stored as a digest.
     fn of_address(address: IpAddr) -> Self {
         let digest = Sha256::digest(rules::subscriber(address).to_string().as_bytes());
         let text = hex::encode(digest.get(..16).unwrap_or_default());
@@ -121,7 +121,7 @@ impl Counted {
     }
 }
 
-/// Whose failures these are.
+/// The subject of a name's failure counter.
 fn subject(name: &str, login: Option<&entity::login::Model>) -> String {
     if let Some(login) = login {
         return login.id.to_string();
@@ -134,8 +134,8 @@ fn subject(name: &str, login: Option<&entity::login::Model>) -> String {
     format!("unknown/{}", row % UNKNOWN_ROWS)
 }
 
-/// Looks whether a name and a password belong together. Each try counts before it is
-/// compared, for its name and for its address, so that many at once gain nothing.
+/// Checks a user name and password. Each try is counted before the check, for its name and for its
+/// address, so that parallel tries gain nothing.
 pub async fn enter(
     store: &Store,
     passwords: &Passwords,
@@ -144,17 +144,17 @@ pub async fn enter(
 ) -> Result<Entry, StoreError> {
     let found = login::by_name(store.reader(), attempt.name).await?;
     let of_name = Counted::of_name(subject(attempt.name, found.as_ref()));
-    // In this order for everybody: two tries cannot wait for each other.
+    // Always in this order: two tries cannot deadlock.
     let counted: Vec<Counted> = attempt
         .address
         .map(Counted::of_address)
         .into_iter()
         .chain([of_name])
         .collect();
-    // Who has to wait takes no place from others.
+    // A client that has to wait does not take a place from others.
     for it in &counted {
         let known = login::known_failures(store.reader(), &it.subject).await?;
-        // One that lies ahead is put right below.
+        // A time in the future is repaired below.
         let known = known.filter(|(_, at)| !horizon::is_ahead(*at, now));
         if let Some(wait) = known.and_then(|(failures, at)| it.wait(failures, at, now)) {
             return Ok(Entry::Wait(wait));
@@ -170,7 +170,7 @@ pub async fn enter(
                     continue;
                 };
                 let last_at = if horizon::is_ahead(last_at, now) {
-                    // The clock was changed: the pause counts from when this is first seen.
+                    // The clock was changed: the pause counts from now.
                     login::set_last(tx, &it.subject, now).await?;
                     now
                 } else {
@@ -205,7 +205,7 @@ pub async fn enter(
     };
     let entered = store
         .write(async |tx| {
-            // Comparing takes its time: meanwhile the password may have been changed.
+            // Hashing takes time: the password may have been changed meanwhile.
             let now_kept = login::find(tx, login.id).await?;
             let same = now_kept.is_some_and(|kept| {
                 kept.off_at.is_none() && kept.password_hash == login.password_hash
@@ -213,7 +213,7 @@ pub async fn enter(
             if !same {
                 return Ok(false);
             }
-            // In the order of before: the address is forgiven this try, the name all.
+            // In the same order as before: the address gets back this try, the name all.
             for it in &counted {
                 login::forgive(tx, &it.subject).await?;
             }
@@ -247,7 +247,7 @@ async fn note(
     audit::note(tx, entry, now).await
 }
 
-/// Adds a login. It has no password yet: a link lets in to choose one.
+/// Adds a dashboard user. It has no password yet: a link lets the user choose one.
 pub async fn add(
     store: &Store,
     actor: &str,
@@ -270,7 +270,7 @@ pub async fn add(
         .await
 }
 
-/// Makes a link that lets in once. Its text is shown once and kept nowhere.
+/// Makes a link that signs in once. Its text is shown once and not stored.
 pub async fn link(
     store: &Store,
     actor: &str,
@@ -304,7 +304,7 @@ pub async fn link(
         .await
 }
 
-/// Whom a link lets in, if it still does.
+/// The dashboard user of a link, if it is still valid.
 pub async fn of_link(
     store: &Store,
     text: &str,
@@ -314,7 +314,7 @@ pub async fn of_link(
     login::by_link(store.reader(), &digest, now).await
 }
 
-/// Lets in by a link, once; with a new password, if one is chosen.
+/// Signs in by a link, once; sets a new password if one is given.
 pub async fn enter_by_link(
     store: &Store,
     passwords: &Passwords,
@@ -339,7 +339,7 @@ pub async fn enter_by_link(
             }
             if let Some(hashed) = &hashed {
                 login::set_password(tx, found.id, hashed).await?;
-                // Whoever knew the old one is out.
+                // Ends the sessions that used the old password.
                 session::end_all(tx, found.id).await?;
                 note(tx, &actor, "login.password", &found.name, &json!({}), now).await?;
             }
@@ -374,7 +374,7 @@ async fn hashed(
         .ok_or(LoginError::Hash)
 }
 
-/// Sets a password by hand.
+/// Sets a password as an operator.
 pub async fn set_password(
     store: &Store,
     actor: &str,
@@ -398,16 +398,16 @@ pub async fn set_password(
         .await
 }
 
-/// What may be changed of a login.
+/// Changes of a dashboard user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     Role(Role),
-    /// Lets in no more; whoever is in is out.
+    /// Disables the user and ends its sessions.
     Off,
     On,
 }
 
-/// Changes a login. One admin stays: nobody could make another in the pages.
+/// Changes a dashboard user. One admin always stays: otherwise no page could create another.
 pub async fn change(
     store: &Store,
     actor: &str,
@@ -423,7 +423,7 @@ pub async fn change(
     };
     store
         .write_or_refuse(async |tx| {
-            // Locked: two who take each other's role away must see each other.
+            // Locked: two admins who demote each other must see each other's change.
             let all = login::lock_all(tx).await?;
             let Some(found) = login::by_name(tx, name).await? else {
                 return Err(LoginError::NotFound);

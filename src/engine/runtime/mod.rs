@@ -1,5 +1,5 @@
-//! What a process knows and keeps while it runs: keys, caches, what is under way, who waits.
-//! Nothing here decides about a message.
+//! State of a running process: settings, keys, caches, wakers, and work in progress. No decisions
+//! about messages are made here.
 
 pub mod access;
 pub mod backlog;
@@ -34,36 +34,35 @@ use uuid::Uuid;
 
 use crate::{domain::settings::Settings, store::Store};
 
-/// What every change needs to know.
+/// Shared state of the engine.
 #[derive(Debug)]
 pub struct Engine {
     pub store: Store,
     pub settings: Settings,
-    /// This process: the owner of its leases.
+    /// Id of this process, as the owner of leases.
     pub process: Uuid,
     /// This process's slot in the counters.
     pub slot: i64,
     catalogue_snapshot: RwLock<Arc<catalogue_cache::CatalogueSnapshot>>,
     /// When callbacks last named each number.
     pub sender_last_seen: sender_last_seen::SenderLastSeen,
-    /// What was seen of changed clocks.
+    /// Clock changes seen by this process.
     pub clock: clock::Changes,
-    /// The clock was changed, and what that has left behind is not put right yet:
-    /// nothing is claimed meanwhile.
+    /// The clock was changed and the rows are not repaired yet: nothing is claimed meanwhile.
     clock_changed: AtomicBool,
-    /// How far applying is behind.
+    /// How far processing is behind.
     pub backlog: Arc<backlog::Backlog>,
-    /// When API keys were used last.
+    /// Last use of API keys.
     pub key_uses: access::LastUses,
-    /// Counts the claims of each sender: the lanes take turns.
+    /// Counts the claims of each sender, for the rotation of lanes.
     claims: Mutex<HashMap<Uuid, usize>>,
-    /// Calls of this process that have not come back.
+    /// Calls of this process that have not returned.
     pub open_calls: open_calls::OpenCalls,
-    /// Who can send and with what.
+    /// Credentials of the senders.
     pub keys: keyring::Keys,
-    /// Counts changes of senders that this process has seen.
+    /// Counts the changes of senders that this process has seen.
     pub senders_changed: tokio::sync::watch::Sender<u64>,
-    /// What responses to sends say about who is who.
+    /// Identity evidence in responses to sends, not applied yet.
     pub pending_sightings: sighting::PendingSightings,
     /// Requests that wait for the provider's answer.
     pub send_waiters: send_waiters::SendWaiters,
@@ -73,13 +72,13 @@ pub struct Engine {
     pub followed_up: tokio::sync::Notify,
     /// Wakes the expansion when an event has more recipients.
     pub unexpanded: tokio::sync::Notify,
-    /// Open pages.
+    /// Subscriptions of open pages.
     pub live: live_pages::LivePages,
-    /// Hashes the passwords of those who log in.
+    /// Hashes passwords.
     pub passwords: passwords::Passwords,
-    /// Whether sending is held, as this process last read it.
+    /// The hold of all sending, as this process last read it.
     current_hold: hold::Current,
-    /// Whether this database is the one that was left.
+    /// Whether the database is in the state it was left in.
     pub lineage: lineage::Lineage,
 }
 
@@ -115,13 +114,13 @@ impl Engine {
         }
     }
 
-    /// The same with what it knows of the history of its database: it may claim.
+    /// The same engine with the lineage of its database, so that it may claim.
     #[must_use]
     pub fn with_lineage(self, lineage: lineage::Lineage) -> Self {
         Self { lineage, ..self }
     }
 
-    /// The same with keys: it can read and keep what is secret.
+    /// The same engine with keys, so that it can open and seal secrets.
     #[must_use]
     pub fn with_keys(self, keys: keyring::Keys) -> Self {
         Self { keys, ..self }
@@ -136,18 +135,18 @@ impl Engine {
         number
     }
 
-    /// Says that something may be due.
+    /// Wakes the senders because something may be due.
     pub fn wake_senders(&self) {
         self.queued
             .send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Whether this process may take work that others could take.
+    /// Whether this process may claim work that others could take.
     pub fn may_claim(&self) -> bool {
         !self.clock_changed.load(Ordering::Acquire)
     }
 
-    /// Says whether the clock was changed and rows are still to be put right.
+    /// Sets whether the clock was changed and rows are still to be repaired.
     pub fn set_clock_changed(&self, changed: bool) {
         self.clock_changed.store(changed, Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! Calls of this process that have not come back.
+//! Calls of this process that have not returned.
 
 use std::{
     collections::HashMap,
@@ -7,13 +7,12 @@ use std::{
 
 use uuid::Uuid;
 
-/// The messages that this process is calling with. By the monotonic order of things: a
-/// clock that is put forward ends no call, and a message whose call is open is not sent
-/// again.
+/// The messages whose calls are open in this process. It does not depend on the clock: a clock that
+/// is put forward ends no call, and a message whose call is open is not sent again.
 #[derive(Clone, Debug, Default)]
 pub struct OpenCalls(Arc<Mutex<HashMap<Uuid, usize>>>);
 
-/// A call that was claimed; it is over when this is dropped.
+/// A claimed call; dropping this ends it.
 #[derive(Debug)]
 pub struct OpenCall {
     all: OpenCalls,
@@ -21,7 +20,7 @@ pub struct OpenCall {
 }
 
 impl OpenCalls {
-    /// From now on, a call of this message is open.
+    /// Marks the call of this message as open.
     pub(in crate::engine) fn open(&self, notification: Uuid) -> OpenCall {
         *self.lock().entry(notification).or_default() += 1;
         OpenCall {
@@ -30,7 +29,7 @@ impl OpenCalls {
         }
     }
 
-    /// Of these messages: whose calls are open.
+    /// The messages among these whose calls are open.
     pub fn of(&self, notifications: &[Uuid]) -> Vec<Uuid> {
         let open = self.lock();
         notifications

@@ -1,7 +1,7 @@
-//! Passwords are hashed by one thread, in memory that is allocated once.
+//! Hashes passwords in one thread, with memory that is allocated once.
 //!
-//! Each hash takes 19 MiB (OWASP's parameters for Argon2id, which are the crate's own). A thread
-//! and an allocation for each would leave it to strangers how much memory this process takes.
+//! Each hash takes 19 MiB (OWASP's parameters for Argon2id, which are the crate's defaults). With a
+//! thread and an allocation for each, strangers would decide how much memory this process takes.
 
 use std::sync::{Arc, OnceLock, mpsc};
 
@@ -12,22 +12,22 @@ use argon2::{
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// Logins that wait for the thread or are being compared; who comes next is told to try again.
+/// Sign-ins that wait for the thread or are being checked; further ones are told to retry.
 pub const MAX_WAITING: usize = 16;
 
-/// Passwords are kept with no larger parameters than this, in blocks of 1 KiB.
+/// Largest memory parameter of a stored hash, in blocks of 1 KiB.
 const MAX_BLOCKS: usize = 64 * 1024;
 
 type Work = Box<dyn FnOnce(&mut Memory) + Send>;
 
-/// The thread that hashes. It begins with the first password and ends with this.
+/// The hashing thread. It starts with the first password and ends when this is dropped.
 #[derive(Debug)]
 pub struct Passwords {
     places: Arc<Semaphore>,
     work: OnceLock<Option<mpsc::Sender<Work>>>,
 }
 
-/// A place among those who wait; without one nothing is hashed.
+/// A place in the queue; nothing is hashed without one.
 #[derive(Debug)]
 pub struct Place {
     _permit: OwnedSemaphorePermit,
@@ -43,20 +43,20 @@ impl Default for Passwords {
 }
 
 impl Passwords {
-    /// A place among those who wait; `None` if all are taken.
+    /// Takes a place in the queue; `None` if all are taken.
     pub fn place(&self) -> Option<Place> {
         let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
         Some(Place { _permit: permit })
     }
 
-    /// A new hash of a password, in the PHC string format; `None` if it could not be made.
+    /// A new hash of a password in the PHC string format; `None` if it could not be made.
     pub async fn hash(&self, place: Place, password: SecretString) -> Option<String> {
         self.run(place, move |memory| memory.hash(&password).ok())
             .await
             .flatten()
     }
 
-    /// Whether a password is the one that is kept. Without one it takes as long, and is not.
+    /// Whether a password matches the stored hash. Without a hash it takes as long and is false.
     pub async fn matches(
         &self,
         place: Place,
@@ -70,7 +70,7 @@ impl Passwords {
         .unwrap_or(false)
     }
 
-    /// Does one after the other, and nothing for those who have gone meanwhile.
+    /// Processes requests one after the other, and skips those that have been cancelled.
     async fn run<T: Send + 'static>(
         &self,
         place: Place,
@@ -80,7 +80,7 @@ impl Passwords {
         let thread = self.work.get_or_init(start).as_ref()?;
         let work = move |memory: &mut Memory| {
             if !answer.is_closed() {
-                // Nobody to tell: the request has ended.
+                // The receiver may be gone: the request has ended.
                 drop(answer.send(work(memory)));
             }
             drop(place);
@@ -106,16 +106,16 @@ fn start() -> Option<mpsc::Sender<Work>> {
     thread.ok().map(|_detached| sender)
 }
 
-/// What the thread keeps.
+/// The memory of the thread.
 #[derive(Default)]
 struct Memory {
     blocks: Vec<Block>,
-    /// What the password of an unknown name is compared with, so that it takes as long.
+    /// Hash that the password for an unknown name is checked against, so that it takes as long.
     unknown: Option<String>,
 }
 
 impl Memory {
-    /// As many blocks as `params` need; they are kept for the next.
+    /// As many blocks as `params` needs; kept for the next hash.
     fn blocks(&mut self, params: &Params) -> argon2::Result<&mut [Block]> {
         let count = params.block_count();
         if count > MAX_BLOCKS {
@@ -176,7 +176,7 @@ impl Memory {
         let blocks = self.blocks(&params)?;
         Argon2::new(algorithm, version.unwrap_or_default(), params)
             .hash_password_into_with_memory(password, salt, &mut hash, blocks)?;
-        // Compared in constant time, by the type's own rule.
+        // Compared in constant time by the type's own `PartialEq`.
         Ok(Output::new(&hash)? == *expected)
     }
 }
@@ -221,7 +221,7 @@ mod tests {
             )
             .await
         );
-        // As the crate itself makes and reads it: what was kept before is still good.
+        // Compatible with the crate's own hashes: stored ones stay valid.
         let theirs = {
             use argon2::{Argon2, PasswordHasher, PasswordVerifier};
             Argon2::default()
@@ -263,7 +263,7 @@ mod tests {
         passwords
             .matches(places.pop().unwrap(), password("x"), None)
             .await;
-        // Who has gone is not hashed for, and its place comes back, too.
+        // A cancelled request is not hashed, and its place is returned, too.
         let gone = passwords.matches(places.pop().unwrap(), password("x"), None);
         drop(gone);
         assert!(passwords.place().is_some());

@@ -1,4 +1,4 @@
-//! Deleting what is old enough, a little at a time.
+//! Deletes rows that have passed their retention time, a few at a time.
 
 use std::{
     collections::HashMap,
@@ -12,37 +12,37 @@ use crate::{
     store::{StoreError, login, retention, secrets},
 };
 
-/// Things that one transaction deletes, at most.
+/// Most rows deleted per transaction.
 const CHUNK: i64 = 200;
 
-/// A transaction deletes no more after this, however slow the disk is: with its
-/// commit it stays under the 50 ms that ingest may wait.
+/// A transaction deletes no more after this time, however slow the disk is: with its commit it
+/// stays below the 50 ms that ingest may wait.
 const TIME: Duration = Duration::from_millis(10);
 
-/// What giving pages back is called among the kinds of write.
+/// Metric label of the vacuum step.
 const PAGES: &str = "pages";
 
-/// What wiping is called among the kinds of write.
+/// Metric label of wiping secrets.
 const SECRETS: &str = "secrets";
 
-/// What forgetting failed logins is called among the kinds of write.
+/// Metric label of deleting failed sign-ins.
 const FAILURES: &str = "login_failures";
 
-/// The digest ledger is kept so long: Meta repeats for 7 days.
+/// Retention of the digest ledger: Meta repeats for 7 days.
 const DIGEST_DAYS: i64 = 9;
 
-/// Deletes what is old enough.
+/// Deletes rows that have passed their retention time.
 #[derive(Debug, Default)]
 pub struct Cleaner {
-    /// How long the last write of each kind lasted.
+    /// Duration of the last write of each kind.
     pub lasted: HashMap<&'static str, Duration>,
 }
 
 impl Cleaner {
-    /// Deletes one chunk of each kind of row that is old enough. Says how many rows
-    /// went: as long as it is not none, there may be more.
+    /// Deletes one chunk of each kind of row. Returns the number of deleted rows; unless it is
+    /// zero, there may be more.
     ///
-    /// Counters and the dedupe ledger stay.
+    /// Counters and the deduplication ledger stay.
     pub async fn turn(&mut self, engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
         let keep = engine.settings.retention;
         let mut deleted = 0;

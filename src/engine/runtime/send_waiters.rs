@@ -11,12 +11,12 @@ use uuid::Uuid;
 
 use crate::domain::time::Timestamp;
 
-/// Requests that wait for the answers to their notifications. Only a shortcut:
-/// whoever waits looks into the database as well, as another process may send.
+/// Requests that wait for results of their notifications. Only a shortcut: waiters also poll the
+/// database, because another process may send.
 #[derive(Clone, Debug)]
 pub struct SendWaiters<News = SendResult>(Arc<Mutex<Row<News>>>);
 
-/// Who waits for which notification.
+/// The waiters of each notification.
 type Row<News> = HashMap<Uuid, Vec<Arc<Place<News>>>>;
 
 impl<News> Default for SendWaiters<News> {
@@ -25,7 +25,7 @@ impl<News> Default for SendWaiters<News> {
     }
 }
 
-/// One who waits.
+/// One waiter.
 #[derive(Debug)]
 struct Place<News> {
     notify: Notify,
@@ -33,15 +33,15 @@ struct Place<News> {
     told: Mutex<HashMap<Uuid, News>>,
 }
 
-/// What became of a notification, committed.
+/// The committed result of a notification.
 #[derive(Clone, Debug)]
 pub struct SendResult {
     pub row: notification::Model,
-    /// When the provider took it, if it did.
+    /// When the provider accepted it, if it did.
     pub accepted_at: Option<Timestamp>,
 }
 
-/// A place in the row, given up when it is dropped.
+/// A registered waiter; dropping it unregisters it.
 #[derive(Debug)]
 pub struct Waiter<News = SendResult> {
     answers: SendWaiters<News>,
@@ -67,7 +67,7 @@ impl<News: Clone> SendWaiters<News> {
         }
     }
 
-    /// Which of these are waited for.
+    /// The notifications among these that have waiters.
     pub fn waited_for(&self, ids: impl Iterator<Item = Uuid>) -> Vec<Uuid> {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.is_empty() {
@@ -76,7 +76,7 @@ impl<News: Clone> SendWaiters<News> {
         ids.filter(|id| waiting.contains_key(id)).collect()
     }
 
-    /// Tells what became of notifications.
+    /// Delivers the results of notifications to their waiters.
     pub fn tell(&self, news: impl Iterator<Item = (Uuid, News)>) {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (id, told) in news {
@@ -91,7 +91,7 @@ impl<News: Clone> SendWaiters<News> {
         }
     }
 
-    /// How many notifications are waited for.
+    /// Number of notifications that have waiters.
     pub fn len(&self) -> usize {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.len()
@@ -149,7 +149,7 @@ mod tests {
         let (mine, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let first = answers.wait_for(&[mine]);
         let second = answers.wait_for(&[mine, other]);
-        // SendResult before anybody listened: it is not lost.
+        // A result before the waiter listens is not lost.
         assert_eq!(answers.waited_for([mine].into_iter()), [mine]);
         answers.tell([(mine, "sent")].into_iter());
         first.told().await;

@@ -21,14 +21,14 @@ const MOST: usize = 10_000;
 /// A number that a callback named.
 #[derive(Clone, Copy, Debug)]
 pub struct Mention<'a> {
-    /// The provider's id of it.
+    /// The provider's id of the number.
     pub number: &'a str,
     pub account: Option<&'a str>,
-    /// As people write it, digits only.
+    /// The displayed number, digits only.
     pub display_number: Option<&'a str>,
 }
 
-/// The same, kept.
+/// The owned form of [`Mention`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
     number: String,
@@ -59,7 +59,7 @@ impl SenderLastSeen {
             .store
             .write(async |tx| {
                 for due in &due {
-                    // No number walks into an account of another app.
+                    // Ignore an account id that belongs to a different app.
                     let account = due
                         .account
                         .as_deref()
@@ -76,7 +76,7 @@ impl SenderLastSeen {
         Ok(())
     }
 
-    /// Those that were not written down lately.
+    /// The numbers that were not written recently.
     fn due<'a>(&self, numbers: impl Iterator<Item = Mention<'a>>, now: Timestamp) -> Vec<Due> {
         let heard = self.lock();
         let mut due: Vec<Due> = Vec::new();

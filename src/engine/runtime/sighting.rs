@@ -1,4 +1,4 @@
-//! What providers say about who is who, and the batch of it that is still to be applied.
+//! Identity evidence from providers, and the batch of it that is still to be applied.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use crate::{
     store::identity::Source,
 };
 
-/// One item of a provider that names somebody.
+/// One item of a provider that refers to a person.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Sighting {
     pub aliases: Vec<Alias>,
@@ -22,7 +22,7 @@ pub(in crate::engine) struct Sighting {
     pub at: Timestamp,
     pub source: Source,
     pub callback_id: Option<Uuid>,
-    /// Whether a contact is made for somebody new.
+    /// Whether a contact is created for a new person.
     pub is_person: bool,
     pub profile_name: Option<String>,
     pub username: Option<String>,

@@ -1,4 +1,4 @@
-//! A stored template, taken apart.
+//! Parses stored templates.
 
 use entity::template::Model;
 
@@ -7,7 +7,7 @@ use crate::domain::{
     template::layout::{Extras, Layout},
 };
 
-/// Reads a template's row; an error says in words what is wrong with it.
+/// Parses a template's row; the error says what is wrong with it.
 pub fn layout(row: &Model) -> Result<Layout, String> {
     let extras: Extras = match row.extras.as_deref() {
         None => Extras::default(),

@@ -1,4 +1,4 @@
-//! Whether a template may be sent, by what its account says of it.
+//! Decides whether a template may be sent, by its status in the account.
 
 use crate::store::template_sync::Standing;
 
@@ -6,13 +6,13 @@ use crate::store::template_sync::Standing;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sendable {
     Yes,
-    /// It may be sent again some day: what is queued waits, until it expires.
+    /// It may become sendable again: queued messages wait until they expire.
     Later(String),
     Never(String),
 }
 
-/// What an account's word on a template means for sending. Never heard of counts as
-/// sendable: templates may be older than we are.
+/// The meaning of a template's status for sending. An unknown template counts as sendable: it may
+/// be older than this installation.
 pub fn sendable(template: &str, standing: Option<&Standing>) -> Sendable {
     let Some(standing) = standing else {
         return Sendable::Yes;

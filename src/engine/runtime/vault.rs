@@ -1,8 +1,7 @@
-//! What is secret at rest: XChaCha20-Poly1305 under `HERALD_SECRET_KEY`.
+//! Encrypts secrets at rest: XChaCha20-Poly1305 under `HERALD_SECRET_KEY`.
 //!
-//! A ciphertext reads `v1:KEY:NONCE:TEXT`: which key made it, its nonce, and the
-//! sealed bytes, all in hex. It is bound to its table and row: copied to another
-//! row it does not open.
+//! A ciphertext has the form `v1:KEY:NONCE:TEXT`: the id of the key, the nonce and the sealed
+//! bytes, all in hex. It is bound to its table and row: copied to another row it cannot be opened.
 
 use chacha20poly1305::{
     XChaCha20Poly1305, XNonce,
@@ -23,7 +22,7 @@ pub type Nonce = [u8; 24];
 
 const VERSION: &str = "v1";
 
-/// A key with the name by which its ciphertexts know it.
+/// A key with its id in ciphertexts.
 #[derive(Clone)]
 struct Key {
     id: String,
@@ -32,11 +31,11 @@ struct Key {
 }
 
 impl Key {
-    /// A key out of 64 hex digits.
+    /// Parses a key of 64 hex digits.
     fn parse(text: &SecretString) -> Option<Self> {
         let mut bytes = hex::decode(text.expose_secret()).ok()?;
         let cipher = XChaCha20Poly1305::new_from_slice(&bytes).ok();
-        // Enough of a digest to tell keys apart, too little to guess one by.
+        // Enough of a digest to tell keys apart, too little to guess one.
         let digest = Sha256::new()
             .chain_update(b"herald key id")
             .chain_update(&bytes)
@@ -76,13 +75,13 @@ impl std::fmt::Debug for Vault {
     }
 }
 
-/// A key is not 32 bytes in hex.
+/// The key is not 32 bytes in hex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a secret key has 64 hex digits")]
 pub struct Unusable;
 
 impl Vault {
-    /// The key that seals, and one that only opens what it sealed before.
+    /// The current key, and a previous one that only opens.
     pub fn new(current: &SecretString, previous: Option<&SecretString>) -> Result<Self, Unusable> {
         Ok(Self {
             current: Key::parse(current).ok_or(Unusable)?,
@@ -111,8 +110,8 @@ impl Vault {
         ))
     }
 
-    /// Seals a text for one row with a nonce made of both (as RFC 5297 does), so that none
-    /// has to be drawn: only the same text of the same row is sealed alike.
+    /// Seals a text for one row with a nonce derived from both (as in RFC 5297), so that none has
+    /// to be drawn: only the same text in the same row gives the same ciphertext.
     pub fn seal_row(&self, place: &str, text: &str) -> Result<String, Unusable> {
         let mut mac = self.current.mac.clone();
         for part in ["herald nonce", place, text] {
@@ -127,7 +126,7 @@ impl Vault {
         self.seal(place, text, nonce)
     }
 
-    /// Opens what was sealed for this row; `None`: with another key, or for another row.
+    /// Opens a ciphertext of this row; `None` if it was sealed with another key or for another row.
     pub fn open(&self, place: &str, sealed: &str) -> Option<SecretString> {
         let mut parts = sealed.split(':');
         let (version, key_id) = (parts.next()?, parts.next()?);
@@ -148,18 +147,18 @@ impl Vault {
         String::from_utf8(opened).ok().map(SecretString::from)
     }
 
-    /// By what its ciphertexts name the key that seals.
+    /// Id of the current key in its ciphertexts.
     pub fn key_id(&self) -> &str {
         &self.current.id
     }
 
-    /// A digest that tells whether two texts are the same, and to nobody without the
-    /// key what they are.
+    /// A keyed digest: equal texts have equal fingerprints, and without the key nothing can be
+    /// learned about the text.
     pub fn fingerprint(&self, text: &[u8]) -> Vec<u8> {
         self.current.digest(text)
     }
 
-    /// Whether it is the fingerprint of a text, made with one of the keys.
+    /// Whether this is the fingerprint of a text, made with one of the keys.
     fn is_fingerprint(&self, kept: &[u8], text: &[u8]) -> bool {
         let keys = [Some(&self.current), self.previous.as_ref()];
         keys.into_iter()
@@ -167,8 +166,8 @@ impl Vault {
             .any(|key| key.digest(text) == kept)
     }
 
-    /// Bytes for another use of the key, such as sealing cookies: who has them does not
-    /// have the key, and each purpose has its own.
+    /// Derives key material for another purpose, such as sealing cookies. It does not reveal the
+    /// key, and each purpose has its own.
     pub fn derive(&self, purpose: &str) -> [u8; 64] {
         let mut derived = [0; 64];
         for (half, part) in derived.chunks_exact_mut(32).zip(["first", "second"]) {
@@ -178,8 +177,7 @@ impl Vault {
         derived
     }
 
-    /// Whether any of the keys made the check row. The first versions wrote no key's id
-    /// into it.
+    /// Whether one of the keys made the check row. The first versions wrote no key id into it.
     fn opens_check(&self, kept: &str) -> bool {
         let keys = [Some(&self.current), self.previous.as_ref()];
         keys.into_iter().flatten().any(|key| {
@@ -193,38 +191,38 @@ impl Vault {
         })
     }
 
-    /// Whether it names no key.
+    /// Whether the ciphertext has no key id.
     fn is_legacy(kept: &str) -> bool {
         kept.split(':').count() == 3
     }
 
-    /// Whether the key that seals now sealed it.
+    /// Whether it was sealed with the current key.
     fn is_current(&self, sealed: &str) -> bool {
         sealed.split(':').nth(1) == Some(self.current.id.as_str())
     }
 }
 
-/// What a credential's ciphertext is bound to.
+/// The context that a credential's ciphertext is bound to.
 pub fn place(credential: uuid::Uuid) -> String {
     format!("{}/{credential}", credential::TABLE)
 }
 
-/// Whether the keys fit what is encrypted in this database.
+/// Whether the keys match the encrypted rows of this database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyCheck {
     Fits,
-    /// The previous key fitted; so many credentials are encrypted anew.
+    /// The previous key matched; so many credentials were encrypted anew.
     Rotated(usize),
-    /// What is encrypted here was encrypted with another key.
+    /// The rows were encrypted with another key.
     Wrong,
 }
 
 const CHECK_NAME: &str = "secret_key_check";
 const CHECK_TEXT: &str = "herald";
 
-/// Compares the keys with the check row, which is made at the first start. What the
-/// previous key sealed is sealed anew, the check row last, all in one transaction; it
-/// is rolled back when no nonce can be drawn. Without `rotate` they are only compared.
+/// Compares the keys with the check row, which is created at the first start. Rows that the
+/// previous key sealed are sealed anew, the check row last, all in one transaction; it is rolled
+/// back if no nonce can be drawn. Without `rotate` the keys are only compared.
 pub async fn check(
     store: &Store,
     vault: &Vault,
@@ -258,7 +256,7 @@ async fn check_in(
         return Ok(KeyCheck::Wrong);
     };
     if setting::lock(tx, CHECK_NAME).await?.is_none() {
-        // A check row that is gone must not make every key look right.
+        // A missing check row must not make every key look right.
         let opens = sealed
             .first()
             .is_none_or(|row| vault.open(&place(row.id), &row.sealed).is_some());
@@ -276,7 +274,7 @@ async fn check_in(
     }
     let mut resealed = 0;
     for row in sealed.iter().filter(|row| !vault.is_current(&row.sealed)) {
-        // What no key opens stays as it is, and is shown as unreadable.
+        // A row that no key opens stays as it is, and is shown as unreadable.
         let place = place(row.id);
         if let Some(text) = vault.open(&place, &row.sealed)
             && let Ok(anew) = vault.seal(&place, text.expose_secret(), draw()?)
@@ -300,28 +298,28 @@ async fn check_in(
     })
 }
 
-/// Whether what is sealed now could be opened by every process that is started from
-/// now on: not while this one still has the key of before.
+/// Whether a secret sealed now could be opened by every process that starts from now on: false
+/// while this process still has the previous key.
 pub async fn may_seal(tx: &DatabaseTransaction, vault: &Vault) -> Result<bool, StoreError> {
     let kept = setting::lock(tx, CHECK_NAME).await?.unwrap_or_default();
     Ok(vault.is_current(&kept))
 }
 
 impl Engine {
-    /// The keys, where there are any: commands may run without.
+    /// The keys, if there are any: commands may run without.
     pub const fn vault(&self) -> Option<&Vault> {
         self.keys.vault.as_ref()
     }
 
-    /// What is kept of a request or an event to know it again. It may hold a code of six
-    /// digits, which anybody finds by trying: so it is made with our key.
+    /// The stored digest by which a request or an event is recognized. The content may be a
+    /// six-digit code, which anyone could find by trying, so the digest is keyed.
     pub fn fingerprint(&self, digest: &[u8]) -> Vec<u8> {
         self.vault()
             .map_or_else(|| digest.to_vec(), |vault| vault.fingerprint(digest))
     }
 
-    /// Whether what was kept is of this digest: with any of our keys, or of a version
-    /// that used none.
+    /// Whether a stored value is the digest of this content, made with one of our keys or by a
+    /// version that used none.
     pub fn is_fingerprint(&self, kept: &[u8], digest: &[u8]) -> bool {
         kept == digest
             || self
@@ -330,16 +328,15 @@ impl Engine {
     }
 }
 
-/// Why something secret cannot be kept.
-pub const NO_KEY: &str =
-    "it holds something secret, which cannot be kept without HERALD_SECRET_KEY";
+/// Why a secret cannot be stored.
+pub const NO_KEY: &str = "it contains a secret, which cannot be stored without HERALD_SECRET_KEY";
 
-/// What the secrets of a notification are bound to.
+/// The context that the secrets of a notification are bound to.
 pub fn of_notification(id: uuid::Uuid) -> String {
     format!("notification/{id}")
 }
 
-/// What the data of an event are bound to.
+/// The context that the data of an event are bound to.
 pub fn of_event(id: uuid::Uuid) -> String {
     format!("event/{id}")
 }

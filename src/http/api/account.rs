@@ -1,4 +1,4 @@
-//! What the provider says of our account, its numbers and templates.
+//! Endpoints about the provider's notices and templates of an account.
 
 use std::collections::HashSet;
 
@@ -24,20 +24,20 @@ fn text(at: Option<i64>) -> Option<String> {
     at.map(|at| Timestamp::from_micros(at).to_string())
 }
 
-/// Which notices.
+/// Filter of notices.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct NoticeQuery {
     /// The provider's field, such as `account_update`.
     field: Option<String>,
-    /// From `next` of the page before.
+    /// `next` of the previous page.
     cursor: Option<Uuid>,
     /// 1 to 200; 50 if absent.
     limit: Option<u64>,
 }
 
-/// Something the provider told us that is no message and no status of one, or was not applied.
+/// An item from the provider that is neither a message nor a status, or that was not applied.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct NoticeView {
     id: Uuid,
@@ -45,13 +45,13 @@ pub struct NoticeView {
     account: Option<String>,
     /// In plain words.
     summary: String,
-    /// `applied`; `not_applied`: nothing acts on it; `duplicate_differs`: something else has its id; or
+    /// `applied`; `not_applied`: it has no effect; `duplicate_differs`: another item has its id; or
     /// why it was ignored.
     outcome: String,
-    /// As it came; null when it is longer than 64 KiB: it stands in its callback.
+    /// As received; null if it is longer than 64 KiB: it is in its callback.
     #[schema(value_type = Object)]
     value: Value,
-    /// The callback it came in, and where in it (a JSON pointer): `herald callbacks show`.
+    /// The callback, and the item's position in it (a JSON pointer): `herald callbacks show`.
     callback: Uuid,
     pointer: String,
     at: Option<String>,
@@ -65,8 +65,9 @@ pub struct NoticePage {
     next: Option<Uuid>,
 }
 
-/// What the provider reported, newest first. It concerns whole accounts: a key with bounds gets
-/// nothing.
+/// What the provider reported, newest first.
+///
+/// It concerns whole accounts: a key with bounds gets nothing.
 #[utoipa::path(
     get, path = "/api/v1/notices", operation_id = "list_notices", tag = "account", params(NoticeQuery),
     responses((status = 200, body = NoticePage), (status = 422, body = ProblemDocument))
@@ -104,7 +105,7 @@ pub async fn notices(
     Ok(HttpResponse::Ok().json(NoticePage { notices, next }))
 }
 
-/// The standing of a template in an account.
+/// A template in an account.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TemplateView {
     account: String,
@@ -114,18 +115,18 @@ pub struct TemplateView {
     reason: Option<String>,
     quality: Option<String>,
     category: Option<String>,
-    /// What Meta has announced that the category is going to be.
+    /// The category that Meta has announced for the future.
     category_due: Option<String>,
     /// `yes`, `later` or `never`.
     sendable: &'static str,
     status_at: Option<String>,
 }
 
-/// Templates that a caller may know of.
+/// The templates that a caller may see.
 struct OwnTemplates {
-    /// Of its catalogue; none: of any.
+    /// Those of its catalogue; `None`: of any.
     names: Option<HashSet<String>>,
-    /// Of its senders; none: of any.
+    /// Those of its senders; `None`: of any.
     accounts: Option<HashSet<String>>,
 }
 
@@ -167,7 +168,7 @@ async fn own_templates(store: &Store, bounds: &Bounds) -> Result<Option<OwnTempl
     Ok(Some(OwnTemplates { names, accounts }))
 }
 
-/// What the provider says of templates.
+/// Templates as their accounts report them.
 #[utoipa::path(
     get, path = "/api/v1/templates", operation_id = "list_templates", tag = "account",
     responses((status = 200, body = Vec<TemplateView>))

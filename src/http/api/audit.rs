@@ -1,4 +1,4 @@
-//! Who did what.
+//! The audit log: who did what.
 
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -17,20 +17,20 @@ use crate::{
     store::audit,
 };
 
-/// Which entries.
+/// Filter of audit entries.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
-    /// What it was done to, such as the name of a sender.
+    /// The object of the action, such as the name of a sender.
     subject: Option<String>,
-    /// From `next` of the page before.
+    /// `next` of the previous page.
     cursor: Option<Uuid>,
     /// 1 to 200; 50 if absent.
     limit: Option<u64>,
 }
 
-/// Something that somebody did.
+/// An audit entry.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditView {
     id: Uuid,
@@ -43,7 +43,7 @@ pub struct AuditView {
     detail: Value,
 }
 
-/// A page of the audit.
+/// A page of the audit log.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditPage {
     entries: Vec<AuditView>,

@@ -1,4 +1,4 @@
-//! Events: what products post.
+//! Endpoints for events that products post.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ use crate::{
 /// (`application/cloudevents+json`) is the same document.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct EventBody {
-    /// Unique within its source. A repeat is answered like the first.
+    /// Unique within its source. A repeat gets the first answer.
     id: String,
     source: String,
     r#type: String,
@@ -40,21 +40,21 @@ pub struct EventBody {
     specversion: Option<String>,
 }
 
-/// What became of an event.
+/// The result of an event.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventAnswer {
     id: Uuid,
     /// This (source, id) was posted before, with the same content.
     duplicate: bool,
-    /// More recipients are being worked through.
+    /// Further recipients are still being expanded.
     expanding: bool,
-    /// What each route did, or why it did not.
+    /// What each route did, or why it did nothing.
     routes: Vec<RouteResult>,
     /// The first 100 notifications.
     notifications: Vec<Uuid>,
 }
 
-/// No name in an envelope is longer, in bytes.
+/// Longest name in an envelope, in bytes.
 const MAX_NAME_BYTES: usize = 512;
 
 fn check(body: EventBody) -> Result<NewEvent, Problem> {
@@ -103,7 +103,7 @@ fn check(body: EventBody) -> Result<NewEvent, Problem> {
     })
 }
 
-/// Posts an event. Never waits for a provider; no route's trouble fails it.
+/// Posts an event. Never waits for a provider; a failing route does not fail the request.
 #[utoipa::path(
     post, path = "/api/v1/events", operation_id = "create_event", tag = "events", request_body = EventBody,
     params(("Idempotency-Key" = Option<String>, Header)),
@@ -150,7 +150,7 @@ pub async fn post(
     }))
 }
 
-/// An event as it was posted, and what became of it.
+/// An event as it was posted, and its result.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventDetail {
     #[serde(flatten)]
@@ -159,18 +159,18 @@ pub struct EventDetail {
     external_id: String,
     r#type: String,
     subject: Option<String>,
-    /// When it happened, as it was posted.
+    /// When it happened, as posted.
     time: Option<String>,
-    /// As they were posted; null when they are sensitive: these are shown to nobody.
+    /// As posted; null if they are sensitive: those are never shown.
     #[schema(value_type = Object)]
     data: Value,
     sensitive: bool,
-    /// No route listens to its type: nothing was made of it.
+    /// No route listens to its type: no message was created.
     unrouted: bool,
     at: String,
 }
 
-/// An event, and what became of it.
+/// An event, and its result.
 #[utoipa::path(
     get, path = "/api/v1/events/{id}", operation_id = "get_event", tag = "events", params(("id" = Uuid, Path)),
     responses((status = 200, body = EventDetail), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
@@ -214,14 +214,14 @@ async fn shown(caller: &Client, state: &AppState, id: Uuid) -> Result<HttpRespon
     }))
 }
 
-/// A kind of event that a catalogue describes.
+/// A kind of event in a catalogue.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventTypeView {
     r#type: String,
     description: Option<String>,
-    /// Its data are sealed, shown to nobody, and wiped in the end.
+    /// Its data are sealed, never shown, and wiped in the end.
     sensitive: bool,
-    /// Data as a product posts them.
+    /// Example data.
     #[schema(value_type = Option<Object>)]
     example: Option<Value>,
     catalogue: Option<String>,
@@ -308,17 +308,17 @@ pub async fn types(
     }))
 }
 
-/// Which events.
+/// Filter of events.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
     /// Only of this type.
     r#type: Option<String>,
-    /// Only those of which a route could not be evaluated.
+    /// Only those with a route that could not be evaluated.
     #[serde(default)]
     errors: bool,
-    /// Only those of types that no route listens to.
+    /// Only those whose type has no route.
     #[serde(default)]
     unrouted: bool,
     /// 1 to 200; 50 if absent.
@@ -333,9 +333,9 @@ pub struct EventLine {
     external_id: String,
     r#type: String,
     at: String,
-    /// More recipients are being worked through.
+    /// Further recipients are still being expanded.
     expanding: bool,
-    /// What each route did, or why it did not.
+    /// What each route did, or why it did nothing.
     routes: Vec<RouteResult>,
 }
 
@@ -345,7 +345,7 @@ pub struct EventList {
     events: Vec<EventLine>,
 }
 
-/// What was posted, newest first.
+/// Posted events, newest first.
 #[utoipa::path(
     get, path = "/api/v1/events", operation_id = "list_events", tag = "events", params(EventsQuery),
     responses((status = 200, body = EventList), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
@@ -382,12 +382,14 @@ pub async fn list(
     Ok(HttpResponse::Ok().json(EventList { events }))
 }
 
-/// Runs the routes of an event again that did not fire or could not be evaluated, after the
-/// catalogue was mended. Nobody hears twice.
+/// Runs the routes of an event again.
+///
+/// Only those that did not fire or could not be evaluated, after the catalogue was corrected. No
+/// recipient gets a message twice.
 #[utoipa::path(
     post, path = "/api/v1/events/{id}/replay", operation_id = "replay_event", tag = "events", params(("id" = Uuid, Path)),
     responses((status = 200, body = EventDetail), (status = 404, body = ProblemDocument),
-        (status = 409, description = "It is being worked through, or its secret data have been wiped", body = ProblemDocument))
+        (status = 409, description = "It is still being expanded, or its sealed data have been wiped", body = ProblemDocument))
 )]
 pub async fn replay(
     caller: Allowed<scope::EventsWrite>,

@@ -1,4 +1,4 @@
-//! Sending held for the whole installation.
+//! Endpoints for the hold of all sending.
 
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -33,16 +33,16 @@ pub struct HoldView {
     /// `asked`, `restored`, `copied`, `newer_mark`, `went_back`, `lost_attempt`,
     /// `other_cluster`, `older_timeline` or `mark_unreadable`.
     reason: Option<&'static str>,
-    /// What the person said, or the figures that led to it.
+    /// The operator's text, or the figures that led to it.
     detail: Option<String>,
     since: Option<String>,
-    /// What is due, by kind and age.
+    /// Due messages, by kind and age.
     waiting: Vec<WaitingView>,
-    /// Of what is due, up to 100 that wait longest.
+    /// The due messages that have waited longest, up to 100.
     messages: Vec<MessageView>,
-    /// Follow-ups that are due, and fire when sending goes on.
+    /// Due follow-ups, which fire after the release.
     follow_ups: i64,
-    /// Events whose recipients are not all known yet.
+    /// Events that are not fully expanded.
     events: i64,
 }
 
@@ -132,8 +132,10 @@ pub struct HoldAll {
     reason: String,
 }
 
-/// Holds sending: callbacks and requests are taken, nothing is sent but one-time passwords
-/// that are asked for from now on. Needs the scope `hold:write`.
+/// Holds sending.
+///
+/// Callbacks and requests are accepted, but nothing is sent except one-time passwords requested
+/// from now on. Needs the scope `hold:write`.
 #[utoipa::path(
     post, path = "/api/v1/hold", operation_id = "start_hold", tag = "account", request_body = HoldAll,
     responses((status = 200, body = HoldView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
@@ -157,14 +159,14 @@ pub async fn start(
     answer(&state).await
 }
 
-/// How to let sending go on.
+/// Options of a release.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseAll {
-    /// What was asked for longer ago than this, in seconds, is cancelled: it may have been
-    /// sent already.
+    /// Messages requested longer ago than this, in seconds, are cancelled: they may have been sent
+    /// already.
     cancel_older_than_seconds: Option<i64>,
-    /// Only say what would be cancelled.
+    /// Only report what would be cancelled.
     #[serde(default)]
     dry_run: bool,
 }
@@ -178,7 +180,7 @@ pub struct ReleasedAll {
     ended_events: u64,
 }
 
-/// Lets sending go on. Needs the scope `hold:write`.
+/// Releases the hold of all sending. Needs the scope `hold:write`.
 #[utoipa::path(
     post, path = "/api/v1/hold/release", operation_id = "release_hold", tag = "account", request_body = ReleaseAll,
     responses((status = 200, body = ReleasedAll), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))

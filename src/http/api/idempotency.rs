@@ -25,7 +25,7 @@ pub fn key(request: &HttpRequest) -> Result<Option<String>, Problem> {
     }
 }
 
-/// The key of a request with whose it is, and a digest of its address and body.
+/// The key of a request with its owner, and a digest of its address and body.
 pub fn whole(request: &HttpRequest, client: &Client, body: &[u8]) -> Result<Option<Key>, Problem> {
     let mut digest = Sha256::new();
     digest.update(request.path().as_bytes());

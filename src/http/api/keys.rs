@@ -1,4 +1,4 @@
-//! API keys: made, listed, revoked. Needs an admin key.
+//! Endpoints for API keys. Need an admin key.
 
 use actix_web::{HttpResponse, web};
 use secrecy::ExposeSecret;
@@ -23,25 +23,25 @@ use crate::{
     store::{access as rows, sender},
 };
 
-/// A key that is asked for.
+/// A key to be created.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyBody {
-    /// The product that it is for: all keys of a product see the same.
+    /// The product it belongs to: all keys of a product see the same.
     product: String,
     /// `product` (default) or `admin`.
     role: Option<String>,
-    /// Such as `events:write`; absent: all that its role may have.
+    /// Such as `events:write`; absent: all scopes that its role allows.
     scopes: Option<Vec<String>>,
-    /// It has no bounds, and sees what belongs to every product.
+    /// It has no bounds, and sees the rows of every product.
     #[serde(default)]
     all: bool,
-    /// It posts events of this source, or of what begins with it, only.
+    /// It posts only events of this source, or of one that begins with it.
     source: Option<String>,
-    /// Names or ids: it sends with these only, and reads what is written to them.
+    /// Names or ids: it sends only with these, and reads messages to them.
     #[serde(default)]
     senders: Vec<String>,
-    /// It uses what this catalogue defines only.
+    /// It uses only what this catalogue defines.
     catalogue: Option<String>,
     /// RFC 3339.
     expires_at: Option<String>,
@@ -70,7 +70,7 @@ pub struct KeyView {
     revoked_at: Option<String>,
 }
 
-/// A key that was made.
+/// A created key.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct NewKeyView {
     /// The key itself: shown now, and never again.
@@ -115,7 +115,7 @@ fn view(row: entity::api_key::Model, senders: &[entity::sender::Model]) -> KeyVi
     }
 }
 
-/// All keys, the revoked ones included.
+/// All keys, including revoked ones.
 #[utoipa::path(
     get, path = "/api/v1/keys", operation_id = "list_api_keys", tag = "keys",
     responses((status = 200, body = Keys), (status = 401, body = ProblemDocument), (status = 403, body = ProblemDocument))
@@ -174,8 +174,9 @@ fn read(body: KeyBody) -> Result<Wanted, Problem> {
     })
 }
 
-/// Makes a key. Its text is in this answer and nowhere else. It may do no more than the key that
-/// asks for it.
+/// Creates a key.
+///
+/// Its text is in this response and nowhere else. It may do no more than the key that creates it.
 #[utoipa::path(
     post, path = "/api/v1/keys", operation_id = "create_api_key", tag = "keys", request_body = KeyBody,
     responses((status = 201, body = NewKeyView), (status = 401, body = ProblemDocument), (status = 403, body = ProblemDocument),
@@ -201,7 +202,7 @@ pub async fn create(
     }))
 }
 
-/// Revokes a key: it opens nothing from now on. What it has made stays.
+/// Revokes a key: it is invalid from now on. What it has created stays.
 #[utoipa::path(
     delete, path = "/api/v1/keys/{id}", operation_id = "revoke_api_key", tag = "keys", params(("id" = Uuid, Path)),
     responses((status = 204), (status = 401, body = ProblemDocument), (status = 403, body = ProblemDocument),

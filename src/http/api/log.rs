@@ -1,4 +1,4 @@
-//! What is logged, changed while the process runs.
+//! Changes the log filter while the process runs.
 
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -17,15 +17,15 @@ use crate::{
     store::audit,
 };
 
-/// What is to be logged.
+/// The new filter.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogBody {
-    /// As `HERALD_LOG`: such as `info` or `herald=debug`.
+    /// As in `HERALD_LOG`: such as `info` or `herald=debug`.
     filter: String,
 }
 
-/// Logs by another filter, in this process and until it ends. Needs an admin key.
+/// Sets the log filter of this process until it ends. Needs an admin key.
 #[utoipa::path(
     put, path = "/api/v1/log", operation_id = "set_log_filter", tag = "account", request_body = LogBody,
     responses((status = 200, body = LogBody), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))

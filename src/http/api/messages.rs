@@ -1,4 +1,4 @@
-//! What people wrote to us.
+//! Endpoints for inbound messages and voice calls.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -35,10 +35,10 @@ use crate::{
     },
 };
 
-/// A file is fetched up to this size: WhatsApp's own limit for anything but documents.
+/// Largest file that is fetched: WhatsApp's own limit for anything but documents.
 const MAX_MEDIA_BYTES: usize = 16 * 1024 * 1024;
 
-/// Which messages.
+/// Filter of messages.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -47,9 +47,9 @@ pub struct ListQuery {
     phone: Option<String>,
     /// A contact's id.
     contact: Option<Uuid>,
-    /// Written at or after this instant (RFC 3339).
+    /// Written at or after this time (RFC 3339).
     since: Option<String>,
-    /// From `next` of the page before.
+    /// `next` of the previous page.
     cursor: Option<Uuid>,
     /// 1 to 200; 50 if absent.
     limit: Option<u64>,
@@ -59,51 +59,52 @@ pub struct ListQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InboundView {
     id: Uuid,
-    /// The provider's id of it. Absent unless the key has `contacts:read`: a number can be read from it.
+    /// The provider's id of it. Absent unless the key has `contacts:read`: a number can be decoded
+    /// from it.
     provider_message_id: Option<String>,
     /// The provider's word: `text`, `image`, `button`, …; `call` for a call.
     kind: String,
-    /// What can be read of it: the text, a caption, the title of a tapped button.
+    /// Its readable text: the text, a caption, the title of a tapped button.
     text: Option<String>,
-    /// What a tapped button carries, or the answers of a form.
+    /// The payload of a tapped button, or the answers of a form.
     payload: Option<String>,
-    /// The object named after the kind, as it came; of a call, the list of its reports.
+    /// The object named after the kind, as received; for a call, the list of its reports.
     #[schema(value_type = Object)]
     content: Value,
-    /// What became of a call.
+    /// The state of a call.
     call: Option<CallView>,
     contact: Option<Uuid>,
     /// The notification it answers, reacts to, or is about.
     notification: Option<Uuid>,
-    /// The message that it quotes, reacts to, edits or takes back, if a person wrote that.
+    /// The message that it quotes, reacts to, edits or deletes, if a person wrote that.
     about: Option<Uuid>,
-    /// Who is quoted, or that it was forwarded.
+    /// The author of a quoted message, or that it was forwarded.
     #[schema(value_type = Object)]
     context: Value,
-    /// The advertisement it came by.
+    /// The advertisement it came through.
     #[schema(value_type = Object)]
     referral: Value,
-    /// What the provider says went wrong with it.
+    /// Errors that the provider reports for it.
     #[schema(value_type = Object)]
     errors: Value,
     /// The group it was written in.
     group: Option<String>,
     /// A file that `media` fetches, for some days.
     has_media: bool,
-    /// The reaction was taken back.
+    /// The reaction was removed.
     removed: bool,
     sent_at: String,
     received_at: String,
 }
 
-/// A voice call, as far as it is known.
+/// A voice call.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CallView {
     /// `user_initiated` or `business_initiated`.
     #[schema(value_type = String)]
     direction: Direction,
-    /// `ringing`, `accepted`, `rejected`, `missed` (a person called, and nobody took it), `completed`,
-    /// or `failed` (we called, and the person did not take it).
+    /// `ringing`, `accepted`, `rejected`, `missed` (a person called, and it was not answered),
+    /// `completed`, or `failed` (we called, and the person did not answer).
     #[schema(value_type = String)]
     state: State,
     offered_at: Option<String>,
@@ -170,7 +171,7 @@ fn view(row: inbound_message::Model, about: Option<Uuid>, shows_ids: bool) -> In
     }
 }
 
-/// What people wrote or tapped and voice calls, newest first.
+/// Inbound messages and voice calls, newest first.
 #[utoipa::path(
     get, path = "/api/v1/messages", operation_id = "list_messages", tag = "messages", params(ListQuery),
     responses((status = 200, body = InboundPage), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
@@ -218,7 +219,7 @@ pub async fn list(
     Ok(HttpResponse::Ok().json(InboundPage { messages, next }))
 }
 
-/// Messages as the caller sees them: a notification or a message that is not its own is not named.
+/// Messages as the caller may see them: other owners' notifications and messages are not named.
 async fn views(
     store: &Store,
     caller: &Client,
@@ -282,8 +283,9 @@ pub async fn get(
     Ok(HttpResponse::Ok().json(shown))
 }
 
-/// The file of a message, fetched from the provider now. Always as a download:
-/// it comes from a stranger.
+/// The file of a message, fetched from the provider now.
+///
+/// Always as a download: it comes from a stranger.
 #[utoipa::path(
     get, path = "/api/v1/messages/{id}/media", operation_id = "get_message_media", tag = "messages", params(("id" = Uuid, Path)),
     responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = ProblemDocument),
@@ -316,7 +318,7 @@ pub async fn media(
         .body(media.content))
 }
 
-/// Shows the person that the message, and all before it, were read.
+/// Marks the message, and all before it, as read for the person.
 #[utoipa::path(
     post, path = "/api/v1/messages/{id}/read", operation_id = "mark_message_read", tag = "messages", params(("id" = Uuid, Path)),
     responses((status = 200), (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument),
@@ -352,7 +354,7 @@ fn provider(state: &AppState, sender: Option<Uuid>) -> Result<Arc<dyn MessageSen
 
 fn asked(error: AskError) -> Problem {
     match error {
-        AskError::Gone => Problem::State("the provider does not have it any more"),
+        AskError::Gone => Problem::State("the provider no longer has it"),
         AskError::TooLarge => Problem::State("it is larger than 16 MiB"),
         AskError::Unsupported => Problem::State("this provider cannot do it"),
         AskError::Refused(_) => Problem::State("the provider refused it"),

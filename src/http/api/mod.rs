@@ -33,7 +33,7 @@ use utoipa::{
 /// The API's description but for its operations, which [`endpoints`] adds.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Herald", description = "Sends WhatsApp notifications and knows what became of them.", version = env!("CARGO_PKG_VERSION")),
+    info(title = "Herald", description = "Sends WhatsApp notifications and tracks their delivery.", version = env!("CARGO_PKG_VERSION")),
     components(schemas(
         ProblemDocument, payload::AccountNews, payload::AlarmChange, payload::ContactChoice, payload::CredentialDue, payload::MessageReceived,
         payload::SenderChange, payload::SenderSilence, payload::TemplateNews, payload::WindowMoment
@@ -43,7 +43,7 @@ use utoipa::{
 )]
 struct Api;
 
-/// What the contract says of keys.
+/// The description of API keys.
 const KEY: &str = "An API key (`herald keys create`). Without a good one every address but the contract answers 401. \
      A key has scopes, such as `events:write`: what it may not do is 403 `forbidden`, whose `detail` names the scope. A key may be \
      bound to a source, to senders and to a catalogue: it sees what belongs to its product, and everything else answers as if \
@@ -66,7 +66,7 @@ impl Modify for ApiKey {
     }
 }
 
-/// Responses that any operation may give, and what all of them have in common.
+/// Responses that any operation may give, and what they have in common.
 struct CommonResponses;
 
 impl Modify for CommonResponses {
@@ -98,7 +98,7 @@ impl Modify for CommonResponses {
     }
 }
 
-/// Says what a response means, and that an error is a problem document.
+/// Completes the description of a response; an error is a problem document.
 fn complete(status: &str, response: &mut Response) {
     if response.description.is_empty() {
         meaning(status).clone_into(&mut response.description);
@@ -113,7 +113,7 @@ fn complete(status: &str, response: &mut Response) {
 /// RFC 9457.
 const PROBLEM_JSON: &str = "application/problem+json";
 
-/// What a status means where an operation says nothing else.
+/// The meaning of a status where an operation does not describe it.
 fn meaning(status: &str) -> &'static str {
     match status {
         "200" => "Success",
@@ -160,11 +160,11 @@ pub struct ProblemDocument {
     /// The same request may succeed later.
     retryable: bool,
     detail: Option<String>,
-    /// Wrong fields, each with the rule it breaks.
+    /// Invalid fields, each with the rule it violates.
     errors: Option<Vec<FieldErrorDocument>>,
 }
 
-/// A field and the rule it breaks.
+/// A field and the rule it violates.
 #[derive(utoipa::ToSchema, serde::Serialize)]
 pub struct FieldErrorDocument {
     /// JSON pointer into the request.
@@ -172,7 +172,7 @@ pub struct FieldErrorDocument {
     rule: String,
 }
 
-/// `GET /api/v1/openapi.json`. Made once: anyone may ask for it, without a key.
+/// `GET /api/v1/openapi.json`. Built once: anyone may request it, without a key.
 pub async fn openapi(
     request: HttpRequest,
     limiter: web::Data<Limiter>,
@@ -190,7 +190,7 @@ pub async fn openapi(
         .body(contract))
 }
 
-/// A wrong parameter, and the rule it breaks.
+/// An invalid parameter, and the rule it violates.
 fn wrong(pointer: &str, rule: String) -> Problem {
     Problem::Invalid(vec![FieldError {
         pointer: pointer.to_owned(),
@@ -198,12 +198,12 @@ fn wrong(pointer: &str, rule: String) -> Problem {
     }])
 }
 
-/// A document out of a body that was read whole.
+/// Parses a document from a complete body.
 fn read_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     super::body::read(body)
 }
 
-/// How many rows a page has: 50, unless something from 1 to 200 is asked for.
+/// The number of rows on a page: 50, unless 1 to 200 is requested.
 fn page_size(limit: Option<u64>) -> Result<u64, Problem> {
     match limit.unwrap_or(50) {
         limit @ 1..=200 => Ok(limit),
@@ -211,8 +211,8 @@ fn page_size(limit: Option<u64>) -> Result<u64, Problem> {
     }
 }
 
-/// Cuts a page out of rows of which one more than `limit` was read: where the next one
-/// begins, if there is one.
+/// Cuts a page out of rows of which one more than `limit` was read, and returns the cursor of the
+/// next page, if there is one.
 fn cut<T, P>(rows: &mut Vec<T>, limit: u64, place: impl Fn(&T) -> P) -> Option<P> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = rows.len() > limit;

@@ -1,4 +1,4 @@
-//! Numbers, from counters: never from counting history.
+//! Statistics, read from counters, never by counting rows.
 
 use actix_web::{HttpResponse, web};
 
@@ -12,7 +12,7 @@ use crate::{
     state::AppState,
 };
 
-/// Numbers of a time, of what is open now, and the newest that failed.
+/// Figures of a period, of pending notifications, and the newest failed ones.
 #[utoipa::path(
     get, path = "/api/v1/stats", operation_id = "get_statistics", tag = "stats", params(Asked),
     responses((status = 200, body = Statistics), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))

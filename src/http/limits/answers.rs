@@ -1,4 +1,4 @@
-//! What large answers an address gets without showing anything.
+//! Rate limit of large public responses, by address.
 
 use std::{
     collections::HashMap,
@@ -10,14 +10,14 @@ use std::{
 use super::peers::make_room;
 use crate::domain::address;
 
-/// What an address gets at once, in bytes.
+/// Bytes that an address gets at once.
 const BURST_BYTES: usize = 2 * 1024 * 1024;
 
-/// And from then on, in bytes per second.
+/// Bytes per second that it gets after that.
 const BYTES_PER_SECOND: usize = 512 * 1024;
 
-/// The bytes of large answers that anyone may ask for (the contract), by address; IPv6
-/// by its network of 64 bits. Each address has a bucket that is emptied at a steady rate.
+/// The bytes of large public responses (the OpenAPI document) by address; for IPv6 by its /64
+/// network. Each address has a bucket that drains at a steady rate.
 #[derive(Debug, Default)]
 pub struct Answers {
     /// When the bucket of an address is empty.
@@ -25,7 +25,7 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Pours an answer of so many bytes into the bucket of an address; false, if it is full.
+    /// Adds a response of so many bytes to the bucket of an address; false if it is full.
     pub fn spend(&self, address: Option<IpAddr>, bytes: usize, now: Instant) -> bool {
         let Some(address) = address else { return true };
         let mut empty_at = self.empty_at.lock().unwrap_or_else(PoisonError::into_inner);

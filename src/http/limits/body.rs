@@ -1,4 +1,4 @@
-//! The body of a request, which must not arrive too slowly.
+//! Deadline of request bodies, which must not arrive too slowly.
 
 use std::{
     cell::Cell,
@@ -17,11 +17,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Limiter, connection::Connection};
 
-/// However many bytes it has, a body takes no longer than so many times the usual wait.
+/// Longest time for a body of any size, as a multiple of the usual wait.
 const LONGEST: u32 = 5;
 
-/// A body with a deadline. Only the time that is spent waiting for the peer counts: what we
-/// do between reading is not the peer's fault.
+/// A body with a deadline. Only the time spent waiting for the peer counts, not our own work
+/// between reads.
 pub struct Timed {
     payload: Payload,
     limiter: web::Data<Limiter>,
@@ -61,7 +61,7 @@ impl Timed {
         }
     }
 
-    /// When it is late, given what has come so far.
+    /// Its deadline, given the bytes received so far.
     fn until(&self, since: Instant) -> Instant {
         let allowed = self.patience + self.limiter.limits.time_for(self.received);
         since

@@ -1,4 +1,4 @@
-//! One connection: what it is waiting for, and how long it may.
+//! The state of one connection, and how long it may wait for its peer.
 
 use std::{
     net::IpAddr,
@@ -20,18 +20,18 @@ use tokio::{
 
 use super::Limits;
 
-/// A connection whose peer is known or trusted may be idle for so long: longer than proxies
-/// keep theirs (nginx: 60 s), so that none sends a request into one that is being closed.
+/// Idle time of a connection whose peer is known or trusted: longer than proxies keep theirs
+/// (nginx: 60 s), so that none sends a request into a connection that is being closed.
 const IDLE: Duration = Duration::from_secs(75);
 
-/// Why a connection was ended by us.
+/// Why we ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Nothing came.
+    /// Nothing was received.
     Idle,
     /// The head of a request was not complete in time.
     Head,
-    /// An answer was not read.
+    /// A response was not read.
     Unread,
     /// It made room for another.
     Displaced,
@@ -48,14 +48,14 @@ impl Reason {
     }
 }
 
-/// Where a connection is in its exchange of requests and answers.
+/// The phase of a connection in its exchange of requests and responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Nothing of a next request is here.
+    /// Nothing of the next request has arrived.
     Idle,
-    /// Some of its head is.
+    /// A part of its head has arrived.
     Head,
-    /// The head is complete and the answer is not finished. Its body has its own deadline.
+    /// The head is complete and the response is not finished. The body has its own deadline.
     Request,
 }
 
@@ -63,19 +63,19 @@ enum Phase {
 struct Progress {
     phase: Phase,
     since: Instant,
-    /// The peer has stopped reading: since when, and what it has taken all the same.
+    /// The peer has stopped reading: since when, and how many bytes it has taken meanwhile.
     stalled: Option<(Instant, u64)>,
-    /// May be idle for long.
+    /// Whether it may be idle for long.
     is_settled: bool,
 }
 
-/// What all parts of this server know of one connection.
+/// The state of one connection, shared by all parts of the server.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) id: u64,
     pub peer: Option<IpAddr>,
     progress: Mutex<Progress>,
-    /// It may end although it has a request: a body is waited for, or the answer is delayed on
+    /// It may be ended although it has a request: a body is awaited, or the response is delayed on
     /// purpose.
     may_end: AtomicBool,
     displaced: Notify,
@@ -112,8 +112,8 @@ impl Connection {
         self.enter(Phase::Request);
     }
 
-    /// An answer was handed over to be written. What counts then decides how long this
-    /// connection may be idle.
+    /// A response was handed over to be written. `is_settled` decides how long this connection may
+    /// be idle.
     pub(super) fn finish(&self, is_settled: bool) {
         self.may_end.store(false, Ordering::Relaxed);
         self.enter(Phase::Idle);
@@ -143,7 +143,7 @@ impl Connection {
         }
     }
 
-    /// All that there was to write is written.
+    /// Everything has been written.
     fn flushed(&self) {
         let mut progress = self.progress();
         if progress.stalled.take().is_some() && progress.phase == Phase::Idle {
@@ -151,7 +151,7 @@ impl Connection {
         }
     }
 
-    /// Whether it is the peer's turn: nothing of ours is lost with such a connection.
+    /// Whether it is the peer's turn: ending such a connection loses nothing of ours.
     pub(super) fn waits_for_peer(&self) -> bool {
         let progress = self.progress();
         progress.stalled.is_some()
@@ -159,12 +159,12 @@ impl Connection {
             || self.may_end.load(Ordering::Relaxed)
     }
 
-    /// Ends it to make room for another.
+    /// Ends it to make room for another connection.
     pub(super) fn displace(&self) {
         self.displaced.notify_one();
     }
 
-    /// When it has waited long enough for its peer, as things stand.
+    /// When it will have waited long enough for its peer, in its present state.
     fn due(&self, limits: &Limits) -> Option<(Instant, Reason)> {
         let progress = self.progress();
         if let Some((since, taken)) = progress.stalled {
@@ -190,7 +190,7 @@ impl Connection {
             {
                 return reason;
             }
-            // No wait that begins after this look ends before the next one.
+            // A wait that begins after this check cannot end before the next one.
             let next = due.map_or(now + limits.wait, |(at, _)| at.min(now + limits.wait));
             tokio::select! {
                 () = self.displaced.notified() => return Reason::Displaced,
@@ -200,7 +200,7 @@ impl Connection {
     }
 }
 
-/// A stream that notes what its connection is waiting for.
+/// A stream that records what its connection is waiting for.
 #[derive(Debug)]
 pub struct Observed {
     stream: TcpStream,

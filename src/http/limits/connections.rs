@@ -1,4 +1,4 @@
-//! All open connections: how many there may be, and which one ends for another.
+//! All open connections: their limit, and which one is ended to make room for another.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -9,19 +9,19 @@ use std::{
 use super::{Limits, connection::Connection};
 use crate::domain::address::{self, Proxies};
 
-/// What speaks for a connection. Those that less speaks for end first, the oldest before the
-/// others; never one whose request is being worked on.
+/// The rank of a connection. Lower ranks are ended first, and the oldest within a rank; never one
+/// whose request is being processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// Nothing. They share three quarters of all places.
+    /// Unknown. They share three quarters of all places.
     Stranger,
-    /// Its peer is a trusted proxy, or has shown a good signature or key within a day.
+    /// Its peer is a trusted proxy, or has sent a valid signature or key within a day.
     Acquainted,
-    /// Its last request bore a good signature or key.
+    /// Its last request had a valid signature or key.
     Proven,
 }
 
-/// Where a connection stands, and the address that it counts for; only strangers' count.
+/// The rank of a connection, and the address it counts for; only strangers are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     rank: Rank,
@@ -78,7 +78,7 @@ impl Open {
         self.end(oldest)
     }
 
-    /// The same among an address's.
+    /// Like `displace`, among the connections of an address.
     fn displace_of(&mut self, address: IpAddr) -> bool {
         let oldest = self.by_address.get(&address).and_then(|ids| {
             ids.iter().copied().find(|id| {
@@ -100,7 +100,7 @@ impl Open {
         }
     }
 
-    /// Whether there is a place, made if need be by ending another connection.
+    /// Whether there is a place, if necessary after ending another connection.
     fn has_room(&mut self, place: Place, bounds: &Bounds) -> bool {
         let of_address = place.address.is_none_or(|address| {
             let open = self.by_address.get(&address).map_or(0, BTreeSet::len);
@@ -165,7 +165,7 @@ impl Connections {
         }
     }
 
-    /// Takes in a new connection; `None` when there is no place for it.
+    /// Admits a new connection; `None` if there is no place for it.
     pub(super) fn admit(&self, peer: Option<IpAddr>, is_known: bool) -> Option<Arc<Connection>> {
         let place = self.place(peer, is_known);
         let mut open = self.open();
@@ -180,7 +180,7 @@ impl Connections {
         Some(connection)
     }
 
-    /// A request of this client has begun on a connection. False: the client has too many.
+    /// A request of this client has begun on a connection. False if the client has too many.
     pub(super) fn begin(
         &self,
         connection: &Connection,
@@ -193,7 +193,7 @@ impl Connections {
             // It was ended meanwhile.
             return true;
         };
-        // A peer of its own keeps what its requests have earned.
+        // A direct peer keeps the rank that its requests have earned.
         let place = if client == connection.peer {
             Place {
                 rank: place.rank.max(before.rank),
@@ -207,7 +207,7 @@ impl Connections {
         has_room
     }
 
-    /// The request is over: the connection is its peer's again. Gives back whether it may be
+    /// The request is over: the connection counts for its peer again. Returns whether it may be
     /// idle for long.
     pub(super) fn rest(&self, connection: &Connection, is_proven: bool, is_known: bool) -> bool {
         let mut open = self.open();

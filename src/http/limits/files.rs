@@ -1,4 +1,4 @@
-//! The file limit: raised at the start, and divided.
+//! The limit of open files: raised at the start, and divided.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -6,11 +6,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// database's files, and what is open for a moment.
 const OTHERS: usize = 100;
 
-/// Connections there are at least, however small the file limit is.
+/// Least number of connections, however small the limit of open files is.
 const FEWEST: usize = 16;
 
-/// Raises this process's soft limit of open files to the hard one. Gives back what holds
-/// then; the largest number there is, where there is no limit.
+/// Raises this process's soft limit of open files to the hard one. Returns the new limit; the
+/// largest number if there is none.
 pub fn raise_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -29,17 +29,17 @@ pub fn raise_limit() -> usize {
     })
 }
 
-/// How the limit of open files is divided.
+/// The division of the limit of open files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shares {
     limit: usize,
     /// Descriptors set aside for outgoing calls and the database.
     reserved: usize,
-    /// Connections that the settings allow.
+    /// Connections wanted by the settings.
     wanted: usize,
-    /// Descriptors for connections: beyond, none is accepted.
+    /// Descriptors for connections: no more are accepted.
     pub open_at_once: usize,
-    /// Connections that are kept: beyond, one ends for each that comes.
+    /// Connections that are kept: beyond this, one is ended for each new one.
     pub kept: usize,
 }
 
@@ -52,12 +52,12 @@ impl Shares {
             reserved,
             wanted,
             open_at_once,
-            // What ends for another connection takes a moment to be closed.
+            // A connection that is ended takes a moment to be closed.
             kept: wanted.min(open_at_once / 4 * 3),
         }
     }
 
-    /// Logs and shows the figures.
+    /// Logs the figures, and exports them as metrics.
     pub fn announce(&self) {
         let figure = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
         metrics::gauge!("herald_file_limit").set(figure(self.limit));

@@ -1,12 +1,12 @@
-//! What a stranger may take of this server: connections, time and patience. What a body may
-//! take of memory is decided in `engine::inbox`.
+//! Limits of what a stranger may take of this server: connections and time. The memory of bodies is
+//! bounded in `engine::ingest::inbox`.
 //!
 //! - [`files`]: how many descriptors there are, and how many connections that allows
-//! - [`connections`]: how many are open, whose they are, and which one ends for another
+//! - [`connections`]: how many are open, and which one is ended for another
 //! - [`connection`]: how long one may wait for its peer
 //! - [`body`]: how long the body of a request may take
-//! - [`answers`]: what large answers an address gets without showing anything
-//! - [`peers`]: addresses that have shown a good signature or key, and those that fail
+//! - [`answers`]: rate limit of large public responses
+//! - [`peers`]: addresses with valid signatures or keys, and those that fail
 //! - [`request`]: where each request passes all of that
 
 pub mod answers;
@@ -31,19 +31,19 @@ use connection::Connection;
 use connections::Connections;
 use peers::Peers;
 
-/// The limits, as the settings say.
+/// The limits from the settings.
 #[derive(Clone, Debug)]
 pub struct Limits {
     pub proxies: Proxies,
-    /// Open connections, at most.
+    /// Most open connections.
     pub connections: usize,
-    /// Of one address, or one IPv6 network of 64 bits, that has not shown a good signature.
+    /// Most connections of one address, or one /64 network, without a valid signature or key.
     pub per_address: usize,
-    /// How long a connection may be silent, take over a head, or not read an answer.
+    /// How long a connection may be silent, take for a head, or not read a response.
     pub wait: Duration,
-    /// How long a body may take to arrive, besides what the least rate allows for its bytes.
+    /// How long a body may take to arrive, in addition to the time that the least rate allows.
     pub body_wait: Duration,
-    /// Slower than this a body does not arrive and an answer is not read, in bytes per second.
+    /// Least rate of arriving bodies and of responses being read, in bytes per second.
     pub least_rate: u32,
 }
 
@@ -61,7 +61,7 @@ pub struct Limiter {
     pub connections: Connections,
     pub peers: Peers,
     pub answers: Answers,
-    /// A request has come through a proxy that is not trusted: said once.
+    /// A request came through a proxy that is not trusted: logged once.
     proxy_seen: AtomicBool,
 }
 
@@ -76,7 +76,7 @@ impl Limiter {
         }
     }
 
-    /// Takes in a new connection; `None` when there is no place for it.
+    /// Admits a new connection; `None` if there is no place for it.
     pub fn admit(&self, peer: Option<IpAddr>) -> Option<Arc<Connection>> {
         let is_known = self.peers.is_known(peer, Instant::now());
         let admitted = self.connections.admit(peer, is_known);
@@ -86,10 +86,10 @@ impl Limiter {
         admitted
     }
 
-    /// Lets an address have another answer of so many bytes that anyone may ask for.
+    /// Allows an address another public response of so many bytes.
     ///
     /// # Errors
-    /// [`Problem::TooMany`], after a while, when it has had too much of them lately.
+    /// [`Problem::TooMany`], after a delay, if it has had too many of them lately.
     pub async fn answer(
         &self,
         request: &HttpRequest,
@@ -104,8 +104,7 @@ impl Limiter {
         Err(Problem::TooMany)
     }
 
-    /// Delays an answer that its client has earned no better. Meanwhile its connection may end
-    /// for another.
+    /// Delays a response. Meanwhile the connection may be ended to make room for another.
     pub async fn delay(request: &HttpRequest, delay: Duration) {
         let connection = request.conn_data::<Arc<Connection>>();
         if let Some(connection) = connection {
@@ -122,7 +121,8 @@ impl Limiter {
         self.connections.leave(connection);
     }
 
-    /// How long a body of this address is waited for, besides what the least rate allows.
+    /// How long a body from this address is awaited, in addition to the time that the least rate
+    /// allows.
     fn patience(&self, address: Option<IpAddr>) -> Duration {
         if self.peers.keeps_being_late(address, Instant::now()) {
             self.limits.body_wait / 4

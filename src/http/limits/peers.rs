@@ -1,4 +1,4 @@
-//! What is remembered of addresses, in memory and bounded.
+//! Remembers addresses by valid and failed requests, in bounded memory.
 
 use std::{
     collections::HashMap,
@@ -9,27 +9,26 @@ use std::{
 
 use crate::domain::address;
 
-/// So many addresses of each kind are remembered.
+/// Most addresses remembered of each kind.
 pub(super) const MAX_ADDRESSES: usize = 10_000;
 
-/// A failure or a late body is forgotten after this.
+/// How long a failure or a late body is remembered.
 const REMEMBERED: Duration = Duration::from_mins(1);
 
-/// A good signature or key is remembered for so long.
+/// How long a valid signature or key is remembered.
 const KNOWN: Duration = Duration::from_hours(24);
 
-/// Failures before an address is slowed: a rotation of secrets makes a few.
+/// Failures before an address is slowed down: a rotation of secrets causes a few.
 const FREE_FAILURES: u32 = 5;
 
-/// Late bodies before an address is waited for less: a bad line makes a few.
+/// Late bodies before an address gets less time: a bad line causes a few.
 const FREE_LATE: u32 = 5;
 
-/// How often something happened lately, by address.
+/// Recent counts by address.
 type Counts = HashMap<IpAddr, (u32, Instant)>;
 
-/// Addresses that have shown a good signature or key, and, apart from each other, those whose
-/// callbacks did not verify and those whose bodies were late. IPv6 is counted by its network
-/// of 64 bits.
+/// Addresses that have sent a valid signature or key, and, separately, those with failed signatures
+/// and those with late bodies. IPv6 is counted by /64 network.
 #[derive(Debug, Default)]
 pub struct Peers {
     known: Mutex<HashMap<IpAddr, Instant>>,
@@ -37,7 +36,7 @@ pub struct Peers {
     late: Mutex<Counts>,
 }
 
-/// Makes room for another address: those that are not current go first, then all.
+/// Makes room for another address: outdated entries are removed first, then all.
 pub(super) fn make_room<T>(by_address: &mut HashMap<IpAddr, T>, is_current: impl Fn(&T) -> bool) {
     if by_address.len() >= MAX_ADDRESSES {
         by_address.retain(|_, value| is_current(value));
@@ -47,7 +46,7 @@ pub(super) fn make_room<T>(by_address: &mut HashMap<IpAddr, T>, is_current: impl
     }
 }
 
-/// Counts once more. Gives back how often it was lately.
+/// Counts once more. Returns the recent count.
 fn count(counts: &Mutex<Counts>, address: IpAddr, now: Instant) -> u32 {
     let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
     make_room(&mut counts, |(_, last)| {
@@ -63,7 +62,7 @@ fn count(counts: &Mutex<Counts>, address: IpAddr, now: Instant) -> u32 {
 }
 
 impl Peers {
-    /// Notes that an address has shown a good signature or key.
+    /// Records a valid signature or key from an address.
     pub fn remember(&self, address: Option<IpAddr>, now: Instant) {
         let Some(address) = address else { return };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +78,7 @@ impl Peers {
         known.insert(address::network(address), now);
     }
 
-    /// Whether an address has shown a good signature or key within a day.
+    /// Whether an address has sent a valid signature or key within a day.
     pub fn is_known(&self, address: Option<IpAddr>, now: Instant) -> bool {
         let Some(address) = address else { return false };
         self.known
@@ -89,8 +88,8 @@ impl Peers {
             .is_some_and(|last| now.duration_since(*last) <= KNOWN)
     }
 
-    /// Notes a signature that does not fit, and says how long its answer is to wait. What an
-    /// address signs well is never made to wait.
+    /// Records a failed signature, and returns how long its response is delayed. Valid callbacks of
+    /// the same address are never delayed.
     pub fn note_failure(&self, address: Option<IpAddr>, now: Instant) -> Duration {
         let Some(address) = address else {
             return Duration::ZERO;
@@ -103,7 +102,7 @@ impl Peers {
         }
     }
 
-    /// Notes a body that was late; of a known address, nothing is noted.
+    /// Records a late body; nothing is recorded for a known address.
     pub fn note_late(&self, address: Option<IpAddr>, now: Instant) {
         if let Some(address) = address
             && !self.is_known(Some(address), now)
@@ -112,7 +111,7 @@ impl Peers {
         }
     }
 
-    /// Whether an address that is not known has sent several late bodies lately.
+    /// Whether an unknown address has sent several late bodies lately.
     pub fn keeps_being_late(&self, address: Option<IpAddr>, now: Instant) -> bool {
         let Some(address) = address else { return false };
         let late = self
@@ -183,7 +182,7 @@ mod tests {
         assert_eq!(peers.note_failure(ip("192.0.2.2"), now), Duration::ZERO);
         let later = now + Duration::from_secs(61);
         assert!(!peers.keeps_being_late(ip("192.0.2.2"), later));
-        // It becomes known: what was noted of it before does not matter any more.
+        // It becomes known: earlier failures do not matter any more.
         peers.remember(ip("192.0.2.2"), now);
         assert!(!peers.keeps_being_late(ip("192.0.2.2"), now));
     }

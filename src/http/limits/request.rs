@@ -1,4 +1,4 @@
-//! What each request passes before it reaches its handler.
+//! Middleware that determines the client of a request and applies the limits.
 
 use std::{
     cell::Cell,
@@ -35,7 +35,7 @@ fn lines<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item =
         .flat_map(|line| line.split(','))
 }
 
-/// Who makes a request, and how it came here. `X-Forwarded-For` goes first: proxies that
+/// The client of a request, and how it arrived. `X-Forwarded-For` has precedence: proxies that
 /// write it often pass on a `Forwarded` of the client's own.
 fn caller(headers: &HeaderMap, peer: Option<IpAddr>, proxies: &Proxies) -> Caller {
     let mut hops: Vec<&str> = lines(headers, "X-Forwarded-For").collect();
@@ -55,7 +55,7 @@ fn caller(headers: &HeaderMap, peer: Option<IpAddr>, proxies: &Proxies) -> Calle
     Caller::new(Some(proxies.client(peer, hops.into_iter())), proxy)
 }
 
-/// A request that a connection is busy with, until its answer has been written.
+/// A request in progress on a connection, until its response has been written.
 struct Turn {
     limiter: web::Data<Limiter>,
     connection: Option<Arc<Connection>>,
@@ -81,7 +81,7 @@ impl Drop for Turn {
     }
 }
 
-/// An answer's body, with the turn that ends with it.
+/// The body of a response, with the request that ends with it.
 pub struct Answer {
     body: BoxBody,
     _turn: Turn,
@@ -102,8 +102,8 @@ impl MessageBody for Answer {
     }
 }
 
-/// Works out who makes a request, bounds how many they make at once, and gives its body a
-/// deadline. A body that misses it is answered 408, whatever its handler makes of it.
+/// Determines the client of a request, limits its concurrent requests, and gives the body a
+/// deadline. A body that misses it is answered 408, whatever its handler does.
 pub async fn limit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

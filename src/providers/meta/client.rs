@@ -1,4 +1,4 @@
-//! `POST /{version}/{phone-number-id}/messages`.
+//! The client of Meta's API: `POST /{version}/{phone-number-id}/messages`.
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
@@ -17,20 +17,20 @@ use crate::{
     providers::{AskError, Exchange, Media, Message, MessageInbox, MessageSender, NumberFacts},
 };
 
-/// No answer is read further, in bytes.
+/// Most bytes read of a response.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// One phone number at Meta, ready to send.
 #[derive(Debug)]
 pub struct MetaClient {
     http: reqwest::Client,
-    /// Where the provider is; a simulator's address in tests.
+    /// Address of the provider; a simulator's in tests.
     base: String,
-    /// Base and version: where objects are.
+    /// Base and version: the address of objects.
     graph: String,
     /// The phone number.
     number: String,
-    /// Where messages go.
+    /// The address for messages.
     url: String,
     token: SecretString,
 }
@@ -57,7 +57,7 @@ impl MetaClient {
         }
     }
 
-    /// Asks, and reads an answer of at most `max_bytes`.
+    /// Makes a request, and reads at most `max_bytes` of the response.
     async fn ask(
         &self,
         request: reqwest::RequestBuilder,
@@ -124,7 +124,7 @@ impl MessageSender for MetaClient {
                     }
                 } else {
                     Outcome::Unknown {
-                        reason: "the connection broke before an answer came".to_owned(),
+                        reason: "the connection was closed before a response came".to_owned(),
                     }
                 };
                 return Exchange {
@@ -143,7 +143,7 @@ impl MessageSender for MetaClient {
                 Ok(None) => break,
                 Err(_) => {
                     let outcome = Outcome::Unknown {
-                        reason: "the answer broke off".to_owned(),
+                        reason: "the response was not complete".to_owned(),
                     };
                     return Exchange {
                         request,
@@ -165,7 +165,7 @@ impl MessageSender for MetaClient {
         }
     }
 
-    /// Reads the number's own id: any answer but a server error will do.
+    /// Reads the number's own id: any response but a server error is sufficient.
     async fn is_reachable(&self) -> bool {
         let answer = self
             .http
@@ -207,9 +207,9 @@ impl MessageSender for MetaClient {
 
 #[async_trait]
 impl MessageInbox for MetaClient {
-    /// First where it is, then what it is: the address is good for 5 minutes (Meta, "Media").
+    /// First its address, then the file: the address is valid for 5 minutes (Meta, "Media").
     async fn media(&self, id: &str, max_bytes: usize) -> Result<Media, AskError> {
-        // An id is a name of an object, and nothing else of the graph.
+        // An id names an object, and must not reach other parts of the graph.
         if id.is_empty()
             || !id
                 .bytes()
@@ -231,7 +231,7 @@ impl MessageInbox for MetaClient {
         let Some(url) = text("url") else {
             return Err(AskError::Gone);
         };
-        // The token goes along: only to where a provider's files are, never in the clear.
+        // The token is sent along: only to the provider's file servers, never in clear.
         if !url.starts_with("https://") && !url.starts_with(&self.base) {
             return Err(AskError::Refused(None));
         }
@@ -255,21 +255,21 @@ impl MessageInbox for MetaClient {
     }
 }
 
-/// What a `message_status` other than `accepted` means (Meta, "Template pacing").
+/// The meaning of a `message_status` other than `accepted` (Meta, "Template pacing").
 fn kept_back(message_status: &str) -> Option<String> {
     match message_status {
         "accepted" => None,
         "held_for_quality_assessment" => {
-            Some("the provider keeps it until the template's quality is assessed".to_owned())
+            Some("the provider holds it until the template's quality is assessed".to_owned())
         }
         "paused" => {
-            Some("the provider keeps it: the template is paused for its quality".to_owned())
+            Some("the provider holds it: the template is paused for its quality".to_owned())
         }
-        _ => Some("the provider keeps it, and does not say why in words we know".to_owned()),
+        _ => Some("the provider holds it, for an unknown reason".to_owned()),
     }
 }
 
-/// What an answer means. The code decides; the HTTP status only where there is none.
+/// The outcome of a response. The code decides; the HTTP status only if there is none.
 pub fn judge(status: u16, answer: &[u8]) -> Outcome {
     let parsed: Option<Value> = document(answer).ok();
     if let Some(error) = parsed
@@ -306,7 +306,7 @@ pub fn judge(status: u16, answer: &[u8]) -> Outcome {
                     .and_then(kept_back),
             },
             _ => Outcome::Unknown {
-                reason: "the provider said yes without naming the message".to_owned(),
+                reason: "the provider accepted it without naming the message".to_owned(),
             },
         };
     }
@@ -325,7 +325,7 @@ pub fn judge(status: u16, answer: &[u8]) -> Outcome {
             "The provider refused the request.",
         ),
         _ => Outcome::Unknown {
-            reason: format!("the provider answered HTTP {status} without saying what it did"),
+            reason: format!("the provider answered HTTP {status} without an outcome"),
         },
     }
 }

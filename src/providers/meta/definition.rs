@@ -1,5 +1,5 @@
-//! A template as Meta keeps it: what is sent to make one, and what differs from ours in what
-//! is read back (Meta, "Template components", "Authentication templates").
+//! Converts our templates to Meta's definition, and compares them with what Meta has (Meta,
+//! "Template components", "Authentication templates").
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ use crate::{
     providers::{Drift, OTHER_PARTS, TemplateDefinition as Definition},
 };
 
-/// Why a template cannot be made over the API.
+/// Why a template cannot be created over the API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Impossible {
     #[error("its parameters have no examples: declare them with [[template.parameter]]")]
@@ -26,7 +26,7 @@ pub enum Impossible {
     Adjacent,
 }
 
-/// The document that makes the template.
+/// The JSON that creates the template.
 pub fn document(definition: Definition<'_>) -> Result<Value, Impossible> {
     let mut document = Map::new();
     let mut put = |key: &str, value: Value| drop(document.insert(key.to_owned(), value));
@@ -66,8 +66,8 @@ pub fn components(definition: Definition<'_>) -> Result<Vec<Value>, Impossible> 
     Ok(compared(definition))
 }
 
-/// Its parts as they are compared, whether Meta would take them or not: without what is not
-/// known, such as examples.
+/// Its parts for comparison, whether Meta would accept them or not: without unknown data, such as
+/// examples.
 pub fn compared(definition: Definition<'_>) -> Vec<Value> {
     let layout = definition.layout;
     let extras = layout.extras();
@@ -116,7 +116,7 @@ pub fn compared(definition: Definition<'_>) -> Vec<Value> {
     all
 }
 
-/// Kinds of parts that a template of Meta's has and no catalogue can say, such as `CAROUSEL`.
+/// Kinds of parts in a template of Meta's that a catalogue cannot express, such as `CAROUSEL`.
 pub fn unknown_parts(components: &[Value]) -> Vec<String> {
     let kinds = components.iter().filter_map(|it| it.get("type")?.as_str());
     kinds
@@ -125,7 +125,7 @@ pub fn unknown_parts(components: &[Value]) -> Vec<String> {
         .collect()
 }
 
-/// What we call the parts of a template, and what Meta calls them.
+/// Our names of a template's parts, and Meta's.
 const PARTS: [(&str, &str); 4] = [
     ("header", "HEADER"),
     ("body", "BODY"),
@@ -133,7 +133,7 @@ const PARTS: [(&str, &str); 4] = [
     ("buttons", "BUTTONS"),
 ];
 
-/// Meta writes the text of a code itself.
+/// Meta writes the text of an authentication template itself.
 fn authentication(extras: &Extras) -> Vec<Value> {
     let otp = extras
         .buttons
@@ -177,7 +177,7 @@ fn authentication(extras: &Extras) -> Vec<Value> {
     all
 }
 
-/// What stands for each expression: `{{1}}`, or its name.
+/// The placeholder of each expression: `{{1}}`, or its name.
 fn places(body: &Body, named: bool) -> Vec<String> {
     body.expressions
         .iter()
@@ -265,8 +265,8 @@ fn button(button: &Button, context: &Value) -> Value {
     }
 }
 
-/// What differs between ours and what Meta has. Examples are for Meta's reviewers and are
-/// not compared; of a code Meta writes the text, and reads its button back as an address.
+/// The differences between ours and Meta's template. Examples are for Meta's reviewers and are not
+/// compared; Meta writes the text of an authentication template, and returns its button as a URL.
 pub fn drift(
     ours: &[Value],
     category: &str,

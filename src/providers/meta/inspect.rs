@@ -1,6 +1,6 @@
-//! What Meta says of our token, number, account, app and templates (Meta, "Debug token",
-//! "Phone numbers", "Subscribed apps", "App subscriptions", "Health status"). These calls
-//! count against an hourly limit: they are for people who ask, not for probes.
+//! Reads Meta's data about our token, number, account, app and templates (Meta, "Debug token",
+//! "Phone numbers", "Subscribed apps", "App subscriptions", "Health status"). These calls count
+//! against an hourly limit: they are for checks by people, not for probes.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use super::lenient::document;
 use super::sender_fields::{API_BASE, API_VERSION};
 use crate::{domain::time::Timestamp, providers::Connection};
 
-/// No answer is read further, in bytes.
+/// Most bytes read of a response.
 const MAX_ANSWER_BYTES: usize = 512 * 1024;
 
-/// No list is read further, in pages: an account has 6,000 templates at most.
+/// Most pages read of a list: an account has 6,000 templates at most.
 const MOST_PAGES: usize = 100;
 
-/// Why there is no answer. Addresses are left out: they hold tokens.
+/// Why a query failed. Addresses are left out: they hold tokens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("Meta cannot be reached")]
@@ -30,22 +30,22 @@ pub enum Refusal {
     },
     #[error("Meta answered HTTP {0} with nothing that can be read")]
     Unreadable(u16),
-    /// What was read of it is kept from being taken for the whole.
+    /// The list did not end; the part that was read must not be taken for the whole.
     #[error("Meta's list has no end: it was not read to it")]
     Endless,
 }
 
-/// Asks about what one token may see.
+/// A client that acts with one token.
 #[derive(Clone, Debug)]
 pub struct Inspector {
     pub(super) http: reqwest::Client,
     pub(super) graph: String,
     pub(super) token: SecretString,
-    /// How long a sample may take: it is larger than a message.
+    /// Time limit of uploading a sample, which is larger than a message.
     pub(super) upload_timeout: Duration,
 }
 
-/// What Meta says of a token.
+/// Meta's data about a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenFacts {
     pub is_valid: bool,
@@ -54,11 +54,11 @@ pub struct TokenFacts {
     /// None: it does not expire.
     pub expires_at: Option<Timestamp>,
     pub scopes: Vec<String>,
-    /// Accounts that it may be used for, where it is limited to some.
+    /// Accounts that it is limited to, if it is limited.
     pub accounts: Option<Vec<String>>,
 }
 
-/// What Meta says of a number.
+/// Meta's data about a number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NumberFacts {
     pub status: Option<String>,
@@ -67,13 +67,13 @@ pub struct NumberFacts {
     pub name_status: Option<String>,
     /// `AVAILABLE`, `LIMITED` or `BLOCKED`.
     pub can_send: Option<String>,
-    /// What stands in the way, by kind of entity: (kind, code, description, what helps).
+    /// Obstacles to sending: (kind of entity, code, description, remedy).
     pub obstacles: Vec<(String, i64, String, String)>,
-    /// Where callbacks of this number go, by who has said so.
+    /// Callback address of this number, as overridden at the number.
     pub callback_of_number: Option<String>,
     pub callback_of_account: Option<String>,
     pub callback_of_app: Option<String>,
-    /// The clock of Meta's servers, by the head of its answer.
+    /// The clock of Meta's servers, from the response header.
     pub clock: Option<Timestamp>,
 }
 
@@ -84,7 +84,7 @@ pub struct Subscribed {
     pub override_url: Option<String>,
 }
 
-/// What an app gets, and where.
+/// The subscriptions of an app, and its callback address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subscription {
     pub callback_url: Option<String>,
@@ -128,14 +128,14 @@ impl Inspector {
         )
     }
 
-    /// Lets a sample take another time: for tests.
+    /// Sets another time limit for samples: for tests.
     #[must_use]
     pub fn uploading_within(mut self, timeout: Duration) -> Self {
         self.upload_timeout = timeout;
         self
     }
 
-    /// Everything in a list, page after page.
+    /// All elements of a list, page after page.
     pub(super) async fn pages(
         &self,
         path: &str,
@@ -176,7 +176,7 @@ impl Inspector {
         Self::answered(request).await
     }
 
-    /// Sends a request and reads its answer; an error of Meta's is one.
+    /// Sends a request and parses its response; Meta's errors become ours.
     pub(super) async fn answered(
         request: reqwest::RequestBuilder,
     ) -> Result<(Value, Option<Timestamp>), Refusal> {
@@ -218,7 +218,7 @@ impl Inspector {
         }
     }
 
-    /// What the token says of itself.
+    /// Data about the token itself.
     pub async fn token(&self) -> Result<TokenFacts, Refusal> {
         let (answer, _) = self
             .get(
@@ -251,7 +251,7 @@ impl Inspector {
         })
     }
 
-    /// What Meta says of a number.
+    /// Meta's data about a number.
     pub async fn number(&self, number: &str) -> Result<NumberFacts, Refusal> {
         let fields =
             "id,status,quality_rating,name_status,throughput,webhook_configuration,health_status";
@@ -299,7 +299,7 @@ impl Inspector {
             .collect())
     }
 
-    /// What an app is subscribed to; its secret is what lets us ask.
+    /// The subscriptions of an app; its secret authorizes the request.
     pub async fn subscription(
         &self,
         app_id: &str,

@@ -1,4 +1,4 @@
-//! Reading fields whose types Meta does not keep to.
+//! Lenient parsing of fields whose types Meta does not keep to.
 
 use std::{borrow::Cow, fmt};
 
@@ -40,15 +40,14 @@ impl Text {
     }
 }
 
-/// The digits of a number that is written for people: `+1 555-078-3881` and `15550783881` occur.
+/// The digits of a displayed number: `+1 555-078-3881` and `15550783881` occur.
 pub(super) fn digits(number: &str) -> Option<String> {
     let digits: String = number.chars().filter(char::is_ascii_digit).collect();
     (!digits.is_empty()).then_some(digits)
 }
 
-/// Replaces escapes of what cannot be kept, wherever in a document they stand: NUL, which
-/// PostgreSQL stores in no text, and halves of surrogate pairs that stand alone: they are no
-/// characters, and no reader of JSON takes them.
+/// Replaces JSON escapes that cannot be stored, anywhere in a document: NUL, which PostgreSQL
+/// cannot store, and unpaired surrogates, which are no characters and which no JSON parser accepts.
 pub(super) fn mend_escapes(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     // The four digits of an escape at this place.
@@ -74,7 +73,7 @@ pub(super) fn mend_escapes(text: &str) -> Cow<'_, str> {
             },
             Some(0 | 0xdc00..=0xdfff) => true,
             Some(_) => false,
-            // Any other escape: what it escapes is no beginning of one.
+            // Any other escape: the escaped character begins none.
             None => {
                 at += 2;
                 continue;
@@ -94,7 +93,7 @@ pub(super) fn mend_escapes(text: &str) -> Cow<'_, str> {
     Cow::Owned(mended)
 }
 
-/// A JSON document of the provider's, with what cannot be kept replaced.
+/// A provider's JSON document, with characters that cannot be stored replaced.
 pub(super) fn document(bytes: &[u8]) -> serde_json::Result<serde_json::Value> {
     serde_json::from_str(&mend_escapes(&String::from_utf8_lossy(bytes)))
 }

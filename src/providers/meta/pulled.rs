@@ -1,5 +1,5 @@
-//! A template that was made elsewhere, written as a catalogue would: Meta's places become
-//! parameters with names, and its samples become examples (Meta, "Template components").
+//! Converts a template at Meta to a catalogue entry: placeholders become named parameters, and
+//! samples become examples (Meta, "Template components").
 
 use serde_json::Value;
 
@@ -15,10 +15,10 @@ use crate::{
     providers::{PulledTemplate as Pulled, RemoteTemplate as Remote},
 };
 
-/// Stands for a file that Meta shows its reviewers, whose address does not last.
+/// Replaces a sample file of Meta's, whose address does not last.
 const SAMPLE_FILE: &str = "https://example.org/sample";
 
-/// Collects parameters while a template is read.
+/// Collects parameters while a template is converted.
 #[derive(Default)]
 struct Reader {
     parameters: Vec<Declared>,
@@ -39,8 +39,8 @@ impl Reader {
         });
     }
 
-    /// A text in which each place of Meta's is an expression. Numbered places are named after
-    /// `prefix`, and must come in order: ours are numbered as they first come.
+    /// A text whose placeholders are replaced by expressions. Numbered placeholders are named after
+    /// `prefix`, and must be in order: ours are numbered by first appearance.
     fn text(
         &mut self,
         source: &str,
@@ -181,7 +181,7 @@ fn named_example(component: &Value, pointer: &str, name: &str) -> Option<String>
         .and_then(|it| text(it, "/example"))
 }
 
-/// Writes a template under a name as a catalogue would, or says what has no counterpart.
+/// Converts a template to a catalogue entry of this name, or reports what cannot be expressed.
 pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
     if ["REJECTED", "DISABLED", "DELETED", "PENDING_DELETION"].contains(&remote.status.as_str()) {
         return Err(format!("it is {}", remote.status.to_lowercase()));
@@ -223,7 +223,8 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
         return Err("it has no text".to_owned());
     };
     if category == "authentication" {
-        // Meta writes the text of a code itself, and reads its button back as an address.
+        // Meta writes the text of an authentication template itself, and returns its button as a
+        // URL.
         "*{{ code }}* is your verification code.".clone_into(&mut pulled.body);
         pulled.code_expiration_minutes = part("FOOTER")
             .and_then(|it| text(it, "/code_expiration_minutes"))
@@ -260,7 +261,7 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
     pulled.checked()
 }
 
-/// How a code gets into the app. What is not known of it is as if Meta had not said it.
+/// The OTP button. What is unknown in it is treated as absent.
 fn otp(button: &Value) -> Otp {
     let mut otp = Otp {
         otp_type: match text(button, "/otp_type").as_deref() {
@@ -282,13 +283,13 @@ fn otp(button: &Value) -> Otp {
             })
         })
         .collect();
-    // Who has made it has accepted them.
+    // The terms were accepted when it was created.
     otp.zero_tap_terms_accepted = otp.otp_type == OtpType::ZeroTap;
     otp
 }
 
 impl Pulled {
-    /// As `apply` takes it, or what it would refuse.
+    /// The result as `apply` accepts it, or the reason why it would be refused.
     fn checked(self) -> Result<Self, String> {
         if let Some(taken) = self
             .parameter

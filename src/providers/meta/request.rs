@@ -1,4 +1,4 @@
-//! A message as Meta reads it (Meta, "Messages"; `POST /{phone-number-id}/messages`).
+//! Writes a message as Meta's request body (Meta, "Messages"; `POST /{phone-number-id}/messages`).
 
 use serde_json::{Map, Value, json};
 
@@ -41,7 +41,7 @@ pub fn request_body(message: &Message) -> Value {
     Value::Object(body)
 }
 
-/// The request as it is kept: the recipient masked, and no secret parameters.
+/// The request as it is stored: the recipient masked, and without secret parameters.
 pub fn redacted(message: &Message) -> Value {
     let mut body = request_body(message);
     if let Some(object) = body.as_object_mut() {

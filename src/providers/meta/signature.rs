@@ -1,5 +1,5 @@
-//! `X-Hub-Signature-256`: HMAC-SHA256 over the untouched bytes of a callback,
-//! with the secret of the app that is subscribed (Meta, "Webhooks: getting started").
+//! Verifies `X-Hub-Signature-256`: HMAC-SHA256 over the raw bytes of a callback, with the secret of
+//! the subscribed app (Meta, "Webhooks: getting started").
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
@@ -9,10 +9,10 @@ use subtle::ConstantTimeEq;
 const PREFIX: &str = "sha256=";
 const DIGEST_BYTES: usize = 32;
 
-/// Which of `secrets` `header` signs `body` with, by position: none, if it does not.
+/// The indexes of those `secrets` with which `header` signs `body`.
 ///
-/// Every secret is tried, in constant time each, so that neither a byte of the
-/// digest nor which secret fits can be learned from how long this takes.
+/// Every secret is tried, each in constant time, so that the duration reveals neither a byte of the
+/// digest nor which secret matches.
 pub fn fitting<'a>(
     secrets: impl IntoIterator<Item = &'a SecretString>,
     header: Option<&str>,
@@ -25,7 +25,7 @@ pub fn fitting<'a>(
     secrets
         .into_iter()
         .map(fits)
-        // All of them, before anything is made of it.
+        // All of them are compared before any result is used.
         .collect::<Vec<bool>>()
         .into_iter()
         .enumerate()
@@ -33,7 +33,7 @@ pub fn fitting<'a>(
         .collect()
 }
 
-/// Whether a header could be a signature: what is not need not be read to be refused.
+/// Whether a header could be a signature: otherwise the body need not be read to be refused.
 pub fn is_well_formed(header: Option<&str>) -> bool {
     header.is_some_and(|header| parse(header).is_some())
 }

@@ -1,5 +1,5 @@
-//! The templates of an account: read, made, changed (Meta, "Message templates"). Meta counts
-//! these calls by the hour: 200 for an account, 100 templates made.
+//! Reads, creates and changes the templates of an account (Meta, "Message templates"). Meta limits
+//! these calls: 200 an hour for an account, 100 created templates.
 
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -7,10 +7,11 @@ use serde_json::Value;
 use super::inspect::{Inspector, Refusal, list, text};
 use crate::providers::{CreatedTemplate as Made, RemoteTemplate as Remote, Sample};
 
-/// What Meta answers when there is a template of this name and language.
+/// Meta's error code if a template of this name and language exists.
 const EXISTS: i64 = 2_388_024;
 
-/// What Meta takes as a sample, by the end of the file's name (Meta, "Resumable Upload API").
+/// Accepts the kinds of file that Meta takes as samples, by file extension (Meta, "Resumable
+/// Upload API").
 pub fn sample(filename: &str, bytes: Vec<u8>) -> Result<Sample, &'static str> {
     let end = filename.rsplit_once('.').map(|(_, end)| end.to_lowercase());
     let mime_type = match end.as_deref() {
@@ -30,11 +31,11 @@ pub fn sample(filename: &str, bytes: Vec<u8>) -> Result<Sample, &'static str> {
     })
 }
 
-/// What Meta takes of the largest kind that it shows inline.
+/// Meta's limit for the largest kind that it shows inline.
 const MAX_SAMPLE_BYTES: usize = 16_000_000;
 
 impl Refusal {
-    /// Whether there is a template of this name and language already.
+    /// Whether a template of this name and language exists already.
     pub const fn is_taken(&self) -> bool {
         matches!(
             self,
@@ -52,7 +53,7 @@ impl Inspector {
         self.listed(account, None).await
     }
 
-    /// Those whose name has this in it, in all their languages.
+    /// Templates whose name contains this, in all their languages.
     pub async fn templates_named(&self, account: &str, name: &str) -> Result<Vec<Remote>, Refusal> {
         self.listed(account, Some(name)).await
     }
@@ -66,7 +67,7 @@ impl Inspector {
         Ok(all.iter().filter_map(remote).collect())
     }
 
-    /// Makes a template.
+    /// Creates a template.
     pub async fn make_template(&self, account: &str, document: &Value) -> Result<Made, Refusal> {
         let answer = self
             .post(&format!("{account}/message_templates"), document)
@@ -78,14 +79,14 @@ impl Inspector {
         })
     }
 
-    /// Puts other components in the place of a template's.
+    /// Replaces the components of a template.
     pub async fn change_template(&self, id: &str, components: &[Value]) -> Result<(), Refusal> {
         let document = serde_json::json!({ "components": components });
         self.post(id, &document).await.map(drop)
     }
 
-    /// Uploads a file for Meta's reviewers; what comes back stands for it in a template
-    /// (Meta, "Resumable Upload API").
+    /// Uploads a file for Meta's reviewers; the returned handle represents it in a template (Meta,
+    /// "Resumable Upload API").
     pub async fn upload(&self, sample: &Sample) -> Result<String, Refusal> {
         let facts = self.token().await?;
         let app_id = facts.app_id.ok_or(Refusal::Unreadable(200))?;
@@ -105,7 +106,7 @@ impl Inspector {
         let send = self
             .http
             .post(format!("{}/{session}", self.graph))
-            // Of all calls this one takes no bearer.
+            // Unlike all other calls, this one does not take a bearer token.
             .header("Authorization", format!("OAuth {token}"))
             .header("file_offset", "0")
             .timeout(self.upload_timeout)

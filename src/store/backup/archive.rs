@@ -1,7 +1,7 @@
-//! A backup as one file: a tar archive of a manifest, its checksum, and the files it names.
+//! The archive format of a backup: a tar file of a manifest, its checksum, and the files it names.
 //!
-//! It is written to `FILE.partial`, synced, renamed, and its folder synced. Whoever reads it
-//! reads all of it and compares every checksum before anything is changed.
+//! It is written to `FILE.partial`, synced, renamed, and its folder synced. A reader reads all of
+//! it and compares every checksum before anything is changed.
 
 use std::{
     fs::File,
@@ -181,7 +181,7 @@ fn read(path: &Path, wanted: Option<(&str, &Path)>) -> Result<Manifest, BackupEr
     Ok(manifest)
 }
 
-/// What is read of a manifest first: a later format may say the rest differently.
+/// Parsed first: the rest may differ in a later format.
 #[derive(serde::Deserialize)]
 struct Format {
     format: u32,

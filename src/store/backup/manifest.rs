@@ -1,4 +1,4 @@
-//! What a backup says of itself.
+//! The manifest of a backup.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,15 +28,14 @@ impl Kind {
 pub struct FileEntry {
     /// Its path in the archive.
     pub name: String,
-    /// What wrote it, with its version.
+    /// The program that wrote it, with its version.
     pub written_by: String,
     pub bytes: u64,
     /// In hex.
     pub sha256: String,
 }
 
-/// What a backup says of itself. Holds no secret: of the secret key only the id by which
-/// ciphertexts name it.
+/// The manifest of a backup. It holds no secret: of the secret key only its id in ciphertexts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     pub format: u32,
@@ -51,7 +50,7 @@ pub struct Manifest {
     pub state_mark: i64,
     /// Migrations that were applied, oldest first. The last one is the schema's version.
     pub migrations: Vec<String>,
-    /// Which `HERALD_SECRET_KEY` opens what is encrypted in it.
+    /// The id of the `HERALD_SECRET_KEY` that opens its encrypted rows.
     pub secret_key_id: Option<String>,
     pub files: Vec<FileEntry>,
 }

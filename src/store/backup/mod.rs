@@ -1,4 +1,4 @@
-//! Backups: one archive with a manifest, made while servers run, and put back.
+//! Makes backups, one archive with a manifest, while servers run, and restores them.
 
 mod archive;
 mod manifest;
@@ -89,7 +89,7 @@ impl BackupError {
         )
     }
 
-    /// What the database said, if that is all there is to it.
+    /// The database error, if that is the cause.
     pub const fn store_error(&self) -> Option<&StoreError> {
         match self {
             Self::Check(CheckError::Store(error)) | Self::Store(error) => Some(error),
@@ -116,7 +116,7 @@ fn kind_of(url: &SecretString) -> Kind {
     }
 }
 
-/// What a database says of itself.
+/// The facts of a database for its manifest.
 async fn facts(
     connection: &impl ConnectionTrait,
     database: Kind,
@@ -153,11 +153,10 @@ async fn facts(
     })
 }
 
-/// Makes a backup of the database at `url` while servers run, and says what is in it.
+/// Makes a backup of the database at `url` while servers run, and returns its manifest.
 ///
-/// SQLite: a copy by SQLite itself, read whole before it is taken. PostgreSQL: `pg_dump`,
-/// whose table of contents `pg_restore` must be able to read. Nothing stays of a backup
-/// that fails.
+/// SQLite: a copy by SQLite itself, read completely before it is accepted. PostgreSQL: `pg_dump`,
+/// whose table of contents `pg_restore` must be able to read. A failed backup leaves no file.
 pub async fn make(
     url: &SecretString,
     target: &Path,

@@ -34,7 +34,7 @@ const APPLICATION: &str = "herald backup";
 /// The database may take so long to answer us.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
-/// Of what a program says, so much is shown, in characters.
+/// Most characters shown of a program's output.
 const SHOWN: usize = 600;
 
 /// Words in an address that PostgreSQL's programs know as well, with their name for them.
@@ -77,7 +77,7 @@ impl Address {
             if name == "password" {
                 password = Some(value);
             }
-            // What our own driver alone understands is nothing to them.
+            // Parameters that only our own driver knows are dropped.
             if let Some((_, theirs)) = KNOWN.iter().find(|(ours, _)| *ours == name) {
                 kept.push(format!("{theirs}={value}"));
             }
@@ -120,7 +120,7 @@ async fn close(connection: DatabaseConnection) -> Result<(), BackupError> {
     Ok(connection.close().await.map_err(StoreError::from)?)
 }
 
-/// Runs one of PostgreSQL's programs, and gives back what it printed.
+/// Runs one of PostgreSQL's programs, and returns its output.
 async fn run(
     program: &'static str,
     address: Option<&Address>,
@@ -180,8 +180,8 @@ pub(super) async fn dump(
     Ok((manifest, NAME, version.trim().to_owned()))
 }
 
-/// Puts the dump of an archive into an empty database; what was there is kept aside as a
-/// schema of its own.
+/// Restores the dump of an archive into an empty database; existing tables are kept in a schema of
+/// their own.
 pub(super) async fn restore(
     url: &SecretString,
     archive: &Path,
@@ -221,7 +221,7 @@ pub(super) async fn restore(
         execute(&connection, "CREATE SCHEMA public", []).await?;
     }
     let words = [
-        // What is in it, not the schema itself, which is there.
+        // The contents of the schema, not the schema itself, which exists.
         "--schema=public",
         "--no-owner",
         "--no-privileges",

@@ -61,7 +61,7 @@ pub(super) async fn copy(
     close(source).await?;
     let copy = open(to).await?;
     sqlite_file::whole(&copy, to, false).await?;
-    // Whoever starts on it without `herald restore` starts on hold as well.
+    // A server that starts on it without `herald restore` starts on hold as well.
     sqlite_file::put_use_in(&copy, Use::Copied, now).await?;
     let manifest = facts(&copy, Kind::Sqlite, now).await?;
     let version = query_one(&copy, "SELECT sqlite_version() AS version", []).await?;

@@ -1,4 +1,4 @@
-//! Many contacts of a catalogue, written in few statements.
+//! Writes many contacts of a catalogue in few statements.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// A contact as a catalogue wants it: its name there, and the rest.
+/// A contact as a catalogue wants it: its handle and its fields.
 pub type Wanted<'a> = (&'a str, ContactRow);
 
 /// A name of a contact that is to be written.
@@ -68,7 +68,7 @@ pub async fn count_contacts(
     row.map_or(Ok(0), |row| column(&row, "contacts"))
 }
 
-/// Names of contacts whose number or user id another contact with a name has: (name, kind).
+/// Contacts whose number or user id belongs to another named contact: (name, kind).
 pub async fn claimed(
     connection: &impl ConnectionTrait,
     wanted: &[Wanted<'_>],
@@ -283,7 +283,7 @@ async fn insert(
         [list(aliases)?, by.now.micros().into()],
     )
     .await?;
-    // Somebody has written to us meanwhile: who that is, is looked up again.
+    // A concurrent inbound message has created one of these aliases: it is looked up again.
     if usize::try_from(written.rows_affected()) != Ok(aliases.len()) {
         return Err(StoreError::Conflict);
     }
@@ -296,7 +296,7 @@ struct Noted<'a> {
     fields: String,
 }
 
-/// Notes what a catalogue says of contacts, as [`super::note`] does row by row.
+/// Stores the catalogue's version of contacts, as [`super::note`] does row by row.
 pub async fn note_contacts<'a>(
     tx: &DatabaseTransaction,
     by: By<'_>,

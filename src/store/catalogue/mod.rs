@@ -1,4 +1,4 @@
-//! What products define: templates, people, routes, rules.
+//! Catalogue entries: templates, people, routes, rules.
 
 pub mod many;
 mod present;
@@ -34,8 +34,7 @@ use crate::{
     store::DatabaseTransaction,
 };
 
-/// Goes up with every change of any catalogue: whoever keeps rules in memory
-/// asks for it.
+/// A counter of changes to any catalogue: caches of rules compare it.
 pub async fn revision(connection: &impl ConnectionTrait) -> Result<i64, StoreError> {
     let row = query_one(
         connection,
@@ -57,7 +56,7 @@ pub async fn exists(connection: &impl ConnectionTrait, name: &str) -> Result<boo
     Ok(row.is_some())
 }
 
-/// Notes that a catalogue has changed something.
+/// Records that a catalogue has changed.
 pub async fn count_change(
     tx: &DatabaseTransaction,
     name: &str,
@@ -121,7 +120,7 @@ pub async fn sensitive_events(
     found.iter().map(|row| column(row, "name")).collect()
 }
 
-/// What products post, of the caller's catalogue, by name.
+/// Event types in the caller's catalogue, by name.
 pub async fn event_types(
     store: &super::Store,
     bounds: &Bounds,
@@ -141,7 +140,7 @@ pub struct StoredRoute {
     pub route: RouteRow,
 }
 
-/// Routes of an event type that hold for what a caller posts, by name.
+/// Routes of an event type that apply to the caller's events, by name.
 pub async fn routes(
     connection: &impl ConnectionTrait,
     bounds: &Bounds,
@@ -195,7 +194,7 @@ fn stored_route(row: &QueryResult) -> Result<RouteRow, StoreError> {
     })
 }
 
-/// What somebody has spoilt by hand reads as empty: it differs from what is wanted.
+/// Invalid JSON that was written by hand reads as empty: it differs from the wanted value.
 fn read_json<T: serde::de::DeserializeOwned + Default>(text: Option<String>) -> T {
     text.and_then(|text| serde_json::from_str(&text).ok())
         .unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What is there of what a catalogue wants or owns.
+//! Reads the existing rows that a catalogue wants or owns.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ struct Named<'a> {
     name: &'a str,
 }
 
-/// Which rows of a catalogue are looked at.
+/// Which rows of a catalogue are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     All,
@@ -226,8 +226,8 @@ pub fn fields(row: &impl Serialize) -> Fields {
     }
 }
 
-/// What a catalogue wrote the last time, row by row. Of [`Scope::Rest`] the contacts are those
-/// of the names that are wanted.
+/// The version of each row that the catalogue wrote last. With [`Scope::Rest`] only contacts of the
+/// wanted names.
 pub async fn applied(
     connection: &impl ConnectionTrait,
     catalogue: &str,

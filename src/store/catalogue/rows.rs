@@ -1,7 +1,7 @@
-//! What catalogues own, row by row: the shape of each kind.
+//! Rows that catalogues own: the shape of each kind.
 //!
-//! A field that is skipped when it is absent is not the catalogue's matter then: a
-//! telephone number that a person has told us, a link or a membership made by hand stay.
+//! An absent field that is skipped in serialization is not under the catalogue's control: a
+//! telephone number that a person gave us, a link or a membership made by hand stay.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub struct ContactRow {
     /// In E.164.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phone: Option<String>,
-    /// What WhatsApp calls them.
+    /// WhatsApp's user id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,7 +30,7 @@ pub struct ContactRow {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserRow {
-    /// What the catalogue calls the contact.
+    /// The contact's name in the catalogue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What routes and rules name: without it they would send nothing.
+//! The names that routes and rules depend on: without them nothing would be sent.
 
 use std::iter::once;
 
@@ -16,16 +16,16 @@ use crate::{
     },
 };
 
-/// A route, or a rule in force, with what it names.
+/// A route, or a rule in force, with the names it uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Use {
     /// `route` or `rule`.
     pub what: &'static str,
     pub name: String,
     pub catalogue: Option<String>,
-    /// As `group:NAME` and the like, and whom it is about; expressions as they are written.
+    /// As `group:NAME` and the like, including its subject; expressions as written.
     pub recipients: Vec<String>,
-    /// Its template, and what it falls back to.
+    /// Its template, and its fallback template.
     pub templates: Vec<String>,
     pub message_kind: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! One row of a catalogue, written or removed.
+//! Writes or removes one row of a catalogue.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// Whose row is written, and when.
+/// The catalogue that writes, and the time.
 #[derive(Clone, Copy, Debug)]
 pub struct By<'a> {
     pub catalogue: &'a str,
@@ -285,12 +285,12 @@ pub async fn remove(tx: &DatabaseTransaction, id: &Id) -> Result<(), StoreError>
 pub struct Handover<'a> {
     pub from: &'a str,
     pub to: &'a str,
-    /// The other one wants it: it finds it belonging to nobody, as it is. Else it gets it to
-    /// remove.
+    /// The other catalogue wants it: it becomes unowned, unchanged. Otherwise the other catalogue
+    /// gets it to remove.
     pub is_wanted: bool,
 }
 
-/// Lets a row go from a catalogue to another, with what was applied last.
+/// Hands a row over from one catalogue to another, with its last applied version.
 pub async fn hand_over(
     tx: &DatabaseTransaction,
     id: &Id,
@@ -331,7 +331,7 @@ pub async fn hand_over(
     Ok(())
 }
 
-/// Notes what a catalogue says of each row: what differs from it later was changed by hand.
+/// Stores the catalogue's version of each row: a later difference is a change made by hand.
 pub async fn note(
     tx: &DatabaseTransaction,
     by: By<'_>,

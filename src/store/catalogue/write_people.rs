@@ -1,4 +1,4 @@
-//! People of a catalogue, written.
+//! Writes the people of a catalogue.
 
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ fn broken(field: &'static str, rule: impl Into<String>) -> RowError {
     RowError::Broken { field, rule }
 }
 
-/// What a contact is known by, each with the catalogue's field.
+/// The aliases of a contact, each with its catalogue field.
 pub fn aliases(row: &ContactRow) -> Vec<(&'static str, Alias)> {
     let phone = row
         .phone
@@ -46,7 +46,8 @@ pub(super) async fn contact(
         let Some(owner) = alias::owner(tx, alias).await? else {
             continue;
         };
-        // Somebody who wrote before they had a name is given one; nobody's is taken.
+        // A contact that wrote before it had a name is given one; a named contact's alias is never
+        // taken.
         let is_free = match known {
             Some(known) => known == owner,
             None => people::details(tx, &Bounds::All, owner)

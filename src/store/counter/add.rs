@@ -1,4 +1,4 @@
-//! Differences, gathered in memory and added in one statement for each table.
+//! Collects counter changes in memory and adds them in one statement for each table.
 
 use std::collections::BTreeMap;
 
@@ -133,7 +133,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// What a row is found by.
+/// The key of a row.
 const KEY: [(&str, Type); 7] = [
     ("grain", Type::Int),
     ("bucket", Type::Int),

@@ -1,4 +1,4 @@
-//! Sums of a time, and facts by the points of a span.
+//! Reads counters: sums of a period, and facts by point in time.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Which notifications are meant, of the caller's; what is absent does not matter.
+/// Which notifications are counted, within the caller's bounds; absent fields do not matter.
 #[derive(Clone, Debug)]
 pub struct Filter {
     pub bounds: Bounds,
@@ -68,7 +68,7 @@ impl Filter {
     }
 }
 
-/// What sums are told apart by.
+/// The dimension that groups sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dimension {
     Sender,
@@ -110,14 +110,14 @@ impl Dimension {
 /// A sum over the slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sum {
-    /// Of what it is told apart by; the sender's id as text.
+    /// The group; a sender's id as text.
     pub group: String,
     pub fact: String,
     pub code: String,
     pub count: i64,
 }
 
-/// Sums of a time. What failed is told by code.
+/// Sums of a period. Failures are grouped by code.
 pub async fn sums(
     store: &Store,
     pieces: &[Piece],

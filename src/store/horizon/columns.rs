@@ -1,4 +1,4 @@
-//! Which columns keep instants of which kind, and how far ahead these can lie.
+//! Lists the timestamp columns by kind, with the limit of how far in the future each can be.
 
 use crate::domain::{
     horizon::{Horizon, Kind, TOLERANCE_MICROS},
@@ -6,7 +6,7 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// A column that keeps instants of one kind.
+/// A timestamp column of one kind.
 pub(super) struct Column {
     pub(super) kind: Kind,
     pub(super) table: &'static str,
@@ -83,7 +83,7 @@ impl Column {
 const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3600 * SECOND;
 
-/// Every column whose instants are bounded, but for those of messages and timers.
+/// Every bounded timestamp column except those of messages and timers.
 pub(super) fn columns(horizon: &Horizon) -> Vec<Column> {
     let sender = |kind, column| Column::new(kind, "sender", &["id"], column).cheap();
     let template = |column| {
@@ -97,7 +97,7 @@ pub(super) fn columns(horizon: &Horizon) -> Vec<Column> {
         sender(Kind::Probe, "probe_at")
             .only("account_held_at IS NULL")
             .within(horizon.probe()),
-        // Of a held account without an end: an hour after it was held.
+        // For a held account without an end: an hour after it was held.
         sender(Kind::Probe, "probe_at")
             .only("probe_at - account_held_at <= 3600000000")
             .granted(HOUR),
@@ -133,7 +133,7 @@ pub(super) fn columns(horizon: &Horizon) -> Vec<Column> {
         template("quality_at"),
         template("category_at"),
         template("components_at"),
-        // What people say themselves has the provider's time, and a refusal stands.
+        // A person's own statements have the provider's time, and an opt-out stands.
         Column::new(
             Kind::OptIn,
             "suppression",
@@ -158,18 +158,18 @@ pub(super) fn columns(horizon: &Horizon) -> Vec<Column> {
     ]
 }
 
-/// A kind of instant of messages: what is wrong with it, and what is put right.
+/// A kind of timestamp of messages: the condition that it is wrong, and its repair.
 pub(super) struct OfMessages {
     pub(super) kind: Kind,
     pub(super) column: &'static str,
     /// Which are wrong: `$1` is the bound.
     pub(super) wrong: &'static str,
-    /// `$2` is now, with what is granted.
+    /// `$2` is now, plus the granted time.
     pub(super) right: &'static str,
     pub(super) granted: i64,
 }
 
-/// What waits for a time that was asked for was never claimed; it waits on.
+/// A message scheduled for later was never claimed; it keeps waiting.
 pub(super) fn of_messages(horizon: &Horizon) -> [OfMessages; 5] {
     [
         OfMessages {

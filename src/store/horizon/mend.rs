@@ -1,4 +1,4 @@
-//! Puts right what lies further ahead than it can, a chunk at a time.
+//! Repairs timestamps that lie too far in the future, a chunk at a time.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Rows that one transaction puts right, at most, of each column.
+/// Most rows repaired per transaction and column.
 const CHUNK: i64 = 200;
 
 /// A message with an instant that lies further ahead than it can.
@@ -29,8 +29,8 @@ pub struct Mended {
     pub was: Timestamp,
 }
 
-/// What is to be put right and is found only by walking long indexes: outside of the
-/// transaction, which looks at these rows again.
+/// Rows to be repaired that are found only by walking long indexes: searched outside of the
+/// transaction, which checks them again.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     messages: Vec<Mended>,
@@ -39,7 +39,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// Whether no message is left to be put right.
+    /// Whether no message is left to be repaired.
     pub const fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
@@ -78,7 +78,7 @@ pub async fn find(store: &Store, horizon: &Horizon, now: Timestamp) -> Result<Fo
     Ok(found)
 }
 
-/// What one chunk has put right.
+/// What one chunk repaired.
 #[derive(Clone, Debug, Default)]
 pub struct Chunk {
     pub counts: BTreeMap<Kind, u64>,
@@ -93,7 +93,7 @@ impl Chunk {
     }
 }
 
-/// Puts right what was found, and a chunk of everything else.
+/// Repairs the rows found, and a chunk of everything else.
 pub async fn mend(
     tx: &DatabaseTransaction,
     found: &Found,

@@ -1,8 +1,8 @@
-//! Instants in rows that lie further ahead than they can: found, counted, and put right.
+//! Timestamps in rows that lie further in the future than possible: found, counted, and repaired.
 //!
-//! The bounds are of [`crate::domain::horizon`]. A row that waits for such an instant
-//! goes on at once; what was granted for a time (a lease, a hold, a link) has that time
-//! again from when this is seen, as its holder may be at work.
+//! The limits are in [`crate::domain::horizon`]. A row that waits for such a time becomes due at
+//! once; a lease, a hold or a link gets its full duration again from the time of the repair, as its
+//! holder may be active.
 
 mod columns;
 mod mend;
@@ -24,7 +24,7 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// The tables whose rows show how far the clock has been: their ids are made of the time.
+/// The tables whose rows show how far the clock has been: their ids contain the time.
 const WITNESSES: [&str; 6] = [
     "notification",
     "attempt",
@@ -49,7 +49,7 @@ impl Traces {
         self.newest.iter().flatten().max().map(|id| made_at(*id))
     }
 
-    /// The same once everything is put right: what was made stays as it was made.
+    /// The traces after the repair: ids keep the time they were made with.
     #[must_use]
     pub fn mended(self) -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! What people have said about what they want, by the alias that it came from. What holds is kept
-//! as their contact's `suppression`.
+//! Statements of opt-out and consent by the alias that they came from. The one in force is stored
+//! as the contact's `suppression`.
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use serde::Serialize;
@@ -18,10 +18,11 @@ use crate::{
     },
 };
 
-/// A statement that is to be kept.
+/// A statement to be stored.
 #[derive(Clone, Debug)]
 pub struct NewStatement<'a> {
-    /// Whose it is, whatever alias it came from; none: whoever has, or had, the aliases.
+    /// Its contact, whatever alias it came from; `None`: the present or former owner of the
+    /// aliases.
     pub contact: Option<Uuid>,
     pub aliases: &'a [Alias],
     pub statement: Statement,
@@ -83,7 +84,7 @@ impl From<StatementRow> for Stated {
     }
 }
 
-/// Keeps a statement once. Says whether it is new.
+/// Stores a statement once. Returns whether it is new.
 pub async fn note(
     tx: &DatabaseTransaction,
     new: &NewStatement<'_>,
@@ -187,7 +188,7 @@ pub async fn state_again(
     holds: &[(Statement, Option<Uuid>)],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    // Whoever reads what is wanted at this moment waits for it.
+    // Concurrent readers of the consent wait for it.
     let lock = locking(tx.get_database_backend(), "FOR UPDATE");
     query(
         tx,

@@ -1,4 +1,4 @@
-//! Contacts as identities see them: what they are known by, and which of them are one.
+//! Contacts as identities see them: their aliases, and which of them are one person.
 
 use std::collections::HashMap;
 
@@ -33,7 +33,7 @@ pub struct Row {
     pub given: Given,
 }
 
-/// Who has an alias, as lists and sends look it up.
+/// The holder of an alias, as lists and sends look it up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     pub alias: Alias,
@@ -136,7 +136,7 @@ pub async fn rows(tx: &DatabaseTransaction, contacts: &[Uuid]) -> Result<Vec<Row
         .collect()
 }
 
-/// Contacts that are the person who had one of these aliases at some time.
+/// Contacts of the person who had one of these aliases at some time.
 pub async fn anchored(
     connection: &impl ConnectionTrait,
     aliases: &[Alias],
@@ -213,7 +213,7 @@ fn holder(row: &sea_orm::QueryResult) -> Result<Holder, StoreError> {
     read_row::<HolderRow>(row)?.try_into()
 }
 
-/// Who has these aliases.
+/// The holders of these aliases.
 pub async fn holders(
     connection: &impl ConnectionTrait,
     aliases: &[Alias],
@@ -253,7 +253,7 @@ pub async fn aliases_of(
     found.iter().map(holder).collect()
 }
 
-/// Makes the contact of a person who is known by this alias at this time.
+/// Creates the contact of a person who has this alias at this time.
 pub async fn insert(
     tx: &DatabaseTransaction,
     anchor: &Alias,
@@ -276,7 +276,7 @@ pub async fn insert(
     Ok(id)
 }
 
-/// Says which alias a contact is found by, from then on.
+/// Sets the alias by which a contact is found from then on.
 pub async fn set_anchor(
     tx: &DatabaseTransaction,
     contact: Uuid,
@@ -297,7 +297,7 @@ pub async fn set_anchor(
     Ok(())
 }
 
-/// Notes who has an alias. One that nobody had given before is the provider's.
+/// Stores the holder of an alias. One that was not given by hand counts as the provider's.
 pub async fn set_holder(
     tx: &DatabaseTransaction,
     alias: &Alias,
@@ -326,7 +326,7 @@ pub async fn set_holder(
     Ok(())
 }
 
-/// Notes with whom a contact acts as one, and whether it is undecided whose a number of it is.
+/// Stores which contacts a contact acts as one with, and whether one of its numbers is disputed.
 pub async fn flag(
     tx: &DatabaseTransaction,
     contact: Uuid,
@@ -342,17 +342,18 @@ pub async fn flag(
     Ok(())
 }
 
-/// Who has an alias, with what makes a difference to whoever hears from them.
+/// The holder of an alias, with what matters for a sighting.
 #[derive(Clone, Debug)]
 pub struct Known {
     pub holder: Holder,
-    /// It is not decided whose one of the contact's numbers is.
+    /// The owner of one of the contact's numbers is undecided.
     pub is_unsettled: bool,
     /// The contact acts as one with another.
     pub is_linked: bool,
 }
 
-/// Who has these aliases. Those contacts are kept from being deleted until the transaction ends.
+/// The holders of these aliases. Their contacts are locked against deletion until the transaction
+/// ends.
 pub async fn known(tx: &DatabaseTransaction, aliases: &[Alias]) -> Result<Vec<Known>, StoreError> {
     let backend = tx.get_database_backend();
     let given = given_rows(backend, &[("kind", Type::Text), ("value", Type::Text)]);
@@ -425,7 +426,7 @@ pub async fn parts(
         .collect()
 }
 
-/// Notes who has aliases that nobody had, as the provider says.
+/// Stores the holders of new aliases, as the provider reported them.
 pub async fn add_holders(
     tx: &DatabaseTransaction,
     added: &[(Alias, Uuid)],

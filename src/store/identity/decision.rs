@@ -1,4 +1,4 @@
-//! What people have decided about aliases.
+//! Operator decisions about aliases.
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// A decision that is to be kept.
+/// A decision to be stored.
 #[derive(Clone, Debug)]
 pub struct NewDecision<'a> {
     pub decision: Decision,

@@ -1,4 +1,4 @@
-//! What providers have said about aliases. Rows are added, and their times widened, only.
+//! Evidence about aliases from providers. Rows are only added, and their times widened.
 
 use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult};
 use serde::Serialize;
@@ -30,7 +30,7 @@ pub enum Source {
     System,
     /// A card that answers a request for contact information.
     Card,
-    /// What a person wants (`user_preferences`).
+    /// A preference of a person (`user_preferences`).
     Preference,
     /// A user of ours.
     Person,
@@ -58,7 +58,7 @@ pub struct NewEvidence {
     pub callback_id: Option<Uuid>,
 }
 
-/// What came of noting evidence.
+/// Result of storing evidence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Noted {
     /// It was not known, or is older than was known.
@@ -158,7 +158,7 @@ fn described(all: &[NewEvidence], now: Timestamp) -> Vec<Row<'_>> {
         .collect()
 }
 
-/// What of these is news.
+/// The pieces that are new.
 async fn compared(
     connection: &impl ConnectionTrait,
     described: &[Row<'_>],
@@ -203,8 +203,8 @@ pub async fn are_noted(
     Ok(noted.iter().all(|noted| !noted.is_news))
 }
 
-/// Keeps evidence, and says of each piece whether it is news. Nothing is written for what is
-/// known.
+/// Stores evidence, and returns for each piece whether it is new. Nothing is written for known
+/// evidence.
 pub async fn note(
     tx: &DatabaseTransaction,
     all: &[NewEvidence],

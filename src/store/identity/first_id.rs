@@ -1,4 +1,4 @@
-//! Pairs of a number and a user id of which nothing is known yet.
+//! Pairs of a number and a user id about which nothing is known yet.
 
 use serde::Serialize;
 

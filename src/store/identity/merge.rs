@@ -1,4 +1,4 @@
-//! Two contacts become one, and two again.
+//! Merges two contacts, and separates them again.
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// What a contact had of its own when it became a part of another.
+/// A contact's own data at the time it was merged into another.
 #[derive(Debug, Default, Serialize, Deserialize, FromQueryResult)]
 struct Kept {
     name: Option<String>,
@@ -22,7 +22,7 @@ struct Kept {
     quiet_from: Option<i64>,
     quiet_until: Option<i64>,
     catalogue: Option<String>,
-    /// Of these, the other had none: it has got them.
+    /// The fields that the other contact did not have: they were moved to it.
     #[sea_orm(skip)]
     moved: Vec<String>,
     /// Staff that was this person.
@@ -43,9 +43,8 @@ const FIELDS: [&str; 7] = [
     "catalogue",
 ];
 
-/// Makes one contact a part of another: what was sent and written, what is wanted and who is
-/// linked go along. The aliases are the caller's to move. Whoever asks for it by its id is led
-/// to the other.
+/// Merges one contact into another: messages, consent and links move. The caller moves the aliases.
+/// The merged contact's id redirects to the other.
 pub async fn merge(
     tx: &DatabaseTransaction,
     absorbed: Uuid,
@@ -73,7 +72,7 @@ pub async fn merge(
     .await?;
     set_fields(tx, survivor, &kept).await?;
     for statement in [
-        // No chains: who was a part of it is a part of the other.
+        // No chains: contacts merged into it are merged into the other.
         "UPDATE contact SET merged_into = $2 WHERE merged_into = $1",
         "UPDATE user_account SET contact_id = $2 WHERE contact_id = $1",
         "UPDATE notification SET contact_id = $2 WHERE contact_id = $1",
@@ -137,8 +136,8 @@ pub async fn merge(
     Ok(())
 }
 
-/// Takes a contact out of the one that it was a part of, with what it had of its own. What it
-/// refuses stays with both.
+/// Separates a contact from the one it was merged into, with its own data. An opt-out stays with
+/// both.
 pub async fn unmerge(
     tx: &DatabaseTransaction,
     contact: Uuid,
@@ -164,7 +163,7 @@ pub async fn unmerge(
         .iter()
         .filter(|field| kept.moved.iter().any(|moved| moved == *field))
     {
-        // What was changed since then is the other's.
+        // A change since then belongs to the other.
         if theirs.get(field) == kept.get(field) {
             execute(
                 tx,

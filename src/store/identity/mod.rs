@@ -1,5 +1,5 @@
-//! Evidence and decisions about who is one person, statements of consent, and the contacts that
-//! follow from them. What follows is decided in [`crate::domain::identity`].
+//! Evidence and decisions about identity, statements of consent, and the contacts derived from
+//! them. The rules are in [`crate::domain::identity`].
 
 mod consent;
 mod contacts;
@@ -38,8 +38,7 @@ use crate::domain::identity::{Alias, AliasKind};
 /// The key of the advisory lock under which identities change: "identity" in ASCII.
 const LOCK_KEY: i64 = 0x6964_656e_7469_7479;
 
-/// Lets this transaction alone decide who is who, until it ends. On SQLite whoever writes is
-/// alone.
+/// Serializes changes of identities until this transaction ends. SQLite has a single writer anyway.
 pub async fn lock(tx: &DatabaseTransaction) -> Result<(), StoreError> {
     if !super::dialect::is_sqlite(tx) {
         query(

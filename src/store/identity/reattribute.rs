@@ -1,4 +1,4 @@
-//! What came by an alias goes to whoever had it then.
+//! Moves messages from an alias to the contact that had the alias at their time.
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// A message of a person, as far as it says whose it is and what it opened.
+/// A person's message: its contact and the window it opened.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub id: Uuid,
@@ -67,7 +67,7 @@ impl From<MessageRow> for Message {
     }
 }
 
-/// What these contacts have written, as far as it is kept.
+/// The stored messages that these contacts have written.
 pub async fn messages(
     tx: &DatabaseTransaction,
     contacts: &[Uuid],
@@ -96,7 +96,7 @@ pub async fn messages(
         .collect()
 }
 
-/// Says whose a message is.
+/// Sets the contact of a message.
 pub async fn set_contact(
     tx: &DatabaseTransaction,
     message: Uuid,
@@ -111,9 +111,9 @@ pub async fn set_contact(
     Ok(())
 }
 
-/// Gives a contact what was sent to an alias of its own while it had it. After a move only what
-/// was for the number itself: what was for a person by name stays theirs. A turn with the one is
-/// none with the other.
+/// Moves to a contact the notifications sent to one of its aliases while it had the alias. After a
+/// move only those addressed to the number itself: messages addressed to a person by name stay
+/// theirs. A turn with the former contact is dropped.
 pub async fn take_notifications(
     tx: &DatabaseTransaction,
     from: Uuid,

@@ -1,4 +1,4 @@
-//! Service windows, once it has changed who wrote what.
+//! Recomputes service windows after messages were moved to another contact.
 
 use uuid::Uuid;
 
@@ -7,7 +7,7 @@ use crate::{
     store::{DatabaseTransaction, StoreError, dialect::execute},
 };
 
-/// What a person's messages to a sender have opened.
+/// The window opened by a person's messages to a sender.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {
     pub last_inbound_at: Option<Timestamp>,
@@ -17,7 +17,7 @@ pub struct Window {
     pub wake_at: Option<Timestamp>,
 }
 
-/// Puts a window in the place of whatever was known; the pace of what we send stays.
+/// Replaces the stored window; the pair pace stays.
 pub async fn reset(
     tx: &DatabaseTransaction,
     sender: Uuid,

@@ -1,4 +1,4 @@
-//! What waits out of the queue because its sender cannot send, or sending is on hold.
+//! Holds messages outside the queue because their sender cannot send, or all sending is on hold.
 
 use sea_orm::{ConnectionTrait, DbBackend};
 
@@ -12,8 +12,7 @@ use crate::{
     },
 };
 
-/// Why a queue is held: its sender cannot send, or sending is on hold for all, but for
-/// what goes on all the same.
+/// Why a queue is held: its sender cannot send, or all sending is on hold except for what may pass.
 #[derive(Clone, Copy, Debug)]
 pub enum Cause {
     Sender,
@@ -52,7 +51,7 @@ pub async fn any_to_hold(
     Ok(!query(store.by_index(), due, values).await?.is_empty())
 }
 
-/// Moves queued messages out of the due queue. Says how many.
+/// Moves queued messages out of the due queue. Returns the number.
 pub async fn hold(
     tx: &DatabaseTransaction,
     whose: SenderScope,
@@ -90,7 +89,7 @@ pub async fn hold(
     Ok(held.rows_affected())
 }
 
-/// A condition on what is held: of the sender `$1`, or of nobody.
+/// The condition for held messages: of the sender `$1`, or unassigned.
 fn held(backend: DbBackend, whose: SenderScope) -> String {
     let any: Vec<String> = whose
         .conditions(backend)
@@ -103,8 +102,8 @@ fn held(backend: DbBackend, whose: SenderScope) -> String {
     )
 }
 
-/// Whether anything waits for a sender; with `passing`, of what goes on while sending is
-/// on hold.
+/// Whether any message waits for a sender; with `passing`, only messages that may pass during a
+/// hold.
 pub async fn any_held(
     store: &Store,
     whose: SenderScope,
@@ -121,9 +120,9 @@ pub async fn any_held(
     Ok(!found.is_empty())
 }
 
-/// Puts messages back into the queue that were held for their sender, or while sending was
-/// on hold, the important ones first; with `passing`, only what goes on while it is. Says
-/// how many.
+/// Puts messages back into the queue that were held for their sender or by the hold of all sending,
+/// the important ones first; with `passing`, only those that may pass during a hold. Returns the
+/// number.
 pub async fn release(
     tx: &DatabaseTransaction,
     whose: SenderScope,

@@ -1,4 +1,4 @@
-//! New notifications with their labels.
+//! Inserts new notifications with their labels.
 
 use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ pub struct NewNotification {
     pub sender_id: Option<Uuid>,
     pub channel: String,
     pub contact_id: Option<Uuid>,
-    /// Who it is for, in words: `user:NAME`, `contact:NAME` or a number. Unique in a follow-up.
+    /// The recipient as text: `user:NAME`, `contact:NAME` or a number. Unique in a follow-up.
     pub recipient: String,
     pub address: Option<String>,
     pub subject_contact_id: Option<Uuid>,
@@ -66,7 +66,7 @@ pub struct NewNotification {
     pub sealed: Option<String>,
     /// The product that it belongs to.
     pub product: Option<String>,
-    /// What a filter could not read of its parameters, and is shown as it came: for its story.
+    /// Parameters that a filter could not read and that are shown unchanged: for its story.
     pub unread: Vec<Unread>,
 }
 
@@ -128,7 +128,7 @@ struct LabelRow<'a> {
 }
 
 impl NewNotification {
-    /// What is kept of its secrets: nothing of what nobody is to get.
+    /// The sealed secrets to store: none for a message that is not sent.
     fn secrets(&self) -> Option<&str> {
         let sealed = self.sealed.as_deref();
         sealed.map(|sealed| if self.skipped.is_some() { "" } else { sealed })
@@ -169,8 +169,8 @@ pub fn fresh_state(new: &NewNotification, now: Timestamp) -> NotificationState {
     }
 }
 
-/// Inserts notifications with their labels. A child of a follow-up that is
-/// there already is left out; the ids of what was inserted come back.
+/// Inserts notifications with their labels. An existing child of a follow-up is left out; returns
+/// the ids of the inserted ones.
 pub async fn insert(
     tx: &DatabaseTransaction,
     new: &[NewNotification],

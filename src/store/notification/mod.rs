@@ -1,4 +1,4 @@
-//! Notifications: loading them for a change, saving what changed, the queue, and lists.
+//! Notifications: loading them for a change, saving changes, the queue, and lists.
 
 mod held;
 mod insert;
@@ -42,7 +42,7 @@ use crate::{
     store::DatabaseTransaction,
 };
 
-/// What of a notification never changes, and is needed to count and to follow up.
+/// The immutable properties of a notification that counters and follow-ups need.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Facets {
     pub sender_id: Option<Uuid>,
@@ -236,13 +236,13 @@ struct SavedRow {
     lease: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<i64>,
-    /// Nobody needs its secrets any more.
+    /// Its secrets are not needed any more.
     wipe: bool,
     version: i64,
 }
 
-/// Whether nobody needs the secrets of a message any more. What was given up may still be
-/// told of, and tried again: its secrets go when it expires.
+/// Whether the secrets of a message are not needed any more. A message that was given up may still
+/// get a status and be retried: its secrets go when it expires.
 fn is_over(state: &NotificationState, status: Status) -> bool {
     status.is_final()
         && status != Status::GaveUp
@@ -255,7 +255,7 @@ fn is_over(state: &NotificationState, status: Status) -> bool {
         )
 }
 
-/// The status of what something is still to happen to.
+/// The status of a notification that is not finished; `None` for the others.
 pub const fn open_status(status: Status) -> Option<&'static str> {
     match status.group() {
         Group::Pending => Some(status.name()),
@@ -293,9 +293,9 @@ fn saved(state: &NotificationState, version: i64, policy: &Policy) -> SavedRow {
 
 /// Saves what changed since `before`, notifications first, then their attempts.
 ///
-/// Every change of an attempt comes with one of its notification, so the
-/// notification's version guards both: [`StoreError::Conflict`] when somebody
-/// else has changed one since it was read.
+/// Every change of an attempt comes with one of its notification, so the notification's version
+/// guards both: [`StoreError::Conflict`] if a concurrent transaction has changed one since it was
+/// read.
 pub async fn save(
     tx: &DatabaseTransaction,
     before: &[NotificationState],

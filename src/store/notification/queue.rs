@@ -1,4 +1,4 @@
-//! The row is the job: what is due, leased, held or to be looked at.
+//! The queue: notification rows that are due, leased, held or waiting for a timer.
 
 use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult};
 use serde::Serialize;
@@ -53,7 +53,7 @@ pub struct Claimed {
     pub sealed: Option<String>,
     /// Whether its contact has its address now.
     pub is_at_home: bool,
-    /// Of a message for a user: the contact that they are linked to now.
+    /// For a message to a staff member: the contact that they are linked to now.
     pub linked_contact_id: Option<Uuid>,
 }
 
@@ -64,23 +64,23 @@ const AT_HOME: &str = "coalesce((SELECT k.contact_id = notification.contact_id F
      WHEN substr(notification.address, 1, 1) = '+' THEN 'phone' \
      WHEN substr(notification.address, 3, 5) = '.ENT.' THEN 'parent_bsuid' ELSE 'bsuid' END), false)";
 
-/// Of a message for a user, as `user:NAME`: whom they are linked to.
+/// For a message to a staff member, as `user:NAME`: the linked contact.
 const LINKED: &str = "CASE WHEN substr(notification.recipient, 1, 5) = 'user:' THEN \
      (SELECT u.contact_id FROM user_account u WHERE u.name = substr(notification.recipient, 6)) END";
 
-/// Messages of which sender.
+/// Selects messages by their sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SenderScope {
-    /// Of this sender.
+    /// Messages of this sender.
     Sender(Uuid),
     /// The same, and those of its channel that are assigned to none yet: it is the default.
     SenderOrUnassigned(Uuid, Channel),
-    /// Those that are assigned to no sender yet.
+    /// Messages without a sender yet.
     Unassigned,
 }
 
 impl SenderScope {
-    /// Conditions on whose it is, as the queue's index knows them; `$1` is the sender.
+    /// Conditions of the scope that match the queue's index; `$1` is the sender.
     pub(super) fn conditions(self, backend: DbBackend) -> Vec<String> {
         let nil = nil(backend);
         let of = |whom: &str| format!("coalesce(sender_id, {nil}) = {whom}");
@@ -146,7 +146,7 @@ pub(super) fn due(
     )
 }
 
-/// The same condition, and while sending is on hold only what goes on all the same.
+/// The same condition; while sending is on hold, only for messages that may pass.
 pub(super) fn and_passing(rest: &str, passing: Option<Passing>) -> String {
     match passing {
         Some(passing) => format!("{rest} AND {}", hold::passes(passing)),
@@ -154,8 +154,8 @@ pub(super) fn and_passing(rest: &str, passing: Option<Passing>) -> String {
     }
 }
 
-/// Takes up to `limit` due notifications of one lane for a sender, from one of its ends; with a
-/// [`Passing`], only what goes on while sending is on hold.
+/// Claims up to `limit` due notifications of one lane for a sender, from one of its ends; with a
+/// [`Passing`], only those that may pass during a hold.
 pub async fn claim(
     tx: &DatabaseTransaction,
     sender: Uuid,
@@ -201,7 +201,7 @@ pub async fn claim(
     Ok(all)
 }
 
-/// Notifications that somebody must look at: a lease, a decision, an expiry.
+/// Notifications whose timer is due: a lease, a decision, an expiry.
 pub async fn woken(
     tx: &DatabaseTransaction,
     now: Timestamp,
@@ -217,8 +217,8 @@ pub async fn woken(
     found.iter().map(|row| column(row, "id")).collect()
 }
 
-/// Of these messages, whose calls are open: those whose lost answer would be decided upon
-/// wait until then. Gives them back.
+/// Extends the wait of those messages whose lost answer would be decided now although their call is
+/// open. Returns them.
 pub async fn await_open_calls(
     tx: &DatabaseTransaction,
     open: &[Uuid],
@@ -258,7 +258,7 @@ impl Delay {
     }
 }
 
-/// Puts claimed messages back into the queue: each says what it waits for and until when.
+/// Puts claimed messages back into the queue, each with its reason and time.
 pub async fn delay(
     tx: &DatabaseTransaction,
     delays: &[Delay],
@@ -289,8 +289,8 @@ pub async fn delay(
     Ok(())
 }
 
-/// Notifications of a contact and sender that a message of `at` may answer. What was made
-/// at an instant that is still to come was made by a clock that was ahead: it may be older.
+/// Notifications of a contact and sender that a message of `at` may answer. A notification dated in
+/// the future was made by a wrong clock: it may be older.
 pub async fn answerable(
     tx: &DatabaseTransaction,
     sender: Uuid,
@@ -323,7 +323,7 @@ pub async fn oldest_due(
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
     let Piece { sql, values } = of_notifications(bounds).piece("n", 1);
-    // What is due is open: a product's are found by that.
+    // Due messages are open: those of a product are found by that.
     let is_open = if sql.is_empty() {
         ""
     } else {
@@ -379,8 +379,8 @@ pub async fn extend(
     Ok(())
 }
 
-/// How many messages of each lane are due, counted up to `limit`; with `passing`, of
-/// what goes on while sending is on hold.
+/// Counts the due messages of each lane, up to `limit`; with `passing`, only those that may pass
+/// during a hold.
 pub async fn count_due(
     store: &Store,
     whose: SenderScope,

@@ -1,4 +1,4 @@
-//! Finding notifications, for people and for the API.
+//! Searches notifications, for the dashboard and for the API.
 
 use entity::notification;
 use sea_orm::{
@@ -57,7 +57,7 @@ pub async fn find_all(
         .await?)
 }
 
-/// What a list asks for.
+/// The filter of a list.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     pub statuses: Vec<Status>,
@@ -65,16 +65,16 @@ pub struct Filter {
     pub event_type: Option<String>,
     /// All must hold.
     pub labels: Vec<(String, String)>,
-    /// Also what was tried more than once, or will be.
+    /// Includes messages tried more than once, or about to be.
     pub retried: bool,
     pub reference: Option<String>,
     pub address: Option<String>,
     pub recipient: Option<String>,
     /// For this person.
     pub contact: Option<Uuid>,
-    /// Of this sender; true: those that have none yet as well.
+    /// This sender; true: including unassigned messages.
     pub sender: Option<(Uuid, bool)>,
-    /// What waits for a time after this one is not meant.
+    /// Excludes messages that wait for a later time.
     pub due_by: Option<Timestamp>,
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
@@ -85,7 +85,7 @@ pub struct Filter {
 /// An id is made no longer before its row.
 const ID_SLACK_SECONDS: i64 = 60;
 
-/// Whose recipient is not just the number: the condition of an index.
+/// The recipient is not just the number: the condition of an index.
 const NAMED: &str = "(address IS NULL OR recipient <> address)";
 
 /// Notifications of the caller's that match, newest first.
@@ -172,8 +172,8 @@ pub async fn search(
             .to_owned();
         select = select.filter(notification::Column::Id.in_subquery(labelled));
     }
-    // Ids are in the order of creation, to the time that a request waits to be stored:
-    // what is older is not even looked at.
+    // Ids are in order of creation, up to the time that a request waits to be stored: older rows
+    // are not read.
     if let Some(since) = filter.since {
         select = select
             .filter(notification::Column::CreatedAt.gte(since.micros()))

@@ -1,6 +1,6 @@
-//! Messages that wait out of the queue for something of their own: a template that is approved, an
-//! address, their turn with a person. They cost those that may leave nothing: each kind is found
-//! by an index of its own.
+//! Messages that wait outside the queue for something of their own: approval of a template, an
+//! address, or their turn in the pair pace. They do not slow down other messages: each kind has an
+//! index.
 
 use entity::notification;
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// What a message waits for, beside its sender.
+/// The reason to wait, other than the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     Template,
@@ -105,8 +105,8 @@ pub struct Ahead {
     pub language: String,
 }
 
-/// The due messages of a lane that are next, from one of its ends; with `passing`, of what goes
-/// on while sending is on hold. They are locked.
+/// The next due messages of a lane, from one of its ends, locked; with `passing`, only those that
+/// may pass during a hold.
 pub async fn look_ahead(
     tx: &DatabaseTransaction,
     whose: SenderScope,
@@ -143,8 +143,8 @@ pub async fn look_ahead(
 /// The condition on what waits for a person: as the index knows it.
 const FOR_PERSON: &str = "held_for IN ('turn', 'address')";
 
-/// Puts back up to `limit` messages whose turn with a person came at a time, the important ones
-/// first. Says how many.
+/// Puts back up to `limit` messages whose pair turn came at a time, the important ones first.
+/// Returns the number.
 pub async fn take_turns(
     tx: &DatabaseTransaction,
     sender: Uuid,
@@ -211,7 +211,7 @@ pub async fn turn_of(
     Ok((before < MOST_BEFORE).then_some((at, before)))
 }
 
-/// Puts back what waits for its turn with a person, all of it: whoever claims it looks anew.
+/// Puts back all messages that wait for their turn with a contact: the claim checks the pace again.
 pub async fn release_turns(
     tx: &DatabaseTransaction,
     contact: Uuid,
@@ -229,7 +229,7 @@ pub async fn release_turns(
     Ok(())
 }
 
-/// Puts back what waited until a contact has an address again. Says how many.
+/// Puts back messages of a contact that has an address again. Returns the number.
 pub async fn release_addressed(
     tx: &DatabaseTransaction,
     contact: Uuid,
@@ -308,7 +308,7 @@ pub async fn awaited_after(
 /// Rows that one release puts back.
 const RELEASED_AT_ONCE: i64 = 200;
 
-/// Puts back what waited for a template that may be sent again. Says how many.
+/// Puts back messages whose template may be sent again. Returns the number.
 pub async fn release_template(
     tx: &DatabaseTransaction,
     sender: Uuid,
@@ -319,7 +319,7 @@ pub async fn release_template(
     let waiting = "SELECT id FROM notification WHERE sender_id = $1 AND held_for = 'template' AND template = $2 \
          AND coalesce(language, '') = $3 ORDER BY priority, id LIMIT $5";
     let mut released = 0;
-    // What has no language waits for it, too.
+    // Messages without a language wait for it, too.
     let mut languages = vec![language, ""];
     languages.dedup();
     for language in languages {
@@ -344,7 +344,7 @@ pub async fn release_template(
     Ok(released)
 }
 
-/// Says whom a message is for, and where it goes.
+/// Sets the recipient of a message, and its address.
 pub async fn set_recipient(
     tx: &DatabaseTransaction,
     id: Uuid,

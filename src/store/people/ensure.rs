@@ -1,4 +1,4 @@
-//! Contacts are found by their aliases, or made.
+//! Finds contacts by their aliases, or creates them.
 
 use uuid::Uuid;
 
@@ -39,8 +39,8 @@ pub async fn insert_contact(
     Ok(id)
 }
 
-/// The contact of a phone number, made if there is none. Two processes may do
-/// this at once: the alias decides who wins.
+/// The contact of a phone number, created if there is none. Two processes may do this at once: the
+/// alias decides which one wins.
 pub async fn ensure_phone(
     tx: &DatabaseTransaction,
     phone: &Phone,
@@ -55,8 +55,8 @@ pub async fn ensure_phone(
     mine_or_theirs(tx, mine, found).await
 }
 
-/// The contact of a user id, made if there is none. An id that has been replaced
-/// leads to whom it was replaced for. Two processes may do this at once, too.
+/// The contact of a user id, created if there is none. A replaced id leads to the contact of its
+/// successor. Two processes may do this at once, too.
 pub async fn ensure_user_id(
     tx: &DatabaseTransaction,
     user_id: &UserId,
@@ -71,7 +71,7 @@ pub async fn ensure_user_id(
     mine_or_theirs(tx, mine, found).await
 }
 
-/// Whom an alias leads to after one was made for it: another process may have been faster.
+/// The owner of an alias after an insert: another process may have been faster.
 async fn mine_or_theirs(
     tx: &DatabaseTransaction,
     mine: Uuid,
@@ -99,11 +99,11 @@ async fn contact_by_user_id(
     known.as_ref().map(read_row).transpose()
 }
 
-/// Makes this the number or user id of a contact, instead of any other that it was given. The
+/// Makes this the number or user id of a contact, replacing any other that was given by hand. The
 /// alias is free, or the contact's already.
 ///
-/// A number that was corrected stays behind with all that the provider has said of it: whoever is
-/// there is somebody else from now on.
+/// A number that was corrected keeps all evidence from the provider: its owner is another person
+/// from now on.
 pub async fn set_alias(
     tx: &DatabaseTransaction,
     contact: Uuid,
@@ -116,7 +116,7 @@ pub async fn set_alias(
             .any(|holder| holder.alias == *other && holder.superseded_at.is_none())
     };
     if has(alias) {
-        // What the provider knew already is now given as well.
+        // The provider knew it already; now it is given by hand as well.
         return alias::give(tx, contact, alias, now).await;
     }
     notification::release_addressed(tx, contact, now).await?;
@@ -216,7 +216,7 @@ pub async fn remove_contact(tx: &DatabaseTransaction, contact: Uuid) -> Result<(
     Ok(())
 }
 
-/// Keeps what a person calls themselves, if it is newer than what is known.
+/// Stores a person's profile name, if it is newer than the stored one.
 pub async fn set_profile(
     tx: &DatabaseTransaction,
     contact: Uuid,

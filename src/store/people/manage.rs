@@ -1,4 +1,4 @@
-//! Contacts as they are managed and listed.
+//! Reads contacts for management and lists.
 
 use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// What is known of a contact beside its aliases.
+/// Details of a contact besides its aliases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
     pub name: Option<String>,
@@ -22,13 +22,13 @@ pub struct Details {
     pub time_zone: Option<String>,
     pub quiet_hours: Option<QuietHours>,
     pub catalogue: Option<String>,
-    /// What the person calls themselves; nobody gives it.
+    /// The person's own profile name; it cannot be set by hand.
     pub profile_name: Option<String>,
     pub username: Option<String>,
 }
 
-/// What is known of a contact of the caller's: what its product says of them, or its catalogue.
-/// Nothing of who was deleted.
+/// Details of a contact within the caller's bounds, as its product or catalogue knows it. `None`
+/// for a deleted contact.
 pub async fn details(
     connection: &impl ConnectionTrait,
     bounds: &Bounds,
@@ -60,7 +60,7 @@ pub async fn details(
                 None => "NULL AS catalogue".to_owned(),
                 Some(_) => format!("{common}catalogue END AS catalogue"),
             });
-            // What people call themselves is said to whomever they write to.
+            // A profile name is shown to the product that the person wrote to.
             let wrote = wrote_to(bounds, 1 + values.len());
             values.extend(wrote.values);
             for column in ["profile_name", "username"] {
@@ -124,8 +124,8 @@ pub async fn set_details(
     Ok(())
 }
 
-/// Contacts of the caller's after an id, in its order. With a text: whose name, handle or number
-/// begins with it.
+/// Contacts within the caller's bounds after an id, in order of id. With a text: those whose name,
+/// handle or number begins with it.
 pub async fn page(
     store: &Store,
     bounds: &Bounds,

@@ -1,4 +1,4 @@
-//! Contacts, staff and groups.
+//! Contacts, staff members and groups.
 
 mod ensure;
 mod manage;
@@ -38,7 +38,7 @@ use crate::{
     store::DatabaseTransaction,
 };
 
-/// A person, as far as sending needs it.
+/// A contact, as far as sending needs it.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Person {
     pub contact_id: Uuid,
@@ -46,13 +46,13 @@ pub struct Person {
     pub name: Option<String>,
     pub phone: Option<String>,
     pub language: Option<String>,
-    /// What WhatsApp calls a person whose number may be unknown.
+    /// WhatsApp's user id of a person whose number may be unknown.
     pub user_id: Option<String>,
     /// Where this person's days begin and end: an IANA name.
     pub time_zone: Option<String>,
 }
 
-/// Of several numbers the one that was given, and then the newest.
+/// Of several numbers the one given by hand, and then the newest.
 macro_rules! phone_order {
     () => {
         "a.given DESC, a.since DESC, a.value"
@@ -137,7 +137,7 @@ fn person_known(bounds: &Bounds, used: usize) -> Piece {
     }
 }
 
-/// The contact of an id, or the one that it has become a part of; nobody who was deleted.
+/// The contact of an id, or the one that it was merged into; `None` if it was deleted.
 pub async fn contact(
     connection: &impl ConnectionTrait,
     id: Uuid,
@@ -211,7 +211,7 @@ pub async fn contact_by_phone(
     row.as_ref().map(read_row).transpose()
 }
 
-/// The contacts of many numbers, by number; whoever is not known is left out.
+/// The contacts of many numbers, by number; unknown ones are left out.
 pub async fn by_phones(
     connection: &impl ConnectionTrait,
     phones: &[Phone],
@@ -309,7 +309,7 @@ pub async fn group_exists(
     .is_some())
 }
 
-/// The group of a name, made if there is none. Says whether it was made.
+/// The group of a name, created if there is none. Returns whether it was created.
 pub async fn ensure_group(
     tx: &DatabaseTransaction,
     name: &str,
@@ -457,7 +457,7 @@ pub async fn current(connection: &impl ConnectionTrait, contact: Uuid) -> Result
     row.map_or(Ok(contact), |row| column(&row, "merged_into"))
 }
 
-/// Takes away what people have said of a contact: another contact's is to stand.
+/// Removes the data given by hand of a contact: another contact's apply.
 pub async fn forget_given(tx: &DatabaseTransaction, contact: Uuid) -> Result<(), StoreError> {
     for statement in [
         "UPDATE contact SET name = NULL, handle = NULL, catalogue = NULL WHERE id = $1",

@@ -1,5 +1,5 @@
-//! What products say of contacts, and at which addresses they know them. What one product says
-//! is read and changed by no other.
+//! Products' own data about contacts, and the addresses by which they know them. One product's data
+//! are neither read nor changed by another.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// A contact that a product knows, and at which address.
+/// A contact that a product knows, and its known address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Row<'a> {
     product: &'a str,
@@ -25,7 +25,7 @@ struct Row<'a> {
     address: &'a str,
 }
 
-/// Notes whom products reach with new notifications, and where.
+/// Stores which contacts products reach with new notifications, and at which address.
 pub async fn note_reached(
     tx: &DatabaseTransaction,
     new: &[NewNotification],
@@ -41,7 +41,7 @@ pub async fn note_reached(
     note(tx, reached.collect(), now).await
 }
 
-/// Notes that a product knows a contact, and at which addresses.
+/// Stores that a product knows a contact, and at which addresses.
 pub async fn note_known(
     tx: &DatabaseTransaction,
     product: &str,
@@ -108,7 +108,7 @@ async fn note(
     Ok(())
 }
 
-/// What a product calls a contact.
+/// A product's name for a contact.
 #[derive(Clone, Debug, Default, PartialEq, Eq, FromQueryResult)]
 pub struct OwnName {
     pub name: Option<String>,
@@ -118,7 +118,7 @@ pub struct OwnName {
     pub is_of_catalogue: bool,
 }
 
-/// What a product calls these contacts.
+/// A product's names for these contacts.
 pub async fn own_names(
     connection: &impl ConnectionTrait,
     product: &str,
@@ -158,7 +158,7 @@ pub async fn contact_by_own_handle(
     row.map(|row| column(&row, "contact_id")).transpose()
 }
 
-/// Keeps what a product says of a contact that it knows.
+/// Stores a product's data about a contact that it knows.
 pub async fn set_own_details(
     tx: &DatabaseTransaction,
     product: &str,
@@ -188,8 +188,8 @@ pub async fn set_own_details(
     Ok(())
 }
 
-/// Takes a product's contact to another one: what it prefers goes along, and the product does not
-/// know the first any more.
+/// Moves a product's contact to another one: its preferences move along, and the product does not
+/// know the first contact any more.
 pub async fn move_to(
     tx: &DatabaseTransaction,
     product: &str,

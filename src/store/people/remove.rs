@@ -1,4 +1,4 @@
-//! People, staff and groups that are taken away.
+//! Deletes contacts, staff members and groups.
 
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// Keeps a contact from being deleted until this transaction ends. Says whether there is one.
+/// Locks a contact against deletion until this transaction ends. Returns whether it exists.
 pub async fn keep(tx: &DatabaseTransaction, contact: Uuid) -> Result<bool, StoreError> {
     held(tx, contact, "FOR KEY SHARE").await
 }
@@ -28,8 +28,8 @@ pub async fn keep_found(tx: &DatabaseTransaction, contact: Uuid) -> Result<(), S
     }
 }
 
-/// Waits for whoever keeps or changes a contact; until this transaction ends, nobody else does.
-/// Says whether there is one.
+/// Waits for transactions that lock or change a contact, and keeps others out until this one ends.
+/// Returns whether the contact exists.
 pub async fn lock(tx: &DatabaseTransaction, contact: Uuid) -> Result<bool, StoreError> {
     held(tx, contact, "FOR UPDATE").await
 }
@@ -44,7 +44,7 @@ async fn held(
     Ok(query_one(tx, sql, [contact.into()]).await?.is_some())
 }
 
-/// What a catalogue names beside contacts.
+/// Staff members or groups, as catalogues name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StaffKind {
     User,
@@ -67,8 +67,8 @@ impl StaffKind {
     }
 }
 
-/// Keeps a user or a group from being deleted until this transaction ends. Says whether there
-/// is one.
+/// Locks a staff member or a group against deletion until this transaction ends. Returns whether it
+/// exists.
 pub async fn keep_staff(
     tx: &DatabaseTransaction,
     kind: StaffKind,
@@ -77,7 +77,7 @@ pub async fn keep_staff(
     staff_held(tx, kind, name, "FOR KEY SHARE").await
 }
 
-/// Waits for whoever keeps a user or a group. Says whether there is one.
+/// Waits for transactions that lock a staff member or a group. Returns whether it exists.
 pub async fn lock_staff(
     tx: &DatabaseTransaction,
     kind: StaffKind,
@@ -98,8 +98,7 @@ async fn staff_held(
     Ok(query_one(tx, sql, [name.into()]).await?.is_some())
 }
 
-/// Whether a person who can be reached has opted out of something, or does not want a kind of
-/// message.
+/// Whether a reachable contact has opted out of something, or turned off a kind of message.
 pub async fn refuses_something(
     connection: &impl ConnectionTrait,
     contact: Uuid,
@@ -115,9 +114,8 @@ pub async fn refuses_something(
     Ok(found.is_some())
 }
 
-/// Takes everything away that is known of a person. The names and wishes of one who refuses
-/// something go to a new contact, which is given back: without them, the next message to this
-/// number would go out.
+/// Deletes everything about a contact. If it has an opt-out, its aliases and opt-outs go to a new
+/// contact, which is returned: without them, the next message to this number would go out.
 pub async fn delete_contact(
     tx: &DatabaseTransaction,
     contact: Uuid,
@@ -140,7 +138,7 @@ pub async fn delete_contact(
             "UPDATE contact_alias SET contact_id = $2 WHERE contact_id = $1",
             "UPDATE consent SET contact_id = $2 WHERE contact_id = $1 OR contact_id IN \
              (SELECT id FROM contact WHERE merged_into = $1)",
-            // What they want as well: it may be all that they want.
+            // Opt-outs and preferences move as well: they may exist without a statement.
             "UPDATE suppression SET contact_id = $2 WHERE contact_id = $1",
             "UPDATE preference SET contact_id = $2 WHERE contact_id = $1",
         ] {
@@ -148,7 +146,7 @@ pub async fn delete_contact(
         }
         Some(heir)
     } else {
-        // What is known of the aliases is known of nobody else.
+        // Evidence about the aliases concerns no other contact.
         for statement in [
             "DELETE FROM identity_evidence WHERE one IN (SELECT value FROM contact_alias WHERE contact_id = $1) \
              OR other IN (SELECT value FROM contact_alias WHERE contact_id = $1)",
@@ -170,7 +168,7 @@ pub async fn delete_contact(
         [contact.into(), now.micros().into()],
     )
     .await?;
-    // What waits for a turn with them is looked at once more, and not sent.
+    // Messages that wait for a turn with the contact are examined once more, and not sent.
     notification::release_turns(tx, contact, now).await?;
     for statement in [
         "UPDATE contact SET anchor = NULL, anchor_kind = NULL, anchor_at = NULL, identity_id = NULL, unsettled = false, \
@@ -188,7 +186,7 @@ pub async fn delete_contact(
     Ok(heir)
 }
 
-/// Takes a user away, out of all groups, or a group, whose members stay.
+/// Deletes a staff member, also from all groups, or a group, whose members stay.
 pub async fn delete_staff(
     tx: &DatabaseTransaction,
     kind: StaffKind,

@@ -1,4 +1,4 @@
-//! Staff and groups as they are managed and listed.
+//! Manages and lists staff members and groups.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// A user with the contact that they are linked to, and their groups.
+/// A staff member with its contact and its groups.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Link {
     pub name: String,
@@ -31,9 +31,9 @@ pub struct Link {
 /// Which users are meant.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StaffQuery<'a> {
-    /// Of this group.
+    /// Members of this group.
     pub group: Option<&'a str>,
-    /// Whose name begins with it.
+    /// Names that begin with it.
     pub beginning: Option<&'a str>,
     /// Behind this name.
     pub after: Option<&'a str>,
@@ -146,7 +146,8 @@ async fn in_groups(
     Ok(found)
 }
 
-/// Links a user to a contact, or to none; makes the user, if there is none. Says whether it did.
+/// Links a staff member to a contact, or to none; creates the staff member if needed. Returns
+/// whether it was created.
 pub async fn link_user(
     tx: &DatabaseTransaction,
     name: &str,
@@ -234,7 +235,7 @@ pub async fn count_members(tx: &DatabaseTransaction, group: &str) -> Result<i64,
     row.map_or(Ok(0), |row| column(&row, "members"))
 }
 
-/// Puts a user into a group, or takes them out of it. Says whether that changed anything.
+/// Adds a staff member to a group, or removes it. Returns whether anything changed.
 pub async fn set_member(
     tx: &DatabaseTransaction,
     group: &str,

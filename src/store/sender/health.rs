@@ -1,4 +1,4 @@
-//! What calls, callbacks and silence say of a sender.
+//! Health of senders, from calls, callbacks and silence.
 
 use entity::sender;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What is known of a sender's ability to send.
+/// A sender's ability to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     pub state: &'static str,
@@ -23,8 +23,8 @@ pub struct Health {
     pub probe_at: Option<Timestamp>,
 }
 
-/// Notes what calls have shown that began at `began` or later. A hold of the
-/// account by its provider is overruled only by a call that began after it.
+/// Stores the result of calls that began at `began` or later. A hold of the account by its provider
+/// is overruled only by a call that began after it.
 pub async fn set_health(
     tx: &DatabaseTransaction,
     id: Uuid,
@@ -51,9 +51,8 @@ pub async fn set_health(
     Ok(())
 }
 
-/// Applies what the provider has said of an account, or of one number of it, to the senders that
-/// this concerns: they are held, or may send again if nothing else that was said holds them. Says
-/// how many are concerned.
+/// Applies the provider's state of an account, or of one of its numbers, to the senders concerned:
+/// they are held, or released unless another hold applies. Returns the number concerned.
 pub async fn settle_account(
     tx: &DatabaseTransaction,
     account_id: &str,
@@ -124,7 +123,7 @@ async fn settle(
     Ok(())
 }
 
-/// Notes that a provider accepted messages: from now on it should be heard of.
+/// Records that a provider accepted messages: callbacks are expected from now on.
 pub async fn expects(tx: &DatabaseTransaction, id: Uuid, now: Timestamp) -> Result<(), StoreError> {
     execute(
         tx,
@@ -135,8 +134,8 @@ pub async fn expects(tx: &DatabaseTransaction, id: Uuid, now: Timestamp) -> Resu
     Ok(())
 }
 
-/// Notes that a number was heard of, whose account it is in, and how people write it. Says whether
-/// the account is news.
+/// Records a callback for a number, its account and its displayed form. Returns whether the account
+/// is new.
 pub async fn heard(
     tx: &DatabaseTransaction,
     endpoint_id: &str,
@@ -157,7 +156,7 @@ pub async fn heard(
             .await?;
         }
         let is_settled = set_display_number(tx, row.id, display_number, now).await?;
-        // Its standing may have been told before we knew whose account it is.
+        // The account's state may have been reported before the sender's account was known.
         if let (Some(account), true, false) = (account, learned, is_settled)
             && let Some(row) = super::find(tx, row.id).await?
         {
@@ -175,8 +174,8 @@ pub async fn heard(
     Ok(learned)
 }
 
-/// Notes how people write the number of a sender. What the provider has said of this number before
-/// concerns it from now on. Says whether it was news.
+/// Stores the displayed form of a sender's number. Earlier reports about this number apply to the
+/// sender from now on. Returns whether it changed.
 pub async fn set_display_number(
     tx: &DatabaseTransaction,
     id: Uuid,
@@ -203,8 +202,8 @@ pub async fn set_display_number(
     Ok(true)
 }
 
-/// Locks senders that have accepted messages since before `since` without
-/// anything being heard, and of which that was not told yet.
+/// Locks senders that have accepted messages since before `since` without any callback, and have
+/// not been reported.
 pub async fn silent(
     tx: &DatabaseTransaction,
     since: Timestamp,
@@ -217,7 +216,7 @@ pub async fn silent(
         .await?;
     let mut told = Vec::with_capacity(silent.len());
     for row in silent {
-        // That it was heard of is written down now and then only: look before it is told.
+        // `last_seen` is written at intervals only: checked before the sender is reported.
         if let Some(unheard_since) = row.unheard_since
             && was_heard(tx, row.id, Timestamp::from_micros(unheard_since)).await?
         {

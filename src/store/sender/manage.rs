@@ -1,4 +1,4 @@
-//! What people decide of a sender.
+//! Changes that operators make to senders.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ fn written(settings: &BTreeMap<String, String>) -> Result<String, StoreError> {
         .map_err(|error| StoreError::Refused(DbErr::Json(error.to_string())))
 }
 
-/// A sender to be kept.
+/// A sender to be stored.
 #[derive(Clone, Debug)]
 pub struct New {
     pub kind: String,
@@ -133,7 +133,7 @@ pub async fn ensure(
     })
 }
 
-/// What is to be changed.
+/// The fields to change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     pub name: Option<String>,
@@ -205,8 +205,8 @@ pub async fn make_default(
     Ok(())
 }
 
-/// Holds a sender by hand, for this reason, or lets it go on: then what its provider
-/// had said is forgotten, too.
+/// Holds a sender by hand with a reason, or releases it; a release also clears what its provider
+/// had reported.
 pub async fn switch(
     tx: &DatabaseTransaction,
     id: Uuid,
@@ -231,8 +231,8 @@ pub async fn switch(
     Ok(())
 }
 
-/// Another credential, or a person's word: what was wrong before says nothing now.
-/// A hold of the whole account by its provider stays.
+/// Clears the sender's failures after new credentials or an operator's release. A hold of the whole
+/// account by its provider stays.
 pub async fn forget_trouble(
     tx: &DatabaseTransaction,
     id: Uuid,
@@ -254,7 +254,7 @@ pub async fn forget_trouble(
     Ok(())
 }
 
-/// Notes how many messages per second the provider allows; `None`: it did not say.
+/// Stores how many messages per second the provider allows; `None`: it did not report it.
 pub async fn set_reported_pace(
     tx: &DatabaseTransaction,
     id: Uuid,

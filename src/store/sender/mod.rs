@@ -1,4 +1,4 @@
-//! Senders: the accounts that can send, their pace and whether they are held.
+//! Senders: the accounts that can send, their pace and their holds.
 
 mod health;
 mod manage;
@@ -105,7 +105,7 @@ pub async fn lock(tx: &DatabaseTransaction, id: Uuid) -> Result<Option<sender::M
     Ok(found.one(tx).await?)
 }
 
-/// Notes how much of the pace is taken.
+/// Stores how much of the pace is taken.
 pub async fn set_pace(
     tx: &DatabaseTransaction,
     id: Uuid,
@@ -120,8 +120,8 @@ pub async fn set_pace(
     Ok(())
 }
 
-/// Notes how much of the pace is taken, unless somebody has taken of it since the row
-/// was read. Says whether that went well.
+/// Stores how much of the pace is taken, unless another process has taken from it since the row was
+/// read. Returns whether it was stored.
 pub async fn take_pace(
     store: &Store,
     row: &sender::Model,
@@ -140,8 +140,8 @@ pub async fn take_pace(
     Ok(taken > 0)
 }
 
-/// Notes that of the pace that was taken up to `taken` nothing was used from `back` on, unless
-/// somebody has taken of it since.
+/// Gives back the pace taken up to `taken` from `back` on, unless another process has taken from it
+/// since.
 pub async fn give_back_pace(
     store: &Store,
     id: Uuid,
@@ -157,7 +157,7 @@ pub async fn give_back_pace(
     Ok(())
 }
 
-/// Slows a sender down, because its provider says that it is too fast.
+/// Slows a sender down after its provider reported a rate limit.
 pub async fn slow_down(
     tx: &DatabaseTransaction,
     id: Uuid,

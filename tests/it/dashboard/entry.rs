@@ -110,7 +110,7 @@ async fn a_link_lets_in_once_and_a_password_from_then_on(database: Database) {
     assert_eq!(other.get(&path).await.status, 404);
     let again = other.ask(Method::POST, &path, &form, "same-origin").await;
     assert_eq!(again.status, 422);
-    assert!(again.says("the link is used up, or too old"));
+    assert!(again.says("the link has been used or has expired"));
     let page = other.log_in("ada", PASSWORD).await;
     assert_eq!(
         (page.status, page.location.as_str()),
@@ -267,11 +267,11 @@ async fn who_finds_no_place_to_wait_is_asked_to_come_again(database: Database) {
         let page = browser.log_in("ada", PASSWORD).await;
         assert_eq!(page.status, 503);
         assert_eq!(page.headers["retry-after"], "5");
-        assert!(page.says("try again in some seconds"), "{}", page.text);
+        assert!(page.says("try again in a few seconds"), "{}", page.text);
     }
     let form = [("password", "a password of hers")];
     let page = browser.ask(Method::POST, &path, &form, "same-origin").await;
-    assert!(page.says("too many log in at this moment"), "{}", page.text);
+    assert!(page.says("too many people are signing in"), "{}", page.text);
     drop(places);
     // Nothing was counted, and the link was not used up.
     assert_eq!(browser.log_in("ada", PASSWORD).await.status, 303);
@@ -475,7 +475,7 @@ async fn logins_are_made_on_the_command_line(database: Database) {
     for (words, why) in [
         (vec!["add-admin", "ada"], "already"),
         (vec!["add-admin", "a/b"], "letters, digits"),
-        (vec!["link", "nobody"], "no login of this name"),
+        (vec!["link", "nobody"], "no dashboard user of this name"),
         (vec!["off", "ada"], "last admin"),
         (
             vec!["add", "x", "--role", "viewer", "--password-file", "missing"],

@@ -37,7 +37,7 @@ async fn the_overview_names_what_needs_a_person_and_who_failed_why(database: Dat
         "{}",
         page.text
     );
-    assert!(page.says("Read their reasons, mend what they name, and replay them."));
+    assert!(page.says("Read their reasons, fix the causes, and replay them."));
     assert!(
         page.says("<th scope=\"row\">131026</th><td>1</td>"),
         "{}",
@@ -121,7 +121,7 @@ async fn many_are_retried_after_a_look_at_what_would_happen(database: Database) 
     let form = [("action", "retry"), ("type", "demo.order.created")];
     let done = browser.submit("/dashboard/notifications/bulk", &form).await;
     assert!(
-        done.says("3 of 4 were sent again. 1 were left as they are: "),
+        done.says("3 of 4 were sent again. 1 were left unchanged: "),
         "{}",
         done.text
     );
@@ -239,7 +239,7 @@ async fn a_notification_tells_its_story_and_is_retried(database: Database) {
     for words in [
         "It failed: The message cannot be delivered",
         "Thank you Asha: we have your order A-1.",
-        "The event A-1 of tests (demo.order.created) came",
+        "The event A-1 of tests (demo.order.created) was posted",
         "It failed with code 131026",
         "Check the number with the person",
         "&#34;messaging_product&#34;",
@@ -370,7 +370,7 @@ async fn callbacks_are_found_and_dead_letters_replayed(database: Database) {
         );
     }
     let page = browser.get("/dashboard/callbacks?q=nothing").await;
-    assert!(page.says("None that is kept speaks of it."));
+    assert!(page.says("No stored callback matches."));
     // An item that nothing can be made of, and one whose number is learned later.
     app.callback(json!({ "statuses": [{ "id": "wamid.X" }] }))
         .await;
@@ -429,7 +429,7 @@ async fn a_sender_is_held_and_given_a_token_that_nobody_sees_again(database: Dat
     let page = browser
         .submit(&path, &[("action", "hold"), ("reason", " ")])
         .await;
-    assert!(page.says("Say why"), "{}", page.text);
+    assert!(page.says("Enter a reason"), "{}", page.text);
     let page = browser
         .submit(
             &path,
@@ -505,7 +505,7 @@ async fn a_sender_is_held_and_given_a_token_that_nobody_sees_again(database: Dat
         ),
         (
             vec![("action", "add"), ("kind", "password"), ("value", "abc")],
-            "Choose what it is",
+            "Choose its kind",
         ),
     ] {
         let page = browser.submit(&path, &form).await;

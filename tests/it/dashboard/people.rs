@@ -38,7 +38,7 @@ async fn a_contact_is_added_found_and_changed(database: Database) {
         browser
             .get("/dashboard/contacts?text=%25")
             .await
-            .says("begins so.")
+            .says("begins with this.")
     );
     let (_, person) = app.get("/api/v1/contacts?phone=%2B12025550101").await;
     let address = format!("/dashboard/contacts/{}", person["id"].as_str().unwrap());
@@ -321,7 +321,7 @@ async fn staff_is_linked_and_put_into_groups_by_admins(database: Database) {
         browser
             .submit("/dashboard/staff", &out)
             .await
-            .says("what is for this group reaches nobody")
+            .says("messages for this group reach no one")
     );
     assert_eq!(
         browser.get("/dashboard/staff/groups/Nobody").await.status,
@@ -350,7 +350,7 @@ async fn people_staff_and_groups_are_deleted_by_admins(database: Database) {
     assert!(page.says("Tick the box first"), "{}", page.text);
     let page = admin.submit(&address, &delete).await;
     assert!(
-        page.says("a message that waited for them is cancelled") && !page.says("+12025550111"),
+        page.says("one waiting message cancelled") && !page.says("+12025550111"),
         "{}",
         page.text
     );

@@ -182,7 +182,7 @@ async fn any_order_and_batching_of_items_ends_the_same(database: Database) {
         let mut expected: Option<Vec<String>> = None;
         for order in 0..3 {
             let app = app(&database).await;
-            // All of it lies in the past.
+            // All of it is in the past.
             app.pass(1000);
             let shuffled = Just(items.clone()).prop_shuffle();
             let mut messages: Vec<Value> = match order {

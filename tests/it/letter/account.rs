@@ -319,7 +319,7 @@ async fn a_restricted_account_holds_its_senders_and_a_reinstated_one_releases_th
         .await;
     assert_eq!(
         notices["notices"][0]["outcome"],
-        "ignored: something newer is known"
+        "ignored: a newer value is known"
     );
     told(
         &app,

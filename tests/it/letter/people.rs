@@ -295,7 +295,7 @@ async fn a_change_of_nobody_we_know_is_kept_and_changes_nobody(database: Databas
         notices["notices"][0]["outcome"]
             .as_str()
             .unwrap()
-            .starts_with("nobody we know"),
+            .starts_with("unknown contact"),
         "{notices}"
     );
     // Should we meet them under the old id, we know what became of it.

@@ -175,7 +175,7 @@ async fn any_mix_of_recipients_reaches_each_person_once(database: Database) {
         if expected.is_empty() {
             assert_eq!(code, 422, "{case:?}: {answer}");
             let rule = &answer["errors"][0]["rule"];
-            assert_eq!(rule, "nobody is in these groups", "{case:?}");
+            assert_eq!(rule, "these groups are empty", "{case:?}");
         } else {
             assert_eq!(code, 202, "{case:?}: {answer}");
             let query = format!("/api/v1/notifications?reference={reference}&limit=50");
@@ -198,7 +198,7 @@ async fn any_mix_of_recipients_reaches_each_person_once(database: Database) {
         each_once(&json!({ "notifications": all }), &expected, &to);
         if expected.is_empty() {
             let reason = route["reason"].as_str().unwrap();
-            assert!(reason.starts_with("it reached nobody"), "{reason}");
+            assert!(reason.starts_with("it reached no one"), "{reason}");
         }
     }
 }

@@ -55,7 +55,7 @@ async fn tell(app: &TestApp, secret: &str, body: Vec<u8>) -> u16 {
 }
 
 async fn dead(app: &TestApp) -> i64 {
-    app.number("SELECT count(*) FROM dead_letter WHERE reason LIKE 'signed by another app%'")
+    app.number("SELECT count(*) FROM dead_letter WHERE reason LIKE 'signed by a different app%'")
         .await
 }
 

@@ -75,7 +75,7 @@ async fn senders_are_managed_from_the_command_line(database: Database) {
     ]);
     assert_eq!(code, 0, "{said}");
     assert!(
-        said.contains("It has all that it needs to send.") && !said.contains(TOKEN),
+        said.contains("It has everything that it needs to send.") && !said.contains(TOKEN),
         "{said}"
     );
     let (_, said) = run(&["senders", "list"]);
@@ -107,7 +107,10 @@ async fn senders_are_managed_from_the_command_line(database: Database) {
         "{said}"
     );
     let (_, said) = run(&["senders", "set", "shop", "--activate", &id]);
-    assert!(said.contains("It has all that it needs to send."), "{said}");
+    assert!(
+        said.contains("It has everything that it needs to send."),
+        "{said}"
+    );
     run(&["senders", "add", "other", "--phone-number-id", "1"]);
     assert!(
         run(&["senders", "default", "other"])
@@ -143,7 +146,7 @@ async fn senders_are_managed_from_the_command_line(database: Database) {
     let (_, said) = run(&[
         "senders", "set", "shop", "--remove", &id, "--rename", "store", "--app-id", "",
     ]);
-    assert!(said.contains("is forgotten"), "{said}");
+    assert!(said.contains("is deleted"), "{said}");
     let (code, said) = run(&["senders", "hold", "shop", "--reason", "x"]);
     assert!(
         code == 1 && said.contains("there is no sender shop"),

@@ -110,8 +110,8 @@ async fn what_is_given_is_never_shown_again(database: Database) {
 
 async fn wrong_senders_and_credentials_are_refused_field_by_field(database: Database) {
     let app = TestApp::spawn(&database).await;
-    let wrong = json!({
-        "name": " ", "kind": "pigeon", "phone_number_id": "+12025550101", "waba_id": "x", "app_id": "",
+    let mut wrong = json!({
+        "name": " ", "kind": "meta", "phone_number_id": "+12025550101", "waba_id": "x", "app_id": "",
         "api_version": "26", "api_base": "graph.facebook.com", "messages_per_second": -1,
         "credentials": [
             { "kind": "access_token", "value": "two words" },
@@ -123,6 +123,13 @@ async fn wrong_senders_and_credentials_are_refused_field_by_field(database: Data
     assert_eq!(code, 422, "{problem}");
     insta::assert_json_snapshot!("a_sender_with_everything_wrong", problem);
     assert!(!problem.to_string().contains("two words"));
+    // What a sender of an unknown kind needs is not known.
+    wrong["kind"] = json!("pigeon");
+    let (code, problem) = app.admin("POST", "/api/v1/senders", &wrong).await;
+    assert_eq!(
+        (code, &problem["errors"][0]),
+        (422, &json!({ "pointer": "/kind", "rule": "one of meta" }))
+    );
     add(&app, "shop", SECOND, json!({})).await;
     for (body, pointer) in [
         (json!({ "name": "shop", "phone_number_id": "1" }), "/name"),
@@ -575,7 +582,7 @@ async fn who_changed_what_is_written_down(database: Database) {
             "credential.added"
         ]
     );
-    assert_eq!(entries[3]["detail"], json!({ "waba_id": [null, "1"] }));
+    assert_eq!(entries[3]["detail"], json!({ "account": [null, "1"] }));
     let prefix: String = app.admin_key.chars().take(15).collect();
     assert!(
         entries

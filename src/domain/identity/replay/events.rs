@@ -1,4 +1,4 @@
-//! What happens to numbers, in the order of the provider's time.
+//! The events of numbers, in the order of the provider's time.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// What happens to numbers, in this order within one instant.
+/// The events of numbers, in this order within one instant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind<'a> {
     Moved {
@@ -21,7 +21,7 @@ pub(super) enum Kind<'a> {
         alias: &'a Alias,
         group: Uuid,
     },
-    /// By a person, or by the provider.
+    /// By an operator, or by the provider.
     Linked {
         one: &'a Alias,
         other: &'a Alias,

@@ -1,4 +1,4 @@
-//! What is the same as what: spellings of a number, accounts of a portfolio.
+//! Finds equal things: variants of a number, accounts of a portfolio.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ pub(super) fn all_aliases(evidence: &Evidence) -> BTreeSet<&Alias> {
         .collect()
 }
 
-/// The first spelling of every number that has several.
+/// The first variant of every number that has several.
 pub(super) fn spellings(evidence: &Evidence) -> BTreeMap<Alias, Alias> {
     let pairs = evidence
         .observations
@@ -27,7 +27,7 @@ pub(super) fn spellings(evidence: &Evidence) -> BTreeMap<Alias, Alias> {
     least_of_each(pairs.collect())
 }
 
-/// Accounts that have user ids in common are of one portfolio, named by its first account.
+/// Accounts that have user ids in common belong to one portfolio, named by its first account.
 pub(super) fn portfolios(evidence: &Evidence) -> BTreeMap<String, String> {
     let mut scopes: BTreeMap<&Alias, BTreeSet<&str>> = BTreeMap::new();
     for observation in &evidence.observations {
@@ -47,12 +47,12 @@ pub(super) fn portfolios(evidence: &Evidence) -> BTreeMap<String, String> {
     least_of_each(pairs.collect())
 }
 
-/// Of things that are the same in pairs: the least of all that are the same.
+/// For pairs of equal things: the smallest member of each set of equals.
 pub fn least_of_each<T: Ord + Clone>(mut pairs: Vec<(T, T)>) -> BTreeMap<T, T> {
     let mut least: BTreeMap<T, T> = BTreeMap::new();
     pairs.sort();
     pairs.dedup();
-    // Each round carries the least one pair further.
+    // Each round carries the smallest one pair further.
     for _ in 0..=pairs.len() {
         let mut is_changed = false;
         for (one, other) in &pairs {

@@ -106,14 +106,14 @@ fn an_unexplained_new_id_is_a_question_until_something_decides() {
     assert!(are_one(&alive, &phone(1), &id(1), 4) && are_one(&alive, &phone(1), &id(2), 5));
     assert!(alive.questions.is_empty() && alive.inheritances.is_empty());
 
-    // A person decides.
+    // An operator decides.
     let decided = |verdict| vec![Decision { at: at(7), verdict }];
     let link = identities(both.clone(), decided(Verdict::Link(id(2), id(1))), 10);
     assert!(are_one(&link, &id(1), &id(2), 9) && link.questions.is_empty());
     let apart = identities(both.clone(), decided(Verdict::Apart(id(1), id(2))), 10);
     assert!(are_one(&apart, &phone(1), &id(2), 9) && apart.questions.is_empty());
 
-    // Time decides, and what was refused holds for both.
+    // Time decides, and opt-outs apply to both.
     let late = identities(both, vec![], 5 + PATIENCE);
     assert!(are_one(&late, &phone(1), &id(2), 5) && late.questions.is_empty());
     assert_eq!(late.inheritances.len(), 1);
@@ -242,7 +242,7 @@ proptest! {
         reversed.reverse();
         reversed.extend(observations);
         prop_assert_eq!(&found, &identities(reversed, vec![], now));
-        // Every alias belongs to somebody at any time, and only to one.
+        // Every alias has exactly one owner at any time.
         for alias in found.aliases() {
             prop_assert!(found.person_at(alias, at(-1)).is_some());
         }
@@ -272,12 +272,12 @@ fn a_number_that_is_said_not_to_be_somebodys_is_not_given_to_them() {
         at: at(seconds),
         verdict: Verdict::Apart(phone(1), id(2)),
     };
-    // By an item that names both, which came before: it was somebody else's from then on.
+    // By an earlier item that names both: it belonged to another person from then on.
     let both = vec![together(1, 1, 1, 1), together(1, 2, 5, 5)];
     let before = identities(both.clone(), vec![apart(7)], 10);
     assert!(are_one(&before, &phone(1), &id(1), 4));
     assert!(!are_one(&before, &phone(1), &id(1), 9) && !are_one(&before, &phone(1), &id(2), 9));
-    // After it was said, evidence changes nothing.
+    // After a decision, evidence changes nothing.
     let after = identities(both, vec![apart(3)], 10);
     assert!(are_one(&after, &phone(1), &id(1), 9) && !are_one(&after, &phone(1), &id(2), 9));
     assert_eq!(after.contradictions.len(), 1);

@@ -1,4 +1,4 @@
-//! `money` and `number`: amounts as their reader writes them.
+//! `money` and `number`: amounts in the form of the reader's language.
 
 use icu_decimal::{
     DecimalFormatter,
@@ -28,13 +28,13 @@ use crate::domain::template::{
     value::{Written, text},
 };
 
-/// How a number is given.
+/// The accepted form of a number.
 pub(in crate::domain::template) const NUMBER: &str = "a number is written 1250 or 1250.50";
 
-/// How a currency is given.
+/// The accepted form of a currency.
 const CURRENCY: &str = "a currency has three letters, such as INR";
 
-/// Digits that no amount of money has.
+/// Most digits of an amount of money.
 const MOST_DIGITS: usize = 30;
 
 fn decimal(value: &Value) -> Result<Decimal, Trouble> {
@@ -47,20 +47,20 @@ fn decimal(value: &Value) -> Result<Decimal, Trouble> {
 }
 
 fn read_decimal(text: &str) -> Option<Decimal> {
-    // Nobody's money needs exponents, and some would be long.
+    // Amounts of money have no exponents, and some would be long.
     if text.len() > MOST_DIGITS || text.contains(['e', 'E']) {
         return None;
     }
     text.parse().ok()
 }
 
-/// Whether `number` and `money` can write it.
+/// Whether `number` and `money` can format it.
 pub(in crate::domain::template) fn is_number(text: &str) -> bool {
     read_decimal(text).is_some()
 }
 
-/// The Unicode project's data, but for the digits behind the point, and for the signs of numbers
-/// where a language has others in amounts.
+/// The Unicode project's data, except for the number of decimals, and for the signs of numbers in
+/// languages that use others in amounts.
 struct Digits {
     digits: u8,
     signs: Option<DataLocale>,
@@ -86,7 +86,7 @@ impl DataProvider<CurrencyFractionsV1> for Digits {
     }
 }
 
-/// Hands a request on.
+/// Forwards a request.
 macro_rules! from {
     ($provider:ident: $($marker:ty),+) => {$(
         impl DataProvider<$marker> for Digits {
@@ -114,7 +114,7 @@ impl DataProvider<DecimalSymbolsV1> for Digits {
     }
 }
 
-/// How many digits behind the point a currency has.
+/// Number of decimals of a currency.
 fn digits_of(currency: CurrencyType) -> Result<u8, Error> {
     let fractions: DataPayload<CurrencyFractionsV1> = Currencies
         .load(DataRequest::default())
@@ -123,8 +123,7 @@ fn digits_of(currency: CurrencyType) -> Result<u8, Error> {
     Ok(fractions.get().resolve(currency).digits)
 }
 
-/// `{{ amount | money("INR") }}`: ₹1,25,000 in India. Cents are left out where there are
-/// none.
+/// `{{ amount | money("INR") }}`: ₹1,25,000 in India. Zero cents are left out.
 pub(in crate::domain::template) fn money(
     state: &mut State<'_, '_>,
     value: &Value,
@@ -164,8 +163,8 @@ fn money_in(locale: &Locale, currency: CurrencyType, amount: Decimal) -> Result<
         .map_err(no_data)
 }
 
-/// `{{ count | number }}`: 1,234,567.5; `number(2)`: with two digits behind the point. What it
-/// makes is a number: it can be compared and reckoned with.
+/// `{{ count | number }}`: 1,234,567.5; `number(2)`: with two decimals. The result is a number: it
+/// can be compared and used in arithmetic.
 pub(in crate::domain::template) fn number(
     state: &mut State<'_, '_>,
     value: &Value,

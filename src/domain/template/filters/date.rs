@@ -1,4 +1,4 @@
-//! `date`: a day as its reader writes it.
+//! `date`: a date in the form of the reader's language.
 
 use std::fmt;
 
@@ -15,11 +15,11 @@ use writeable::{Part, PartsWrite, Writeable};
 
 use super::{Trouble, ZONE, locale, locales::long_date, wrong};
 
-/// How a date is given.
+/// The accepted form of a date.
 pub(in crate::domain::template) const DATE: &str =
     "a date is written 2026-02-01, 2026-02-01T09:30:00 or 2026-02-01T09:30:00Z";
 
-/// A time of day without a zone, as programs write it.
+/// Times without a zone, as programs write them.
 const NAIVE: [&str; 4] = [
     "%Y-%m-%dT%H:%M:%S%.f",
     "%Y-%m-%d %H:%M:%S%.f",
@@ -27,10 +27,10 @@ const NAIVE: [&str; 4] = [
     "%Y-%m-%d %H:%M",
 ];
 
-/// What a text says of a time.
+/// A parsed time.
 enum Moment {
     Day(NaiveDate),
-    /// Without a zone: by the clock of whoever wrote it.
+    /// Without a zone: in the zone of its writer.
     Naive(NaiveDateTime),
     Instant(DateTime<chrono::FixedOffset>),
 }
@@ -49,8 +49,8 @@ impl Moment {
             .map(Self::Naive)
     }
 
-    /// Its day in the zone that is asked for; else an instant is on the reader's day, and a time
-    /// without a zone on its own.
+    /// Its day in the requested zone; otherwise a time with a zone is shown on the reader's day,
+    /// and one without a zone on its own.
     fn day(&self, asked: Option<Tz>, zones: Zones) -> NaiveDate {
         match self {
             Self::Day(day) => *day,
@@ -61,7 +61,7 @@ impl Moment {
             }
             Self::Naive(naive) => {
                 let read = zones.writers.or(zones.readers).unwrap_or(Tz::UTC);
-                // In the hour that summer time leaves out there is no such time.
+                // There is no such time in the hour that summer time leaves out.
                 let instant = read.from_local_datetime(naive).earliest();
                 asked.zip(instant).map_or_else(
                     || naive.date(),
@@ -72,12 +72,12 @@ impl Moment {
     }
 }
 
-/// The time zones that are known.
+/// The known time zones.
 #[derive(Clone, Copy)]
 struct Zones {
-    /// Of who receives the message.
+    /// Of the recipient.
     readers: Option<Tz>,
-    /// Of what the template is filled with.
+    /// Of the template.
     writers: Option<Tz>,
 }
 
@@ -92,13 +92,13 @@ impl Zones {
     }
 }
 
-/// The parts of a date, as its language writes them.
+/// The parts of a date in its language.
 #[derive(Default)]
 struct Parts {
     day: String,
     month: String,
     year: String,
-    /// Which of them is being written.
+    /// The part being written.
     now: Option<Part>,
 }
 
@@ -148,14 +148,14 @@ impl PartsWrite for Parts {
     }
 }
 
-/// Whether `date` can write it.
+/// Whether `date` can format it.
 pub(in crate::domain::template) fn is_date(text: &str) -> bool {
     Moment::parse(text).is_some()
 }
 
 /// `{{ day | date }}`: February 1, 2026. `date("day")`: February 1. `date("short")`: 2/1/26.
-/// `zone`: whose day an instant is on; else the reader's, if it is known, else the template's
-/// `time_zone`, else that of UTC.
+/// `zone`: the zone whose day is shown; otherwise the reader's if known, else the template's
+/// `time_zone`, else UTC.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "the template engine hands arguments over"
@@ -229,7 +229,7 @@ fn written(
         })
     };
     let text = write(&locale)?;
-    // Where a language's months have no names there, English has.
+    // If a language has no names of months in the data, English is used.
     if text.contains("M0") || text.contains("M1") {
         return Ok(write(&icu_locale::locale!("en"))?);
     }

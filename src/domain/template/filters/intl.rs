@@ -1,4 +1,4 @@
-//! What the filters write, beside what Node's Intl writes (`testdata/intl.mjs`).
+//! Compares the output of the filters with Node's Intl (`testdata/intl.mjs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ fn written(source: &str, language: &str, value: &str, currency: &str) -> String 
 /// The amounts of one language, as Intl writes them.
 #[derive(Default)]
 struct Amounts<'a> {
-    /// By digits and, if it is of a few only, by currency: a whole and a broken number.
+    /// By digits and, if only for a few, by currency: a whole and a fractional number.
     numbers: BTreeMap<(&'a str, &'a str), (&'a str, &'a str)>,
     /// By currency; `*` for the others.
     shapes: BTreeMap<&'a str, &'a str>,
@@ -25,7 +25,7 @@ struct Amounts<'a> {
     below_zero: Vec<(&'a str, &'a str)>,
 }
 
-/// The currencies, those that have not two digits, and the languages.
+/// The currencies, those without two decimals, and the languages.
 struct Table<'a> {
     currencies: Vec<&'a str>,
     digits: BTreeMap<&'a str, &'a str>,
@@ -73,7 +73,7 @@ fn table() -> Table<'static> {
     table
 }
 
-/// What remains, and why.
+/// Known differences, with their reasons.
 const DIFFERENCES: &str = include_str!("../testdata/differences.txt");
 
 /// How an amount differs from Intl's.

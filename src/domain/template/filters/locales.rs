@@ -1,10 +1,10 @@
-//! The languages of which the library's data is not the Unicode project's (CLDR 48, compared
-//! with Node's Intl: `testdata/intl.mjs`), and what is written instead.
+//! Corrections for languages in which the library's data differ from the Unicode project's (CLDR
+//! 48, compared with Node's Intl: `testdata/intl.mjs`).
 
 use icu_locale::{Locale, LocaleCanonicalizer, locale};
 use icu_provider::DataLocale;
 
-/// Whose data stand for a language that has none of its own there, or another country's.
+/// The locale whose data replace missing or wrong data of another.
 const STAND_IN: [(&str, &str); 2] = [
     // Dari's dates and digits are those of Persian in Afghanistan.
     ("prs-AF", "fa-AF"),
@@ -30,18 +30,18 @@ const LONG_DATES: [(&str, &str); 13] = [
     ("vi", "d m, y"),
 ];
 
-/// Whose signs a language has in amounts of money, where they are not those of its other numbers
-/// (CLDR's `currencyGroup`, which the library does not read).
+/// The locale whose number signs a language uses in amounts of money, if they differ from its other
+/// numbers (CLDR's `currencyGroup`, which the library does not read).
 const SIGNS: [(&str, &str); 1] = [("de-AT", "de")];
 
-/// Whose signs of numbers an amount has, if not those of its language.
+/// The locale whose number signs an amount uses, if not those of its language.
 pub(super) fn signs_of(locale: &Locale) -> Option<DataLocale> {
     let name = locale.to_string();
     let found = SIGNS.iter().find(|(of, _)| *of == name);
     found.and_then(|(_, by)| Some(DataLocale::from(Locale::try_from_str(by).ok()?)))
 }
 
-/// The locale of a language as WhatsApp, or a person, writes it.
+/// The locale of a language in WhatsApp's or any other spelling.
 pub(super) fn read(language: &str) -> Locale {
     let Ok(mut locale) = Locale::try_from_str(&language.replace('_', "-")) else {
         return locale!("en-US");
@@ -55,7 +55,7 @@ pub(super) fn read(language: &str) -> Locale {
         .unwrap_or(locale)
 }
 
-/// The order of a long date in a language, where it is not the library's.
+/// The order of a long date in a language, where it differs from the library's.
 pub(super) fn long_date(locale: &Locale) -> Option<&'static str> {
     let name = locale.to_string();
     let language = locale.id.language.to_string();

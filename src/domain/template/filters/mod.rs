@@ -1,5 +1,5 @@
-//! Filters that write for people: `date`, `money` and `number`, in the language of the
-//! message, by the Unicode project's rules (CLDR).
+//! Filters that format for people: `date`, `money` and `number`, in the language of the message, by
+//! the Unicode project's rules (CLDR).
 
 mod amount;
 mod date;
@@ -15,17 +15,17 @@ use minijinja::{Error, ErrorKind, State, value::Value};
 
 use super::context::as_it_came;
 
-/// The variable that tells the filters the language; no caller can name it.
+/// The variable with the language for the filters; no caller can name it.
 pub(super) const LANGUAGE: &str = "_language";
 
-/// The variable that tells them the time zone of what has none; no caller can name it.
+/// The variable with the time zone of values that have none; no caller can name it.
 pub(super) const ZONE: &str = "_zone";
 
-/// Why a filter has written nothing.
+/// Why a filter failed.
 enum Trouble {
     /// It cannot read the value.
     Unreadable(&'static str),
-    /// It is used as it cannot be.
+    /// It is used incorrectly.
     Wrong(Error),
 }
 
@@ -36,7 +36,7 @@ impl From<Error> for Trouble {
 }
 
 impl Trouble {
-    /// The value as it came, where the text allows that.
+    /// The value unchanged, where the text allows that.
     fn settle(self, state: &mut State<'_, '_>, value: &Value) -> Result<Value, Error> {
         match self {
             Self::Unreadable(_) if value.is_undefined() => {
@@ -48,7 +48,7 @@ impl Trouble {
     }
 }
 
-/// No message of these shows what was given: it may be about a person.
+/// None of these messages contains the value: it may be about a person.
 fn wrong(what: &'static str) -> Error {
     Error::new(ErrorKind::InvalidOperation, what)
 }

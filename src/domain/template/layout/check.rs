@@ -1,4 +1,4 @@
-//! What Meta refuses of a template when it is made (Meta, "Template components").
+//! Checks a template against Meta's rules for creating it (Meta, "Template components").
 
 use super::{Body, Button, Extras, Header, MAX_BODY, MAX_HEADER, MAX_URL, texts};
 use crate::domain::{content::Broken, quiet::zone, template::check_text};
@@ -9,11 +9,11 @@ const MAX_BUTTON: usize = 25;
 const MAX_PHONE: usize = 20;
 const MAX_BUTTONS: usize = 10;
 
-/// Minutes that Meta says a code is good, at most (Meta, "Authentication templates").
+/// Longest validity of a code in minutes (Meta, "Authentication templates").
 const MAX_CODE_MINUTES: u8 = 90;
 
-/// The shortest and the longest time, in seconds, that Meta tries to deliver a
-/// template of a category (Meta, "Time-to-live").
+/// The shortest and the longest time to live of a template of a category, in seconds (Meta,
+/// "Time-to-live").
 pub fn ttl_bounds(category: &str) -> (i64, i64) {
     match category {
         "authentication" => (30, 900),
@@ -22,7 +22,7 @@ pub fn ttl_bounds(category: &str) -> (i64, i64) {
     }
 }
 
-/// What Meta would refuse of a template when it is made (Meta, "Template components").
+/// The rules of Meta that a template violates (Meta, "Template components").
 pub fn check(body: &str, extras: &Extras, named: bool, authentication: bool) -> Vec<Broken> {
     let mut wrong = Vec::new();
     let mut refuse = |pointer: String, rule: String| wrong.push(Broken { pointer, rule });
@@ -40,7 +40,7 @@ pub fn check(body: &str, extras: &Extras, named: bool, authentication: bool) -> 
                     "a NAMED template has plain names in its {{ }}".to_owned(),
                 );
             }
-            // Of a code Meta writes the text itself.
+            // Meta writes the text of an authentication template itself.
             if !authentication && let Some(edge) = parsed.edge() {
                 refuse(
                     "/body".to_owned(),
@@ -50,7 +50,8 @@ pub fn check(body: &str, extras: &Extras, named: bool, authentication: bool) -> 
             if !authentication && parsed.has_neighbours() {
                 refuse(
                     "/body".to_owned(),
-                    "two {{ }} side by side, which Meta refuses: put a word between".to_owned(),
+                    "two {{ }} side by side, which Meta refuses: put a word between them"
+                        .to_owned(),
                 );
             }
             if authentication && parsed.expressions.len() != 1 {
@@ -163,7 +164,7 @@ fn check_buttons(
     if changes.count() > 1 {
         refuse(
             "/buttons".to_owned(),
-            "quick replies stand together".to_owned(),
+            "quick replies must not be mixed with other buttons".to_owned(),
         );
     }
     for (index, button) in buttons.iter().enumerate() {
@@ -171,7 +172,8 @@ fn check_buttons(
         if authentication != matches!(button, Button::Otp(_)) {
             refuse(
                 format!("/buttons/{index}"),
-                "otp buttons belong to authentication templates, and only they".to_owned(),
+                "authentication templates have otp buttons only, and other templates none"
+                    .to_owned(),
             );
         }
         let text = match button {
@@ -255,7 +257,7 @@ mod tests {
             ),
             (
                 "See {{ a }} {{ b }}.",
-                "two {{ }} side by side, which Meta refuses: put a word between",
+                "two {{ }} side by side, which Meta refuses: put a word between them",
             ),
         ] {
             let found = said(check(body, &Extras::default(), false, false));
@@ -270,7 +272,7 @@ mod tests {
             )),
             [""; 0]
         );
-        // Of a code Meta writes the text itself.
+        // Meta writes the text of an authentication template itself.
         assert_eq!(
             said(check("{{ code }}", &Extras::default(), false, true)),
             [""; 0]
@@ -301,7 +303,7 @@ mod tests {
         assert_eq!(
             rules(json!({"buttons": [reply, url, reply]}), false),
             [
-                "/buttons quick replies stand together",
+                "/buttons quick replies must not be mixed with other buttons",
                 "/buttons/1/url one {{ }} at most, at the end"
             ]
         );
@@ -310,7 +312,7 @@ mod tests {
                 json!({"buttons": [{"type": "otp", "otp_type": "copy_code"}]}),
                 false
             ),
-            ["/buttons/0 otp buttons belong to authentication templates, and only they"]
+            ["/buttons/0 authentication templates have otp buttons only, and other templates none"]
         );
         assert_eq!(
             rules(json!({"add_security_recommendation": true}), false),

@@ -1,4 +1,4 @@
-//! A template filled in: what the provider is given, and what people read.
+//! Fills a template: the provider's parameters, and the text that people read.
 
 use serde_json::Value;
 
@@ -17,20 +17,20 @@ const MAX_COPY_CODE: usize = 15;
 const MAX_OTP: usize = 15;
 const MAX_PAYLOAD: usize = 256;
 
-/// What stands in a header, as errors name it.
+/// The name of a header's content in errors.
 const HEADER_ID: &str = "the header's id";
 const HEADER_LINK: &str = "the header's link";
 const HEADER_FILENAME: &str = "the header's filename";
 
-/// A template with everything filled in.
+/// A filled template.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filled {
     pub header: Option<FilledHeader>,
-    /// With names when the template's parameters are named.
+    /// With names if the template's parameters are named.
     pub body: Vec<Parameter>,
     /// Only those that take a parameter.
     pub buttons: Vec<FilledButton>,
-    /// What a filter, or the kind of a parameter, could not read, and is shown as it came.
+    /// Values that a filter, or the kind of a parameter, could not read; they are shown unchanged.
     pub unread: Vec<Unread>,
 }
 
@@ -57,7 +57,7 @@ pub enum FilledHeader {
     },
 }
 
-/// The parameter of the button at a place.
+/// The parameter of the button at an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilledButton {
     pub index: usize,
@@ -66,14 +66,14 @@ pub struct FilledButton {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ButtonValue {
-    /// What the address ends with.
+    /// The end of the address.
     UrlEnd(String),
     Payload(String),
     CouponCode(String),
 }
 
 impl Layout {
-    /// The text as others than the person may read it.
+    /// The text as others than the recipient may read it.
     pub fn masked_text(&self, parameters: &[Parameter]) -> String {
         let shown: Vec<Parameter> = parameters
             .iter()
@@ -89,12 +89,12 @@ impl Layout {
         self.text(&shown)
     }
 
-    /// Fills in the examples, each of which must be readable.
+    /// Fills in the examples, which must all be valid.
     pub fn example(&self) -> Result<Filled, TemplateError> {
         self.filled(&self.example_context(), true)
     }
 
-    /// The examples of its parameters, and somebody's name for what Herald fills in.
+    /// The examples of its parameters, and an example name for the variables that Herald fills in.
     pub fn example_context(&self) -> Value {
         let mut context = serde_json::Map::new();
         for name in PROVIDED {
@@ -109,8 +109,8 @@ impl Layout {
         Value::Object(context)
     }
 
-    /// What texts are rendered with: what is given, defaults for what is not, and the language
-    /// of the reader.
+    /// The context of a rendering: given values, defaults for missing ones, and the language of the
+    /// reader.
     fn prepared(
         &self,
         context: &Value,
@@ -130,7 +130,7 @@ impl Layout {
                             variables.insert(name, Value::from(default.as_str()));
                         }
                         (None, Some(true)) => return Err(TemplateError::Missing(name)),
-                        // The text has a default of its own, which stands in for nothing only.
+                        // The text has a default of its own, which applies only to missing values.
                         (None, Some(false)) => drop(variables.remove(&name)),
                         (None, None) => {}
                     }
@@ -152,7 +152,7 @@ impl Layout {
         Ok(Context::of_params(&context, is_strict))
     }
 
-    /// Fills everything in. What cannot be read is shown as it came, unless the template is
+    /// Fills everything in. A value that cannot be read is shown unchanged, unless the template is
     /// `strict`.
     pub fn fill(&self, context: &Value) -> Result<Filled, TemplateError> {
         self.filled(context, self.extras.strict)
@@ -182,7 +182,7 @@ impl Layout {
         }
         let mut buttons = Vec::new();
         if self.authentication {
-            // The code stands in the text and in the button (Meta, "Authentication templates").
+            // The code appears in the text and in the button (Meta, "Authentication templates").
             if let Some(code) = body.first() {
                 if code.text.chars().count() > MAX_OTP {
                     return Err(TemplateError::TooLongFor("a one-time password", MAX_OTP));
@@ -203,7 +203,7 @@ impl Layout {
             Some(header) => filling.header(header, self.named)?,
             None => None,
         };
-        // What a filter says of a parameter is not said of the parameter again.
+        // A value reported by a filter is not reported again for its parameter.
         for found in filling.unread {
             unread.retain(|known| known.rule != found.rule);
             unread.push(found);
@@ -216,8 +216,8 @@ impl Layout {
         })
     }
 
-    /// The whole as one text, header and footer with it; `None` when it has buttons or a
-    /// file, or cannot be filled.
+    /// The whole as one text, including header and footer; `None` if it has buttons or a file, or
+    /// cannot be filled.
     pub fn plain_text(&self, context: &Value) -> Option<String> {
         let plain = matches!(self.extras.header, None | Some(Header::Text { .. }));
         if !plain || !self.extras.buttons.is_empty() || self.authentication {
@@ -233,7 +233,7 @@ impl Layout {
         Some(parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n"))
     }
 
-    /// The text of its header, if that is one.
+    /// The text of its header, if it has a text header.
     pub fn header_text(&self, context: &Value) -> Option<String> {
         match &self.extras.header {
             Some(Header::Text { text }) => {
@@ -244,7 +244,7 @@ impl Layout {
         }
     }
 
-    /// The text as the person reads it.
+    /// The text as the recipient reads it.
     pub fn text(&self, parameters: &[Parameter]) -> String {
         let values: Vec<String> = parameters
             .iter()
@@ -254,7 +254,7 @@ impl Layout {
     }
 }
 
-/// Whether nothing is given: Meta takes no parameter that is empty.
+/// Whether a value is empty: Meta takes no empty parameter.
 fn is_blank(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -263,7 +263,7 @@ fn is_blank(value: &Value) -> bool {
     }
 }
 
-/// A template being filled in.
+/// A template being filled.
 struct Filling<'a> {
     context: &'a Context,
     unread: Vec<Unread>,

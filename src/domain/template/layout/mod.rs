@@ -1,4 +1,4 @@
-//! A whole template: header, body, footer and buttons, and what fills them.
+//! The layout of a template: header, body, footer and buttons, and their parameters.
 
 mod check;
 mod fill;
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::domain::language::is_akin;
 
-/// What a template has beside its body, as a catalogue writes it.
+/// The parts of a template besides its body, as written in a catalogue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Extras {
@@ -30,20 +30,20 @@ pub struct Extras {
     pub footer: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buttons: Vec<Button>,
-    /// What is said of its parameters; nothing, or of every one.
+    /// Declarations of its parameters: of none or of all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<Declared>,
-    /// Of an authentication template: Meta writes below the text how long its code is good.
+    /// Authentication templates: Meta writes below the text how long the code is valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code_expiration_minutes: Option<u8>,
-    /// Of an authentication template: Meta adds that the code is for nobody else.
+    /// Authentication templates: Meta adds the advice not to share the code.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub add_security_recommendation: bool,
-    /// A value that a filter or the kind of a parameter cannot read keeps it from being sent,
-    /// instead of being shown as it came.
+    /// A value that a filter or the kind of a parameter cannot read prevents sending, instead of
+    /// being shown unchanged.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub strict: bool,
-    /// Of times that are given without a zone, as in the tz database; UTC, if absent.
+    /// Zone of times without one, by its name in the tz database; UTC, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
 }
@@ -61,7 +61,7 @@ impl Extras {
     }
 }
 
-/// What stands above the body. Every value may hold Jinja2 expressions.
+/// The part above the body. Every value may hold Jinja2 expressions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Header {
@@ -95,7 +95,7 @@ pub enum Header {
 pub enum Button {
     QuickReply {
         text: String,
-        /// What comes back when it is tapped; its text, if absent.
+        /// Returned when it is tapped; its text, if absent.
         payload: Option<String>,
     },
     /// Its address may end with one expression.
@@ -111,15 +111,15 @@ pub enum Button {
     CopyCode {
         code: String,
     },
-    /// Of an authentication template: it copies or fills in the code of the body.
+    /// Authentication templates: copies or fills in the code of the body.
     Otp(Otp),
     RequestContactInfo,
 }
 
-/// Variables that Herald fills in: who receives it, and whom it is about.
+/// Variables that Herald fills in: the recipient and the subject.
 pub const PROVIDED: [&str; 3] = ["contact", "about", "related_contact_name"];
 
-/// Stands where something secret was.
+/// Replaces a secret value.
 pub const MASK: &str = "••••••";
 
 /// Limits of Meta, "Template components", in characters.
@@ -127,21 +127,21 @@ const MAX_HEADER: usize = 60;
 const MAX_URL: usize = 2000;
 const MAX_BODY: usize = 1024;
 
-/// A template, read and taken apart.
+/// A parsed template.
 #[derive(Clone, Debug)]
 pub struct Layout {
     pub body: Body,
     extras: Extras,
     named: bool,
     authentication: bool,
-    /// What it is written in.
+    /// The language of its text.
     language: String,
-    /// Of the body's expressions: which may be seen by the person alone.
+    /// For each expression of the body: whether only the recipient may see it.
     secret_places: Vec<bool>,
 }
 
 impl Layout {
-    /// Reads a stored template.
+    /// Parses a stored template.
     pub fn parse(
         body: &str,
         extras: Extras,
@@ -160,7 +160,7 @@ impl Layout {
             language: language.to_owned(),
             secret_places: Vec::new(),
         };
-        // Found once: a text is filled for everybody who gets it.
+        // Computed once: a text is filled for every recipient.
         let is_secret = |expression: &String| {
             let asked = names_in(expression);
             asked.iter().any(|name| layout.is_sensitive(name))
@@ -169,8 +169,8 @@ impl Layout {
         Ok(layout)
     }
 
-    /// The language in which dates and amounts are written: the reader's, whose country
-    /// matters, if the text is in it; else the text's.
+    /// The language of dates and amounts: the reader's, whose country matters, if the text is in
+    /// that language; otherwise the text's.
     fn written_in<'a>(&'a self, context: &'a Value) -> &'a str {
         context
             .pointer("/contact/language")
@@ -179,11 +179,11 @@ impl Layout {
             .unwrap_or(&self.language)
     }
 
-    /// The names a caller must provide, each once, in order.
+    /// The variables that a caller must provide, each once, in order.
     pub fn variables(&self) -> Vec<String> {
         let mut names = self.body.variables();
         for text in texts(&self.extras) {
-            // Anything but a body of Meta's may use what it likes; what it asks for is asked for.
+            // Parts other than the body may use any expression: every variable in them counts.
             let Ok(found) = variables_of(text) else {
                 continue;
             };
@@ -196,8 +196,8 @@ impl Layout {
         names
     }
 
-    /// A name that a rendering asks for and [`Self::variables`] has not: whoever gives it would be
-    /// told that there is no such parameter.
+    /// A variable used in rendering that [`Self::variables`] does not list: a caller who provides
+    /// it would be refused because there is no such parameter.
     pub fn unseen(&self) -> Option<String> {
         let asked = Arc::default();
         for expression in &self.body.expressions {
@@ -212,7 +212,7 @@ impl Layout {
         asked.into_iter().find(|name| !is_known(name))
     }
 
-    /// The parameter that an error is about: of those that stand in its place, the longest.
+    /// The parameter that an error is about: of those in its place, the longest.
     pub fn blamed(&self, error: &TemplateError, params: &Value) -> Option<String> {
         let header = || match &self.extras.header {
             Some(header) => texts_of(header),
@@ -254,12 +254,12 @@ impl Layout {
         given.max_by_key(length)
     }
 
-    /// What is said of a parameter, if anything is.
+    /// The declaration of a parameter, if there is one.
     pub fn declared(&self, name: &str) -> Option<&Declared> {
         self.extras.parameters.iter().find(|it| it.name == name)
     }
 
-    /// Whether nobody may see what is given for it: it is declared so, or a one-time password.
+    /// Whether its value is secret: it is declared so, or a one-time password.
     pub fn is_sensitive(&self, name: &str) -> bool {
         if PROVIDED.contains(&name) {
             return false;
@@ -267,7 +267,7 @@ impl Layout {
         self.authentication || self.declared(name).is_some_and(|it| it.sensitive)
     }
 
-    /// Takes what is secret out of the parameters; [`MASK`] stands in its place.
+    /// Removes secret values from the parameters; [`MASK`] replaces them.
     pub fn take_secrets(&self, params: &mut Value) -> Map<String, Value> {
         let mut secrets = Map::new();
         let Some(params) = params.as_object_mut() else {
@@ -281,7 +281,7 @@ impl Layout {
         secrets
     }
 
-    /// What it has beside its body.
+    /// Its parts besides the body.
     pub const fn extras(&self) -> &Extras {
         &self.extras
     }

@@ -3,17 +3,17 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Meta's limit of apps for one template.
+/// Most apps of one template.
 const MAX_APPS: usize = 5;
 
-/// A hash of an app's signing key has so many characters.
+/// Length of the hash of an app's signing key, in characters.
 const HASH: usize = 11;
 
 /// How a one-time password gets into the app.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OtpType {
-    /// The person copies it.
+    /// The user copies it.
     #[default]
     CopyCode,
     /// A tap fills it in, on Android; elsewhere it is copied.
@@ -35,21 +35,21 @@ pub struct SupportedApp {
 #[serde(deny_unknown_fields)]
 pub struct Otp {
     pub otp_type: OtpType,
-    /// Of the button that copies; Meta's own words, if absent.
+    /// Label of the copy button; Meta's own, if absent.
     pub text: Option<String>,
-    /// Of the button that fills in; Meta's own words, if absent.
+    /// Label of the autofill button; Meta's own, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autofill_text: Option<String>,
-    /// Of `one_tap` and `zero_tap`.
+    /// For `one_tap` and `zero_tap`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub supported_apps: Vec<SupportedApp>,
-    /// Of `zero_tap`: that Meta's terms for it are accepted.
+    /// For `zero_tap`: Meta's terms for it are accepted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub zero_tap_terms_accepted: bool,
 }
 
 impl Otp {
-    /// What is on the button.
+    /// The label of the button.
     pub(super) fn label(&self) -> String {
         let (text, usual) = match self.otp_type {
             OtpType::CopyCode => (&self.text, "Copy code"),
@@ -58,7 +58,7 @@ impl Otp {
         text.clone().unwrap_or_else(|| usual.to_owned())
     }
 
-    /// What is wrong with it: a field and the rule.
+    /// Violations: a field and the rule.
     pub(super) fn check(&self) -> Vec<(&'static str, &'static str)> {
         let mut wrong = Vec::new();
         let mut refuse = |field: &'static str, rule: &'static str| wrong.push((field, rule));

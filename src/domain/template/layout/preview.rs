@@ -1,13 +1,13 @@
-//! A template as people read it: for who looks before anything is sent.
+//! Preview of a template as its recipient reads it, before anything is sent.
 
 use serde_json::Value;
 
 use super::{Button, Header, Layout};
 
-/// What Meta adds to a code (Meta, "Authentication templates").
+/// The text that Meta adds to a code (Meta, "Authentication templates").
 const RECOMMENDATION: &str = " For your security, do not share this code.";
 
-/// What stands where in a bubble.
+/// The parts of a message bubble.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
     pub header: Option<Above>,
@@ -16,12 +16,12 @@ pub struct Preview {
     pub footer: Option<String>,
     /// Their labels, in order.
     pub buttons: Vec<String>,
-    /// Why it could not be filled in: expressions stand where values would. Or what is shown as
-    /// it came.
+    /// Why it could not be filled in: expressions are shown in the place of values. Or the values
+    /// that are shown unchanged.
     pub problem: Option<String>,
 }
 
-/// What stands above the text.
+/// The part above the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Above {
     Text(String),
@@ -30,7 +30,7 @@ pub enum Above {
 }
 
 impl Layout {
-    /// The template, filled with these.
+    /// The template, filled with these values.
     pub fn preview(&self, context: &Value) -> Preview {
         let filled = self.fill(context);
         let mut body = if let Ok(filled) = &filled {

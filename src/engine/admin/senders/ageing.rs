@@ -1,4 +1,4 @@
-//! Credentials that are about to expire, or have not been replaced for long.
+//! Warns of credentials that are about to expire or have not been replaced for long.
 
 use crate::{
     domain::{
@@ -14,8 +14,8 @@ use crate::{
     },
 };
 
-/// Raises `herald.credential.expiring` and `herald.credential.old`, once each for a
-/// credential. Says how many.
+/// Raises `herald.credential.expiring` and `herald.credential.old`, once each for a credential.
+/// Returns the number.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
     let ageing = engine.settings.ageing;
     let due: Vec<(entity::credential::Model, Warning)> = credential::all(engine.store.reader())
@@ -68,7 +68,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
             Warning::Age => "credential.old",
             Warning::Expiry => "credential.expiring",
         };
-        tracing::warn!(event, credential.id = %row.id, kind = row.kind, "a credential is to be replaced");
+        tracing::warn!(event, credential.id = %row.id, kind = row.kind, "a credential should be replaced");
     }
     Ok(told)
 }

@@ -1,4 +1,4 @@
-//! Credentials of senders: kept encrypted, never given back.
+//! Credentials of senders: stored encrypted, and write-only.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -21,16 +21,16 @@ use crate::{
     store::{DatabaseTransaction, StoreError, credential, new_id, sender},
 };
 
-/// A credential to be kept.
+/// A credential to be stored.
 #[derive(Clone, Debug)]
 pub struct NewCredential {
     pub kind: Kind,
     pub value: SecretString,
-    /// When its issuer will not take it any more, if that is known.
+    /// When its issuer stops accepting it, if known.
     pub expires_at: Option<Timestamp>,
 }
 
-/// What is wrong with credentials, by position.
+/// Validates credentials; errors name the position.
 pub(super) fn check_all(all: &[NewCredential], now: Timestamp, wrong: &mut Vec<FieldError>) {
     for (position, new) in all.iter().enumerate() {
         let at = if all.len() == 1 {
@@ -42,14 +42,13 @@ pub(super) fn check_all(all: &[NewCredential], now: Timestamp, wrong: &mut Vec<F
             wrong.push(field(&format!("{at}/value"), rule));
         }
         if new.expires_at.is_some_and(|at| at <= now) {
-            wrong.push(field(&format!("{at}/expires_at"), "it lies in the past"));
+            wrong.push(field(&format!("{at}/expires_at"), "it is in the past"));
         }
     }
 }
 
-/// Seals a credential and keeps it. A new access token takes the place of the old
-/// ones; secrets and verify tokens stand beside each other, so that a rotation loses
-/// nothing.
+/// Seals a credential and stores it. A new access token replaces the old ones; app secrets and
+/// verify tokens stay valid side by side, so that a rotation loses no callback.
 pub(super) async fn insert(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -88,7 +87,7 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Gives a sender another credential. It is used by the next call.
+/// Adds a credential to a sender. The next call uses it.
 pub async fn add_credential(
     engine: &Engine,
     by: By<'_>,
@@ -139,7 +138,7 @@ async fn owned(
     Ok(is_its.then_some((row, found)))
 }
 
-/// Puts a credential into use or out of it. With none in use, the environment's is used.
+/// Activates or deactivates a credential. If none is active, the environment's is used.
 pub async fn set_active(
     engine: &Engine,
     by: By<'_>,
@@ -170,7 +169,7 @@ pub async fn set_active(
     .await
 }
 
-/// Forgets a credential for good.
+/// Deletes a credential for good.
 pub async fn remove(
     engine: &Engine,
     by: By<'_>,
@@ -190,13 +189,13 @@ pub async fn remove(
     .await
 }
 
-/// A credential as people may see it.
+/// A credential as shown to people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
-    /// None: it stands in the environment.
+    /// `None`: it comes from the environment.
     pub id: Option<Uuid>,
     pub kind: Kind,
-    /// First 8 … last 3; none when no key of ours opens it.
+    /// First 8 … last 3 characters; `None` if none of our keys opens it.
     pub masked: Option<String>,
     pub active: bool,
     pub created_at: Option<Timestamp>,
@@ -204,7 +203,7 @@ pub struct Shown {
     pub added_by: Option<String>,
 }
 
-/// What a sender and its app have, and what the environment adds, newest last.
+/// The credentials of a sender, of its app and from the environment, newest last.
 pub async fn shown(engine: &Engine, row: &entity::sender::Model) -> Result<Vec<Shown>, StoreError> {
     let (own, apps) = (keyring::token_scope(row.id), keyring::scope_of(row));
     let environment = &engine.keys.environment;

@@ -1,6 +1,6 @@
-//! What people do with senders: add and change them, choose the default, hold and
-//! release them, give them credentials. Each is one transaction with its audit
-//! entry, and every process sees it before its next call.
+//! Manages senders: adds and changes them, chooses the default, holds and releases them, and sets
+//! their credentials. Each operation is one transaction with its audit entry, and every process
+//! sees it before its next call.
 
 mod ageing;
 mod credentials;
@@ -35,10 +35,10 @@ use crate::{
     },
 };
 
-/// No name is longer, in characters.
+/// Longest name, in characters.
 const MAX_NAME: usize = 64;
 
-/// A limit is at most this, in messages per second.
+/// Largest limit, in messages per second.
 const MAX_PER_SECOND: i64 = 10_000;
 
 /// Why nothing was changed.
@@ -51,7 +51,7 @@ pub enum SenderError {
     /// Credentials cannot be encrypted without a key.
     #[error("there is no key to encrypt credentials with")]
     NoKey,
-    /// The secret key was replaced: this process has the one of before.
+    /// The secret key was replaced: this process still has the previous one.
     #[error("the secret key was replaced")]
     KeyReplaced,
     /// The idempotency key was used for something else.
@@ -83,12 +83,12 @@ impl WorkError for SenderError {
     }
 }
 
-/// Who does it, and when.
+/// The actor of a change, and its time.
 #[derive(Clone, Copy, Debug)]
 pub struct By<'a> {
     pub actor: &'a str,
     pub now: Timestamp,
-    /// A repeat with the same key makes nothing a second time.
+    /// A repeat with the same key changes nothing.
     pub key: Option<&'a Key>,
 }
 
@@ -99,7 +99,7 @@ fn field(pointer: &str, rule: impl Into<String>) -> FieldError {
     }
 }
 
-/// Writes down who did what.
+/// Writes an audit entry.
 async fn changed(
     tx: &DatabaseTransaction,
     by: By<'_>,
@@ -144,7 +144,7 @@ async fn made_before(
     }
 }
 
-/// Runs one change. What it refuses leaves nothing behind.
+/// Runs one change in a transaction. A refused change is rolled back.
 async fn change<T>(
     engine: &Engine,
     now: Timestamp,
@@ -153,19 +153,18 @@ async fn change<T>(
     let done = engine
         .store
         .write_or_refuse(async |tx| {
-            // Every process sees by it that something changed; and whoever changes
-            // senders waits here for whoever else does.
+            // Tells all processes that something has changed, and serializes changes of senders.
             setting::count_up(tx, keyring::REVISION, now).await?;
             work(tx).await
         })
         .await?;
-    // This process at once; the others by their next claim.
+    // This process at once; the others at their next claim.
     engine.refresh_keyring().await?;
     engine.wake_senders();
     Ok(done)
 }
 
-/// How a sender stands, and why, if it does not send.
+/// The state of a sender, with the reason if it cannot send.
 pub fn standing(engine: &Engine, row: &entity::sender::Model) -> (&'static str, Option<String>) {
     if row.off_at.is_some() {
         return ("off", row.off_reason.clone());
@@ -191,7 +190,7 @@ fn check_pace(per_second: Option<i64>, wrong: &mut Vec<FieldError>) {
     }
 }
 
-/// Adds a sender with its credentials, a nonce for each.
+/// Adds a sender with its credentials; `nonces` has one for each.
 pub async fn add(
     engine: &Engine,
     by: By<'_>,
@@ -248,7 +247,7 @@ pub async fn add(
     .await
 }
 
-/// Changes what a sender is.
+/// Changes the attributes of a sender.
 pub async fn set(
     engine: &Engine,
     by: By<'_>,
@@ -291,13 +290,13 @@ pub async fn set(
         let before = row.clone();
         let after = sender::set(tx, row, changes.clone(), by.now).await?;
         let (old, new) = (keyring::scope_of(&before), keyring::scope_of(&after));
-        // What it had for itself it now has in common with its app's other numbers.
+        // Its own secrets now belong to its app and all the app's numbers.
         if old != new && before.app_id.is_none() {
             credential::move_to_app(tx, &old, &new).await?;
         }
         let mut detail = differences(&before, &after);
         if old != new && before.app_id.is_some() {
-            // An app without a number has nobody to speak of, and nobody would see its secrets.
+            // An app without a number receives no callbacks, and no page would show its secrets.
             let retired = retire_app(tx, before.app_id.as_deref(), &old, by.now).await?;
             if let (true, Some(detail)) = (retired > 0, detail.as_object_mut()) {
                 detail.insert("secrets_deactivated".to_owned(), json!(retired));
@@ -309,7 +308,7 @@ pub async fn set(
     .await
 }
 
-/// Takes the secrets of an app out of use that no sender names any more. Says how many.
+/// Deactivates the secrets of an app that no sender uses any more. Returns the number.
 async fn retire_app(
     tx: &DatabaseTransaction,
     app_id: Option<&str>,
@@ -329,7 +328,7 @@ async fn retire_app(
     Ok(retired)
 }
 
-/// What was changed, before and after.
+/// The changed fields, before and after.
 fn differences(before: &entity::sender::Model, after: &entity::sender::Model) -> Value {
     let mut all = vec![
         ("name".to_owned(), json!(before.name), json!(after.name)),
@@ -359,7 +358,7 @@ fn differences(before: &entity::sender::Model, after: &entity::sender::Model) ->
         .into()
 }
 
-/// Makes a sender the one that is used when none is named.
+/// Makes a sender the default.
 pub async fn make_default(engine: &Engine, by: By<'_>, id: Uuid) -> Result<(), SenderError> {
     change(engine, by.now, async |tx| {
         let Some(row) = sender::find(tx, id).await? else {

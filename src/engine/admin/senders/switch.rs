@@ -1,4 +1,4 @@
-//! Holding a sender by hand, and letting it go on.
+//! Holds and releases a sender by hand.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use crate::{
     store::{StoreError, notification::Filter, sender},
 };
 
-/// Holds a sender: what is asked for is accepted and waits, and expires as always.
+/// Holds a sender: requests are accepted and wait, and expire as usual.
 pub async fn hold(engine: &Engine, by: By<'_>, id: Uuid, reason: &str) -> Result<(), SenderError> {
     change(engine, by.now, async |tx| {
         let Some(row) = sender::lock(tx, id).await? else {
@@ -28,7 +28,7 @@ pub async fn hold(engine: &Engine, by: By<'_>, id: Uuid, reason: &str) -> Result
     .await
 }
 
-/// Lets a sender go on, whether a person or its provider had held it.
+/// Releases a sender, whether an operator or its provider's failures held it.
 pub async fn release(engine: &Engine, by: By<'_>, id: Uuid) -> Result<(), SenderError> {
     change(engine, by.now, async |tx| {
         let Some(row) = sender::lock(tx, id).await? else {
@@ -46,9 +46,9 @@ pub async fn release(engine: &Engine, by: By<'_>, id: Uuid) -> Result<(), Sender
     Ok(())
 }
 
-/// Takes what waits for this sender and was asked for before then out of the queue for
-/// good, a chunk at a time: after a long hold, yesterday's news is of no use. With
-/// `dry_run` it only says what would happen. `None`: there is no such sender.
+/// Cancels messages of this sender that were requested before a given time and still wait, in
+/// chunks: after a long hold, yesterday's messages are of no use. With `dry_run` it only reports.
+/// `None`: the sender does not exist.
 pub async fn discard(
     engine: &Engine,
     by: By<'_>,
@@ -63,7 +63,7 @@ pub async fn discard(
         statuses: vec![Status::Queued, Status::Held, Status::Retrying],
         sender: Some((id, row.is_default)),
         until: Some(before),
-        // What is to leave on Friday has not waited.
+        // A message scheduled for Friday has not been waiting.
         due_by: Some(by.now),
         ..Filter::default()
     };

@@ -1,4 +1,4 @@
-//! What providers say of their numbers: how much each may send per second, and how people write it.
+//! Reads from providers how many messages a number may send per second, and its displayed form.
 
 use uuid::Uuid;
 
@@ -9,13 +9,13 @@ use crate::{
     store::{StoreError, sender},
 };
 
-/// A number is asked about again after this.
+/// Interval between two queries for a number.
 const AGAIN_SECONDS: i64 = 6 * 60 * 60;
 
-/// A provider that did not answer is asked again after this.
+/// Interval after a provider did not answer.
 const AGAIN_AFTER_TROUBLE_SECONDS: i64 = 5 * 60;
 
-/// Asks, if it is time. Says whether anything was learnt.
+/// Queries the provider if it is due. Returns whether anything was learned.
 pub async fn turn(
     engine: &Engine,
     provider: &dyn MessageSender,
@@ -31,7 +31,7 @@ pub async fn turn(
     }
     let (facts, asked_at) = match provider.number().await {
         Ok(facts) => (facts, now),
-        // It is no error of the message that waits: the usual pace is kept meanwhile.
+        // This is no error of a waiting message: the usual pace applies meanwhile.
         Err(AskError::Unsupported) => (NumberFacts::default(), now),
         Err(_) => (
             NumberFacts::default(),

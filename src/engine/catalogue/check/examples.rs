@@ -1,4 +1,4 @@
-//! Every route must be able to use the example of its event.
+//! Checks that every route can use the example of its event.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Evaluates each route with the example of its event, and fills its template in.
+/// Evaluates each route with the example of its event, and fills its template.
 pub(super) fn check(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
     for (index, entry) in catalogue.route.iter().enumerate() {
         let at = At {

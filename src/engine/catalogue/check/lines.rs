@@ -1,32 +1,33 @@
-//! Where in a catalogue's file things stand.
+//! Finds the lines of entries and keys in a catalogue file.
 
 use std::collections::BTreeMap;
 
 use toml::de::{DeTable, DeValue};
 
-/// The lines of a file's entries and of their keys, counted from 1.
+/// The lines of a file's entries and their keys, counted from 1.
 #[derive(Debug, Default)]
 pub struct Lines {
     entries: BTreeMap<(String, usize), Entry>,
-    /// Those of texts and keys with NUL, which PostgreSQL stores in no text.
+    /// Lines of texts and keys with NUL, which PostgreSQL cannot store.
     pub with_nul: Vec<usize>,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
     line: usize,
-    /// By the whole way to a key: `send.to`, `parameter.0.example`.
+    /// By full path of a key: `send.to`, `parameter.0.example`.
     keys: BTreeMap<String, usize>,
 }
 
-/// The line of a place in a text.
+/// The line of a byte position in a text.
 pub fn line_at(text: &str, place: usize) -> usize {
     let before = text.get(..place).unwrap_or(text);
     before.matches('\n').count() + 1
 }
 
 impl Lines {
-    /// Of a text that was read before: what cannot be read has no lines.
+    /// Reads the lines of a text that has been parsed before; a text that cannot be parsed has
+    /// none.
     pub fn of(text: &str) -> Self {
         let Ok(document) = DeTable::parse(text) else {
             return Self::default();
@@ -51,7 +52,7 @@ impl Lines {
         lines
     }
 
-    /// The lines of all that stands in a value.
+    /// Collects the lines of everything in a value.
     fn gather(
         &mut self,
         places: &Places,
@@ -89,7 +90,7 @@ impl Lines {
         }
     }
 
-    /// The line of a key of an entry; of what it stands in, or of the entry, if there is none.
+    /// The line of a key in an entry; if absent, that of its parent or of the entry.
     pub fn find(&self, kind: &str, index: usize, field: &str) -> Option<usize> {
         let entry = self.entries.get(&(kind.to_owned(), index))?;
         let mut way = field;
@@ -105,8 +106,8 @@ impl Lines {
     }
 }
 
-/// Where the lines of a text end. Counting from its beginning for each place would read a file
-/// with many entries as often as it has entries.
+/// Where the lines of a text end. Counting from the beginning for each position would be quadratic
+/// in files with many entries.
 struct Places(Vec<usize>);
 
 impl Places {

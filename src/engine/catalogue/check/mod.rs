@@ -1,4 +1,4 @@
-//! What is wrong with a catalogue, found without looking at the database.
+//! Checks a catalogue without the database.
 
 mod examples;
 mod lines;
@@ -18,11 +18,11 @@ use self::{
 use super::{Catalogue, values, values::Values};
 use crate::domain::{catalogue::Kind, language, phone::Phone, quiet, recipient::UserId};
 
-/// What is wrong with a catalogue, all of it, each with where it stands.
+/// All mistakes of a catalogue, with their lines.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mistakes(pub Vec<Mistake>);
 
-/// A catalogue that was read, and where its entries stand.
+/// A parsed catalogue, with the lines of its entries.
 #[derive(Debug)]
 pub struct Parsed {
     pub catalogue: Catalogue,
@@ -30,7 +30,7 @@ pub struct Parsed {
 }
 
 impl Parsed {
-    /// A mistake of an entry that only the database knows of.
+    /// A mistake in an entry that only the database reveals.
     pub fn mistake(&self, kind: Kind, name: &str, field: &str, rule: &str) -> Mistake {
         let mut wrong = Wrong {
             lines: &self.lines,
@@ -52,7 +52,7 @@ impl Parsed {
     }
 }
 
-/// Reads and checks a catalogue without looking at the database.
+/// Parses and checks a catalogue without the database.
 pub fn parse(text: &str, values: &Values) -> Result<Parsed, Mistakes> {
     let text = values::fill(text, values).map_err(Mistakes)?;
     let catalogue: Catalogue = toml::from_str(&text).map_err(|error| {
@@ -95,7 +95,7 @@ fn check(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
     }
     people(catalogue, wrong);
     routes::check(catalogue, wrong);
-    // What an example shows is of use only when everything can be read.
+    // Examples are worth checking only when everything else is valid.
     if wrong.found.is_empty() {
         examples::check(catalogue, wrong);
     }

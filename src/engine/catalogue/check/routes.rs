@@ -1,4 +1,4 @@
-//! What cannot work of a route or a rule.
+//! Checks routes and rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Labels a route may put on a notification.
+/// Most labels that a route may set on a notification.
 const MAX_LABELS: usize = 8;
 
 /// Checks every route and every rule.
@@ -58,7 +58,7 @@ fn route(entry: &RouteEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
     channel(at, "channel", &entry.channel, wrong);
     texts(at, "params", &entry.params, wrong);
     texts(at, "labels", &entry.labels, wrong);
-    // It may be empty: about nobody.
+    // It may be empty: then the message has no subject.
     if let Some(about) = entry.about.as_ref().filter(|it| !it.trim().is_empty()) {
         recipient(at, "about", about, false, wrong);
     }
@@ -142,7 +142,7 @@ fn texts(at: At<'_>, field: &str, texts: &BTreeMap<String, String>, wrong: &mut 
 fn recipients(at: At<'_>, field: &str, to: &OneOrMany, same_allowed: bool, wrong: &mut Wrong<'_>) {
     let entries: Vec<String> = to.clone().into();
     if entries.is_empty() {
-        wrong.field(at, field, "nobody");
+        wrong.field(at, field, "needs at least one recipient");
     }
     for entry in &entries {
         recipient(at, field, entry, same_allowed, wrong);

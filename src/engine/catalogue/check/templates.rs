@@ -1,4 +1,4 @@
-//! What Meta, or we, would refuse of a template.
+//! Checks templates against Meta's rules and our own.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::{
     engine::catalogue::TemplateEntry,
 };
 
-/// Checks a template and what is said of its parameters.
+/// Checks a template and the declarations of its parameters.
 pub(super) fn check(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
     if entry.name.is_empty()
         || entry.name.len() > 512
@@ -58,9 +58,9 @@ pub(super) fn check(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
     }
 }
 
-/// Whether what is said of parameters is of those there are, and of all of them.
+/// Checks that the declarations cover exactly the template's parameters.
 fn parameters(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
-    // What cannot be read has been said.
+    // An unreadable template has been reported already.
     let layout = Layout::parse(
         &entry.body,
         entry.extras().unwrap_or_default(),
@@ -71,9 +71,11 @@ fn parameters(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
     let Ok(layout) = layout else {
         return;
     };
-    // Found by rendering it: what an analysis overlooks could never be sent.
+    // Found by rendering: a parameter that the analysis overlooks could never be filled.
     if let Some(name) = layout.unseen() {
-        let rule = format!("parameter {name}: it is used where it is not seen: write it otherwise");
+        let rule = format!(
+            "parameter {name}: it is used where it cannot be detected: rewrite the expression"
+        );
         wrong.part(at, "body", rule);
         return;
     }
@@ -92,13 +94,13 @@ fn parameters(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
         if PROVIDED.contains(&name.as_str()) {
             refuse("name", "Herald fills it in");
         } else if !used.contains(name) {
-            refuse("name", "nothing asks for it");
+            refuse("name", "it is not used");
         }
         if !seen.insert(name) {
             refuse("name", "stands twice");
         }
         if declared.required == Some(true) && declared.default.is_some() {
-            let rule = "required: it has a default, which would never stand in";
+            let rule = "required: it has a default, which would never be used";
             refuse("required", rule);
         }
         for (field, value) in [
@@ -113,7 +115,7 @@ fn parameters(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
     }
     for name in &used {
         if !seen.contains(name) && !PROVIDED.contains(&name.as_str()) {
-            let rule = format!("parameter {name}: it is used, and not declared");
+            let rule = format!("parameter {name}: it is used, but not declared");
             wrong.part(at, "body", rule);
         }
     }

@@ -1,23 +1,23 @@
-//! Mistakes, each with its line.
+//! Collects the mistakes of a catalogue, each with its line.
 
 use super::lines::Lines;
 
-/// What is wrong, and where.
+/// A mistake and its place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mistake {
-    /// Counted from 1; absent when it is of no line.
+    /// Counted from 1; absent if the mistake has no line.
     pub line: Option<usize>,
     pub text: String,
 }
 
 impl Mistake {
-    /// One of no line.
+    /// A mistake without a line.
     pub fn anywhere(text: impl Into<String>) -> Self {
         let text = text.into();
         Self { line: None, text }
     }
 
-    /// As compilers print it, so that editors find the place.
+    /// In the format of compilers, so that editors find the place.
     pub fn with_file(&self, file: &str) -> String {
         match self.line {
             Some(line) => format!("{file}:{line}: {}", self.text),
@@ -35,7 +35,7 @@ impl std::fmt::Display for Mistake {
     }
 }
 
-/// Collects what is wrong.
+/// Collector of mistakes.
 #[derive(Debug)]
 pub struct Wrong<'a> {
     pub lines: &'a Lines,
@@ -51,7 +51,7 @@ pub struct At<'a> {
 }
 
 impl Wrong<'_> {
-    /// Something is wrong with a field of an entry.
+    /// Adds a mistake in a field of an entry.
     pub fn field(&mut self, at: At<'_>, field: &str, rule: impl std::fmt::Display) {
         let At { kind, index, name } = at;
         self.found.push(Mistake {
@@ -60,12 +60,12 @@ impl Wrong<'_> {
         });
     }
 
-    /// Something is wrong with an entry as a whole.
+    /// Adds a mistake in an entry as a whole.
     pub fn entry(&mut self, at: At<'_>, rule: impl std::fmt::Display) {
         self.part(at, "", rule);
     }
 
-    /// Something is wrong with what stands at a key of an entry; the rule names it.
+    /// Adds a mistake in a part of an entry; the text names it.
     pub fn part(&mut self, at: At<'_>, key: &str, rule: impl std::fmt::Display) {
         let At { kind, index, name } = at;
         self.found.push(Mistake {

@@ -1,4 +1,4 @@
-//! The messages that a rule sends.
+//! Creates the messages that a rule sends.
 
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ use crate::{
 /// Some of the messages of a follow-up.
 pub(super) struct Chunk {
     pub(super) new: Vec<NewNotification>,
-    /// Where the next chunk begins; nothing: this was the last.
+    /// Cursor of the next chunk; `None` after the last one.
     pub(super) place: Option<Place>,
 }
 
@@ -44,7 +44,7 @@ pub(super) enum FollowUpError {
     Parameter { name: String, error: TemplateError },
     #[error("its recipient {entry}: {reason}")]
     Recipient { entry: String, reason: String },
-    #[error("nobody is in its groups")]
+    #[error("its groups are empty")]
     Nobody,
     /// What is wrong with each entry.
     #[error("{}", .0.join("; "))]
@@ -103,7 +103,7 @@ pub(super) async fn next(
         });
     }
     let from = match &send.sender {
-        // Whoever hears from one number is not reminded from another.
+        // A person who got the message from one number is not reminded from another.
         None if send.to.iter().all(|to| to == "same") => parent.sender_id,
         None => None,
         Some(named) => match sender::named(tx, named).await? {
@@ -125,7 +125,7 @@ pub(super) async fn next(
         language: None,
         default_language: send.language.clone(),
         params: Value::Object(params),
-        // The one an alert is about is whom the notification was for.
+        // The subject of an alert is the recipient of the notification.
         subject_contact_id: parent.contact_id,
         subject_address: parent.address.clone(),
         reference: parent.reference.clone(),
@@ -152,11 +152,11 @@ pub(super) async fn next(
     })
 }
 
-/// Some of those whom a rule is for.
+/// Some of the recipients of a rule.
 struct Found {
     targets: Vec<Target>,
     place: Option<Place>,
-    /// What is wrong with entries that name nobody.
+    /// Errors of entries that match nobody known.
     unknown: Vec<String>,
 }
 
@@ -186,7 +186,8 @@ async fn recipients(
             entry: entry.clone(),
             reason,
         })?;
-        // What the event has chosen names only whom its product may name.
+        // An expression that takes its recipients from the event may name only contacts of its own
+        // product.
         let bounds = if is_expression(entry) {
             &own
         } else {
@@ -197,7 +198,7 @@ async fn recipients(
                 targets.extend(page.targets);
                 place.pass(page.next);
             }
-            // One unknown name must not keep the others from hearing.
+            // One unknown name must not keep the others from being notified.
             Err(ResolveError::Unknown(missing)) => {
                 unknown.push(missing.0);
                 place.pass(None);

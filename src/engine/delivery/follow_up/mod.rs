@@ -1,4 +1,4 @@
-//! Follow-ups whose time has come become notifications, a chunk of recipients at a time.
+//! Turns due follow-ups into notifications, one chunk of recipients at a time.
 
 mod children;
 
@@ -24,18 +24,18 @@ use crate::{
 };
 use entity::follow_up::State;
 
-/// Follow-ups that go into one transaction.
+/// Follow-ups per transaction.
 const BATCH: i64 = 100;
 
-/// Messages that the line of a rule that fired names, at most.
+/// Most messages named by the timeline entry of a rule that fired.
 const SHOWN: usize = 100;
 
-/// How far a follow-up has come that is for more people than one transaction takes.
+/// Progress of a follow-up that has more recipients than one transaction takes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Cursor {
     #[serde(flatten)]
     place: Place,
-    /// Messages that it has made.
+    /// Number of messages made so far.
     count: usize,
     /// The first of them.
     made: Vec<Uuid>,
@@ -49,20 +49,20 @@ impl Cursor {
             .unwrap_or_default()
     }
 
-    /// Why it ends, with what had gone before.
+    /// Why the follow-up ends, prefixed with what it has done.
     fn explain(&self, reason: &str) -> String {
         match self.count {
             0 => reason.to_owned(),
-            count => format!("{reason}, after {count} messages of it had been made"),
+            count => format!("{reason}, after {count} of its messages had been created"),
         }
     }
 }
 
-/// Fires what is due. Says how many follow-ups were decided. One that the
-/// database refuses is ended alone, with its reason.
+/// Fires due follow-ups. Returns the number decided. One that the database refuses is ended alone,
+/// with its reason.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
     let candidates = follow_up::due_notifications(&engine.store, now, BATCH).await?;
-    // While sending is on hold they wait: what they would make may have been sent before.
+    // They wait while sending is on hold: the messages they would make may have been sent before.
     if candidates.is_empty() || engine.refresh_hold().await?.is_some() {
         return Ok(0);
     }
@@ -83,7 +83,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     Ok(count)
 }
 
-/// Cancels the follow-ups that were due by then, a batch at a time. Says how many.
+/// Cancels the follow-ups that were due by then, in batches. Returns the number.
 pub(in crate::engine) async fn cancel_due_before(
     engine: &Engine,
     before: Timestamp,
@@ -93,7 +93,7 @@ pub(in crate::engine) async fn cancel_due_before(
     let mut cancelled = 0;
     loop {
         let mut wanted = follow_up::due_notifications(&engine.store, before, BATCH).await?;
-        // Notifications before follow-ups, in order: the lock order.
+        // Lock order: notifications before follow-ups, sorted.
         wanted.sort_unstable();
         wanted.dedup();
         let count = engine
@@ -126,7 +126,7 @@ async fn batch(
     let (count, report) = engine
         .store
         .write(async |tx| {
-            // Notifications before follow-ups: the lock order.
+            // Lock order: notifications before follow-ups.
             let mut wanted = candidates.to_vec();
             wanted.sort_unstable();
             wanted.dedup();
@@ -172,8 +172,8 @@ async fn refuse(
     error: &StoreError,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
-    tracing::error!(event = "follow_up.refused", notification.id = %notification, %error, "a follow-up cannot be made and is skipped");
-    let reason = format!("it cannot be made: {error}");
+    tracing::error!(event = "follow_up.refused", notification.id = %notification, %error, "a follow-up cannot be created and is skipped");
+    let reason = format!("it cannot be created: {error}");
     engine
         .store
         .write(async |tx| {
@@ -187,8 +187,8 @@ async fn refuse(
         .await
 }
 
-/// Decides one follow-up, or works through one more chunk of whom it is for. Says how many
-/// people that were.
+/// Decides one follow-up, or makes one more chunk of its messages. Returns the number of
+/// recipients.
 async fn decide(
     turn: Turn<'_>,
     due: &Due,
@@ -204,7 +204,7 @@ async fn decide(
         ended.map(|()| (0, Report::default()))
     };
     if !due.unless.intersection(reached).is_empty() {
-        return stop(State::Cancelled, "one of its unless came").await;
+        return stop(State::Cancelled, "one of its `unless` happened").await;
     }
     let Some(stored) = catalogue::rule(tx, due.rule_id).await? else {
         return stop(State::Cancelled, "the rule does not exist any more").await;
@@ -228,7 +228,7 @@ async fn decide(
             count,
             made: made.take(SHOWN).collect(),
         };
-        // Behind whatever else is due, and not behind callbacks that came meanwhile.
+        // After whatever else is due, but not after callbacks that arrived meanwhile.
         follow_up::set_cursor(tx, due.id, json!(cursor).to_string(), horizon).await?;
         return Ok((new.len().max(1), report));
     }
@@ -246,7 +246,8 @@ async fn decide(
     Ok((new.len(), report))
 }
 
-/// A newer version of the rule is in force: the old one keeps its promise.
+/// Whether a rule of this name is still in force. If a newer version is, follow-ups of the old
+/// version continue.
 async fn still_named(
     engine: &Engine,
     tx: &DatabaseTransaction,

@@ -1,4 +1,4 @@
-//! Stores the status of an account's templates, and raises an event for each change.
+//! Stores the status of an account's templates and raises an event for each change.
 
 use serde_json::json;
 
@@ -20,11 +20,11 @@ use crate::{
     },
 };
 
-/// Templates that go into one transaction.
+/// Templates per transaction.
 const TOGETHER: usize = 50;
 
-/// Keeps what an account says of its templates, and raises an event for what has changed.
-/// Says how much has.
+/// Stores what an account reports about its templates, and raises an event for each change. Returns
+/// the number of changes.
 pub async fn learn(
     engine: &Engine,
     account_id: &str,
@@ -67,7 +67,7 @@ async fn one(
         language: &remote.language,
     };
     let before = template_sync::said(tx, name).await?.unwrap_or_default();
-    // Until an account has said something, it is what was asked for.
+    // Until the account has reported a category, the requested one applies.
     let category_before = known_category(tx, name).await?;
     let id = Some(remote.id.as_str()).filter(|id| !id.is_empty());
     let status = Some(remote.status.to_uppercase());
@@ -82,7 +82,8 @@ async fn one(
         return Ok(0);
     }
     template_sync::ensure(tx, name, id, now).await?;
-    // Callbacks tell seconds: what was decided in the second of our look is newer.
+    // Callback timestamps have 1 s resolution: backdating the poll by 1 s lets a callback of the
+    // same second win.
     let at = Timestamp::from_unix_seconds(now.unix_seconds() - 1);
     let mut told = Vec::new();
     let parts = [
@@ -98,7 +99,7 @@ async fn one(
         if !template_sync::set(tx, name, part, value, reason, at).await? {
             continue;
         }
-        // What is heard of for the first time is no news.
+        // The first status of a template is not a change.
         if known.as_ref().is_some_and(|known| known != value) {
             told.push((part, value.clone()));
         }
@@ -131,7 +132,7 @@ async fn one(
     Ok(count)
 }
 
-/// The category of a template as its account has said, or else as its catalogue wants it.
+/// The category of a template as reported by its account, or else as its catalogue requests it.
 pub async fn known_category(
     tx: &DatabaseTransaction,
     name: Name<'_>,
@@ -145,7 +146,7 @@ pub async fn known_category(
     Ok(ours.map(|row| row.category))
 }
 
-/// Lets go on what waited for a template, unless it still has to.
+/// Releases what waited for a template, unless it still has to wait.
 pub async fn release(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -159,7 +160,7 @@ pub async fn release(
         return Ok(());
     }
     // The first of them now; the rest, and those that are being held at this moment, when the
-    // sender looks (`watch::release`).
+    // sweeper runs (`sweeper::release`).
     for sender in engine.keyring().senders_of(account) {
         let released =
             notification::release_template(tx, sender, name.name, name.language, now).await?;

@@ -1,5 +1,5 @@
-//! Templates and the accounts that have them: what differs, making and changing them, and
-//! learning what was decided of them.
+//! Compares the catalogue's templates with those of the provider's accounts, creates and changes
+//! them there, and learns their status.
 
 mod learn;
 mod pull;
@@ -33,27 +33,27 @@ use crate::{
     store::{StoreError, catalogue},
 };
 
-/// What is to be done.
+/// The operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
-    /// Look, and change nothing.
+    /// Compare only; change nothing.
     Plan,
     Sync,
 }
 
-/// What became of one template in one account, or would.
+/// What happened to one template in one account, or would happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Meta has it as we do.
+    /// The account has the template as the catalogue wants it.
     Same,
     WouldCreate,
-    /// Made; this is what it waits for.
+    /// Created; with the status it waits in.
     Created,
-    /// It was made between our look and our call.
+    /// It was created by someone else between our comparison and our call.
     Adopted,
     WouldChange,
     Changed,
-    /// It differs, and cannot be changed now; this is why.
+    /// It differs and cannot be changed now, with the reason.
     Stuck(String),
     Failed(String),
 }
@@ -77,9 +77,9 @@ impl Outcome {
 #[derive(Clone, Debug)]
 pub struct Report {
     pub account: String,
-    /// As catalogues call it.
+    /// Name in the catalogue.
     pub template: String,
-    /// As the account calls it.
+    /// Name in the account.
     pub name: String,
     pub language: String,
     pub outcome: Outcome,
@@ -89,17 +89,17 @@ pub struct Report {
     pub id: Option<String>,
 }
 
-/// An account that was looked at.
+/// An account that was compared.
 #[derive(Debug)]
 pub struct Looked {
     pub account: String,
-    /// Or why it could not be.
+    /// The reports, or why the account could not be read.
     pub reports: Result<Vec<Report>, String>,
-    /// Templates that no catalogue has: name, language, status.
+    /// Templates that are in no catalogue: name, language, status.
     pub elsewhere: Vec<(String, String, String)>,
 }
 
-/// Templates of the catalogues as Meta wants them, for whoever makes them by hand.
+/// The catalogues' templates as Meta wants them, for creating them by hand.
 pub async fn definitions(
     engine: &Engine,
     only: Option<&str>,
@@ -150,20 +150,20 @@ fn of<'a>(row: &'a entity::template::Model, name: &'a str, layout: &'a Layout) -
     }
 }
 
-/// Files for Meta's reviewers, by the name of the template whose header they are for.
+/// Sample files for Meta's reviewers, by the name of the template whose header they belong to.
 pub type Samples = BTreeMap<String, Sample>;
 
-/// What is asked for.
+/// A request to synchronize templates.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// One template; all, if absent.
+    /// Only this template; all if absent.
     pub only: Option<&'a str>,
     pub doing: Doing,
     pub samples: &'a Samples,
 }
 
-/// Looks at every account, and makes its templates like ours if that is asked for. What
-/// cannot be made or changed says why, and the others go on.
+/// Compares every account, and creates or changes its templates if asked to. A template that fails
+/// reports why, and the others continue.
 pub async fn sync(
     engine: &Engine,
     http: &HttpClient,
@@ -195,13 +195,13 @@ pub async fn sync(
 async fn one(
     engine: &Engine,
     http: &HttpClient,
-    reviewed: Account<'_>,
+    reviewed: ReviewedSender<'_>,
     account_id: &str,
     ours: &[Ours],
     asked: Asked<'_>,
     now: Timestamp,
 ) -> Result<Looked, StoreError> {
-    let Account {
+    let ReviewedSender {
         account,
         provider,
         format,
@@ -290,17 +290,17 @@ async fn one(
 
 /// A sender whose provider reviews templates.
 #[derive(Clone, Copy)]
-struct Account<'a> {
+struct ReviewedSender<'a> {
     account: &'a keyring::Account,
     provider: &'a dyn Provider,
     format: &'a dyn TemplateFormat,
 }
 
 /// The senders whose providers review templates.
-fn reviewed<'a>(engine: &'a Engine, ring: &'a Keyring) -> impl Iterator<Item = Account<'a>> {
+fn reviewed<'a>(engine: &'a Engine, ring: &'a Keyring) -> impl Iterator<Item = ReviewedSender<'a>> {
     ring.accounts.iter().filter_map(|account| {
         let provider = engine.providers().find(&account.kind)?.as_ref();
-        Some(Account {
+        Some(ReviewedSender {
             account,
             provider,
             format: provider.template_format()?,
@@ -324,7 +324,7 @@ struct RemoteAccount<'a> {
     directory: &'a dyn TemplateDirectory,
 }
 
-/// A template as it is to be.
+/// A template as the catalogue wants it.
 #[derive(Clone, Copy)]
 struct Wanted<'a> {
     definition: Definition<'a>,
@@ -332,11 +332,11 @@ struct Wanted<'a> {
     doing: Doing,
 }
 
-/// Stands for a sample where nothing is sent.
+/// Placeholder for a sample where nothing is sent.
 const SOME_SAMPLE: &str = "sample";
 
 impl<'a> Wanted<'a> {
-    /// As it is sent. A header that is a file is uploaded, if there is one for it.
+    /// The template as it is sent to Meta. A media header is uploaded if there is a sample for it.
     async fn sent(
         &self,
         directory: &dyn TemplateDirectory,
@@ -393,7 +393,7 @@ impl RemoteAccount<'_> {
         }
     }
 
-    /// It was made between our look and our call: what it is like is asked.
+    /// The template was created between our comparison and our call: reads how it looks.
     async fn adopt(self, definition: Definition<'_>, report: &mut Report) {
         report.outcome = Outcome::Adopted;
         let found = match self.directory.named(&report.name).await {
@@ -426,7 +426,7 @@ impl RemoteAccount<'_> {
             Outcome::Stuck("Meta has decided on its category: it cannot be changed".to_owned())
         } else if report.drift.iter().any(|it| it.part == OTHER_PARTS) {
             Outcome::Stuck(
-                "it has parts that a catalogue cannot say: a change would take them away"
+                "it has parts that a catalogue cannot express: a change would remove them"
                     .to_owned(),
             )
         } else if !self.format.is_editable(&found.status) {
@@ -461,17 +461,17 @@ impl RemoteAccount<'_> {
     }
 }
 
-/// What came of looking at every account.
+/// Result of reading every account.
 #[derive(Debug, Default)]
 pub struct Refreshed {
-    /// How much was news.
+    /// Number of changes.
     pub changed: usize,
-    /// Senders whose accounts could not be looked at, and why.
+    /// Senders whose accounts could not be read, with the reason.
     pub unread: Vec<(String, String)>,
 }
 
-/// Looks at every account and learns; nothing is made. What could not be looked at is said, and
-/// keeps nothing from the others.
+/// Reads every account and stores the statuses; creates nothing. An account that cannot be read is
+/// reported and does not stop the others.
 pub async fn refresh(
     engine: &Engine,
     http: &HttpClient,
@@ -480,7 +480,7 @@ pub async fn refresh(
     let ring = engine.keyring();
     let mut seen = BTreeSet::new();
     let mut done = Refreshed::default();
-    for Account {
+    for ReviewedSender {
         account, provider, ..
     } in reviewed(engine, &ring)
     {
@@ -501,5 +501,5 @@ pub async fn refresh(
     Ok(done)
 }
 
-/// Why the account of a sender cannot be looked at.
+/// Why the account of a sender cannot be read.
 const NO_ACCOUNT: &str = "it has no WABA id: set WHATSAPP_WABA_ID, or herald senders set";

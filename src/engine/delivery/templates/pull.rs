@@ -1,10 +1,10 @@
-//! Templates that were made elsewhere, written as a catalogue.
+//! Writes templates that exist only in a provider's account as a catalogue.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Account, NO_ACCOUNT, directory, learn, reviewed};
+use super::{NO_ACCOUNT, ReviewedSender, directory, learn, reviewed};
 use crate::{
     domain::{template::name, time::Timestamp},
     engine::Engine,
@@ -12,24 +12,24 @@ use crate::{
     store::{StoreError, catalogue},
 };
 
-/// A catalogue of what was pulled.
+/// A catalogue made from pulled templates.
 #[derive(Debug, Serialize)]
 pub struct PulledCatalogue {
     pub name: String,
     pub template: Vec<PulledTemplate>,
 }
 
-/// What came of looking for templates that no catalogue has.
+/// Result of looking for templates that are in no catalogue.
 #[derive(Debug, Default)]
 pub struct Pull {
     pub templates: Vec<PulledTemplate>,
-    /// Name, language, and why it cannot be written as a catalogue would.
+    /// Name, language, and why the template cannot be expressed in a catalogue.
     pub left: Vec<(String, String, String)>,
-    /// Accounts that could not be asked, and why.
+    /// Accounts that could not be read, with the reason.
     pub unread: Vec<(String, String)>,
 }
 
-/// Reads every account. `only`: one template, as Meta calls it.
+/// Reads every account. `only`: one template, by Meta's name.
 pub async fn pull(
     engine: &Engine,
     http: &HttpClient,
@@ -45,7 +45,7 @@ pub async fn pull(
     let mut found = Pull::default();
     let mut seen = BTreeSet::new();
     let mut accounts = BTreeSet::new();
-    for Account {
+    for ReviewedSender {
         account,
         provider,
         format,
@@ -80,15 +80,14 @@ pub async fn pull(
                 continue;
             }
             let Some(ours) = name::ours(&remote.name, suffix) else {
-                let why =
-                    "it has not the suffix of META_SYNC_VERSION_SUFFIX: unset that to pull it";
+                let why = "it lacks the suffix in META_SYNC_VERSION_SUFFIX: unset that to pull it";
                 found
                     .left
                     .push((remote.name, remote.language, why.to_owned()));
                 continue;
             };
             let key = (ours.to_owned(), remote.language.clone());
-            // Two accounts may have the same: the first is taken.
+            // Two accounts may have the same template: the first is taken.
             if known.contains(&key) || !seen.insert(key) {
                 continue;
             }

@@ -1,5 +1,5 @@
-//! Durable ingest: what arrives together is stored in one transaction, and
-//! nobody is told that it arrived before that transaction has committed.
+//! The inbox of callbacks: stores bodies that arrive together in one transaction, and acknowledges
+//! them only after it has committed.
 
 use std::{
     borrow::Cow,
@@ -33,34 +33,34 @@ use crate::{
     },
 };
 
-/// One transaction stores no more bodies than this.
+/// Most bodies per transaction.
 const MAX_BATCH: usize = 512;
 
-/// Nor more bytes: a batch must not take long.
+/// Most bytes per transaction: a batch must not take long.
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// Bodies of either class that wait in memory for the processor; what does not fit is read from
+/// Bytes of either class that may wait in memory for the processor; further bodies are read from
 /// the table.
 const HANDOVER_BYTES: usize = 8 * 1024 * 1024;
 
-/// What became of a body.
+/// Result of storing a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Receipt {
     Stored,
-    /// It was here before.
+    /// The body was stored before.
     Repeat,
 }
 
-/// Why a body was not taken. Each means: send it again later.
+/// Why a body was not stored. Each means: send it again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Busy {
-    /// Too much is waiting.
+    /// Too many bodies are waiting.
     Full,
-    /// The backlog would take the disk that applying it needs.
+    /// The backlog would take the disk space that applying it needs.
     NoRoom,
     /// It was not stored in time.
     Late,
-    /// The database did not take it.
+    /// The database refused it.
     Failed,
 }
 
@@ -78,17 +78,17 @@ impl Busy {
 struct Waiting {
     endpoint: &'static str,
     body: Bytes,
-    /// Labels of the secrets it was signed with, where there are several apps.
+    /// Labels of the secrets that signed it, if there are several apps.
     signed_by: Option<String>,
-    /// It is applied before what is not.
+    /// Urgent bodies are applied before the others.
     urgent: bool,
     digest: [u8; 32],
     answer: oneshot::Sender<Result<Receipt, Busy>>,
-    /// Given back when the body is, not when its sender has stopped waiting.
+    /// Memory reservation: released with the body, not when the client stops waiting.
     _room: Option<Room>,
 }
 
-/// The way in: bounded in bytes and in waiting time.
+/// The sending end, bounded in bytes and in waiting time.
 #[derive(Debug)]
 pub struct Inbox {
     queue: mpsc::UnboundedSender<Waiting>,
@@ -97,7 +97,7 @@ pub struct Inbox {
     backlog: Arc<Backlog>,
 }
 
-/// The other end, owned by the worker that stores.
+/// The receiving end, owned by the worker that stores.
 #[derive(Debug)]
 pub struct Intake {
     queue: mpsc::UnboundedReceiver<Waiting>,
@@ -115,12 +115,12 @@ impl Inbox {
         (inbox, Intake { queue: receiver })
     }
 
-    /// Room for a body that announces so many bytes. Nothing is taken yet.
+    /// A reservation for a body of an announced size. Nothing is reserved yet.
     pub fn room(&self, announced: usize, origin: Origin) -> Room {
         self.rooms.room(announced, origin, self.max_wait)
     }
 
-    /// Takes a body and waits until it is stored; and a while longer, when applying is behind.
+    /// Submits a body and waits until it is stored; and longer when processing is behind.
     pub async fn submit(
         &self,
         receiver: &dyn Receiver,
@@ -176,8 +176,8 @@ impl Inbox {
     }
 }
 
-/// What a repeat is known by. The same bytes of two apps are two callbacks: one of
-/// them may be believed where the other is not.
+/// The key that detects repeats. The same bytes signed by two apps are two callbacks: one may be
+/// accepted where the other is not.
 fn digest(body: &Bytes, signature: Option<&Signature>) -> [u8; 32] {
     let mut digest = Sha256::new();
     if let Some(signature) = signature {
@@ -188,12 +188,12 @@ fn digest(body: &Bytes, signature: Option<&Signature>) -> [u8; 32] {
     digest.finalize().into()
 }
 
-/// Bodies on their way to the processor without a trip through the table.
+/// Passes bodies to the processor in memory, without reading them back from the table.
 #[derive(Debug, Default)]
 pub struct Handover {
     urgent: Lane,
     ordinary: Lane,
-    /// Older ordinary bodies wait in the table: what comes now goes behind them.
+    /// Older ordinary bodies wait in the table: new ones queue behind them.
     table_first: AtomicBool,
     pub arrived: Notify,
 }
@@ -233,7 +233,7 @@ impl Handover {
         if urgent { &self.urgent } else { &self.ordinary }
     }
 
-    /// Whether so many bytes of a class may be put in.
+    /// Whether a class has room for so many bytes.
     fn takes(&self, urgent: bool, size: usize) -> bool {
         let is_behind = !urgent && self.table_first.load(Ordering::Acquire);
         !is_behind && self.lane(urgent).bytes.load(Ordering::Acquire) + size <= HANDOVER_BYTES
@@ -246,17 +246,17 @@ impl Handover {
         self.arrived.notify_one();
     }
 
-    /// Says whether ordinary bodies wait in the table, behind which what comes now belongs.
+    /// Sets whether ordinary bodies wait in the table, so that new ones must queue behind them.
     pub fn set_table_first(&self, is_first: bool) {
         self.table_first.store(is_first, Ordering::Release);
     }
 
-    /// Whether that was said last.
+    /// Whether new ordinary bodies must queue in the table.
     pub fn is_table_first(&self) -> bool {
         self.table_first.load(Ordering::Acquire)
     }
 
-    /// How many bodies wait.
+    /// Number of waiting bodies.
     pub fn len(&self) -> usize {
         self.urgent.bodies().len() + self.ordinary.bodies().len()
     }
@@ -287,8 +287,7 @@ impl Handover {
     }
 }
 
-/// Stores what has gathered. Waits until there is something; `None` when the
-/// inbox is closed.
+/// Stores the bodies that have gathered. Waits for at least one; `None` when the inbox is closed.
 pub async fn store_turn(
     engine: &Engine,
     intake: &mut Intake,
@@ -316,7 +315,7 @@ async fn store(
     handover: Option<&Handover>,
     now: Timestamp,
 ) {
-    // Sorted by digest: two processes take the ledger's rows in one order.
+    // Sorted by digest: all processes lock the ledger's rows in one order.
     batch.sort_unstable_by_key(|waiting| (waiting.endpoint, waiting.digest));
     let mut new: Vec<NewCallback> = Vec::with_capacity(batch.len());
     for waiting in &batch {
@@ -335,7 +334,7 @@ async fn store(
             }),
         }
     }
-    // What is not handed over belongs to the process that looks first.
+    // A body that is not handed over gets no lease: the first process that looks takes it.
     let fits = [false, true].map(|urgent| {
         let class = new.iter().filter(|callback| callback.urgent == urgent);
         let size = class.map(|callback| callback.body.len()).sum();
@@ -374,7 +373,8 @@ async fn store(
             return;
         }
     };
-    // Before anybody is answered: whoever hears 200 and looks finds it on its way.
+    // Before anything is acknowledged: a client that gets 200 and queries finds the callback in
+    // progress.
     if let Some(handover) = handover {
         let [ordinary, urgent] = fits;
         handover.put(
@@ -402,13 +402,13 @@ async fn store(
         } else {
             Receipt::Stored
         };
-        // A client that has hung up will send it again, and it will be a repeat.
+        // A client that has hung up sends it again, as a repeat.
         let _ = waiting.answer.send(Ok(receipt));
     }
 }
 
 impl Inbox {
-    /// Stores a body in a transaction of its own: what `bench` compares with.
+    /// Stores a body in a transaction of its own: for comparison in `bench`.
     pub async fn submit_alone(
         &self,
         engine: &Engine,

@@ -1,4 +1,4 @@
-//! Room in memory for bodies on their way to the database, taken as their bytes arrive.
+//! Bounds the memory of bodies on their way to the database; it is reserved as their bytes arrive.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,22 +9,23 @@ use tokio::{
 
 use super::Busy;
 
-/// A body up to this size is an ordinary callback, in bytes.
+/// Largest size of an ordinary callback, in bytes.
 const ORDINARY_BYTES: usize = 256 * 1024;
 
-/// Who sends a body, as far as room is concerned.
+/// The origin of a body, as far as memory limits are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// An address that has signed well lately.
+    /// An address with valid signatures lately.
     Known,
-    /// Any other: they share a quarter of the room, so that the rest stays free of them.
+    /// Any other address: they share a quarter of the memory, so that the rest stays free for known
+    /// ones.
     Stranger,
 }
 
-/// All the room there is.
+/// All memory pools.
 #[derive(Debug)]
 pub(super) struct Rooms {
-    /// For ordinary callbacks, and for large ones, which must not keep the others waiting.
+    /// For ordinary callbacks; large ones have their own, so that they do not hold up the others.
     ordinary: Shares,
     large: Shares,
 }
@@ -35,12 +36,12 @@ struct Shares {
     strangers: Pool,
 }
 
-/// Room that bodies of one kind share.
+/// Memory shared by bodies of one kind.
 #[derive(Clone, Debug)]
 struct Pool {
     kibibytes: Arc<Semaphore>,
-    /// However full the pool is, one body at a time may be finished beyond it: otherwise all
-    /// could wait for each other, each holding a part.
+    /// However full the pool is, one body at a time may exceed it: otherwise all could wait for
+    /// each other, each holding a part.
     beyond: Arc<Semaphore>,
 }
 
@@ -63,7 +64,7 @@ impl Shares {
 }
 
 impl Rooms {
-    /// So many bytes, and four of the largest bodies beyond them at the most.
+    /// Pools of so many bytes in total, and at most four of the largest bodies beyond them.
     pub(super) fn new(max_bytes: usize) -> Self {
         Self {
             ordinary: Shares::new(max_bytes / 4),
@@ -71,7 +72,7 @@ impl Rooms {
         }
     }
 
-    /// Room for a body that announces so many bytes. Nothing is taken yet.
+    /// A reservation for a body of an announced size. Nothing is reserved yet.
     pub(super) fn room(&self, announced: usize, origin: Origin, max_wait: Duration) -> Room {
         let shares = if announced <= ORDINARY_BYTES {
             &self.ordinary
@@ -91,9 +92,8 @@ impl Rooms {
     }
 }
 
-/// Room for one body: what is in memory is bounded, however many connections there are, and
-/// what is only announced takes none. Given back however the wait ends, a client that hangs
-/// up included.
+/// The memory of one body: bounded however many connections there are, and taken only for bytes
+/// that have arrived. Released however the wait ends, also when the client hangs up.
 #[derive(Debug)]
 pub struct Room {
     pool: Pool,
@@ -103,11 +103,11 @@ pub struct Room {
 }
 
 impl Room {
-    /// Takes what a body of so many bytes needs beyond what it has; waits until there is room.
+    /// Reserves so many more bytes; waits until there is room.
     ///
     /// # Errors
-    /// [`Busy::Full`] when the longest wait has passed since the room was asked for, and there
-    /// is none.
+    /// [`Busy::Full`] if there is none within the longest wait since the reservation was
+    /// made.
     pub async fn grow(&mut self, bytes: usize) -> Result<(), Busy> {
         let held = self
             .taken
@@ -147,7 +147,7 @@ impl Room {
     }
 }
 
-/// Room is counted in KiB.
+/// Memory is counted in KiB.
 const fn kibibytes(bytes: usize) -> usize {
     if bytes == 0 { 1 } else { bytes.div_ceil(1024) }
 }

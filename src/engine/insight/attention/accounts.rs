@@ -1,4 +1,4 @@
-//! Accounts and templates that Meta does not let send.
+//! Findings about accounts and templates that Meta restricts.
 
 use super::{Finding, Urgency};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     store::{StoreError, account_fact, sender, template_sync},
 };
 
-/// As Meta has told.
+/// From Meta's account and template updates.
 pub(super) async fn look(
     engine: &Engine,
     now: Timestamp,
@@ -44,15 +44,16 @@ pub(super) async fn look(
             Finding::new(AlarmKind::TemplateUnusable, Urgency::Soon, measure, summary)
                 .of(&format!("{}/{}/{}", row.account_id, row.name, row.language))
                 .means(
-                    "What uses it waits, or fails.",
-                    "Mend the template in WhatsApp Manager, or let the route use another one.",
+                    "Messages that use it wait, or fail.",
+                    "Fix the template in WhatsApp Manager, or let the route use another one.",
                 ),
         );
     }
     Ok(())
 }
 
-/// What the provider has said of an account or of one of its numbers, and whom of ours it holds.
+/// The state that the provider reported for an account or one of its numbers, and our senders held
+/// because of it.
 fn standing(
     fact: &entity::account_fact::Model,
     senders: &[entity::sender::Model],
@@ -68,7 +69,7 @@ fn standing(
         .iter()
         .filter(|row| fact.number.is_empty() || sender::is_called(row, &fact.number));
     let concerned: Vec<&entity::sender::Model> = concerned.copied().collect();
-    // A call that went well since overrules it.
+    // A successful call since then overrules it.
     let held: Vec<&str> = concerned
         .iter()
         .filter(|row| row.state == "held" && row.account_held_at.is_some())

@@ -1,4 +1,4 @@
-//! Sending held for the whole installation, and the mark that would hold it.
+//! Findings about the hold of all sending, and about the external state mark.
 
 use super::{Finding, Urgency};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     store::{StoreError, hold},
 };
 
-/// Whether sending is held, and whether a restore would be noticed.
+/// Whether sending is held, and whether a restored backup would be noticed.
 pub(super) async fn look(engine: &Engine, found: &mut Vec<Finding>) -> Result<(), StoreError> {
     let hold = hold::get(engine.store.reader()).await?;
     let summary = hold
@@ -24,18 +24,18 @@ pub(super) async fn look(engine: &Engine, found: &mut Vec<Finding>) -> Result<()
             summary,
         )
         .means(
-            "Callbacks and requests are taken. Nothing is sent but one-time passwords that were asked for since.",
+            "Callbacks and requests are accepted. Nothing is sent except one-time passwords requested since.",
             remedy(hold.as_ref()),
         ),
     );
     if let Some(trouble) = engine.lineage.trouble() {
         found.push(
             Finding::new(AlarmKind::StateMark, Urgency::Soon, Measure::flag(true), trouble)
-                // Another process may reach it.
+                // Another process may be able to reach it.
                 .local(true)
                 .means(
                     "A database that is restored from now on may send again what was sent before.",
-                    "Repair the place that HERALD_STATE_MARK names. A mark of another installation is removed by hand.",
+                    "Make the location in HERALD_STATE_MARK writable. Remove a mark of another installation by hand.",
                 ),
         );
     }
@@ -46,13 +46,13 @@ fn remedy(hold: Option<&Hold>) -> &'static str {
     match hold.map(|hold| hold.reason) {
         None => "",
         Some(Reason::MarkUnreadable) => {
-            "Make the place that HERALD_STATE_MARK names readable, or remove a mark of another installation from it: sending goes on by itself when the mark is not newer. Or release it: herald hold release."
+            "Make the location in HERALD_STATE_MARK readable, or remove a mark of another installation from it: sending resumes automatically if the mark is not newer. Or release it: herald hold release."
         }
         Some(Reason::Asked) => {
-            "Look at what would be sent (herald hold show), then release it: herald hold release."
+            "Check what would be sent (herald hold show), then release it: herald hold release."
         }
         Some(_) => {
-            "What was due before may have been sent already. Look at it (herald hold show), then release it, without what is older than the lost time: herald hold release --cancel-older-than 2h."
+            "Messages that were due before may have been sent already. Check them (herald hold show), then release the hold and cancel those older than the lost time: herald hold release --cancel-older-than 2h."
         }
     }
 }

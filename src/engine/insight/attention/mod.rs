@@ -1,4 +1,4 @@
-//! What needs a person: measured, with its meaning and what helps.
+//! Findings that need a person's attention: measured, with their meaning and remedy.
 
 mod accounts;
 mod hold;
@@ -16,31 +16,31 @@ use crate::{
     store::{StoreError, alarm},
 };
 
-/// How soon somebody should look.
+/// How soon a person should look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
-    /// Messages do not go out, or nobody knows what became of them.
+    /// Messages do not go out, or their outcome is unknown.
     Now,
-    /// Some messages are concerned, or will be.
+    /// Some messages are affected, or will be.
     Soon,
 }
 
-/// Something that may be wrong.
+/// A possible problem.
 #[derive(Clone, Debug)]
 pub struct Finding {
     pub kind: AlarmKind,
-    /// What it is about, if there are several of its kind: a sender's name, a template.
+    /// Its subject, if there are several of a kind: a sender's name, a template.
     pub subject: String,
     pub urgency: Urgency,
     pub measure: Measure,
-    /// What is the case, with its figures.
+    /// The finding with its figures.
     pub summary: String,
     pub meaning: &'static str,
     pub remedy: String,
-    /// Since when it is raised, if it is.
+    /// When the alarm was raised, if it is.
     pub raised_at: Option<Timestamp>,
-    /// Only this process can know it: it is shown, and no alarm, which all processes
-    /// would raise and clear in turn.
+    /// Only this process can know it: it is shown, but raises no alarm, which processes would raise
+    /// and clear in turn.
     pub is_local: bool,
 }
 
@@ -75,8 +75,7 @@ impl Finding {
     }
 }
 
-/// Everything that can be wrong, measured now, with what is raised already. In order of
-/// urgency.
+/// Measures everything now, together with the alarms raised already. Sorted by urgency.
 pub async fn measure(engine: &Engine, now: Timestamp) -> Result<Vec<Finding>, StoreError> {
     let mut found = Vec::new();
     hold::look(engine, &mut found).await?;
@@ -98,7 +97,7 @@ pub async fn measure(engine: &Engine, now: Timestamp) -> Result<Vec<Finding>, St
     Ok(found)
 }
 
-/// What is wrong now.
+/// The current problems.
 pub async fn findings(engine: &Engine, now: Timestamp) -> Result<Vec<Finding>, StoreError> {
     let mut found = measure(engine, now).await?;
     found.retain(|finding| finding.measure.is_wrong(finding.raised_at.is_some()));

@@ -1,4 +1,4 @@
-//! Contacts of which somebody should say whether they are one person.
+//! Findings about contacts whose identity is undecided.
 
 use super::{Finding, Urgency};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     store::{StoreError, alias},
 };
 
-/// So many are counted.
+/// Counted up to this number.
 const COUNTED: u64 = 100;
 
 pub(super) async fn look(engine: &Engine, found: &mut Vec<Finding>) -> Result<(), StoreError> {
@@ -21,10 +21,10 @@ pub(super) async fn look(engine: &Engine, found: &mut Vec<Finding>) -> Result<()
     };
     found.push(
         Finding::new(AlarmKind::ContactsUndecided, Urgency::Soon, Measure::flag(open > 0), summary).means(
-            "They act as one meanwhile: what either refuses holds for both.",
+            "They act as one meanwhile: an opt-out of either applies to both.",
             "See them on the page Contacts, or with `herald contacts conflicts`, and merge or split them.",
         )
-        // Shown, and no alarm: nothing goes wrong meanwhile.
+        // Shown without an alarm: nothing goes wrong meanwhile.
         .local(true),
     );
     Ok(())

@@ -1,4 +1,4 @@
-//! Rates: of what failed, and of what nothing was heard of.
+//! Findings about rates: failed messages, and messages without a status.
 
 use super::{Finding, Urgency};
 use crate::{
@@ -16,10 +16,10 @@ use crate::{
     },
 };
 
-/// Fewer are no rate.
+/// Least number of messages for a rate.
 const LEAST_FOR_A_RATE: i64 = 20;
 
-/// Of the last hours.
+/// Measures the last hours.
 pub(super) async fn look(
     engine: &Engine,
     now: Timestamp,
@@ -56,22 +56,22 @@ pub(super) async fn look(
     );
     found.push(
         Finding::new(AlarmKind::FailureRate, Urgency::Now, measure, summary).means(
-            "Many people do not get what was meant for them.",
-            "The failures by code say why, and what helps.",
+            "Many recipients do not get their messages.",
+            "The failures by code have the reasons and remedies.",
         ),
     );
-    // What is younger cannot be stale yet.
+    // A younger message cannot be stale yet.
     let until = Grain::Quarter.start(now.plus_seconds(-engine.settings.policy.stale_after_seconds));
     let older = total(4, until).await?;
     let (stale, accepted) = (count(&older, STALE), count(&older, "accepted"));
     let measure = rate(stale, accepted, alarms.stale_percent);
     let summary = format!(
-        "Of {stale} of the {accepted} messages accepted in the last four hours nothing was heard ({} %).",
+        "No status has come for {stale} of the {accepted} messages accepted in the last four hours ({} %).",
         measure.value
     );
     found.push(
         Finding::new(AlarmKind::StaleRate, Urgency::Now, measure, summary).means(
-            "They may have arrived; nobody knows.",
+            "They may have been delivered; it is not known.",
             "Check that callbacks reach this server: herald check.",
         ),
     );

@@ -1,4 +1,4 @@
-//! Senders and their credentials.
+//! Findings about senders and their credentials.
 
 use super::{Finding, Urgency};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     store::{StoreError, credential, sender},
 };
 
-/// Whether they send, are heard of, and may go on.
+/// Whether they can send, receive callbacks, and have valid credentials.
 pub(super) async fn look(
     engine: &Engine,
     now: Timestamp,
@@ -37,7 +37,7 @@ pub(super) async fn look(
                 format!("The sender {} does not send: {reason}", row.name),
             )
             .of(&row.name)
-            // What the environment lacks, other processes may have.
+            // Other processes may have credentials that this environment lacks.
             .local(standing == "blocked")
             .means(
                 "Its messages wait, and expire if it takes too long.",
@@ -65,7 +65,7 @@ pub(super) async fn look(
             )
             .of(&row.name)
             .means(
-                "Messages go out, and nobody learns whether they arrive.",
+                "Messages are sent, but their delivery is not known.",
                 "Check that the app is subscribed to the account and that its callback URL reaches this server: herald check.",
             ),
         );
@@ -90,7 +90,7 @@ async fn credentials(
                 row.scope == keyring::token_scope(sender.id)
                     || row.scope == keyring::scope_of(sender)
             })
-            .map_or("a sender that is gone", |sender| sender.name.as_str());
+            .map_or("a deleted sender", |sender| sender.name.as_str());
         let kind = row.kind.replace('_', " ");
         let expires_at = row.expires_at.map(Timestamp::from_micros);
         let until = expires_at.map_or_else(String::new, |at| at.to_string());
@@ -112,21 +112,24 @@ async fn credentials(
                 format!("The {kind} of {owner} has been in use for long."),
             )
             .of(&row.id.to_string())
-            .means("What is old may have been seen by many.", RENEW),
+            .means(
+                "An old credential may have been seen by many people.",
+                RENEW,
+            ),
         );
     }
     Ok(())
 }
 
-const RENEW: &str = "Make a new one at the provider and give it to Herald: herald senders set. The old one goes on working meanwhile.";
+const RENEW: &str = "Create a new one at the provider and set it with herald senders set. The old one stays valid meanwhile.";
 
 fn remedy_of(standing: &str, reason: &str) -> String {
     match standing {
         "off" => "Release it when you are ready: herald senders release.".to_owned(),
-        "blocked" => "Give it what is missing: herald senders set, or the environment.".to_owned(),
+        "blocked" => "Set what is missing: herald senders set, or the environment.".to_owned(),
         _ if reason.contains("token") => {
-            "Make a new access token at Meta and give it to Herald: herald senders set. A test token lives an hour; a system user's does not expire.".to_owned()
+            "Create a new access token at Meta and set it with herald senders set. A test token is valid for an hour; a system user's does not expire.".to_owned()
         }
-        _ => "Herald tries again by itself, once a minute. If it stays, see herald check.".to_owned(),
+        _ => "Herald tries again automatically, once a minute. If the problem stays, see herald check.".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! Workers, queues, and what waits in them.
+//! Findings about workers, queues and backlogs.
 
 use std::time::Duration;
 
@@ -21,19 +21,19 @@ use crate::{
     store::{StoreError, callback, dead_letter, event, notification, parked},
 };
 
-/// Types without a route are looked for so far back, in seconds.
+/// How far back events without a route are searched, in seconds.
 const UNROUTED_SECONDS: i64 = 24 * 60 * 60;
 
-/// So many of them are named.
+/// Most types that are named.
 const UNROUTED_TYPES: i64 = 20;
 
-/// A status may wait so long for its message, in seconds: an answer can be late.
+/// Normal time that a status may wait for its message, in seconds: an answer can be late.
 const PARKED_SECONDS: i64 = 10 * 60;
 
-/// That the clock was changed is shown for so long.
+/// How long a clock change is shown.
 const CLOCK_SHOWN: Duration = Duration::from_hours(1);
 
-/// Events that are posted and to which no route listens.
+/// Event types that are posted but have no route.
 pub(super) async fn unrouted(
     engine: &Engine,
     now: Timestamp,
@@ -43,12 +43,12 @@ pub(super) async fn unrouted(
     for (kind, count) in event::unrouted_types(&engine.store, SOURCE, since, UNROUTED_TYPES).await?
     {
         let summary =
-            format!("No route listens to {kind}: {count} of the newest events made nothing.");
+            format!("No route listens to {kind}: {count} of the newest events created no message.");
         found.push(
             Finding::new(AlarmKind::EventUnrouted, Urgency::Soon, Measure::flag(true), summary)
                 .of(&kind)
                 .means(
-                    "A product posts it and gets 202; no message comes of it.",
+                    "A product posts it and gets 202, but no message is created.",
                     "Write a route for it and herald apply, then herald events replay; or let the product stop. Is the type spelled as in the catalogue? herald events list shows what was posted.",
                 ),
         );
@@ -56,7 +56,7 @@ pub(super) async fn unrouted(
     Ok(())
 }
 
-/// Whether somebody works.
+/// Reports workers whose heartbeat has expired.
 pub(super) async fn workers(
     engine: &Engine,
     now: Timestamp,
@@ -67,11 +67,11 @@ pub(super) async fn workers(
             Pulse::Alive | Pulse::Nobody => (false, format!("The worker {worker} works.")),
             Pulse::Dead(seconds) => (
                 true,
-                format!("The worker {worker} has given no sign of life for {seconds} seconds."),
+                format!("The worker {worker} has had no heartbeat for {seconds} seconds."),
             ),
         };
         let meaning = if worker == "apply" {
-            "Callbacks are stored and not applied: nobody learns what was delivered."
+            "Callbacks are stored but not applied: deliveries are not known."
         } else {
             "Nothing is sent, and no follow-up fires."
         };
@@ -85,7 +85,7 @@ pub(super) async fn workers(
             .of(worker)
             .means(
                 meaning,
-                "Start herald serve again, and look into its log for why it has stopped.",
+                "Start herald serve again, and check its log for why it stopped.",
             ),
         );
     }
@@ -98,15 +98,15 @@ pub(super) async fn workers(
             Finding::new(AlarmKind::Clock, Urgency::Soon, Measure::flag(true), summary)
                 .local(true)
                 .means(
-                    "What waited too far ahead was put right. While the clock was ahead, messages may have expired, and timers fired too early.",
-                    "Let the machine keep the time by NTP, with a service that slews the clock and does not put it forward or back.",
+                    "Timestamps too far in the future were corrected. While the clock was ahead, messages may have expired, and timers may have fired too early.",
+                    "Synchronize the machine by NTP, with a service that slews the clock instead of stepping it.",
                 ),
         );
     }
     Ok(())
 }
 
-/// Whether it is worked off.
+/// Reports queues whose oldest entry waits too long.
 pub(super) async fn queues(
     engine: &Engine,
     now: Timestamp,
@@ -125,8 +125,8 @@ pub(super) async fn queues(
     let summary = format!("A message has been due for {queue} seconds and is not sent.");
     found.push(
         Finding::new(AlarmKind::QueueAge, Urgency::Now, measure, summary).means(
-            "No worker sends, or more is asked for than the number may send.",
-            "Look whether herald serve runs (herald check), and whether a sender is slowed down.",
+            "No worker is sending, or more messages are requested than the number may send.",
+            "Check whether herald serve runs (herald check), and whether a sender is slowed down.",
         ),
     );
     let waiting = callback::waiting(store.reader()).await?;
@@ -141,8 +141,8 @@ pub(super) async fn queues(
     );
     found.push(
         Finding::new(AlarmKind::CallbacksWaiting, Urgency::Now, measure, summary).means(
-            "They are stored, and none is lost. Statuses are shown late, timers wait, and answers to the provider are delayed; what people write and news of the account go first.",
-            "Look whether herald serve runs (herald check). If it does, more comes than this machine applies: give the database a faster disk or more memory, or run another process on PostgreSQL.",
+            "They are stored, and none is lost. Statuses are shown late, timers wait, and responses to the provider are delayed; inbound messages and account updates are processed first.",
+            "Check whether herald serve runs (herald check). If it does, more callbacks arrive than this machine can apply: give the database a faster disk or more memory, or run another process on PostgreSQL.",
         ),
     );
     let is_full = backlog::is_full(engine, &waiting, now).await?;
@@ -153,8 +153,8 @@ pub(super) async fn queues(
     );
     found.push(
         Finding::new(AlarmKind::BacklogFull, Urgency::Now, Measure::flag(is_full), summary).means(
-            "Statuses are answered 503: the provider sends them again, later and later. What people write and news of the account are taken.",
-            "Make room on the disk of the database, or raise HERALD_BACKLOG_MEGABYTES (PostgreSQL) if there is some; then see why callbacks wait.",
+            "Statuses are answered 503: the provider repeats them with growing pauses. Inbound messages and account updates are accepted.",
+            "Free space on the disk of the database, or raise HERALD_BACKLOG_MEGABYTES (PostgreSQL) if there is enough; then find out why callbacks wait.",
         ),
     );
     let dead = dead_letter::count_open(store).await?;
@@ -166,8 +166,8 @@ pub(super) async fn queues(
     let summary = format!("{dead} items of callbacks could not be applied.");
     found.push(
         Finding::new(AlarmKind::DeadLetters, Urgency::Soon, measure, summary).means(
-            "What they tell is not known; everything else of their callbacks was applied.",
-            "Read their reasons, mend what they name, and replay them.",
+            "Their content is missing; the other items of their callbacks were applied.",
+            "Read their reasons, fix the causes, and replay them.",
         ),
     );
     let parked = parked::count_before(store, now.plus_seconds(-PARKED_SECONDS)).await?;
@@ -176,11 +176,11 @@ pub(super) async fn queues(
         raise_at: 1,
         clear_at: 0,
     };
-    let summary = format!("{parked} statuses wait for a message that is not known here.");
+    let summary = format!("{parked} statuses wait for an unknown message.");
     found.push(
         Finding::new(AlarmKind::ParkedStatuses, Urgency::Soon, measure, summary).means(
             "Another program sends from the same number, or a backup was restored.",
-            "If something else sends from this number, this is as it should be: they are dropped after a day.",
+            "If another program sends from this number, this is expected: they are dropped after a day.",
         ),
     );
     Ok(())

@@ -17,7 +17,7 @@ use crate::{
     store::StoreError,
 };
 
-/// Whose it is to mend.
+/// The side that can fix it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Area {
@@ -25,18 +25,18 @@ pub enum Area {
     Provider,
 }
 
-/// One thing that was looked at.
+/// One check.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     pub area: Area,
-    /// What was looked at: stays the same from version to version.
+    /// Name of the check; stable across versions.
     pub name: &'static str,
-    /// Of several of its kind: a sender's name.
+    /// Its subject, if there are several: a sender's name.
     pub about: Option<String>,
     pub verdict: Verdict,
-    /// What was found, in a sentence.
+    /// The finding, as a sentence.
     pub found: String,
-    /// What helps; empty where nothing needs help.
+    /// The remedy; empty if none is needed.
     pub remedy: String,
 }
 
@@ -65,18 +65,18 @@ impl Row {
     }
 }
 
-/// What a check needs besides the engine.
+/// Inputs of a check besides the engine.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// How people and providers reach this server.
     pub public_url: Option<String>,
-    /// Something that was not sent before.
+    /// A value that was not sent before.
     pub nonce: String,
     /// How long an answer may take.
     pub timeout: std::time::Duration,
-    /// Whether anything is to be sent (`WHATSAPP_ENABLED`).
+    /// Whether sending is enabled (`WHATSAPP_ENABLED`).
     pub is_enabled: bool,
-    /// Only what concerns this sender; all, if absent.
+    /// Only checks about this sender; all if absent.
     pub sender: Option<Uuid>,
 }
 
@@ -85,7 +85,7 @@ pub fn webhook_of(public_url: &str, receiver: &dyn Receiver) -> String {
     format!("{public_url}/webhooks/{}", receiver.endpoint())
 }
 
-/// Looks at everything, after the database itself was found good.
+/// Runs all checks, after the database itself was found good.
 pub async fn run(engine: &Engine, asked: &Asked, now: Timestamp) -> Result<Vec<Row>, StoreError> {
     let mut rows = ours::secrets(engine);
     rows.extend(ours::clocks(engine, now).await?);

@@ -1,4 +1,4 @@
-//! What is ours to mend: secrets, database, clock, workers, and whether we are reached.
+//! Checks of our own side: secrets, database, clock, workers, and whether we can be reached.
 
 use std::path::Path;
 
@@ -13,35 +13,34 @@ use crate::{
         runtime::{
             clock,
             heartbeat::{self, Pulse},
-            keyring::Keyring,
+            keyring::{Account, Keyring},
         },
     },
     providers::{Diagnose, HttpClient, ProbeAnswer as Answer, reported_proxy},
     store::{Store, StoreError, files, horizon, migrate, setting},
 };
 
-/// A secret that people make up is at least this long, in characters.
+/// Least length of a secret that people choose, in characters.
 const SHORTEST: usize = 16;
 
-/// What `/livez` says of a proxy that it does not trust (`state::Proxy::NotTrusted`).
+/// The value in `/livez` for a proxy that is not trusted (`state::Proxy::NotTrusted`).
 const NOT_TRUSTED: &str = "not_trusted";
 
 fn ours(name: &'static str, verdict: Verdict, found: impl Into<String>) -> Row {
     Row::new(Area::Ours, name, verdict, found)
 }
 
-/// The database cannot even be asked.
+/// The row for a database that cannot be reached.
 pub fn database(why: &str) -> Row {
     ours(
         "database",
         Verdict::Failed,
         format!("The database cannot be used: {why}"),
     )
-    .helps("Check DATABASE_URL, whether the database runs and lets this user in, and whether its file is whole (docs/backup.md).")
+    .helps("Check DATABASE_URL, whether the database runs and accepts this user, and whether its file is intact (docs/backup.md).")
 }
 
-/// Whether the database is there, current, and keeps what it is given. False: nothing
-/// more can be read from it.
+/// Whether the database is reachable, current and durable. False: nothing more can be read from it.
 pub async fn of_database(store: &Store) -> (Vec<Row>, bool) {
     let current = match migrate::is_current(store).await {
         Ok(current) => current,
@@ -90,7 +89,7 @@ pub async fn of_database(store: &Store) -> (Vec<Row>, bool) {
     (rows, current)
 }
 
-/// Whether others on this machine may read the files of a SQLite database.
+/// Whether other users of this machine may read the files of a SQLite database.
 pub fn files(database: &Path) -> Row {
     let open: Vec<String> = files::open_to_others(database)
         .iter()
@@ -100,7 +99,7 @@ pub fn files(database: &Path) -> Row {
         return ours(
             "files",
             Verdict::Ok,
-            "Nobody else on this machine reads the database's files.",
+            "No other user of this machine can read the database's files.",
         );
     }
     ours(
@@ -108,10 +107,10 @@ pub fn files(database: &Path) -> Row {
         Verdict::Warning,
         format!("Others on this machine may use {}.", open.join(", ")),
     )
-    .helps("serve closes files that are its own: run it as their owner; or chmod 600 the files and 700 the folder.")
+    .helps("serve restricts the permissions of files that it owns: run it as their owner; or chmod 600 the files and 700 the folder.")
 }
 
-/// Whether a setting of the database lets what is committed be lost.
+/// Whether a database setting allows committed data to be lost.
 fn is_weak(name: &str, value: &str) -> bool {
     match name {
         "fsync" | "synchronous_commit" | "full_page_writes" => value == "off",
@@ -131,7 +130,7 @@ pub(super) fn secrets(engine: &Engine) -> Vec<Row> {
             Verdict::Failed,
             "HERALD_SECRET_KEY is not set: serve does not start, and credentials of senders cannot be read.",
         )
-        .helps("Make one with openssl rand -hex 32, keep it, and set it for all processes.")
+        .helps("Create one with openssl rand -hex 32, keep it, and set it for all processes.")
     });
     if ring.unreadable_secrets > 0 {
         rows.push(
@@ -140,12 +139,12 @@ pub(super) fn secrets(engine: &Engine) -> Vec<Row> {
                 Verdict::Failed,
                 format!("{} app secrets were encrypted with another key.", ring.unreadable_secrets),
             )
-            .helps("Set the key they were encrypted with as HERALD_SECRET_KEY_PREVIOUS, or give them anew: herald senders set."),
+            .helps("Set the key they were encrypted with as HERALD_SECRET_KEY_PREVIOUS, or set them again: herald senders set."),
         );
     } else if ring.signers.is_empty() {
         rows.push(
             ours("app_secret", Verdict::Failed, "No app secret is known: every callback is answered 503.")
-                .helps("Set WHATSAPP_APP_SECRET (App Dashboard, Settings, Basic), or give it to the sender: herald senders set --app-secret-file."),
+                .helps("Set WHATSAPP_APP_SECRET (App Dashboard, Settings, Basic), or set it for the sender: herald senders set --app-secret-file."),
         );
     } else {
         let short = ring
@@ -162,7 +161,7 @@ pub(super) fn secrets(engine: &Engine) -> Vec<Row> {
     if ring.verify_tokens.is_empty() {
         rows.push(
             ours("verify_token", Verdict::Warning, "No verify token is known: the webhook cannot be registered at Meta.")
-                .helps("Make one up, 16 characters or more, set WHATSAPP_WEBHOOK_VERIFY_TOKEN, and type the same into Meta's form."),
+                .helps("Choose one of 16 characters or more, set WHATSAPP_WEBHOOK_VERIFY_TOKEN, and enter the same in Meta's form."),
         );
     } else {
         let short = ring
@@ -173,7 +172,7 @@ pub(super) fn secrets(engine: &Engine) -> Vec<Row> {
             "verify_token",
             short,
             "The verify token",
-            "Take 16 characters or more: openssl rand -hex 16.",
+            "Use 16 characters or more: openssl rand -hex 16.",
         ));
     }
     rows
@@ -202,11 +201,11 @@ pub(super) async fn clocks(engine: &Engine, now: Timestamp) -> Result<Vec<Row>, 
                 "clock",
                 Verdict::Warning,
                 format!(
-                    "This machine's clock is {} seconds {way} the database's, which is the one that counts.",
+                    "This machine's clock is {} seconds {way} the database's, which is authoritative.",
                     ahead.abs() / 1_000_000
                 ),
             )
-            .helps("Let both machines keep the time by NTP.")
+            .helps("Synchronize both machines by NTP.")
         } else {
             ours(
                 "clock",
@@ -228,7 +227,7 @@ async fn changed_clock(engine: &Engine, now: Timestamp) -> Result<Row, StoreErro
         return Ok(ours(
             "clock_changed",
             Verdict::Ok,
-            "No instant lies further ahead than it can.",
+            "No timestamp is too far in the future.",
         ));
     }
     let newest = latest.map_or_else(String::new, |latest| {
@@ -236,15 +235,15 @@ async fn changed_clock(engine: &Engine, now: Timestamp) -> Result<Row, StoreErro
         format!(" the newest row was made at {latest}, {seconds} seconds from now;")
     });
     let waiting = if counts.is_empty() {
-        "nothing waits for it any more".to_owned()
+        "nothing waits for it now".to_owned()
     } else {
         let counts = counts.iter();
         let kinds = clock::said(counts.map(|(kind, count)| (*kind, count.unsigned_abs())));
-        format!("instants that lie further ahead than they can: {kinds}")
+        format!("timestamps too far in the future: {kinds}")
     };
     let found = format!("The clock was ahead, or has been put back:{newest} {waiting}.");
     Ok(ours("clock_changed", Verdict::Warning, found).helps(
-        "See that the clock is right now (timedatectl). herald serve counts such instants as come, and puts them right within a minute: nothing else need be done.",
+        "See that the clock is right now (timedatectl). herald serve treats such timestamps as past, and corrects them within a minute: nothing else need be done.",
     ))
 }
 
@@ -256,27 +255,27 @@ pub(super) async fn workers(engine: &Engine, now: Timestamp) -> Result<Vec<Row>,
                 Pulse::Alive => ours(
                     "workers",
                     Verdict::Ok,
-                    "It has given a sign of life within a minute.",
+                    "Its last heartbeat is less than a minute old.",
                 ),
                 Pulse::Nobody => ours(
                     "workers",
                     Verdict::Warning,
-                    "No server runs: nothing is sent, and no callback is taken.",
+                    "No server runs: nothing is sent, and no callback is accepted.",
                 )
                 .helps("Start herald serve."),
                 Pulse::Dead(seconds) => ours(
                     "workers",
                     Verdict::Failed,
-                    format!("It has given no sign of life for {seconds} seconds."),
+                    format!("It has had no heartbeat for {seconds} seconds."),
                 )
-                .helps("Start herald serve again, and look into its log for why it has stopped."),
+                .helps("Start herald serve again, and check its log for why it stopped."),
             }
             .of(worker)
         });
     Ok(rows.into())
 }
 
-/// What the pages show as needing a person.
+/// The findings that the dashboard shows as needing attention.
 pub(super) async fn attention(
     engine: &Engine,
     asked: &Asked,
@@ -292,7 +291,7 @@ pub(super) async fn attention(
                 Verdict::Warning,
                 "WHATSAPP_ENABLED is false: messages are accepted and wait, and nothing is sent.",
             )
-            .helps("Set WHATSAPP_ENABLED=true when messages are to go out."),
+            .helps("Set WHATSAPP_ENABLED=true to send messages."),
         );
     }
     let found: Vec<Row> = found
@@ -307,7 +306,7 @@ pub(super) async fn attention(
             .contains(&finding.kind)
         })
         .filter(|finding| match finding.kind {
-            // That nothing is sent is meant; who is held by hand has said so.
+            // Sending is off on purpose; a sender held by hand is known to be.
             AlarmKind::SenderHeld => {
                 asked.is_enabled
                     && ring.is_about(asked.sender, |account| account.name == finding.subject)
@@ -346,21 +345,21 @@ pub(super) async fn attention(
     Ok(rows)
 }
 
-/// Whether Meta would reach us, and be believed.
+/// Whether Meta could reach us, and its callbacks would be accepted.
 pub(super) async fn public_url(engine: &Engine, asked: &Asked, http: &HttpClient) -> Vec<Row> {
     let Some(public_url) = &asked.public_url else {
         return vec![
             ours(
                 "public_url",
                 Verdict::Warning,
-                "HERALD_PUBLIC_URL is not set: whether callbacks can arrive was not looked at.",
+                "HERALD_PUBLIC_URL is not set: it was not checked whether callbacks can arrive.",
             )
-            .helps("Set it to how Meta reaches this server, such as https://herald.example.org."),
+            .helps("Set it to the address at which Meta reaches this server, such as https://herald.example.org."),
         ];
     };
     let ring = engine.keyring();
-    // A simulator calls anything.
-    let simulated = ring.accounts.iter().all(|account| account.is_simulated());
+    // A simulator calls any address.
+    let simulated = ring.accounts.iter().all(Account::is_simulated);
     let mut rows = vec![if simulated || public_url.starts_with("https://") {
         ours("public_url", Verdict::Ok, format!("It is {public_url}."))
     } else {
@@ -369,7 +368,7 @@ pub(super) async fn public_url(engine: &Engine, asked: &Asked, http: &HttpClient
             Verdict::Warning,
             format!("{public_url} is not https: Meta does not call it."),
         )
-        .helps("Put a reverse proxy with a certificate before it; see deploy/.")
+        .helps("Put a reverse proxy with a certificate in front of it; see deploy/.")
     }];
     let kind = ring.default_account().map_or_else(
         || engine.providers().default_kind(),
@@ -388,7 +387,7 @@ pub(super) async fn public_url(engine: &Engine, asked: &Asked, http: &HttpClient
             ours(
                 "trusted_proxies",
                 Verdict::Warning,
-                "Requests arrive through a proxy that is not in HERALD_TRUSTED_PROXIES: whatever is bounded by address is shared by all its clients.",
+                "Requests arrive through a proxy that is not in HERALD_TRUSTED_PROXIES: limits by address are shared by all its clients.",
             )
             .helps("Set HERALD_TRUSTED_PROXIES to the address the proxy calls Herald from, such as 127.0.0.1; see docs/proxy.md.")
         } else {
@@ -429,15 +428,15 @@ async fn webhook(
 
 fn reached(name: &'static str, answer: Answer, what: &str, remedy: &'static str) -> Row {
     match answer {
-        Answer::Good => ours(name, Verdict::Ok, format!("The webhook is reached, and takes {what}.")),
+        Answer::Good => ours(name, Verdict::Ok, format!("The webhook can be reached, and accepts {what}.")),
         Answer::Refused => {
-            ours(name, Verdict::Failed, format!("The webhook is reached, and refuses {what}.")).helps(remedy)
+            ours(name, Verdict::Failed, format!("The webhook can be reached, but refuses {what}.")).helps(remedy)
         }
         Answer::Status(status) => ours(name, Verdict::Failed, format!("The webhook's address answers HTTP {status}."))
             .helps("Look whether the proxy passes /webhooks on to herald serve, and whether its database is there (/readyz)."),
-        Answer::Foreign => ours(name, Verdict::Failed, "Something else than Herald answers at the webhook's address.")
+        Answer::Foreign => ours(name, Verdict::Failed, "Another server than Herald answers at the webhook's address.")
             .helps("Look where the proxy sends /webhooks."),
         Answer::Unreachable => ours(name, Verdict::Failed, "The webhook's address cannot be reached from here.")
-            .helps("Look whether herald serve runs and whether its name, port and certificate are right. If only this machine cannot reach it, run the check elsewhere."),
+            .helps("Check whether herald serve runs, and whether its name, port and certificate are right. If only this machine cannot reach it, run the check elsewhere."),
     }
 }

@@ -116,6 +116,6 @@ fn incomplete(account: &Account, asked: &Asked) -> DiagnosisFinding {
         name: "token",
         verdict: Verdict::Failed,
         found: why,
-        remedy: "Give it what is missing: WHATSAPP_ACCESS_TOKEN and WHATSAPP_PHONE_NUMBER_ID, or herald senders set.".to_owned(),
+        remedy: "Set what is missing: WHATSAPP_ACCESS_TOKEN and WHATSAPP_PHONE_NUMBER_ID, or herald senders set.".to_owned(),
     }
 }

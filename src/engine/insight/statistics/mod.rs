@@ -1,5 +1,5 @@
-//! Numbers of a time, for the API, the command line and the pages alike: from counters,
-//! never from counting history.
+//! Statistics of a period for the API, the command line and the dashboard: read from counters,
+//! never by counting rows.
 
 mod question;
 
@@ -32,19 +32,19 @@ use crate::{
 /// Counts by name.
 type Counts = BTreeMap<String, i64>;
 
-/// Numbers of the notifications created in a time, and of what is open now. Rates are of
-/// cohorts: none exceeds 1.
+/// Figures of the notifications created in a period, and of pending ones. Rates are of cohorts:
+/// none exceeds 1.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Statistics {
     pub since: String,
     pub until: String,
-    /// Of the points of `series`.
+    /// Time zone of the points of `series`.
     pub zone: String,
-    /// Notifications created in this time. Of one sender: those that it has tried, as a
-    /// message has no sender before it is sent.
+    /// Notifications created in the period. For one sender: those it has tried, because a message
+    /// has no sender before it is sent.
     pub total: i64,
-    /// The same by how they stand: `pending`, `sent`, `failed`, `not_sent`. Of one sender,
-    /// nothing is pending.
+    /// The same by state: `pending`, `sent`, `failed`, `not_sent`. For one sender, nothing is
+    /// pending.
     pub groups: Counts,
     pub accepted: i64,
     pub sent: i64,
@@ -55,15 +55,15 @@ pub struct Statistics {
     pub failed: i64,
     pub skipped: i64,
     pub cancelled: i64,
-    /// Accepted, and nothing was heard of them for too long.
+    /// Accepted, but without a status for too long.
     pub stale: i64,
     pub rates: Rates,
     pub latency: Latencies,
     /// Failures by code, or by name where there is no code.
     pub failures: Counts,
-    /// The newest that failed.
+    /// The newest failed notifications.
     pub failed_newest: Vec<Failed>,
-    /// Facts by template, unless something else was asked for.
+    /// Facts by template, or by another dimension if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by_template: Option<BTreeMap<String, Counts>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,20 +72,20 @@ pub struct Statistics {
     pub by_channel: Option<BTreeMap<String, Counts>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by_event_type: Option<BTreeMap<String, Counts>>,
-    /// What was billed, each message once: messages by `category/type/country`.
+    /// Billed messages, each once, by `category/type/country`.
     pub priced: Counts,
     /// With `step`: facts by quarter of an hour, hour or day.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub series: Option<Vec<Point>>,
-    /// What is waiting now, whenever it was created.
+    /// Waiting now, whenever created.
     pub pending_now: i64,
     pub open_now: Counts,
-    /// For how long the longest-waiting message is due, in seconds.
+    /// How long the oldest due message has been waiting, in seconds.
     pub queue_age_seconds: i64,
     pub callbacks: Callbacks,
 }
 
-/// Parts of a cohort, 0 to 1; absent where there is nothing to be a part of.
+/// Shares of a cohort, 0 to 1; absent for an empty cohort.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Rates {
     /// Delivered of accepted.
@@ -96,7 +96,7 @@ pub struct Rates {
     pub failure: Option<f64>,
 }
 
-/// How long the steps of a message took, by the provider's times.
+/// Durations of the steps of a message, by the provider's times.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Latencies {
     pub accepted_to_sent: Option<Latency>,
@@ -104,7 +104,7 @@ pub struct Latencies {
     pub delivered_to_read: Option<Latency>,
 }
 
-/// Percentiles, to the class that was counted.
+/// Percentiles, to the precision of the counted classes.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Latency {
     pub count: i64,
@@ -124,7 +124,7 @@ pub struct Failed {
     pub created_at: String,
     /// The provider's code, or a name of ours.
     pub code: Option<String>,
-    /// What it means, in words.
+    /// Its meaning, in words.
     pub reason: Option<String>,
     pub remedy: Option<String>,
 }
@@ -136,8 +136,7 @@ pub struct Point {
     pub counts: Counts,
 }
 
-/// What has come from providers and is not worked off: of no product, so that a key with bounds
-/// sees none.
+/// The backlog of callbacks. It belongs to no product, so a key with bounds does not get it.
 #[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 pub struct Callbacks {
     pub waiting: i64,
@@ -145,10 +144,10 @@ pub struct Callbacks {
     pub dead_letters: i64,
 }
 
-/// Facts that charts are drawn from.
+/// Facts that charts show.
 const DRAWN: [&str; 6] = ["created", "accepted", "sent", "delivered", "read", "failed"];
 
-/// Answers a question.
+/// Answers a query.
 pub async fn answer(
     store: &Store,
     question: &Question,
@@ -197,7 +196,7 @@ pub async fn answer(
     let failed = total("failed");
     let not_sent = total("skipped") + total("cancelled");
     let out = total(OUT);
-    // What waits is counted under no sender.
+    // Pending messages are counted under no sender.
     let created = if filter.sender_id.is_some() {
         out + failed + not_sent
     } else {
@@ -250,7 +249,7 @@ pub async fn answer(
     })
 }
 
-/// How old an instant is, in seconds.
+/// Age of a timestamp, in seconds.
 fn seconds_since(at: Option<Timestamp>, now: Timestamp) -> i64 {
     at.map_or(0, |at| now.micros_since(at).max(0) / 1_000_000)
 }
@@ -279,7 +278,7 @@ fn by_code(sums: &[Sum], fact: &str) -> Counts {
     counts
 }
 
-/// Facts by what they are told apart by; prices and times are not facts of a message's life.
+/// Facts by the requested dimension; prices and latencies are not facts of a message.
 fn by_group(sums: &[Sum]) -> BTreeMap<String, Counts> {
     let mut groups: BTreeMap<String, Counts> = BTreeMap::new();
     let facts = sums.iter().filter(|sum| {
@@ -295,7 +294,7 @@ fn by_group(sums: &[Sum]) -> BTreeMap<String, Counts> {
     groups
 }
 
-/// A part to four digits.
+/// A share to four digits.
 fn part(part: i64, of: i64) -> Option<f64> {
     let (part, of) = (i32::try_from(part).ok()?, i32::try_from(of).ok()?);
     (of > 0).then(|| (f64::from(part) / f64::from(of) * 10_000.0).round() / 10_000.0)
@@ -325,7 +324,7 @@ fn latencies(sums: &[Sum]) -> Latencies {
     }
 }
 
-/// A point for each step of the time, those without anything included.
+/// One point for each step of the period, also for empty ones.
 async fn series(
     store: &Store,
     since: Timestamp,
@@ -359,9 +358,9 @@ async fn series(
         .collect())
 }
 
-/// Neighbouring points of one length are one span: a year of days is three, as two days of
-/// it have an hour less or more. `end` is where a point after the last one
-/// would begin.
+/// Merges neighbouring points of the same length into spans: a year of days is three, because two
+/// of its days are an hour shorter or longer. `end` is where the point after the last one would
+/// begin.
 fn spans(starts: &[Timestamp], end: Timestamp, until: Timestamp) -> Vec<Span> {
     let ends = starts.iter().skip(1).copied().chain([end]);
     let mut spans: Vec<Span> = Vec::new();

@@ -1,4 +1,4 @@
-//! What may be asked, as people write it.
+//! Parses queries for statistics.
 
 use chrono_tz::Tz;
 use serde::Deserialize;
@@ -19,16 +19,16 @@ use crate::{
     },
 };
 
-/// The longest time, in hours: as long as notifications are kept.
+/// Longest period, in hours: the retention time of notifications.
 const MOST_HOURS: i64 = 24 * 400;
 
-/// No chart has more points.
+/// Most points of a chart.
 const MOST_POINTS: i64 = 1_000;
 
-/// Of the failed ones, so many are shown if nothing else is asked for.
+/// Number of failed notifications shown by default.
 const FAILED_SHOWN: u64 = 20;
 
-/// A question of statistics, as it is written.
+/// A query as it is written.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
@@ -47,13 +47,13 @@ pub struct Asked {
     pub by: Option<String>,
     /// `quarter`, `hour` or `day`: asks for a series.
     pub step: Option<String>,
-    /// Whose days are meant, such as `Asia/Kolkata`; UTC if absent.
+    /// Time zone of days, such as `Asia/Kolkata`; UTC if absent.
     pub zone: Option<String>,
-    /// How many of the failed ones are shown, 0 to 200; 20 if absent.
+    /// Number of failed notifications shown, 0 to 200; 20 if absent.
     pub failed: Option<u64>,
 }
 
-/// A question that can be answered.
+/// A valid query.
 #[derive(Clone, Debug)]
 pub struct Question {
     pub since: Timestamp,
@@ -66,7 +66,7 @@ pub struct Question {
 }
 
 impl Asked {
-    /// Reads a question about what a caller may see; or names everything that is wrong with it.
+    /// Parses a query within the caller's bounds; an error names every invalid field.
     pub async fn read(
         self,
         store: &Store,
@@ -99,7 +99,7 @@ impl Asked {
         let since = since.unwrap_or_else(|| ends.plus_seconds(-hours.clamp(1, MOST_HOURS) * 3600));
         let seconds = ends.micros_since(since) / 1_000_000;
         if !(0..=MOST_HOURS * 3600).contains(&seconds) {
-            refuse("since", "before until, and 400 days before it at most");
+            refuse("since", "before until, and at most 400 days before it");
         }
         let by = self.by.as_deref().map(Dimension::parse);
         if by == Some(None) {
@@ -144,7 +144,7 @@ impl Asked {
         };
         Ok(Question {
             since,
-            // What is created just now is in the quarter of an hour that now begins.
+            // A notification created just now is in the quarter of an hour that begins now.
             until: until.unwrap_or_else(|| Grain::Quarter.start(now).plus_seconds(900)),
             filter: Filter {
                 bounds: bounds.clone(),

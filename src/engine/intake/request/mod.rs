@@ -1,4 +1,4 @@
-//! Direct requests: checked completely before anything is stored.
+//! Direct requests for messages, checked completely before anything is stored.
 
 mod recipients;
 mod template;
@@ -27,33 +27,33 @@ use crate::{
     },
 };
 
-/// A message asked for directly.
+/// A direct request for a message.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub to: Vec<String>,
     pub about: Option<String>,
-    /// The name or id of a sender; none: the default.
+    /// Name or id of a sender; `None`: the default.
     pub sender: Option<String>,
     pub content: RequestContent,
     pub reference: Option<String>,
     pub labels: BTreeMap<String, String>,
     pub priority: Priority,
     pub expires_after_seconds: Option<i64>,
-    /// Not before then.
+    /// Earliest time of sending.
     pub send_at: Option<Timestamp>,
-    /// The message that it answers: our id of it, or the provider's.
+    /// The message being answered: our id of it, or the provider's.
     pub reply_to: Option<String>,
-    /// Which kind of message it is, of those that people may turn off.
+    /// The kind of message, which recipients may turn off.
     pub message_kind: Option<String>,
     pub mode: Mode,
 }
 
-/// What a direct request wants to say.
+/// The content of a direct request.
 #[derive(Clone, Debug)]
 pub enum RequestContent {
     Template(TemplateUse),
-    /// What arrives only while the window is open, and the template that takes its
-    /// place, once, when it is not.
+    /// Free content, deliverable only while the service window is open, and the template that
+    /// replaces it once otherwise.
     Free {
         content: Content,
         fallback: Option<TemplateUse>,
@@ -72,14 +72,14 @@ pub struct TemplateUse {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     Fields(Vec<FieldError>),
-    /// The idempotency key was used for another body.
+    /// The idempotency key was used for a different body.
     KeyReused,
 }
 
-/// A request with whose it is.
+/// A request with its client and idempotency key.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// Whose idempotency keys these are.
+    /// Scope of the idempotency keys.
     pub client: String,
     pub bounds: Bounds,
     /// The idempotency key.
@@ -90,26 +90,26 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// What no two requests of one transaction may have in common.
+    /// Key that must be unique among the requests of a transaction.
     pub(super) fn whole_key(&self) -> Option<(&str, &str)> {
         Some((self.client.as_str(), self.key.as_deref()?))
     }
 }
 
-/// What came of checking one request.
+/// Result of checking one request.
 pub(super) enum Checked {
-    /// It was asked before: these are its notifications.
+    /// A repeat: these are its notifications.
     Before(Vec<Uuid>),
     Refused(Refusal),
-    /// To be stored, under the id of the request.
+    /// New, to be stored under this request id.
     New(Uuid, Vec<NewNotification>),
 }
 
-/// Names of idempotency keys' uses.
+/// Operation name of these idempotency keys.
 const OPERATION: &str = "POST /api/v1/notifications";
 
-/// Checks a request completely; what it refuses has written nothing, but for a user id
-/// that cannot be sent this template. Says so with `true`.
+/// Checks a request completely. A refused request has written nothing, except when a user id cannot
+/// get this template; the flag is then `true`.
 pub(super) async fn check(
     turn: Turn<'_>,
     reading: &mut Reading,
@@ -195,7 +195,7 @@ pub(super) async fn check(
     if !wrong.is_empty() {
         return Ok((Checked::Refused(Refusal::Fields(wrong)), false));
     }
-    // Only now is anybody made who is not known yet.
+    // Unknown contacts are created only now.
     let mut targets = Vec::with_capacity(recipients.len());
     for recipient in recipients.drain(..) {
         targets.extend(recipient.settle(tx, reading, now).await?);
@@ -204,7 +204,7 @@ pub(super) async fn check(
     if targets.is_empty() {
         let nobody = FieldError {
             pointer: "/to".to_owned(),
-            rule: "nobody is in these groups".to_owned(),
+            rule: "these groups are empty".to_owned(),
         };
         return Ok((Checked::Refused(Refusal::Fields(vec![nobody])), false));
     }
@@ -275,7 +275,7 @@ pub(super) async fn check(
         Err(InputError::Store(error)) => return Err(error),
     };
     if let Some(key) = &asked.key {
-        // Another process may have been faster since we looked.
+        // Another process may have stored the request since we looked.
         let before =
             event::take_idempotency_key(tx, &asked.client, key, OPERATION, &used, now).await?;
         if let Some(before) = before {
@@ -293,7 +293,7 @@ pub(super) async fn check(
     Ok((Checked::New(used.resource_id, new), false))
 }
 
-/// The provider's id of the message that is answered.
+/// The provider's id of the message being answered.
 async fn reply_to(
     tx: &DatabaseTransaction,
     asked: &Asked,
@@ -333,8 +333,7 @@ async fn repeated(
     Ok(Checked::Before(ids))
 }
 
-/// Notifications of a template that was checked, or why there are none; pointers begin
-/// with `at`.
+/// The notifications of a checked template, or why there are none; pointers begin with `at`.
 async fn templated(
     turn: Turn<'_>,
     reading: &mut Reading,
@@ -362,7 +361,8 @@ async fn templated(
             ComposeError::Store(error) => error.into(),
             refused => broken(None, refused.to_string()),
         })?;
-    // What can be said to nobody is the request's fault; one person without a name is skipped.
+    // If no recipient can get the message, the request is refused; a single recipient without a
+    // name is skipped.
     if made.iter().all(|made| made.unfilled.is_some())
         && let Some(unfilled) = made.iter().find_map(|made| made.unfilled.as_ref())
     {
@@ -372,8 +372,8 @@ async fn templated(
     Ok(made.into_iter().map(|made| made.new).collect())
 }
 
-/// What takes the place of a message whose window is closed. One that cannot be
-/// filled in for this person takes none. With the id that its secrets are bound to.
+/// The fallback of a message whose window is closed, with the id that its secrets are bound to.
+/// `None` if it cannot be filled for this recipient.
 fn fallback_of(new: NewNotification) -> Option<(Uuid, Option<String>, Fallback)> {
     if new.skipped.is_some() {
         return None;

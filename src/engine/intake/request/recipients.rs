@@ -1,4 +1,4 @@
-//! Whom a direct request is for, and whom it is about.
+//! Recipients and subject of a direct request.
 
 use super::Request;
 use crate::{
@@ -16,10 +16,10 @@ use crate::{
     store::{DatabaseTransaction, StoreError},
 };
 
-/// Members of groups that a direct request may reach; larger fan-outs are events.
+/// Most group members that a direct request may reach; larger fan-outs are events.
 const MAX_DIRECT_TARGETS: usize = 1000;
 
-/// One recipient of a request: found, or to be made when the request is good.
+/// One recipient: found, or to be created when the request is valid.
 pub(super) enum Recipient {
     Found(Vec<Target>),
     Phone(Phone),
@@ -35,7 +35,7 @@ impl Recipient {
         matches!(self, Self::Found(targets) if targets.iter().any(is))
     }
 
-    /// Finds them, or makes them.
+    /// The target, creating the contact if needed.
     pub(super) async fn settle(
         self,
         tx: &DatabaseTransaction,
@@ -75,7 +75,7 @@ impl From<ResolveError> for EntryError {
     }
 }
 
-/// One entry, as far as that takes no writing.
+/// Resolves one entry as far as possible without writing.
 async fn recipient(
     tx: &DatabaseTransaction,
     bounds: &Bounds,
@@ -102,7 +102,7 @@ async fn recipient(
     }
 }
 
-/// Whom a request is for.
+/// The recipients of a request.
 pub(super) async fn recipients(
     tx: &DatabaseTransaction,
     bounds: &Bounds,
@@ -130,7 +130,7 @@ pub(super) async fn recipients(
     Ok(found)
 }
 
-/// Whom a request is about.
+/// The subject of a request.
 pub(super) async fn about(
     tx: &DatabaseTransaction,
     bounds: &Bounds,

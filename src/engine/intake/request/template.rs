@@ -1,4 +1,4 @@
-//! A template and its parameters, checked before anything is stored.
+//! Checks a template and its parameters before anything is stored.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -21,8 +21,7 @@ use crate::{
 
 const EMPTY: &str = "empty: Meta refuses empty parameters";
 
-/// Checks a template and its parameters. Gives back its category, if there is one
-/// of this name.
+/// Checks a template and its parameters. Returns its category, if a template of this name exists.
 #[expect(
     clippy::too_many_arguments,
     reason = "one use of a template in its transaction: a struct for one call says no more"
@@ -62,7 +61,8 @@ pub(super) async fn check_template(
             format!("the template exists in {} only", found.language),
         );
     }
-    // What waits for approval waits in the queue; what is refused for good is refused here.
+    // A template that awaits approval leaves the message in the queue; one that is refused for good
+    // is refused here.
     let account = reading.account(tx, sender_id).await?;
     let standing = reading
         .standing(tx, account.as_deref(), name, &found.language)

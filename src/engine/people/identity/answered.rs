@@ -1,6 +1,6 @@
-//! What answers to calls say of who is who: with every message to somebody new there is something,
-//! and together it costs one transaction. What is lost with the process, the statuses of the same
-//! messages say again.
+//! Applies the identity evidence in responses to calls, in batches: every message to a new contact
+//! brings some, and a batch costs one transaction. Evidence that is lost with the process comes
+//! again in the statuses of the same messages.
 
 use super::{are_known, meet};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     store::StoreError,
 };
 
-/// Learns what has waited long enough. Says how many there were.
+/// Applies the pending evidence if it has waited long enough. Returns the number of items.
 pub async fn learn_due(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
     if engine.pending_sightings.is_due(now) {
         learn_answered(engine, now).await
@@ -19,11 +19,11 @@ pub async fn learn_due(engine: &Engine, now: Timestamp) -> Result<usize, StoreEr
     }
 }
 
-/// Learns all of it. Says how many there were.
+/// Applies all pending evidence. Returns the number of items.
 pub async fn learn_answered(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
     let taken = engine.pending_sightings.take();
     let sightings: Vec<Sighting> = taken.iter().map(|(sighting, _)| sighting.clone()).collect();
-    // Most of them are known for long: nothing is written for these.
+    // Most of it is known already: nothing is written for that.
     let learned = async {
         if sightings.is_empty() || are_known(engine, &sightings).await? {
             return Ok(());

@@ -1,4 +1,4 @@
-//! A person says which contacts are one person, and which are not.
+//! Operator decisions about identity: which contacts are one person, and which are not.
 
 use std::collections::BTreeSet;
 
@@ -23,11 +23,11 @@ use crate::{
     },
 };
 
-/// Makes two contacts one: from then on they are one person, whatever evidence says. Gives back
-/// the contact that stays; the other's id leads to it.
+/// Merges two contacts: from now on they are one person, whatever the evidence says. Returns the
+/// contact that stays; the other's id redirects to it.
 ///
-/// What people say of both must agree, or the other contact's name and handle are taken away with
-/// `overwrite`.
+/// Names and handles given by hand must agree; with `overwrite` those of the other contact are
+/// dropped.
 pub async fn merge(
     engine: &Engine,
     by: By<'_>,
@@ -57,13 +57,13 @@ pub async fn merge(
                     let aliases: BTreeSet<Alias> = mine.iter().chain(&theirs).cloned().collect();
                     settle(engine, tx, aliases, &[], by.now).await?;
                 }
-                // Without an alias no evidence can speak of it.
+                // Evidence can only refer to aliases; this contact has none.
                 (_, None) => identity::merge(tx, two, one, by.now).await?,
                 (None, Some(_)) => identity::merge(tx, one, two, by.now).await?,
             }
             let stays = people::current(tx, one).await?;
             if people::current(tx, two).await? != stays {
-                let rule = "what is said of them differs (name, handle or catalogue): change one of them, or merge with overwrite";
+                let rule = "their name, handle or catalogue differs: change one of them, or merge with overwrite";
                 return Err(InputError::field("/other", rule));
             }
             let detail = json!({ "merged": two, "into": stays, "overwrite": overwrite });
@@ -73,12 +73,12 @@ pub async fn merge(
         .await
 }
 
-/// Takes aliases out of a contact, to a contact of their own: they are another person, whatever
-/// evidence says. What came by them goes along; what is refused stays with both. Gives back their
-/// contact: the one that they were of before, if there was one.
+/// Moves aliases to a contact of their own: they are another person, whatever the evidence says.
+/// Messages that came from these aliases move along, and an opt-out stays with both. Returns the
+/// contact of the aliases: their former one, if there was one.
 ///
-/// Of two contacts of which it is not decided whether they are one person, none of the aliases
-/// need be named: they are two then, and the number is the other's.
+/// If it is undecided whether two contacts are one person, no alias has to be named: they become
+/// two, and the number goes to the other.
 pub async fn split(
     engine: &Engine,
     by: By<'_>,
@@ -105,7 +105,7 @@ pub async fn split(
                 identity::forget_decisions(tx, one, other).await?;
                 decide(tx, by, Verdict::Apart(one.clone(), other.clone())).await?;
             }
-            // Whatever held each side together may be on the other.
+            // The evidence that held each side together may now be on the other.
             for (side, centre) in [(&leaving, first), (&staying, last)] {
                 for alias in side.iter().filter(|alias| *alias != centre) {
                     decide(tx, by, Verdict::Link(centre.clone(), alias.clone())).await?;
@@ -113,7 +113,7 @@ pub async fn split(
             }
             let refused = refusals(tx, contact).await?;
             let everything: BTreeSet<Alias> = leaving.iter().chain(&staying).cloned().collect();
-            // Whoever has it now: it may have been somebody's before.
+            // Its current holder: the alias may have belonged to another contact before.
             let needed = [(std::slice::from_ref(first), by.now)];
             let mut settled = settle(engine, tx, everything.clone(), &needed, by.now).await?;
             let leads_to = |settled: &Settled, alias| {
@@ -121,7 +121,7 @@ pub async fn split(
                 met.map(|met| met.contact)
             };
             if leads_to(&settled, last) != Some(contact) {
-                // The contact was found by what goes, or by what led there.
+                // The contact was found by an alias that leaves, or by one that led there.
                 identity::set_anchor(tx, contact, last, by.now).await?;
                 settled = settle(engine, tx, everything.clone(), &needed, by.now).await?;
             }
@@ -147,8 +147,8 @@ pub async fn split(
         .await
 }
 
-/// Decides that two contacts of which it was open are two persons: a number in question is the
-/// other's from when that one was seen with it.
+/// Decides that two contacts whose identity was undecided are two persons. A disputed number
+/// belongs to the other one from its first sighting there.
 pub async fn part(
     engine: &Engine,
     by: By<'_>,
@@ -167,7 +167,7 @@ pub async fn part(
             let (mine, theirs) = (own(tx, one).await?, own(tx, two).await?);
             for (first, second) in pairs(&mine, &theirs) {
                 identity::forget_decisions(tx, first, second).await?;
-                // A number can pass from one to the other: only ids say who is who.
+                // A number can pass from one person to the other: only user ids prove identity.
                 if !first.is_phone() && !second.is_phone() {
                     decide(tx, by, Verdict::Apart(first.clone(), second.clone())).await?;
                 }
@@ -181,7 +181,7 @@ pub async fn part(
         .await
 }
 
-/// Two contacts that are there, or whole persons that they are parts of.
+/// Two existing contacts, or the whole persons they belong to.
 async fn both(
     tx: &DatabaseTransaction,
     contact: Uuid,
@@ -201,7 +201,7 @@ async fn both(
     }
 }
 
-/// The aliases that a contact has now, ids first.
+/// The current aliases of a contact, user ids first.
 async fn own(tx: &DatabaseTransaction, contact: Uuid) -> Result<Vec<Alias>, StoreError> {
     let mut held: Vec<Alias> = identity::aliases_of(tx, &[contact])
         .await?
@@ -229,7 +229,7 @@ async fn decide(tx: &DatabaseTransaction, by: By<'_>, verdict: Verdict) -> Resul
     identity::note_decision(tx, new, by.now).await
 }
 
-/// What a contact refuses now.
+/// The current opt-outs of a contact.
 async fn refusals(tx: &DatabaseTransaction, contact: Uuid) -> Result<Vec<Statement>, StoreError> {
     Ok(suppression::of_these(tx, &[contact])
         .await?

@@ -1,4 +1,4 @@
-//! What evidence leaves open, as people see it.
+//! Stores undecided identities for people to decide.
 
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// Writes down which contacts may be one person, in the place of what was written of them.
+/// Replaces the stored list of contacts that may be one person.
 pub(super) async fn write(
     tx: &DatabaseTransaction,
     settled: &Settled,

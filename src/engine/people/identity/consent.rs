@@ -1,4 +1,4 @@
-//! What people want holds for the person, whichever alias they said it by.
+//! Applies opt-outs and consent to the whole person, whichever alias they came from.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// Keeps what a person has said. Says whether it is the newest.
+/// Stores a statement of a person. Returns whether it is the newest.
 pub(in crate::engine) async fn state(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -58,7 +58,7 @@ pub(in crate::engine) async fn state(
     Ok(is_newest)
 }
 
-/// What holds for each person.
+/// The statements in force for each person.
 pub(super) fn by_person(
     settled: &Settled,
     all: &[Stated],
@@ -75,7 +75,7 @@ pub(super) fn by_person(
         }
     }
     let own = said.clone();
-    // Time has decided that they are two: what either had refused by then stays with both.
+    // Time decided that they are two persons: opt-outs up to then stay with both.
     for it in &identities.inheritances {
         for (to, from) in [(it.owner, it.claimant), (it.claimant, it.owner)] {
             let by_then = own
@@ -94,7 +94,8 @@ pub(super) fn by_person(
         .iter()
         .map(|(person, said)| (*person, hold(said.iter().copied())))
         .collect();
-    // They may be one: what either refuses holds for both, whatever the other has wanted since.
+    // They may be one person: an opt-out of either applies to both, whatever the other has agreed
+    // to since.
     let before = holds.clone();
     for question in &identities.questions {
         let (owner, claimant) = (question.owner, question.claimant);
@@ -119,7 +120,7 @@ pub(super) fn by_person(
         .collect()
 }
 
-/// The newest statement for each scope.
+/// The newest statement of each scope.
 fn hold<'a>(said: impl Iterator<Item = &'a Stated>) -> BTreeMap<Scope, &'a Stated> {
     let said: Vec<&Stated> = said.collect();
     newest(said.iter().map(|stated| &stated.statement))

@@ -1,5 +1,5 @@
-//! The first user id that answers and statuses name for a number: with every message to somebody
-//! new one comes, and there is nothing to compute.
+//! Fast path for the first user id that a number gets: it comes with every message to a new
+//! contact, and no identities have to be computed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -18,11 +18,11 @@ use crate::{
     },
 };
 
-/// Adds first ids to the contacts of their numbers, with the evidence. Says for each sighting
-/// whose it is, if it was such a one: it needs nothing more.
+/// Adds first user ids to the contacts of their numbers, with the evidence. Returns for each
+/// sighting its contact if it was of this kind, so that it needs no further work.
 ///
-/// That is so where a settled contact has the number now, nobody has the id, and no other evidence
-/// and no decision names either of them.
+/// This applies if a settled contact has the number now, no contact has the id, and no other
+/// evidence or decision concerns either of them.
 pub(super) async fn add(
     tx: &DatabaseTransaction,
     sightings: &[Sighting],
@@ -45,12 +45,12 @@ pub(super) async fn add(
             *named.entry(alias).or_default() += 1;
         }
     }
-    // Of what comes together, only what is named once is clear.
+    // Within a batch, only an alias that is named once is unambiguous.
     let is_clear = |(_, it): &(usize, Candidate<'_>)| {
         named.get(it.phone) == Some(&1) && named.get(it.id) == Some(&1)
     };
     let clear: Vec<(usize, Candidate<'_>)> = candidates.into_iter().filter(is_clear).collect();
-    // Two processes may hear of two first ids of one number.
+    // Two processes may learn two first ids of one number at the same time.
     identity::lock(tx).await?;
     let pairs: Vec<Pair<'_>> = clear
         .iter()
@@ -82,7 +82,7 @@ pub(super) async fn add(
     Ok(owners)
 }
 
-/// A number, an id that nobody has, and the contact of the number.
+/// A number, a new user id, and the contact of the number.
 struct Candidate<'a> {
     phone: &'a Alias,
     id: &'a Alias,

@@ -1,4 +1,4 @@
-//! Everything that is known about some aliases, and about whatever that leads to.
+//! Loads the evidence about aliases, and about everything that it leads to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +12,10 @@ use crate::{
     },
 };
 
-/// Evidence is followed so many steps.
+/// Most steps by which evidence is followed.
 const MAX_STEPS: usize = 50;
 
-/// What is known.
+/// The loaded evidence.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     pub evidence: Evidence,
@@ -23,7 +23,7 @@ pub(super) struct Loaded {
     pub holders: BTreeMap<Alias, Holder>,
 }
 
-/// Reads it. No other transaction may be doing the same.
+/// Loads it. The caller holds the lock that keeps other transactions from doing the same.
 pub(super) async fn load(
     tx: &DatabaseTransaction,
     aliases: BTreeSet<Alias>,

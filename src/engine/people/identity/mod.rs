@@ -1,8 +1,9 @@
-//! Who is one person: evidence from callbacks and answers is kept, and contacts follow it.
+//! Maintains identities: stores evidence from callbacks and responses, and keeps contacts in line
+//! with it.
 //!
-//! What follows is computed in [`crate::domain::identity`]; here it is read, written and made to
-//! hold for what was sent, written and wanted. Most items name somebody whom everybody agrees
-//! about: for these nothing is computed and nothing written.
+//! The rules are in [`crate::domain::identity`]; this module reads and writes, and applies the
+//! result to messages, inbound messages and consent. Most items refer to a contact that is
+//! undisputed: for these nothing is computed or written.
 
 mod answered;
 mod by_hand;
@@ -39,7 +40,7 @@ pub use settle::decide_due;
 pub(in crate::engine) use settle::settle;
 
 impl Sighting {
-    /// Somebody who has written, called or said what they want.
+    /// The sighting of a person who wrote, called or stated a preference.
     pub(in crate::engine) fn of(
         ids: &PersonIds,
         scope: Option<&str>,
@@ -57,7 +58,7 @@ impl Sighting {
             callback_id: Some(callback),
             is_person: true,
             profile_name: ids.name.clone(),
-            // Some write it as it is shown.
+            // Some payloads have it with a leading `@`, as it is displayed.
             username: ids
                 .username
                 .as_deref()
@@ -66,7 +67,7 @@ impl Sighting {
     }
 }
 
-/// The aliases in an item, surest first.
+/// The aliases in an item, most reliable first.
 pub(in crate::engine) fn aliases(ids: &PersonIds) -> Vec<Alias> {
     let id = |kind, value: &Option<String>| value.clone().map(|value| Alias { kind, value });
     [
@@ -79,7 +80,7 @@ pub(in crate::engine) fn aliases(ids: &PersonIds) -> Vec<Alias> {
     .collect()
 }
 
-/// What it says that these stand side by side.
+/// The facts that follow from aliases appearing together.
 pub(in crate::engine) fn facts(aliases: &[Alias]) -> Vec<Fact> {
     let of = |kind| aliases.iter().find(|alias| alias.kind == kind).cloned();
     let (phone, id, parent) = (
@@ -105,19 +106,19 @@ pub(in crate::engine) fn facts(aliases: &[Alias]) -> Vec<Fact> {
     facts
 }
 
-/// What an answer or a status says of whom a message went to.
+/// The recipient of a message as named by a response or a status.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Recipient<'a> {
-    /// Where it was sent to.
+    /// The address that the message was sent to.
     pub address: Option<&'a Address>,
-    /// What the provider calls the number.
+    /// The provider's form of the number.
     pub wa_id: Option<&'a str>,
     pub user_id: Option<&'a str>,
     pub parent_user_id: Option<&'a str>,
 }
 
 impl Recipient<'_> {
-    /// The aliases, surest first. The number is the one that was sent to.
+    /// The aliases, most reliable first. The number is the one that was sent to.
     pub(in crate::engine) fn aliases(&self) -> Vec<Alias> {
         let id = |kind, value: Option<&str>| {
             value.map(|value| Alias {
@@ -143,9 +144,8 @@ impl Recipient<'_> {
         .collect()
     }
 
-    /// What it says about who is who; none, if that is nothing. A number other than the one that
-    /// was sent to is the same line only if it is its other form; otherwise what the item says
-    /// is of that other number.
+    /// The evidence in it, if there is any. A number other than the one sent to is the same line
+    /// only if it is a known variant of it; otherwise the item is about that other number.
     pub(in crate::engine) fn sighting(
         &self,
         scope: &str,
@@ -192,15 +192,15 @@ impl Recipient<'_> {
     }
 }
 
-/// Who an item is about.
+/// The contact that an item is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Met {
     pub contact: Uuid,
-    /// What this person says may hold for other contacts, too.
+    /// This person's statements may apply to further contacts.
     pub is_shared: bool,
 }
 
-/// Whether all that these say is known already: asked before anything is written.
+/// Whether everything in these is known already: checked before anything is written.
 pub(in crate::engine) async fn are_known(
     engine: &Engine,
     sightings: &[Sighting],
@@ -234,8 +234,8 @@ pub(in crate::engine) async fn together(
     }
 }
 
-/// Keeps what items say about who is who, and says whom each is about. Any order and batching of
-/// the same items gives the same persons.
+/// Stores the evidence in items, and returns the contact of each. Any order and batching of the
+/// same items gives the same persons.
 pub(in crate::engine) async fn meet(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -313,7 +313,7 @@ pub(in crate::engine) async fn meet(
             .collect();
         let settled = settle(engine, tx, unclear, &needed, now).await?;
         for (sighting, met) in sightings.iter().zip(&mut met) {
-            // Whoever was clear may have become a part of somebody else by what the others say.
+            // A contact that was undisputed may have been merged because of the other items.
             let is_touched = met.is_none_or(|met| settled.is_about(met.contact));
             if is_touched {
                 *met = settled.whose(&sighting.aliases, sighting.at);
@@ -321,7 +321,7 @@ pub(in crate::engine) async fn meet(
         }
     }
     for ((sighting, met), is_quiet) in sightings.iter().zip(&met).zip(quiet) {
-        // Statuses come thick and fast, and say the same: only those that are news are asked.
+        // Statuses are many and repeat themselves: only new evidence is followed up.
         if let Some(met) = met
             && !(is_quiet && sighting.source == Source::Status)
             && (sighting.profile_name.is_some() || sighting.username.is_some())
@@ -339,8 +339,8 @@ pub(in crate::engine) async fn meet(
     Ok(met)
 }
 
-/// The contact that has all aliases of an item, if nothing of it is in question at that time, and
-/// whether something else about it is.
+/// The contact that has all aliases of an item, if none of them is disputed at that time, and
+/// whether something else about the contact is.
 fn agreed<'a>(
     sighting: &Sighting,
     known: &'a HashMap<Alias, identity::Known>,
@@ -348,7 +348,7 @@ fn agreed<'a>(
     let mut all = sighting.aliases.iter().map(|alias| known.get(alias));
     let first = all.next()??;
     let has = |other: &identity::Known| {
-        // An id that was replaced is still this person's.
+        // A replaced user id still belongs to this person.
         let is_current = other.holder.superseded_at.is_none() || !other.holder.alias.is_phone();
         other.holder.contact == first.holder.contact
             && is_current

@@ -1,4 +1,4 @@
-//! Contacts are brought into line with who is who.
+//! Brings contacts into line with computed identities: merges, splits and moves aliases.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -26,14 +26,14 @@ use crate::{
     },
 };
 
-/// Who is who, and which contact is whose.
+/// The identities, and the contacts that represent them.
 #[derive(Debug)]
 pub(in crate::engine) struct Settled {
     pub(super) identities: Identities,
     groups: BTreeMap<PersonIndex, Group>,
-    /// The person of each contact, of those that have become a part of another as well.
+    /// The person of each contact, including contacts that have been merged into another.
     homes: BTreeMap<Uuid, PersonIndex>,
-    /// Contacts that act as one with others, or of which something is undecided.
+    /// Contacts that act as one with others, or that are undecided.
     shared: BTreeSet<Uuid>,
     holders: BTreeMap<Alias, Holder>,
 }
@@ -48,17 +48,17 @@ impl Settled {
         self.homes.get(&contact).copied()
     }
 
-    /// Whether it is about this contact.
+    /// Whether this contact is among them.
     pub(super) fn is_about(&self, contact: Uuid) -> bool {
         self.homes.contains_key(&contact)
     }
 
-    /// Every contact that it is about.
+    /// All contacts involved.
     pub(super) fn contact_ids(&self) -> Vec<Uuid> {
         self.homes.keys().copied().collect()
     }
 
-    /// Contacts that stay two and act as one, with an alias of theirs.
+    /// Contacts that stay separate and act as one, with an alias of theirs.
     pub(super) fn linked(&self) -> Vec<(Alias, Uuid, Uuid)> {
         let alias = |person: PersonIndex| {
             let mut persons = self.identities.persons();
@@ -77,16 +77,16 @@ impl Settled {
             .collect()
     }
 
-    /// The contact that an alias stands at.
+    /// The contact that holds an alias.
     fn holder(&self, alias: &Alias, person: PersonIndex) -> Option<Uuid> {
         let group = self.groups.get(&person)?;
-        // Of contacts that stay two, each keeps what it has.
+        // Contacts that stay separate keep their aliases.
         let known = self.holders.get(alias).map(|holder| holder.contact);
         let stays = known.filter(|known| *known == group.survivor || group.linked.contains(known));
         Some(stays.unwrap_or(group.survivor))
     }
 
-    /// Whom an item is about that names these.
+    /// The contact of an item that names these aliases.
     pub(super) fn whose(&self, aliases: &[Alias], at: Timestamp) -> Option<Met> {
         let person = self.identities.person_of(aliases, at)?;
         let alias = aliases
@@ -100,8 +100,9 @@ impl Settled {
     }
 }
 
-/// Computes who is who of these aliases and of whatever they lead to, and brings contacts into
-/// line. For each of `needed`, aliases in an item and its time, there is a contact afterwards.
+/// Computes the identities of these aliases and of everything they lead to, and brings contacts
+/// into line. For each entry of `needed`, the aliases in an item and its time, a contact exists
+/// afterwards.
 pub(in crate::engine) async fn settle(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -115,7 +116,7 @@ pub(in crate::engine) async fn settle(
     let identities = replay(&loaded.evidence, patience, now);
     let mut contacts = loaded.contacts.clone();
     let mut homes = homes(&contacts, &identities);
-    // Whoever wrote something keeps a contact, also when it turns out to be somebody else.
+    // A contact with inbound messages is kept even if they turn out to be another person's.
     let restless = restless(&loaded, &identities, &homes);
     let written = identity::messages(tx, &restless).await?;
     let writers = written
@@ -190,8 +191,8 @@ pub(in crate::engine) async fn settle(
     Ok(settled)
 }
 
-/// Contacts about which evidence speaks that also speaks of an alias that was of several persons:
-/// what came by it may be another's.
+/// Contacts whose evidence also concerns an alias that several persons had: inbound messages from
+/// it may be another person's.
 fn restless(
     loaded: &Loaded,
     identities: &Identities,
@@ -202,7 +203,7 @@ fn restless(
         .filter(|alias| identities.epochs(alias).len() > 1)
         .collect();
     let is_any_unsettled = loaded.contacts.values().any(|row| row.is_unsettled);
-    // What stands at a contact that is somebody else, as it turns out.
+    // Aliases stored at a contact that is another person.
     let strays: BTreeSet<Uuid> = loaded
         .holders
         .values()
@@ -273,10 +274,10 @@ fn restless(
         .collect()
 }
 
-/// Questions that one turn decides.
+/// Undecided identities processed in one turn.
 const DECIDED_AT_ONCE: u64 = 50;
 
-/// Decides what nothing has explained in time. Says how many there were.
+/// Decides identities that no evidence has explained in time. Returns the number.
 pub async fn decide_due(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
     let due = alias::due_questions(&engine.store, now, DECIDED_AT_ONCE).await?;
     let count = due.len();
@@ -292,7 +293,7 @@ pub async fn decide_due(engine: &Engine, now: Timestamp) -> Result<usize, StoreE
     Ok(count)
 }
 
-/// The person that each contact is.
+/// The person of each contact.
 fn homes(contacts: &BTreeMap<Uuid, Row>, identities: &Identities) -> BTreeMap<Uuid, PersonIndex> {
     contacts
         .values()
@@ -303,7 +304,8 @@ fn homes(contacts: &BTreeMap<Uuid, Row>, identities: &Identities) -> BTreeMap<Uu
         .collect()
 }
 
-/// Makes contacts one that are one person, and two that are two. Says whether any was changed.
+/// Merges contacts that are one person, and splits those that are two. Returns whether anything
+/// changed.
 async fn merge(
     tx: &DatabaseTransaction,
     settled: &Settled,
@@ -313,7 +315,7 @@ async fn merge(
     let mut is_changed = false;
     let was = |contact: &Uuid| contacts.get(contact).and_then(|row| row.merged_into);
     for group in settled.groups.values() {
-        // Whoever its parts were of, they are all of the survivor in the end.
+        // Whatever contacts its parts belonged to, all belong to the survivor in the end.
         let is_ours = |whole: Uuid| whole == group.survivor || group.absorbed.contains(&whole);
         let own = std::iter::once(&group.survivor).chain(&group.linked);
         let strayed = group
@@ -367,16 +369,17 @@ async fn flag(
     Ok(())
 }
 
-/// An alias that passed from one contact to another, and from when on it was the other's.
+/// An alias that moved from one contact to another, with the time from which it belongs to the
+/// other.
 type Move = (Alias, Uuid, Uuid, Timestamp);
 
-/// Notes at which contact each alias stands.
+/// Stores the contact of each alias.
 async fn hold(
     tx: &DatabaseTransaction,
     settled: &Settled,
     now: Timestamp,
 ) -> Result<Vec<Move>, StoreError> {
-    // A number may come back to whoever gave it up.
+    // A number may return to a person who gave it up.
     let mut until: BTreeMap<(&Alias, PersonIndex, Timestamp), Timestamp> = BTreeMap::new();
     for (person, held) in settled.identities.persons() {
         for holding in held {
@@ -388,14 +391,14 @@ async fn hold(
     let mut moves = Vec::new();
     for alias in settled.identities.aliases() {
         let epochs = settled.identities.epochs(alias);
-        // Whoever has it now, or had it last.
+        // The person who has it now, or had it last.
         let Some((place, (since, person))) = epochs
             .iter()
             .enumerate()
             .rev()
             .find(|(_, (_, person))| settled.groups.contains_key(person))
         else {
-            // It was somebody's of whom nothing else is known: their contact is the next one's.
+            // Its former owner is otherwise unknown: their contact becomes the next owner's.
             if settled.holders.contains_key(alias) {
                 alias::remove(tx, alias).await?;
             }
@@ -427,7 +430,8 @@ async fn hold(
     Ok(moves)
 }
 
-/// What was written goes to whoever wrote it, and opens their windows.
+/// Moves inbound messages to the contacts of the persons who wrote them, and recomputes their
+/// service windows.
 async fn reattribute(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -447,7 +451,7 @@ async fn reattribute(
         let Some(sender) = message.sender else {
             continue;
         };
-        // Whoever it is taken from may have nothing left.
+        // The contact that loses messages may have none left.
         windows.entry((sender, message.contact)).or_default();
         for contact in settled.together_with(owner) {
             let window = windows.entry((sender, contact)).or_default();
@@ -482,7 +486,7 @@ impl Settled {
     }
 }
 
-/// What was said of what is wanted holds for the person who said it.
+/// Recomputes consent: a statement applies to the person who made it.
 async fn restate(
     tx: &DatabaseTransaction,
     settled: &Settled,

@@ -1,9 +1,9 @@
-//! Makes a keyring out of rows and the environment.
+//! Builds a keyring from rows and the environment.
 
 use super::{Account, ENVIRONMENT, Keyring, Keys, Signer, Token, scope_of, token_scope};
 use crate::{domain::credential::Kind, engine::runtime::vault::place, store::sender};
 
-/// Opens what can be opened, and says whose everything is.
+/// Decrypts what can be decrypted, and assigns each secret to its scope.
 pub(super) fn build(
     keys: &Keys,
     revision: i64,
@@ -28,7 +28,7 @@ pub(super) fn build(
     let is_environments = |row: &entity::sender::Model| {
         row.endpoint_id.is_some() && row.endpoint_id == environment.endpoint_id
     };
-    // Naming an app is not enough: without a secret of its own, its callbacks bear the
+    // Naming an app is not enough: without a secret of its own, its callbacks are signed with the
     // environment's.
     let own_app = |row: &entity::sender::Model| {
         let own = scope_of(row);
@@ -36,14 +36,14 @@ pub(super) fn build(
             .any(|credential| credential.scope == own)
             .then_some(own)
     };
-    // The environment's secrets are those of its number's app.
+    // The environment's secrets belong to the app of its number.
     let environments_app = rows
         .iter()
         .find(|row| is_environments(row))
         .and_then(own_app)
         .unwrap_or_else(|| ENVIRONMENT.to_owned());
     for row in rows {
-        // The newest token is the one; the environment's steps in when there is none.
+        // The newest token is used; the environment's if there is none.
         let newest = active(Kind::AccessToken)
             .filter(|credential| credential.scope == token_scope(row.id))
             .max_by_key(|credential| credential.id);
@@ -78,7 +78,7 @@ pub(super) fn build(
                 .map(|_| row.off_reason.clone().unwrap_or_default()),
             token,
             revision: row.revision,
-            // Without an app of its own, its callbacks are those of the environment's.
+            // A sender without an app of its own belongs to the environment's.
             scope: own_app(row).unwrap_or_else(|| environments_app.clone()),
         });
     }

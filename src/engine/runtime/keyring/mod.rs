@@ -1,5 +1,5 @@
-//! Who can send and with what, and whose signatures are taken: read from the
-//! database when it has changed there, completed by the environment.
+//! Credentials of all senders and the secrets that verify callbacks: read from the database when
+//! they have changed, and completed by the environment.
 
 mod build;
 mod read;
@@ -16,10 +16,10 @@ use crate::providers::Connection;
 /// Counts every change of a sender or a credential.
 pub const REVISION: &str = "senders_revision";
 
-/// Whose the environment's secrets are, where no sender of its number is known.
+/// Scope of the environment's secrets if no sender has its number.
 const ENVIRONMENT: &str = "environment";
 
-/// What the environment says. Its credentials belong to the sender of its number.
+/// Credentials from the environment. They belong to the sender of its number.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     pub endpoint_id: Option<String>,
@@ -30,7 +30,7 @@ pub struct Environment {
     pub settings: BTreeMap<String, String>,
 }
 
-/// What a sender sends with.
+/// The access token of a sender.
 #[derive(Clone, Debug)]
 pub enum Token {
     Ready(SecretString),
@@ -38,11 +38,11 @@ pub enum Token {
     NotNeeded,
     /// None is known.
     Missing,
-    /// It is there, and no key we have opens it.
+    /// There is one, but none of our keys opens it.
     Unreadable,
 }
 
-/// A sender, as one looks that is about to call.
+/// A sender with everything needed for a call.
 #[derive(Clone, Debug)]
 pub struct Account {
     pub id: Uuid,
@@ -53,17 +53,17 @@ pub struct Account {
     /// What its kind of provider needs, completed by the environment.
     pub settings: BTreeMap<String, String>,
     pub is_default: bool,
-    /// Held by a person; this is why.
+    /// The reason, if an operator holds it.
     pub off: Option<String>,
     pub token: Token,
-    /// Counts changes of its token and of where it calls.
+    /// Counts changes of its token and of the address it calls.
     pub revision: i64,
-    /// Whose signatures its callbacks bear.
+    /// Scope of the signatures of its callbacks.
     pub scope: String,
 }
 
 impl Account {
-    /// Why nothing can be sent with it, in words for people.
+    /// Why it cannot send, in words for people.
     pub fn obstacle(&self) -> Option<String> {
         if let Some(reason) = &self.off {
             return Some(format!(
@@ -112,45 +112,46 @@ impl Account {
     }
 }
 
-/// A secret, and whose it is.
+/// A secret and its scope.
 #[derive(Clone, Debug)]
 pub struct Signer {
     /// Of which kind of provider.
     pub kind: String,
     pub secret: SecretString,
-    /// What is written down of it: a credential's id, or `environment`.
+    /// Stored name of the secret: a credential's id, or `environment`.
     label: String,
     scope: String,
 }
 
 impl Signer {
-    /// Whether it is a secret of this app.
+    /// Whether the secret belongs to this app.
     pub fn is_of(&self, scope: &str) -> bool {
         self.scope == scope
     }
 }
 
-/// Which secrets a callback was signed with, where there are several apps.
+/// The secrets that signed a callback, if there are several apps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
-    /// Labels of the secrets: they stay what they are when a number changes its app.
+    /// Labels of the secrets: they stay the same when a number changes its app.
     pub labels: String,
-    /// Whose they are: the same bytes of two apps are two callbacks.
+    /// Their scopes: the same bytes of two apps are two callbacks.
     pub scopes: String,
 }
 
-/// All of it, as it was at one revision.
+/// All credentials at one revision.
 #[derive(Clone, Debug, Default)]
 pub struct Keyring {
     revision: Option<i64>,
     pub accounts: Vec<Account>,
     pub signers: Vec<Signer>,
     pub verify_tokens: Vec<SecretString>,
-    /// App secrets that no key of ours opens: what does not verify may still be right.
+    /// Number of app secrets that none of our keys opens: a callback that fails verification may
+    /// still be genuine.
     pub unreadable_secrets: usize,
-    /// Whose each secret is, those out of use included, by label.
+    /// The scope of each secret by label, including inactive ones.
     scopes: HashMap<String, String>,
-    /// There is one app, so that every signature is everybody's.
+    /// There is one app, so that every signature is valid for all senders.
     one_app: bool,
 }
 
@@ -159,13 +160,13 @@ impl Keyring {
         self.accounts.iter().find(|account| account.id == id)
     }
 
-    /// The sender that is used when none is named.
+    /// The default sender.
     pub fn default_account(&self) -> Option<&Account> {
         self.accounts.iter().find(|account| account.is_default)
     }
 
-    /// The senders that an account's word is about. One whose account is not known is in the
-    /// only one there is.
+    /// The senders that an account's updates are about. A sender whose account is unknown belongs
+    /// to the only one there is.
     pub fn senders_of(&self, account_id: Option<&str>) -> Vec<Uuid> {
         let mut known: Vec<&str> = self
             .accounts
@@ -190,8 +191,8 @@ impl Keyring {
             .find(|account| account.endpoint_id.as_deref() == Some(endpoint_id))
     }
 
-    /// Whether what was told of a number can be about a call of this sender: nobody
-    /// speaks of another's messages.
+    /// Whether an update about a number can be about a call of this sender: an update about one
+    /// number never concerns another's messages.
     pub fn speaks_for(&self, endpoint_id: Option<&str>, sender: Uuid) -> bool {
         match endpoint_id.map(|number| self.account_of_number(number)) {
             Some(Some(account)) => account.id == sender,
@@ -199,8 +200,8 @@ impl Keyring {
         }
     }
 
-    /// Whether an item with this signature is about numbers and accounts of the app
-    /// that signed it. With several apps, what is about nobody we know is nobody's word.
+    /// Whether an item with this signature is about numbers and accounts of the signing app. With
+    /// several apps, items about an unknown number are rejected.
     pub fn is_own_word(
         &self,
         signed_by: Option<&str>,
@@ -223,12 +224,12 @@ impl Keyring {
         }
     }
 
-    /// Whether the account of a sender is meant; without one, all are.
+    /// Whether this is the account of a sender; without a sender, all match.
     pub fn is_about(&self, sender: Option<Uuid>, is_meant: impl Fn(&Account) -> bool) -> bool {
         sender.is_none_or(|sender| self.account(sender).is_some_and(is_meant))
     }
 
-    /// Whether a number may be taken to be in this account: none of another app is.
+    /// Whether a number may be in this account: a number of another app may not.
     pub fn may_be_in(&self, endpoint_id: &str, account_id: &str) -> bool {
         let scope = self
             .account_of_number(endpoint_id)
@@ -271,14 +272,14 @@ impl Keyring {
     }
 }
 
-/// Whose the app secrets of a sender are.
+/// The scope of a sender's app secrets.
 pub fn scope_of(row: &entity::sender::Model) -> String {
     row.app_id
         .as_ref()
         .map_or_else(|| token_scope(row.id), |app| format!("app:{app}"))
 }
 
-/// Whose the access token of a sender is.
+/// The scope of a sender's access token.
 pub fn token_scope(sender: Uuid) -> String {
     format!("sender:{sender}")
 }

@@ -1,4 +1,4 @@
-//! Keeps what was read of senders and credentials, and reads it again.
+//! Caches the keyring and the provider clients, and reloads them after a change.
 
 use std::{
     collections::HashMap,
@@ -16,10 +16,10 @@ use crate::{
     store::{StoreError, credential, sender, setting},
 };
 
-/// What does not verify makes us look at the database again at most this often.
+/// Minimum time between two reloads because of callbacks that fail verification.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Keys, the environment, and what was last read.
+/// Keys, environment, and the cached keyring.
 #[derive(Debug, Default)]
 pub struct Keys {
     pub vault: Option<Vault>,
@@ -28,13 +28,13 @@ pub struct Keys {
     /// Absent where nothing is to be called.
     http: Option<HttpClient>,
     current: RwLock<Arc<Keyring>>,
-    /// What senders send with.
+    /// Provider clients of the senders.
     made: Mutex<HashMap<Uuid, Made>>,
-    /// When the last look of [`Engine::look_again`] began that is done.
+    /// Start time of the last completed [`Engine::look_again`].
     looked_at: tokio::sync::Mutex<Option<Instant>>,
 }
 
-/// The revision of its account, and the provider.
+/// The revision of the account, and its client.
 type Made = (i64, Arc<dyn MessageSender>);
 
 impl Keys {
@@ -87,19 +87,19 @@ impl Engine {
             .unwrap_or_default()
     }
 
-    /// What was last read.
+    /// The cached keyring.
     pub fn keyring(&self) -> Arc<Keyring> {
         self.keys.read()
     }
 
-    /// Reads it again if it has changed. One short statement when it has not.
+    /// Reloads it if it has changed; otherwise one short statement.
     pub async fn refresh_keyring(&self) -> Result<Arc<Keyring>, StoreError> {
         let revision = setting::number(self.store.reader(), REVISION).await?;
         let kept = self.keys.read();
         if kept.revision == Some(revision) {
             return Ok(kept);
         }
-        // Read after the revision: what is newer than it is read once more, next time.
+        // Read after the revision: a newer row is read once more next time.
         let rows = sender::all(&self.store).await?;
         let credentials = credential::all(self.store.reader()).await?;
         let fresh = Arc::new(build(&self.keys, revision, &rows, &credentials));
@@ -112,9 +112,9 @@ impl Engine {
         Ok(fresh)
     }
 
-    /// The same for a request that came at `since` and does not verify: what is given
-    /// back is newer than it. A flood of forged requests makes few looks: whoever comes
-    /// too soon after the last one waits for the next.
+    /// Reloads for a request that arrived at `since` and fails verification: the result is newer
+    /// than the request. A flood of forged requests causes few reloads: a request too soon after
+    /// the last one waits for the next.
     pub async fn look_again(&self, since: Instant) -> Result<Arc<Keyring>, StoreError> {
         let mut looked_at = self.keys.looked_at.lock().await;
         if looked_at.is_none_or(|at| at < since) {
@@ -128,7 +128,7 @@ impl Engine {
         Ok(self.keyring())
     }
 
-    /// What a sender sends with, as this process last read it; or why it cannot.
+    /// The provider client of a sender from the cached keyring, or why it cannot send.
     pub fn provider(&self, sender: Uuid) -> Result<Arc<dyn MessageSender>, String> {
         let ring = self.keyring();
         let account = ring
@@ -160,13 +160,14 @@ impl Engine {
         Ok(provider)
     }
 
-    /// The same; what cannot send answers every call with the reason.
+    /// Like [`Engine::provider`]; for a sender that cannot send, a client that answers every call
+    /// with the reason.
     pub fn provider_or_unavailable(&self, sender: Uuid) -> Arc<dyn MessageSender> {
         self.provider(sender)
             .unwrap_or_else(|reason| Arc::new(UnavailableSender(reason)))
     }
 
-    /// Why a sender cannot send, or nobody can; `None` asks for the default sender.
+    /// Why a sender cannot send; `None` asks for the default sender.
     pub fn obstacle(&self, sender: Option<Uuid>) -> Option<String> {
         if !self.settings.sending.enabled {
             return Some("sending is switched off: WHATSAPP_ENABLED is false".to_owned());

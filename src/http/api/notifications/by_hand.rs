@@ -1,4 +1,4 @@
-//! What people do by hand: retry, cancel, send now; one, or all that match.
+//! Operator actions: retry, cancel and send now, for one notification or all that match.
 
 use std::collections::BTreeMap;
 
@@ -22,11 +22,12 @@ use crate::{
     state::AppState,
 };
 
-/// How a retry is meant.
+/// Options of a retry.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetryBody {
-    /// Needed for what was delivered or may have been: a second copy is accepted.
+    /// Required for a message that was or may have been delivered: the recipient may get a second
+    /// copy.
     #[serde(default)]
     even_if_delivered: bool,
 }
@@ -79,7 +80,7 @@ pub async fn retry(
     Ok(HttpResponse::Accepted().json(detail))
 }
 
-/// Takes a waiting notification out of the queue for good.
+/// Cancels a waiting notification for good.
 #[utoipa::path(
     post, path = "/api/v1/notifications/{id}/cancel", operation_id = "cancel_notification", tag = "notifications", params(("id" = Uuid, Path)),
     responses(
@@ -97,7 +98,7 @@ pub async fn cancel(
     Ok(HttpResponse::Ok().json(detail))
 }
 
-/// Ends a notification's back-off, or its wait for `send_at`. The pace is kept.
+/// Ends a notification's back-off, or its wait for `send_at`. The pace still applies.
 #[utoipa::path(
     post, path = "/api/v1/notifications/{id}/send-now", operation_id = "send_notification_now", tag = "notifications", params(("id" = Uuid, Path)),
     responses(
@@ -115,36 +116,36 @@ pub async fn send_now(
     Ok(HttpResponse::Accepted().json(detail))
 }
 
-/// Something to be done to all notifications that match.
+/// An action on all notifications that match.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ManyBody {
-    /// Which ones. Empty means all there are, and must be said by `all`.
+    /// Which notifications. An empty filter means all, and needs `all`.
     #[serde(default)]
     filter: Match,
     #[serde(default)]
     all: bool,
-    /// Only say what would happen.
+    /// Only report what would happen.
     #[serde(default)]
     dry_run: bool,
-    /// Of a retry: also what was delivered, or may have been.
+    /// For a retry: includes messages that were or may have been delivered.
     #[serde(default)]
     even_if_delivered: bool,
-    /// From `next` of the answer before.
+    /// `next` of the previous answer.
     cursor: Option<Uuid>,
 }
 
-/// What came of it.
+/// The result of one chunk.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ManyAnswer {
     dry_run: bool,
-    /// How many of this chunk (100 at most) matched.
+    /// Number of matching notifications in this chunk (at most 100).
     matched: u64,
-    /// How many were changed, or would be.
+    /// Number that were changed, or would be.
     changed: u64,
-    /// Why the others were left as they are, and how many.
+    /// Why the others were left unchanged, with their numbers.
     left_alone: BTreeMap<String, u64>,
-    /// The `cursor` of the next chunk; absent when nothing is left.
+    /// The `cursor` of the next chunk; absent after the last.
     next: Option<Uuid>,
 }
 
@@ -159,7 +160,7 @@ async fn many(
     if read.filter.is_empty() && !read.all {
         return Err(Problem::Invalid(vec![FieldError {
             pointer: "/filter".to_owned(),
-            rule: "something to go by, or \"all\": true".to_owned(),
+            rule: "a filter, or \"all\": true".to_owned(),
         }]));
     }
     let action = action(&read);
@@ -186,7 +187,7 @@ async fn many(
     }))
 }
 
-/// Sends again what matches, a chunk at a time; follow `next`.
+/// Sends the matching notifications again, a chunk at a time; follow `next`.
 #[utoipa::path(
     post, path = "/api/v1/notifications/retry", operation_id = "retry_notifications", tag = "notifications", request_body = ManyBody,
     params(("Idempotency-Key" = Option<String>, Header)),
@@ -207,7 +208,7 @@ pub async fn retry_many(
     .await
 }
 
-/// Takes what matches out of the queue for good, a chunk at a time; follow `next`.
+/// Cancels the matching notifications for good, a chunk at a time; follow `next`.
 #[utoipa::path(
     post, path = "/api/v1/notifications/cancel", operation_id = "cancel_notifications", tag = "notifications", request_body = ManyBody,
     params(("Idempotency-Key" = Option<String>, Header)),
@@ -225,7 +226,7 @@ pub async fn cancel_many(
     many(&request, &caller, &state, &body, |_| Action::Cancel).await
 }
 
-/// Ends the waits of what matches, a chunk at a time; follow `next`.
+/// Ends the waits of the matching notifications, a chunk at a time; follow `next`.
 #[utoipa::path(
     post, path = "/api/v1/notifications/send-now", operation_id = "send_notifications_now", tag = "notifications", request_body = ManyBody,
     params(("Idempotency-Key" = Option<String>, Header)),

@@ -1,4 +1,4 @@
-//! Finding notifications.
+//! Lists notifications.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -18,18 +18,18 @@ use crate::{
     store::notification as notifications,
 };
 
-/// What a list may ask for.
+/// Filter of a list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
-    /// Statuses, separated by commas: see `filter.status` of `POST /api/v1/notifications/retry`. The words of the
-    /// statistics mean what is counted there.
+    /// Statuses, separated by commas: see `filter.status` of `POST /api/v1/notifications/retry`.
+    /// The words of the statistics mean the groups counted there.
     status: Option<String>,
     /// An event type.
     r#type: Option<String>,
     template: Option<String>,
-    /// `name=value`; given several times, all must hold.
+    /// `name=value`; if given several times, all must match.
     #[serde(default)]
     label: Vec<String>,
     reference: Option<String>,
@@ -39,13 +39,13 @@ pub struct ListQuery {
     since: Option<String>,
     /// RFC 3339: created before.
     until: Option<String>,
-    /// From `next` of the page before.
+    /// `next` of the previous page.
     cursor: Option<Uuid>,
     /// 1 to 200; 50 if absent.
     limit: Option<u64>,
 }
 
-/// Reads a query in which a label may stand several times.
+/// Parses a query in which a label may occur several times.
 fn read(query: &str) -> Result<ListQuery, Problem> {
     let mut rest = form_urlencoded::Serializer::new(String::new());
     let mut label = Vec::new();
@@ -64,7 +64,7 @@ fn read(query: &str) -> Result<ListQuery, Problem> {
     })
 }
 
-/// Finds notifications, newest first.
+/// Lists notifications, newest first.
 #[utoipa::path(
     get, path = "/api/v1/notifications", operation_id = "list_notifications", tag = "notifications", params(ListQuery),
     responses((status = 200, body = NotificationPage), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))

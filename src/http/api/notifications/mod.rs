@@ -1,4 +1,4 @@
-//! Notifications: asking for one directly, finding them, and their story.
+//! Endpoints for notifications: direct requests, lists, details and stories.
 
 pub mod by_hand;
 pub mod filter;
@@ -49,44 +49,44 @@ use crate::{
     store::notification as notifications,
 };
 
-/// A message asked for directly. It is checked completely before anything is stored.
+/// A direct request for a message. It is checked completely before anything is stored.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NotificationBody {
     /// A number in E.164, `user:NAME`, `group:NAME` or `contact:NAME`; one or several.
     #[schema(value_type = Vec<String>)]
     to: Recipients,
-    /// Whom the message is about, when that is not its recipient.
+    /// The subject of the message, if it is not its recipient.
     about: Option<String>,
     /// The name or id of a sender; absent: the default.
     sender: Option<String>,
     /// A template's name, with `params`; or `text`.
     template: Option<String>,
     language: Option<String>,
-    /// How the template leaves: `template` (default); `auto`: its text while the window is
+    /// Form of the template: `template` (default); `auto`: its text while the service window is
     /// open, which costs nothing; `text`: never as a template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mode: Option<String>,
-    /// Which kind of message it is, of those that people may turn off: a catalogue's `[[kind]]`.
+    /// The kind of message, which recipients may turn off: a catalogue's `[[kind]]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     message_kind: Option<String>,
     #[serde(default)]
     #[schema(value_type = Object)]
     params: Map<String, Value>,
-    /// Free text, as a string or as `{"body", "preview_url"}`. Like `media` and
-    /// `interactive` it arrives only within 24 hours of the person's last message.
+    /// Free text, as a string or as `{"body", "preview_url"}`. Like `media` and `interactive` it is
+    /// deliverable only within 24 hours of the recipient's last message.
     #[schema(value_type = Option<String>)]
     text: Option<TextBody>,
     /// A picture, video, sound, document or sticker.
     media: Option<Media>,
     /// Buttons, a list, a link, or a request for a place or a number.
     interactive: Option<Interactive>,
-    /// The template that takes the place of `text`, `media` or `interactive`, once,
-    /// when the person has not written in the last 24 hours.
+    /// The template that replaces `text`, `media` or `interactive`, once, if the recipient has not
+    /// written in the last 24 hours.
     fallback: Option<FallbackBody>,
     /// The message that this one answers: its `id` in `GET /api/v1/messages`, or the provider's (`wamid…`).
     reply_to: Option<String>,
-    /// RFC 3339: not before then, at most 90 days from now.
+    /// RFC 3339: earliest time of sending, at most 90 days from now.
     send_at: Option<String>,
     reference: Option<String>,
     #[serde(default)]
@@ -172,13 +172,13 @@ const MAX_LABELS: usize = 8;
 const MAX_EXPIRY_SECONDS: i64 = 30 * 24 * 60 * 60;
 const MAX_SHORT_BYTES: usize = 256;
 
-/// Whether this may name a message: our id of it, or the provider's.
+/// Whether this may identify a message: our id of it, or the provider's.
 fn is_message_id(id: &str) -> bool {
     id.len() <= MAX_SHORT_BYTES && (id.starts_with("wamid.") || Uuid::parse_str(id).is_ok())
 }
 const MAX_AHEAD_SECONDS: i64 = 90 * 24 * 60 * 60;
 
-/// What a request wants to say: exactly one thing.
+/// The content of a request: exactly one kind.
 fn content(body: &NotificationBody) -> Result<RequestContent, FieldError> {
     let refused = |pointer: &str, rule: &str| {
         Err(FieldError {
@@ -326,9 +326,11 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<Request, Problem> {
     }
 }
 
-/// Asks for a message. With an `Idempotency-Key`, a repeat is answered like the first.
-/// With `Prefer: wait=N` the provider's answer is waited for, N seconds at most: 200
-/// when it is there for all, else 202. The message is sent either way.
+/// Requests a message.
+///
+/// With an `Idempotency-Key`, a repeat gets the first answer. With `Prefer: wait=N` the response
+/// waits up to N seconds for the provider's answer: 200 if it is there for all notifications,
+/// otherwise 202. The message is sent either way.
 #[utoipa::path(
     post, path = "/api/v1/notifications", operation_id = "create_notification", tag = "notifications", request_body = NotificationBody,
     params(("Idempotency-Key" = Option<String>, Header), ("Prefer" = Option<String>, Header, description = "`wait=N`, 1 to 60 seconds")),

@@ -13,8 +13,10 @@ use crate::{
     state::AppState,
 };
 
-/// Where it came from, what happened to it and why, what it waits for, what rules have
-/// planned, and what a person can do now.
+/// The story of a notification.
+///
+/// Its origin, what happened to it and why, what it waits for, what rules have planned, and which
+/// actions are possible now.
 #[utoipa::path(
     get, path = "/api/v1/notifications/{id}/story", operation_id = "get_notification_story", tag = "notifications", params(("id" = Uuid, Path)),
     responses((status = 200, body = Story), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))

@@ -31,16 +31,16 @@ pub struct NotificationsAnswer {
     pub(super) notifications: Vec<NotificationAnswer>,
 }
 
-/// What is known of a notification that was just asked for.
+/// The state of a notification that was just requested.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct NotificationAnswer {
     #[serde(flatten)]
     summary: NotificationSummary,
     /// The number or user id it goes to.
     address: Option<String>,
-    /// The text as the person reads it; absent for one-time passwords.
+    /// The text as the recipient reads it; absent for one-time passwords.
     text: Option<String>,
-    /// When the provider took it.
+    /// When the provider accepted it.
     accepted_at: Option<String>,
     /// Why it failed, in the provider's words and in plain ones.
     #[schema(value_type = Option<Object>)]
@@ -74,16 +74,16 @@ pub struct NotificationSummary {
     group: Group,
     /// Why it waits, was skipped or failed.
     reason: Option<String>,
-    /// When it is looked at again, if that is known and still to come.
+    /// When it is looked at again, if that is known and in the future.
     waits_until: Option<String>,
     recipient: Option<String>,
     /// `template`, `text`, …
     kind: String,
-    /// The template that it was made with.
+    /// The template it was made with.
     template: Option<String>,
-    /// The template that goes out or went out: its fallback, where that took its place; none of a text.
+    /// The template that is or was sent: its fallback, if that replaced it; absent for a text.
     sent_template: Option<String>,
-    /// Which kind of message it is, of those that people may turn off.
+    /// The kind of message, which recipients may turn off.
     message_kind: Option<String>,
     event_type: Option<String>,
     reference: Option<String>,
@@ -93,7 +93,7 @@ pub struct NotificationSummary {
     updated_at: String,
 }
 
-/// A failure with what Herald does about it.
+/// A failure with Herald's reaction.
 fn with_action(mut failure: Value) -> Value {
     let class = failure
         .get("class")
@@ -162,11 +162,11 @@ pub struct NotificationDetail {
     category: String,
     channel: String,
     language: Option<String>,
-    /// The text as the person reads it; absent for one-time passwords.
+    /// The text as the recipient reads it; absent for one-time passwords.
     text: Option<String>,
     event: Option<Uuid>,
     route: Option<String>,
-    /// The notification this one follows up, and by which rule.
+    /// The notification that this one follows up, and the rule.
     parent: Option<Uuid>,
     rule: Option<String>,
     due_at: Option<String>,
@@ -191,7 +191,7 @@ pub struct AttemptView {
     answered_at: Option<String>,
     http_status: Option<i64>,
     provider_message_id: Option<String>,
-    /// Each fact with its time, and whether it is implied by a later one.
+    /// Each fact with its time, and whether it is only implied by a later one.
     #[schema(value_type = Object)]
     facts: Value,
     #[schema(value_type = Option<Object>)]
@@ -203,7 +203,7 @@ pub struct AttemptView {
     answer: Option<String>,
 }
 
-/// What a rule decided.
+/// The decision of a rule.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FollowUpView {
     id: Uuid,
@@ -215,7 +215,7 @@ pub struct FollowUpView {
     reason: Option<String>,
 }
 
-/// One line of the story.
+/// One entry of the timeline.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TimelineView {
     at: String,

@@ -1,4 +1,4 @@
-//! `Prefer: wait=N` (RFC 7240): the provider's answer in the answer.
+//! `Prefer: wait=N` (RFC 7240): waits for the provider's answer.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use crate::{
     store::{attempt as attempts, convert, notification as notifications},
 };
 
-/// Nobody waits longer, in seconds.
+/// Longest wait, in seconds.
 const MAX_WAIT_SECONDS: u64 = 60;
 
-/// Another process may be the one that sends: the database is asked this often.
+/// Another process may send the message: the database is polled this often.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// How long the caller would wait, in seconds. Other preferences are not ours.
+/// How long the caller would wait, in seconds. Other preferences are ignored.
 pub(super) fn preference(request: &HttpRequest) -> Result<Option<u64>, Problem> {
     let wanted = request
         .headers()
@@ -44,8 +44,8 @@ pub(super) fn preference(request: &HttpRequest) -> Result<Option<u64>, Problem> 
     }
 }
 
-/// Waits until the provider has answered for all of them, or the time is up. The
-/// sender's worker makes the calls: whoever hangs up changes nothing.
+/// Waits until the provider has answered for all of them, or the time is up. The sender's worker
+/// makes the calls: a client that hangs up changes nothing.
 pub(super) async fn answer(
     state: &web::Data<AppState>,
     bounds: &Bounds,
@@ -54,7 +54,7 @@ pub(super) async fn answer(
 ) -> Result<HttpResponse, Problem> {
     let until = Instant::now() + Duration::from_secs(seconds);
     let ids = &stored.ids;
-    // Of what is new there is nothing to be read yet.
+    // A new request has no result in the database yet.
     let mut wait_first = stored.fresh;
     loop {
         let mut known: Option<Vec<SendResult>> = None;
@@ -91,7 +91,7 @@ pub(super) async fn answer(
     }
 }
 
-/// What the database knows of them.
+/// Their state in the database.
 async fn look(
     state: &web::Data<AppState>,
     bounds: &Bounds,
@@ -103,7 +103,7 @@ async fn look(
         let told = stored.waiter.news_of(row.id);
         let accepted_at = match told.and_then(|told| told.accepted_at) {
             Some(at) => Some(at),
-            // Another process has sent it, or it was asked for before.
+            // Another process sent it, or the request is a repeat.
             None => attempts::of_notification(store, row.id)
                 .await?
                 .iter()

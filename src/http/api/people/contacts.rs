@@ -1,4 +1,4 @@
-//! Contacts are made and changed, and say what they want.
+//! Endpoints that create and change contacts and their preferences.
 
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -22,20 +22,20 @@ use crate::{
     store::{alias, people as rows, wish},
 };
 
-/// What is said of a person. An absent field is left as it is; `null` takes it away.
+/// The data of a contact. An absent field stays unchanged; `null` removes it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContactBody {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     name: Edit<String>,
-    /// What requests and routes call it: `contact:HANDLE`.
+    /// Its name in requests and routes: `contact:HANDLE`.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     handle: Edit<String>,
     /// In E.164.
     phone: Option<String>,
-    /// What WhatsApp calls somebody whose number may be unknown: `US.13491208655302741918`.
+    /// WhatsApp's user id of a person whose number may be unknown: `US.13491208655302741918`.
     user_id: Option<String>,
     /// Such as `en`, `en_US` or `hi`.
     #[serde(default)]
@@ -45,8 +45,8 @@ pub struct ContactBody {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     time_zone: Edit<String>,
-    /// `{"from": "21:00", "until": "07:00"}`: only codes, what is required and what is of high
-    /// priority arrives then; the rest waits.
+    /// `{"from": "21:00", "until": "07:00"}`: only codes, required kinds and messages of high
+    /// priority are sent then; the rest waits.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     quiet_hours: Edit<QuietHours>,
@@ -66,7 +66,7 @@ impl From<ContactBody> for ContactChanges {
     }
 }
 
-/// Adds a person. One whose number or user id is known already is changed.
+/// Creates a contact. A known number or user id changes its contact instead.
 #[utoipa::path(
     post, path = "/api/v1/contacts", operation_id = "create_contact", tag = "contacts", request_body = ContactBody,
     responses((status = 201, body = ContactView), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
@@ -81,7 +81,7 @@ pub async fn add(
     Ok(HttpResponse::Created().json(view(&state, &caller.bounds, id).await?))
 }
 
-/// Changes a person.
+/// Changes a contact.
 #[utoipa::path(
     patch, path = "/api/v1/contacts/{id}", operation_id = "update_contact", tag = "contacts", params(("id" = Uuid, Path)), request_body = ContactBody,
     responses((status = 200, body = ContactView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument),
@@ -99,9 +99,10 @@ pub async fn change(
     Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, id).await?))
 }
 
-/// Deletes a person: names, preferences, windows. What waits for them is cancelled; what they were
-/// sent stays in the record for as long as records are kept. Of somebody who refuses something,
-/// the number and the refusal stay. Needs an admin key.
+/// Deletes a contact: names, preferences, service windows.
+///
+/// Waiting messages are cancelled; the record of sent messages stays for its retention time. If the
+/// contact has an opt-out, its number and the opt-out stay. Needs an admin key.
 #[utoipa::path(
     delete, path = "/api/v1/contacts/{id}", operation_id = "delete_contact", tag = "contacts", params(("id" = Uuid, Path)),
     responses((status = 200, body = Deleted), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
@@ -135,15 +136,15 @@ async fn save(
 
 const NAMED: &str = "only an admin key may change where messages for staff go, and those for people whom a catalogue or an admin has named";
 
-/// Only an admin may change where messages for staff go, and those for people whom a catalogue or
-/// an admin has named: another number or name would send them to another person.
+/// Only an admin may change where messages for staff members go, and those for contacts named by a
+/// catalogue or an admin: another number or name would send them to another person.
 async fn may_change(
     client: &Client,
     state: &AppState,
     id: Option<Uuid>,
     changes: &ContactChanges,
 ) -> Result<(), Problem> {
-    // What a product changes is its own: nothing that leads others anywhere.
+    // A product's changes are its own: they do not redirect other products' messages.
     if client.bounds.product().is_some() {
         return Ok(());
     }
@@ -177,7 +178,7 @@ pub(super) fn by<'a>(client: &'a Client, state: &AppState) -> By<'a> {
     }
 }
 
-/// The contact of an id, or the one that it has become a part of.
+/// The contact of an id, or the one it was merged into.
 pub(super) async fn known(state: &AppState, bounds: &Bounds, id: Uuid) -> Result<Uuid, Problem> {
     let reader = state.engine.store.reader();
     let id = rows::current(reader, id).await?;
@@ -187,16 +188,16 @@ pub(super) async fn known(state: &AppState, bounds: &Bounds, id: Uuid) -> Result
         .ok_or(Problem::NotFound)
 }
 
-/// What a person wants.
+/// The preferences of a contact.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Preferences {
-    /// What says most of a message decides: its kind and channel, its kind, its channel, all.
-    /// What nothing says anything of is wanted.
+    /// The most specific one decides: kind and channel, kind, channel, all. A message without any
+    /// matching preference is wanted.
     preferences: Vec<PreferenceView>,
 }
 
-/// What a person wants.
+/// The preferences of a contact.
 #[utoipa::path(
     get, path = "/api/v1/contacts/{id}/preferences", operation_id = "get_contact_preferences", tag = "contacts", params(("id" = Uuid, Path)),
     responses((status = 200, body = Preferences), (status = 404, body = ProblemDocument))
@@ -211,7 +212,7 @@ pub async fn get_preferences(
     Ok(HttpResponse::Ok().json(Preferences { preferences }))
 }
 
-/// Puts these preferences in the place of whatever there was.
+/// Replaces all preferences of a contact.
 #[utoipa::path(
     put, path = "/api/v1/contacts/{id}/preferences", operation_id = "set_contact_preferences", tag = "contacts", params(("id" = Uuid, Path)), request_body = Preferences,
     responses((status = 200, body = Preferences), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
@@ -243,7 +244,7 @@ pub async fn put_preferences(
     Ok(HttpResponse::Ok().json(Preferences { preferences }))
 }
 
-/// A kind of message that people may turn off, or may not.
+/// A kind of message, which recipients may turn off unless it is required.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct KindView {
     name: String,
@@ -259,7 +260,7 @@ pub struct Kinds {
     message_kinds: Vec<KindView>,
 }
 
-/// The kinds of message that people may turn off, and those that they may not.
+/// The kinds of message, and whether recipients may turn them off.
 #[utoipa::path(
     get, path = "/api/v1/message-kinds", operation_id = "list_message_kinds", tag = "contacts",
     responses((status = 200, body = Kinds), (status = 401, body = ProblemDocument))

@@ -1,4 +1,4 @@
-//! Why somebody is one person: what is known, and what people have decided.
+//! Endpoints for the identity of a contact: its evidence, and operator decisions.
 
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -29,34 +29,34 @@ use crate::{
     store::{alias, identity as rows},
 };
 
-/// Who somebody is, and why.
+/// The identity of a contact, and its evidence.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct IdentityView {
     contact: Uuid,
-    /// What the person is known by; with `superseded_at`: was.
+    /// The aliases of the person; with `superseded_at`: former ones.
     aliases: Vec<AliasView>,
-    /// Contacts that have become a part of this one: their ids lead here.
+    /// Contacts merged into this one: their ids redirect here.
     merged: Vec<MergedView>,
-    /// Contacts that may be the same person, or are and stay two.
+    /// Contacts that may be the same person, or that are and stay separate.
     open: Vec<ConflictView>,
-    /// What the provider has said, the newest first, at most 200.
+    /// Evidence from the provider, the newest first, at most 200.
     evidence: Vec<EvidenceView>,
 }
 
-/// A contact that has become a part of another.
+/// A contact that was merged into another.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MergedView {
     contact: Uuid,
     at: String,
 }
 
-/// One thing that was said about aliases.
+/// One piece of evidence about aliases.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EvidenceView {
     /// `seen`, `together`, `parent`, `replaced`, `rotated`, `moved` or `variant`.
     kind: &'static str,
     aliases: Vec<String>,
-    /// The account that it was observed in.
+    /// The account in which it was observed.
     account: Option<String>,
     /// By the provider's clock.
     first_at: String,
@@ -66,8 +66,9 @@ pub struct EvidenceView {
     callback: Option<Uuid>,
 }
 
-/// Why somebody is one person: what the provider has said of their aliases. To a key of a product
-/// only the aliases that it knows are shown, and no evidence.
+/// The identity of a contact, with its evidence.
+///
+/// A key of a product gets only the aliases that the product knows, and no evidence.
 #[utoipa::path(
     get, path = "/api/v1/contacts/{id}/identity", operation_id = "get_contact_identity", tag = "contacts", params(("id" = Uuid, Path)),
     responses((status = 200, body = IdentityView), (status = 404, body = ProblemDocument))
@@ -141,14 +142,16 @@ pub async fn get(
 pub struct MergeBody {
     contact: Uuid,
     other: Uuid,
-    /// Takes away what is said of `other` (name, handle, catalogue) where it differs. `false`, if
-    /// absent: then such a merge is refused.
+    /// Drops the name, handle and catalogue of `other` where they differ. `false`, if absent: then
+    /// such a merge is refused.
     #[serde(default)]
     overwrite: bool,
 }
 
-/// Makes two contacts one. Messages, preferences, links and memberships go along; the id that is
-/// given up leads to the other for ever. It can be taken back with `split`.
+/// Merges two contacts.
+///
+/// Messages, preferences, links and memberships move; the id that is given up redirects to the
+/// other for ever. `split` reverses it.
 #[utoipa::path(
     post, path = "/api/v1/contacts/merge", operation_id = "merge_contacts", tag = "contacts", request_body = MergeBody,
     responses((status = 200, description = "The contact that stays", body = ContactView), (status = 403, body = ProblemDocument),
@@ -171,20 +174,22 @@ pub async fn merge(
     Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, stays).await?))
 }
 
-/// What of a contact is another person.
+/// The part of a contact that is another person.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SplitBody {
-    /// Numbers and user ids of the contact that are another person's.
+    /// Numbers and user ids of the contact that belong to another person.
     #[serde(default)]
     aliases: Vec<String>,
-    /// Instead: another contact, of which it is open whether it is the same person. It is not; a
-    /// number in question is the other's.
+    /// Instead: another contact whose identity is undecided. It is not the same person, and a
+    /// disputed number belongs to it.
     other: Option<Uuid>,
 }
 
-/// Says that a contact is two persons. What came by the aliases goes along, a refusal stays with
-/// both, and no evidence makes them one again.
+/// Splits a contact into two persons.
+///
+/// Messages that came from the aliases move along, an opt-out stays with both, and no evidence
+/// merges them again.
 #[utoipa::path(
     post, path = "/api/v1/contacts/{id}/split", operation_id = "split_contact", tag = "contacts", params(("id" = Uuid, Path)), request_body = SplitBody,
     responses((status = 200, description = "The other person's contact", body = ContactView), (status = 403, body = ProblemDocument),

@@ -1,5 +1,5 @@
-//! People: by which names they are known, whether their window is open, what
-//! they want.
+//! Endpoints for people: contacts with their aliases, service windows, preferences and opt-outs,
+//! and staff.
 
 pub mod contacts;
 pub mod identity;
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// Which contact; without a number or an id, which page of all.
+/// Selects one contact by number or id, or a page of all.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -34,23 +34,23 @@ pub struct FindQuery {
     phone: Option<String>,
     /// A business-scoped id: the answer is this one person.
     user_id: Option<String>,
-    /// Whose name, handle or number begins with it.
+    /// Prefix of the name, handle or number.
     query: Option<String>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     after: Option<Uuid>,
     /// 1 to 200; 50 if absent.
     limit: Option<u64>,
 }
 
-/// A page of people.
+/// A page of contacts.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ContactPage {
     contacts: Vec<ContactLine>,
-    /// Where the next page begins.
+    /// Cursor of the next page.
     next: Option<Uuid>,
 }
 
-/// A person in a list.
+/// A contact in a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ContactLine {
     id: Uuid,
@@ -60,17 +60,17 @@ pub struct ContactLine {
     language: Option<String>,
 }
 
-/// A person.
+/// A contact.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ContactView {
     id: Uuid,
-    /// As it was given; otherwise what the person calls themselves.
+    /// As given by hand; otherwise the person's profile name.
     name: Option<String>,
-    /// For display: it can pass to somebody else.
+    /// For display: it can pass to another person.
     username: Option<String>,
-    /// What a catalogue calls this person.
+    /// The contact's name in a catalogue.
     handle: Option<String>,
-    /// Staff that are this person.
+    /// Staff members linked to this contact.
     users: Vec<String>,
     language: Option<String>,
     time_zone: Option<String>,
@@ -84,7 +84,7 @@ pub struct ContactView {
     preferences: Vec<PreferenceView>,
 }
 
-/// Whether a person wants a kind of message on a channel.
+/// Whether a contact wants a kind of message on a channel.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PreferenceView {
@@ -97,28 +97,28 @@ pub struct PreferenceView {
     wanted: bool,
 }
 
-/// A number or user id that a person is known by.
+/// A number or user id of a contact.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AliasView {
     /// `phone`, `bsuid` or `parent_bsuid`.
     kind: String,
     value: String,
-    /// From then on it was not this person's any more.
+    /// From then on it did not belong to this person any more.
     superseded_at: Option<String>,
 }
 
-/// The 24-hour window of a person and a sender.
+/// The service window of a contact and a sender.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WindowView {
     sender: Uuid,
     open: bool,
     until: Option<String>,
     last_message_at: Option<String>,
-    /// Messages are free until then: the person came by an advertisement.
+    /// Messages are free until then: the person came through an advertisement.
     free_entry_until: Option<String>,
 }
 
-/// What a person wants.
+/// An opt-out or opt-in of a contact.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WishView {
     /// `all` or `marketing`.
@@ -186,7 +186,7 @@ async fn view(state: &AppState, bounds: &Bounds, id: Uuid) -> Result<ContactView
     })
 }
 
-/// People, or one by number or business-scoped id.
+/// Contacts, or one by number or business-scoped id.
 #[utoipa::path(
     get, path = "/api/v1/contacts", operation_id = "list_contacts", tag = "contacts", params(FindQuery),
     responses((status = 200, description = "One person, or a page", body = ContactPage), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
@@ -267,7 +267,7 @@ async fn preferences(
         .collect())
 }
 
-/// One person.
+/// One contact.
 #[utoipa::path(
     get, path = "/api/v1/contacts/{id}", operation_id = "get_contact", tag = "contacts", params(("id" = Uuid, Path)),
     responses((status = 200, body = ContactView), (status = 404, body = ProblemDocument))
@@ -280,7 +280,7 @@ pub async fn get(
     Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, *id).await?))
 }
 
-/// How many.
+/// Number of rows.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -289,27 +289,29 @@ pub struct LimitQuery {
     limit: Option<u64>,
 }
 
-/// A name that two people claim.
+/// An alias that two contacts claim.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ConflictView {
     kind: String,
     value: String,
-    /// Who has it.
+    /// The contact that has it.
     contact: Uuid,
-    /// Who claims it.
+    /// The contact that claims it.
     other: Uuid,
     seen_at: String,
-    /// `question`: a new user id was seen at a number, and nothing explains it yet; what either
-    /// refuses holds for both. `linked`: they are one person, and what people say of them differs;
-    /// they act as one. `contradiction`: what was said cannot be true together.
+    /// `question`: a new user id was seen at a number, and nothing explains it yet; opt-outs of
+    /// either apply to both. `linked`: they are one person with different data given by hand; they
+    /// act as one. `contradiction`: the evidence cannot be true together.
     state: String,
     /// By the provider's clock.
     since: Option<String>,
-    /// When a question counts as another person's number, if nothing decides it before.
+    /// When a question counts as a change of owner, if it is not decided before.
     due_at: Option<String>,
 }
 
-/// Contacts that may be one person, or are one and stay two: somebody should decide (`merge`, `split`).
+/// Contacts that may be one person, or are one and stay separate.
+///
+/// An operator should decide (`merge`, `split`).
 #[utoipa::path(
     get, path = "/api/v1/contacts/conflicts", operation_id = "list_contact_conflicts", tag = "contacts", params(LimitQuery),
     responses((status = 200, body = Vec<ConflictView>))
@@ -328,7 +330,7 @@ pub async fn conflicts(
     Ok(HttpResponse::Ok().json(found))
 }
 
-/// Somebody who does not want something.
+/// A contact with an opt-out.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SuppressionView {
     contact: Uuid,
@@ -337,7 +339,7 @@ pub struct SuppressionView {
     at: String,
 }
 
-/// Who has opted out, newest first.
+/// Contacts with an opt-out, newest first.
 #[utoipa::path(
     get, path = "/api/v1/suppressions", operation_id = "list_suppressions", tag = "contacts", params(LimitQuery),
     responses((status = 200, body = Vec<SuppressionView>))

@@ -1,4 +1,4 @@
-//! Staff and groups.
+//! Endpoints for staff members and groups.
 
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -18,11 +18,11 @@ use crate::{
     store::people::{self as rows, Group, Link, StaffQuery},
 };
 
-/// A member of staff.
+/// A staff member.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UserView {
     name: String,
-    /// Without one, what is for them is skipped, visibly.
+    /// Without one, messages for the staff member are skipped, with the reason.
     contact: Option<Uuid>,
     phone: Option<String>,
     groups: Vec<String>,
@@ -45,28 +45,28 @@ impl From<Link> for UserView {
     }
 }
 
-/// A page of staff.
+/// A page of staff members.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Users {
     users: Vec<UserView>,
-    /// Where the next page begins.
+    /// Cursor of the next page.
     next: Option<String>,
 }
 
-/// Which page.
+/// Selects a page.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct StaffParams {
-    /// Whose name begins with it.
+    /// Prefix of the name.
     query: Option<String>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     after: Option<String>,
     /// 1 to 200; 50 if absent.
     limit: Option<u64>,
 }
 
-/// A page of all, or of a group.
+/// A page of all staff members, or of a group.
 async fn page(
     state: &AppState,
     bounds: &Bounds,
@@ -85,7 +85,7 @@ async fn page(
     Ok(Users { users, next })
 }
 
-/// Staff: who is linked to a contact, and who is not.
+/// Staff members, and the contacts they are linked to.
 #[utoipa::path(
     get, path = "/api/v1/users", operation_id = "list_users", tag = "people", params(StaffParams),
     responses((status = 200, body = Users), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
@@ -103,7 +103,7 @@ async fn user_of(state: &AppState, bounds: &Bounds, name: &str) -> Result<UserVi
     found.map(UserView::from).ok_or(Problem::NotFound)
 }
 
-/// A member of staff.
+/// A staff member.
 #[utoipa::path(
     get, path = "/api/v1/users/{name}", operation_id = "get_user", tag = "people", params(("name" = String, Path)),
     responses((status = 200, body = UserView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
@@ -116,8 +116,9 @@ pub async fn user(
     Ok(HttpResponse::Ok().json(user_of(&state, &caller.bounds, &name).await?))
 }
 
-/// Makes a user who is linked to nobody yet, unless there is one of this name: 201 when it was
-/// made, else 200. Needs an admin key.
+/// Creates a staff member without a contact, unless the name exists.
+///
+/// 201 if it was created, otherwise 200. Needs an admin key.
 #[utoipa::path(
     put, path = "/api/v1/users/{name}", operation_id = "put_user", tag = "people", params(("name" = String, Path)),
     responses((status = 200, body = UserView), (status = 201, body = UserView), (status = 403, body = ProblemDocument),
@@ -137,8 +138,9 @@ pub async fn ensure_user(
     Ok(answer.json(user_of(&state, &caller.bounds, &name).await?))
 }
 
-/// Deletes a user, out of all groups. Refused while a route or a rule names them. Needs an admin
-/// key.
+/// Deletes a staff member, also from all groups.
+///
+/// Refused while a route or a rule names it. Needs an admin key.
 #[utoipa::path(
     delete, path = "/api/v1/users/{name}", operation_id = "delete_user", tag = "people", params(("name" = String, Path)),
     responses((status = 204), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
@@ -154,15 +156,15 @@ pub async fn delete_user(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Which contact.
+/// The contact to link.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinkBody {
-    /// A number in E.164, or `contact:NAME`; `null` takes the link away.
+    /// A number in E.164, or `contact:NAME`; `null` removes the link.
     contact: Option<String>,
 }
 
-/// Links a user to a contact; makes the user, if there is none. Needs an admin key.
+/// Links a staff member to a contact, creating it if needed. Needs an admin key.
 #[utoipa::path(
     put, path = "/api/v1/users/{name}/contact", operation_id = "link_user", tag = "people", params(("name" = String, Path)), request_body = LinkBody,
     responses((status = 200, body = UserView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
@@ -190,7 +192,7 @@ pub async fn link(
 pub struct GroupView {
     name: String,
     description: Option<String>,
-    /// How many are in it.
+    /// Number of members.
     members: i64,
     catalogue: Option<String>,
 }
@@ -212,7 +214,7 @@ pub struct Groups {
     groups: Vec<GroupView>,
 }
 
-/// Groups, and how many are in each.
+/// Groups, with their numbers of members.
 #[utoipa::path(
     get, path = "/api/v1/groups", operation_id = "list_groups", tag = "people",
     responses((status = 200, body = Groups), (status = 401, body = ProblemDocument))
@@ -226,7 +228,7 @@ pub async fn groups(
     Ok(HttpResponse::Ok().json(Groups { groups }))
 }
 
-/// Who is in a group.
+/// The members of a group.
 #[utoipa::path(
     get, path = "/api/v1/groups/{name}/members", operation_id = "list_group_members", tag = "people", params(("name" = String, Path), StaffParams),
     responses((status = 200, body = Users), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument),
@@ -242,7 +244,7 @@ pub async fn members(
     Ok(HttpResponse::Ok().json(page(&state, &caller.bounds, Some(&name), &asked).await?))
 }
 
-/// What a group is for.
+/// The description of a group.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GroupBody {
@@ -283,8 +285,9 @@ pub async fn delete_group(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Makes a group, unless there is one of this name: 201 when it was made, else 200. Needs an
-/// admin key.
+/// Creates a group, unless the name exists.
+///
+/// 201 if it was created, otherwise 200. Needs an admin key.
 #[utoipa::path(
     put, path = "/api/v1/groups/{name}", operation_id = "put_group", tag = "people", params(("name" = String, Path)), request_body = Option<GroupBody>,
     responses((status = 200, body = GroupView), (status = 201, body = GroupView), (status = 403, body = ProblemDocument),
@@ -311,7 +314,7 @@ pub async fn ensure_group(
     Ok(answer.json(one(&state, &caller.bounds, &name).await?))
 }
 
-/// Puts a user into a group. Needs an admin key.
+/// Adds a staff member to a group. Needs an admin key.
 #[utoipa::path(
     put, path = "/api/v1/groups/{name}/members/{user}", operation_id = "add_group_member", tag = "people", params(("name" = String, Path), ("user" = String, Path)),
     responses((status = 200, body = GroupView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
@@ -326,7 +329,7 @@ pub async fn add_member(
     Ok(HttpResponse::Ok().json(one(&state, &caller.bounds, &group).await?))
 }
 
-/// Takes a user out of a group. Needs an admin key.
+/// Removes a staff member from a group. Needs an admin key.
 #[utoipa::path(
     delete, path = "/api/v1/groups/{name}/members/{user}", operation_id = "remove_group_member", tag = "people", params(("name" = String, Path), ("user" = String, Path)),
     responses((status = 200, body = GroupView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))

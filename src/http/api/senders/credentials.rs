@@ -1,4 +1,4 @@
-//! Credentials of a sender: written, never read.
+//! Endpoints for the credentials of a sender, which are write-only.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::SecretString;
@@ -19,7 +19,7 @@ use crate::{
 
 use super::{SenderView, answer, by, found, nonce, view};
 
-/// A credential, on its way in.
+/// A credential to be stored.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialBody {
@@ -28,7 +28,7 @@ pub struct CredentialBody {
     /// Never shown again.
     #[schema(value_type = String, write_only)]
     value: SecretString,
-    /// RFC 3339: when its issuer will not take it any more.
+    /// RFC 3339: when its issuer stops accepting it.
     expires_at: Option<String>,
 }
 
@@ -58,9 +58,10 @@ pub(super) fn read_all(all: Vec<CredentialBody>) -> Result<Vec<NewCredential>, P
         .collect()
 }
 
-/// Gives a sender another credential; it is used from the next call on. A new access
-/// token takes the place of the old one; app secrets and verify tokens are good beside
-/// each other. Needs an admin key. With an `Idempotency-Key`, once.
+/// Adds a credential to a sender; it is used from the next call on.
+///
+/// A new access token replaces the old one; app secrets and verify tokens stay valid side by side.
+/// Needs an admin key. With an `Idempotency-Key`, once.
 #[utoipa::path(
     post, path = "/api/v1/senders/{sender}/credentials", operation_id = "create_sender_credential", tag = "senders", params(("sender" = String, Path)), request_body = CredentialBody,
     responses((status = 201, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
@@ -93,7 +94,7 @@ async fn switched(
     answer(state, caller, row.id).await
 }
 
-/// Puts a credential into use again. Needs an admin key.
+/// Activates a credential again. Needs an admin key.
 #[utoipa::path(
     post, path = "/api/v1/senders/{sender}/credentials/{id}/activate", operation_id = "activate_credential", tag = "senders",
     params(("sender" = String, Path), ("id" = Uuid, Path)),
@@ -107,8 +108,7 @@ pub async fn activate(
     switched(&caller, &state, path.into_inner(), true).await
 }
 
-/// Takes a credential out of use; without another, the environment's is used. Needs an
-/// admin key.
+/// Deactivates a credential; without another, the environment's is used. Needs an admin key.
 #[utoipa::path(
     post, path = "/api/v1/senders/{sender}/credentials/{id}/deactivate", operation_id = "deactivate_credential", tag = "senders",
     params(("sender" = String, Path), ("id" = Uuid, Path)),
@@ -122,7 +122,7 @@ pub async fn deactivate(
     switched(&caller, &state, path.into_inner(), false).await
 }
 
-/// Forgets a credential for good. Needs an admin key.
+/// Deletes a credential for good. Needs an admin key.
 #[utoipa::path(
     delete, path = "/api/v1/senders/{sender}/credentials/{id}", operation_id = "delete_sender_credential", tag = "senders",
     params(("sender" = String, Path), ("id" = Uuid, Path)),

@@ -1,4 +1,4 @@
-//! Senders: who can send, with what, and whether they do.
+//! Endpoints for senders: their settings, credentials and state.
 
 pub mod credentials;
 pub mod switch;
@@ -28,7 +28,7 @@ use crate::{
 };
 pub use view::SenderView;
 
-/// A sender to be made.
+/// A sender to be created.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewSender {
@@ -55,7 +55,7 @@ pub struct NewSender {
     credentials: Vec<credentials::CredentialBody>,
 }
 
-/// What is to be changed: what is absent stays, `null` takes it away.
+/// The fields to change: an absent one stays, `null` removes it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SenderChanges {
@@ -77,7 +77,7 @@ pub struct SenderChanges {
     messages_per_second: Edit<i64>,
 }
 
-/// Who does it, for the audit.
+/// The actor of a change.
 fn by<'a>(state: &AppState, caller: &'a Client, key: Option<&'a Key>) -> By<'a> {
     By {
         actor: &caller.actor,
@@ -86,7 +86,7 @@ fn by<'a>(state: &AppState, caller: &'a Client, key: Option<&'a Key>) -> By<'a> 
     }
 }
 
-/// The sender of the caller's that an address names, by id or by name.
+/// The sender of an address, by id or name, within the caller's bounds.
 async fn found(
     state: &AppState,
     bounds: &Bounds,
@@ -179,7 +179,7 @@ pub async fn add(
     Ok(HttpResponse::Created().json(view::one(&state, &caller, row).await?))
 }
 
-/// Changes what a sender is. Needs an admin key.
+/// Changes the settings of a sender. Needs an admin key.
 #[utoipa::path(
     patch, path = "/api/v1/senders/{sender}", operation_id = "update_sender", tag = "senders", params(("sender" = String, Path)), request_body = SenderChanges,
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),

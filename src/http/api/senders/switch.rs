@@ -1,4 +1,4 @@
-//! The default sender; holding one and letting it go on.
+//! Endpoints that set the default sender, and hold or release one.
 
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -16,10 +16,10 @@ use crate::{
     state::AppState,
 };
 
-/// A reason is at most so long, in characters.
+/// Longest reason, in characters.
 const MAX_REASON: usize = 200;
 
-/// Makes a sender the one that is used when none is named. Needs an admin key.
+/// Makes a sender the default. Needs an admin key.
 #[utoipa::path(
     post, path = "/api/v1/senders/{sender}/default", operation_id = "set_default_sender", tag = "senders", params(("sender" = String, Path)),
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
@@ -41,8 +41,7 @@ pub struct Hold {
     reason: String,
 }
 
-/// Holds a sender: what is asked for is accepted and waits, and expires as always.
-/// Needs an admin key.
+/// Holds a sender: requests are accepted and wait, and expire as usual. Needs an admin key.
 #[utoipa::path(
     post, path = "/api/v1/senders/{sender}/hold", operation_id = "hold_sender", tag = "senders", params(("sender" = String, Path)), request_body = Hold,
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
@@ -63,25 +62,25 @@ pub async fn hold(
     answer(&state, &caller, row.id).await
 }
 
-/// How to let a sender go on.
+/// Options of a release.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
-    /// What was asked for longer ago than this, in seconds, is not sent any more.
+    /// Messages requested longer ago than this, in seconds, are not sent any more.
     discard_older_than_seconds: Option<i64>,
-    /// Only say what would be discarded; the sender stays as it is.
+    /// Only report what would be discarded; the sender stays as it is.
     #[serde(default)]
     dry_run: bool,
 }
 
-/// A sender that goes on, and what was thrown away.
+/// A released sender, and the number of discarded messages.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Released {
     discarded: u64,
     sender: SenderView,
 }
 
-/// Lets a held sender go on. Needs an admin key.
+/// Releases a held sender. Needs an admin key.
 #[utoipa::path(
     post, path = "/api/v1/senders/{sender}/release", operation_id = "release_sender", tag = "senders", params(("sender" = String, Path)), request_body = Release,
     responses((status = 200, body = Released), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),

@@ -1,4 +1,4 @@
-//! How a sender is shown.
+//! Senders as the API shows them.
 
 use std::collections::BTreeMap;
 
@@ -29,40 +29,41 @@ pub struct SenderView {
     name: String,
     kind: String,
     phone_number_id: Option<String>,
-    /// The number as people write it, digits only, once Meta has said it.
+    /// The displayed number, digits only, once Meta has reported it.
     number: Option<String>,
     /// Meta's id of the business account.
     account: Option<String>,
     /// Meta's id of the app whose secrets sign its callbacks.
     app: Option<String>,
-    /// Of the Graph API that it sends with; absent: the one of `WHATSAPP_API_VERSION`.
+    /// Version of the Graph API that it uses; absent: `WHATSAPP_API_VERSION`.
     api_version: Option<String>,
-    /// Where the Graph API is for it; absent: `WHATSAPP_API_BASE`.
+    /// Address of the Graph API for it; absent: `WHATSAPP_API_BASE`.
     api_base: Option<String>,
     /// What its kind of provider needs, by name.
     settings: BTreeMap<String, String>,
     updated_at: String,
-    /// Who changed it last, by hand: `key:PREFIX`, `login:NAME` or `cli:NAME`. Absent for keys without `audit:read`.
+    /// The last person who changed it: `key:PREFIX`, `login:NAME` or `cli:NAME`. Absent for keys
+    /// without `audit:read`.
     changed_by: Option<String>,
     changed_at: Option<String>,
-    /// It is used when none is named.
+    /// It is the default sender.
     default: bool,
-    /// `active`; `held`: its provider refuses or is away; `off`: held by a person; `blocked`:
-    /// something is missing.
+    /// `active`; `held`: its provider refuses or is unavailable; `off`: held by an operator;
+    /// `blocked`: something is missing.
     state: &'static str,
     /// Why it is not active.
     reason: Option<String>,
-    /// Since when a person holds it.
+    /// Since when an operator holds it.
     off_since: Option<String>,
-    /// When the next try may go out, while it is held.
+    /// When the next probe may be made, while it is held.
     probe_at: Option<String>,
-    /// Since when it has accepted messages of which nothing was heard.
+    /// Since when it has accepted messages without any callback.
     unheard_since: Option<String>,
     /// 0: unlimited.
     messages_per_second: i64,
-    /// Who says so: `sender`, `setting`, `provider`, or `usual` while nobody does.
+    /// The origin of the limit: `sender`, `setting`, `provider`, or `usual` for the default.
     messages_per_second_by: &'static str,
-    /// What the provider says of its account and numbers, newest of each.
+    /// What the provider reports about its account and numbers, the newest of each.
     facts: Vec<FactView>,
     /// For admin keys only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,13 +83,13 @@ pub struct FactView {
 /// A credential, as far as it is shown.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CredentialView {
-    /// Absent: it stands in the environment.
+    /// Absent: it comes from the environment.
     id: Option<Uuid>,
     kind: &'static str,
     source: &'static str,
     /// First 8 … last 3 characters; absent when it was encrypted with another key.
     masked: Option<String>,
-    /// Whether it is in use.
+    /// Whether it is active.
     active: bool,
     created_at: Option<String>,
     expires_at: Option<String>,
@@ -135,7 +136,7 @@ pub(super) async fn one(
     view(state, client, row, &facts).await
 }
 
-/// Whether a caller may see a fact of an account: of its other numbers, those that it may use.
+/// Whether a caller may see a fact of an account: of other numbers, only those it may use.
 fn is_known(
     bounds: &Bounds,
     fact: &entity::account_fact::Model,

@@ -1,5 +1,5 @@
-//! The fields that are not about a message: templates, numbers, the account and
-//! what people want to receive (Meta, "Webhooks: fields").
+//! Parses fields that are not about a message: templates, numbers, the account and people's
+//! preferences (Meta, "Webhooks: fields").
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Reads the value of an account's field. None: nothing is known to be done about it.
+/// Parses the value of an account's field. `None` if the field is unknown.
 pub(super) fn parse(field: &str, raw: &RawValue, context: &Context) -> Option<ItemKind> {
     let value: Value = serde_json::from_str(raw.get()).ok()?;
     let value = value.as_object().map(|_| &value)?;
@@ -33,7 +33,7 @@ pub(super) fn parse(field: &str, raw: &RawValue, context: &Context) -> Option<It
         field: field.to_owned(),
         summary,
         at: context.at,
-        // A partner gets news of accounts that others own: they name the account.
+        // A partner gets updates about accounts of others, which name the account.
         account_id: text_at(value, "/waba_info/waba_id").or_else(|| context.account_id.clone()),
         subject,
         raw: raw.get().to_owned(),
@@ -64,7 +64,8 @@ fn template(field: &str, value: &Value) -> Option<(String, Subject)> {
     let language = text(value, "message_template_language")
         .unwrap_or_default()
         .replace('-', "_");
-    // By what is in it: Meta's own example shows a quality update under the field of a status.
+    // Decided by its content: Meta's own example shows a quality update under the field of a
+    // status.
     let (summary, change) = if let Some(score) = text(value, "new_quality_score") {
         (
             format!("the quality of the template {name} ({language}) is {score}"),
@@ -140,7 +141,7 @@ fn account(field: &str, value: &Value) -> Option<(String, Subject)> {
         Some((summary, Subject::Account(news)))
     };
     let word = |key: &str| text(value, key).unwrap_or_else(|| "unknown".to_owned());
-    // Which of several things of one kind: each has its own newest value.
+    // The id of one of several objects of a kind: each has its own newest value.
     let of_which = |key: &str| text(value, key).map_or_else(String::new, |id| format!(" {id}"));
     match field {
         "phone_number_quality_update" => {
@@ -165,7 +166,7 @@ fn account(field: &str, value: &Value) -> Option<(String, Subject)> {
             let event = word("event");
             let effect = account_effect(&event, value, number.is_some());
             let property = match &effect {
-                // Holding and releasing are one property: the newer one counts.
+                // Holding and releasing are one property: the newer value counts.
                 AccountEffect::Hold { .. } | AccountEffect::Release => "standing".to_owned(),
                 AccountEffect::None => event.to_lowercase(),
             };
@@ -290,7 +291,7 @@ fn account_effect(event: &str, value: &Value, of_number: bool) -> AccountEffect 
     }
 }
 
-/// `value.errors` without messages or statuses: something failed as a whole.
+/// `value.errors` without messages or statuses: an error that concerns the whole callback.
 pub(super) fn errors(raw: &RawValue, context: &Context) -> ItemKind {
     let value: Value = serde_json::from_str(raw.get()).unwrap_or(Value::Null);
     let code = value.pointer("/0/code").or_else(|| value.get("code"));

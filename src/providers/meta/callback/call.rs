@@ -1,4 +1,4 @@
-//! `calls[]`, and `statuses[]` beside them: voice calls (Meta, "Calling: webhooks").
+//! Parses `calls[]`, and `statuses[]` beside them: voice calls (Meta, "Calling: webhooks").
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
@@ -19,7 +19,7 @@ struct CallItem {
     from_user_id: Text,
     #[serde(default)]
     from_parent_user_id: Text,
-    /// Who is called: the person, when we call.
+    /// The called party: the person, if we call.
     #[serde(default)]
     to: Text,
     #[serde(default)]
@@ -118,7 +118,7 @@ pub(super) fn event(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
     Ok(inbound(id, report, person, dated.is_some(), raw))
 }
 
-/// A status of a call of ours: it rang, was taken or declined.
+/// A status of one of our calls: it rang, was answered or declined.
 pub(super) fn status(raw: &RawValue, context: &Context) -> Result<ItemKind, String> {
     let item: StatusItem = serde_json::from_str(raw.get())
         .map_err(|error| format!("not a status: {}", kind_of(&error)))?;

@@ -1,5 +1,4 @@
-//! `messages[]`: what people write and tap (Meta,
-//! "Webhooks: messages").
+//! Parses `messages[]`: what people write and tap (Meta, "Webhooks: messages").
 
 use std::collections::BTreeMap;
 
@@ -33,7 +32,7 @@ struct MessageItem<'a> {
     context: Option<&'a RawValue>,
     #[serde(borrow, default)]
     referral: Option<&'a RawValue>,
-    // The object named after `type`; a tap, an order or an error may stand beside it.
+    // The object named after `type`; a tap, an order or an error may accompany it.
     #[serde(borrow, default)]
     text: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -67,7 +66,7 @@ struct MessageItem<'a> {
 }
 
 impl MessageItem<'_> {
-    /// The kind whose object stands in it, if it is the only one.
+    /// The kind of the only object in it, if there is exactly one.
     fn only_object(&self) -> Option<&'static str> {
         let objects = [
             ("text", self.text),
@@ -129,8 +128,8 @@ struct Card {
     name: Option<CardName>,
     #[serde(default)]
     phones: Vec<CardPhone>,
-    /// `contact_request`: the person answers our request with a card of their own. A card that
-    /// is `other` may be anybody's.
+    /// `contact_request`: the person answers our request with their own card. A card with `other`
+    /// may be anyone's.
     #[serde(default)]
     origin: Text,
 }
@@ -177,7 +176,7 @@ struct Reply {
     title: Text,
 }
 
-/// The answers of a form, as a JSON text that may be missing or unreadable.
+/// The answers of a form, as a JSON text that may be missing or invalid.
 #[derive(Default, Deserialize)]
 struct FlowReply {
     #[serde(default)]
@@ -192,7 +191,7 @@ struct CallPermission {
     response: Text,
 }
 
-/// Without an emoji, or with an empty one, the reaction was taken back.
+/// Without an emoji, or with an empty one, the reaction was removed.
 #[derive(Default, Deserialize)]
 struct Reaction {
     #[serde(default)]
@@ -226,7 +225,7 @@ struct System {
     customer: Text,
 }
 
-/// An edit or a message taken back.
+/// An edited or deleted message.
 #[derive(Default, Deserialize)]
 struct Change<'a> {
     #[serde(default)]
@@ -253,7 +252,7 @@ struct Quoted {
     id: Text,
 }
 
-/// What can be read of a message.
+/// The readable parts of a message.
 #[derive(Default)]
 struct Readable {
     text: Option<String>,
@@ -268,7 +267,7 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
     let id = item.id.clone().filled().ok_or("a message without `id`")?;
     let kind = match item.kind.clone().filled() {
         Some(kind) => kind,
-        // Older payloads leave it out: the one object that is there says it.
+        // Older payloads leave it out: the only object present determines the kind.
         None => item
             .only_object()
             .ok_or("a message without `type`")?
@@ -402,8 +401,8 @@ fn shared_phone(raw: Option<&RawValue>) -> Option<String> {
         .flatten()
 }
 
-/// The old and the new user id of a text such as `User Bo changed from US.1 to US.2`, which is all
-/// that Meta's own example of `user_changed_user_id` says of the old one.
+/// The old and the new user id in a text such as `User Bo changed from US.1 to US.2`, the only
+/// place where Meta's own example of `user_changed_user_id` names the old one.
 fn ids_in_body(body: &str) -> Option<(String, String)> {
     let (before, new) = body.rsplit_once(" to ")?;
     let (_, old) = before.rsplit_once(" from ")?;
@@ -440,7 +439,7 @@ fn interactive(raw: Option<&RawValue>) -> Readable {
         let response = permission.response.clone().filled();
         (response.clone(), response)
     } else {
-        // A kind that this version does not know: what it carries, as it came.
+        // A kind that this version does not know: its content, as received.
         let mut object: BTreeMap<String, &RawValue> = read(raw);
         let carried = interactive
             .kind
@@ -471,7 +470,7 @@ fn identity(
         return None;
     }
     let in_body = system.body.as_deref().and_then(ids_in_body);
-    // Of a parent id, the text names that of the parent.
+    // For a parent id, the text names the parent's old id.
     let (old_in_body, old_parent_in_body) = match in_body {
         Some((old, _)) if UserId::parse(&old).is_some_and(|id| id.is_of_parent()) => {
             (None, Some(old))

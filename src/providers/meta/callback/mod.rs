@@ -1,10 +1,9 @@
-//! What Meta posts to the webhook, taken apart leniently.
+//! Parses Meta's callbacks leniently.
 //!
-//! Each level is read by itself, so that one bad item harms no other: what
-//! cannot be read becomes a [`Dead`] with a JSON pointer, what is unknown is
-//! kept and counted. Routing is by `field`, then by which arrays exist (Meta,
-//! "Webhooks: messages"): status webhooks carry `contacts`, calls carry
-//! `statuses`, so no array says what a value is.
+//! Each level is parsed separately, so that one bad item harms no other: what cannot be parsed
+//! becomes a [`Dead`] with a JSON pointer, and unknown items are kept and counted. Routing is by
+//! `field`, then by the arrays present (Meta, "Webhooks: messages"): status webhooks carry
+//! `contacts`, calls carry `statuses`, so no array alone determines what a value is.
 
 mod account;
 mod call;
@@ -49,7 +48,7 @@ struct Entry<'a> {
     /// The WhatsApp business account.
     #[serde(default)]
     id: Text,
-    /// Only with the fields of an account.
+    /// Only with fields of an account.
     #[serde(default)]
     time: Text,
     #[serde(borrow, default)]
@@ -64,8 +63,7 @@ struct ChangeItem<'a> {
     value: Option<&'a RawValue>,
 }
 
-/// The members of an object, unread: the value of the `messages` field, and of those that are
-/// built like it.
+/// The members of an object, unparsed: the value of the `messages` field, and of similar ones.
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
@@ -89,7 +87,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
                 while let Some(name) = map.next_key::<Name<'de>>()? {
                     let raw = map.next_value()?;
-                    // Of two, one would be lost.
+                    // With two of the same name, one would be lost.
                     if members.iter().any(|(known, _)| *known == name.0) {
                         return Err(A::Error::custom("a name stands twice"));
                     }
@@ -114,7 +112,7 @@ struct Metadata {
     display_phone_number: Text,
 }
 
-/// Somebody a value is about.
+/// A person that a value is about.
 #[derive(Deserialize)]
 struct ContactItem {
     #[serde(default)]
@@ -148,8 +146,8 @@ impl ContactItem {
     }
 }
 
-/// Adds what the contacts of a value know of a person. They are not aligned with
-/// messages or statuses: matched by id, never by position.
+/// Adds the data in a value's contacts to a person. Contacts are not aligned with messages or
+/// statuses: they are matched by id, never by position.
 fn complete(person: PersonIds, contacts: &[PersonIds]) -> PersonIds {
     let same = |one: &Option<String>, other: &Option<String>| one.is_some() && one == other;
     let found = contacts.iter().find(|contact| {
@@ -159,7 +157,7 @@ fn complete(person: PersonIds, contacts: &[PersonIds]) -> PersonIds {
     });
     let found = match (found, contacts) {
         (Some(found), _) => found,
-        // A message that names nobody is of the only person there is.
+        // A message without ids belongs to the only person present.
         (None, [only]) if person.is_empty() => only,
         _ => return person,
     };
@@ -174,23 +172,23 @@ fn complete(person: PersonIds, contacts: &[PersonIds]) -> PersonIds {
     }
 }
 
-/// What every item of a change is in.
+/// The context of every item in a change.
 struct Context {
     /// `entry[].id`
     account_id: Option<String>,
     /// `entry[].time`
     at: Option<Timestamp>,
-    /// When it happened, for items that do not say: `entry[].time`, else when the body came.
+    /// Time of items without one: `entry[].time`, or else the time of receipt.
     received: Timestamp,
     phone_number_id: Option<String>,
     display_number: Option<String>,
     contacts: Vec<PersonIds>,
-    /// Something else holds the conversation.
+    /// Another party has the conversation.
     standby: bool,
 }
 
 impl Context {
-    /// Keeps what is known already where the metadata say nothing.
+    /// Keeps known values where the metadata have none.
     fn set_number(&mut self, metadata: Metadata) {
         if let Some(number) = metadata.phone_number_id.filled() {
             self.phone_number_id = Some(number);
@@ -199,7 +197,7 @@ impl Context {
     }
 }
 
-/// Reads one body that was verified and stored, and when it came.
+/// Parses one body that was verified and stored, with its time of receipt.
 pub fn parse(body: &[u8], received: Timestamp) -> Parsed {
     let mut parsed = Parsed::default();
     let Ok(text) = std::str::from_utf8(body) else {
@@ -292,7 +290,7 @@ fn parse_change(raw: &RawValue, pointer: &str, context: Context, parsed: &mut Pa
             parse_value(&field, value, &pointer, context, parsed);
         }
         "standby" => parse_standby(value, &pointer, context, parsed),
-        // What others wrote in our name, or earlier.
+        // Messages that others wrote in our name, or earlier ones.
         "smb_message_echoes" | "message_echoes" | "history" | "messaging_handovers" => {
             let summary = format!("not applied: {field}");
             other(parsed, pointer, &context, &field, summary, value);
@@ -305,7 +303,7 @@ fn parse_change(raw: &RawValue, pointer: &str, context: Context, parsed: &mut Pa
             parsed.items.push(Item {
                 pointer,
                 account_id: match &kind {
-                    // It is the word of whoever may speak of the account that it names.
+                    // Its signature must be valid for the account that it names.
                     ItemKind::News(news) => news.account_id.clone(),
                     _ => context.account_id,
                 },
@@ -317,8 +315,8 @@ fn parse_change(raw: &RawValue, pointer: &str, context: Context, parsed: &mut Pa
     }
 }
 
-/// What people write while something else holds the conversation, such as Meta's agent. The
-/// usual lists stand one level deeper; what people write counts, and is not answered.
+/// Inbound messages while another party has the conversation, such as Meta's agent. The usual lists
+/// are one level deeper; the messages count, and are not answered.
 fn parse_standby(raw: &RawValue, pointer: &str, mut context: Context, parsed: &mut Parsed) {
     let summary = "something else holds the conversation".to_owned();
     let value = serde_json::from_str::<Members<'_>>(raw.get()).ok();
@@ -344,7 +342,7 @@ fn parse_standby(raw: &RawValue, pointer: &str, mut context: Context, parsed: &m
     }
 }
 
-/// Reads one item of a list.
+/// Parses one item of a list.
 type ParseItem = fn(&RawValue, &Context) -> Result<ItemKind, String>;
 
 /// A value with lists of items. One value may hold several lists.
@@ -364,7 +362,7 @@ fn parse_value(
         }
     };
     let metadata: Metadata = read(value.get("metadata"));
-    // In standby, it may stand beside the lists or one level above them.
+    // In standby, it may be beside the lists or one level above them.
     context.set_number(metadata);
     context.contacts = elements(value.get("contacts"))
         .unwrap_or_default()
@@ -372,7 +370,7 @@ fn parse_value(
         .filter_map(|contact| serde_json::from_str::<ContactItem>(contact.get()).ok())
         .map(|contact| contact.ids())
         .collect();
-    // The statuses of calls are not those of messages.
+    // The statuses of calls differ from those of messages.
     let statuses: ParseItem = if field == "calls" {
         call::status
     } else {
@@ -422,7 +420,7 @@ fn parse_value(
             kind: account::errors(errors, &context),
         });
     }
-    // Of standby, the whole value is listed.
+    // In standby, the whole value is listed.
     if context.standby {
         return;
     }
@@ -437,7 +435,7 @@ fn parse_value(
             other(parsed, pointer, &context, field, summary, raw);
         }
     }
-    // Lists without items say nothing.
+    // Lists without items have no effect.
     let has_list = lists.iter().any(|(key, _)| value.get(key).is_some());
     if !found && !has_list {
         let summary = "a value without items".to_owned();
@@ -445,7 +443,7 @@ fn parse_value(
     }
 }
 
-/// What a value with lists may have beside unknown members.
+/// Known members of a value with lists.
 const KNOWN_MEMBERS: [&str; 8] = [
     "messaging_product",
     "metadata",
@@ -457,7 +455,7 @@ const KNOWN_MEMBERS: [&str; 8] = [
     "user_preferences",
 ];
 
-/// Lists something that nothing acts on.
+/// Lists an item that has no effect.
 fn other(
     parsed: &mut Parsed,
     pointer: String,
@@ -484,7 +482,7 @@ fn other_item(field: &str, summary: String, at: Option<Timestamp>, raw: &RawValu
     }))
 }
 
-/// Reads a part that may be missing or misshapen: then it is as if it were absent.
+/// Parses a part that may be missing or malformed: both count as absent.
 fn read<'a, T: Default + Deserialize<'a>>(raw: Option<&'a RawValue>) -> T {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
         .unwrap_or_default()
@@ -512,7 +510,7 @@ fn dead(pointer: &str, reason: &str) -> Dead {
     }
 }
 
-/// What is wrong with a document, without repeating any of it.
+/// The kind of error in a document, without repeating any of its content.
 fn kind_of(error: &serde_json::Error) -> &'static str {
     match error.classify() {
         serde_json::error::Category::Io => "it cannot be read",

@@ -1,4 +1,4 @@
-//! `statuses[]`: what became of a message (Meta, "Webhooks: status").
+//! Parses `statuses[]`: statuses of messages (Meta, "Webhooks: status").
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
@@ -38,19 +38,19 @@ struct StatusItem<'a> {
     recipient_user_id: Text,
     #[serde(default)]
     recipient_parent_user_id: Text,
-    /// What earlier pages call it; both may be there.
+    /// Its name on earlier pages; both may be present.
     #[serde(default)]
     parent_recipient_user_id: Text,
     #[serde(default)]
     recipient_participant_id: Text,
-    /// The same, as some pages write it.
+    /// Another spelling of it on some pages.
     #[serde(default)]
     participant_recipient_id: Text,
     #[serde(default)]
     recipient_participant_user_id: Text,
     #[serde(default)]
     recipient_participant_parent_user_id: Text,
-    /// May stand on none to three statuses of one message.
+    /// Present in none to three of a message's statuses.
     #[serde(borrow, default)]
     pricing: Option<&'a RawValue>,
     /// Where older versions may have the pricing.

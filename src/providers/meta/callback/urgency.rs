@@ -1,4 +1,4 @@
-//! What goes first when callbacks wait, said of a body that is not taken apart.
+//! Decides whether a callback is urgent, without parsing it completely.
 
 use serde::{Deserialize, de::IgnoredAny};
 
@@ -24,15 +24,15 @@ struct Shape {
     messages: Option<IgnoredAny>,
 }
 
-/// Whether anything in it is more than the statuses of messages: what people write (a STOP is to
-/// be obeyed at once), what changes with a person, news of an account. What has any other shape
-/// than statuses have is urgent, and so is what cannot be read.
+/// Whether the body contains more than statuses of messages: messages from people (a STOP must be
+/// obeyed at once), changed ids, account updates. A body with another shape than statuses is
+/// urgent, and so is one that cannot be parsed.
 pub fn is_urgent(body: &[u8]) -> bool {
     let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else {
         return true;
     };
     let mut changes = envelope.entry.iter().flat_map(|entry| &entry.changes);
-    // Calls have statuses, too: the field says which they are.
+    // Calls have statuses, too: the field tells them apart.
     !changes.all(|change| {
         change.field == "messages"
             && change.value.statuses.is_some()
@@ -102,10 +102,10 @@ mod tests {
         // A second name for the same thing must not hide it.
         let twice = r#"{"entry":[{"changes":[{"field":"messages","value":{"statuses":[],"messages":[1],"messages":null}}]}]}"#;
         assert!(is_urgent(twice.as_bytes()));
-        // Nor letters that are written otherwise.
+        // Nor must escaped letters.
         let escaped = r#"{"entry":[{"changes":[{"field":"messages","value":{"statuses":[],"mess\u0061ges":[1]}}]}]}"#;
         assert!(is_urgent(escaped.as_bytes()));
-        // An empty envelope holds nothing that could wait, and costs nothing.
+        // An empty envelope holds nothing urgent, and costs nothing.
         assert!(!is_urgent(br#"{"entry":[]}"#));
     }
 }

@@ -17,7 +17,7 @@ use crate::providers::{
     Diagnose, DiagnosisFinding, DiagnosisRequest, HttpClient, ProbeAnswer, Verdict,
 };
 
-/// Codes of limits and of troubles at Meta that pass: they say nothing of what was asked
+/// Codes of limits and temporary failures at Meta: they say nothing about the object of the request
 /// (Meta, "Handle errors", "Rate limits").
 const PASSING: [i64; 5] = [2, 4, 17, 613, 80_008];
 
@@ -111,7 +111,7 @@ async fn one(sheet: &mut Sheet, http: &HttpClient, request: &DiagnosisRequest<'_
         Ok(found) => found,
         Err(refusal) => {
             if !token::is_refused(sheet, &refusal) {
-                sheet.add("number", if is_passing(&refusal) { Verdict::Warning } else { Verdict::Failed }, format!("The number cannot be looked at: {refusal}."), "Is WHATSAPP_PHONE_NUMBER_ID Meta's id of the number (not the number itself), and in an account that the token may use?");
+                sheet.add("number", if is_passing(&refusal) { Verdict::Warning } else { Verdict::Failed }, format!("The number cannot be read: {refusal}."), "Is WHATSAPP_PHONE_NUMBER_ID Meta's id of the number (not the number itself), and in an account that the token may use?");
             }
             return;
         }

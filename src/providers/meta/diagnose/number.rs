@@ -1,4 +1,4 @@
-//! The number: its status, quality, throughput, and what keeps it from sending.
+//! Checks a number: status, quality, throughput, and restrictions on sending.
 
 use super::Sheet;
 use crate::{
@@ -6,10 +6,10 @@ use crate::{
     providers::{Verdict, meta::inspect::NumberFacts},
 };
 
-/// Meta's clock may differ by so much, in seconds: an answer takes its time.
+/// Tolerated difference to Meta's clock, in seconds: an answer takes time.
 const MOST_SKEW_SECONDS: i64 = 30;
 
-/// What Meta says of it.
+/// Rows from Meta's data about the number.
 pub(super) fn facts(sheet: &mut Sheet, number: &NumberFacts, now: Timestamp) {
     match number.status.as_deref() {
         Some("CONNECTED") | None => sheet.good("number", "The number is connected."),
@@ -17,7 +17,7 @@ pub(super) fn facts(sheet: &mut Sheet, number: &NumberFacts, now: Timestamp) {
             "number",
             Verdict::Warning,
             format!("The number is {}.", status.to_lowercase()),
-            "Look at its quality in WhatsApp Manager.",
+            "Check its quality in WhatsApp Manager.",
         ),
         Some(status) => sheet.add(
             "number",
@@ -31,13 +31,13 @@ pub(super) fn facts(sheet: &mut Sheet, number: &NumberFacts, now: Timestamp) {
             "quality",
             Verdict::Warning,
             "The number's quality is red: people block or report its messages.",
-            "Send less marketing, and only to who asked for it.",
+            "Send less marketing, and only to people who asked for it.",
         ),
         Some(quality) => sheet.good(
             "quality",
             format!("The number's quality is {}.", quality.to_lowercase()),
         ),
-        None => sheet.skip("quality", "Meta says nothing of the number's quality."),
+        None => sheet.skip("quality", "Meta does not report the number's quality."),
     }
     if let Some(throughput) = &number.throughput {
         sheet.good(
@@ -59,7 +59,7 @@ pub(super) fn facts(sheet: &mut Sheet, number: &NumberFacts, now: Timestamp) {
         sheet.add(
             name,
             verdict,
-            format!("Meta says of the {kind}: {description} (code {code})."),
+            format!("Meta reports for the {kind}: {description} (code {code})."),
             solution,
         );
     }
@@ -78,7 +78,7 @@ pub(super) fn facts(sheet: &mut Sheet, number: &NumberFacts, now: Timestamp) {
         ),
         _ if known => {}
         Some(_) => sheet.good("account", "Account, business and app may send."),
-        None => sheet.skip("account", "Meta says nothing of the account's health."),
+        None => sheet.skip("account", "Meta does not report the account's health."),
     }
     if let Some(theirs) = number.clock {
         let skew = now.micros_since(theirs) / 1_000_000;
@@ -90,7 +90,7 @@ pub(super) fn facts(sheet: &mut Sheet, number: &NumberFacts, now: Timestamp) {
                     "This machine's clock and Meta's differ by {} seconds.",
                     skew.abs()
                 ),
-                "Let this machine keep the time by NTP: windows and expiry are counted by it.",
+                "Synchronize this machine by NTP: service windows and expiry depend on it.",
             );
         } else {
             sheet.good("clock", "The clocks of this machine and of Meta agree.");

@@ -1,5 +1,5 @@
-//! Plays Meta towards our own webhook: the handshake, and a signed callback that says
-//! nothing (Meta, "Create a webhook endpoint").
+//! Acts as Meta towards our own webhook: the handshake, and a signed empty callback (Meta, "Create
+//! a webhook endpoint").
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
@@ -31,7 +31,7 @@ pub async fn handshake(
     }
 }
 
-/// A proxy says 401 or 403 as well; only Herald says it as a problem.
+/// A proxy may answer 401 or 403 as well; only Herald answers with a problem document.
 fn refusal(status: u16, answer: &reqwest::Response) -> Answer {
     let is_problem = answer
         .headers()
@@ -44,8 +44,8 @@ fn refusal(status: u16, answer: &reqwest::Response) -> Answer {
     }
 }
 
-/// A callback without items, signed; and once more with a wrong signature, which only
-/// something else than Herald takes.
+/// Posts an empty callback, signed; and once more with a wrong signature, which only another server
+/// than Herald accepts.
 pub async fn signed_post(
     http: &reqwest::Client,
     url: &str,

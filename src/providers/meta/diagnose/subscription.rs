@@ -1,4 +1,5 @@
-//! The subscription: whether this app gets the account's callbacks, which, and where.
+//! Checks the webhook subscription: whether this app gets the account's callbacks, which fields,
+//! and at which address.
 
 use secrecy::SecretString;
 
@@ -8,13 +9,9 @@ use crate::providers::{
     meta::inspect::{Inspector, NumberFacts, Subscription},
 };
 
-/// What the app must be told of, and what is missed without it.
+/// Fields that the app must be subscribed to, and what is missed without them.
 const FIELDS: [(&str, Verdict, &str); 5] = [
-    (
-        "messages",
-        Verdict::Failed,
-        "nobody learns what was delivered",
-    ),
+    ("messages", Verdict::Failed, "deliveries are not known"),
     (
         "message_template_status_update",
         Verdict::Warning,
@@ -37,7 +34,7 @@ const FIELDS: [(&str, Verdict, &str); 5] = [
     ),
 ];
 
-/// Looks at the subscription of the app, level by level.
+/// Checks the subscription of the app, level by level.
 pub(super) async fn look(
     sheet: &mut Sheet,
     inspector: &Inspector,
@@ -46,7 +43,7 @@ pub(super) async fn look(
     request: &DiagnosisRequest<'_>,
 ) {
     let Some(waba_id) = &request.connection.account_id else {
-        sheet.skip("subscribed", "The sender's business account is not known, so its subscription was not looked at: set WHATSAPP_WABA_ID.");
+        sheet.skip("subscribed", "The sender's business account is not known, so its subscription was not checked: set WHATSAPP_WABA_ID.");
         return;
     };
     let subscribed = match inspector.subscribed(waba_id).await {
@@ -55,8 +52,8 @@ pub(super) async fn look(
             sheet.add(
                 "subscribed",
                 Verdict::Warning,
-                format!("The account's subscriptions cannot be looked at: {refusal}."),
-                "Is WHATSAPP_WABA_ID right, and has the token whatsapp_business_management?",
+                format!("The account's subscriptions cannot be read: {refusal}."),
+                "Is WHATSAPP_WABA_ID right, and does the token have whatsapp_business_management?",
             );
             return;
         }
@@ -81,7 +78,7 @@ pub(super) async fn look(
     callback(sheet, own, of_app, number, request.webhook_url.as_deref());
 }
 
-/// What the app is subscribed to: its secret is what lets us ask.
+/// The app's subscriptions: its secret authorizes the request.
 async fn of_app(
     sheet: &mut Sheet,
     inspector: &Inspector,
@@ -106,7 +103,7 @@ async fn of_app(
         } else {
             Verdict::Failed
         };
-        sheet.add("app_secret", verdict, format!("Meta does not take the app secret for this app: {refusal}."), "Copy it anew from the App Dashboard (Settings, Basic): with a wrong one, every callback is refused.");
+        sheet.add("app_secret", verdict, format!("Meta does not accept the app secret for this app: {refusal}."), "Copy it again from the App Dashboard (Settings, Basic): with a wrong one, every callback is refused.");
     } else if of_app.is_some() {
         sheet.good("app_secret", "The app secret is this app's.");
     }
@@ -136,11 +133,14 @@ fn fields(sheet: &mut Sheet, found: &Subscription) {
         );
     }
     if !missing {
-        sheet.good("fields", "The app is subscribed to what Herald listens to.");
+        sheet.good(
+            "fields",
+            "The app is subscribed to all fields that Herald needs.",
+        );
     }
 }
 
-/// Where callbacks go.
+/// The address of callbacks.
 fn callback(
     sheet: &mut Sheet,
     of_account: Option<String>,
@@ -148,7 +148,7 @@ fn callback(
     number: &NumberFacts,
     own_url: Option<&str>,
 ) {
-    // The number's override goes before the account's, and that before the app's.
+    // The number's override has precedence over the account's, and that over the app's.
     let of_app = of_app
         .and_then(|found| found.callback_url)
         .or_else(|| number.callback_of_app.clone());
@@ -161,13 +161,13 @@ fn callback(
     .into_iter()
     .find_map(|(level, url)| Some((level, url?)));
     match (effective, own_url) {
-        (None, _) => sheet.add("callback", Verdict::Failed, "Meta knows no address for callbacks.", "App Dashboard, WhatsApp, Configuration: set the callback URL and the verify token."),
+        (None, _) => sheet.add("callback", Verdict::Failed, "Meta has no address for callbacks.", "App Dashboard, WhatsApp, Configuration: set the callback URL and the verify token."),
         (Some((level, url)), None) => sheet.skip("callback", format!("Callbacks go to {url} (set at the {level}); HERALD_PUBLIC_URL is not set, so it was not compared.")),
         (Some((level, url)), Some(own)) => {
             if url == own {
                 sheet.good("callback", format!("Callbacks go to {url} (set at the {level})."));
             } else {
-                sheet.add("callback", Verdict::Failed, format!("Callbacks go to {url} (set at the {level}), not to {own}."), "Take the override away, or set it to this server: the number's goes before the account's, and that before the app's.");
+                sheet.add("callback", Verdict::Failed, format!("Callbacks go to {url} (set at the {level}), not to {own}."), "Remove the override, or set it to this server: the number's has precedence over the account's, and that over the app's.");
             }
         }
     }

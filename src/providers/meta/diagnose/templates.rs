@@ -1,11 +1,11 @@
-//! The templates that catalogues use: whether the account may send them.
+//! Checks whether the account may send the templates that catalogues use.
 
 use std::collections::BTreeMap;
 
 use super::Sheet;
 use crate::providers::{UsedTemplate, Verdict, meta::inspect::Inspector};
 
-/// Looks at each of them.
+/// Checks each of them.
 pub(super) async fn look(
     sheet: &mut Sheet,
     inspector: &Inspector,
@@ -18,15 +18,15 @@ pub(super) async fn look(
             sheet.add(
                 "templates",
                 Verdict::Warning,
-                format!("The templates cannot be looked at: {refusal}."),
-                "Has the token whatsapp_business_management?",
+                format!("The templates cannot be read: {refusal}."),
+                "Does the token have whatsapp_business_management?",
             );
             return;
         }
     };
     let mut fine = 0;
     let mut unknown = Vec::new();
-    // One row for a status: there may be many templates.
+    // One row per status: there may be many templates.
     let mut others: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for template in used {
         let found = all.iter().find(|(name, language, _)| {
@@ -43,19 +43,19 @@ pub(super) async fn look(
         let (verdict, remedy) = match status.as_str() {
             "PENDING" | "IN_APPEAL" => (
                 Verdict::Warning,
-                "Meta decides, within a day as a rule, and what uses it waits: herald templates status --check-status.",
+                "Meta usually decides within a day, and messages that use it wait: herald templates status --check-status.",
             ),
             "PAUSED" => (
                 Verdict::Warning,
-                "People have blocked or reported it, and what uses it waits: change its words in the catalogue, then herald templates sync.",
+                "People have blocked or reported it, and messages that use it wait: change its text in the catalogue, then herald templates sync.",
             ),
             "REJECTED" => (
                 Verdict::Failed,
-                "herald templates status says why; change it in the catalogue, then herald apply and herald templates sync.",
+                "herald templates status shows the reason; change it in the catalogue, then herald apply and herald templates sync.",
             ),
             _ => (
                 Verdict::Failed,
-                "What uses it fails: herald templates status has the reason; let the route use another one, or make it anew under another name.",
+                "Messages that use it fail: herald templates status shows the reason; let the route use another one, or create it again under another name.",
             ),
         };
         let found = said(
@@ -69,7 +69,7 @@ pub(super) async fn look(
             "templates",
             Verdict::Warning,
             format!("The account has no template {}.", unknown.join(", ")),
-            "herald templates plan shows what would be made, herald templates sync makes it; or send by another account.",
+            "herald templates plan shows what would be created, herald templates sync creates it; or send with another account.",
         );
     }
     if fine > 0 && fine == used.len() {
@@ -84,7 +84,7 @@ const fn verb(names: &[String]) -> &'static str {
     if names.len() == 1 { "is" } else { "are" }
 }
 
-/// Templates with what is said of them.
+/// Names of templates followed by their state.
 fn said(names: &[String], what: &str) -> String {
     match names {
         [one] => format!("The template {one} {what}."),

@@ -1,4 +1,4 @@
-//! The access token: whether it is known, for how long, and what it allows.
+//! Checks the access token: whether it is valid, for how long, and its permissions.
 
 use super::Sheet;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-/// What a token must allow.
+/// Permissions that a token needs.
 const SCOPES: [(&str, Verdict, &str); 2] = [
     (
         "whatsapp_business_messaging",
@@ -19,22 +19,26 @@ const SCOPES: [(&str, Verdict, &str); 2] = [
     (
         "whatsapp_business_management",
         Verdict::Warning,
-        "templates and subscriptions cannot be looked at",
+        "templates and subscriptions cannot be read",
     ),
 ];
 
-/// A token that expires within this is worth a word, in seconds.
+/// A token that expires within this time gets a warning, in seconds.
 const SOON_SECONDS: i64 = 7 * 24 * 60 * 60;
 
-/// The code of an expired token's subcode (Meta, "Handle errors").
+/// Subcode of an expired token (Meta, "Handle errors").
 const EXPIRED: i64 = 463;
 
-/// Says what is wrong with a token that was refused. False: it was refused for something
-/// else.
+/// Reports why a token was refused. False: the refusal has another reason.
 pub(super) fn is_refused(sheet: &mut Sheet, refusal: &Refusal) -> bool {
     match refusal {
         Refusal::Unreachable => {
-            sheet.add("reachable", Verdict::Failed, "Meta's Graph API cannot be reached from here.", "Look at the network, the proxy and the firewall; WHATSAPP_API_BASE says where it is.");
+            sheet.add(
+                "reachable",
+                Verdict::Failed,
+                "Meta's Graph API cannot be reached from here.",
+                "Check the network, the proxy and the firewall; its address is WHATSAPP_API_BASE.",
+            );
             true
         }
         Refusal::Refused {
@@ -42,20 +46,20 @@ pub(super) fn is_refused(sheet: &mut Sheet, refusal: &Refusal) -> bool {
             subcode: EXPIRED,
             ..
         } => {
-            sheet.add("token", Verdict::Failed, "The access token has expired.", "Make a new one and give it to Herald: herald senders set. Test tokens live 60 minutes; make one of a system user, which does not expire.");
+            sheet.add("token", Verdict::Failed, "The access token has expired.", "Create a new one and set it with herald senders set. Test tokens are valid for 60 minutes; create one of a system user, which does not expire.");
             true
         }
         Refusal::Refused {
             code: 190, message, ..
         } => {
-            sheet.add("token", Verdict::Failed, format!("Meta does not know the access token: {message}."), "Was all of it copied, and is it of this app? Make a new one if in doubt: herald senders set.");
+            sheet.add("token", Verdict::Failed, format!("Meta does not know the access token: {message}."), "Was all of it copied, and does it belong to this app? If in doubt, create a new one and set it with herald senders set.");
             true
         }
         Refusal::Refused { .. } | Refusal::Unreadable(_) | Refusal::Endless => false,
     }
 }
 
-/// What is known of a token that was not refused.
+/// Rows about a valid token.
 pub(super) fn facts(
     sheet: &mut Sheet,
     account_id: Option<&String>,
@@ -66,8 +70,8 @@ pub(super) fn facts(
         sheet.add(
             "token",
             Verdict::Failed,
-            "Meta says that the access token is not valid.",
-            "Make a new one and give it to Herald: herald senders set.",
+            "Meta reports that the access token is not valid.",
+            "Create a new one and set it with herald senders set.",
         );
         return;
     }
@@ -77,7 +81,7 @@ pub(super) fn facts(
             "token",
             Verdict::Warning,
             format!("The access token is valid, and expires at {at}."),
-            "Make one of a system user, which does not expire, and give it to Herald: herald senders set.",
+            "Create one of a system user, which does not expire, and set it with herald senders set.",
         ),
         Some(at) => sheet.good("token", format!("The access token is valid until {at}.")),
     }
@@ -85,7 +89,7 @@ pub(super) fn facts(
     for (scope, verdict, without) in SCOPES {
         if !facts.scopes.iter().any(|has| has == scope) {
             missing = true;
-            sheet.add("scopes", verdict, format!("The access token lacks {scope}: {without}."), "Make a new one with this permission, in Meta's Business Manager at the system user.");
+            sheet.add("scopes", verdict, format!("The access token lacks {scope}: {without}."), "Create a new one with this permission, in Meta's Business Manager at the system user.");
         }
     }
     let foreign = facts.accounts.as_ref().zip(account_id);
@@ -95,10 +99,10 @@ pub(super) fn facts(
             "scopes",
             Verdict::Failed,
             "The access token is not for this sender's business account.",
-            "Assign the account to the system user, and make a new token.",
+            "Assign the account to the system user, and create a new token.",
         );
     }
     if !missing {
-        sheet.good("scopes", "The access token may send and look.");
+        sheet.good("scopes", "The access token has all permissions.");
     }
 }

@@ -1,8 +1,8 @@
-//! The table of Meta's error codes (Meta, "Error codes"). The numbers are Meta's;
-//! the words are ours.
+//! The table of Meta's error codes (Meta, "Error codes"). The numbers are Meta's; the words are
+//! ours.
 //!
-//! The class says what Herald does (`FailureClass::action`); the first text what
-//! it means, the second what a person can do.
+//! The class decides Herald's reaction (`FailureClass::action`); the first text is the meaning, the
+//! second the remedy.
 
 use crate::{
     domain::failure::FailureClass::{
@@ -43,12 +43,14 @@ const fn wait(
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 
-const NEW_TOKEN: &str = "Create a new access token and set it. Test tokens live 60 minutes.";
+const NEW_TOKEN: &str =
+    "Create a new access token and set it. Test tokens are valid for 60 minutes.";
 const PERMISSIONS: &str = "Grant whatsapp_business_messaging to the token's app and user.";
 const NOTHING: &str = "Nothing: it is tried again.";
 const WAITS: &str = "Nothing: the message waits.";
-const MANAGER: &str = "Open WhatsApp Manager and follow what it asks for.";
-const REQUEST: &str = "Compare the request with the details, mend it, and send it anew.";
+const MANAGER: &str = "Open WhatsApp Manager and follow its instructions.";
+const REQUEST: &str =
+    "Compare the request with the details, correct it, and send it as a new message.";
 const EQUAL: &str = "Make the catalogue's template equal to the one at Meta.";
 const REGISTER: &str = "Register the number with the Cloud API.";
 const NOT_OURS: &str =
@@ -58,7 +60,7 @@ const NOT_OURS: &str =
 #[rustfmt::skip]
 pub const CATALOGUE: &[KnownError] = &[
     row(0, Token, "Token expired or revoked: Meta cannot authenticate the app's user.", NEW_TOKEN),
-    row(1, Retry, "Meta had a passing trouble, or did not understand the request.", "Nothing: it is tried again. If it persists, look at the request."),
+    row(1, Retry, "Meta had a temporary problem, or did not understand the request.", "Nothing: it is tried again. If it persists, check the request."),
     row(2, Retry, "Meta is temporarily down or overloaded.", NOTHING),
     row(3, Token, "The app lacks a capability or a permission.", PERMISSIONS),
     row(4, PaceNumber, "The app has made too many calls.", WAITS),
@@ -86,13 +88,13 @@ pub const CATALOGUE: &[KnownError] = &[
     row(131_008, FixRequest, "The request lacks a required parameter.", REQUEST),
     row(131_009, FixRequest, "A parameter of the request has a wrong value.", REQUEST),
     row(131_016, Retry, "A service at Meta is temporarily unavailable.", NOTHING),
-    row(131_021, FixRequest, "The recipient is the sending number itself.", "Send it to somebody else."),
+    row(131_021, FixRequest, "The recipient is the sending number itself.", "Send it to another number."),
     row(131_026, RecipientGone, "The message cannot be delivered: the number is not on WhatsApp, has an old version, has not accepted the terms, or has blocked you.", "Check the number with the person, or use another channel."),
     row(131_030, FixRequest, "The number is not among the test account's allowed recipients.", "Add it in the app dashboard, or use a production number."),
     row(131_031, Account, "The account is locked.", MANAGER),
     row(131_037, Account, "The display name of the sending number is not approved.", "Have the display name approved in WhatsApp Manager."),
-    row(131_042, Account, "There is a problem with the payment method.", "Mend the payment method in WhatsApp Manager."),
-    row(131_044, FixRequest, "There is a problem with the payment method for calls.", "Mend the payment method in WhatsApp Manager."),
+    row(131_042, Account, "There is a problem with the payment method.", "Correct the payment method in WhatsApp Manager."),
+    row(131_044, FixRequest, "There is a problem with the payment method for calls.", "Correct the payment method in WhatsApp Manager."),
     row(131_045, Account, "The sending number is not properly registered.", REGISTER),
     row(131_047, NeedsTemplate, "More than 24 hours have passed since the person last wrote.", "Send a template instead of free text."),
     row(131_048, Spam, "The number is restricted: too many people blocked or reported it.", "Stop marketing messages and see the quality rating in WhatsApp Manager."),
@@ -100,14 +102,14 @@ pub const CATALOGUE: &[KnownError] = &[
     row(131_050, OptedOut, "The person has stopped marketing messages from this business.", "Respect it."),
     row(131_051, FixRequest, "WhatsApp does not know this type of message.", REQUEST),
     row(131_052, FixRequest, "A file that the person sent could not be fetched.", "Ask the person to send it again."),
-    row(131_053, FixRequest, "The file could not be taken: its type, its size or its link is wrong.", "Check that the link is public, and its type and size against Meta's limits."),
+    row(131_053, FixRequest, "The file was not accepted: its type, its size or its link is wrong.", "Check that the link is public, and its type and size against Meta's limits."),
     row(131_055, FixRequest, "This number may send marketing templates only, by another interface.", "Use another number for this message."),
     row(131_056, PacePair, "Too many messages to this person in a short time.", WAITS),
     wait(131_057, MINUTE, "The account is being maintained, for instance for a higher throughput.", WAITS),
     row(131_060, FixRequest, "The content of a message is not available.", "Nothing can be done."),
     row(131_062, FixRequest, "A one-time password cannot be sent to a user id.", "Send it to the person's phone number."),
     row(131_063, FixRequest, "Marketing templates are switched off for this interface.", "Allow marketing messages on the Cloud API in WhatsApp Manager."),
-    row(131_064, Account, "The account is limited for putting templates into wrong categories; Meta lifts it by itself.", "Correct the categories of the templates; see WhatsApp Manager."),
+    row(131_064, Account, "The account is limited for putting templates into wrong categories; Meta lifts it automatically.", "Correct the categories of the templates; see WhatsApp Manager."),
     row(132_000, FixRequest, "The number of parameters differs from the template's.", EQUAL),
     row(132_001, TemplateTrouble, "The template does not exist in this language, or is not approved.", "Check its name and its exact language code in WhatsApp Manager."),
     row(132_005, FixRequest, "The text is too long with its parameters filled in.", "Shorten the parameters or the template."),
@@ -117,8 +119,8 @@ pub const CATALOGUE: &[KnownError] = &[
     row(132_015, TemplatePaused, "The template is paused for low quality.", "Wait until Meta unpauses it, or edit it."),
     row(132_016, TemplateDisabled, "The template is disabled for good.", "Create a new template."),
     row(132_018, FixRequest, "A parameter of the template is not valid.", EQUAL),
-    row(132_068, FixRequest, "The flow is blocked.", "Mend the flow in WhatsApp Manager."),
-    wait(132_069, HOUR, "The flow may be sent ten times an hour only.", "Nothing: the message waits. Mend the flow in WhatsApp Manager."),
+    row(132_068, FixRequest, "The flow is blocked.", "Correct the flow in WhatsApp Manager."),
+    wait(132_069, HOUR, "The flow may be sent ten times an hour only.", "Nothing: the message waits. Correct the flow in WhatsApp Manager."),
     row(133_000, FixRequest, "An earlier deregistration of the number has failed.", "Deregister the number again, then register it."),
     row(133_004, Retry, "A server at Meta is temporarily unavailable.", NOTHING),
     row(133_005, FixRequest, "The two-step PIN of the number is wrong.", "Set the PIN again and register the number."),
@@ -144,9 +146,9 @@ pub const CATALOGUE: &[KnownError] = &[
     row(2_388_024, TemplateTrouble, "The template exists in this language already.", "Use the one that exists, or another name."),
     row(2_388_039, TemplateTrouble, "The template cannot be edited in its present state.", "Wait until it is approved, rejected or paused."),
     row(2_388_040, TemplateTrouble, "A part of the template is too long.", "Shorten it."),
-    row(2_388_047, TemplateTrouble, "The template's header is not valid.", "Mend the header."),
-    row(2_388_072, TemplateTrouble, "The template's body is not valid.", "Mend the body."),
-    row(2_388_073, TemplateTrouble, "The template's footer is not valid.", "Mend the footer."),
+    row(2_388_047, TemplateTrouble, "The template's header is not valid.", "Correct the header."),
+    row(2_388_072, TemplateTrouble, "The template's body is not valid.", "Correct the body."),
+    row(2_388_073, TemplateTrouble, "The template's footer is not valid.", "Correct the footer."),
     row(2_388_091, FixRequest, "The number's verification has failed.", MANAGER),
     row(2_388_093, FixRequest, "The number's verification code is wrong.", MANAGER),
     row(2_388_103, FixRequest, "The number cannot be moved while it is in this state.", MANAGER),
@@ -155,7 +157,7 @@ pub const CATALOGUE: &[KnownError] = &[
     wait(2_494_100, 5 * MINUTE, "The number is being maintained.", WAITS),
 ];
 
-/// Ranges of codes that mean one thing, for those the table does not name.
+/// Ranges of codes with one meaning, for codes that the table does not list.
 pub const RANGES: &[(std::ops::RangeInclusive<i64>, KnownError)] = &[
     (
         200..=299,

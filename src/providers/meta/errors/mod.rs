@@ -1,7 +1,6 @@
-//! Meta's error codes: what each means, and what a person can do.
+//! Meta's error codes: their meaning and remedy.
 //!
-//! Decisions rest on the code; HTTP status, subcode and title vary (Meta,
-//! "Error codes").
+//! Decisions depend on the code; HTTP status, subcode and title vary (Meta, "Error codes").
 
 mod catalogue;
 
@@ -14,7 +13,7 @@ use crate::{
     providers::KnownError,
 };
 
-/// What the table says of a code, by itself or in a range.
+/// The table's entry for a code, or for its range.
 pub fn known(code: i64) -> Option<&'static KnownError> {
     CATALOGUE
         .binary_search_by_key(&code, |known| known.code)
@@ -28,8 +27,8 @@ pub fn known(code: i64) -> Option<&'static KnownError> {
         })
 }
 
-/// What an error means. `transient` is what the transport suggests, and counts
-/// only for codes that are not in the catalogue.
+/// The failure of an error. `transient` is the transport's suggestion, and counts only for codes
+/// that are not in the catalogue.
 pub fn failure(error: &Value, whole: Value, transient: bool) -> Failure {
     let text = |key: &str| error.get(key).and_then(Value::as_str).map(str::to_owned);
     let code = error.get("code").and_then(|code| {
@@ -52,7 +51,7 @@ pub fn failure(error: &Value, whole: Value, transient: bool) -> Failure {
         Some(known) => (known.class, known.meaning, known.remedy),
         None if transient => (
             FailureClass::Retry,
-            "Meta reported a code that Herald does not know, and marked it as passing.",
+            "Meta reported an unknown code, and marked it as temporary.",
             "Nothing: it is tried again. See the details.",
         ),
         None => (
@@ -74,7 +73,7 @@ pub fn failure(error: &Value, whole: Value, transient: bool) -> Failure {
     }
 }
 
-/// What a subcode adds to the meaning of its code. It decides nothing.
+/// What a subcode adds to the meaning of its code. It does not affect decisions.
 const fn refined(code: Option<i64>, subcode: Option<i64>) -> Option<&'static str> {
     match (code, subcode) {
         (Some(190), Some(463)) => Some("Token expired: the access token's time is over."),
