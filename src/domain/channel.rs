@@ -1,69 +1,24 @@
 //! Channels: by which way a message reaches a person, and what each way is able to do.
 
-use std::{fmt, str::FromStr};
+use super::words::words;
 
-use serde::{Deserialize, Serialize};
-
-/// A way to a person.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Channel {
-    #[default]
-    #[serde(rename = "whatsapp")]
-    WhatsApp,
-    Email,
-    Sms,
-    Push,
-    InApp,
-    Webhook,
+words! {
+    /// A way to a person, by its word in rows, catalogues, the API and the pages.
+    #[derive(Default)]
+    pub enum Channel {
+        #[default]
+        WhatsApp = "whatsapp",
+        Email = "email",
+        Sms = "sms",
+        Push = "push",
+        InApp = "in_app",
+        Webhook = "webhook",
+    }
 }
 
 impl Channel {
-    /// Every channel, in the order in which pages show them.
-    pub const ALL: [Self; 6] = [
-        Self::WhatsApp,
-        Self::Email,
-        Self::Sms,
-        Self::Push,
-        Self::InApp,
-        Self::Webhook,
-    ];
-
-    /// The word in rows, catalogues, the API and the pages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::WhatsApp => "whatsapp",
-            Self::Email => "email",
-            Self::Sms => "sms",
-            Self::Push => "push",
-            Self::InApp => "in_app",
-            Self::Webhook => "webhook",
-        }
-    }
-}
-
-impl fmt::Display for Channel {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
-
-/// The word is none of [`Channel::ALL`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("whatsapp, email, sms, push, in_app or webhook")]
-pub struct UnknownChannel;
-
-impl FromStr for Channel {
-    type Err = UnknownChannel;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|channel| channel.name() == word)
-            .ok_or(UnknownChannel)
-    }
+    /// What is wrong with a word that is none of them.
+    pub const RULE: &str = "whatsapp, email, sms, push, in_app or webhook";
 }
 
 /// What a provider's channel can do and demands. The engine asks these, never which channel or
@@ -89,17 +44,16 @@ pub struct Capabilities {
 
 #[cfg(test)]
 mod tests {
-    use super::{Channel, UnknownChannel};
+    use super::Channel;
 
     #[test]
-    fn every_channel_is_read_by_its_word() {
-        for channel in Channel::ALL {
-            assert_eq!(channel.name().parse(), Ok(channel));
-            let word = serde_json::to_value(channel).unwrap();
-            assert_eq!(word, channel.name());
-        }
+    fn the_rule_names_every_channel_and_what_it_does_not_name_is_none() {
+        let (most, last) = Channel::RULE.rsplit_once(" or ").unwrap();
+        let named: Vec<&str> = most.split(", ").chain([last]).collect();
+        let all: Vec<&str> = Channel::ALL.iter().map(|channel| channel.name()).collect();
+        assert_eq!(named, all);
         for word in ["", "WhatsApp", "in app", "fax"] {
-            assert_eq!(word.parse::<Channel>(), Err(UnknownChannel), "{word}");
+            assert_eq!(Channel::parse(word), None, "{word}");
         }
     }
 }

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use crate::{
     domain::{
         catalogue::{Action, Fields, Id, Kind, Plan, of_one_owner, plan as planned},
+        channel::Channel,
         rule::{Send, parse_duration_seconds},
         time::Timestamp,
         trigger::Trigger,
@@ -417,7 +418,7 @@ fn rule_row(entry: &RuleEntry) -> Option<RuleRow> {
             to: entry.send.to.clone().into(),
             template: entry.send.template.clone(),
             language: entry.send.language.clone(),
-            channel: entry.send.channel.parse().ok()?,
+            channel: Channel::parse(&entry.send.channel)?,
             params: entry.send.params.clone(),
             sender: entry.send.sender.clone(),
             kind: entry.send.kind.clone(),

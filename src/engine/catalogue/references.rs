@@ -54,8 +54,7 @@ pub(super) async fn missing(
     let of_rules =
         rules.map(|entry| (Kind::Rule, &entry.name, "send.channel", &entry.send.channel));
     for (kind, name, field, channel) in of_routes.chain(of_rules) {
-        let known: Result<Channel, _> = channel.parse();
-        if !known.is_ok_and(|channel| providers.serves(channel)) {
+        if !Channel::parse(channel).is_some_and(|channel| providers.serves(channel)) {
             let rule = format!("no provider of this server sends by {channel}");
             wrong.push(parsed.mistake(kind, name, field, &rule));
         }

@@ -298,10 +298,8 @@ async fn check_preferences(
                 Some(_) => {}
             }
         }
-        if !it.channel.is_empty()
-            && let Err(rule) = it.channel.parse::<Channel>()
-        {
-            return Err(InputError::field(&at(index, "channel"), rule.to_string()));
+        if !it.channel.is_empty() && Channel::parse(&it.channel).is_none() {
+            return Err(InputError::field(&at(index, "channel"), Channel::RULE));
         }
         let twice = wanted
             .iter()

@@ -166,7 +166,7 @@ fn recipient(at: At<'_>, field: &str, entry: &str, same_allowed: bool, wrong: &m
 }
 
 fn channel(at: At<'_>, field: &str, channel: &str, wrong: &mut Wrong<'_>) {
-    if let Err(rule) = channel.parse::<Channel>() {
-        wrong.field(at, field, rule);
+    if Channel::parse(channel).is_none() {
+        wrong.field(at, field, Channel::RULE);
     }
 }
