@@ -553,6 +553,7 @@ fn keys(config: &Config, vault: Option<Vault>, providers: Registry) -> anyhow::R
     let http = http_client(config.calls.timeout, config.calls.connect_timeout)?;
     let own = &config.whatsapp;
     let environment = Environment {
+        kind: providers.default_kind().to_owned(),
         endpoint_id: own.phone_number_id.clone(),
         access_token: own.access_token.clone(),
         app_secrets: own.app_secrets.clone(),

@@ -208,7 +208,7 @@ pub async fn shown(engine: &Engine, row: &entity::sender::Model) -> Result<Vec<S
     let (own, apps) = (keyring::token_scope(row.id), keyring::scope_of(row));
     let environment = &engine.keys.environment;
     let mut all = Vec::new();
-    if row.endpoint_id.is_some() && row.endpoint_id == environment.endpoint_id {
+    if environment.is_of(row) {
         let said = |kind, secret: &SecretString| Shown {
             id: None,
             kind,

@@ -25,9 +25,6 @@ pub(super) fn build(
         revision: Some(revision),
         ..Keyring::default()
     };
-    let is_environments = |row: &entity::sender::Model| {
-        row.endpoint_id.is_some() && row.endpoint_id == environment.endpoint_id
-    };
     // Naming an app is not enough: without a secret of its own, its callbacks are signed with the
     // environment's.
     let own_app = |row: &entity::sender::Model| {
@@ -39,7 +36,7 @@ pub(super) fn build(
     // The environment's secrets belong to the app of its number.
     let environments_app = rows
         .iter()
-        .find(|row| is_environments(row))
+        .find(|row| environment.is_of(row))
         .and_then(own_app)
         .unwrap_or_else(|| ENVIRONMENT.to_owned());
     for row in rows {
@@ -54,11 +51,11 @@ pub(super) fn build(
             None => environment
                 .access_token
                 .clone()
-                .filter(|_| is_environments(row))
+                .filter(|_| environment.is_of(row))
                 .map_or(Token::Missing, Token::Ready),
         };
         let mut settings = sender::settings_of(row);
-        if row.kind == keys.providers.default_kind() {
+        if row.kind == environment.kind {
             for (name, value) in &environment.settings {
                 settings
                     .entry(name.clone())
@@ -84,7 +81,7 @@ pub(super) fn build(
     }
     ring.signers
         .extend(environment.app_secrets.iter().map(|secret| Signer {
-            kind: keys.providers.default_kind().to_owned(),
+            kind: environment.kind.clone(),
             secret: secret.clone(),
             label: ENVIRONMENT.to_owned(),
             scope: environments_app.clone(),

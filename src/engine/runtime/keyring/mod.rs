@@ -22,12 +22,23 @@ const ENVIRONMENT: &str = "environment";
 /// Credentials from the environment. They belong to the sender of its number.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
+    /// The kind of provider that they are for.
+    pub kind: String,
     pub endpoint_id: Option<String>,
     pub access_token: Option<SecretString>,
     pub app_secrets: Vec<SecretString>,
     pub verify_token: Option<SecretString>,
     /// Settings of senders of its kind that have none of their own.
     pub settings: BTreeMap<String, String>,
+}
+
+impl Environment {
+    /// Whether its credentials belong to a sender: they are given to no other kind of provider.
+    pub fn is_of(&self, sender: &entity::sender::Model) -> bool {
+        sender.kind == self.kind
+            && sender.endpoint_id.is_some()
+            && sender.endpoint_id == self.endpoint_id
+    }
 }
 
 /// The access token of a sender.
