@@ -7,6 +7,7 @@ use herald::{
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, Statement};
 use secrecy::SecretString;
+use serde_json::json;
 
 use crate::harness::{Database, fresh_database};
 
@@ -14,10 +15,8 @@ crate::tests![
     counters_become_cohorts_and_cohorts_counters,
     evidence_stays_what_it_is_when_its_key_changes,
     lines_of_a_timeline_keep_what_they_say_when_their_words_change,
+    a_sender_keeps_what_it_had_as_columns_as_settings,
 ];
-
-/// Migrations up to the one that gave evidence an id of its own as its key.
-const BEFORE_EVIDENCE_KEY: u32 = 28;
 
 /// Migrations up to the one that counted everything by fact.
 const BEFORE_COHORTS: u32 = 14;
@@ -116,31 +115,56 @@ async fn counters_become_cohorts_and_cohorts_counters(database: Database) {
     assert_eq!(lines(&open().await, counters).await, before);
 }
 
-async fn evidence_stays_what_it_is_when_its_key_changes(database: Database) {
-    let folder = tempfile::tempdir().unwrap();
-    let url = fresh_database(&database, folder.path()).await;
-    let open = async || {
-        let url = SecretString::from(url.clone());
-        connect::open(&url, 3, connect::Purpose::Command)
+/// A database as it was before the migration of a name.
+struct Before {
+    raw: sea_orm::DatabaseConnection,
+    store: Store,
+    is_sqlite: bool,
+    _folder: tempfile::TempDir,
+}
+
+impl Before {
+    async fn the_migration(database: &Database, name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = fresh_database(database, folder.path()).await;
+        // Creates the file of SQLite.
+        let secret = SecretString::from(url.clone());
+        let store = connect::open(&secret, 3, connect::Purpose::Command)
             .await
-            .unwrap()
-    };
-    // Creates the file of SQLite.
-    drop(open().await);
-    let raw = sea_orm::Database::connect(url.clone()).await.unwrap();
-    Migrator::up(&raw, Some(BEFORE_EVIDENCE_KEY)).await.unwrap();
-    let id = |number: u8| {
-        if url.starts_with("sqlite") {
+            .unwrap();
+        let raw = sea_orm::Database::connect(url.clone()).await.unwrap();
+        let before_it = Migrator::migrations()
+            .iter()
+            .position(|migration| migration.name().ends_with(name))
+            .unwrap();
+        let before_it = u32::try_from(before_it).unwrap();
+        Migrator::up(&raw, Some(before_it)).await.unwrap();
+        Self {
+            raw,
+            store,
+            is_sqlite: url.starts_with("sqlite"),
+            _folder: folder,
+        }
+    }
+
+    /// A UUID as a literal.
+    fn id(&self, number: usize) -> String {
+        if self.is_sqlite {
             format!("x'{number:032x}'")
         } else {
             format!("'{number:032x}'::uuid")
         }
-    };
-    let insert = |number: u8, kind: &str, other: &str, changed_at: i64| {
+    }
+}
+
+async fn evidence_stays_what_it_is_when_its_key_changes(database: Database) {
+    let before_it = Before::the_migration(&database, "evidence_key").await;
+    let (raw, store) = (&before_it.raw, &before_it.store);
+    let insert = |number: usize, kind: &str, other: &str, changed_at: i64| {
         format!(
             "INSERT INTO identity_evidence (id, created_at, kind, scope, one_kind, one, other_kind, other, changed_at, first_at, last_at, source) \
              VALUES ({}, 1, '{kind}', '102290129340398', 'phone', '+12025550101', '', '{other}', {changed_at}, {number}, 9, 'status')",
-            id(number)
+            before_it.id(number)
         )
     };
     // The same two aliases, and what can happen between them more than once.
@@ -157,40 +181,23 @@ async fn evidence_stays_what_it_is_when_its_key_changes(database: Database) {
     let all = "SELECT kind || ' ' || other || ' ' || changed_at || ' ' || first_at || ' ' || last_at || ' ' || source AS line \
                FROM identity_evidence ORDER BY 1";
     let again = insert(7, "moved", "+12025550102", 6) + " ON CONFLICT DO NOTHING";
-    let store = open().await;
-    let before = lines(&store, all).await;
+    let before = lines(store, all).await;
     assert_eq!(before.len(), 4);
 
-    Migrator::up(&raw, Some(1)).await.unwrap();
-    assert_eq!(lines(&store, all).await, before);
+    Migrator::up(raw, Some(1)).await.unwrap();
+    assert_eq!(lines(store, all).await, before);
     raw.execute_unprepared(&again).await.unwrap();
-    assert_eq!(lines(&store, all).await, before, "a fact is there once");
+    assert_eq!(lines(store, all).await, before, "a fact is there once");
 
-    Migrator::down(&raw, Some(1)).await.unwrap();
-    assert_eq!(lines(&store, all).await, before);
+    Migrator::down(raw, Some(1)).await.unwrap();
+    assert_eq!(lines(store, all).await, before);
     raw.execute_unprepared(&again).await.unwrap();
-    assert_eq!(lines(&store, all).await, before, "a fact is there once");
-    raw.close().await.unwrap();
+    assert_eq!(lines(store, all).await, before, "a fact is there once");
 }
 
 async fn lines_of_a_timeline_keep_what_they_say_when_their_words_change(database: Database) {
-    let folder = tempfile::tempdir().unwrap();
-    let url = fresh_database(&database, folder.path()).await;
-    let open = async || {
-        let url = SecretString::from(url.clone());
-        connect::open(&url, 3, connect::Purpose::Command)
-            .await
-            .unwrap()
-    };
-    // Creates the file of SQLite.
-    drop(open().await);
-    let raw = sea_orm::Database::connect(url.clone()).await.unwrap();
-    let before_it = Migrator::migrations()
-        .iter()
-        .position(|migration| migration.name().ends_with("timeline_words"))
-        .unwrap();
-    let before_it = u32::try_from(before_it).unwrap();
-    Migrator::up(&raw, Some(before_it)).await.unwrap();
+    let before_it = Before::the_migration(&database, "timeline_words").await;
+    let (raw, store) = (&before_it.raw, &before_it.store);
     let before = [
         "accepted",
         "accepted, and kept back by the provider",
@@ -212,11 +219,7 @@ async fn lines_of_a_timeline_keep_what_they_say_when_their_words_change(database
         "unknown",
     ];
     for (number, kind) in before.iter().enumerate() {
-        let id = if url.starts_with("sqlite") {
-            format!("x'{number:032x}'")
-        } else {
-            format!("'{number:032x}'::uuid")
-        };
+        let id = before_it.id(number);
         raw.execute_unprepared(&format!(
             "INSERT INTO timeline (notification_id, id, at, kind) VALUES ({id}, {id}, 1, '{kind}')"
         ))
@@ -224,11 +227,10 @@ async fn lines_of_a_timeline_keep_what_they_say_when_their_words_change(database
         .unwrap();
     }
     let all = "SELECT kind AS line FROM timeline ORDER BY kind";
-    let store = open().await;
-    assert_eq!(lines(&store, all).await, before);
+    assert_eq!(lines(store, all).await, before);
 
-    Migrator::up(&raw, Some(1)).await.unwrap();
-    let after = lines(&store, all).await;
+    Migrator::up(raw, Some(1)).await.unwrap();
+    let after = lines(store, all).await;
     assert_eq!(after.len(), before.len());
     for word in &after {
         assert!(TimelineKind::parse(word).is_some(), "{word}");
@@ -237,7 +239,48 @@ async fn lines_of_a_timeline_keep_what_they_say_when_their_words_change(database
         assert!(after.iter().any(|it| it == word), "{word}: {after:?}");
     }
 
-    Migrator::down(&raw, Some(1)).await.unwrap();
-    assert_eq!(lines(&store, all).await, before);
-    raw.close().await.unwrap();
+    Migrator::down(raw, Some(1)).await.unwrap();
+    assert_eq!(lines(store, all).await, before);
+}
+
+async fn a_sender_keeps_what_it_had_as_columns_as_settings(database: Database) {
+    let before_it = Before::the_migration(&database, "sender_settings").await;
+    let (raw, store) = (&before_it.raw, &before_it.store);
+    for (number, version, base) in [
+        (1, "'v25.0'", "'https://graph.example.org'"),
+        (2, "NULL", "'https://say \"so\".example.org'"),
+        (3, "NULL", "NULL"),
+    ] {
+        raw.execute_unprepared(&format!(
+            "INSERT INTO sender (id, created_at, updated_at, kind, name, phone_number_id, waba_id, api_version, base_url, \
+             is_default, state, pace_per_second, pace_next_at, failures_in_row) \
+             VALUES ({}, 1, 1, 'meta', 'n{number}', '{number}', '102290129340398', {version}, {base}, false, 'active', 80, 0, 0)",
+            before_it.id(number)
+        ))
+        .await
+        .unwrap();
+    }
+    let columns = "SELECT phone_number_id || ' ' || waba_id || ' ' || coalesce(api_version, '-') || ' ' || coalesce(base_url, '-') \
+                   FROM sender ORDER BY id";
+    let before = lines(store, columns).await;
+
+    Migrator::up(raw, Some(1)).await.unwrap();
+    let settings: Vec<serde_json::Value> = lines(store, "SELECT settings FROM sender ORDER BY id")
+        .await
+        .iter()
+        .map(|text| serde_json::from_str(text).unwrap())
+        .collect();
+    assert_eq!(
+        settings,
+        [
+            json!({ "api_version": "v25.0", "api_base": "https://graph.example.org" }),
+            json!({ "api_base": "https://say \"so\".example.org" }),
+            json!({}),
+        ]
+    );
+    let names = "SELECT endpoint_id || ' ' || account_id FROM sender ORDER BY id";
+    assert_eq!(lines(store, names).await[2], "3 102290129340398");
+
+    Migrator::down(raw, Some(1)).await.unwrap();
+    assert_eq!(lines(store, columns).await, before);
 }
