@@ -1,7 +1,11 @@
 //! A channel of its own in one file: messages are lines of a file. What Herald needs to know of a
 //! channel stands here, and in the registry that the server is started with.
 
-use std::{io::Write, path::PathBuf, sync::Arc};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use herald::{
@@ -9,21 +13,27 @@ use herald::{
         channel::{Capabilities, Channel},
         field_error::FieldError,
         outcome::Outcome,
+        time::Timestamp,
     },
     engine::delivery,
     providers::{
-        Connection, Content, Exchange, HttpClient, Message, MessageSender, Provider, Registry,
-        SenderFields, UnknownOutcome,
+        Connection, Content, Exchange, FactName, HttpClient, Item, ItemKind, Message,
+        MessageSender, Parsed, PersonIds, Provider, Receiver, Registry, SenderFields,
+        UnknownOutcome, Update, WebhookHandshake,
     },
 };
-use serde_json::json;
+use sea_orm::EntityTrait;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{DEMO, Database, TestApp, fresh_database};
+use crate::harness::{APP_SECRET, DEMO, Database, TestApp, fresh_database, sign};
 
 crate::tests![
     a_channel_is_one_file_and_a_line_in_the_registry,
     a_channel_without_a_provider_is_refused,
+    a_webhook_believes_the_secrets_of_its_own_provider_only,
+    a_callback_of_a_provider_that_is_gone_is_kept_and_can_be_replayed,
 ];
 
 #[derive(Debug)]
@@ -63,10 +73,80 @@ impl Provider for FileProvider {
         false
     }
 
+    fn receiver(&self) -> Option<&dyn Receiver> {
+        Some(self)
+    }
+
     fn connect(&self, _http: &HttpClient, connection: Connection) -> Arc<dyn MessageSender> {
         Arc::new(FileSender(connection.setting("path").into()))
     }
 }
+
+/// Callbacks are `{"attempt": …}`: it was delivered.
+impl Receiver for FileProvider {
+    fn kind(&self) -> &'static str {
+        "file"
+    }
+
+    fn endpoint(&self) -> &'static str {
+        "file"
+    }
+
+    fn signature_header(&self) -> &'static str {
+        HEADER
+    }
+
+    fn is_well_formed(&self, header: Option<&str>) -> bool {
+        header.is_some()
+    }
+
+    fn fitting(&self, secrets: &[&SecretString], header: Option<&str>, body: &[u8]) -> Vec<usize> {
+        let fits = |secret: &SecretString| header == Some(&*sign(secret.expose_secret(), body));
+        let positions = secrets.iter().enumerate();
+        positions
+            .filter(|(_, secret)| fits(secret))
+            .map(|(position, _)| position)
+            .collect()
+    }
+
+    fn handshake(&self, _query: &[(String, String)]) -> Option<WebhookHandshake> {
+        None
+    }
+
+    fn is_urgent(&self, _body: &[u8]) -> bool {
+        false
+    }
+
+    fn parse(&self, body: &[u8], received_at: Timestamp) -> Parsed {
+        let body: Value = serde_json::from_slice(body).unwrap();
+        let attempt = body["attempt"].as_str().unwrap().to_owned();
+        let update = Update {
+            our_id: attempt.parse().ok(),
+            provider_message_id: attempt,
+            fact: Some(FactName::Delivered),
+            status: "delivered".to_owned(),
+            at: received_at,
+            failure: None,
+            pricing: None,
+            recipient: PersonIds::default(),
+            participant: None,
+        };
+        let item = Item {
+            pointer: String::new(),
+            account_id: None,
+            endpoint_id: Some("lines".to_owned()),
+            display_number: None,
+            kind: ItemKind::Update(Box::new(update)),
+        };
+        Parsed {
+            items: vec![item],
+            dead: Vec::new(),
+        }
+    }
+}
+
+const HEADER: &str = "X-File-Signature";
+const FILE_SECRET: &str = "a-secret-of-the-file-provider";
 
 #[derive(Debug)]
 struct FileSender(PathBuf);
@@ -155,6 +235,88 @@ async fn a_channel_is_one_file_and_a_line_in_the_registry(database: Database) {
         );
     }
     app.shut_down().await;
+}
+
+/// A server on which a message went to the file, and the callback that says that it arrived.
+async fn delivered(url: &str, folder: &Path) -> (TestApp, String, Vec<u8>) {
+    let providers = Registry::standard().with(Arc::new(FileProvider));
+    let app = TestApp::start_with(url, &[], providers).await;
+    app.apply_catalogue(DEMO).await;
+    let sender = json!({
+        "name": "lines", "kind": "file", "endpoint_id": "lines", "settings": { "path": folder.join("sent.txt") },
+        "credentials": [{ "kind": "app_secret", "value": FILE_SECRET }],
+    });
+    let (code, made) = app.admin("POST", "/api/v1/senders", &sender).await;
+    assert_eq!(code, 201, "{made}");
+    let body = json!({ "to": "+12025550101", "sender": "lines", "text": "Come at ten." });
+    let (code, answer) = app.post("/api/v1/notifications", &body).await;
+    assert_eq!(code, 202, "{answer}");
+    let id: Uuid = made["id"].as_str().unwrap().parse().unwrap();
+    let provider = app.engine.provider(id).unwrap();
+    let turn = delivery::turn(&app.engine, provider.as_ref(), id, 10, app.now()).await;
+    turn.unwrap();
+    let id = answer["notifications"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let attempt = app.notification(&id).await["attempts"][0]["id"].clone();
+    let callback = json!({ "attempt": attempt }).to_string().into_bytes();
+    (app, id, callback)
+}
+
+async fn post(app: &TestApp, endpoint: &str, header: &str, secret: &str, body: &[u8]) -> u16 {
+    let request = app
+        .http
+        .post(format!("{}/webhooks/{endpoint}", app.base))
+        .header(header, sign(secret, body))
+        .body(body.to_vec());
+    request.send().await.unwrap().status().as_u16()
+}
+
+async fn a_webhook_believes_the_secrets_of_its_own_provider_only(database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(&database, folder.path()).await;
+    let (app, id, callback) = delivered(&url, folder.path()).await;
+    let of_meta = br#"{"object":"whatsapp_business_account","entry":[]}"#;
+    for (endpoint, header, secret, body, expected) in [
+        ("file", HEADER, APP_SECRET, &callback[..], 401),
+        ("meta", "X-Hub-Signature-256", FILE_SECRET, of_meta, 401),
+        ("meta", "X-Hub-Signature-256", APP_SECRET, of_meta, 200),
+        ("file", HEADER, FILE_SECRET, &callback, 200),
+    ] {
+        let code = post(&app, endpoint, header, secret, body).await;
+        assert_eq!(code, expected, "{endpoint} with {secret}");
+    }
+    app.process().await;
+    assert_eq!(app.notification(&id).await["status"], "delivered");
+    app.shut_down().await;
+}
+
+async fn a_callback_of_a_provider_that_is_gone_is_kept_and_can_be_replayed(database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(&database, folder.path()).await;
+    let (app, id, callback) = delivered(&url, folder.path()).await;
+    let code = post(&app, "file", HEADER, FILE_SECRET, &callback).await;
+    assert_eq!(code, 200);
+    // It was not processed yet: the next server does not know the provider.
+    app.shut_down().await;
+    let without = TestApp::start(&url, &[]).await;
+    without.pass(120);
+    without.process().await;
+    let reason = without.texts("SELECT reason FROM dead_letter").await;
+    assert_eq!(
+        reason,
+        ["this version takes no callbacks of the endpoint file"]
+    );
+    without.shut_down().await;
+    let providers = Registry::standard().with(Arc::new(FileProvider));
+    let again = TestApp::start_with(&url, &[], providers).await;
+    let callbacks = entity::callback::Entity::find()
+        .all(again.store.reader())
+        .await;
+    assert_eq!(again.replay(callbacks.unwrap()[0].id).await.dead, 0);
+    assert_eq!(again.notification(&id).await["status"], "delivered");
+    again.shut_down().await;
 }
 
 async fn a_channel_without_a_provider_is_refused(database: Database) {
