@@ -5,7 +5,7 @@ use super::words::words;
 words! {
     /// What came of a route for one event.
     pub enum RouteOutcome {
-        /// It made notifications, or had nobody to make them for.
+        /// It made notifications, or had no recipients.
         Fired = "fired",
         /// Its condition did not hold.
         DidNotFire = "did_not_fire",

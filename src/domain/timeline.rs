@@ -15,7 +15,7 @@ words! {
         Held = "held",
         /// It goes to another number or id of the same person.
         AddressChanged = "address_changed",
-        /// The number that it was asked for belongs to somebody else.
+        /// The requested number belongs to another contact now.
         NumberChangedHands = "number_changed_hands",
         /// Before its call, what it was to remind of had happened.
         Superseded = "superseded",
@@ -52,11 +52,11 @@ words! {
         Expired = "expired",
         /// It was accepted, and nothing was reported since.
         Stale = "stale",
-        /// Somebody cancelled it.
+        /// An operator or a product cancelled it.
         Cancelled = "cancelled",
-        /// Somebody asked for another attempt.
+        /// Another attempt was requested.
         RetryRequested = "retry_requested",
-        /// Somebody ended its waiting.
+        /// Its wait was ended by request.
         SendNowRequested = "send_now_requested",
         /// Something was reported or asked, and changed nothing.
         Ignored = "ignored",
@@ -64,7 +64,7 @@ words! {
         ClockChanged = "clock_changed",
         /// A rule does not follow a transition of it.
         RuleDidNotFire = "rule_did_not_fire",
-        /// One whom a rule is to write to is not known.
+        /// A recipient of a rule is unknown.
         RecipientUnknown = "recipient_unknown",
         RuleFired = "rule_fired",
         /// A rule was due, and what it would have sent is not sent.

@@ -23,7 +23,7 @@ use crate::{
     store::DatabaseTransaction,
 };
 
-/// One thing that somebody wants; what its columns hold depends on the part of the statement.
+/// One choice of a contact; the meaning of its columns depends on the part of the statement.
 #[derive(FromQueryResult)]
 struct WishRow {
     /// 1: an opt-out, 2: a preference, 3: quiet hours, 4: a deleted contact.

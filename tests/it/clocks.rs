@@ -544,7 +544,7 @@ async fn a_worker_that_a_clock_ahead_has_seen_is_not_alive_for_ever(database: Da
             .unwrap()
             .1
     };
-    assert_eq!(pulse().await, Pulse::Nobody, "it says nothing of now");
+    assert_eq!(pulse().await, Pulse::Missing, "it says nothing of now");
     mend(&app).await;
     assert_eq!(pulse().await, Pulse::Alive);
     app.pass(61);

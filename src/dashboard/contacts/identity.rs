@@ -79,7 +79,7 @@ pub(super) async fn open(
     Ok(all)
 }
 
-/// What somebody decides on a page of two contacts, or of the aliases of one.
+/// A decision on the page of two contacts, or about the aliases of one.
 pub(super) enum Decision {
     Merge { other: Uuid, overwrite: bool },
     Part { other: Uuid },

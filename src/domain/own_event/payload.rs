@@ -10,7 +10,7 @@ use crate::domain::alarm::AlarmKind;
 /// What a person wrote, tapped or called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MessageReceived {
-    /// Whom it is from; null when it names nobody.
+    /// The contact that it is from; null if it names none.
     pub contact: Option<Uuid>,
     /// What the person calls themselves.
     pub name: Option<String>,

@@ -40,7 +40,7 @@ section! {
         pub sending: Sending,
         /// The pair pace.
         pub pair: PairPace,
-        /// Retries, leases, and what follows when nothing is heard.
+        /// Retries, leases, and unknown outcomes.
         pub policy: Policy,
         /// How long messages and statuses wait.
         pub expiry: Expiry,

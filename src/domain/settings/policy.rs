@@ -1,4 +1,4 @@
-//! Trying again, and what follows when nothing is heard.
+//! Retries, leases, and unknown outcomes.
 
 use super::{DAY_SECONDS, section};
 use crate::domain::notification::UnknownPolicies;

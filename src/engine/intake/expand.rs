@@ -250,7 +250,7 @@ pub(super) async fn expand(
             Ok(plan) => match plan.recipients.get(cursor.place.recipient) {
                 None => {
                     if result.is_empty() {
-                        result.reason = Some(NOBODY.to_owned());
+                        result.reason = Some(NO_RECIPIENT.to_owned());
                     }
                     true
                 }
@@ -346,7 +346,7 @@ const fn nameable(is_chosen: bool, bounds: &Bounds) -> &Bounds {
     if is_chosen { bounds } else { &Bounds::All }
 }
 
-const NOBODY: &str = "it reached no one: its groups are empty, or all had the message before";
+const NO_RECIPIENT: &str = "it reached no one: its groups are empty, or all had the message before";
 
 const UNREADABLE: &str =
     "the event's data have been wiped, or are sealed with another HERALD_SECRET_KEY";

@@ -122,7 +122,7 @@ pub struct Page {
     pub next: Option<Uuid>,
 }
 
-/// An entry that names nobody; in words.
+/// An entry without a recipient; why, as a sentence.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unknown(pub String);

@@ -81,7 +81,7 @@ pub async fn delete_contact(
     })
 }
 
-/// Refuses it for somebody who is not there, or whom something is linked to.
+/// Refuses a contact that does not exist, or to which something is linked.
 async fn may_delete(connection: &impl ConnectionTrait, contact: Uuid) -> Result<(), InputError> {
     let Some(details) = people::details(connection, &Bounds::All, contact).await? else {
         return Err(gone());

@@ -53,7 +53,7 @@ pub enum Pulse {
     /// No recent heartbeat, for so many seconds.
     Dead(i64),
     /// No heartbeat at all: there is no server, or it was stopped in order.
-    Nobody,
+    Missing,
 }
 
 /// State of each kind of worker over all processes.
@@ -70,7 +70,7 @@ pub async fn pulses(
             .filter(|beat| !horizon::is_ahead(Timestamp::from_micros(beat.seen_at), now))
             .map(|beat| beat.seen_at)
             .max();
-        let pulse = last.map_or(Pulse::Nobody, |at| {
+        let pulse = last.map_or(Pulse::Missing, |at| {
             let ago = now.micros_since(Timestamp::from_micros(at)) / 1_000_000;
             if ago > DEAD_AFTER_SECONDS {
                 Pulse::Dead(ago)

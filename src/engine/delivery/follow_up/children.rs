@@ -45,7 +45,7 @@ pub(super) enum FollowUpError {
     #[error("its recipient {entry}: {reason}")]
     Recipient { entry: String, reason: String },
     #[error("its groups are empty")]
-    Nobody,
+    NoRecipients,
     /// What is wrong with each entry.
     #[error("{}", .0.join("; "))]
     Unknown(Vec<String>),
@@ -97,7 +97,7 @@ pub(super) async fn next(
     let found = recipients(turn, due, send, &parent, &context, cursor).await?;
     if found.place.is_none() && found.targets.is_empty() && cursor.count == 0 {
         return Err(if found.unknown.is_empty() {
-            FollowUpError::Nobody
+            FollowUpError::NoRecipients
         } else {
             FollowUpError::Unknown(found.unknown)
         });
@@ -156,7 +156,7 @@ pub(super) async fn next(
 struct Found {
     targets: Vec<Target>,
     place: Option<Place>,
-    /// Errors of entries that match nobody known.
+    /// What is wrong with each entry that names no known recipient.
     unknown: Vec<String>,
 }
 

@@ -64,7 +64,7 @@ pub(super) async fn workers(
 ) -> Result<(), StoreError> {
     for (worker, pulse) in heartbeat::pulses(engine, now).await? {
         let (dead, summary) = match pulse {
-            Pulse::Alive | Pulse::Nobody => (false, format!("The worker {worker} works.")),
+            Pulse::Alive | Pulse::Missing => (false, format!("The worker {worker} works.")),
             Pulse::Dead(seconds) => (
                 true,
                 format!("The worker {worker} has had no heartbeat for {seconds} seconds."),

@@ -257,7 +257,7 @@ pub(super) async fn workers(engine: &Engine, now: Timestamp) -> Result<Vec<Row>,
                     Verdict::Ok,
                     "Its last heartbeat is less than a minute old.",
                 ),
-                Pulse::Nobody => ours(
+                Pulse::Missing => ours(
                     "workers",
                     Verdict::Warning,
                     "No server runs: nothing is sent, and no callback is accepted.",

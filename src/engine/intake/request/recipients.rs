@@ -53,7 +53,7 @@ impl Recipient {
     }
 }
 
-/// Why an entry is nobody whom a request can be for.
+/// Why a request cannot be addressed to an entry.
 #[derive(Debug, thiserror::Error)]
 enum EntryError {
     #[error(transparent)]
